@@ -1,0 +1,132 @@
+"""Where results live. The one place that knows the layout of the folder given by --home."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+@dataclass(frozen=True)
+class TrialFolder:
+    """Files of one trial. `metrics` is written last, atomically: a trial is done when it is there."""
+
+    path: Path
+
+    @property
+    def config(self) -> Path:
+        """Resolved config and the parts of the identity."""
+        return self.path / "config.json"
+
+    @property
+    def provenance(self) -> Path:
+        """Commit, packages, hardware, fingerprints."""
+        return self.path / "provenance.json"
+
+    @property
+    def steps(self) -> Path:
+        """One record per optimizer step."""
+        return self.path / "steps.jsonl"
+
+    @property
+    def metrics(self) -> Path:
+        """Final metrics and costs."""
+        return self.path / "metrics.json"
+
+    @property
+    def log(self) -> Path:
+        """What the trial's process printed and logged."""
+        return self.path / "trial.log"
+
+    @property
+    def model(self) -> Path:
+        """Final weights and tokenizer."""
+        return self.path / "model"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Checkpoints while training; gone when the trial is done."""
+        return self.path / "checkpoints"
+
+    def samples(self, split: str) -> Path:
+        """Per-problem samples of one evaluation split."""
+        return self.path / "samples" / f"{split}.jsonl"
+
+    @property
+    def done(self) -> bool:
+        """Whether the trial has finished."""
+        return self.metrics.exists()
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """Files of one study."""
+
+    path: Path
+
+    @property
+    def ledger(self) -> Path:
+        """Append-only record of what happened to the study's trials."""
+        return self.path / "ledger.jsonl"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the report."""
+        return self.path / "report"
+
+
+@dataclass(frozen=True)
+class Home:
+    """The results folder: trials by content hash, studies by name, cold starts by content hash, the tracking store."""
+
+    path: Path
+
+    def trial(self, trial_id: str) -> TrialFolder:
+        """Folder of a trial, shared by every study that contains it."""
+        return TrialFolder(self.path / "trials" / trial_id)
+
+    def study(self, name: str) -> StudyFolder:
+        """Folder of a study."""
+        return StudyFolder(self.path / "studies" / name)
+
+    def cache(self, kind: str, key: str) -> Path:
+        """Folder of a cached artifact, e.g. a cold start."""
+        return self.path / "cache" / kind / key
+
+    @property
+    def tracking(self) -> Path:
+        """Default MLflow store (SQLite)."""
+        return self.path / "mlflow.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """Default MLflow artifact root."""
+        return self.path / "mlartifacts"
+
+
+def write_atomic(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old text or the new, never a part, after any crash."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file atomically, keys sorted; NaN is refused."""
+    write_atomic(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))

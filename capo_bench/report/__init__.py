@@ -1,0 +1,1 @@
+"""Results become an answer: statistics, tables, figures, one page."""

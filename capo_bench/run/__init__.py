@@ -1,0 +1,1 @@
+"""A plan becomes results: ledger, stages, worker processes, resume."""

@@ -1,0 +1,1 @@
+"""A study in YAML becomes a plan: spec, expansion, identity of a trial."""

@@ -1,0 +1,1 @@
+"""What measures: benchmarks, the verifier, generation and scoring."""

@@ -1,0 +1,59 @@
+"""The benchmarks by name. A benchmark hands out problems and, where it can, checks steps exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from evals.registry import Registry
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One problem.
+
+    Attributes:
+        id: Stable name within the benchmark, e.g. ``"coins/test/17"``.
+        prompt: The text that the policy reads, without a chat template.
+        answer: Reference answer, as text.
+    """
+
+    id: str
+    prompt: str
+    answer: str
+
+
+@dataclass(frozen=True)
+class StepCheck:
+    """What an exact checker says of one solution.
+
+    Attributes:
+        wrong: Indices of steps that are wrong in themselves.
+        follow: Indices of steps that are right in themselves but rest on an earlier slip.
+    """
+
+    wrong: frozenset[int]
+    follow: frozenset[int]
+
+
+class Benchmark(Protocol):
+    """A source of problems with an optional exact step checker."""
+
+    name: str
+    splits: Sequence[str]
+
+    def problems(self, split: str, count: int, seed: int = 0) -> list[Problem]:
+        """Return `count` problems of `split`; the same arguments give the same problems."""
+        ...
+
+    def check_steps(self, problem: Problem, steps: Sequence[str]) -> StepCheck:
+        """Say which of the steps (the solution cut by a segmenter) are wrong."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return a short content hash of the data behind the benchmark."""
+        ...
+
+
+BENCHMARKS: Registry[Benchmark] = Registry("benchmark", "capo_bench.benchmarks", {"coins": "evals.coins:COINS"})

@@ -1,0 +1,91 @@
+"""Named parts, found without importing them.
+
+A registry maps a name to ``"package.module:attribute"``. Nothing is imported until a part is asked for, so listing
+names costs nothing. Other packages add parts through an entry point of the registry's group, without a fork; two
+parts of one name are an error that names both, never a silent override.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class UnknownNameError(ValueError):
+    """A name that no part is registered under."""
+
+
+def did_you_mean(name: str, known: Iterator[str] | list[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the nearest known name, or an empty string."""
+    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+class Registry(Generic[T]):
+    """Lazy table of the parts of one kind.
+
+    Args:
+        kind: What a part is, in the singular, as errors name it ("voting rule").
+        group: Entry-point group through which other packages add parts.
+        builtin: Name to ``"module:attribute"`` of the parts shipped here.
+    """
+
+    def __init__(self, kind: str, group: str, builtin: Mapping[str, str]) -> None:
+        self.kind = kind
+        self.group = group
+        self._builtin = dict(builtin)
+
+    @cached_property
+    def targets(self) -> dict[str, str]:
+        """Every known name and its ``"module:attribute"``.
+
+        Raises:
+            ValueError: Two packages register one name.
+        """
+        table = dict(self._builtin)
+        for point in entry_points(group=self.group):
+            if table.get(point.name, point.value) != point.value:
+                raise ValueError(
+                    f"two parts claim the {self.kind} name {point.name!r}: {table[point.name]} and {point.value}; "
+                    "uninstall one of them or ask its author to rename it"
+                )
+            table[point.name] = point.value
+        return table
+
+    def names(self) -> list[str]:
+        """Return the known names, built-in ones first."""
+        return list(self.targets)
+
+    def check(self, name: str) -> str:
+        """Return ``name`` if it is known.
+
+        Raises:
+            UnknownNameError: It is not; the message lists what is.
+        """
+        if name not in self.targets:
+            raise UnknownNameError(
+                f"unknown {self.kind} {name!r}{did_you_mean(name, self.names())}; known: {', '.join(self.names())}"
+            )
+        return name
+
+    def module(self, name: str) -> str:
+        """Return the module that holds the part, without importing it."""
+        return self.targets[self.check(name)].partition(":")[0]
+
+    def get(self, name: str) -> T:
+        """Import and return the part.
+
+        Raises:
+            UnknownNameError: No part has this name.
+        """
+        module, _, attribute = self.targets[self.check(name)].partition(":")
+        part: Any = import_module(module)
+        for piece in attribute.split("."):
+            part = getattr(part, piece)
+        return part  # type: ignore[no-any-return]

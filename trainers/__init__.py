@@ -1,0 +1,1 @@
+"""What learns: methods over TRL, credit, critics, backbones."""

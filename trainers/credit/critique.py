@@ -1,0 +1,44 @@
+"""A critique: the set of steps that one reading of a solution calls wrong, or an abstention with its reason."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Abstention = Literal["empty", "truncated", "no_list", "out_of_range", "refusal", "timeout", "error"]
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What one critique cost.
+
+    Attributes:
+        prompt_tokens: Tokens that the critic read.
+        output_tokens: Tokens that it wrote.
+        seconds: Wall time of the call that brought it, shared by the critiques of one call.
+    """
+
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Critique:
+    """One critique of one solution.
+
+    Attributes:
+        wrong: Indices (from 0) of the steps called wrong; None if the critic abstained.
+        abstained: Why there is no verdict; None if there is one.
+        text: What the critic wrote, where it writes.
+        usage: What it cost.
+    """
+
+    wrong: frozenset[int] | None
+    abstained: Abstention | None = None
+    text: str = ""
+    usage: Usage = Usage()
+
+    def __post_init__(self) -> None:
+        if (self.wrong is None) == (self.abstained is None):
+            raise ValueError("a critique either names its wrong steps or says why it abstains, never both or neither")

@@ -1,0 +1,25 @@
+"""Who criticises a solution, behind one interface; `CRITICS` lists them by name."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Union
+
+from pydantic import Field
+
+from evals.registry import Registry
+from trainers.critics.base import CriticParams
+
+CRITICS: Registry[type[CriticParams]] = Registry(
+    "critic",
+    "capo_bench.critics",
+    {"exact": "trainers.critics.exact:ExactParams", "noisy": "trainers.critics.noisy:NoisyParams"},
+)
+
+
+def critic_params() -> Any:
+    """Return the union of all critics' parameter models, told apart by their `name`.
+
+    Critic files keep heavy imports inside functions: this imports every one of them.
+    """
+    models = tuple(CRITICS.get(name) for name in CRITICS.names())
+    return Annotated[Union[models], Field(discriminator="name")]  # noqa: UP007 - built from a tuple

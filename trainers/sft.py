@@ -1,0 +1,1 @@
+"""SFT: the supervised start alone, measured as it is."""
