@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
+from itertools import pairwise
 
 from evals.registry import Registry
 
@@ -44,14 +45,10 @@ def spans_of(text: str, cuts: Iterable[int]) -> list[Span]:
         At least one span; the first starts at 0, each starts where the one before ends, the last ends at the text's
         length.
     """
-    ends: list[int] = []
-    start = 0
-    for end in (*cuts, len(text)):
-        if text[start:end].strip():
-            ends.append(end)
-            start = end
-    starts = [0, *ends[:-1]]
-    return list(zip(starts, [*ends[:-1], len(text)], strict=True))
+    bounds = [0, *cuts, len(text)]
+    # A step starts where a part says something; what is blank after it stays with it.
+    starts = [start for start, end in pairwise(bounds) if text[start:end].strip()]
+    return list(pairwise([0, *starts[1:], len(text)]))
 
 
 def step_texts(text: str, spans: Sequence[Span]) -> tuple[str, ...]:

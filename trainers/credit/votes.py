@@ -13,13 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from evals.registry import Registry
+from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.credit.critique import Critique
 
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float64]
 VotingRule = Callable[[BoolArray, int | None], FloatArray]
 
 

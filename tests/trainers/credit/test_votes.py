@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from trainers.credit.critique import Critique
+from trainers.credit.votes import VOTES, combine, flag_matrix, vote_agreement
+
+# Four critiques (rows) of four steps (columns): flagged by all, by three, by two, by one.
+FOUR = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
+# Three critiques of four steps: flagged by three, by two, by one, by none.
+THREE = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
+
+SET_RULES = ("intersection", "majority", "union")
+flag_matrices = arrays.arrays(np.bool_, st.tuples(st.integers(1, 6), st.integers(1, 5)))
+
+
+def vote(name, flags, at_least=None):
+    return combine(VOTES.get(name), flags, at_least)
+
+
+@pytest.mark.parametrize(
+    ("name", "at_least", "of_four", "of_three"),
+    [
+        ("intersection", None, [1, 0, 0, 0], [1, 0, 0, 0]),
+        ("majority", None, [1, 1, 1, 0], [1, 1, 0, 0]),
+        ("union", None, [1, 1, 1, 1], [1, 1, 1, 0]),
+        ("average", None, [1, 0.75, 0.5, 0.25], [1, 2 / 3, 1 / 3, 0]),
+        ("at_least", 1, [1, 1, 1, 1], [1, 1, 1, 0]),
+        ("at_least", 3, [1, 1, 0, 0], [1, 0, 0, 0]),
+        ("at_least", 4, [1, 0, 0, 0], [0, 0, 0, 0]),
+    ],
+)
+def test_each_rule_by_hand(name, at_least, of_four, of_three):
+    assert vote(name, FOUR, at_least).tolist() == of_four
+    assert vote(name, THREE, at_least).tolist() == of_three
+
+
+def test_greedy_is_the_one_critique():
+    assert vote("greedy", np.array([[1, 0, 1]], dtype=bool)).tolist() == [1, 0, 1]
+
+
+def test_one_of_two_is_at_least_half():
+    assert vote("majority", np.array([[1, 0], [0, 0]], dtype=bool)).tolist() == [1, 0]
+
+
+@pytest.mark.parametrize("name", VOTES.names())
+def test_without_an_answer_there_is_no_penalty_to_speak_of(name):
+    assert vote(name, np.zeros((0, 3), dtype=bool), 2) is None
+
+
+@pytest.mark.parametrize("at_least", [None, 0])
+def test_at_least_needs_its_number(at_least):
+    with pytest.raises(ValueError, match=f"at_least {at_least}: set the number"):
+        vote("at_least", FOUR, at_least)
+
+
+@given(flags=flag_matrices)
+def test_intersection_within_majority_within_union(flags):
+    inner, middle, outer = (vote(name, flags) for name in SET_RULES)
+    assert (inner <= middle).all()
+    assert (middle <= outer).all()
+
+
+@given(flags=flag_matrices, at_least=st.integers(1, 6))
+def test_every_rule_charges_between_nothing_and_all(flags, at_least):
+    for name in VOTES.names():
+        shares = vote(name, flags, at_least)
+        assert shares.shape == (flags.shape[1],)
+        assert ((shares >= 0) & (shares <= 1)).all()
+
+
+@given(flags=flag_matrices)
+def test_one_critique_makes_all_rules_equal(flags):
+    for name in VOTES.names():
+        assert vote(name, flags[:1], 1).tolist() == flags[0].tolist()
+
+
+@given(flags=flag_matrices, seed=st.integers(0, 99))
+def test_the_order_of_critiques_does_not_matter(flags, seed):
+    shuffled = np.random.default_rng(seed).permutation(flags)
+    for name in (*SET_RULES, "average", "at_least"):
+        assert vote(name, flags, 2).tolist() == vote(name, shuffled, 2).tolist()
+    assert vote_agreement(flags) == vote_agreement(shuffled)
+
+
+@given(flags=flag_matrices)
+def test_at_least_spans_from_union_to_intersection(flags):
+    assert vote("at_least", flags, 1).tolist() == vote("union", flags).tolist()
+    assert vote("at_least", flags, len(flags)).tolist() == vote("intersection", flags).tolist()
+
+
+def test_flags_leave_out_who_abstained():
+    critiques = [Critique(frozenset({0, 2})), Critique(None, "timeout"), Critique(frozenset())]
+    assert flag_matrix(critiques, 3).tolist() == [[True, False, True], [False, False, False]]
+    assert flag_matrix([], 3).shape == (0, 3)
+
+
+@pytest.mark.parametrize("step", [3, -1])
+def test_flags_refuse_a_step_that_is_not_there(step):
+    with pytest.raises(ValueError, match=f"names the steps \\[{step}\\] of a solution with 3"):
+        flag_matrix([Critique(frozenset({step}))], 3)
+
+
+def test_agreement_is_the_share_of_agreeing_pairs():
+    # Six pairs a step: all flag it 6/6; three of four 3/6; two of four 2/6; one of four 3/6.
+    assert vote_agreement(FOUR) == pytest.approx((6 + 3 + 2 + 3) / 24)
+    assert vote_agreement(np.ones((3, 2), dtype=bool)) == 1
+    assert vote_agreement(np.array([[1], [0]], dtype=bool)) == 0
+
+
+def test_agreement_needs_a_pair_and_a_step():
+    assert vote_agreement(FOUR[:1]) is None
+    assert vote_agreement(np.zeros((2, 0), dtype=bool)) is None

@@ -1,0 +1,203 @@
+"""The step of every completion token, from the token ids themselves, never by encoding text again.
+
+Encoding the decoded text again can give other tokens than the policy sampled. So each token is given the characters
+that its own bytes make in the decoded text. A token belongs to the step of its first character: one that merges the
+end of a step with its separator or with the start of the next stays in the step where it begins. A token that adds no
+character (the end-of-sequence token, the later bytes of a character) belongs to the step of the character before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+from weakref import WeakKeyDictionary
+
+import numpy as np
+
+from trainers.credit.arrays import BoolArray, IntArray
+from trainers.credit.segment import Segmenter, Span, step_texts
+
+PADDING = -1
+
+
+class TokenizerLike(Protocol):
+    """What of a Transformers tokenizer is used here."""
+
+    def decode(self, token_ids: Any, skip_special_tokens: bool = False, **kwargs: Any) -> Any:  # noqa: ANN401
+        """Return the text of the ids."""
+        ...
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """A batch of completions, cut into steps.
+
+    Attributes:
+        texts: The decoded completions, special tokens left out.
+        steps: The text of each completion's steps as critics read them; at least one each.
+        index: Step of every token, shape (B, T); -1 for padding.
+    """
+
+    texts: list[str]
+    steps: list[tuple[str, ...]]
+    index: IntArray
+
+
+def step_index(
+    batch: Sequence[Sequence[int]], tokenizer: TokenizerLike, segmenter: Segmenter, width: int | None = None
+) -> Alignment:
+    """Cut completions into steps and find the step of each token.
+
+    Args:
+        batch: Token ids of B completions, without padding.
+        tokenizer: The policy's tokenizer.
+        segmenter: From `trainers.credit.segment.SEGMENTERS`.
+        width: T; the longest completion's length if not given.
+
+    Raises:
+        ValueError: A completion is longer than `width`.
+    """
+    longest = max(map(len, batch), default=0)
+    if width is not None and width < longest:
+        raise ValueError(f"a completion has {longest} tokens but the batch is {width} wide; give its full width")
+    index = np.full((len(batch), longest if width is None else width), PADDING, dtype=np.int64)
+    texts, steps = [], []
+    for row, ids in enumerate(batch):
+        text, starts, ends = token_spans(ids, tokenizer)
+        spans = segmenter(text)
+        texts.append(text)
+        steps.append(step_texts(text, spans))
+        index[row, : len(ids)] = tokens_to_steps(starts, ends, spans)
+    return Alignment(texts, steps, index)
+
+
+def tokens_to_steps(starts: IntArray, ends: IntArray, spans: Sequence[Span]) -> IntArray:
+    """Return the step of every token, shape (T,).
+
+    Args:
+        starts: First character of each token, shape (T,).
+        ends: Character after each token's last, shape (T,); equal to `starts` for a token that adds none.
+        spans: The steps, a partition of the text.
+    """
+    character = np.maximum(np.where(ends > starts, starts, starts - 1), 0)
+    step_starts = np.fromiter((start for start, _ in spans), dtype=np.int64, count=len(spans))
+    # The last step that starts at or before the character.
+    return np.searchsorted(step_starts, character, side="right").astype(np.int64) - 1
+
+
+def token_spans(ids: Sequence[int], tokenizer: TokenizerLike) -> tuple[str, IntArray, IntArray]:
+    """Decode a completion and give each token its characters.
+
+    Byte-level BPE tokenizers (GPT-2, Qwen, Llama 3) go by the bytes of their tokens, in time linear in the length;
+    any other tokenizer by decoding every prefix, in quadratic time.
+
+    Args:
+        ids: Token ids, special tokens among them; ids that the tokenizer does not know decode to nothing.
+        tokenizer: The policy's tokenizer. It must not change after its first use here.
+
+    Returns:
+        The text that ``tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)`` gives,
+        and the tokens' `starts` and `ends` in characters, shape (T,) each. Tokens that share a character overlap.
+    """
+    pieces = _byte_pieces(tokenizer)
+    return _spans_by_prefix(ids, tokenizer) if pieces is None else _spans_by_bytes(ids, pieces)
+
+
+@dataclass(frozen=True)
+class _BytePieces:
+    """The bytes of every token id; the last entry, for unknown ids, is empty."""
+
+    pieces: list[bytes]
+    lengths: IntArray
+
+    def rows(self, ids: Sequence[int]) -> IntArray:
+        """Return the entries of the ids, shape (T,)."""
+        row = np.asarray(ids, dtype=np.int64)
+        unknown = len(self.pieces) - 1
+        return np.where((row < 0) | (row > unknown), unknown, row)
+
+
+def _spans_by_bytes(ids: Sequence[int], table: _BytePieces) -> tuple[str, IntArray, IntArray]:
+    rows = table.rows(ids)
+    data = b"".join([table.pieces[row] for row in rows.tolist()])
+    text, opens = _characters(data)
+    lengths = table.lengths[rows]
+    byte_ends = np.cumsum(lengths)
+    # The number of characters that begin before each byte, the end of the text included.
+    before = np.concatenate(([0], np.cumsum(opens)))
+    character_of_byte = np.append(before[1:] - 1, before[-1])
+    starts = np.where(lengths > 0, character_of_byte[byte_ends - lengths], before[byte_ends])
+    return text, starts, before[byte_ends]
+
+
+def _characters(data: bytes) -> tuple[str, BoolArray]:
+    """Decode UTF-8 and say which bytes begin a character; each invalid run becomes one replacement character."""
+    opens = (np.frombuffer(data, dtype=np.uint8) & 0xC0) != 0x80
+    done = 0
+    while True:
+        try:
+            data[done:].decode()
+        except UnicodeDecodeError as error:
+            opens[done + error.start : done + error.end] = False
+            opens[done + error.start] = True
+            done += error.end
+        else:
+            return data.decode(errors="replace"), opens
+
+
+def _spans_by_prefix(ids: Sequence[int], tokenizer: TokenizerLike) -> tuple[str, IntArray, IntArray]:
+    prefixes = [_decode(tokenizer, ids[:count]) for count in range(len(ids) + 1)]
+    lengths = np.array([len(prefix) for prefix in prefixes], dtype=np.int64)
+    # Half a character can decode to more replacement characters than the whole: a prefix is never longer than a later.
+    ends = np.minimum.accumulate(lengths[::-1])[::-1]
+    return prefixes[-1], ends[:-1], ends[1:]
+
+
+def _decode(tokenizer: TokenizerLike, ids: Sequence[int]) -> str:
+    return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+_TABLES: WeakKeyDictionary[TokenizerLike, _BytePieces | None] = WeakKeyDictionary()
+
+
+def _byte_pieces(tokenizer: TokenizerLike) -> _BytePieces | None:
+    """Return the tokenizer's byte table, made at first use; None if it is not byte-level."""
+    if tokenizer not in _TABLES:
+        backend = getattr(tokenizer, "backend_tokenizer", None)
+        byte_level = type(getattr(backend, "decoder", None)).__name__ == "ByteLevel"
+        _TABLES[tokenizer] = _make_pieces(backend) if byte_level else None
+    return _TABLES[tokenizer]
+
+
+def _make_pieces(backend: Any) -> _BytePieces:  # noqa: ANN401 - a tokenizers.Tokenizer, untyped
+    vocabulary: dict[str, int] = backend.get_vocab(with_added_tokens=True)
+    pieces = [b""] * (max(vocabulary.values(), default=-1) + 2)
+    special = {token for token in backend.get_added_tokens_decoder().values() if token.special}
+    skipped = {token.content for token in special}
+    for token, row in vocabulary.items():
+        if token not in skipped:
+            pieces[row] = _token_bytes(token)
+    return _BytePieces(pieces, np.array([len(piece) for piece in pieces], dtype=np.int64))
+
+
+def _token_bytes(token: str) -> bytes:
+    """Return the bytes of a byte-level token; a token with other characters (an added one) is plain text."""
+    try:
+        return token.translate(_TO_BYTE).encode("latin-1")
+    except UnicodeEncodeError:
+        return token.encode()
+
+
+def _byte_alphabet(printable: Iterable[range]) -> dict[int, int]:
+    """Return GPT-2's table, from the code point that stands for a byte to the byte.
+
+    Printable Latin-1 characters stand for themselves, the other bytes, in order, for the code points from 256 on. Code
+    points below 256 that stand for no byte go to one that Latin-1 lacks, so that encoding a token with one fails.
+    """
+    own = {byte for part in printable for byte in part}
+    others = [byte for byte in range(256) if byte not in own]
+    return {**dict.fromkeys(others, 0xFFFF), **{256 + place: byte for place, byte in enumerate(others)}}
+
+
+_TO_BYTE = _byte_alphabet((range(0x21, 0x7F), range(0xA1, 0xAD), range(0xAE, 0x100)))

@@ -1,0 +1,65 @@
+"""Asking a critic from a training step: in the background, and never failing the step."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from trainers.credit.critique import Critique
+from trainers.critics.base import Critic, Solution
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What came back for one batch.
+
+    Attributes:
+        critiques: k critiques of each solution, in order.
+        seconds: Wall time from question to answer.
+    """
+
+    critiques: list[list[Critique]]
+    seconds: float
+
+
+class CriticDesk:
+    """Runs a critic's coroutines on a thread of its own, so that the caller goes on meanwhile.
+
+    Whatever a critic raises becomes k abstentions per solution with the reason ``error``, and is logged: a failed
+    critique is data. A critic that returns something else than k critiques a solution has failed as well.
+    """
+
+    def __init__(self, critic: Critic) -> None:
+        self._critic = critic
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="critic", daemon=True)
+        self._thread.start()
+
+    def ask(self, solutions: Sequence[Solution], k: int, *, greedy: bool = False) -> Future[Answers]:
+        """Start the critiques of a batch and return at once."""
+        return asyncio.run_coroutine_threadsafe(self._ask(solutions, k, greedy), self._loop)
+
+    def close(self) -> None:
+        """Close the critic and end the thread."""
+        asyncio.run_coroutine_threadsafe(self._critic.close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _ask(self, solutions: Sequence[Solution], k: int, greedy: bool) -> Answers:
+        began = time.perf_counter()
+        try:
+            critiques = await self._critic.critique(solutions, k, greedy=greedy)
+            if [len(row) for row in critiques] != [k] * len(solutions):
+                raise ValueError(f"the critic owes {k} critiques of each of {len(solutions)} solutions")
+        except Exception:
+            log.exception("the critic failed on a batch of %d solutions; all of them abstain", len(solutions))
+            critiques = [[Critique(None, "error")] * k for _ in solutions]
+        return Answers(critiques, time.perf_counter() - began)
