@@ -1,0 +1,6 @@
+"""``python -m capo_bench``."""
+
+from capo_bench.cli import main
+
+if __name__ == "__main__":
+    main(prog_name="capo-bench")

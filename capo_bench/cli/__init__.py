@@ -1,0 +1,98 @@
+"""The command line. A command's module is imported when the command is run, so that ``--help`` answers at once."""
+
+from __future__ import annotations
+
+import importlib
+from typing import IO, Any
+
+import click
+
+# Name: where the command is, and its line in --help, which imports none of them.
+COMMANDS = {
+    "ls": ("capo_bench.cli.ls:ls", "List the shipped studies and their questions."),
+    "validate": ("capo_bench.cli.validate:validate", "Check study files; say everything that is wrong."),
+    "plan": ("capo_bench.cli.plan:plan", "Show what a study would run, what is shared and how long it takes."),
+    "run": ("capo_bench.cli.run:run", "Run a study's trials; run it again to resume."),
+    "status": ("capo_bench.cli.status:status", "Show which trials are done, running, failed or owed."),
+    "report": ("capo_bench.cli.report:report", "Make tables, figures and one page of a study's results."),
+    "diff": ("capo_bench.cli.diff:diff", "Say why two trials differ."),
+    "ui": ("capo_bench.cli.ui:ui", "Open the tracked runs in MLflow."),
+}
+
+EXAMPLES = """\b
+Examples:
+  capo-bench ls
+  capo-bench plan voting
+  capo-bench run voting --home results
+  capo-bench report voting --home results
+"""
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports them one at a time."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import and return a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Return the command that was asked for; an unknown name is answered with the nearest one."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            from evals.registry import did_you_mean  # noqa: PLC0415 - not for --help
+
+            ctx.fail(f"no command {args[0]!r}{did_you_mean(args[0], list(COMMANDS))}; known: {', '.join(COMMANDS)}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the commands' lines from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a command; what is wrong with a study is printed line by line and ends with exit code 2."""
+        from capo_bench.study.errors import StudyErrors  # noqa: PLC0415 - not for --help
+
+        try:
+            return super().invoke(ctx)
+        except StudyErrors as errors:
+            raise Refused(errors) from errors
+
+
+class Refused(click.ClickException):
+    """A study that cannot be planned."""
+
+    exit_code = 2
+
+    def __init__(self, errors: Exception) -> None:
+        super().__init__(str(errors))
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print the errors, one a line, each with its place."""
+        click.echo(self.message, file=file, err=file is None)
+
+
+def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - not for --help
+
+        try:
+            click.echo(f"capo-bench {version('capo-bench')}")
+        except PackageNotFoundError:
+            click.echo("capo-bench, from a checkout that is not installed")
+        ctx.exit()
+
+
+@click.group(cls=LazyGroup, epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--version", is_flag=True, expose_value=False, is_eager=True, callback=_version, help="Show the version.")
+def main() -> None:
+    """Does fine-grained credit from a critic make a reasoning model better, by how much, and at what cost?"""

@@ -1,0 +1,94 @@
+"""``capo-bench plan``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from capo_bench.cli.options import home_option, study_options
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from capo_bench.study.estimate import Estimate
+    from capo_bench.study.plan import Plan
+
+EPILOG = """\b
+Examples:
+  capo-bench plan voting
+  capo-bench plan voting --profile full --only 'vote=majority*' --only seed=0
+  capo-bench plan my-study.yaml --set train.steps=20 --json
+"""
+
+
+@click.command(epilog=EPILOG)
+@study_options
+@home_option
+@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+def plan(  # noqa: PLR0913, PLR0917 - the options of the command
+    study: str, profile: str, sets: tuple[str, ...], only: tuple[str, ...], home: Path, as_json: bool
+) -> None:
+    """Show what STUDY would run: its variants, their trials and ids, what they share, and how long it takes.
+
+    STUDY is a file, or the name of a shipped study. Nothing is run or written.
+    """
+    import json  # noqa: PLC0415 - not for --help
+
+    from capo_bench.home import Home  # noqa: PLC0415
+    from capo_bench.study.estimate import estimate  # noqa: PLC0415
+    from capo_bench.study.load import load_plan  # noqa: PLC0415
+    from capo_bench.study.summary import plan_json  # noqa: PLC0415
+
+    planned = load_plan(study, profile, sets, only)
+    taken = estimate(planned, Home(home))
+    if as_json:
+        click.echo(json.dumps(plan_json(planned, taken), indent=2, ensure_ascii=False))
+    else:
+        _show(planned, taken, Home(home).path)
+
+
+def _show(planned: Plan, taken: Estimate, home: Path) -> None:
+    from rich.console import Console  # noqa: PLC0415
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{planned.study}: {planned.question}")
+    start = f", start: {planned.start}" if planned.start else ""
+    console.print(f"profile: {planned.profile}, baseline: {planned.baseline}{start}")
+    console.print(f"metrics: {', '.join(planned.metrics)}")
+    console.print(_table(planned))
+    for line in _costs(taken, home):
+        console.print(line)
+
+
+def _table(planned: Plan) -> Table:
+    from rich.table import Table  # noqa: PLC0415
+
+    table = Table("variant", "sets", "trials (seed:id)", show_lines=True)
+    for variant in planned.variants:
+        ids = [f"{trial.seed}:{trial.id}" for trial in planned.trials if trial.variant == variant.name]
+        if ids:
+            sets = "\n".join(f"{key} = {value}" for key, value in variant.overrides.items())
+            shown = ids if len(ids) <= 6 else [*ids[:5], f"… {len(ids) - 5} more (--json)"]
+            table.add_row(variant.name, sets, "\n".join(shown))
+    return table
+
+
+def _costs(taken: Estimate, home: Path) -> list[str]:
+    lines = [f"trials: {taken.trials}, of which {taken.done} done in {home}"]
+    for start in taken.cold_starts:
+        state = "done" if start.done else "to be trained"
+        lines.append(f"cold start {start.key}: shared by {start.trials} trials, {state}")
+    lines.append(f"critic calls: {taken.critic_calls:,}")
+    guessed = taken.trials - taken.done - taken.unknown
+    if guessed:
+        basis = f"{taken.measured} of {guessed} trials from finished ones, the others from a model of two CPU cores"
+        lines.append(f"time left: about {_minutes(taken.seconds)} of one worker ({basis})")
+    if taken.unknown:
+        lines.append(f"time left: not known for {taken.unknown} trials; it is after the first of each variant")
+    return lines
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{max(seconds / 60, 0.1):.1f} min"

@@ -1,0 +1,111 @@
+"""Rules that hold among the parts of a study: names that must exist, variants that must differ."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from capo_bench.study.errors import StudyError, shown
+from capo_bench.study.expand import Draft, Sources, drafts, excluded
+from capo_bench.study.keys import suggestion
+from capo_bench.study.plan import Variant
+from capo_bench.study.resolve import Base
+from capo_bench.study.spec import Sweep
+from evals.benchmarks import BENCHMARKS
+from trainers.methods import METHODS
+
+SECTIONS = ("train", "credit", "critic")
+
+
+def bad_sweep(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
+    """Yield what is wrong with matrix, zip and exclude as they stand."""
+    for key in sweep.matrix.keys() & sweep.zip.keys():
+        rule = f"key {key!r} is in matrix and in zip; a key is swept in one of them"
+        yield StudyError(sources.at("zip", key).place(), f"zip.{key}", key, rule, "remove it from one of them")
+    for key, values in sweep.matrix.items():
+        for index, value in enumerate(values):
+            if value in values[:index]:
+                rule = f"matrix.{key} has {shown(value)} twice"
+                yield StudyError(sources.at("matrix", key, index).place(), f"matrix.{key}", value, rule, "remove one")
+    yield from _bad_exclude(sweep, sources)
+
+
+def _bad_exclude(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
+    if not sweep.exclude:
+        return
+    rows = [draft.settings for draft in drafts(sweep.model_copy(update={"exclude": [], "include": []}), sources)]
+    for index, entry in enumerate(sweep.exclude):
+        if not any(excluded(row, entry) for row in rows):
+            rule = f"exclude entry {shown(entry)} removes nothing: no combination of matrix and zip has these values"
+            place = sources.at("exclude", index).place()
+            yield StudyError(place, f"exclude[{index}]", entry, rule, "correct its keys or values, or remove it")
+    if all(any(excluded(row, entry) for entry in sweep.exclude) for row in rows):
+        rule = f"exclude {shown(sweep.exclude)} removes all {len(rows)} combinations of matrix and zip"
+        yield StudyError(sources.at("exclude").place(), "exclude", sweep.exclude, rule, "leave at least one")
+
+
+def bad_names(sweep: Sweep, sources: Sources, found: Sequence[Draft]) -> Iterator[StudyError]:
+    """Yield names of variants that are given twice, and baseline or start that name none."""
+    names = [draft.name for draft in found]
+    for index, item in enumerate(sweep.include):
+        if names.count(item.name) > 1:
+            rule = f"two variants are named {item.name!r}: one of the matrix and one of include"
+            place = sources.at("include", index, "name").place()
+            yield StudyError(place, f"include[{index}].name", item.name, rule, "rename the one in include")
+    for role, name in (("baseline", sweep.baseline), ("start", sweep.start)):
+        if name is not None and name not in names:
+            way_out = suggestion(name, names).replace("known keys", "variants")
+            place = sources.at(role).place()
+            yield StudyError(place, role, name, f"{role} {name!r} is not a variant of the study", way_out)
+
+
+def bad_splits(
+    sweep: Sweep, sources: Sources, variants: Sequence[Variant], found: Mapping[str, Draft], base: Base
+) -> Iterator[StudyError]:
+    """Yield splits that the benchmark does not have, and metrics of splits that a variant does not measure."""
+    for variant in variants:
+        known = list(BENCHMARKS.get(variant.config.benchmark).splits)
+        for index, split in enumerate(variant.config.evaluation.splits):
+            if split not in known:
+                place = base.locate(found[variant.name], ("evaluation", "splits", index))
+                rule = f"unknown split {split!r} of benchmark {variant.config.benchmark!r}"
+                yield StudyError(place, "evaluation.splits", split, rule, _splits_hint(split, known))
+    for index, metric in enumerate(sweep.metrics):
+        split = metric.partition("/")[0]
+        lacking = [variant for variant in variants if split not in variant.config.evaluation.splits]
+        if lacking:
+            place = sources.at("metrics", index).place()
+            rule = f"metric {metric!r}: split {split!r} is not in evaluation.splits of variant {lacking[0].name!r}"
+            yield StudyError(place, "metrics", metric, rule, _splits_hint(split, lacking[0].config.evaluation.splits))
+
+
+def _splits_hint(split: str, known: Sequence[str]) -> str:
+    return suggestion(split, known).replace("known keys", "splits")
+
+
+def duplicates(groups: Mapping[str, Sequence[Variant]], found: Mapping[str, Draft]) -> Iterator[StudyError]:
+    """Yield an error for variants that are one trial.
+
+    Args:
+        groups: Variants by the digest of their identity.
+        found: Drafts by name, for their places.
+    """
+    for group in groups.values():
+        if len(group) > 1:
+            names = [variant.name for variant in group]
+            told = " and ".join(repr(name) for name in names)
+            rule = f"variants {told} are the same trial: {_why(group)}"
+            place = found[names[-1]].source.place()
+            yield StudyError(place, names[-1], names, rule, "keep one of them (remove or exclude the others)")
+
+
+def _why(group: Sequence[Variant]) -> str:
+    """Say why variants coincide: a key that differs but that their method ignores, or nothing that differs."""
+    method = METHODS.get(group[0].config.method)
+    keys = dict.fromkeys(key for variant in group for key in variant.overrides)
+    differing = [key for key in keys if len({repr(variant.overrides.get(key)) for variant in group}) > 1]
+    ignored = [key for key in differing if key.partition(".")[0] in {*SECTIONS} - method.uses]
+    if ignored:
+        told = ", ".join(map(repr, ignored))
+        used = ", ".join(sorted(method.uses)) or "none of train, credit and critic"
+        return f"{told} does not matter to method {method.name!r}, which uses {used}"
+    return "all that decides the result is equal"

@@ -1,0 +1,78 @@
+"""Everything wrong with a study, collected and told at once.
+
+An error names the file and line, the value, the rule and the way out. Reading a study never stops at the first one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where something was written.
+
+    Attributes:
+        file: The file as the user named it, or the command-line option, e.g. ``"--set credit.vote=union"``.
+        line: Line in the file, from 1; None where there is no line.
+    """
+
+    file: str
+    line: int | None = None
+
+    def __str__(self) -> str:
+        return self.file if self.line is None else f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class StudyError:
+    """One thing wrong with a study.
+
+    Attributes:
+        place: File and line.
+        where: Dotted path of the key in question; empty where there is none.
+        value: The offending value.
+        rule: What is wrong, naming the value and the rule that it breaks.
+        way_out: What to do about it.
+    """
+
+    place: Place
+    where: str
+    value: Any
+    rule: str
+    way_out: str
+
+    def __str__(self) -> str:
+        gap = " " if self.way_out.startswith("(") else "; "
+        return f"{self.place}: {self.rule}{gap if self.way_out else ''}{self.way_out}"
+
+
+class StudyErrors(Exception):  # noqa: N818 - it carries many errors, each a StudyError
+    """All errors of one study or of several.
+
+    Attributes:
+        items: The errors, in the order of files and lines, each once.
+    """
+
+    def __init__(self, items: Sequence[StudyError]) -> None:
+        self.items: list[StudyError] = []
+        seen = set()
+        for item in sorted(items, key=lambda item: (item.place.file, item.place.line or 0)):
+            if str(item) not in seen:
+                seen.add(str(item))
+                self.items.append(item)
+        super().__init__(self.items)
+
+    def __str__(self) -> str:
+        return "\n".join(str(item) for item in self.items)
+
+    def __reduce__(self) -> tuple[type[StudyErrors], tuple[list[StudyError]]]:
+        return type(self), (self.items,)
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,79 @@
+"""From pydantic's errors to ours: the place, the value, the rule and the way out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic import ValidationError
+
+from capo_bench.study.errors import Place, StudyError, shown
+from capo_bench.study.keys import Models, known_keys, present, suggestion
+from capo_bench.study.yamlfile import Tree, TreePath
+
+Locate = Callable[[TreePath], Place]
+
+_WAYS_OUT = {
+    "int": "write a whole number",
+    "float": "write a number",
+    "string": "write text; quote it if it looks like a number",
+    "bool": "write true or false",
+    "list": "write a list, e.g. [a, b]",
+    "tuple": "write a list, e.g. [2, 6]",
+    "dict": "write keys and values under it",
+    "model": "write keys and values under it",
+    "greater": "choose a value within the bound",
+    "less": "choose a value within the bound",
+    "literal": "choose one of them",
+    "missing": "add it",
+    "too": "give as many items as it takes",
+}
+
+
+def explain(error: ValidationError, tree: Tree, models: Models, locate: Locate) -> list[tuple[TreePath, StudyError]]:
+    """Return each error with the path in `tree` that it is about.
+
+    Args:
+        error: What validation raised.
+        tree: What was validated.
+        models: The model that it was validated against, for the keys that it knows.
+        locate: From a path in `tree` to where it was written.
+    """
+    told = []
+    for detail in error.errors(include_url=False):
+        path = present(tree, detail["loc"])
+        value, (rule, way_out) = detail["input"], _told(dict(detail), path, models)
+        if detail["type"] == "extra_forbidden":
+            value = path[-1]
+        told.append((path, StudyError(locate(path), dotted(path), value, rule, way_out)))
+    return told
+
+
+def dotted(path: TreePath) -> str:
+    """Return a path as errors name it: ``include[2].set``."""
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
+    return text
+
+
+def _told(detail: dict[str, Any], path: TreePath, models: Models) -> tuple[str, str]:
+    kind, where, context = detail["type"], dotted(path), detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        known = known_keys(models, detail["loc"][:-1])
+        under = f" under {dotted(path[:-1])!r}" if len(path) > 1 else ""
+        return f"unknown key {path[-1]!r}{under}", suggestion(str(path[-1]), known)
+    if kind == "missing":
+        under = f" under {dotted(path[:-1])!r}" if len(path) > 1 else ""
+        return f"key {path[-1]!r} is missing{under}", "add it"
+    if kind == "value_error":
+        rule, _, way_out = str(context["error"]).partition("; ")
+        return f"{where}: {rule}", way_out
+    if kind == "union_tag_invalid":
+        tags = context["expected_tags"].replace("'", "").split(", ")
+        hint = suggestion(context["tag"], tags).replace("known keys", "known names")
+        return f"{where}: unknown name {context['tag']!r}", hint
+    if kind == "union_tag_not_found":
+        return f"{where} is {shown(detail['input'])} but has no name", "add 'name:', which says what it is"
+    must = detail["msg"].replace("Input should", "should")
+    return f"{where} is {shown(detail['input'])} but {must}", _WAYS_OUT.get(kind.partition("_")[0], "correct the value")

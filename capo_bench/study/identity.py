@@ -1,0 +1,190 @@
+"""What a trial is: the parts that decide its result, and the id that is a hash of them.
+
+In the identity: method, backbone, benchmark and the fingerprint of its data, cold start, the sections that the method
+uses, evaluation, seed, the verifier's version, the code of the parts used, the versions of the packages that compute.
+`evaluation.batch_size` and `train.micro_batch` are in it too: they change the order of sums and padding, and with them
+bits, and a trial of one id reruns to the same bits where we promise that.
+
+Not in it: names, order in the file, paths, other variants, workers, tracking, and the sections that a method ignores.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from capo_bench.study.source import file_hash, module_files, package_files
+from evals.benchmarks import BENCHMARKS
+from trainers.backbones import BACKBONES
+from trainers.config import ColdStartConfig, TrialConfig
+from trainers.critics import CRITICS
+from trainers.methods import METHODS
+
+VERSION = 1
+PACKAGES = ("torch", "transformers", "trl", "math-verify")
+# Their content is in the identity as values; a new check or a new name changes no result.
+_DECLARATIONS = {
+    *("evals/benchmarks.py", "evals/config.py", "evals/registry.py"),
+    *("trainers/config.py", "trainers/methods.py"),
+}
+
+Identity = dict[str, Any]
+
+
+def identity_of(config: TrialConfig) -> Identity:
+    """Return everything but the seed that decides the result of a trial with these settings."""
+    uses = METHODS.get(config.method).uses
+    settings = config.model_dump(mode="json", include={"evaluation", *(uses & {"train", "credit", "critic"})})
+    return {
+        "version": VERSION,
+        "method": config.method,
+        "backbone": _backbone(config.backbone),
+        "benchmark": _benchmark(config.benchmark),
+        "cold_start": _cold_start(config),
+        **settings,
+        "verifier": _verifier_version(),
+        "code": _code(config.method, config.benchmark, config.critic.name),
+        "packages": _packages(),
+    }
+
+
+def with_seed(identity: Identity, seed: int) -> Identity:
+    """Return a variant's identity as that of its trial under one seed."""
+    return {**identity, "seed": seed}
+
+
+def digest(parts: object) -> str:
+    """Return the content hash of plain data: 12 hex digits, whatever the order of keys."""
+    text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def trial_id(variant_digest: str, seed: int) -> str:
+    """Return the id of a trial.
+
+    Args:
+        variant_digest: `digest` of the variant's `identity_of`; shared by its seeds, so computed once.
+        seed: The trial's seed.
+    """
+    return digest([VERSION, variant_digest, seed])
+
+
+def cold_start_key(config: TrialConfig) -> str | None:
+    """Return the content hash of what decides the cold start; None if there is none."""
+    if config.cold_start is None:
+        return None
+    return _cold_start_key(config.cold_start, config.backbone, config.benchmark)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One part in which two identities differ; `left` or `right` is None where it is absent."""
+
+    where: str
+    left: Any
+    right: Any
+
+
+def diff_identities(left: Identity, right: Identity) -> list[Difference]:
+    """Return where two identities differ, by dotted path."""
+    return list(_differences(left, right, ""))
+
+
+def _differences(left: object, right: object, where: str) -> Iterator[Difference]:
+    if isinstance(left, dict) and isinstance(right, dict):
+        for key in dict.fromkeys([*left, *right]):
+            yield from _differences(left.get(key), right.get(key), f"{where}.{key}" if where else key)
+    elif left != right:
+        yield Difference(where, left, right)
+
+
+def _cold_start(config: TrialConfig) -> dict[str, Any] | None:
+    if config.cold_start is None:
+        return None
+    return {"key": cold_start_key(config), **config.cold_start.model_dump(mode="json")}
+
+
+@cache
+def _cold_start_key(settings: ColdStartConfig, backbone: str, benchmark: str) -> str:
+    parts = {
+        "version": VERSION,
+        "cold_start": settings.model_dump(mode="json"),
+        "backbone": _backbone(backbone),
+        "benchmark": _benchmark(benchmark),
+        "code": _hashes(_cold_start_files(benchmark)),
+        "packages": _packages(),
+    }
+    return digest(parts)
+
+
+@cache
+def _code(method: str, benchmark: str, critic: str) -> dict[str, str]:
+    uses = METHODS.get(method).uses
+    files = {
+        **package_files("evals"),
+        **package_files("evals.verify"),
+        **module_files("trainers.credit.segment"),
+        **module_files(METHODS.module(method)),
+        **_training_file(method),
+        **_cold_start_files(benchmark),
+    }
+    if "train" in uses:
+        files |= _shared_training_files()
+    if "credit" in uses:
+        files |= package_files("trainers.credit")
+    if "critic" in uses:
+        files |= module_files("trainers.critics.base") | module_files(CRITICS.module(critic))
+    return _hashes(files)
+
+
+def _cold_start_files(benchmark: str) -> dict[str, Path]:
+    return {
+        **package_files("trainers.backbones"),
+        **module_files("trainers.sft"),
+        **module_files(BENCHMARKS.module(benchmark)),
+    }
+
+
+def _shared_training_files() -> dict[str, Path]:
+    """Return the files of `trainers` that belong to no one method and not to the cold start alone."""
+    apart = {name for method in METHODS.names() for name in _training_file(method)} | {"trainers/sft.py"}
+    return {name: path for name, path in package_files("trainers").items() if name not in apart}
+
+
+def _training_file(method: str) -> dict[str, Path]:
+    train = METHODS.get(method).train
+    return module_files(train.partition(":")[0]) if train else {}
+
+
+def _hashes(files: dict[str, Path]) -> dict[str, str]:
+    return {name: file_hash(path) for name, path in sorted(files.items()) if name not in _DECLARATIONS}
+
+
+@cache
+def _backbone(name: str) -> dict[str, Any]:
+    return {"name": name, **BACKBONES.load(name).model_dump(mode="json")}
+
+
+@cache
+def _benchmark(name: str) -> dict[str, Any]:
+    return {"name": name, "fingerprint": BENCHMARKS.get(name).fingerprint()}
+
+
+@cache
+def _verifier_version() -> str:
+    import evals.verify  # noqa: PLC0415 - an identity is asked for long after the command line is read
+
+    return evals.verify.VERIFIER_VERSION
+
+
+@cache
+def _packages() -> dict[str, str]:
+    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    return {"python": f"{sys.version_info.major}.{sys.version_info.minor}", **versions}

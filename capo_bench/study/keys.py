@@ -1,0 +1,93 @@
+"""Keys of nested settings: dotted names, where they lead, which ones exist."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from typing import Any, get_args
+
+from pydantic import BaseModel
+
+from capo_bench.study.yamlfile import Tree, TreePath
+
+Models = Sequence[type[BaseModel]]
+
+
+def with_value(tree: dict[str, Any], parts: Sequence[str], value: Tree) -> dict[str, Any]:
+    """Return a copy of `tree` with the value at a key replaced; what lies between is made where it is not there."""
+    head, *rest = parts
+    if not rest:
+        return {**tree, head: value}
+    below = tree.get(head)
+    return {**tree, head: with_value(below if isinstance(below, dict) else {}, rest, value)}
+
+
+def without(tree: Tree, path: TreePath) -> Tree:
+    """Return a copy of `tree` without what is at `path`; the same tree if nothing is there."""
+    head, rest = path[0], path[1:]
+    if isinstance(tree, dict) and head in tree:
+        rest_of = {key: value for key, value in tree.items() if key != head}
+        return {**rest_of, head: without(tree[head], rest)} if rest else rest_of
+    if isinstance(tree, list) and isinstance(head, int) and head < len(tree):
+        kept = [without(tree[head], rest)] if rest else []
+        return [*tree[:head], *kept, *tree[head + 1 :]]
+    return tree
+
+
+def present(tree: Tree, path: TreePath) -> TreePath:
+    """Return the parts of a pydantic error location that are in `tree`, and its last part in any case.
+
+    A location also names the member of a union that was tried; the file has no such level.
+    """
+    kept: list[str | int] = []
+    for index, part in enumerate(path):
+        inside = part in tree if isinstance(tree, dict) else isinstance(tree, list) and isinstance(part, int)
+        if inside:
+            tree = tree[part]
+        elif index < len(path) - 1:
+            continue
+        kept.append(part)
+    return tuple(kept)
+
+
+def models_in(annotation: object) -> list[type[BaseModel]]:
+    """Return the models that an annotation names, in unions and containers too."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for part in get_args(annotation) for model in models_in(part)]
+
+
+def known_keys(models: Models, path: TreePath) -> list[str]:
+    """Return the keys that the section at `path` may hold; empty where any key may stand."""
+    for part in path:
+        below = [model.model_fields[part].annotation for model in models if part in model.model_fields]
+        named = [model for model in models if "name" in model.model_fields and part in _literals(model)]
+        models = [model for annotation in below for model in models_in(annotation)] if below else named or models
+    return list(dict.fromkeys(name for model in models for name in model.model_fields))
+
+
+def _literals(model: type[BaseModel]) -> tuple[Any, ...]:
+    return get_args(model.model_fields["name"].annotation)
+
+
+@cache
+def dotted_keys(model: type[BaseModel]) -> tuple[str, ...]:
+    """Return every dotted key of a model: its sections and the fields in them."""
+    return tuple(dict.fromkeys(_dotted([model], "")))
+
+
+def _dotted(models: Models, prefix: str) -> Iterator[str]:
+    for model in models:
+        for name, info in model.model_fields.items():
+            yield prefix + name
+            yield from _dotted(models_in(info.annotation), f"{prefix}{name}.")
+
+
+def suggestion(key: str, known: Iterable[str]) -> str:
+    """Return a way out of an unknown key: the nearest known one, or the list of them."""
+    known = list(known)
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    if not close:
+        close = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    return f"(did you mean {close[0]!r}?)" if close else f"known keys: {', '.join(known)}"

@@ -1,0 +1,186 @@
+"""From a study file to a plan."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from capo_bench.study.checks import bad_names, bad_splits, bad_sweep, duplicates
+from capo_bench.study.errors import Place, StudyError, StudyErrors
+from capo_bench.study.expand import InFile, Setting, Sources, drafts
+from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
+from capo_bench.study.keys import suggestion
+from capo_bench.study.parse import parse_study
+from capo_bench.study.plan import Plan, Trial, Variant
+from capo_bench.study.resolve import Base, resolve
+from capo_bench.study.select import parse_only, parse_sets, swept_anyway
+from capo_bench.study.spec import DEFAULT_PROFILE, Study, Sweep
+from capo_bench.study.yamlfile import Document, TreePath, parse_document, read_document
+
+SHIPPED = "ablations"
+
+
+def shipped_studies() -> list[str]:
+    """Return the names of the studies in the package."""
+    found = [Path(item.name) for item in files(SHIPPED).iterdir()]
+    return sorted(path.stem for path in found if path.suffix == ".yaml")
+
+
+def load_plan(
+    path_or_name: str | Path,
+    profile: str = DEFAULT_PROFILE,
+    sets: Sequence[str] = (),
+    only: Sequence[str] = (),
+) -> Plan:
+    """Read a study and expand one of its profiles.
+
+    Args:
+        path_or_name: A file, or the bare name of a shipped study.
+        profile: One of the study's profiles.
+        sets: ``"dotted.key=value"`` with a YAML value; changes the base of all variants, over the profile's `set`. A
+            variant's own value of that key stays; a key that matrix or zip sweeps is an error.
+        only: Globs on variant names and ``"seed=1"``; a trial stays if its variant matches any of the globs and its
+            seed is any of the seeds. The plan has fewer trials; variants and baseline are as they were.
+
+    Raises:
+        StudyErrors: All that is wrong with the file and the arguments.
+    """
+    study = read_study(path_or_name)
+    if profile not in study.profiles:
+        study.errors.append(_unknown_profile(study, profile))
+        raise StudyErrors(study.errors)
+    return study.plan(profile, sets, only)
+
+
+def check_study(path_or_name: str | Path) -> list[Plan]:
+    """Return the plans of all profiles of a study.
+
+    Raises:
+        StudyErrors: All that is wrong with any of them.
+    """
+    study, plans, errors = read_study(path_or_name), [], []
+    for profile in study.profiles:
+        try:
+            plans.append(study.plan(profile))
+        except StudyErrors as found:
+            errors += found.items
+    if errors:
+        raise StudyErrors(errors)
+    return plans
+
+
+@dataclass(frozen=True)
+class StudyFile:
+    """A study with the file it came from.
+
+    Attributes:
+        document: The file.
+        study: What it says, without what is wrong in its form.
+        errors: What is wrong in its form.
+    """
+
+    document: Document
+    study: Study
+    errors: list[StudyError]
+
+    @property
+    def profiles(self) -> list[str]:
+        """Names of the profiles; ``quick`` is always one of them."""
+        return list(dict.fromkeys([*self.study.profiles, DEFAULT_PROFILE]))
+
+    def plan(self, profile: str, sets: Sequence[str] = (), only: Sequence[str] = ()) -> Plan:
+        """Expand one profile, as `load_plan` does.
+
+        Raises:
+            StudyErrors: All that is wrong.
+        """
+        sweep, sources, settings = self._effective(profile)
+        errors = [*self.errors]
+        given, more = parse_sets(sets)
+        errors += more
+        settings = [*settings, *given]
+        errors += swept_anyway(settings, sweep)
+        base = Base(self.study.base, InFile(self.document, ("base",)), settings)
+        found = drafts(sweep, sources)
+        variants, more = resolve(found, base)
+        errors += more
+        by_name = {draft.name: draft for draft in found}
+        errors += bad_splits(sweep, sources, variants, by_name, base)
+        if not self.errors:  # what was pruned would bring errors that the file does not have
+            errors += [*bad_sweep(sweep, sources), *bad_names(sweep, sources, found)]
+        trials, groups = _trials(variants, sweep.seeds)
+        if not errors:
+            errors += duplicates(groups, by_name)
+        pick, more = parse_only(only, [draft.name for draft in found], sweep.seeds)
+        errors += more
+        if errors:
+            raise StudyErrors(errors)
+        return Plan(
+            study=self.study.name,
+            question=" ".join(self.study.question.split()),
+            file=self.document.file,
+            profile=profile,
+            baseline=sweep.baseline,
+            start=sweep.start,
+            metrics=tuple(sweep.metrics),
+            variants=tuple(variants),
+            trials=tuple(trial for trial in trials if pick.takes(trial)),
+        )
+
+    def _effective(self, name: str) -> tuple[Sweep, Sources, list[Setting]]:
+        profile = self.study.profiles.get(name)
+        if profile is None:
+            return self.study, Sources(self.document, {}), []
+        given = profile.model_fields_set - {"set"}
+        sweep = self.study.model_copy(update={key: getattr(profile, key) for key in given})
+        at: TreePath = ("profiles", name)
+        settings = [Setting(key, value, InFile(self.document, (*at, "set", key))) for key, value in profile.set.items()]
+        return sweep, Sources(self.document, dict.fromkeys(given, at)), settings
+
+
+def read_study(path_or_name: str | Path) -> StudyFile:
+    """Read a study file, or a shipped study by its bare name.
+
+    Raises:
+        StudyErrors: It cannot be read, or is no study at all.
+    """
+    document = _read(str(path_or_name))
+    study, errors = parse_study(document)
+    if study is None:
+        raise StudyErrors(errors)
+    return StudyFile(document, study, errors)
+
+
+def _read(name: str) -> Document:
+    shipped = shipped_studies()
+    if name in shipped:
+        text = (files(SHIPPED) / f"{name}.yaml").read_text(encoding="utf-8")
+        return parse_document(text, f"{SHIPPED}/{name}.yaml")
+    path = Path(name)
+    if not path.exists():
+        close = difflib.get_close_matches(path.stem, shipped, n=1)
+        hint = f"did you mean the shipped study {close[0]!r}?" if close else f"shipped studies: {', '.join(shipped)}"
+        raise StudyErrors([StudyError(Place(name), "", name, "no such file", f"({hint})")])
+    return read_document(path)
+
+
+def _unknown_profile(study: StudyFile, profile: str) -> StudyError:
+    way_out = suggestion(profile, study.profiles).replace("known keys", "profiles")
+    place = study.document.place(("profiles",))
+    return StudyError(place, "profiles", profile, f"unknown profile {profile!r}", way_out)
+
+
+def _trials(variants: Sequence[Variant], seeds: Sequence[int]) -> tuple[list[Trial], dict[str, list[Variant]]]:
+    """Return the trials, and the variants by the digest of their identity, which seeds share."""
+    trials, groups = [], dict[str, list[Variant]]()
+    for variant in variants:
+        identity = identity_of(variant.config)
+        key = digest(identity)
+        groups.setdefault(key, []).append(variant)
+        trials += [
+            Trial(trial_id(key, seed), variant.name, seed, variant.config, with_seed(identity, seed)) for seed in seeds
+        ]
+    return trials, groups

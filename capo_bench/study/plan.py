@@ -1,0 +1,101 @@
+"""A plan: the trials that answer a study's question, ready to run. Plain data, picklable, and JSON both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from trainers.config import TrialConfig
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One row of the study.
+
+    Attributes:
+        name: Unique in the study.
+        overrides: What it sets, by dotted key.
+        config: The settings that result.
+    """
+
+    name: str
+    overrides: Mapping[str, Any]
+    config: TrialConfig
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One variant under one seed.
+
+    Attributes:
+        id: Hash of the identity; names the folder of results.
+        variant: Name of its variant.
+        seed: Seed of training and evaluation.
+        config: Settings.
+        identity: The parts that decide the result (see `capo_bench.study.identity`).
+    """
+
+    id: str
+    variant: str
+    seed: int
+    config: TrialConfig
+    identity: Mapping[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the trial as plain data."""
+        return {
+            "id": self.id,
+            "variant": self.variant,
+            "seed": self.seed,
+            "config": self.config.model_dump(mode="json"),
+            "identity": dict(self.identity),
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Trial:
+        """Return the trial that `as_json` wrote.
+
+        Raises:
+            pydantic.ValidationError: Its settings are not valid.
+        """
+        config = TrialConfig.model_validate(data["config"])
+        return cls(data["id"], data["variant"], data["seed"], config, data["identity"])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The trials of one profile of a study.
+
+    Attributes:
+        study: The study's name.
+        question: What it asks.
+        file: The study file, as the user named it.
+        profile: The profile's name.
+        baseline: Variant that the others are compared with.
+        start: Variant that is the untrained start, if there is one.
+        metrics: ``split/metric``; the first is the primary one.
+        variants: In the order of the file; all of them, whatever ``--only`` picked.
+        trials: Variant by variant, seeds inside; only those that ``--only`` picked.
+    """
+
+    study: str
+    question: str
+    file: str
+    profile: str
+    baseline: str
+    start: str | None
+    metrics: tuple[str, ...]
+    variants: tuple[Variant, ...]
+    trials: tuple[Trial, ...]
+
+    def variant(self, name: str) -> Variant:
+        """Return the variant of a name.
+
+        Raises:
+            KeyError: There is none.
+        """
+        for variant in self.variants:
+            if variant.name == name:
+                return variant
+        raise KeyError(name)

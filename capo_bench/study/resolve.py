@@ -1,0 +1,87 @@
+"""From drafts to variants with checked settings; every error of every draft, each said once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from pydantic import ValidationError
+
+from capo_bench.study.errors import Place, StudyError
+from capo_bench.study.expand import Draft, Setting, Source
+from capo_bench.study.explain import explain
+from capo_bench.study.keys import with_value
+from capo_bench.study.plan import Variant
+from capo_bench.study.yamlfile import Tree, TreePath
+from trainers.config import TrialConfig
+
+
+class Base:
+    """What all variants begin with, and where each part of it was written.
+
+    Args:
+        tree: The study's `base`.
+        source: Where that is.
+        settings: What profile and command line set on top.
+    """
+
+    def __init__(self, tree: dict[str, Any], source: Source, settings: Sequence[Setting]) -> None:
+        self.tree = apply(tree, settings)
+        self._source = source
+        self._settings = in_order(settings)
+
+    def locate(self, draft: Draft, path: TreePath) -> Place:
+        """Return where the value at `path` of a draft's settings was written.
+
+        What is said of a whole section is placed at the last of the draft's settings in it.
+        """
+        for setting in reversed([*self._settings, *in_order(draft.settings)]):
+            key = tuple(setting.key.split("."))
+            if path[: len(key)] == key:
+                return setting.source.place(path[len(key) :])
+        inside = [item.source.place() for item in draft.settings if tuple(item.key.split("."))[: len(path)] == path]
+        return max(inside, key=lambda place: place.line or 0) if inside and path else self._source.place(path)
+
+
+def in_order(settings: Sequence[Setting]) -> list[Setting]:
+    """Return settings in the order they apply: a section before what is in it, whatever the order in the file."""
+    return sorted(settings, key=lambda setting: setting.key.count("."))
+
+
+def apply(tree: dict[str, Any], settings: Sequence[Setting]) -> dict[str, Any]:
+    """Return `tree` with dotted keys replaced."""
+    for setting in in_order(settings):
+        tree = with_value(tree, setting.key.split("."), setting.value)
+    return tree
+
+
+def resolve(drafts: Sequence[Draft], base: Base) -> tuple[list[Variant], list[StudyError]]:
+    """Return the variants whose settings are valid, and what is wrong with the others."""
+    variants: list[Variant] = []
+    found: dict[str, tuple[StudyError, list[str]]] = {}
+    for draft in drafts:
+        tree = apply(base.tree, draft.settings)
+        try:
+            variants.append(Variant(draft.name, draft.overrides, TrialConfig.model_validate(tree)))
+        except ValidationError as error:
+            for path, item in explain(error, tree, [TrialConfig], partial(base.locate, draft)):
+                _, names = found.setdefault(str(item), (item, []))
+                if isinstance(_at(tree, path), dict):
+                    names.append(draft.name)
+    return variants, [_named(error, names) for error, names in found.values()]
+
+
+def _at(tree: Tree, path: TreePath) -> Tree:
+    for part in path:
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
+
+
+def _named(error: StudyError, names: Sequence[str]) -> StudyError:
+    """Say which variants break a rule among several settings; the rule alone does not show it."""
+    if not names:
+        return error
+    shown = ", ".join(repr(name) for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    return replace(error, rule=f"variant{'s' if len(names) > 1 else ''} {shown}: {error.rule}")

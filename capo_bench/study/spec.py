@@ -1,0 +1,112 @@
+"""What a study file may say."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field, field_validator
+
+from evals.config import Strict
+from evals.registry import did_you_mean
+
+METRICS = ("accuracy", "wrong_step_rate", "flawed_right", "steps", "tokens", "no_answer", "truncated", "unscored")
+DEFAULT_PROFILE = "quick"
+
+
+def _metric(text: str) -> str:
+    split, slash, name = text.partition("/")
+    if not (split and slash):
+        raise ValueError(f"metric {text!r} names no split; write split/metric, e.g. test/accuracy")
+    if name not in METRICS:
+        hint = did_you_mean(name, list(METRICS))
+        raise ValueError(f"unknown metric {name!r}{hint}; known: {', '.join(METRICS)}")
+    return text
+
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+VariantName = Annotated[str, Field(pattern=r"^\S(.*\S)?$", max_length=120)]
+Metric = Annotated[str, AfterValidator(_metric)]
+Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Values = Annotated[list[Any], Field(min_length=1)]
+Swept = dict[str, Values]
+
+
+class Include(Strict):
+    """One more variant: the base with some keys set."""
+
+    name: VariantName
+    set: dict[str, Any] = Field({})
+
+
+class Sweep(Strict):
+    """What varies.
+
+    Attributes:
+        matrix: Dotted key to its values; every combination is a variant.
+        zip: Dotted key to its values, all lists of one length; the i-th values go together. Combined with every row
+            of `matrix`.
+        exclude: Combinations that are left out: a variant goes if it has all the values of one entry.
+        include: Further variants beside them.
+        seeds: Each variant is a trial under each seed.
+        metrics: Metrics as ``split/metric``; the first is the primary one.
+        baseline: Variant that the others are compared with.
+        start: Variant that is the untrained start, to show gains over.
+    """
+
+    matrix: Swept = Field({})
+    zip: Swept = Field({})
+    exclude: list[dict[str, Any]] = Field([])
+    include: list[Include] = Field([])
+    seeds: list[Seed] = Field([0, 1, 2], min_length=1)
+    metrics: list[Metric] = Field(["test/accuracy"], min_length=1)
+    baseline: str = ""
+    start: str | None = None
+
+    @field_validator("seeds", "metrics")
+    @classmethod
+    def _each_once(cls, items: list[Any]) -> list[Any]:
+        twice = [item for item in dict.fromkeys(items) if items.count(item) > 1]
+        if twice:
+            raise ValueError(f"{', '.join(map(repr, twice))} appears more than once; name each once")
+        return items
+
+    @field_validator("zip")
+    @classmethod
+    def _equal_lengths(cls, table: Swept) -> Swept:
+        lengths = {key: len(values) for key, values in table.items()}
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{key!r} has {length}" for key, length in lengths.items())
+            raise ValueError(f"lists of unequal length: {told}; zipped values go together, give each key as many")
+        return table
+
+    @field_validator("include")
+    @classmethod
+    def _names_differ(cls, items: list[Include]) -> list[Include]:
+        names = [item.name for item in items]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two variants are named {name!r}; rename one")
+        return items
+
+
+class Profile(Sweep):
+    """A size of the study: the keys given here replace the study's own; `set` changes the base of all variants."""
+
+    set: dict[str, Any] = Field({})
+
+
+class Study(Sweep):
+    """A question, and the trials that answer it.
+
+    Attributes:
+        name: Names the study's folder of results.
+        question: What the study asks, as a sentence.
+        base: Settings (`TrialConfig`) that all variants begin with.
+        profiles: Sizes of the study by name; without ``quick``, the study as written is the quick one.
+    """
+
+    name: Name
+    question: Annotated[str, Field(min_length=1)]
+    baseline: str
+    base: dict[str, Any] = Field({})
+    profiles: dict[str, Profile] = Field({})

@@ -1,0 +1,41 @@
+"""A plan as plain data: what ``capo-bench plan --json`` prints, and what the golden files of shipped studies keep."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from capo_bench.study.estimate import Estimate, critic_calls
+from capo_bench.study.plan import Plan
+
+
+def plan_json(plan: Plan, taken: Estimate) -> dict[str, Any]:
+    """Return a plan with its ids and its estimate."""
+    return {
+        **plan_outline(plan),
+        "file": plan.file,
+        "trials": [{"id": trial.id, "variant": trial.variant, "seed": trial.seed} for trial in plan.trials],
+        "estimate": asdict(taken),
+    }
+
+
+def plan_outline(plan: Plan) -> dict[str, Any]:
+    """Return what a study says and nothing of the code that will run it: no ids, no hashes, no estimates."""
+    return {
+        "study": plan.study,
+        "question": plan.question,
+        "profile": plan.profile,
+        "baseline": plan.baseline,
+        "start": plan.start,
+        "metrics": list(plan.metrics),
+        "variants": [
+            {
+                "name": variant.name,
+                "overrides": dict(variant.overrides),
+                "config": variant.config.model_dump(mode="json"),
+                "seeds": [trial.seed for trial in plan.trials if trial.variant == variant.name],
+                "critic_calls_per_trial": critic_calls(variant.config),
+            }
+            for variant in plan.variants
+        ],
+    }

@@ -1,0 +1,218 @@
+"""YAML with line numbers: the tree of a file and the line of every key and item.
+
+Built from parser events, so that nothing is expanded or constructed that a study has no use for: anchors, aliases and
+tags are refused, keys are text and appear once. Scalars follow YAML 1.2: ``2e-4`` is a number and ``no`` is text.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import yaml
+
+from capo_bench.study.errors import Place, StudyError, StudyErrors, shown
+
+MAX_BYTES = 1 << 20
+MAX_DEPTH = 32
+TreePath = tuple[str | int, ...]
+Tree: TypeAlias = Any
+"""What YAML holds: a mapping with text keys, a list or a scalar, nested."""
+Event: TypeAlias = Any  # PyYAML's events have no types
+
+_LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_INT = re.compile(r"[-+]?[0-9]+")
+_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
+
+
+@dataclass(frozen=True)
+class Document:
+    """A file's tree with the lines it was written on.
+
+    Attributes:
+        file: The file as the user named it.
+        tree: The value: mappings, lists and scalars.
+        lines: Line (from 1) of every key and every item, by path.
+    """
+
+    file: str
+    tree: Tree
+    lines: dict[TreePath, int]
+
+    def place(self, path: TreePath = ()) -> Place:
+        """Return where a path was written; the nearest written ancestor stands for what is absent."""
+        while path and path not in self.lines:
+            path = path[:-1]
+        return Place(self.file, self.lines.get(path, 1))
+
+
+def read_document(path: Path, name: str | None = None) -> Document:
+    """Read a YAML file whose top level is a mapping.
+
+    Args:
+        path: The file.
+        name: How errors call it; by default the path as given.
+
+    Raises:
+        StudyErrors: It cannot be read or is not such a file; every error that was found.
+    """
+    name = name or str(path)
+    document = parse_document(_read_text(path, name), name)
+    if isinstance(document.tree, dict):
+        return document
+    if document.tree is None:
+        raise _refused(Place(name), "", "the file is empty", "write a study; `capo-bench ls` names shipped ones")
+    rule = f"the file holds {shown(document.tree)}, but a study is a mapping of keys"
+    raise _refused(Place(name, 1), document.tree, rule, "begin with keys such as 'name:' and 'question:'")
+
+
+def parse_document(text: str, file: str) -> Document:
+    """Parse one YAML document.
+
+    Raises:
+        StudyErrors: It is not valid YAML, or uses what is refused here; every error that was found.
+    """
+    builder = _Builder(file)
+    try:
+        tree = builder.document(yaml.parse(text, Loader=_LOADER))
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
+        place = Place(file, mark.line + 1 if mark else None)
+        rule = f"not valid YAML: {problem}"
+        builder.errors.append(StudyError(place, "", "", rule, "check indentation, brackets and quotes there"))
+        tree = None
+    if builder.errors:
+        raise StudyErrors(builder.errors)
+    return Document(file, tree, builder.lines)
+
+
+def _refused(place: Place, value: Tree, rule: str, way_out: str) -> StudyErrors:
+    return StudyErrors([StudyError(place, "", value, rule, way_out)])
+
+
+def _read_text(path: Path, name: str) -> str:
+    place = Place(name)
+    if path.is_dir():
+        raise _refused(place, name, "a folder, where a study file is wanted", "name a YAML file in it")
+    if not path.exists():
+        raise _refused(place, name, "no such file", "check the path; `capo-bench ls` names the shipped studies")
+    if not path.is_file():
+        raise _refused(place, name, "not a regular file", "write the study to a file")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise _refused(place, name, f"cannot be read: {error.strerror}", "check its permissions") from error
+    if len(data) > MAX_BYTES:
+        raise _refused(place, name, f"larger than {MAX_BYTES} bytes", "a study is a few kilobytes: check the path")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        rule = f"byte {data[error.start]:#04x} is not UTF-8"
+        raise _refused(Place(name, line), data[error.start], rule, "save the file as UTF-8") from error
+
+
+class _Builder:
+    """Builds plain values from parser events; refuses aliases before anything could expand."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self.lines: dict[TreePath, int] = {}
+        self.errors: list[StudyError] = []
+
+    def document(self, events: Iterator[Event]) -> Tree:
+        tree, count = None, 0
+        for event in events:
+            if isinstance(event, yaml.DocumentStartEvent):
+                count += 1
+                if count > 1:
+                    self._error(event, (), "---", "a second document", "keep one study a file")
+                    break
+            elif isinstance(event, yaml.NodeEvent):
+                tree = self._value(event, events, ())
+        return tree
+
+    def _value(self, event: Event, events: Iterator[Event], path: TreePath) -> Tree:
+        self.lines.setdefault(path, event.start_mark.line + 1)
+        self._refuse_references(event, path)
+        if isinstance(event, yaml.MappingStartEvent):
+            return self._mapping(events, path)
+        if isinstance(event, yaml.SequenceStartEvent):
+            return self._sequence(events, path)
+        return None if isinstance(event, yaml.AliasEvent) else self._scalar(event, path)
+
+    def _refuse_references(self, event: Event, path: TreePath) -> None:
+        if event.anchor is not None:
+            sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
+            kind = "alias" if sign == "*" else "anchor"
+            rule = f"{kind} {sign + event.anchor!r}: anchors and aliases are not allowed in a study"
+            self._error(event, path, sign + event.anchor, rule, "write the value out")
+        if getattr(event, "tag", None) is not None:
+            rule = f"tag {event.tag!r}: tags are not allowed in a study"
+            self._error(event, path, event.tag, rule, "write the plain value")
+        if len(path) > MAX_DEPTH:
+            rule = f"nested more than {MAX_DEPTH} deep"
+            raise _refused(Place(self.file, event.start_mark.line + 1), "", rule, "a study needs no such depth")
+
+    def _sequence(self, events: Iterator[Event], path: TreePath) -> list[Tree]:
+        items: list[Tree] = []
+        for event in events:
+            if isinstance(event, yaml.SequenceEndEvent):
+                break
+            items.append(self._value(event, events, (*path, len(items))))
+        return items
+
+    def _mapping(self, events: Iterator[Event], path: TreePath) -> dict[str, Tree]:
+        table: dict[str, Tree] = {}
+        for event in events:
+            if isinstance(event, yaml.MappingEndEvent):
+                break
+            key = self._key(event, events, path)
+            here = (*path, key)
+            if key in table:
+                rule = (
+                    f"key {key!r} is written twice: on line {self.lines[here]} and on line {event.start_mark.line + 1}"
+                )
+                self._error(event, here, key, rule, "keep one of them")
+            self.lines.setdefault(here, event.start_mark.line + 1)
+            table[key] = self._value(next(events), events, here)
+        return table
+
+    def _key(self, event: Event, events: Iterator[Event], path: TreePath) -> str:
+        if isinstance(event, yaml.ScalarEvent) and isinstance(self._plain(event), str):
+            self._refuse_references(event, path)
+            return str(event.value)
+        key = self._value(event, events, (*path, "?"))
+        self._error(event, path, key, f"key {shown(key)} is not text", "write keys as words, or quote it")
+        return str(key)
+
+    def _scalar(self, event: Event, path: TreePath) -> Tree:
+        value = self._plain(event)
+        number = isinstance(value, int | float)
+        if number and not (math.isfinite(value) and abs(value) < 2**63):
+            rule = f"number {shown(event.value)} is too large"
+            self._error(event, path, event.value, rule, "write a number below 2^63, or quote it if it is text")
+            return None
+        return value
+
+    @staticmethod
+    def _plain(event: Event) -> Tree:
+        text = event.value
+        if not event.implicit[0]:
+            return text
+        if text.lower() in _WORDS:
+            return _WORDS[text.lower()]
+        if _INT.fullmatch(text):
+            return int(text) if len(text) < 40 else math.inf
+        return float(text) if _FLOAT.fullmatch(text) else text
+
+    def _error(self, event: Event, path: TreePath, value: Tree, rule: str, way_out: str) -> None:
+        place = Place(self.file, event.start_mark.line + 1)
+        self.errors.append(StudyError(place, ".".join(map(str, path)), value, rule, way_out))
