@@ -1,0 +1,104 @@
+"""What is decided about an answer without a parser: whether it may be parsed at all, and whether numbers are equal."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from decimal import Decimal
+
+MAX_LENGTH = 1000
+"""Characters. The longest reference of the benchmarks in use has about 220."""
+MAX_DEPTH = 20
+"""Brackets open at once, of any kind."""
+MAX_DIGITS = 60
+"""Digits in a row."""
+MAX_ITEMS = 100
+"""Commas, semicolons and column marks."""
+MAX_EXPONENTS = 2
+"""Exponents stacked on one another: ``e^{x^2}`` has two."""
+
+_DIGITS = re.compile(rf"[0-9]{{{MAX_DIGITS + 1}}}")
+_HUGE_EXPONENT = re.compile(r"(?:\^|\*\*)\s*[{(]?\s*[-+]?\s*[0-9]{6}")
+_HUGE_FACTORIAL = re.compile(r"[0-9]{6}\s*!|!\s*!\s*!")
+_SIGN = re.compile(r"\*\*|[0-9]+|\S")
+_PLAIN = re.compile(r"[+-]?(?:[1-9][0-9]{0,2}(?:,[0-9]{3})+|[0-9]{1,40})(?:\.[0-9]{1,40})?")
+
+
+def broken_cap(answer: str) -> str | None:
+    """Return the cap that an answer breaks, or None if it may be parsed. The same answer always gives the same."""
+    return next((reason for reason, breaks in _CAPS.items() if breaks(answer)), None)
+
+
+def _holds_control(answer: str) -> bool:
+    return any(unicodedata.category(sign) in ("Cc", "Cs") and sign not in "\n\r\t" for sign in answer)
+
+
+def _braces_open(answer: str) -> bool:
+    bare = re.sub(r"\\.", "", answer, flags=re.DOTALL)
+    level = 0
+    for sign in bare:
+        level += (sign == "{") - (sign == "}")
+        if level < 0:
+            return True
+    return level != 0
+
+
+def _depth(answer: str) -> int:
+    level = deepest = 0
+    for sign in answer:
+        level += (sign in "{([") - (sign in "})]")
+        deepest = max(deepest, level)
+    return deepest
+
+
+def exponents(answer: str) -> int:
+    """Return how many exponents are stacked at most: 0 in ``x``, 1 in ``x^2y^3``, 2 in ``e^{x^2}`` and ``2^3^4``."""
+    outer: list[tuple[int, int]] = []  # for each open bracket: the level around it and the exponents before it there
+    level = stacked = highest = 0
+    previous = ""
+    for sign in _SIGN.findall(answer):
+        raised = previous in ("^", "**")
+        if sign in ("^", "**"):
+            stacked += 1
+            highest = max(highest, level + stacked)
+        elif sign in "{([":
+            outer.append((level, stacked if raised else 0))
+            level, stacked = level + (stacked if raised else 0), 0
+        elif sign in "})]":
+            level, stacked = outer.pop() if outer else (0, 0)
+        elif not raised:
+            stacked = 0
+        previous = sign
+    return highest
+
+
+_CAPS: dict[str, Callable[[str], bool]] = {
+    f"longer than {MAX_LENGTH} characters": lambda answer: len(answer) > MAX_LENGTH,  # first: the rest read it all
+    "holds control characters": _holds_control,
+    "braces do not close": _braces_open,
+    f"nested deeper than {MAX_DEPTH}": lambda answer: _depth(answer) > MAX_DEPTH,
+    f"more than {MAX_DIGITS} digits in a row": lambda answer: bool(_DIGITS.search(answer)),
+    f"more than {MAX_ITEMS} items": lambda answer: sum(answer.count(mark) for mark in ",;&") > MAX_ITEMS,
+    "an exponent of six digits": lambda answer: bool(_HUGE_EXPONENT.search(answer)),
+    f"more than {MAX_EXPONENTS} stacked exponents": lambda answer: exponents(answer) > MAX_EXPONENTS,
+    "a factorial of six digits, or three in a row": lambda answer: bool(_HUGE_FACTORIAL.search(answer)),
+}
+
+
+def equal_numbers(answer: str, reference: str) -> bool | None:
+    """Compare two plain integers or decimals; None if they are not, or if rounding could make them equal.
+
+    Whatever is decided here is what math-verify says too: it rounds decimals to six places, so only integers are told
+    apart here.
+    """
+    ours, theirs = _number(answer), _number(reference)
+    if ours is None or theirs is None:
+        return None
+    if ours == theirs:
+        return True
+    return False if ours == int(ours) and theirs == int(theirs) else None
+
+
+def _number(text: str) -> Decimal | None:
+    return Decimal(text.replace(",", "")) if _PLAIN.fullmatch(text) else None

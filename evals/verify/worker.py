@@ -1,0 +1,109 @@
+"""The program of one worker process: math-verify behind a pipe.
+
+Run by path with the file descriptor of the pipe, the parent's process id, the deadline in seconds and the memory
+limits in bytes; imports nothing of ours, so that it starts the same whatever the parent's main module is. JSON goes
+over the pipe: in come lists of [answer, reference], out goes ``"ready"`` once and then one word an answer
+(``"right"``, ``"wrong"``, ``"memory"``), as soon as it is known. No part of a parsed answer leaves this process.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from functools import lru_cache
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+_PARENT_CHECK_SECONDS = 5.0
+
+
+def peak_bytes() -> int:
+    """Return the largest resident size this process has had, in bytes; 0 where the system does not tell.
+
+    Not ``ru_maxrss``: Linux starts that at the size of the process that forked us.
+    """
+    try:
+        status = Path("/proc/self/status").read_text(encoding="ascii")
+    except OSError:
+        return 0
+    return int(status.partition("VmHWM:")[2].split(maxsplit=1)[0]) * 1024
+
+
+def load() -> Callable[[str, str], bool]:
+    """Import math-verify and return the comparison of an answer with a reference. The pool keeps the time."""
+    from math_verify import parse, verify  # noqa: PLC0415 - a second of imports that the module's readers are spared
+
+    def parsed(text: str) -> list[Any]:
+        # In dollars, not in \boxed: a percent sign survives that way.
+        found: list[Any] = parse(f"${text}$", parsing_timeout=None)
+        return found
+
+    reference_parsed = lru_cache(maxsize=4096)(parsed)
+
+    def compare(answer: str, reference: str) -> bool:
+        return bool(verify(reference_parsed(reference), parsed(answer), timeout_seconds=None))
+
+    return compare
+
+
+def judge(compare: Callable[[str, str], bool], answer: str, reference: str, memory: int) -> str:
+    """Return the word for one answer.
+
+    math-verify turns every exception into "not equal", a MemoryError too: an answer that took more memory than its
+    share is therefore an abstention whatever was returned.
+    """
+    try:
+        right = compare(answer, reference)
+    except MemoryError:
+        return "memory"
+    except Exception:
+        right = False
+    if right:
+        return "right"
+    return "memory" if peak_bytes() > memory else "wrong"
+
+
+def serve(pipe: Connection, parent: int, deadline: float, memory: int) -> None:
+    """Answer until the pipe closes or the parent is gone.
+
+    The alarm is the kernel's: it ends this process even inside a long C call, should the parent not be there to.
+    """
+    try:
+        compare = load()
+    except Exception as error:
+        pipe.send_bytes(json.dumps(f"{type(error).__name__}: {error}").encode())
+        return
+    pipe.send_bytes(b'"ready"')
+    while True:
+        while not pipe.poll(_PARENT_CHECK_SECONDS):
+            if os.getppid() != parent:
+                return
+        for answer, reference in json.loads(pipe.recv_bytes()):
+            signal.setitimer(signal.ITIMER_REAL, deadline + 1.0)
+            word = judge(compare, answer, reference, memory)
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            pipe.send_bytes(json.dumps(word).encode())
+
+
+def main(arguments: list[str]) -> None:
+    """Set the limits of this process, then serve."""
+    descriptor, parent, deadline, memory, address_space = arguments
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    logging.disable(logging.CRITICAL)
+    resource.setrlimit(resource.RLIMIT_AS, (int(address_space), int(address_space)))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    try:
+        serve(Connection(int(descriptor)), int(parent), float(deadline), int(memory))
+    except (EOFError, ConnectionError):
+        return  # the parent closed the pipe or is gone: nobody waits for an answer
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

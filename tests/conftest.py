@@ -1,0 +1,21 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+_DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def benchmark_data() -> Path:
+    """Folder of real benchmark files (CAPO_BENCH_DATA, by default ../shared/data beside the checkout), or skip."""
+    folder = Path(os.environ.get("CAPO_BENCH_DATA") or _DEFAULT)
+    if not folder.is_dir():
+        pytest.skip(
+            f"no benchmark files in {folder}; set CAPO_BENCH_DATA to a folder that holds math500/test.jsonl etc."
+        )
+    return folder

@@ -1,0 +1,116 @@
+"""Where an answer is found, and how it is written for comparison."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evals.verify.answers import READ_CHARACTERS, boxed, clean, extract
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (r"so \boxed{5}.", "5"),
+        (r"\boxed{1} then \boxed{2}", "2"),
+        (r"\boxed{\frac{1}{2}}", r"\frac{1}{2}"),
+        (r"\boxed {7}", "7"),
+        (r"\fbox{7}", "7"),
+        (r"\boxed{\boxed{3}}", "3"),
+        (r"\boxed{\{1,2\}}", r"\{1,2\}"),
+        (r"\boxed{1} and then \boxed{2", "1"),
+        (r"} } \boxed{4}", "4"),
+        (r"{ { \boxed{4}", "4"),
+        (r"\boxed{}", ""),
+        (r"\boxed 5", None),
+        (r"\boxed{5", None),
+        ("", None),
+    ],
+)
+def test_boxed_takes_the_last_box_that_closes(text: str, expected: str | None) -> None:
+    assert boxed(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("The answer is 12.", "12"),
+        ("The final answer is 3.5. I hope it is correct.", "3.5"),
+        ("the answer is 3. No: the answer is 4. Done.", "4"),
+        (r"The answer is $\frac{1}{2}$ of it.", r"\frac{1}{2}"),
+        (r"the answer is: \(x+1\), as shown", "x+1"),
+        ("**Answer:** 8", "8"),
+        ("Final answer: **9**\nthanks", "9"),
+        ("2+2=4\n#### 1,234\n", "1,234"),
+        ("the answer is 1\n#### 2", "1"),
+        (r"the answer is 1, \boxed{2}", "2"),
+        ("it makes 12 of them", None),
+        ("answers are many", None),
+        (r"the answer is 5, \boxed{}", None),
+        ("the answer is", None),
+    ],
+)
+def test_stated_answers_come_after_boxed_ones(text: str, expected: str | None) -> None:
+    assert extract(text, "stated") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("first 3, then 12 of them.", "12"),
+        ("that is $1,234.50.", "1,234.50"),
+        ("so -3/4", "-3/4"),
+        ("a2 and x3", None),
+        ("the answer is 7, not 8", "7, not 8"),
+        ("no digits", None),
+    ],
+)
+def test_the_last_number_is_the_last_resort(text: str, expected: str | None) -> None:
+    assert extract(text, "last_number") == expected
+
+
+def test_the_boxed_style_reads_boxes_only() -> None:
+    assert extract("the answer is 5\n#### 5", "boxed") is None
+    assert extract(r"\boxed{ 5 }", "boxed") == "5"
+
+
+def test_only_the_end_of_a_completion_is_read() -> None:
+    assert extract(r"\boxed{1}" + "x" * READ_CHARACTERS) is None
+    assert extract("x" * READ_CHARACTERS + r"\boxed{1}") == "1"
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (" $5$. ", "5"),
+        (r"\(5\)", "5"),
+        (r"50\%", "50%"),
+        ("$11$,$13$", "11,13"),
+        (r"\$12", r"\$12"),
+        (r"5\,000", "5000"),
+        (r"5\,00", r"5\,00"),
+        ("a\n  b", "a b"),
+        ("~12~cm", "12 cm"),
+        (r"5\ ", "5"),
+        ("0.5.", "0.5"),
+        ("$ $", ""),
+    ],
+)
+def test_clean_leaves_one_way_to_write_an_answer(written: str, expected: str) -> None:
+    assert clean(written) == expected
+
+
+@given(st.text(alphabet=r"\boxed{}1 $.answr:#", max_size=200))
+def test_extraction_holds_for_any_text(text: str) -> None:
+    found = extract(text, "last_number")
+    assert found is None or found == found.strip() != ""
+
+
+@given(st.text(alphabet="0123456789+x^/ ", min_size=1).filter(str.strip), st.text(alphabet="ab{} \n", max_size=50))
+def test_whatever_is_boxed_last_is_found(answer: str, before: str) -> None:
+    assert extract(f"{before}\\boxed{{{answer}}}") == answer.strip()
+
+
+@given(st.text(max_size=50))
+def test_a_clean_answer_has_single_spaces_and_no_full_stop(text: str) -> None:
+    assert "  " not in clean(text)
+    assert not clean(text).endswith((".", ",", " ", "\\"))

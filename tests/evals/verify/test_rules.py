@@ -1,0 +1,110 @@
+"""Which answers are never parsed, and which numbers are compared without a parser."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evals.verify.rules import MAX_DEPTH, MAX_DIGITS, MAX_ITEMS, MAX_LENGTH, broken_cap, equal_numbers, exponents
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("x" * (MAX_LENGTH + 1), "longer than"),
+        ("1\x00", "control"),
+        ("1\x1b[2J", "control"),
+        ("\ud800", "control"),
+        (r"\frac{1}{2", "braces"),
+        ("}{", "braces"),
+        ("(" * (MAX_DEPTH + 1), "nested"),
+        ("9" * (MAX_DIGITS + 1), "digits"),
+        ("1," * (MAX_ITEMS + 1), "items"),
+        ("10^{100000000}", "exponent of six digits"),
+        ("2**-123456", "exponent of six digits"),
+        ("9^9^9^9", "stacked"),
+        ("9^{9^{9^9}}", "stacked"),
+        ("9**(9**(9**9))", "stacked"),
+        ("100000000!", "factorial"),
+        ("9!!!", "factorial"),
+    ],
+)
+def test_what_could_exhaust_a_parser_is_refused(answer: str, reason: str) -> None:
+    assert reason in (broken_cap(answer) or "")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "x" * MAX_LENGTH,
+        "9" * MAX_DIGITS,
+        "(" * MAX_DEPTH + ")" * MAX_DEPTH,
+        r"\{1, 2\}",
+        r"\left[1, 2\right)",
+        "2^{2019}",
+        "e^{-x^2}",
+        "99999!",
+        "a\nb\tc",
+        r"\begin{pmatrix} -1/3 \\ 2/3 \\ 5/3 \end{pmatrix}",
+        "",
+    ],
+)
+def test_what_people_write_may_be_parsed(answer: str) -> None:
+    assert broken_cap(answer) is None
+
+
+@pytest.mark.parametrize(
+    ("answer", "depth"),
+    [
+        ("x", 0),
+        ("x^2", 1),
+        ("x^2y^3z^4", 1),
+        ("x^{2}y^{3}z^{4}", 1),
+        ("(x^2+1)^3", 1),
+        ("e^{x^2}", 2),
+        ("2^3^4", 2),
+        ("2**3**4", 2),
+        ("2^{a+b^{c}}", 2),
+        ("2^(3^(4^5))", 3),
+        ("2^{3}^{4}", 2),
+        ("))^", 1),
+    ],
+)
+def test_stacked_exponents_are_counted(answer: str, depth: int) -> None:
+    assert exponents(answer) == depth
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "expected"),
+    [
+        ("7", "7", True),
+        ("007", "7", True),
+        ("27", "27.0", True),
+        ("+5", "5", True),
+        ("-0", "0", True),
+        ("1,234", "1234", True),
+        ("7", "8", False),
+        ("27", "28.0", False),
+        ("0.5", "0.50", True),
+        ("0.333333", "0.3333333", None),  # math-verify rounds to six places
+        ("1,23", "123", None),  # a pair
+        ("0,123", "123", None),
+        ("1/2", "0.5", None),
+        ("1e5", "100000", None),
+        ("٣", "3", None),
+        ("", "", None),
+        ("9" * 41, "9" * 41, None),
+    ],
+)
+def test_plain_numbers_are_compared_exactly(answer: str, reference: str, expected: bool | None) -> None:
+    assert equal_numbers(answer, reference) is expected
+
+
+@given(st.integers(-(10**20), 10**20), st.integers(-(10**20), 10**20))
+def test_integers_are_equal_however_they_are_grouped(left: int, right: int) -> None:
+    assert equal_numbers(f"{left:,}", str(right)) is (left == right)
+    assert equal_numbers(f"{left:,}", str(left)) is True
+
+
+@given(st.text())
+def test_the_caps_hold_for_any_text(text: str) -> None:
+    assert broken_cap(text) == broken_cap(text)
