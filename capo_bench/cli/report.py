@@ -1,0 +1,69 @@
+"""``capo-bench report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from capo_bench.cli.options import home_option, study_options
+
+if TYPE_CHECKING:
+    from capo_bench.report.build import Report
+
+EPILOG = """\b
+Examples:
+  capo-bench report voting
+  capo-bench report my-study.yaml --profile full --home results
+  capo-bench report voting --only 'vote=majority*' --only vote=greedy
+"""
+
+
+@click.command(epilog=EPILOG)
+@study_options
+@home_option
+def report(study: str, profile: str, sets: tuple[str, ...], only: tuple[str, ...], home: Path) -> None:
+    """Turn the results of STUDY into tables, figures, one page and an answer.
+
+    STUDY is a file, or the name of a shipped study; give --profile and --set as they were run. A study that is partly
+    finished is reported as far as it goes, and what is missing is named. Writes report.html, report.md, table.csv and
+    figures/ into the study's folder of results.
+    """
+    from capo_bench.home import Home  # noqa: PLC0415 - not for --help
+    from capo_bench.report.build import NothingToReportError, build_report  # noqa: PLC0415
+    from capo_bench.report.collect import DamagedFileError  # noqa: PLC0415
+    from capo_bench.report.write import write_files  # noqa: PLC0415
+    from capo_bench.study.load import load_plan  # noqa: PLC0415
+
+    plan = load_plan(study, profile, sets, only)
+    try:
+        built = build_report(plan, Home(home))
+    except (NothingToReportError, DamagedFileError) as error:
+        raise click.ClickException(str(error)) from error
+    paths = write_files(built, Home(home).study(plan.study).report)
+    show(built)
+    for path in (paths.page, paths.text, paths.table, *paths.figures):
+        click.echo(str(path))
+
+
+def show(built: Report) -> None:
+    """Print the tables and the answer."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from capo_bench.report.tables import plain, terminal  # noqa: PLC0415
+
+    console = Console(highlight=False, markup=False)
+    for table in built.tables:
+        console.print(terminal(table), "")
+    console.print(plain(built.answer.headline), style="bold")
+    for title, lines in (
+        ("", built.answer.comparisons),
+        ("Over the start:", built.answer.gains),
+        ("Read with care:", (*built.provenance.warnings, *built.answer.cautions)),
+    ):
+        if title and lines:
+            console.print(title)
+        for line in lines:
+            console.print(f"  {plain(line)}")
+    console.print()

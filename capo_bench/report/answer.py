@@ -1,0 +1,205 @@
+"""The answer in sentences, by a stated rule.
+
+Rule. Variants other than the baseline and the start are compared to the baseline on the study's primary metric, by
+the mean paired difference over shared seeds × problems; p values are Holm-adjusted over these variants. Adjusted
+p < 0.05 and better: "beats"; adjusted p < 0.05 and worse: "is worse"; anything else: no difference beyond noise. With
+one shared seed nothing is said to beat anything: the noise of seeds is unknown. No number stands without its interval,
+its n and its cost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from capo_bench.report.measures import is_better, number, split_of, unit
+from capo_bench.report.stats import Estimate
+from capo_bench.report.summary import Cell, Row, Summary
+
+FEW_SEEDS = 5
+"""Below this many seeds an interval rests on very few degrees of freedom, and the report says so."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Sentences, the most important first.
+
+    Attributes:
+        headline: The answer to the study's question.
+        comparisons: One a variant that the headline does not speak of.
+        gains: What each variant gained over the start.
+        costs: What each variant costs.
+        cautions: What could mislead.
+    """
+
+    headline: str
+    comparisons: tuple[str, ...] = ()
+    gains: tuple[str, ...] = ()
+    costs: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+
+
+def answer(summary: Summary) -> Answer:
+    """Put a study's result into words."""
+    if not summary.finished:
+        return Answer(f"No answer yet: none of the {summary.planned} trials of this study has finished.")
+    headline, rest = _compare(summary)
+    return Answer(headline, rest, _gains(summary), _costs(summary), _cautions(summary))
+
+
+def size(n: Estimate) -> str:
+    """Return n as a reader needs it: seeds × problems."""
+    seeds = "1 seed" if n.seeds == 1 else f"{n.seeds} seeds"
+    return seeds if n.problems == 1 else f"{seeds} × {n.problems} problems"
+
+
+def change(metric: str, estimate: Estimate, holm: float | None = None) -> str:
+    """Return ``+12.3 points (95 % interval +8.1 to +16.4, Holm p < 0.001, n = 3 seeds × 256 problems)``."""
+    mean, low, high = (number(metric, x, sign=True) for x in (estimate.mean, estimate.low, estimate.high))
+    p = "" if holm is None else f"Holm {p_value(holm)}, "
+    return f"{mean}{unit(metric, difference=True)} (95 % interval {low} to {high}, {p}n = {size(estimate)})"
+
+
+def level(metric: str, estimate: Estimate) -> str:
+    """Return ``73.1 % (95 % interval 70.2 to 76.0, n = 3 seeds × 256 problems)``."""
+    mean, low, high = (number(metric, x) for x in (estimate.mean, estimate.low, estimate.high))
+    return f"{mean}{unit(metric)} (95 % interval {low} to {high}, n = {size(estimate)})"
+
+
+def p_value(p: float) -> str:
+    """Return ``p = 0.012`` or ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def price(row: Row, baseline: str) -> str:
+    """Return what a trial of the variant costs, against the baseline."""
+    parts = [
+        f"{row.relative[name]:.2f}× the {label}"
+        for name, label in (("wall_seconds", "wall time"), ("policy_tokens", "policy tokens"))
+        if name in row.relative
+    ]
+    critic = row.cost.get("critic_tokens", 0.0)
+    told = f"{critic:,.0f} critic tokens a trial" if critic else "no critic tokens"
+    return f"{' and '.join(parts)} of {baseline}, and {told}" if parts else told
+
+
+def _compare(summary: Summary) -> tuple[str, tuple[str, ...]]:
+    metric, baseline = summary.primary, summary.baseline
+    compared = [(row, cell) for row, cell in summary.cells(metric) if cell.versus is not None]
+    if not compared:
+        return _nothing_to_compare(summary), ()
+    ranked = sorted(compared, key=lambda pair: _rank(metric, pair[1]), reverse=True)
+    best, cell = ranked[0]
+    told = _told(metric, best, cell, baseline)
+    if _beats(metric, cell):
+        headline = f"{best.variant} beats {baseline} on {metric} by {told}."
+    elif _one_seed(cell):
+        headline = (
+            f"One seed, so seed noise is unknown and nothing is decided. Ahead on {metric}: {best.variant}, {told}."
+        )
+    else:
+        headline = (
+            f"No difference beyond noise: no variant beats {baseline} on {metric}. Nearest: {best.variant}, {told}."
+        )
+    return headline, tuple(_sentence(metric, row, c, baseline) for row, c in ranked[1:])
+
+
+def _rank(metric: str, cell: Cell) -> tuple[bool, float]:
+    assert cell.versus is not None
+    mean = cell.versus.mean
+    return _beats(metric, cell), -mean if is_better(metric, 1.0) is False else mean
+
+
+def _one_seed(cell: Cell) -> bool:
+    return cell.versus is not None and cell.versus.one_seed
+
+
+def _beats(metric: str, cell: Cell) -> bool:
+    assert cell.versus is not None
+    better = is_better(metric, cell.versus.mean)
+    return cell.beyond_noise and not _one_seed(cell) and better is True
+
+
+def _told(metric: str, row: Row, cell: Cell, baseline: str) -> str:
+    assert cell.versus is not None
+    return f"{change(metric, cell.versus, cell.holm)}, at a cost of {price(row, baseline)}"
+
+
+def _sentence(metric: str, row: Row, cell: Cell, baseline: str) -> str:
+    assert cell.versus is not None
+    told = _told(metric, row, cell, baseline)
+    if _one_seed(cell):
+        return f"{row.variant}: {told}; one seed, so seed noise is unknown."
+    if not cell.beyond_noise:
+        return f"{row.variant}: no difference to {baseline} beyond noise, {told}."
+    better = is_better(metric, cell.versus.mean)
+    verb = {True: "also beats", False: "is worse than", None: "differs from"}[better]
+    return f"{row.variant} {verb} {baseline} by {told}."
+
+
+def _nothing_to_compare(summary: Summary) -> str:
+    row = summary.row(summary.baseline)
+    if row is None or not row.seeds:
+        return f"No comparison yet: the baseline {summary.baseline} has no finished trial."
+    if summary.primary not in row.cells:
+        return f"No comparison: no finished trial of {summary.baseline} measured {summary.primary}."
+    return f"No comparison yet: no other variant shares a finished seed with the baseline {summary.baseline}."
+
+
+def _gains(summary: Summary) -> tuple[str, ...]:
+    metric, start = summary.primary, summary.row(summary.start)
+    if start is None or metric not in start.cells or not start.cells[metric].value.known:
+        return ()
+    first = f"The start, {start.variant}, reaches {level(metric, start.cells[metric].value)} on {metric}."
+    gains = [(row, cell.gain) for row, cell in summary.cells(metric) if cell.gain is not None]
+    return (first, *(f"{row.variant} over {start.variant}: {change(metric, gain)}." for row, gain in gains))
+
+
+def _costs(summary: Summary) -> tuple[str, ...]:
+    rows = [row for row in summary.rows if row.seeds and row.variant != summary.baseline]
+    base = summary.row(summary.baseline)
+    if base is None or not base.seeds:
+        return ()
+    wall, tokens = f"{base.cost['wall_seconds']:,.1f} s", f"{base.cost['policy_tokens']:,.0f} policy tokens"
+    first = f"A trial of {base.variant} takes {wall} and {tokens} (mean of n = {len(base.seeds)})."
+    return (first, *(f"{row.variant}: {price(row, summary.baseline)} (mean of n = {len(row.seeds)})." for row in rows))
+
+
+def _cautions(summary: Summary) -> tuple[str, ...]:
+    found: list[str] = []
+    if summary.missing:
+        found.append(f"Partly finished: {len(summary.missing)} of {summary.planned} trials are missing.")
+    found += _seed_caution(summary)
+    found += [text for row in summary.rows if (text := _length_caution(summary, row))]
+    failed = {row.variant: row.failed_critiques for row in summary.rows if row.failed_critiques > 0}
+    unscored = {row.variant: row.unscored for row in summary.rows if row.unscored > 0}
+    if failed:
+        found.append(f"Critiques that abstained and gave no signal: {_shares(failed)}.")
+    if unscored:
+        found.append(f"Samples of a split, at most, that were not scored and are left out: {_shares(unscored)}.")
+    return tuple(found)
+
+
+def _shares(shares: dict[str, float]) -> str:
+    return "; ".join(f"{variant} {100 * share:.1f} %" for variant, share in shares.items())
+
+
+def _seed_caution(summary: Summary) -> list[str]:
+    fewest = min((len(row.seeds) for row in summary.rows if row.seeds and row.variant != summary.start), default=0)
+    if fewest == 1:
+        return ["One seed: seed noise unknown. Its intervals cover the draw of problems only."]
+    if 1 < fewest < FEW_SEEDS:
+        return [f"Few seeds: some results rest on {fewest}, so their intervals are wide and say little about seed noise."]
+    return []
+
+
+def _length_caution(summary: Summary, row: Row) -> str:
+    metric = f"{split_of(summary.primary)}/steps"
+    cell = row.cells.get(metric)
+    if cell is None or cell.versus is None or not cell.beyond_noise:
+        return ""
+    fewer = cell.versus.mean < 0
+    hint = "; a policy can lower its step penalty by writing less" if fewer else ""
+    told = change(metric, cell.versus, cell.holm)
+    return (
+        f"{row.variant} writes {'fewer' if fewer else 'more'} steps per response than {summary.baseline}: {told}{hint}."
+    )

@@ -1,0 +1,62 @@
+"""Everything a report shows, put together once and then only rendered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from capo_bench.home import Home
+from capo_bench.report.answer import Answer, answer
+from capo_bench.report.canvas import Figure
+from capo_bench.report.collect import Results, collect
+from capo_bench.report.examples import Example, examples
+from capo_bench.report.figures import figures
+from capo_bench.report.provenance import Provenance, provenance
+from capo_bench.report.summary import Summary, summarise
+from capo_bench.report.tables import Table, tables
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Plan
+
+
+class NothingToReportError(ValueError):
+    """No trial of the study has finished."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """A study's report before it is rendered."""
+
+    results: Results
+    summary: Summary
+    answer: Answer
+    tables: list[Table]
+    figures: list[Figure]
+    examples: list[Example]
+    provenance: Provenance
+
+
+def build_report(plan: Plan, home: Home) -> Report:
+    """Collect a study's results and work out its report.
+
+    Raises:
+        NothingToReportError: No trial has finished.
+        DamagedFileError: A finished trial's file cannot be read.
+    """
+    results = collect(plan, home)
+    summary = summarise(results)
+    if not summary.finished:
+        raise NothingToReportError(
+            f"nothing to report: none of the {summary.planned} trials of study {summary.name!r} "
+            f"(profile {summary.profile!r}) has finished under {home.path}; run `capo-bench run` on it first, "
+            "or name another results folder with --home"
+        )
+    return Report(
+        results=results,
+        summary=summary,
+        answer=answer(summary),
+        tables=tables(summary),
+        figures=figures(summary, results),
+        examples=examples(results),
+        provenance=provenance(results.all_runs()),
+    )

@@ -1,0 +1,163 @@
+"""Why two trials differ: settings and identity, where they ran, what they measured, sample by sample."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from capo_bench.home import Home, TrialFolder
+from capo_bench.report.collect import Record, read_object, read_records
+from capo_bench.report.provenance import ALWAYS_DIFFERENT, flatten
+
+COUNTED = ("policy_tokens", "critic_tokens", "critiques", "abstained")
+"""Costs that a rerun repeats; seconds it does not."""
+
+
+class UnknownTrialError(ValueError):
+    """A reference that names no trial, or several."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that two trials do not share; None where a side lacks it."""
+
+    where: str
+    left: object
+    right: object
+
+
+@dataclass(frozen=True)
+class TrialDiff:
+    """What two trials do not share.
+
+    Attributes:
+        same: Whether their identities are equal: settings that the method ignores are in none.
+        settings: Seed and settings.
+        identity: Further parts of the identity: code, packages, data.
+        origin: Provenance beside the identity: commit, hardware.
+        results: Metrics, counted costs and samples.
+        unfinished: Which of the two have no metrics yet.
+    """
+
+    same: bool
+    settings: tuple[Change, ...]
+    identity: tuple[Change, ...]
+    origin: tuple[Change, ...]
+    results: tuple[Change, ...]
+    unfinished: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        same = f"{'same' if self.same else 'different'} identity"
+        if self.unfinished:
+            return f"{same}; not finished: {', '.join(self.unfinished)}"
+        if not self.same:
+            return f"{same}, {'different' if self.results else 'the same'} results"
+        if not self.results:
+            return f"{same}, same metrics, bit for bit"
+        return f"{same}, different results; " + (
+            "they come from different places" if self.origin else "so the run is not deterministic there"
+        )
+
+
+def find_trial(home: Home, reference: str) -> TrialFolder:
+    """Return the trial that an id, a prefix of one, or a folder names.
+
+    Raises:
+        UnknownTrialError: None does, or several do; the message names candidates.
+    """
+    folder = TrialFolder(Path(reference))
+    if folder.config.is_file():
+        return folder
+    trials = home.trial("any").path.parent
+    ids = sorted(path.name for path in trials.glob("*") if (path / "config.json").is_file())
+    if reference in ids:
+        return home.trial(reference)
+    hits = [name for name in ids if reference and name.startswith(reference)]
+    if len(hits) == 1:
+        return home.trial(hits[0])
+    if hits:
+        raise UnknownTrialError(f"{reference!r} is the beginning of {len(hits)} trials: {_some(home, hits)}; give more")
+    close = difflib.get_close_matches(reference, ids, n=3, cutoff=0.5)
+    hint = f"did you mean {_some(home, close)}?" if close else f"trials there: {_some(home, ids) or 'none'}"
+    raise UnknownTrialError(f"no trial {reference!r} under {trials} and no trial's folder of that name; {hint}")
+
+
+def diff_trials(left: TrialFolder, right: TrialFolder) -> TrialDiff:
+    """Compare two trials.
+
+    Raises:
+        DamagedFileError: A file of one of them cannot be read.
+    """
+    ours, theirs = read_object(left.config), read_object(right.config)
+    settings = changes(_settings(ours), _settings(theirs))
+    identity = changes(ours.get("identity", {}), theirs.get("identity", {}))
+    told = {change.where for change in settings}
+    done = [folder for folder in (left, right) if folder.done]
+    return TrialDiff(
+        same=ours.get("identity") == theirs.get("identity"),
+        settings=settings,
+        identity=tuple(change for change in identity if change.where not in told),
+        origin=changes(_origin(left), _origin(right)),
+        results=_results(left, right) if len(done) == 2 else (),
+        unfinished=tuple(folder.path.name for folder in (left, right) if not folder.done),
+    )
+
+
+def changes(left: Mapping[str, object], right: Mapping[str, object]) -> tuple[Change, ...]:
+    """Return where two trees differ, by dotted path, in the left one's order."""
+    ours, theirs = flatten(left), flatten(right)
+    paths = dict.fromkeys([*ours, *theirs])
+    found = [Change(path, ours.get(path), theirs.get(path)) for path in paths]
+    return tuple(change for change in found if not _same(change.left, change.right))
+
+
+def _same(left: object, right: object) -> bool:
+    both_nan = isinstance(left, float) and isinstance(right, float) and math.isnan(left) and math.isnan(right)
+    return both_nan or (type(left) is type(right) and left == right)
+
+
+def _settings(config: Record) -> dict[str, object]:
+    # The variant's name decides nothing: two studies may call one trial by two names.
+    return {"seed": config.get("seed"), **config.get("config", {})}
+
+
+def _origin(folder: TrialFolder) -> dict[str, object]:
+    if not folder.provenance.exists():
+        return {}
+    return {key: value for key, value in read_object(folder.provenance).items() if key not in ALWAYS_DIFFERENT}
+
+
+def _results(left: TrialFolder, right: TrialFolder) -> tuple[Change, ...]:
+    ours, theirs = read_object(left.metrics), read_object(right.metrics)
+    counted = [{name: r.get("cost", {}).get(name) for name in COUNTED} for r in (ours, theirs)]
+    found = [*changes(ours["metrics"], theirs["metrics"]), *changes(*counted)]
+    splits = {path.stem for folder in (left, right) for path in folder.samples("any").parent.glob("*.jsonl")}
+    return (*found, *(change for split in sorted(splits) for change in _samples(left, right, split)))
+
+
+def _samples(left: TrialFolder, right: TrialFolder, split: str) -> list[Change]:
+    sides = [folder.samples(split) for folder in (left, right)]
+    if not all(path.exists() for path in sides):
+        return [Change(f"samples/{split}", *("there" if path.exists() else "absent" for path in sides))]
+    ours, theirs = (read_records(path) for path in sides)
+    if len(ours) != len(theirs):
+        return [Change(f"samples/{split}", f"{len(ours)} samples", f"{len(theirs)} samples")]
+    apart = [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b]
+    if not apart:
+        return []
+    a, b = apart[0]
+    where = f"samples/{split}: {len(apart)} of {len(ours)} differ, first {a.get('problem')}"
+    return [Change(where, a.get("completion"), b.get("completion"))]
+
+
+def _some(home: Home, ids: list[str]) -> str:
+    told = []
+    for name in ids[:5]:
+        config = read_object(home.trial(name).config)
+        told.append(f"{name} ({config.get('variant')}, seed {config.get('seed')})")
+    return ", ".join(told) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")

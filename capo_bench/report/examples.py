@@ -1,0 +1,101 @@
+"""A few rollouts to look at: for each variant a sound one and a flawed one, with the wrong steps marked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from capo_bench.report.collect import Record, Results, Run, read_records
+from capo_bench.report.measures import split_of
+from trainers.credit.segment import SEGMENTERS, step_texts
+
+Mark = Literal["right", "wrong", "follows", "unmarked"]
+
+LONGEST = 4000
+"""Characters of a completion that are shown."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a rollout: its number from 1, its text, and what the exact checker said of it."""
+
+    number: int
+    text: str
+    mark: Mark
+
+
+@dataclass(frozen=True)
+class Example:
+    """One rollout of an evaluation.
+
+    Attributes:
+        variant: Who wrote it.
+        seed: Seed of its trial.
+        kind: "sound" (right answer, no wrong step) or "flawed".
+        problem: The problem's id.
+        prompt: The problem, where the sample carries it.
+        status: What the verifier said of the answer.
+        steps: Its steps; one unmarked step where the marks don't fit the text.
+    """
+
+    variant: str
+    seed: int
+    kind: Literal["sound", "flawed"]
+    problem: str
+    prompt: str
+    status: str
+    steps: tuple[Step, ...]
+
+
+def examples(results: Results) -> list[Example]:
+    """Pick the first sound and the first flawed rollout of each variant, on the primary metric's split.
+
+    A flawed one with a right answer is taken first: it is what an outcome reward cannot see.
+    """
+    found: list[Example] = []
+    for runs in results.runs.values():
+        samples = list(_samples(runs, split_of(results.primary)))
+        sound = next((s for s in samples if s[1]["correct"] is True and not _wrong(s[1])), None)
+        flawed = [s for s in samples if _wrong(s[1])]
+        lucky = next((s for s in flawed if s[1]["correct"] is True), flawed[0] if flawed else None)
+        found += [_example(*sound, "sound")] if sound else []
+        found += [_example(*lucky, "flawed")] if lucky else []
+    return found
+
+
+def steps_of(record: Record, segmenter: str) -> tuple[Step, ...]:
+    """Cut a completion into its marked steps."""
+    text = str(record["completion"])
+    shown = text if len(text) <= LONGEST else f"{text[:LONGEST]} … ({len(text) - LONGEST} more characters)"
+    texts = step_texts(text, SEGMENTERS.get(segmenter)(text))
+    if len(texts) != record.get("steps") or shown != text:
+        return (Step(1, shown, "unmarked"),)
+    follow = set(record.get("follow_steps") or ())
+    marks: list[Mark] = [
+        "wrong" if i in _wrong(record) else "follows" if i in follow else "right" for i in range(len(texts))
+    ]
+    return tuple(Step(i + 1, text, mark) for i, (text, mark) in enumerate(zip(texts, marks, strict=True)))
+
+
+def _samples(runs: Mapping[int, Run], split: str) -> Iterator[tuple[Run, Record]]:
+    for run in runs.values():
+        path = run.folder.samples(split)
+        if split and path.exists():
+            yield from ((run, record) for record in read_records(path))
+
+
+def _wrong(record: Record) -> set[int]:
+    return set(record.get("wrong_steps") or ())
+
+
+def _example(run: Run, record: Record, kind: Literal["sound", "flawed"]) -> Example:
+    return Example(
+        variant=run.trial.variant,
+        seed=run.trial.seed,
+        kind=kind,
+        problem=str(record["problem"]),
+        prompt=str(record.get("prompt", "")),
+        status=str(record.get("status", "")),
+        steps=steps_of(record, run.trial.config.credit.segmenter),
+    )

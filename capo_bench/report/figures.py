@@ -1,0 +1,233 @@
+"""The figures of a report, at most five; one that has nothing to show is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from capo_bench.report.answer import change, level
+from capo_bench.report.canvas import Figure, Style, draw, styles, wrapped
+from capo_bench.report.collect import Results, Run
+from capo_bench.report.measures import is_better, label, measure, scale, split_of
+from capo_bench.report.stats import Estimate, Matrix
+from capo_bench.report.summary import Cell, Row, Summary
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+MOST_CURVES = 7
+"""More learning curves than this in one figure are not told apart."""
+
+
+def figures(summary: Summary, results: Results) -> list[Figure]:
+    """Draw what the results allow."""
+    found = [
+        values(summary),
+        differences(summary),
+        learning_curves(summary, results),
+        wrong_steps(summary),
+        cost(summary),
+    ]
+    return [figure for figure in found if figure is not None]
+
+
+def values(summary: Summary) -> Figure | None:
+    """Bars of the primary metric with intervals, the start among them."""
+    metric = summary.primary
+    cells = summary.cells(metric)
+    if not cells:
+        return None
+
+    def paint(ax: Axes) -> None:
+        _names(ax, [row for row, _ in cells])
+        for y, (row, cell) in enumerate(cells):
+            mean, error = _scaled(metric, cell.value)
+            hatch = {summary.baseline: "///", summary.start: "..."}.get(row.variant, "")
+            ax.barh(y, mean, 0.62, color="0.85", edgecolor="0.25", hatch=hatch)
+            ax.errorbar(mean, y, xerr=error, fmt="none", color="black", capsize=4)
+        ax.set_xlabel(label(metric))
+        ax.set_xlim(_bounds(metric, ax.get_xlim()))
+        ax.grid(visible=False, axis="y")
+
+    caption = f"{label(metric)} with 95 % intervals over seeds × problems. Hatched: the baseline {summary.baseline}"
+    caption += f"; dotted: the start {summary.start}." if summary.start else "."
+    alt = "; ".join(f"{row.variant}: {level(metric, cell.value)}" for row, cell in cells)
+    return draw("values", caption, alt, _rows_size(len(cells)), paint)
+
+
+def differences(summary: Summary) -> Figure | None:
+    """Forest plot of the paired differences to the baseline."""
+    metric = summary.primary
+    cells = [(row, cell, cell.versus) for row, cell in summary.cells(metric) if cell.versus is not None]
+    if not cells:
+        return None
+
+    def paint(ax: Axes) -> None:
+        _names(ax, [row for row, _, _ in cells])
+        ax.axvline(0, color="black", linewidth=1)
+        for y, (_, cell, versus) in enumerate(cells):
+            mean, error = _scaled(metric, versus)
+            fill = "black" if cell.beyond_noise and not versus.one_seed else "white"
+            ax.errorbar(mean, y, xerr=error, fmt="o", color="black", markerfacecolor=fill, capsize=4, markersize=7)
+        unit = "points of " if scale(metric) == 100 else ""
+        ax.set_xlabel(f"difference to {wrapped(summary.baseline)} in {unit}{label(metric).removesuffix(' (%)')}")
+        ax.grid(visible=False, axis="y")
+
+    caption = (
+        f"Paired difference to {summary.baseline} with 95 % intervals. Filled: beyond noise (Holm-adjusted p < 0.05)."
+    )
+    alt = "; ".join(f"{row.variant}: {change(metric, versus, cell.holm)}" for row, cell, versus in cells)
+    return draw("differences", caption, alt, _rows_size(len(cells)), paint)
+
+
+def learning_curves(summary: Summary, results: Results) -> Figure | None:
+    """Outcome reward by step: running mean over steps, mean and range over seeds."""
+    curves = {name: curve for name, runs in results.runs.items() if (curve := outcome_curve(runs)).size}
+    shown = _most_telling(summary, list(curves))
+    if not shown:
+        return None
+    window = max(1, max(curves[name].shape[1] for name in shown) // 10)
+    look = _styles(summary)
+
+    def paint(ax: Axes) -> None:
+        for name in shown:
+            smooth = running_mean(curves[name], window)
+            style, steps = look[name], np.arange(window, window + smooth.shape[1])
+            every = max(1, smooth.shape[1] // 6)
+            ax.plot(
+                steps, smooth.mean(axis=0), color=style.color, linestyle=style.line, marker=style.marker,
+                markevery=every, label=wrapped(name),
+            )  # fmt: skip
+            if len(smooth) > 1:
+                ax.fill_between(steps, smooth.min(axis=0), smooth.max(axis=0), color=style.color, alpha=0.13, lw=0)
+        ax.set_xlabel("optimizer step")
+        ax.set_ylabel(f"share of rollouts with a right answer\n(running mean of {window} steps)")
+        _legend(ax)
+
+    left = len(curves) - len(shown)
+    caption = "Outcome reward while training: mean over seeds, band from the lowest seed to the highest."
+    caption += f" {left} more variants are not drawn." if left else ""
+    ends = [f"{name} ends at {running_mean(curves[name], window)[:, -1].mean():.2f}" for name in shown]
+    return draw("learning_curves", caption, "; ".join(ends), (7.6, 4.0), paint)
+
+
+def outcome_curve(runs: Mapping[int, Run]) -> Matrix:
+    """Return the outcome reward, shape (seeds, steps), cut to the shortest run; empty without one."""
+    rows = [[r["outcome"] for r in run.curve if r.get("outcome") is not None] for run in runs.values()]
+    rows = [row for row in rows if row]
+    length = min((len(row) for row in rows), default=0)
+    return np.array([row[:length] for row in rows], dtype=np.float64).reshape(len(rows), length)
+
+
+def running_mean(curve: Matrix, window: int) -> Matrix:
+    """Average each row over `window` neighbouring steps; a row shorter than that becomes its mean."""
+    window = min(window, curve.shape[1])
+    sums = np.cumsum(np.pad(curve, ((0, 0), (1, 0))), axis=1)
+    smooth: Matrix = (sums[:, window:] - sums[:, :-window]) / window
+    return smooth
+
+
+def wrong_steps(summary: Summary) -> Figure | None:
+    """Wrong-step rate against accuracy: does a right answer come by right steps?"""
+    split = split_of(summary.primary)
+    return _scatter(
+        summary, f"{split}/wrong_step_rate", f"{split}/accuracy", "wrong_steps",
+        "Wrong-step rate against accuracy with 95 % intervals; down and to the right is better.",
+    )  # fmt: skip
+
+
+def _scatter(summary: Summary, up: str, across: str, name: str, caption: str) -> Figure | None:
+    rows = [
+        (row, row.cells[across].value, row.cells[up].value)
+        for row in summary.rows
+        if across in row.cells and up in row.cells and row.cells[across].value.known and row.cells[up].value.known
+    ]
+    if not rows:
+        return None
+    look = _styles(summary)
+
+    def paint(ax: Axes) -> None:
+        for row, right, wrong in rows:
+            (x, dx), (y, dy) = _scaled(across, right), _scaled(up, wrong)
+            _point(ax, look[row.variant], row.variant, (x, y), (dx, dy))
+        ax.set_xlabel(label(across))
+        ax.set_xlim(_bounds(across, ax.get_xlim()))
+        ax.set_ylim(_bounds(up, ax.get_ylim()))
+        ax.set_ylabel(label(up))
+        _legend(ax)
+
+    alt = "; ".join(f"{row.variant}: {across} {level(across, a)}, {up} {level(up, b)}" for row, a, b in rows)
+    return draw(name, caption, alt, (7.6, 4.0), paint)
+
+
+def cost(summary: Summary) -> Figure | None:
+    """Primary metric against the wall time of a trial."""
+    metric = summary.primary
+    cells = summary.cells(metric)
+    if not cells:
+        return None
+    look = _styles(summary)
+
+    def paint(ax: Axes) -> None:
+        for row, cell in cells:
+            mean, error = _scaled(metric, cell.value)
+            _point(ax, look[row.variant], row.variant, (row.cost["wall_seconds"], mean), (0.0, error))
+        ax.set_xlabel("wall time of a trial in seconds (mean over seeds)")
+        ax.set_ylabel(label(metric))
+        ax.set_xlim(left=0)
+        ax.set_ylim(_bounds(metric, ax.get_ylim()))
+        _legend(ax)
+
+    better = "up" if is_better(metric, 1.0) is not False else "down"
+    caption = f"What a result costs, with 95 % intervals; {better} and to the left is better."
+    alt = "; ".join(f"{r.variant}: {level(metric, c.value)} at {r.cost['wall_seconds']:,.1f} s" for r, c in cells)
+    return draw("cost", caption, alt, (7.6, 4.0), paint)
+
+
+def _point(ax: Axes, style: Style, name: str, at: tuple[float, float], error: tuple[float, float]) -> None:
+    ax.errorbar(
+        *at, xerr=error[0] or None, yerr=error[1], fmt=style.marker, color=style.color, elinewidth=1,
+        markersize=11 if style.marker == "*" else 8, markeredgecolor="black", capsize=3, label=wrapped(name), ls="none",
+    )  # fmt: skip
+
+
+def _legend(ax: Axes) -> None:
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
+
+
+def _names(ax: Axes, rows: list[Row]) -> None:
+    ax.set_yticks(range(len(rows)), [wrapped(row.variant) for row in rows])
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+
+
+def _rows_size(count: int) -> tuple[float, float]:
+    return 7.6, 1.1 + 0.45 * max(count, 2)
+
+
+def _scaled(metric: str, value: Estimate) -> tuple[float, float]:
+    return scale(metric) * value.mean, scale(metric) * (value.high - value.low) / 2
+
+
+def _bounds(metric: str, limits: tuple[float, float]) -> tuple[float, float]:
+    """Return limits of an axis; a share stays in 0 to 100 %, so that one wide interval does not squeeze the rest."""
+    low, high = limits
+    return (max(low, -2.0), min(high, 102.0)) if measure(metric).share else limits
+
+
+def _styles(summary: Summary) -> dict[str, Style]:
+    return styles([row.variant for row in summary.rows], summary.baseline, summary.start)
+
+
+def _most_telling(summary: Summary, names: list[str]) -> list[str]:
+    """Return the baseline and the best of the others by the primary metric, in the plan's order."""
+
+    def rank(name: str) -> tuple[bool, float]:
+        row = summary.row(name)
+        cell: Cell | None = row.cells.get(summary.primary) if row else None
+        mean = cell.value.mean if cell else -np.inf
+        return name == summary.baseline, mean if is_better(summary.primary, 1.0) is not False else -mean
+
+    kept = set(sorted(names, key=rank, reverse=True)[:MOST_CURVES])
+    return [name for name in names if name in kept]

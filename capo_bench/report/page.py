@@ -1,0 +1,52 @@
+"""The report as one self-contained HTML page: no script, no network, every text of a model or a study escaped."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from capo_bench.report.provenance import ALWAYS_DIFFERENT
+
+if TYPE_CHECKING:
+    from capo_bench.report.build import Report
+    from capo_bench.report.canvas import Figure
+
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(report: Report) -> str:
+    """Render the page."""
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - only the page needs it
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    html: str = environment.get_template("report.html.j2").render(
+        report=report,
+        summary=report.summary,
+        answer=report.answer,
+        provenance=report.provenance,
+        picture=picture,
+        configs=_configs(report),
+        expected=ALWAYS_DIFFERENT,
+    )
+    return html
+
+
+def picture(figure: Figure) -> str:
+    """Return the drawing as a data address: as an image its ids and styles cannot meet those of the page."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(figure.svg).decode('ascii')}"
+
+
+def _configs(report: Report) -> dict[str, str]:
+    return {
+        variant.name: yaml.safe_dump(variant.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        for variant in report.results.plan.variants
+    }

@@ -1,0 +1,98 @@
+"""Where results come from: what all trials share, what they don't, and whether that is a warning."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from capo_bench.report.collect import Run
+
+ALWAYS_DIFFERENT = ("started", "finished")
+"""Parts that differ between any two trials."""
+
+MUST_AGREE = {
+    "git": "commits or working trees",
+    "packages": "package versions",
+    "hardware": "machines",
+    "python": "Python versions",
+}
+"""Parts that should be one and the same over a study, and what it means when they are not."""
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """Where a study's results come from.
+
+    Attributes:
+        shared: Path to the value that all trials have.
+        differing: Path to value to the trials that have it, for what is not shared.
+        warnings: Sentences on mixed or uncommitted origins.
+    """
+
+    shared: Mapping[str, str]
+    differing: Mapping[str, Mapping[str, tuple[str, ...]]]
+    warnings: tuple[str, ...]
+
+
+def provenance(runs: list[Run]) -> Provenance:
+    """Compare the provenance of trials."""
+    flats = {_name(run): flatten(run.provenance) for run in runs}
+    paths = list(dict.fromkeys(path for flat in flats.values() for path in flat))
+    shared: dict[str, str] = {}
+    differing: dict[str, dict[str, tuple[str, ...]]] = {}
+    for path in paths:
+        by_value: dict[str, tuple[str, ...]] = {}
+        for name, flat in flats.items():
+            value = text(flat[path]) if path in flat else "(absent)"
+            by_value[value] = (*by_value.get(value, ()), name)
+        if len(by_value) == 1:
+            shared[path] = next(iter(by_value))
+        else:
+            differing[path] = by_value
+    return Provenance(shared, differing, _warnings(runs, differing))
+
+
+def flatten(value: object, path: str = "") -> dict[str, Any]:
+    """Return dotted path to leaf; an empty object or list is a leaf."""
+    items: list[tuple[Any, Any]] = []
+    if isinstance(value, Mapping):
+        items = list(value.items())
+    elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
+        items = list(enumerate(value))
+    if not items:
+        return {path: value} if path or value else {}
+    return {k: v for key, item in items for k, v in flatten(item, f"{path}.{key}" if path else str(key)).items()}
+
+
+def text(value: object) -> str:
+    """Return a leaf as a reader would write it."""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list):
+        return ", ".join(text(item) for item in value) or "(none)"
+    return {True: "yes", False: "no", None: "(none)"}[value] if value is None or isinstance(value, bool) else str(value)
+
+
+def _warnings(runs: list[Run], differing: Mapping[str, Mapping[str, tuple[str, ...]]]) -> tuple[str, ...]:
+    found = []
+    for part, meaning in MUST_AGREE.items():
+        paths = [path for path in differing if path.partition(".")[0] == part]
+        if paths:
+            values = {path: " or ".join(differing[path]) for path in paths[:3]}
+            told = "; ".join(f"{path}: {value}" for path, value in values.items())
+            more = f"; and {len(paths) - 3} more" if len(paths) > 3 else ""
+            found.append(f"Trials come from different {meaning} ({told}{more}): differences may come from there.")
+    dirty = [_name(run) for run in runs if (run.provenance.get("git") or {}).get("dirty")]
+    if dirty:
+        found.append(
+            f"{len(dirty)} of {len(runs)} trials ran with uncommitted changes: their commit does not tell all."
+        )
+    bare = [_name(run) for run in runs if not run.provenance]
+    if bare:
+        found.append(f"{len(bare)} of {len(runs)} trials left no provenance: {', '.join(bare)}.")
+    return tuple(found)
+
+
+def _name(run: Run) -> str:
+    return f"{run.trial.variant}, seed {run.trial.seed} ({run.trial.id})"

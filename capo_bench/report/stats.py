@@ -1,0 +1,166 @@
+"""Statistics over seeds × problems: pure functions on a matrix.
+
+Seeds and problems are both samples: another seed trains another policy, another draw of problems asks other
+questions. An interval over problems alone (the usual one) leaves out the first and is far too narrow for a claim about
+a method; one over seeds alone leaves out the second. Here both are crossed random effects.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Matrix = NDArray[np.float64]
+"""Scores, shape (S, P): one row a seed, one column a problem; NaN where a sample could not be scored."""
+
+Scores = Mapping[int, Mapping[str, float]]
+"""Seed to problem to score."""
+
+LEVEL = 0.95
+"""Level of every interval in a report."""
+
+NOISE = 0.05
+"""A Holm-adjusted p value from here on is called noise."""
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A mean with its uncertainty.
+
+    Attributes:
+        mean: Mean over the observed cells; NaN when there is none.
+        low: Lower end of the interval; NaN when one number is all there is.
+        high: Upper end.
+        error: Standard error of the mean.
+        freedom: Satterthwaite degrees of freedom.
+        p: Two-sided p value of "the true mean is 0"; meant for differences.
+        seeds: S, rows with an observed cell.
+        problems: P, columns with an observed cell.
+    """
+
+    mean: float
+    low: float
+    high: float
+    error: float
+    freedom: float
+    p: float
+    seeds: int
+    problems: int
+
+    @property
+    def known(self) -> bool:
+        """Whether there is an interval; a number without one is not shown."""
+        return math.isfinite(self.low) and math.isfinite(self.high)
+
+    @property
+    def one_seed(self) -> bool:
+        """Whether the interval says nothing about seeds."""
+        return self.seeds == 1
+
+
+def matrix(scores: Scores, seeds: Sequence[int], problems: Sequence[str]) -> Matrix:
+    """Lay scores out as (S, P); what is absent is NaN."""
+    rows = [[scores[seed].get(problem, math.nan) for problem in problems] for seed in seeds]
+    return np.array(rows, dtype=np.float64).reshape(len(seeds), len(problems))
+
+
+def estimate(scores: Scores) -> Estimate:
+    """Estimate the mean of one variant over its seeds and their problems."""
+    problems = sorted({problem for row in scores.values() for problem in row})
+    return mean_interval(matrix(scores, sorted(scores), problems))
+
+
+def difference(scores: Scores, baseline: Scores) -> Estimate:
+    """Estimate the mean paired difference (variant − baseline) on the seeds and problems that both have.
+
+    The difference is taken cell by cell before any averaging, so that what seed and problem share cancels.
+    """
+    seeds = sorted(set(scores) & set(baseline))
+    ours = {problem for seed in seeds for problem in scores[seed]}
+    theirs = {problem for seed in seeds for problem in baseline[seed]}
+    problems = sorted(ours & theirs)
+    return mean_interval(matrix(scores, seeds, problems) - matrix(baseline, seeds, problems))
+
+
+def mean_interval(values: Matrix, level: float = LEVEL) -> Estimate:
+    r"""Estimate the mean of a crossed two-way layout.
+
+    With y_sp = μ + a_s + b_p + e_sp (seed, problem, the rest), s² the sample variance and MS_rest the residual mean
+    square,
+
+        Var(ȳ) = s²(seed means)/S + s²(problem means)/P − MS_rest/(S·P),
+
+    which is unbiased for σ²_a/S + σ²_b/P + σ²_e/(S·P); never less than either of its first two terms. The degrees of
+    freedom are Satterthwaite's,
+
+        ν = Var(ȳ)² / [A²/(S−1) + B²/(P−1) + C²/((S−1)(P−1))],
+
+    with A, B, C the three terms, and the interval is ȳ ± t(ν)·√Var(ȳ). With one seed only B is left, so the interval
+    holds for that seed alone; with one problem (or a metric without problems) only A is left.
+
+    NaN cells are left out; with some missing, means are over the observed cells, and the residual degrees of freedom
+    count those, an approximation that is exact without gaps. If no cell differs from another the formula has nothing
+    to go by: the interval is the point, and p is that of a sign-flip test over the larger side, 2^(1−n).
+
+    Args:
+        values: Shape (S, P).
+        level: Level of the interval.
+    """
+    values = _observed(values)
+    seeds, problems = values.shape
+    if not values.size:
+        return Estimate(math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, 0, 0)
+    mean = float(np.nanmean(values))
+    if values.size == 1:
+        return Estimate(mean, math.nan, math.nan, math.nan, math.nan, math.nan, 1, 1)
+    variance, freedom = _variance(values)
+    if variance <= 1e-24:
+        p = 1.0 if mean == 0 else 2.0 ** (1 - max(seeds, problems))
+        return Estimate(mean, mean, mean, 0.0, math.nan, p, seeds, problems)
+    error = math.sqrt(variance)
+    half, p = _t(mean / error, freedom, level)
+    return Estimate(mean, mean - half * error, mean + half * error, error, freedom, p, seeds, problems)
+
+
+def _t(ratio: float, freedom: float, level: float) -> tuple[float, float]:
+    from scipy.stats import t  # noqa: PLC0415 - scipy.stats takes a second to import
+
+    return float(t.ppf(0.5 + level / 2, freedom)), float(2 * t.sf(abs(ratio), freedom))
+
+
+def _observed(values: Matrix) -> Matrix:
+    seen = ~np.isnan(values)
+    return values[seen.any(axis=1)][:, seen.any(axis=0)]
+
+
+def _variance(values: Matrix) -> tuple[float, float]:
+    """Return Var(ȳ) and its degrees of freedom."""
+    seeds, problems = values.shape
+    by_seed, by_problem = np.nanmean(values, axis=1), np.nanmean(values, axis=0)
+    a = float(np.var(by_seed, ddof=1)) / seeds if seeds > 1 else 0.0
+    b = float(np.var(by_problem, ddof=1)) / problems if problems > 1 else 0.0
+    c, rest = 0.0, float(np.isfinite(values).sum()) - seeds - problems + 1
+    if seeds > 1 and problems > 1 and rest > 0:
+        residual = values - by_seed[:, None] - by_problem[None, :] + np.nanmean(values)
+        c = float(np.nansum(residual**2)) / rest / float(np.isfinite(values).sum())
+    variance = max(a + b - c, a, b)
+    spread = sum(term**2 / freedom for term, freedom in ((a, seeds - 1), (b, problems - 1), (c, rest)) if freedom > 0)
+    return variance, variance**2 / spread if spread > 0 else math.nan
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p values for many comparisons (Holm, 1979); NaN stays NaN and counts for none.
+
+    The i-th smallest of m becomes the largest so far of (m − i + 1)·p, at most 1.
+    """
+    adjusted = [math.nan] * len(p_values)
+    order = sorted((i for i, p in enumerate(p_values) if not math.isnan(p)), key=lambda i: p_values[i])
+    largest = 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(order) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted

@@ -1,0 +1,175 @@
+"""Every number of a report, worked out once: tables, figures and the answer only show what stands here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from capo_bench.report.collect import Results, Run, measured
+from capo_bench.report.stats import NOISE, Estimate, difference, estimate, holm
+
+COSTS = ("wall_seconds", "policy_tokens", "critic_tokens", "critiques", "abstained")
+"""Costs of a trial that stand beside every result, in this order."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One variant on one metric.
+
+    Attributes:
+        value: Its mean.
+        versus: Paired difference to the baseline; None for the baseline itself and where nothing can be paired.
+        holm: Holm-adjusted p value of `versus` over the variants compared on this metric; NaN without one.
+        gain: Paired difference to the start; None for the start itself and where there is none.
+    """
+
+    value: Estimate
+    versus: Estimate | None = None
+    holm: float = math.nan
+    gain: Estimate | None = None
+
+    @property
+    def beyond_noise(self) -> bool:
+        """Whether the difference to the baseline is told from noise."""
+        return self.versus is not None and self.holm < NOISE
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant.
+
+    Attributes:
+        variant: Its name.
+        seeds: Seeds that finished.
+        planned: How many seeds were planned.
+        cells: Metric to cell; a metric that no finished trial measured is absent.
+        cost: Mean cost of a trial by name.
+        relative: Cost over the baseline's; absent where the baseline's is 0 or unknown.
+        failed_critiques: Share of critiques that abstained; NaN without critiques.
+        unscored: Largest share of samples of a split left out because they could not be scored.
+    """
+
+    variant: str
+    seeds: tuple[int, ...]
+    planned: int
+    cells: Mapping[str, Cell]
+    cost: Mapping[str, float]
+    relative: Mapping[str, float]
+    failed_critiques: float
+    unscored: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A study in numbers.
+
+    Attributes:
+        name: The study.
+        question: What it asks.
+        profile: Which of its profiles.
+        baseline: Variant that the others are compared to.
+        start: Untrained variant that gains are counted from, if the study names one.
+        metrics: The study's metrics, the primary one first.
+        rows: One a variant, in the plan's order.
+        missing: Planned trials that are not done, as (variant, seed, trial id).
+    """
+
+    name: str
+    question: str
+    profile: str
+    baseline: str
+    start: str | None
+    metrics: tuple[str, ...]
+    rows: tuple[Row, ...]
+    missing: tuple[tuple[str, int, str], ...]
+
+    @property
+    def primary(self) -> str:
+        """The metric that the answer is about."""
+        return self.metrics[0]
+
+    @property
+    def finished(self) -> int:
+        """How many trials are done."""
+        return sum(len(row.seeds) for row in self.rows)
+
+    @property
+    def planned(self) -> int:
+        """How many trials were planned."""
+        return self.finished + len(self.missing)
+
+    def row(self, variant: str | None) -> Row | None:
+        """Return a variant's row."""
+        return next((row for row in self.rows if row.variant == variant), None)
+
+    def cells(self, metric: str) -> list[tuple[Row, Cell]]:
+        """Return the rows that have the metric with an interval, and their cells."""
+        return [(row, row.cells[metric]) for row in self.rows if metric in row.cells and row.cells[metric].value.known]
+
+
+def summarise(results: Results) -> Summary:
+    """Work out every number of the report."""
+    plan = results.plan
+    cells: dict[str, dict[str, Cell]] = {variant: {} for variant in results.runs}
+    for metric in measured(plan.metrics):
+        for variant, cell in _cells(results, metric).items():
+            cells[variant][metric] = cell
+    base = _cost(results.runs.get(plan.baseline, {}))
+    return Summary(
+        name=plan.study,
+        question=plan.question,
+        profile=plan.profile,
+        baseline=plan.baseline,
+        start=plan.start,
+        metrics=plan.metrics,
+        rows=tuple(_row(results, variant, cells[variant], base) for variant in results.runs),
+        missing=tuple((trial.variant, trial.seed, trial.id) for trial in results.missing),
+    )
+
+
+def _cells(results: Results, metric: str) -> dict[str, Cell]:
+    plan = results.plan
+    scores = {name: found for name in results.runs if (found := results.scores(name, metric))}
+    compared = [name for name in scores if name not in (plan.baseline, plan.start) and plan.baseline in scores]
+    versus = {name: difference(scores[name], scores[plan.baseline]) for name in compared}
+    adjusted = dict(zip(compared, holm([versus[name].p for name in compared]), strict=True))
+    return {
+        name: Cell(
+            value=estimate(scores[name]),
+            versus=_shown(versus.get(name)),
+            holm=adjusted.get(name, math.nan),
+            gain=_shown(difference(scores[name], scores[plan.start]))
+            if plan.start is not None and plan.start in scores and name != plan.start
+            else None,
+        )
+        for name in scores
+    }
+
+
+def _shown(change: Estimate | None) -> Estimate | None:
+    return change if change is not None and change.known else None
+
+
+def _cost(runs: Mapping[int, Run]) -> dict[str, float]:
+    if not runs:
+        return {}
+    names = dict.fromkeys([*COSTS, *(name for run in runs.values() for name in run.cost)])
+    return {name: sum(run.cost.get(name, 0.0) for run in runs.values()) / len(runs) for name in names}
+
+
+def _row(results: Results, variant: str, cells: Mapping[str, Cell], base: Mapping[str, float]) -> Row:
+    runs = results.runs[variant]
+    cost = _cost(runs)
+    critiques = cost.get("critiques", 0.0)
+    unscored = [v for run in runs.values() for name, v in run.shares.items() if name.endswith("/unscored")]
+    return Row(
+        variant=variant,
+        seeds=tuple(sorted(runs)),
+        planned=sum(trial.variant == variant for trial in results.plan.trials),
+        cells=cells,
+        cost=cost,
+        relative={name: value / base[name] for name, value in cost.items() if base.get(name)},
+        failed_critiques=cost["abstained"] / critiques if critiques else math.nan,
+        unscored=max((v for v in unscored if not math.isnan(v)), default=0.0),
+    )

@@ -1,0 +1,170 @@
+"""Tables as plain rows of text, and their renderers: terminal, Markdown, CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from capo_bench.report.answer import p_value, size
+from capo_bench.report.measures import label, measure, number, split_of
+from capo_bench.report.stats import Estimate
+from capo_bench.report.summary import COSTS, Cell, Row, Summary
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
+
+NOTHING = "–"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text; the first column names the row, the others are numbers.
+
+    Attributes:
+        title: What it shows.
+        headings: One a column.
+        rows: Cells, as many a row as there are headings.
+    """
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def tables(summary: Summary) -> list[Table]:
+    """Return the tables of a report: one a metric, the primary one first, then costs."""
+    found = [metric_table(summary, metric) for metric in summary.metrics]
+    return [*(table for table in found if table.rows), cost_table(summary)]
+
+
+def metric_table(summary: Summary, metric: str) -> Table:
+    """Return one metric for every variant: mean, difference to the baseline, gain over the start."""
+    headings = ["variant", "seeds × problems", "mean ± 95 %", f"difference to {summary.baseline}", "Holm p"]
+    rows = []
+    for row, cell in summary.cells(metric):
+        texts = [_named(summary, row), _size(cell.value), _interval(metric, cell.value), *_versus(metric, cell)]
+        if summary.start:
+            texts.append(_difference(metric, cell.gain, cell.value))
+        rows.append(tuple(texts))
+    if summary.start:
+        headings.append(f"gain over {summary.start}")
+    better = {"higher": ", higher is better", "lower": ", lower is better", "neither": ""}[measure(metric).better]
+    return Table(f"{metric}: {label(metric)}{better}", tuple(headings), tuple(rows))
+
+
+def cost_table(summary: Summary) -> Table:
+    """Return what a trial costs (mean over seeds) and how long responses are on the primary metric's split."""
+    split = split_of(summary.primary)
+    headings = ["variant", "seeds", "wall seconds", "× baseline", "policy tokens", "critic tokens", "critiques"]
+    headings += ["abstained", f"steps per response ({split})", f"tokens per response ({split})"]
+    rows = []
+    for row in summary.rows:
+        if row.seeds:
+            lengths = [_cell(row, f"{split}/steps"), _cell(row, f"{split}/tokens")]
+            rows.append((_named(summary, row), f"{len(row.seeds)} of {row.planned}", *_costs(row), *lengths))
+    return Table("Cost of a trial (mean over seeds) and length of responses", tuple(headings), tuple(rows))
+
+
+def terminal(table: Table) -> RichTable:
+    """Return the table for a rich console; names are text, never markup."""
+    from rich.table import Table as RichTable  # noqa: PLC0415 - only a terminal needs it
+    from rich.text import Text  # noqa: PLC0415
+
+    shown = RichTable(title=Text(plain(table.title)), title_justify="left", header_style="bold")
+    for index, heading in enumerate(table.headings):
+        shown.add_column(Text(plain(heading)), justify="right" if index else "left", overflow="fold")
+    for row in table.rows:
+        shown.add_row(*(Text(plain(cell)) for cell in row))
+    return shown
+
+
+def markdown(table: Table) -> str:
+    """Return the table in Markdown."""
+    lines = [list(table.headings), ["---"] + ["---:"] * (len(table.headings) - 1)]
+    lines[0] = [escaped(heading) for heading in lines[0]]
+    lines += [[escaped(cell) for cell in row] for row in table.rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def comma_separated(summary: Summary) -> str:
+    """Return every number of the study, one line a variant and metric, in stored units and full precision."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    parts = ["mean", "low", "high", "seeds", "problems"]
+    writer.writerow(
+        ["variant", "metric", *parts]
+        + [f"versus_baseline_{part}" for part in parts]
+        + ["p", "holm_p"]
+        + [f"gain_over_start_{part}" for part in parts]
+        + list(COSTS)
+    )
+    for row in summary.rows:
+        for metric, cell in row.cells.items():
+            if cell.value.known:
+                p = [_plain(cell.versus.p if cell.versus else math.nan), _plain(cell.holm)]
+                numbers = [*_parts(cell.value), *_parts(cell.versus), *p, *_parts(cell.gain)]
+                writer.writerow([row.variant, metric, *numbers, *(_plain(row.cost[name]) for name in COSTS)])
+    return out.getvalue()
+
+
+def escaped(text: str) -> str:
+    """Return text that Markdown shows as it stands, on one line."""
+    flat = re.sub(r"\s+", " ", text)
+    return re.sub(r"([\\`*_\[\]<>|#~&])", r"\\\1", flat)
+
+
+def plain(text: str) -> str:
+    """Return text without control characters, so that a name cannot steer a terminal."""
+    return "".join(c if c.isprintable() else "�" for c in text)
+
+
+def _named(summary: Summary, row: Row) -> str:
+    role = {summary.baseline: " (baseline)", summary.start: " (start)"}.get(row.variant, "")
+    return f"{row.variant}{role}"
+
+
+def _size(value: Estimate) -> str:
+    return f"{value.seeds} × {value.problems}" if value.problems > 1 else f"{value.seeds}"
+
+
+def _interval(metric: str, value: Estimate) -> str:
+    half = (value.high - value.low) / 2
+    return f"{number(metric, value.mean)} ± {number(metric, half)}"
+
+
+def _versus(metric: str, cell: Cell) -> list[str]:
+    p = NOTHING if math.isnan(cell.holm) else p_value(cell.holm).removeprefix("p ").removeprefix("= ")
+    return [_difference(metric, cell.versus, cell.value), p]
+
+
+def _difference(metric: str, change: Estimate | None, value: Estimate) -> str:
+    if change is None:
+        return NOTHING
+    mean, low, high = (number(metric, x, sign=True) for x in (change.mean, change.low, change.high))
+    same = (change.seeds, change.problems) == (value.seeds, value.problems)
+    return f"{mean} [{low}, {high}]" + ("" if same else f" (n = {size(change)})")
+
+
+def _cell(row: Row, metric: str) -> str:
+    cell = row.cells.get(metric)
+    return _interval(metric, cell.value) if cell and cell.value.known else NOTHING
+
+
+def _costs(row: Row) -> list[str]:
+    wall = f"{row.cost['wall_seconds']:,.1f}"
+    relative = f"{row.relative['wall_seconds']:.2f}" if "wall_seconds" in row.relative else NOTHING
+    return [wall, relative, *(f"{row.cost[name]:,.0f}" for name in COSTS[1:])]
+
+
+def _parts(value: Estimate | None) -> list[str]:
+    if value is None:
+        return [""] * 5
+    return [_plain(value.mean), _plain(value.low), _plain(value.high), str(value.seeds), str(value.problems)]
+
+
+def _plain(value: float) -> str:
+    return repr(float(value)) if math.isfinite(value) else ""

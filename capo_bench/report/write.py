@@ -1,0 +1,60 @@
+"""The report's files, written so that a reader sees the old report or the new. The same results give the same bytes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from capo_bench.home import Home, write_atomic
+from capo_bench.report.build import Report, build_report
+from capo_bench.report.canvas import Figure
+from capo_bench.report.page import page
+from capo_bench.report.tables import comma_separated
+from capo_bench.report.text import text
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Plan
+
+
+@dataclass(frozen=True)
+class ReportPaths:
+    """Where the report's files are."""
+
+    page: Path
+    text: Path
+    table: Path
+    figures: tuple[Path, ...]
+
+
+def write_report(plan: Plan, home: Home) -> ReportPaths:
+    """Build the report of a study and write it into the study's folder.
+
+    Raises:
+        NothingToReportError: No trial has finished.
+        DamagedFileError: A finished trial's file cannot be read.
+    """
+    return write_files(build_report(plan, home), home.study(plan.study).report)
+
+
+def write_files(report: Report, folder: Path) -> ReportPaths:
+    """Write a built report into a folder; figures of an earlier report that are no longer drawn go."""
+    drawn = tuple(path for figure in report.figures for path in _write_figure(figure, folder / "figures"))
+    for path in sorted((folder / "figures").glob("*")):
+        if path.suffix in {".svg", ".png"} and path not in drawn:
+            path.unlink()
+    paths = ReportPaths(folder / "report.html", folder / "report.md", folder / "table.csv", drawn)
+    write_atomic(paths.table, comma_separated(report.summary))
+    write_atomic(paths.text, text(report))
+    write_atomic(paths.page, page(report))
+    return paths
+
+
+def _write_figure(figure: Figure, folder: Path) -> tuple[Path, Path]:
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = folder / f"{figure.name}.svg", folder / f"{figure.name}.png"
+    for path, drawing in zip(paths, (figure.svg, figure.png), strict=True):
+        part = path.with_name(f".{path.name}.part")
+        part.write_bytes(drawing)
+        part.replace(path)
+    return paths

@@ -1,0 +1,38 @@
+"""Summaries made by hand, so that each sentence and cell can be checked against numbers chosen here."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from capo_bench.report.stats import Estimate
+from capo_bench.report.summary import COSTS, Cell, Row, Summary
+
+ACCURACY = "test/accuracy"
+
+
+def around(mean: float, half: float, *, seeds: int = 3, problems: int = 256, p: float = 0.01) -> Estimate:
+    """Return an estimate with a given interval."""
+    return Estimate(mean, mean - half, mean + half, half / 2, 10.0, p, seeds, problems)
+
+
+def cell(mean: float, versus: float | None = None, holm: float = math.nan, **options: Any) -> Cell:
+    """Return a cell with intervals of ±3 points."""
+    change = None if versus is None else around(versus, 0.03, **options)
+    return Cell(around(mean, 0.03, **options), change, holm)
+
+
+def row(variant: str, cells: dict[str, Cell], *, seeds: int = 3, wall: float = 60.0, critic: float = 0.0) -> Row:
+    """Return a variant's row; the baseline of the costs takes 60 s and 1,000 policy tokens."""
+    cost = {**dict.fromkeys(COSTS, 0.0), "wall_seconds": wall, "policy_tokens": 1000.0, "critic_tokens": critic}
+    relative = {"wall_seconds": wall / 60, "policy_tokens": 1.0}
+    return Row(variant, tuple(range(seeds)), seeds, cells, cost, relative, math.nan, 0.0)
+
+
+def summary(*rows: Row, metrics: tuple[str, ...] = (ACCURACY,), **changes: Any) -> Summary:
+    """Return a study whose baseline is called grpo_rule."""
+    values = {"question": "Better?", "profile": "quick", "baseline": "grpo_rule", "start": None, "missing": ()}
+    return Summary(name="s", metrics=metrics, rows=rows, **{**values, **changes})
+
+
+BASE = row("grpo_rule", {ACCURACY: cell(0.55)})
