@@ -188,7 +188,9 @@ def _seed_caution(summary: Summary) -> list[str]:
     if fewest == 1:
         return ["One seed: seed noise unknown. Its intervals cover the draw of problems only."]
     if 1 < fewest < FEW_SEEDS:
-        return [f"Few seeds: some results rest on {fewest}, so their intervals are wide and say little about seed noise."]
+        return [
+            f"Few seeds: some results rest on {fewest}, so their intervals are wide and say little about seed noise."
+        ]
     return []
 
 

@@ -99,7 +99,7 @@ def mean_interval(values: Matrix, level: float = LEVEL) -> Estimate:
 
         ν = Var(ȳ)² / [A²/(S−1) + B²/(P−1) + C²/((S−1)(P−1))],
 
-    with A, B, C the three terms, and the interval is ȳ ± t(ν)·√Var(ȳ). With one seed only B is left, so the interval
+    with A, B, C the three terms, but not fewer than the smaller of S−1 and P−1, and the interval is ȳ ± t(ν)·√Var(ȳ). With one seed only B is left, so the interval
     holds for that seed alone; with one problem (or a metric without problems) only A is left.
 
     NaN cells are left out; with some missing, means are over the observed cells, and the residual degrees of freedom
@@ -119,7 +119,7 @@ def mean_interval(values: Matrix, level: float = LEVEL) -> Estimate:
         return Estimate(mean, math.nan, math.nan, math.nan, math.nan, math.nan, 1, 1)
     variance, freedom = _variance(values)
     if variance <= 1e-24:
-        p = 1.0 if mean == 0 else 2.0 ** (1 - max(seeds, problems))
+        p = 1.0 if abs(mean) <= 1e-12 else 2.0 ** (1 - max(seeds, problems))
         return Estimate(mean, mean, mean, 0.0, math.nan, p, seeds, problems)
     error = math.sqrt(variance)
     half, p = _t(mean / error, freedom, level)
@@ -148,8 +148,10 @@ def _variance(values: Matrix) -> tuple[float, float]:
         residual = values - by_seed[:, None] - by_problem[None, :] + np.nanmean(values)
         c = float(np.nansum(residual**2)) / rest / float(np.isfinite(values).sum())
     variance = max(a + b - c, a, b)
-    spread = sum(term**2 / freedom for term, freedom in ((a, seeds - 1), (b, problems - 1), (c, rest)) if freedom > 0)
-    return variance, variance**2 / spread if spread > 0 else math.nan
+    terms = [(term, freedom) for term, freedom in ((a, seeds - 1), (b, problems - 1), (c, rest)) if freedom > 0]
+    spread = sum(term**2 / freedom for term, freedom in terms)
+    fewest = min(side - 1 for side in (seeds, problems) if side > 1)
+    return variance, max(variance**2 / spread, fewest) if spread > 0 else math.nan
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -74,6 +74,13 @@ def test_an_unscored_cell_is_left_out_not_taken_as_zero():
     assert mean_interval(gap).mean == pytest.approx(13 / 5)
 
 
+def test_degrees_of_freedom_never_fall_below_the_smaller_side():
+    """Terms that cancel would leave 0.15 degrees of freedom here, and an interval of ±24 million."""
+    found = mean_interval(np.array([[0.0, 0.0, 1.0], [0.0, 1.0, -2.0]]))
+    assert found.freedom == 1
+    assert found.high == pytest.approx(reference.t.ppf(0.975, 1) / 3)
+
+
 def test_a_problem_that_nobody_scored_changes_nothing():
     wider = np.column_stack([WORKED, [np.nan, np.nan]])
     assert mean_interval(wider) == mean_interval(WORKED)

@@ -1,0 +1,105 @@
+"""Figures: which are drawn, from what, and the same bytes each time."""
+
+import xml.etree.ElementTree as ET
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from fakehome import FakeHome
+from hypothesis import given
+from hypothesis import strategies as st
+from summaries import ACCURACY, BASE, cell, row, summary
+
+from capo_bench.report.build import Report, build_report
+from capo_bench.report.canvas import styles, wrapped
+from capo_bench.report.figures import differences, figures, outcome_curve, running_mean, values
+
+
+def test_five_figures_each_with_words_for_who_does_not_see_it(report: Report):
+    assert [figure.name for figure in report.figures] == [
+        "values",
+        "differences",
+        "learning_curves",
+        "wrong_steps",
+        "cost",
+    ]
+    for figure in report.figures:
+        assert figure.png.startswith(b"\x89PNG")
+        assert ET.fromstring(figure.svg).tag.endswith("svg")
+        assert "intersection" in figure.alt
+    assert "95 % interval" in report.figures[0].alt
+
+
+def test_the_same_numbers_give_the_same_bytes(report: Report):
+    again = figures(report.summary, report.results)
+    assert [(figure.svg, figure.png) for figure in again] == [(f.svg, f.png) for f in report.figures]
+
+
+def test_no_clock_and_no_script_in_a_drawing(report: Report):
+    for figure in report.figures:
+        assert b"<dc:date>" not in figure.svg
+        assert b"<script" not in figure.svg
+
+
+def test_what_cannot_be_drawn_is_left_out(fake: FakeHome):
+    fake.finish("cold_start")
+    assert [figure.name for figure in build_report(fake.plan(), fake.home).figures] == [
+        "values",
+        "wrong_steps",
+        "cost",
+    ]
+
+
+def test_a_hostile_name_is_drawn_as_text():
+    name = "<script>alert(1)</script> $\\frac{1$ & more"
+    study = summary(BASE, row(name, {ACCURACY: cell(0.6, 0.05, holm=0.2)}))
+    for figure in (values(study), differences(study)):
+        assert figure is not None
+        assert ET.fromstring(figure.svg).tag.endswith("svg")
+        assert b"<script" not in figure.svg
+
+
+def test_no_differences_without_a_comparison():
+    assert differences(summary(BASE)) is None
+    assert values(summary(replace(BASE, cells={}))) is None
+
+
+def test_many_variants_are_told_apart_without_colour():
+    names = [f"v{i}" for i in range(11)]
+    look = styles(["base", *names], "base", None)
+    assert len({(look[name].marker, look[name].line) for name in look}) == len(look)
+
+
+@pytest.mark.parametrize(
+    ("name", "lines"),
+    [
+        ("majority", ["majority"]),
+        ("critic=noisy(false_alarm=0.3,miss=0.3),vote=union", ["critic=noisy(false_alarm=0.3,", "miss=0.3), vote=union"]),
+        ("x" * 100, ["x" * 30, "x" * 30, "x" * 29 + "…"]),
+    ],
+)
+def test_long_names_are_broken_after_commas(name, lines):
+    assert wrapped(name).split("\n") == lines
+
+
+def test_curves_are_cut_to_the_shortest_run_and_gaps_are_left_out():
+    runs = {
+        0: SimpleNamespace(curve=[{"outcome": 0.1}, {"outcome": 0.2}, {"loss": 1.0}, {"outcome": 0.3}]),
+        1: SimpleNamespace(curve=[{"outcome": 0.5}, {"outcome": None}, {"outcome": 0.6}]),
+        2: SimpleNamespace(curve=[]),
+    }
+    assert outcome_curve(runs).tolist() == [[0.1, 0.2], [0.5, 0.6]]
+    assert outcome_curve({2: runs[2]}).size == 0
+
+
+def test_a_running_mean_on_a_worked_example():
+    assert running_mean(np.array([[1.0, 2.0, 6.0, 4.0]]), 2).tolist() == [[1.5, 4.0, 5.0]]
+    assert running_mean(np.array([[1.0, 3.0]]), 5).tolist() == [[2.0]]
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.integers(1, 20))
+def test_a_running_mean_stays_within_its_values(row_, window):
+    smooth = running_mean(np.array([row_]), window)
+    assert smooth.shape == (1, max(1, len(row_) - window + 1))
+    assert min(row_) - 1e-9 <= smooth.min() <= smooth.max() <= max(row_) + 1e-9

@@ -1,0 +1,110 @@
+"""Tables and their three renderers."""
+
+import csv
+import io
+
+import pytest
+from rich.console import Console
+from summaries import ACCURACY, BASE, around, cell, row, summary
+
+from capo_bench.report.build import Report
+from capo_bench.report.tables import (
+    Table,
+    comma_separated,
+    cost_table,
+    escaped,
+    markdown,
+    metric_table,
+    plain,
+    tables,
+    terminal,
+)
+
+CAPO = row("capo", {ACCURACY: cell(0.673, 0.123, holm=0.0123), "test/steps": cell(5.5)}, wall=66, critic=900_000)
+
+
+def test_the_metric_table():
+    table = metric_table(summary(BASE, CAPO), ACCURACY)
+    assert table.title == "test/accuracy: accuracy on test (%), higher is better"
+    assert table.headings == ("variant", "seeds × problems", "mean ± 95 %", "difference to grpo_rule", "Holm p")
+    assert table.rows == (
+        ("grpo_rule (baseline)", "3 × 256", "55.0 ± 3.0", "–", "–"),
+        ("capo", "3 × 256", "67.3 ± 3.0", "+12.3 [+9.3, +15.3]", "0.012"),
+    )
+
+
+def test_gains_have_their_column_where_there_is_a_start():
+    start = row("sft", {ACCURACY: cell(0.4)})
+    table = metric_table(summary(start, BASE, start="sft"), ACCURACY)
+    assert table.headings[-1] == "gain over sft"
+    assert table.rows[0][0] == "sft (start)"
+
+
+def test_a_number_without_an_interval_is_not_shown():
+    lone = row("lone", {ACCURACY: cell(0.7)})
+    known = metric_table(summary(BASE, lone), ACCURACY)
+    assert len(known.rows) == 2
+    nan = float("nan")
+    bare = row("bare", {ACCURACY: type(cell(0.7))(around(0.7, nan))})
+    assert len(metric_table(summary(BASE, bare), ACCURACY).rows) == 1
+
+
+def test_a_difference_on_fewer_seeds_says_its_n():
+    mixed = row("capo", {ACCURACY: type(cell(0.7))(around(0.7, 0.03), around(0.1, 0.03, seeds=2), 0.2)})
+    shown = metric_table(summary(BASE, mixed), ACCURACY).rows[1]
+    assert shown[3] == "+10.0 [+7.0, +13.0] (n = 2 seeds × 256 problems)"
+
+
+def test_the_cost_table():
+    table = cost_table(summary(BASE, CAPO))
+    assert table.rows[1] == ("capo", "3 of 3", "66.0", "1.10", "1,000", "900,000", "0", "0", "5.50 ± 0.03", "–")
+
+
+def test_a_report_has_a_table_a_metric_and_one_of_costs(report: Report):
+    assert [table.title.split(":")[0] for table in report.tables] == [
+        "test/accuracy",
+        "test/wrong_step_rate",
+        "Cost of a trial (mean over seeds) and length of responses",
+    ]
+    for table in tables(report.summary):
+        assert all(len(cells) == len(table.headings) for cells in table.rows)
+
+
+HOSTILE = "a|b\n<script>x</script> [red]*bold*[/red] \x1b[31m"
+
+
+def test_markdown_shows_a_hostile_name_as_it_stands():
+    text = markdown(Table("t", ("variant", "n"), ((HOSTILE, "1"),)))
+    assert len(text.splitlines()) == 3
+    assert "<script>" not in text.replace("\\<", "")
+    assert text.count("|") - text.count("\\|") == 9
+
+
+def test_the_terminal_shows_a_hostile_name_without_obeying_it():
+    console = Console(file=io.StringIO(), width=200, color_system="standard", force_terminal=True)
+    console.print(terminal(Table("t", ("variant", "n"), ((HOSTILE, "1"),))))
+    shown = console.file.getvalue()
+    assert "[red]*bold*[/red]" in shown
+    assert "\x1b[31m" not in shown
+
+
+@pytest.mark.parametrize(("text", "shown"), [("a_b", "a\\_b"), ("a\n b", "a b"), ("±5 %", "±5 %")])
+def test_escaping(text, shown):
+    assert escaped(text) == shown
+
+
+def test_plain_text_has_no_control_characters():
+    assert plain("a\x1b[0m\tb") == "a�[0m�b"
+
+
+def test_the_csv_holds_every_number_in_full(report: Report):
+    lines = list(csv.DictReader(io.StringIO(comma_separated(report.summary))))
+    assert {line["metric"] for line in lines} >= {"test/accuracy", "test/wrong_step_rate", "test/steps"}
+    line = next(x for x in lines if (x["variant"], x["metric"]) == ("intersection", "test/accuracy"))
+    cell_ = report.summary.row("intersection").cells["test/accuracy"]
+    assert float(line["mean"]) == cell_.value.mean
+    assert float(line["versus_baseline_low"]) == cell_.versus.low
+    assert float(line["holm_p"]) == cell_.holm
+    assert line["critic_tokens"] == "900000.0"
+    base = next(x for x in lines if (x["variant"], x["metric"]) == ("grpo_rule", "test/accuracy"))
+    assert base["versus_baseline_mean"] == ""

@@ -1,0 +1,80 @@
+"""The report's files."""
+
+from pathlib import Path
+
+import pytest
+from fakehome import STUDY, FakeHome
+
+from capo_bench.report.build import NothingToReportError, Report
+from capo_bench.report.text import text
+from capo_bench.report.write import write_report
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_files_are_where_the_study_keeps_them(full: FakeHome):
+    paths = write_report(full.plan(), full.home)
+    folder = full.home.study("fake").report
+    assert set(tree(folder)) == {
+        "report.html",
+        "report.md",
+        "table.csv",
+        *(f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")),
+    }
+    assert paths.page == folder / "report.html"
+    assert len(paths.figures) == 10
+
+
+FIGURES = ("values", "differences", "learning_curves", "wrong_steps", "cost")
+
+
+def test_the_same_results_give_the_same_bytes(full: FakeHome):
+    folder = full.home.study("fake").report
+    write_report(full.plan(), full.home)
+    before = tree(folder)
+    write_report(full.plan(), full.home)
+    assert tree(folder) == before
+
+
+def test_figures_that_are_no_longer_drawn_go_and_other_files_stay(fake: FakeHome):
+    fake.finish("cold_start")
+    figures = fake.home.study("fake").report / "figures"
+    figures.mkdir(parents=True)
+    for name in ("differences.svg", "notes.txt"):
+        (figures / name).write_text("old", encoding="utf-8")
+    write_report(fake.plan(), fake.home)
+    assert not (figures / "differences.svg").exists()
+    assert (figures / "notes.txt").exists()
+
+
+def test_nothing_finished_is_said_and_nothing_is_written(fake: FakeHome):
+    with pytest.raises(NothingToReportError, match=r"none of the 12 trials of study 'fake' \(profile 'quick'\)"):
+        write_report(fake.plan(), fake.home)
+    assert not fake.home.study("fake").path.exists()
+
+
+def test_the_markdown_holds_the_whole_story(report: Report):
+    shown = text(report)
+    for told in (
+        "# fake",
+        "12 of 12 trials finished",
+        "**intersection beats grpo\\_rule on test/accuracy",
+        "## Cautions",
+        "| variant | seeds × problems |",
+        "](figures/values.svg)",
+        "- git.commit: c56f98b",
+    ):
+        assert told in shown
+    assert "Missing" not in shown
+
+
+def test_the_markdown_of_a_partial_study_names_what_is_missing(fake: FakeHome):
+    fake.study = STUDY.replace("question: Which", "question: <script>x</script> Which")
+    fake.finish(seeds=(0,))
+    paths = write_report(fake.plan(), fake.home)
+    shown = paths.text.read_text(encoding="utf-8")
+    assert "## Missing trials" in shown
+    assert "- grpo\\_rule, seed 1 (" in shown
+    assert "<script>" not in shown.replace("\\<", "")
