@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ _WAYS_OUT = {
     "int": "write a whole number",
     "float": "write a number",
     "string": "write text; quote it if it looks like a number",
+    "string_pattern_mismatch": "write it as the pattern wants",
     "bool": "write true or false",
     "list": "write a list, e.g. [a, b]",
     "tuple": "write a list, e.g. [2, 6]",
@@ -25,9 +27,10 @@ _WAYS_OUT = {
     "greater": "choose a value within the bound",
     "less": "choose a value within the bound",
     "literal": "choose one of them",
-    "missing": "add it",
     "too": "give as many items as it takes",
 }
+
+_SUBJECT = re.compile(r"^\w+ should")
 
 
 def explain(error: ValidationError, tree: Tree, models: Models, locate: Locate) -> list[tuple[TreePath, StudyError]]:
@@ -75,5 +78,6 @@ def _told(detail: dict[str, Any], path: TreePath, models: Models) -> tuple[str, 
         return f"{where}: unknown name {context['tag']!r}", hint
     if kind == "union_tag_not_found":
         return f"{where} is {shown(detail['input'])} but has no name", "add 'name:', which says what it is"
-    must = detail["msg"].replace("Input should", "should")
-    return f"{where} is {shown(detail['input'])} but {must}", _WAYS_OUT.get(kind.partition("_")[0], "correct the value")
+    must = _SUBJECT.sub("should", detail["msg"]).partition(" after validation")[0]
+    way_out = _WAYS_OUT.get(kind) or _WAYS_OUT.get(kind.partition("_")[0]) or "correct the value"
+    return f"{where} is {shown(detail['input'])} but {must}", way_out

@@ -50,7 +50,7 @@ def identity_of(config: TrialConfig) -> Identity:
         "cold_start": _cold_start(config),
         **settings,
         "verifier": _verifier_version(),
-        "code": _code(config.method, config.benchmark, config.critic.name),
+        "code": _code(config.method, config.benchmark, config.critic.name, config.cold_start is not None),
         "packages": _packages(),
     }
 
@@ -118,14 +118,14 @@ def _cold_start_key(settings: ColdStartConfig, backbone: str, benchmark: str) ->
         "cold_start": settings.model_dump(mode="json"),
         "backbone": _backbone(backbone),
         "benchmark": _benchmark(benchmark),
-        "code": _hashes(_cold_start_files(benchmark)),
+        "code": _hashes(_model_files(benchmark) | _cold_start_files()),
         "packages": _packages(),
     }
     return digest(parts)
 
 
 @cache
-def _code(method: str, benchmark: str, critic: str) -> dict[str, str]:
+def _code(method: str, benchmark: str, critic: str, cold_start: bool) -> dict[str, str]:
     uses = METHODS.get(method).uses
     files = {
         **package_files("evals"),
@@ -133,8 +133,10 @@ def _code(method: str, benchmark: str, critic: str) -> dict[str, str]:
         **module_files("trainers.credit.segment"),
         **module_files(METHODS.module(method)),
         **_training_file(method),
-        **_cold_start_files(benchmark),
+        **_model_files(benchmark),
     }
+    if cold_start:
+        files |= _cold_start_files()
     if "train" in uses:
         files |= _shared_training_files()
     if "credit" in uses:
@@ -144,12 +146,13 @@ def _code(method: str, benchmark: str, critic: str) -> dict[str, str]:
     return _hashes(files)
 
 
-def _cold_start_files(benchmark: str) -> dict[str, Path]:
-    return {
-        **package_files("trainers.backbones"),
-        **module_files("trainers.sft"),
-        **module_files(BENCHMARKS.module(benchmark)),
-    }
+def _model_files(benchmark: str) -> dict[str, Path]:
+    """Return the files of the backbones and of the benchmark, which also writes the demonstrations."""
+    return package_files("trainers.backbones") | module_files(BENCHMARKS.module(benchmark))
+
+
+def _cold_start_files() -> dict[str, Path]:
+    return module_files("trainers.sft")
 
 
 def _shared_training_files() -> dict[str, Path]:

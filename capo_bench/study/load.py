@@ -110,7 +110,7 @@ class StudyFile:
         by_name = {draft.name: draft for draft in found}
         errors += bad_splits(sweep, sources, variants, by_name, base)
         if not self.errors:  # what was pruned would bring errors that the file does not have
-            errors += [*bad_sweep(sweep, sources), *bad_names(sweep, sources, found)]
+            errors += list(bad_sweep(sweep, sources)) or bad_names(sweep, sources, found)
         trials, groups = _trials(variants, sweep.seeds)
         if not errors:
             errors += duplicates(groups, by_name)

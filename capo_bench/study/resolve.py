@@ -35,14 +35,17 @@ class Base:
     def locate(self, draft: Draft, path: TreePath) -> Place:
         """Return where the value at `path` of a draft's settings was written.
 
-        What is said of a whole section is placed at the last of the draft's settings in it.
+        What is said of a whole section is placed at the last setting in it: the draft's, or else one for all variants.
         """
         for setting in reversed([*self._settings, *in_order(draft.settings)]):
             key = tuple(setting.key.split("."))
             if path[: len(key)] == key:
                 return setting.source.place(path[len(key) :])
-        inside = [item.source.place() for item in draft.settings if tuple(item.key.split("."))[: len(path)] == path]
-        return max(inside, key=lambda place: place.line or 0) if inside and path else self._source.place(path)
+        for settings in (draft.settings, self._settings):
+            inside = [item.source.place() for item in settings if tuple(item.key.split("."))[: len(path)] == path]
+            if inside and path:
+                return max(inside, key=lambda place: place.line or 0)
+        return self._source.place(path)
 
 
 def in_order(settings: Sequence[Setting]) -> list[Setting]:

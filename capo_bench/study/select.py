@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from capo_bench.study.errors import Place, StudyError, StudyErrors
 from capo_bench.study.expand import OnCommandLine, Setting
@@ -30,7 +30,7 @@ def parse_sets(sets: Sequence[str]) -> tuple[list[Setting], list[StudyError]]:
             try:
                 settings.append(Setting(key, parse_document(value, source.text).tree, source))
             except StudyErrors as found:
-                errors += found.items
+                errors += [replace(item, place=source.place(), where=key) for item in found.items]
     return settings, errors
 
 

@@ -1,0 +1,126 @@
+"""``capo-bench plan``: what would run, printed or as JSON; nothing is written."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from capo_bench.cli import main
+from capo_bench.home import Home, write_json
+from capo_bench.study.load import load_plan
+
+STUDY = """\
+name: small
+question: Does the vote matter?
+baseline: rule
+start: begun
+base:
+  critic: {name: noisy}
+  cold_start: {steps: 100, problems_per_step: 64}
+  train: {steps: 10, prompts_per_step: 2, group_size: 4}
+matrix: {credit.vote: [union, majority]}
+include:
+  - {name: rule, set: {method: grpo_rule}}
+  - {name: begun, set: {method: sft}}
+seeds: [0, 1]
+metrics: [test/accuracy, longer/steps]
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "small.yaml").write_text(STUDY)
+    return tmp_path
+
+
+def printed(*args: str) -> str:
+    done = CliRunner().invoke(main, ["plan", "small.yaml", *args], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+def as_json(*args: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(printed("--json", *args))
+    return found
+
+
+def test_it_says_what_would_run(folder: Path) -> None:
+    text = printed()
+    assert text.startswith("small: Does the vote matter?\nprofile: quick, baseline: rule, start: begun\n")
+    assert "metrics: test/accuracy, longer/steps" in text
+    plan = load_plan("small.yaml")
+    assert all(f"{trial.seed}:{trial.id}" in text for trial in plan.trials)
+    assert all(variant.name in text for variant in plan.variants)
+    assert f"cold start {plan.trials[0].identity['cold_start']['key']}: shared by 8 trials, to be trained" in text
+    # two variants with a critic × 2 seeds × 10 steps × 2 prompts × 4 rollouts × 4 critiques
+    assert "critic calls: 1,280\n" in text
+    assert "trials: 8, of which 0 done in results\n" in text
+    assert "time left: about " in text
+
+
+def test_it_writes_nothing(folder: Path) -> None:
+    printed()
+    assert [path.name for path in folder.iterdir()] == ["small.yaml"]
+
+
+def test_it_shows_what_is_done_in_home(folder: Path) -> None:
+    trial = load_plan("small.yaml").trials[0]
+    home = Home(folder / "there")
+    write_json(home.trial(trial.id).metrics, {"metrics": {}, "cost": {"wall_seconds": 60.0}})
+    home.cache("cold_start", trial.identity["cold_start"]["key"]).mkdir(parents=True)
+    text = printed("--home", "there")
+    assert "trials: 8, of which 1 done in there\n" in text
+    assert "shared by 8 trials, done\n" in text
+    assert "(1 of 7 trials from finished ones" in text
+
+
+def test_home_may_come_from_the_environment(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAPO_BENCH_HOME", "elsewhere")
+    assert "0 done in elsewhere" in printed()
+
+
+def test_a_backbone_without_a_guess_is_said_to_have_none(folder: Path) -> None:
+    text = printed("--set", "backbone=qwen2.5-1.5b", "--set", "cold_start=null")
+    assert "time left: not known for 8 trials" in text
+    assert "cold start" not in text
+
+
+def test_variants_without_a_trial_are_not_listed(folder: Path) -> None:
+    text = printed("--only", "rule")
+    assert "vote=union" not in text
+    assert "trials: 2, " in text
+
+
+def test_json_is_the_plan(folder: Path) -> None:
+    plan, found = load_plan("small.yaml"), as_json()
+    assert [(item["id"], item["variant"], item["seed"]) for item in found["trials"]] == [
+        (trial.id, trial.variant, trial.seed) for trial in plan.trials
+    ]
+    assert [item["name"] for item in found["variants"]] == ["vote=union", "vote=majority", "rule", "begun"]
+    assert found["variants"][0]["overrides"] == {"credit.vote": "union"}
+    assert found["variants"][0]["config"]["credit"]["vote"] == "union"
+    assert found["estimate"]["critic_calls"] == 1280
+    assert found["estimate"]["cold_starts"][0]["trials"] == 8
+    assert (found["study"], found["baseline"], found["start"], found["file"]) == (
+        "small",
+        "rule",
+        "begun",
+        "small.yaml",
+    )
+
+
+def test_json_follows_the_options(folder: Path) -> None:
+    found = as_json("--only", "rule", "--only", "seed=1", "--set", "train.steps=3")
+    assert [(item["variant"], item["seed"]) for item in found["trials"]] == [("rule", 1)]
+    assert all(item["config"]["train"]["steps"] == 3 for item in found["variants"])
+
+
+def test_many_seeds_are_cut_in_the_table_and_whole_in_json(folder: Path) -> None:
+    (folder / "small.yaml").write_text(STUDY.replace("[0, 1]", str(list(range(20)))))
+    assert "… 15 more (--json)" in printed()
+    assert len(as_json()["trials"]) == 80

@@ -1,0 +1,66 @@
+"""``capo-bench validate`` and ``capo-bench ls``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from capo_bench.cli import main
+from capo_bench.study.load import shipped_studies
+
+GOOD = "name: a\nquestion: Does it?\nbaseline: base\nbase: {method: grpo_rule}\nseeds: [0, 1]\n"
+
+
+def run(*args: str) -> Result:
+    return CliRunner().invoke(main, list(args))
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_valid_files_are_said_to_be(folder: Path) -> None:
+    (folder / "a.yaml").write_text(GOOD)
+    (folder / "b.yaml").write_text(GOOD + "profiles: {full: {seeds: [1, 2, 3]}}\n")
+    done = run("validate", "a.yaml", "b.yaml")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines() == ["OK a.yaml: quick 2 trials", "OK b.yaml: full 3, quick 2 trials"]
+
+
+def test_all_errors_of_all_files_are_told(folder: Path) -> None:
+    (folder / "a.yaml").write_text(GOOD.replace("method: grpo_rule", "methd: grpo_rule").replace("[0, 1]", "[]"))
+    (folder / "b.yaml").write_text(GOOD)
+    (folder / "c.yaml").write_text("a: [\n")
+    done = run("validate", "a.yaml", "b.yaml", "c.yaml", "d.yaml", ".")
+    assert done.exit_code == 2
+    assert done.stdout == "OK b.yaml: quick 2 trials\n"
+    assert [line.split(" ")[0] for line in done.stderr.splitlines()] == [
+        ".:",
+        "a.yaml:4:",
+        "a.yaml:5:",
+        "c.yaml:2:",
+        "d.yaml:",
+    ]
+    assert "unknown key 'methd' (did you mean 'method'?)" in done.stderr
+
+
+def test_a_file_must_be_named() -> None:
+    assert run("validate").exit_code == 2
+
+
+def test_shipped_studies_by_name(folder: Path) -> None:
+    done = run("validate", *shipped_studies())
+    assert done.exit_code == 0
+    assert done.stdout.count("OK ablations/") == len(shipped_studies())
+
+
+def test_ls_names_studies_with_questions_and_sizes(folder: Path) -> None:
+    lines = run("ls").stdout.splitlines()
+    assert [line.partition(":")[0] for line in lines if not line.startswith(" ")] == shipped_studies()
+    at = next(index for index, line in enumerate(lines) if line.startswith("voting: "))
+    assert lines[at].endswith("?")
+    assert lines[at + 1].strip().startswith("--profile quick: 7 variants, ")

@@ -1,0 +1,92 @@
+"""What a plan takes: critic calls counted by hand, time from the model or from finished trials."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from capo_bench.home import Home, write_json
+from capo_bench.study.estimate import (
+    COLD_STARTS,
+    SECONDS_PER_DEMONSTRATION,
+    SECONDS_PER_ROLLOUT,
+    SECONDS_PER_SAMPLE,
+    critic_calls,
+    estimate,
+    trial_seconds,
+)
+from capo_bench.study.plan import Plan
+from trainers.config import TrialConfig
+
+Load = Callable[..., Plan]
+
+SIZES = """\
+  cold_start: {steps: 10, problems_per_step: 4}
+  train: {steps: 5, prompts_per_step: 2, group_size: 3}
+  evaluation: {splits: [test, longer], problems: 7, samples: 2}
+"""
+
+
+@pytest.fixture
+def small(plan: Load, demo: str) -> Plan:
+    return plan(demo.replace("base:\n", f"base:\n{SIZES}"))
+
+
+def finish(home: Home, trial_id: str, seconds: float) -> None:
+    write_json(home.trial(trial_id).metrics, {"metrics": {}, "cost": {"wall_seconds": seconds}})
+
+
+def test_critic_calls_are_steps_times_prompts_times_group_times_critiques(small: Plan) -> None:
+    assert critic_calls(small.trials[0].config) == 5 * 2 * 3 * 4
+    assert estimate(small).critic_calls == 4 * 120
+
+
+@pytest.mark.parametrize("method", ["sft", "grpo_rule"])
+def test_methods_without_a_critic_call_none(method: str) -> None:
+    assert critic_calls(TrialConfig.model_validate({"method": method})) == 0
+
+
+def test_the_model_of_time(small: Plan) -> None:
+    trial = 5 * 2 * 3 * SECONDS_PER_ROLLOUT + 7 * 2 * 2 * SECONDS_PER_SAMPLE
+    start = 10 * 4 * SECONDS_PER_DEMONSTRATION
+    assert trial_seconds(small.trials[0].config) == pytest.approx(trial)
+    taken = estimate(small)
+    assert taken.seconds == pytest.approx(4 * trial + start)
+    assert (taken.trials, taken.done, taken.measured, taken.unknown) == (4, 0, 0, 0)
+    assert [(item.trials, item.done) for item in taken.cold_starts] == [(4, False)]
+
+
+def test_no_guess_for_a_backbone_from_a_hub(plan: Load, demo: str) -> None:
+    taken = estimate(plan(demo, sets=["backbone=qwen2.5-1.5b", "cold_start=null"]))
+    assert (taken.unknown, taken.seconds, taken.cold_starts) == (4, 0, ())
+
+
+def test_finished_trials_tell_the_time_of_their_variant(small: Plan, tmp_path: Path) -> None:
+    home = Home(tmp_path)
+    finish(home, small.trials[0].id, 100.0)
+    home.cache(COLD_STARTS, str(small.trials[0].identity["cold_start"]["key"])).mkdir(parents=True)
+    taken = estimate(small, home)
+    modelled = trial_seconds(small.trials[2].config)
+    assert modelled is not None
+    assert taken.seconds == pytest.approx(100.0 + 2 * modelled)
+    assert (taken.done, taken.measured) == (1, 1)
+    assert taken.cold_starts[0].done
+
+
+def test_a_finished_plan_takes_no_time(small: Plan, tmp_path: Path) -> None:
+    for trial in small.trials:
+        finish(Home(tmp_path), trial.id, 10.0)
+    taken = estimate(small, Home(tmp_path))
+    assert (taken.seconds, taken.done) == (0, 4)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"cost": {"wall_seconds": null}}'])
+def test_a_record_that_says_nothing_is_no_guess(small: Plan, tmp_path: Path, text: str) -> None:
+    home = Home(tmp_path)
+    path = home.trial(small.trials[0].id).metrics
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    taken = estimate(small, home)
+    assert (taken.done, taken.measured) == (1, 0)

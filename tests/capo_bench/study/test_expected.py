@@ -1,0 +1,41 @@
+"""The plan of every shipped study, as it was when somebody last looked at it.
+
+After a change that is meant, write the files anew and read the difference before it is committed:
+    CAPO_BENCH_REFRESH=1 python -m pytest tests/capo_bench/study/test_expected.py
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from capo_bench.study.load import check_study, shipped_studies
+from capo_bench.study.plan import Plan
+from capo_bench.study.summary import plan_outline
+
+FOLDER = Path(__file__).parents[2] / "expected"
+PLANS = {f"{name}.{plan.profile}": plan for name in shipped_studies() for plan in check_study(name)}
+REFRESH = bool(os.environ.get("CAPO_BENCH_REFRESH"))
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_the_plan_is_as_expected(name: str) -> None:
+    file, text = FOLDER / f"{name}.json", outline(PLANS[name])
+    if REFRESH:
+        file.write_text(text, encoding="utf-8")
+    assert file.exists(), f"{file} is missing; {__doc__}"
+    assert file.read_text(encoding="utf-8") == text, f"the plan changed; {__doc__}"
+
+
+def test_no_file_is_left_of_a_study_that_is_gone() -> None:
+    for file in FOLDER.glob("*.json"):
+        if REFRESH and file.stem not in PLANS:
+            file.unlink()
+    assert {file.stem for file in FOLDER.glob("*.json")} <= {*PLANS}
+
+
+def outline(plan: Plan) -> str:
+    return json.dumps(plan_outline(plan), indent=1, ensure_ascii=False) + "\n"

@@ -1,0 +1,354 @@
+"""The id of a trial: changed by everything that decides its result, and by nothing else."""
+
+from __future__ import annotations
+
+import pickle
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from capo_bench.study.identity import Difference, cold_start_key, diff_identities, digest, identity_of
+from capo_bench.study.keys import dotted_keys, with_value
+from capo_bench.study.load import StudyFile, load_plan
+from capo_bench.study.parse import parse_study
+from capo_bench.study.plan import Plan, Trial
+from capo_bench.study.source import file_hash, module_files, package_files, source_hash
+from capo_bench.study.yamlfile import parse_document
+from trainers.config import TrialConfig
+
+Load = Callable[..., Plan]
+
+BASE: dict[str, Any] = {"method": "capo", "critic": {"name": "noisy"}}
+# Another valid value of every key that a study may set.
+CHANGED: dict[str, Any] = {
+    "method": "grpo_rule",
+    "backbone": "qwen2.5-1.5b",
+    "cold_start": None,
+    "cold_start.seed": 1,
+    "cold_start.steps": 7,
+    "cold_start.problems_per_step": 7,
+    "cold_start.learning_rate": 0.5,
+    "cold_start.slip": 0.5,
+    "cold_start.operations": [3, 4],
+    "train.steps": 7,
+    "train.prompts_per_step": 6,
+    "train.group_size": 4,
+    "train.learning_rate": 0.5,
+    "train.temperature": 0.5,
+    "train.max_completion_tokens": 7,
+    "train.clip": 0.5,
+    "train.kl": 0.5,
+    "train.max_grad_norm": 0.5,
+    "train.micro_batch": 64,
+    "credit.segmenter": "lines",
+    "credit.critiques": 7,
+    "credit.vote": "union",
+    "credit.w_whole": 0.5,
+    "credit.w_process": 0.5,
+    "credit.max_abstained": 0.25,
+    "critic": {"name": "exact"},
+    "critic.false_alarm": 0.5,
+    "critic.miss": 0.5,
+    "evaluation.splits": ["test"],
+    "evaluation.problems": 7,
+    "evaluation.samples": 7,
+    "evaluation.temperature": 0.5,
+    "evaluation.max_completion_tokens": 7,
+    "evaluation.batch_size": 7,
+}
+# Keys with one valid value today, sections (their keys are here), and a key that goes with another.
+APART = {"benchmark", "critic.name", "credit.normalization", "train", "credit", "evaluation", "credit.at_least"}
+
+
+def config(base: dict[str, Any] = BASE, **changes: Any) -> TrialConfig:
+    tree = base
+    for key, value in changes.items():
+        tree = with_value(tree, key.split("."), value)
+    return TrialConfig.model_validate(tree)
+
+
+def key(settings: TrialConfig) -> str:
+    return digest(identity_of(settings))
+
+
+def test_the_table_has_every_key() -> None:
+    assert {*CHANGED} | APART == {*dotted_keys(TrialConfig)}
+
+
+@pytest.mark.parametrize("changed", CHANGED)
+def test_every_key_decides(changed: str) -> None:
+    assert key(config(**{changed: CHANGED[changed]})) != key(config())
+
+
+def test_at_least_decides() -> None:
+    two, three = (config(**{"credit.vote": "at_least", "credit.at_least": n}) for n in (2, 3))
+    assert key(two) != key(three)
+
+
+def test_all_these_ids_differ() -> None:
+    ids = {key(config(**{changed: value})) for changed, value in CHANGED.items()}
+    assert len(ids) == len(CHANGED)
+
+
+@pytest.mark.parametrize("changed", [name for name in CHANGED if name.startswith(("credit", "critic"))])
+def test_credit_and_critic_do_not_matter_to_grpo_rule(changed: str) -> None:
+    grpo = {**BASE, "method": "grpo_rule"}
+    assert key(config(grpo, **{changed: CHANGED[changed]})) == key(config(grpo))
+
+
+@pytest.mark.parametrize("changed", [name for name in CHANGED if name.startswith(("credit", "critic", "train"))])
+def test_nothing_of_training_matters_to_the_start(changed: str) -> None:
+    sft = {**BASE, "method": "sft"}
+    assert key(config(sft, **{changed: CHANGED[changed]})) == key(config(sft))
+
+
+def test_a_default_written_out_is_the_default() -> None:
+    assert key(config(**{"credit.critiques": 4, "train.kl": 0.0})) == key(config())
+    assert key(config(**{"train.kl": 0})) == key(config())
+
+
+@pytest.mark.parametrize(
+    "changed",
+    ["verifier", "version", "packages.trl", "packages.python", "code.trainers/capo.py", "benchmark.fingerprint"],
+)
+def test_versions_code_and_data_decide(changed: str) -> None:
+    parts = identity_of(config())
+    assert digest(with_value(parts, changed.split(".", 1), "other")) != digest(parts)
+
+
+def test_parts_say_what_they_are() -> None:
+    parts = identity_of(config())
+    assert parts["benchmark"]["name"] == "coins"
+    assert parts["backbone"]["width"] == 128
+    assert parts["cold_start"]["key"] == cold_start_key(config())
+    assert set(parts["packages"]) == {"python", "torch", "transformers", "trl", "math-verify"}
+    assert "seed" not in parts
+
+
+def test_code_is_of_the_parts_used() -> None:
+    code = {
+        method: set(identity_of(config({**BASE, "method": method}))["code"]) for method in ("sft", "grpo_rule", "capo")
+    }
+    everywhere = {"evals/coins/problems.py", "evals/verify/rules.py", "trainers/credit/segment.py", "trainers/sft.py"}
+    assert all(everywhere <= files for files in code.values())
+    assert {"trainers/policy.py", "trainers/grpo_rule.py"} <= code["grpo_rule"] - code["sft"]
+    assert {"trainers/capo.py", "trainers/credit/votes.py", "trainers/critics/noisy.py"} <= code["capo"] - code[
+        "grpo_rule"
+    ]
+    assert "trainers/critics/exact.py" in identity_of(config(critic={"name": "exact"}))["code"]
+    assert "trainers/grpo_rule.py" not in code["capo"]
+    # What only declares settings: their values are in the identity.
+    assert not {"trainers/config.py", "evals/config.py", "trainers/methods.py"} & code["capo"]
+
+
+def test_without_a_cold_start_its_code_does_not_matter() -> None:
+    assert "trainers/sft.py" not in identity_of(config(cold_start=None))["code"]
+
+
+# -- the cold start
+
+
+def test_a_cold_start_is_shared_by_all_that_begin_alike() -> None:
+    others = {name: value for name, value in CHANGED.items() if not name.startswith(("cold_start", "backbone"))}
+    assert {cold_start_key(config(**{name: value})) for name, value in others.items()} == {cold_start_key(config())}
+
+
+@pytest.mark.parametrize("changed", [name for name in CHANGED if name.startswith(("cold_start.", "backbone"))])
+def test_what_decides_a_cold_start(changed: str) -> None:
+    assert cold_start_key(config(**{changed: CHANGED[changed]})) != cold_start_key(config())
+
+
+def test_no_cold_start_no_key() -> None:
+    assert cold_start_key(config(cold_start=None)) is None
+
+
+# -- order, names and the rest do not matter
+
+STUDY: dict[str, Any] = {
+    "name": "demo",
+    "question": "?",
+    "baseline": "rule",
+    "base": {"method": "capo", "critic": {"name": "noisy", "miss": 0.1}, "credit": {"critiques": 2}},
+    "matrix": {"credit.vote": ["union", "majority"], "train.steps": [3, 4]},
+    "include": [{"name": "rule", "set": {"method": "grpo_rule", "train.kl": 0.1}}],
+    "seeds": [0, 1],
+}
+
+
+def plan_of(tree: dict[str, Any]) -> Plan:
+    document = parse_document(yaml.safe_dump(tree, sort_keys=False), "s.yaml")
+    study, errors = parse_study(document)
+    assert study is not None
+    return StudyFile(document, study, errors).plan("quick")
+
+
+def shuffled(tree: Any, rng: random.Random, lists: bool) -> Any:
+    """The same tree with keys, and on request the items of lists, in another order."""
+    if isinstance(tree, dict):
+        return {name: shuffled(tree[name], rng, lists) for name in rng.sample(list(tree), len(tree))}
+    if isinstance(tree, list):
+        items = [shuffled(item, rng, lists) for item in tree]
+        return rng.sample(items, len(items)) if lists else items
+    return tree
+
+
+def by_id(plan: Plan) -> Iterator[tuple[str, int]]:
+    return ((trial.id, trial.seed) for trial in plan.trials)
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_order_of_keys_does_not_matter(rng: random.Random) -> None:
+    assert sorted(by_id(plan_of(shuffled(STUDY, rng, lists=False)))) == sorted(by_id(plan_of(STUDY)))
+
+
+@given(st.randoms(use_true_random=False))
+def test_the_order_in_the_file_does_not_matter(rng: random.Random) -> None:
+    assert sorted(by_id(plan_of(shuffled(STUDY, rng, lists=True)))) == sorted(by_id(plan_of(STUDY)))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "another"},
+        {"question": "!"},
+        {"metrics": ["longer/steps"]},
+        {"start": "rule"},
+        {"profiles": {"full": {"seeds": [7]}}},
+    ],
+)
+def test_names_and_what_is_reported_do_not_matter(change: dict[str, Any]) -> None:
+    assert list(by_id(plan_of({**STUDY, **change}))) == list(by_id(plan_of(STUDY)))
+
+
+def test_a_trial_is_the_same_in_every_study() -> None:
+    alone = {
+        **STUDY,
+        "matrix": {},
+        "seeds": [1, 5],
+        "include": [{"name": "r", "set": {"method": "grpo_rule", "train.kl": 0.1}}],
+    }
+    alone["baseline"] = "r"
+    assert {*by_id(plan_of(alone))} & {*by_id(plan_of(STUDY))} == {
+        (trial.id, 1) for trial in plan_of(STUDY).trials if trial.variant == "rule" and trial.seed == 1
+    }
+
+
+def test_the_path_of_the_file_does_not_matter(write: Callable[[str], str], demo: str, tmp_path: Any) -> None:
+    here = load_plan(write(demo))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "x.yaml").write_text(demo)
+    assert list(by_id(load_plan(tmp_path / "elsewhere" / "x.yaml"))) == list(by_id(here))
+
+
+def test_seeds_decide_and_ids_are_unique() -> None:
+    plan = plan_of(STUDY)
+    assert len({trial.id for trial in plan.trials}) == len(plan.trials) == 10
+    assert all(len(trial.id) == 12 and trial.identity["seed"] == trial.seed for trial in plan.trials)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=5), st.randoms(use_true_random=False))
+def test_a_digest_does_not_see_the_order_of_keys(tree: dict[str, Any], rng: random.Random) -> None:
+    assert digest(shuffled(tree, rng, lists=False)) == digest(tree)
+
+
+def test_a_digest_is_the_beginning_of_the_sha256_of_canonical_json() -> None:
+    # printf '{"a":1,"b":[true,null]}' | sha256sum
+    assert digest({"b": [True, None], "a": 1}) == "1cc69c7fa236"
+
+
+# -- why two trials differ
+
+
+def test_differences_are_told_by_path_with_both_values() -> None:
+    left, right = identity_of(config()), identity_of(config(**{"credit.vote": "union", "cold_start": None}))
+    told = {item.where: item for item in diff_identities(left, right)}
+    assert told["credit.vote"] == Difference("credit.vote", "intersection", "union")
+    assert told["cold_start"].right is None
+    assert told["code.trainers/sft.py"].right is None
+    assert not any(where.startswith("train.") for where in told)
+
+
+def test_a_part_that_one_lacks_is_a_difference() -> None:
+    assert diff_identities({"a": {"b": 1}}, {}) == [Difference("a", {"b": 1}, None)]
+    assert diff_identities({}, {"a": 1}) == [Difference("a", None, 1)]
+
+
+@given(st.dictionaries(st.text(), JSON, max_size=4))
+def test_nothing_differs_from_itself(tree: dict[str, Any]) -> None:
+    assert diff_identities(tree, tree) == []
+
+
+# -- source code
+
+CODE = '''
+"""Module."""
+import os
+
+class A:
+    """Class."""
+    def f(self, x):
+        """Function."""
+        return x + 1  # a comment
+'''
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('"""Module."""', '"""Another text."""'),
+        ('"""Module."""', ""),
+        ('"""Class."""', '"""Other."""'),
+        ('        """Function."""\n', ""),
+        ("  # a comment", ""),
+        ("\nclass", "\n\n\nclass"),
+        ("x + 1", "(x +  1)"),
+    ],
+)
+def test_comments_docstrings_and_layout_do_not_matter(old: str, new: str) -> None:
+    assert source_hash(CODE.replace(old, new)) == source_hash(CODE)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [("x + 1", "x + 2"), ("def f", "def g"), ("import os\n", ""), ("x + 1", "'x'")]
+)
+def test_code_matters(old: str, new: str) -> None:
+    assert source_hash(CODE.replace(old, new)) != source_hash(CODE)
+
+
+def test_a_text_that_is_no_docstring_matters() -> None:
+    assert source_hash("x = 'a'") != source_hash("x = 'b'")
+
+
+def test_files_are_named_by_module_not_by_path() -> None:
+    files = {**module_files("evals.coins"), **module_files("trainers.credit.votes"), **package_files("evals")}
+    assert {"evals/coins/__init__.py", "evals/coins/problems.py", "trainers/credit/votes.py", "evals/config.py"} <= {
+        *files
+    }
+    assert "evals/verify/__init__.py" not in package_files("evals")
+    assert file_hash(files["evals/config.py"]) == source_hash(files["evals/config.py"].read_text())
+
+
+def test_a_module_without_source_is_an_error() -> None:
+    with pytest.raises(ModuleNotFoundError, match=r"evals\.nowhere"):
+        module_files("evals.nowhere")
+
+
+# -- trials travel
+
+
+def test_a_trial_survives_pickle_and_json() -> None:
+    for trial in plan_of(STUDY).trials:
+        assert pickle.loads(pickle.dumps(trial)) == trial
+        assert Trial.from_json(trial.as_json()) == trial
