@@ -1,0 +1,126 @@
+"""``capo-bench run``."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from capo_bench.cli.options import home_option, study_options
+
+if TYPE_CHECKING:
+    from capo_bench.home import Home
+    from capo_bench.report.build import Report
+    from capo_bench.run.runner import RunOptions
+    from capo_bench.run.session import RunResult
+    from capo_bench.study.plan import Plan
+
+EPILOG = """\b
+Exit codes:
+  0    all trials are done
+  1    a trial failed (the others are done)
+  2    bad input, the study is running already, or a folder cannot be written
+  130  interrupted by Ctrl-C; 143 by SIGTERM: the same command goes on
+
+\b
+Examples:
+  capo-bench run voting
+  capo-bench run my-study.yaml --profile full --workers 4 --home results
+  capo-bench run voting --only exact --only seed=0 --set train.steps=20
+"""
+
+
+@click.command(epilog=EPILOG)
+@study_options
+@home_option
+@click.option("--workers", type=click.IntRange(1), help="Trials at a time.  [default: one for each core]")
+@click.option("--fail-fast", is_flag=True, help="Stop at the first trial that fails.")
+@click.option("--no-tracking", is_flag=True, help="Write nothing to MLflow.")
+def run(  # noqa: PLR0913, PLR0917 - one for each option
+    study: str,
+    profile: str,
+    sets: tuple[str, ...],
+    only: tuple[str, ...],
+    home: Path,
+    workers: int | None,
+    fail_fast: bool,
+    no_tracking: bool,
+) -> None:
+    """Run the trials of STUDY that are not done yet, and answer its question.
+
+    STUDY is a file, or the name of a shipped study. Trials run in parallel and the processor's cores are shared out
+    among them. Run it again to go on: finished trials are kept, stopped ones go on from their checkpoint. The first
+    Ctrl-C lets running trials save, the second ends at once.
+    """
+    from capo_bench.home import Home  # noqa: PLC0415 - not for --help
+    from capo_bench.run.errors import RunError  # noqa: PLC0415
+    from capo_bench.run.runner import RunOptions  # noqa: PLC0415
+    from capo_bench.study.load import load_plan  # noqa: PLC0415
+
+    try:
+        plan = load_plan(study, profile, sets, only)
+        sys.exit(_run(plan, Home(home), RunOptions(workers, fail_fast, track=not no_tracking)))
+    except RunError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; go on with: {_command()}", err=True)
+        sys.exit(130)
+
+
+def _run(plan: Plan, home: Home, options: RunOptions) -> int:
+    """Run a plan, tell what came out, and return the exit code."""
+    from rich.console import Console  # noqa: PLC0415
+
+    from capo_bench.report.write import write_files  # noqa: PLC0415
+    from capo_bench.run.session import run_study  # noqa: PLC0415
+
+    reports: list[Report] = []
+
+    def write() -> Path | None:
+        reports.extend(_built(plan, home))
+        return write_files(reports[0], home.study(plan.study).report).page.parent if reports else None
+
+    result = run_study(plan, home, options, Console(stderr=True), write)
+    if result.idle:
+        reports.extend(_built(plan, home))
+    for built in reports:
+        _tell(built, plan, home)
+    if result.exit_code:
+        click.echo(_unfinished(result, home), err=True)
+    return result.exit_code
+
+
+def _built(plan: Plan, home: Home) -> list[Report]:
+    """Return the report, if there is anything to report."""
+    from capo_bench.report.build import NothingToReportError, build_report  # noqa: PLC0415
+    from capo_bench.report.collect import DamagedFileError  # noqa: PLC0415
+
+    try:
+        return [build_report(plan, home)]
+    except (NothingToReportError, DamagedFileError) as error:
+        click.echo(str(error), err=True)
+        return []
+
+
+def _tell(built: Report, plan: Plan, home: Home) -> None:
+    from capo_bench.cli.report import show  # noqa: PLC0415
+
+    show(built)
+    click.echo(f"report: {home.study(plan.study).report / 'report.html'}")
+    click.echo(f"curves: {shlex.join(['capo-bench', 'ui', '--home', str(home.path)])}")
+
+
+def _unfinished(result: RunResult, home: Home) -> str:
+    done = f"{result.done} of {result.planned} trials done"
+    if result.interrupted:
+        return f"stopped with {done}; go on with: {_command()}"
+    failed = f"{result.failed} failed, see {shlex.join(['capo-bench', 'status', '--home', str(home.path)])}"
+    return f"{done}; {failed}; try those again with: {_command()}"
+
+
+def _command() -> str:
+    return shlex.join(["capo-bench", *sys.argv[1:]])

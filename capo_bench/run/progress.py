@@ -1,0 +1,104 @@
+"""The progress of a run on a console: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from capo_bench.run.board import Board, Running, duration
+from capo_bench.run.ledger import Record
+from capo_bench.run.runner import Observer
+
+PLAIN_SECONDS = 10.0
+
+
+@contextmanager
+def progress(console: Console, board: Board, name: str) -> Iterator[Observer]:
+    """Show `board` while the context is open; yields the observer to feed with the run's events.
+
+    Args:
+        console: Where to show it; its kind (terminal or not) decides how.
+        board: What to show.
+        name: The study, as a title.
+    """
+    if not console.is_terminal:
+        yield _Plain(console, board).on
+        return
+    with Live(console=console, get_renderable=lambda: _table(board, name), refresh_per_second=4, transient=True):
+
+        def on(event: Record) -> None:
+            _say_end(console, event)
+            board.on(event)
+
+        yield on
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """Print one line as it is: no markup, no wrapping, so that a path or command in it can be copied."""
+    console.print(Text(text, style=style), soft_wrap=True)
+
+
+class _Plain:
+    """A line when a trial starts or ends, and one every `PLAIN_SECONDS`."""
+
+    def __init__(self, console: Console, board: Board) -> None:
+        self._console, self._board = console, board
+        self._last = time.monotonic()
+
+    def on(self, event: Record) -> None:
+        self._board.on(event)
+        kind = event["event"]
+        if kind == "trial_started":
+            say(self._console, f"started {_name(event)}")
+        elif kind in ("trial_done", "trial_failed", "trial_stopped"):
+            _say_end(self._console, event)
+            self._line()
+        elif time.monotonic() - self._last >= PLAIN_SECONDS:
+            self._line()
+
+    def _line(self) -> None:
+        self._last = time.monotonic()
+        trials = [f"{trial.variant} seed {trial.seed}: {_where(trial)}" for trial in self._board.running.values()]
+        say(self._console, "; ".join([self._board.headline(), *trials]))
+
+
+def _say_end(console: Console, event: Record) -> None:
+    kind = event["event"]
+    if kind == "trial_failed":
+        say(console, f"failed {_name(event)}: {event['error']} (log: {event['log']})", "red")
+    elif kind in ("trial_done", "trial_stopped"):
+        say(console, f"{kind.removeprefix('trial_')} {_name(event)} after {duration(event['seconds'])}")
+
+
+def _name(event: Record) -> str:
+    return f"{event['variant']} seed {event['seed']}"
+
+
+def _where(trial: Running) -> str:
+    words = [trial.stage]
+    if trial.of:
+        words.append(f"step {trial.step}/{trial.of}")
+    if trial.outcome is not None:
+        words.append(f"outcome {trial.outcome:.2f}")
+    return ", ".join(words)
+
+
+def _table(board: Board, name: str) -> RenderableType:
+    share = sum(trial.share for trial in board.running.values())
+    bar = ProgressBar(total=board.had + board.owed, completed=board.had + board.done + board.failed + share, width=30)
+    grid = Table.grid(padding=(0, 1))
+    head = Table.grid(padding=(0, 1))
+    head.add_row(Text(name, style="bold"), bar, Text(board.headline()))
+    for trial in board.running.values():
+        grid.add_row(Text(f"  {trial.variant}"), Text(f"seed {trial.seed}"), Text(_where(trial), style="dim"))
+    whole = Table.grid()
+    whole.add_row(head)
+    whole.add_row(grid)
+    return whole

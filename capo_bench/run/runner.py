@@ -1,0 +1,159 @@
+"""The trials that a plan still owes, run in parallel worker processes; what happens to them goes to the ledger.
+
+A failed trial is data: it is recorded and the run goes on. A trial is done when its metrics file is there, whichever
+study put it there, so a run that was interrupted in any way is finished by running it again.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from capo_bench.home import Home
+from capo_bench.run.cores import available_cores
+from capo_bench.run.interrupt import Interrupts
+from capo_bench.run.ledger import Event, Ledger, Record
+from capo_bench.run.pool import Job, Pool
+from capo_bench.run.wire import Message
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Plan, Trial
+
+Observer = Callable[[Record], None]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How to run.
+
+    Attributes:
+        workers: Trials at a time; None: as many as there are cores.
+        fail_fast: Stop at the first failed trial.
+        track: Write to MLflow.
+        task: ``"module:function"`` of ``run_trial(trial, home, emit, stop) -> bool``.
+        prepare: ``"module:function"`` of ``ensure_cold_start(trial, home, emit)``.
+    """
+
+    workers: int | None = None
+    fail_fast: bool = False
+    track: bool = True
+    task: str = "capo_bench.run.stages:run_trial"
+    prepare: str = "capo_bench.run.stages:ensure_cold_start"
+
+
+def owed_trials(trials: Iterable[Trial], home: Home) -> list[Trial]:
+    """Return the trials that are not done, each id once, the first seeds of all variants before the second ones.
+
+    Part of the seeds of all variants is a comparison; all seeds of a part of the variants is not.
+    """
+    seen: Counter[str] = Counter()
+    ranked = []
+    for trial in trials:
+        ranked.append((seen[trial.variant], trial))
+        seen[trial.variant] += 1
+    ordered = {trial.id: trial for _, trial in sorted(ranked, key=lambda pair: pair[0])}
+    return [trial for trial in ordered.values() if not home.trial(trial.id).done]
+
+
+class Runner:
+    """One run of the owed trials of a plan.
+
+    Args:
+        plan: What to run.
+        home: The results folder.
+        options: How to run.
+        observers: Called in this process with every ledger record and with live events: ``{"event": "step" | "stage" |
+            "cold_start" | "tick", "trial": id, …}``.
+    """
+
+    def __init__(self, plan: Plan, home: Home, options: RunOptions, observers: Iterable[Observer]) -> None:
+        self.plan, self.home, self.options = plan, home, options
+        self._folder = home.study(plan.study)
+        self._ledger = Ledger(self._folder.ledger)
+        self._observers = list(observers)
+        self._since: dict[str, float] = {}
+
+    def run(self, owed: list[Trial], interrupts: Interrupts) -> None:
+        """Run `owed`; returns when they have ended or the run was stopped.
+
+        Raises:
+            RunError: The ledger cannot be written, or no worker can be started.
+        """
+        cores = available_cores()
+        with Pool(1, cores, self._folder.path / "workers.log", interrupts) as pool:
+            owed = self._cold_starts(owed, pool)
+        if interrupts.count or pool.stopping or not owed:
+            return
+        count = min(self.options.workers or cores, len(owed))
+        with Pool(count, max(1, cores // count), self._folder.path / "workers.log", interrupts) as pool:
+            for job, message in pool.run(map(self._trial_job, owed)):
+                self._hear_trial(pool, job, message)
+
+    def record(self, event: Event, **fields: object) -> None:
+        """Put an event into the ledger and tell the observers."""
+        self.notify(self._ledger.append(event, **fields))
+
+    def notify(self, event: Record) -> None:
+        """Tell the observers."""
+        for observer in self._observers:
+            observer(event)
+
+    def _trial_job(self, trial: Trial) -> Job:
+        folder = self.home.trial(trial.id)
+        return Job("trial", self.options.task, trial, self.home.path, folder.log, folder.path / "lock")
+
+    def _cold_starts(self, owed: list[Trial], pool: Pool) -> list[Trial]:
+        """Make the distinct cold starts, each by a process with all the cores; return the trials that can go on."""
+        from capo_bench.study.identity import cold_start_key  # noqa: PLC0415 - not needed to read a finished study
+
+        groups: dict[str | None, list[Trial]] = {}
+        for trial in owed:
+            groups.setdefault(cold_start_key(trial.config), []).append(trial)
+        missing = [key for key in groups if key and not self.home.cache("cold_start", key).exists()]
+        first = {groups[key][0].id: groups[key] for key in missing}
+        log, lock = self._folder.path / "cold_start.log", self.home.path / "cache" / "cold_start.lock"
+        jobs = [
+            Job("cold_start", self.options.prepare, trials[0], self.home.path, log, lock) for trials in first.values()
+        ]
+        lost: set[str] = set()
+        for job, message in pool.run(jobs):
+            if job is None or message["kind"] != "end":
+                self.notify({**message, "event": message["kind"]})
+            elif message["status"] == "failed":
+                lost |= self._fail_all(first[job.trial.id], f"cold start failed: {message['error']}", pool, job)
+        return [trial for trial in owed if trial.id not in lost]
+
+    def _fail_all(self, trials: list[Trial], error: str, pool: Pool, job: Job) -> set[str]:
+        for trial in trials:
+            self.record("trial_failed", **_label(trial), error=error, log=str(job.log))
+        if self.options.fail_fast:
+            pool.stop()
+        return {trial.id for trial in trials}
+
+    def _hear_trial(self, pool: Pool, job: Job | None, message: Message) -> None:
+        if job is None:
+            self.notify({"event": "tick"})
+        elif message["kind"] == "start":
+            self._since[job.trial.id] = time.monotonic()
+            self.record("trial_started", **_label(job.trial), log=str(job.log))
+        elif message["kind"] == "end":
+            self._trial_ended(pool, job, message)
+        else:
+            self.notify({**message, "event": message["kind"], "trial": job.trial.id})
+
+    def _trial_ended(self, pool: Pool, job: Job, message: Message) -> None:
+        seconds = round(time.monotonic() - self._since[job.trial.id], 3)
+        ended = {**_label(job.trial), "seconds": seconds}
+        if message["status"] == "failed":
+            self.record("trial_failed", **ended, error=message["error"], log=str(job.log))
+            if self.options.fail_fast:
+                pool.stop()
+        else:
+            self.record("trial_done" if message["status"] == "done" else "trial_stopped", **ended)
+
+
+def _label(trial: Trial) -> dict[str, Any]:
+    return {"trial": trial.id, "variant": trial.variant, "seed": trial.seed}

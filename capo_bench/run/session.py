@@ -1,0 +1,150 @@
+"""One run of a study from lock to last ledger record: trials, tracking, display, report."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from capo_bench.home import Home
+from capo_bench.run.board import Board
+from capo_bench.run.interrupt import Interrupts
+from capo_bench.run.ledger import Ledger, fold
+from capo_bench.run.lock import study_lock
+from capo_bench.run.progress import progress, say
+from capo_bench.run.runner import Runner, RunOptions, owed_trials
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Plan
+    from capo_bench.track.tracker import Tracker
+
+_PACKAGES = ("capo-bench", "torch", "transformers", "trl", "mlflow")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """How a run ended.
+
+    Attributes:
+        done: Trials of the plan that are done, each id once.
+        planned: Trials of the plan.
+        failed: Trials that failed in this run.
+        interrupted: 130 or 143 after a signal, else 0.
+        idle: The plan was finished before, and nothing was touched.
+    """
+
+    done: int
+    planned: int
+    failed: int = 0
+    interrupted: int = 0
+    idle: bool = False
+
+    @property
+    def exit_code(self) -> int:
+        """0 all done, 1 some not, 130 or 143 interrupted."""
+        return self.interrupted or int(self.done < self.planned)
+
+
+def run_study(
+    plan: Plan,
+    home: Home,
+    options: RunOptions,
+    console: Console,
+    write_report: Callable[[], Path | None] = lambda: None,
+) -> RunResult:
+    """Run what the plan owes and return how it ended; a plan that is finished is left as it is.
+
+    Args:
+        plan: What to run.
+        home: The results folder.
+        options: How to run.
+        console: Where progress and failures are shown.
+        write_report: Called after the trials; writes the report and returns its folder.
+
+    Raises:
+        StudyLockedError: Another process runs the study.
+        RunError: The results folder cannot be written, or no worker can be started.
+    """
+    folder = home.study(plan.study)
+    with study_lock(folder.path / "lock"):
+        if _finished(plan, home, options):
+            return replace(_result(plan, home), idle=True)
+        return _run(plan, home, options, console, write_report)
+
+
+def _run(
+    plan: Plan, home: Home, options: RunOptions, console: Console, write_report: Callable[[], Path | None]
+) -> RunResult:
+    owed = owed_trials(plan.trials, home)
+    board = Board(owed=len(owed), had=len(_ids(plan)) - len(owed))
+    with _tracking(plan, home, options, console) as tracker:
+        observe = [tracker.on] if tracker else []
+        with Interrupts() as interrupts, progress(console, board, plan.study) as show:
+            runner = Runner(plan, home, options, [show, *observe])
+            runner.record("study_started", profile=plan.profile, plan=_ids(plan), versions=_versions())
+            runner.run(owed, interrupts)
+        result = _result(plan, home, board.failed, interrupts.exit_code)
+        report = None if result.interrupted else write_report()
+        tracked = _close(tracker, report, result)
+        if result.done == result.planned:
+            runner.record("study_finished", profile=plan.profile, tracked=tracked)
+    return result
+
+
+@contextmanager
+def _tracking(plan: Plan, home: Home, options: RunOptions, console: Console) -> Iterator[Tracker | None]:
+    if not options.track:
+        yield None
+        return
+    from capo_bench.track.store import store_of  # noqa: PLC0415 - a run without tracking does without
+    from capo_bench.track.tracker import Tracker  # noqa: PLC0415
+
+    tracker = Tracker(plan, home, store_of(home), warn=lambda text: say(console, text, "yellow"))
+    tracker.start()
+    try:
+        yield tracker
+    except BaseException:
+        tracker.close(finished=False, timeout=5)
+        raise
+
+
+def _close(tracker: Tracker | None, report: Path | None, result: RunResult) -> bool:
+    if tracker is None:
+        return False
+    if report is not None:
+        tracker.report(report)
+    return tracker.close(finished=result.done == result.planned)
+
+
+def _finished(plan: Plan, home: Home, options: RunOptions) -> bool:
+    """Whether the last run of the study was of this plan, finished it, and tracked it if that is wanted now."""
+    state = fold(Ledger(home.study(plan.study).ledger).read())
+    if state.finished is None or (state.profile, sorted(state.plan)) != (plan.profile, sorted(_ids(plan))):
+        return False
+    return not owed_trials(plan.trials, home) and (state.finished["tracked"] or not options.track)
+
+
+def _result(plan: Plan, home: Home, failed: int = 0, interrupted: int = 0) -> RunResult:
+    ids = _ids(plan)
+    return RunResult(sum(home.trial(trial).done for trial in ids), len(ids), failed, interrupted)
+
+
+def _ids(plan: Plan) -> list[str]:
+    return list(dict.fromkeys(trial.id for trial in plan.trials))
+
+
+def _versions() -> dict[str, str]:
+    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

@@ -1,0 +1,161 @@
+"""The worker process: started once, runs one job after another for the runner, and dies with it.
+
+Started as ``python -m capo_bench.run.worker DESCRIPTOR PARENT_PID``. What a job prints, from Python or from C, goes to
+the job's log and never to the terminal, which belongs to the progress display.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from capo_bench.home import Home
+from capo_bench.run import wire
+from capo_bench.run.lock import wait_for_lock
+from capo_bench.track.redact import redact
+
+_PR_SET_PDEATHSIG = 1
+
+
+class Link:
+    """The worker's end of the connection: jobs in, messages out, the runner's wish to stop."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._jobs: queue.SimpleQueue[wire.Message | None] = queue.SimpleQueue()
+        self._stop = threading.Event()
+        self._busy = False
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def jobs(self) -> Iterator[wire.Message]:
+        """Yield jobs until the runner closes the connection."""
+        while (job := self._jobs.get()) is not None:
+            yield job
+
+    def emit(self, message: dict[str, Any]) -> None:
+        """Tell the runner how the job goes on."""
+        wire.send(self._connection, message)
+
+    def end(self, message: dict[str, Any]) -> None:
+        """Tell the runner that the job has ended."""
+        self._busy = False
+        self.emit({"kind": "end", **message})
+
+    def stop(self) -> bool:
+        """Whether the runner wants the job to save and return."""
+        return self._stop.is_set()
+
+    def _listen(self) -> None:
+        while True:
+            try:
+                message = wire.receive(self._connection)
+            except (EOFError, OSError):
+                return self._orphaned()
+            if message["do"] == "stop":
+                self._stop.set()
+            else:
+                self._busy = True
+                self._jobs.put(message)
+
+    def _orphaned(self) -> None:
+        # Nobody would hear of the result; what the job started (verifier processes) is in this process group.
+        if self._busy:
+            os.killpg(0, signal.SIGKILL)
+        self._jobs.put(None)
+
+
+def run_job(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Callable[[], bool]) -> dict[str, Any]:
+    """Run a job under its lock and return how it ended: ``{"status", "error"?}``. A failing job is data."""
+    try:
+        with wait_for_lock(Path(job["lock"]), stop, lambda: emit({"kind": "stage", "stage": "waiting"})) as held:
+            return {"status": "done" if held and _call(job, emit, stop) else "stopped"}
+    except BaseException as error:
+        traceback.print_exc()
+        return {"status": "failed", "error": summary(error)}
+
+
+def summary(error: BaseException) -> str:
+    """Return type and first line of an error, at most 300 characters, secrets blotted out."""
+    lines = str(error).strip().splitlines()
+    return redact(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)[:300]
+
+
+def _call(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Callable[[], bool]) -> bool:
+    from capo_bench.study.plan import Trial  # noqa: PLC0415 - after the log is open, so that a failure is seen
+
+    trial, home = Trial.from_json(job["trial"]), Home(Path(job["home"]))
+    module, _, name = job["task"].partition(":")
+    if job["do"] == "cold_start":
+        getattr(import_module(module), name)(trial, home, emit)
+        return True
+    # Another study may have finished the trial while this one waited for the lock.
+    if home.trial(trial.id).done:
+        return True
+    finished = bool(getattr(import_module(module), name)(trial, home, emit, stop))
+    if finished and not home.trial(trial.id).done:
+        raise RuntimeError(f"the trial ended but left no {home.trial(trial.id).metrics}")
+    return finished
+
+
+@contextmanager
+def output_to(log: Path) -> Iterator[None]:
+    """Send the process's standard output and error, descriptors included, to the end of a file.
+
+    Raises:
+        OSError: The file cannot be opened.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    saved = [os.dup(1), os.dup(2)]
+    with log.open("ab") as file:
+        for descriptor in (1, 2):
+            os.dup2(file.fileno(), descriptor)
+    try:
+        yield
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        for descriptor, old in zip((1, 2), saved, strict=True):
+            os.dup2(old, descriptor)
+            os.close(old)
+
+
+def die_with(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies; exit now if that has already happened."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the runner is gone")
+
+
+def main() -> None:
+    """Serve the runner named on the command line."""
+    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    die_with(parent)
+    # Not SIG_IGN: that would pass to the processes a job starts.
+    signal.signal(signal.SIGINT, lambda number, frame: None)
+    os.set_inheritable(descriptor, False)
+    link = Link(Connection(descriptor))
+    for job in link.jobs():
+        try:
+            with output_to(Path(job["log"])):
+                sys.stderr.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {job['do']} {job['trial']['id']}\n")
+                end = run_job(job, link.emit, link.stop)
+        except OSError as error:
+            end = {"status": "failed", "error": summary(error)}
+        link.end(end)
+
+
+if __name__ == "__main__":
+    main()

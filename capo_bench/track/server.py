@@ -1,0 +1,80 @@
+"""MLflow's server as a child process that never outlives the command that started it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from capo_bench.run.interrupt import Interrupts
+from capo_bench.track.store import Store, quiet_environment, server_command
+
+_START_SECONDS = 60.0
+
+
+class ServerError(Exception):
+    """The server cannot be started; the message says why and the way out."""
+
+
+def serve(store: Store, port: int, ready: Callable[[str], None]) -> int:
+    """Serve a store at 127.0.0.1 until Ctrl-C or SIGTERM.
+
+    Args:
+        store: What to show.
+        port: Port.
+        ready: Called with the address once the server answers.
+
+    Returns:
+        0 after Ctrl-C or SIGTERM, else the server's own exit code.
+
+    Raises:
+        ServerError: The port is taken, or nothing has been tracked in the store yet.
+    """
+    if store.database is not None and not store.database.exists():
+        raise ServerError(f"{store.database}: nothing is tracked here yet; run a study first, or set --home")
+    if _answers(port):
+        raise ServerError(f"port {port} is taken on 127.0.0.1; choose another with --port")
+    with Interrupts() as interrupts:
+        # A session of its own: Ctrl-C comes here, and all that the server starts is ended together.
+        server = subprocess.Popen(  # noqa: S603 - our own interpreter
+            server_command(store, port),
+            env=os.environ | quiet_environment(),
+            start_new_session=True,
+            stdin=subprocess.DEVNULL,
+        )
+        try:
+            return _watch(server, interrupts, port, ready)
+        finally:
+            _end(server)
+
+
+def _watch(server: subprocess.Popen[bytes], interrupts: Interrupts, port: int, ready: Callable[[str], None]) -> int:
+    told = False
+    give_up = time.monotonic() + _START_SECONDS
+    while not interrupts.count:
+        if server.poll() is not None:
+            return server.returncode
+        if not told and (told := _answers(port)):
+            ready(f"http://127.0.0.1:{port}")
+        if not told and time.monotonic() > give_up:
+            raise ServerError(f"MLflow's server did not answer on port {port} within {_START_SECONDS:.0f} s")
+        time.sleep(0.2)
+    return 0
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    for number, seconds in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            server.wait(seconds)

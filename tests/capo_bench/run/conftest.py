@@ -1,0 +1,64 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import standins
+
+from capo_bench.home import Home
+
+HERE = Path(__file__).parent
+ROOT = HERE.parents[2]
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path / "runs")
+
+
+@pytest.fixture
+def session(home):
+    return standins.Session(home)
+
+
+@pytest.fixture
+def runner_process(home):
+    """Starts the runner as a program of its own; whatever is left of it is killed at the end."""
+    started = []
+
+    def start(*variants, workers=2, limit=None):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "standins", str(home.path), str(workers), *variants],
+            env=os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}"},
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=limit,  # noqa: PLW1509 - no threads here
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        process.stderr.close()
+
+
+def alive(pid):
+    """Whether a process runs; a zombie does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+@pytest.fixture
+def until():
+    return standins.wait_until
+
+
+@pytest.fixture
+def is_alive():
+    return alive

@@ -1,0 +1,165 @@
+"""What happens to trials in real worker processes."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import standins
+from standins import make_plan
+
+from capo_bench.home import Home, read_json
+from capo_bench.run.cores import available_cores
+from capo_bench.run.errors import StudyLockedError
+from capo_bench.run.lock import study_lock
+from capo_bench.run.runner import owed_trials
+
+
+def test_trials_are_recorded_and_a_second_run_touches_nothing(session, home):
+    plan = make_plan(["ok", "ok 2"], seeds=(0, 1))
+    result = session.run(plan, workers=2)
+    assert (result.done, result.planned, result.failed, result.exit_code, result.idle) == (4, 4, 0, 0, False)
+    events = session.events()
+    assert events[0] == "study_started"
+    assert events[-1] == "study_finished"
+    assert sorted(events[1:-1]) == sorted(
+        f"{event} {trial.id}" for event in ("trial_started", "trial_done") for trial in plan.trials
+    )
+    assert session.records("study_started")[0]["plan"] == [trial.id for trial in plan.trials]
+    assert "torch" in session.records("study_started")[0]["versions"]
+
+    before = home.study("demo").ledger.read_bytes()
+    again = session.run(plan, workers=2)
+    assert (again.exit_code, again.idle) == (0, True)
+    assert home.study("demo").ledger.read_bytes() == before
+
+
+def test_every_variant_gets_its_first_seed_before_any_gets_its_second(home):
+    owed = owed_trials(make_plan(["a", "b"], seeds=(3, 1)).trials, home)
+    assert [trial.id for trial in owed] == ["a-3", "b-3", "a-1", "b-1"]
+
+
+def test_a_trial_that_another_study_finished_is_not_run(session, home):
+    plan = make_plan(["fail"])
+    standins.finish(plan.trials[0], home)
+    assert session.run(plan).exit_code == 0
+    assert session.events() == ["study_started", "study_finished"]
+
+
+def test_one_trial_under_two_names_runs_once(session):
+    plan = make_plan(["ok", "ok 2"])
+    twin = type(plan)(**{**vars(plan), "trials": (plan.trials[0], plan.trials[0])})
+    assert session.run(twin).planned == 1
+    assert session.events().count("trial_started ok-0") == 1
+
+
+def test_a_worker_serves_many_trials_and_cores_are_shared_out(session, home):
+    plan = make_plan(["env", "env 2"], seeds=(0, 1))
+    session.run(plan, workers=2)
+    seen = [read_json(home.trial(trial.id).path / "env.json") for trial in plan.trials]
+    assert len({item["pid"] for item in seen}) == 2
+    assert {item["threads"] for item in seen} == {str(max(1, available_cores() // 2))}
+
+
+def test_a_containers_limit_on_the_cores_counts(tmp_path):
+    limit = tmp_path / "cpu.max"
+    limit.write_text("150000 100000\n")
+    assert available_cores(limit) == 1
+    limit.write_text("max 100000\n")
+    assert available_cores(limit) == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("variant", "error"),
+    [
+        ("fail", "ValueError: the reward is not a number"),
+        ("die", "its worker process was killed by SIGKILL (out of memory?)"),
+        ("exit", "SystemExit: 3"),
+        ("lie", "RuntimeError: the trial ended but left no"),
+    ],
+)
+def test_a_trial_that_fails_is_shown_with_its_log_and_the_others_go_on(session, home, variant, error):
+    plan = make_plan([variant, "ok", "ok 2"])
+    result = session.run(plan, workers=1)
+    assert (result.done, result.failed, result.exit_code) == (2, 1, 1)
+    record = session.records("trial_failed")[0]
+    assert record["error"].startswith(error)
+    assert Path(record["log"]) == home.trial(f"{variant}-0").log
+    assert f"failed {variant} seed 0: {error}" in session.shown.getvalue()
+    assert record["log"] in session.shown.getvalue()
+    assert session.events()[-1] != "study_finished"
+
+
+def test_the_log_of_a_failed_trial_has_the_traceback(session, home):
+    session.run(make_plan(["fail"]))
+    assert "second line" in home.trial("fail-0").log.read_text()
+    assert 'raise ValueError("the reward' in home.trial("fail-0").log.read_text()
+
+
+def test_failed_trials_are_tried_again_by_the_next_run(session):
+    plan = make_plan(["fail", "ok"])
+    session.run(plan)
+    session.run(plan)
+    assert session.events().count("trial_started fail-0") == 2
+    assert session.events().count("trial_started ok-0") == 1
+
+
+def test_fail_fast_starts_nothing_more_and_lets_running_trials_save(session, home):
+    result = session.run(make_plan(["slow", "fail", "ok"]), workers=2, fail_fast=True)
+    assert (result.done, result.exit_code) == (0, 1)
+    assert session.events()[-1] == "trial_stopped slow-0"
+    assert home.trial("slow-0").checkpoints.exists()
+    assert "trial_started ok-0" not in session.events()
+
+
+def test_what_a_trial_prints_goes_to_its_log(session, home, capfd):
+    session.run(make_plan(["chatty", "ok"]), workers=1)
+    log = home.trial("chatty-0").log.read_text()
+    for words in ("from python", "from a child process", "and its errors"):
+        assert words in log
+    assert "from" not in home.trial("ok-0").log.read_text()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_shared_cold_start_is_made_once_with_all_cores_before_the_trials(session, home):
+    plan = make_plan(["ok", "ok 2", "ok 3"], seeds=(0, 1), cold=("ok", "ok 2"))
+    assert session.run(plan, workers=2).exit_code == 0
+    calls = (home.cache("cold_start", "counted") / "calls").read_text()
+    assert calls == f"ok-0 {available_cores()}\n"
+
+
+def test_a_cold_start_that_fails_fails_the_trials_that_need_it_alone(session):
+    plan = make_plan(["broken", "ok"], seeds=(0, 1), cold=("broken",))
+    result = session.run(plan)
+    assert (result.done, result.failed) == (2, 2)
+    record = session.records("trial_failed")[0]
+    assert record["error"] == "cold start failed: RuntimeError: no demonstrations"
+    assert "no demonstrations" in Path(record["log"]).read_text()
+
+
+def test_a_second_runner_of_the_study_is_refused(session, home):
+    with study_lock(home.study("demo").path / "lock"), pytest.raises(StudyLockedError, match=str(os.getpid())):
+        session.run(make_plan(["ok"]))
+
+
+def test_a_trial_that_another_study_is_running_is_waited_for_and_not_run_twice(session, home, runner_process, until):
+    other = runner_process("slow", workers=1)
+    until(home.trial("slow-0").log.exists)
+    assert session.run(make_plan(["slow"], study="second")).exit_code == 0
+    assert other.wait(20) == 0
+    assert "slow-0" in str(session.records("trial_done", "second"))
+    assert session.records("trial_done", "second")[0]["seconds"] < 10
+    steps = home.trial("slow-0").log.read_text()
+    assert steps.count("--- ") == 2  # both had the job, one did it
+
+
+def test_a_worker_killed_from_outside_fails_only_its_trial(home, runner_process, until, session):
+    process = runner_process("orphan", "ok", workers=2)
+    pids = home.trial("orphan-0").path / "pids"
+    until(lambda: pids.exists() and pids.read_text())
+    until(lambda: "trial_done ok-0" in session.events())
+    os.kill(int(pids.read_text()), signal.SIGKILL)
+    _, shown = process.communicate(timeout=20)
+    assert process.returncode == 1
+    assert "failed orphan seed 0: its worker process was killed by SIGKILL" in shown
+    assert Home(home.path).trial("ok-0").done

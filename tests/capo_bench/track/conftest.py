@@ -1,0 +1,100 @@
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "run"))
+
+import standins
+
+from capo_bench.home import Home, write_json
+from capo_bench.track.store import Store, open_client, store_of
+from capo_bench.track.tracker import Tracker
+
+
+@pytest.fixture(scope="session")
+def store(tmp_path_factory):
+    """One store for all tests, as making it takes seconds; each test has a study of its own in it."""
+    made = store_of(Home(tmp_path_factory.mktemp("store")))
+    open_client(made)
+    return made
+
+
+@pytest.fixture
+def home(tmp_path):
+    return Home(tmp_path / "runs")
+
+
+@pytest.fixture
+def client(store):
+    from mlflow import MlflowClient  # noqa: PLC0415 - costs a second
+
+    return MlflowClient(store.uri)
+
+
+class Desk:
+    """Trackers of one study, and what is in the store after them."""
+
+    def __init__(self, home, store, client, study, monkeypatch):
+        self.monkeypatch = monkeypatch
+        self.home, self.store, self.client, self.study = home, store, client, study
+        self.warnings = []
+
+    def plan(self, *variants, seeds=(0,)):
+        return standins.make_plan(variants, seeds, study=self.study)
+
+    def tracker(self, plan, store=None, **options):
+        tracker = Tracker(plan, self.home, store or self.store, self.warnings.append, **options)
+        tracker.start()
+        return tracker
+
+    def session(self):
+        """The runner with its tracking in the store."""
+        self.monkeypatch.setenv("MLFLOW_TRACKING_URI", self.store.uri)
+        return standins.Session(self.home)
+
+    def runs(self, kind="trial"):
+        experiment = self.client.get_experiment_by_name(self.study)
+        found = self.client.search_runs([experiment.experiment_id], f"tags.`capo.kind` = '{kind}'")
+        return sorted(found, key=lambda run: run.info.run_name)
+
+    def write_steps(self, trial, first, last, **values):
+        path = self.home.trial(trial.id).steps
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("a") as file:
+            for step in range(first, last + 1):
+                file.write(json.dumps({"step": step, "outcome": step / 100, **values}) + "\n")
+
+    def finish(self, trial):
+        folder = self.home.trial(trial.id)
+        folder.samples("test").parent.mkdir(parents=True, exist_ok=True)
+        folder.samples("test").write_text('{"problem": "coins/test/1"}\n')
+        folder.log.write_text("loaded\n")
+        write_json(folder.provenance, {"commit": "abc", "packages": {"torch": "2.13.0"}})
+        standins.finish(trial, self.home)
+
+    def curve(self, run, name):
+        return [(point.step, point.value) for point in self.client.get_metric_history(run.info.run_id, name)]
+
+    def files(self, run, folder=None):
+        return sorted(item.path for item in self.client.list_artifacts(run.info.run_id, folder))
+
+    def text(self, run, path):
+        return Path(self.client.download_artifacts(run.info.run_id, path)).read_text()
+
+
+@pytest.fixture
+def desk(home, store, client, request, monkeypatch):
+    return Desk(home, store, client, request.node.name[:60], monkeypatch)
+
+
+@pytest.fixture
+def until():
+    return standins.wait_until
+
+
+@pytest.fixture
+def broken_store(tmp_path):
+    (tmp_path / "file").write_text("no folder")
+    return Store(f"sqlite:///{tmp_path}/file/mlflow.db")

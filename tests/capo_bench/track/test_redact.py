@@ -1,0 +1,38 @@
+import json
+
+import pytest
+
+from capo_bench.track.redact import redact
+
+SECRETS = {"OPENAI_API_KEY": "sk-abc\"d'e", "hf_token": "hf_abcdef", "DB_PASSWORD": "hunter22", "HOME": "/root/home"}
+
+
+@pytest.mark.parametrize(
+    ("text", "clean"),
+    [
+        ("key sk-abc\"d'e!", "key ***OPENAI_API_KEY***!"),
+        ("hf_abcdef hf_abcdef", "***hf_token*** ***hf_token***"),
+        ("hunter22 in /root/home", "***DB_PASSWORD*** in /root/home"),
+        ("https://me:pw@host/x", "https://***@host/x"),
+        ("https://host/a:b@c", "https://host/a:b@c"),
+    ],
+)
+def test_values_of_variables_that_are_named_like_secrets_go(text, clean):
+    assert redact(text, SECRETS) == clean
+
+
+def test_secrets_are_found_as_json_writes_them():
+    clean = redact(json.dumps({"header": SECRETS["OPENAI_API_KEY"]}), SECRETS)
+    assert json.loads(clean) == {"header": "***OPENAI_API_KEY***"}
+
+
+def test_a_secret_inside_another_does_not_leave_its_rest():
+    assert redact("abcdefghi", {"A_KEY": "abcdef", "B_KEY": "abcdefghi"}) == "***B_KEY***"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("TOKENIZERS_PARALLELISM", "false"), ("MAX_TOKENS", "100000"), ("EMPTY_KEY", "")]
+)
+def test_plain_settings_that_are_named_alike_are_no_secrets(name, value):
+    text = json.dumps({"flag": False, "tokens": 100000})
+    assert redact(text, {name: value}) == text

@@ -1,0 +1,264 @@
+"""What a run leaves in a real store, read back through MLflow's own client."""
+
+import json
+import os
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from capo_bench.track.store import Store
+
+
+def event(kind, trial):
+    return {"event": kind, "trial": trial.id, "variant": trial.variant, "seed": trial.seed}
+
+
+def run_trials(desk, plan, trials, finished=True):
+    """Track these trials from start to end."""
+    tracker = desk.tracker(plan)
+    for trial in trials:
+        tracker.on(event("trial_started", trial))
+        desk.write_steps(trial, 1, 3)
+        desk.finish(trial)
+        tracker.on(event("trial_done", trial))
+    assert tracker.close(finished)
+
+
+def test_a_study_is_a_parent_run_and_its_trials_are_child_runs(desk):
+    plan = desk.plan("vote=union", "exact")
+    run_trials(desk, plan, plan.trials)
+
+    (parent,) = desk.runs("study")
+    exact, union = desk.runs()
+    assert parent.info.run_name == f"{desk.study} (quick)"
+    assert parent.info.status == "FINISHED"
+    assert (exact.info.run_name, union.info.run_name) == ("exact, seed 0", "vote=union, seed 0")
+    assert {run.data.tags["mlflow.parentRunId"] for run in (exact, union)} == {parent.info.run_id}
+    assert {run.info.status for run in (exact, union)} == {"FINISHED"}
+    assert union.data.tags["capo.trial"] == "vote=union-0"
+    assert union.data.tags["capo.provenance.packages.torch"] == "2.13.0"
+
+
+def test_only_what_the_study_varies_is_a_parameter_and_the_whole_config_is_a_file(desk):
+    plan = desk.plan("a", "b")
+    run_trials(desk, plan, plan.trials)
+    runs = desk.runs()
+    assert [run.data.params for run in runs] == [
+        {"seed": "0", "method": "capo", "train.steps": "10"},
+        {"seed": "0", "method": "capo", "train.steps": "11"},
+    ]
+    assert json.loads(desk.text(runs[1], "config.json")) == plan.trials[1].config.model_dump(mode="json")
+
+
+def test_curves_final_metrics_costs_and_files_are_there(desk):
+    plan = desk.plan("a")
+    run_trials(desk, plan, plan.trials)
+    (run,) = desk.runs()
+    assert desk.curve(run, "train/outcome") == [(1, 0.01), (2, 0.02), (3, 0.03)]
+    assert run.data.metrics["test/accuracy"] == 0.5
+    assert run.data.metrics["cost/wall_seconds"] == 1.0
+    assert desk.files(run) == ["config.json", "metrics.json", "provenance.json", "samples", "steps.jsonl", "trial.log"]
+    assert desk.files(run, "samples") == ["samples/test.jsonl"]
+
+
+def test_a_curve_of_many_values_is_written_whole_in_few_calls(desk):
+    """30 steps of 41 values: more than MLflow takes in one call."""
+    plan = desk.plan("a")
+    (trial,) = plan.trials
+    tracker = desk.tracker(plan)
+    desk.write_steps(trial, 1, 30, **{f"value_{index}": index for index in range(40)})
+    desk.finish(trial)
+    tracker.on(event("trial_done", trial))
+    assert tracker.close(finished=True)
+    (run,) = desk.runs()
+    for name in ("train/outcome", "train/value_0", "train/value_39"):
+        assert [step for step, _ in desk.curve(run, name)] == list(range(1, 31))
+
+
+def test_values_that_cannot_be_drawn_are_left_out(desk):
+    plan = desk.plan("a")
+    desk.write_steps(plan.trials[0], 1, 1, loss=float("nan"), text="x", **{"avg@8": 0.5})
+    desk.finish(plan.trials[0])
+    assert desk.tracker(plan).close(finished=True)
+    (run,) = desk.runs()
+    assert {name for name in run.data.metrics if name.startswith("train/")} == {"train/outcome", "train/avg_at_8"}
+
+
+def test_curves_of_a_running_trial_are_live(desk, until):
+    plan = desk.plan("a")
+    tracker = desk.tracker(plan, flush_seconds=0.05)
+    tracker.on(event("trial_started", plan.trials[0]))
+    desk.write_steps(plan.trials[0], 1, 2)
+    until(lambda: desk.client.get_experiment_by_name(desk.study) and desk.runs())
+    until(lambda: len(desk.curve(desk.runs()[0], "train/outcome")) == 2)
+    assert desk.runs()[0].info.status == "RUNNING"
+    desk.write_steps(plan.trials[0], 3, 3)
+    until(lambda: len(desk.curve(desk.runs()[0], "train/outcome")) == 3)
+    assert tracker.close(finished=False)
+    assert desk.runs("study")[0].info.status == "KILLED"
+
+
+def test_a_stopped_trial_goes_on_in_the_same_run_and_no_step_is_written_twice(desk):
+    plan = desk.plan("a")
+    (trial,) = plan.trials
+    tracker = desk.tracker(plan)
+    tracker.on(event("trial_started", trial))
+    desk.write_steps(trial, 1, 3)
+    tracker.on(event("trial_stopped", trial))
+    assert tracker.close(finished=False)
+    assert desk.runs()[0].info.status == "KILLED"
+
+    tracker = desk.tracker(plan)
+    tracker.on(event("trial_started", trial))
+    desk.write_steps(trial, 3, 5)  # from the checkpoint after step 2
+    desk.finish(trial)
+    tracker.on(event("trial_done", trial))
+    assert tracker.close(finished=True)
+    (run,) = desk.runs()
+    assert run.info.status == "FINISHED"
+    assert [step for step, _ in desk.curve(run, "train/outcome")] == [1, 2, 3, 4, 5]
+
+
+def test_a_run_that_has_nothing_to_do_adds_nothing(desk, store):
+    plan = desk.plan("a", "b")
+    run_trials(desk, plan, plan.trials)
+
+    def rows():
+        with sqlite3.connect(store.uri.removeprefix("sqlite:///")) as database:
+            counts = [f"(select count(*) from {table})" for table in ("runs", "metrics", "params", "tags")]
+            return database.execute(f"select {', '.join(counts)}").fetchone()
+
+    before = rows()
+    assert desk.tracker(plan).close(finished=True)
+    assert rows() == before
+
+
+def test_what_one_run_missed_the_next_one_makes_up_for(desk):
+    """Trials that were run without tracking, by another study, or just before a crash."""
+    plan = desk.plan("a", "b")
+    desk.write_steps(plan.trials[0], 1, 2)
+    desk.finish(plan.trials[0])
+    assert desk.tracker(plan).close(finished=False)
+    (run,) = desk.runs()
+    assert (run.info.run_name, run.info.status) == ("a, seed 0", "FINISHED")
+    assert len(desk.curve(run, "train/outcome")) == 2
+
+
+def test_a_failed_trial_has_its_log_without_secrets(desk, monkeypatch):
+    monkeypatch.setenv("CRITIC_API_KEY", "sk-123456")
+    plan = desk.plan("a")
+    (trial,) = plan.trials
+    tracker = desk.tracker(plan)
+    tracker.on(event("trial_started", trial))
+    folder = desk.home.trial(trial.id)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    folder.log.write_text("401 for sk-123456\n")
+    tracker.on(event("trial_failed", trial))
+    assert tracker.close(finished=False)
+    (run,) = desk.runs()
+    assert run.info.status == "FAILED"
+    assert desk.text(run, "trial.log") == "401 for ***CRITIC_API_KEY***\n"
+
+
+def test_the_report_is_attached_to_the_study(desk, tmp_path):
+    report = tmp_path / "report"
+    (report / "figures").mkdir(parents=True)
+    (report / "report.html").write_text("<p>")
+    (report / "figures" / "a.png").write_bytes(b"\x89PNG\xff\x00")
+    tracker = desk.tracker(desk.plan("a"))
+    tracker.report(report)
+    assert tracker.close(finished=True)
+    (parent,) = desk.runs("study")
+    assert desk.files(parent, "report") == ["report/figures", "report/report.html"]
+    path = desk.client.download_artifacts(parent.info.run_id, "report/figures/a.png")
+    assert Path(path).read_bytes() == b"\x89PNG\xff\x00"
+
+
+def test_a_line_that_is_still_being_written_waits_and_a_torn_one_is_skipped(desk):
+    plan = desk.plan("a")
+    (trial,) = plan.trials
+    desk.write_steps(trial, 1, 1)
+    with desk.home.trial(trial.id).steps.open("a") as file:
+        file.write('{"step": 2, "outc\n{"step": 3, "outcome": 0.5}\n{"step": 4, "outcome": 0.')
+    desk.finish(trial)
+    assert desk.tracker(plan).close(finished=True)
+    assert desk.curve(desk.runs()[0], "train/outcome") == [(1, 0.01), (3, 0.5)]
+
+
+def test_a_store_that_cannot_be_written_is_told_once_and_the_run_goes_on(desk, broken_store):
+    plan = desk.plan("a", "b")
+    tracker = desk.tracker(plan, store=broken_store)
+    for trial in plan.trials:
+        tracker.on(event("trial_started", trial))
+        tracker.on(event("trial_done", trial))
+    assert not tracker.close(finished=True)
+    assert len(desk.warnings) == 1
+    assert desk.warnings[0].startswith(f"tracking failed, the run goes on without it ({broken_store.uri}: ")
+
+
+def test_failures_are_counted_and_later_writes_still_tried(desk):
+    plan = desk.plan("a", "b")
+    tracker = desk.tracker(plan)
+    tracker.on(event("trial_done", plan.trials[0]))  # it left no metrics
+    desk.finish(plan.trials[1])
+    tracker.on(event("trial_done", plan.trials[1]))
+    assert not tracker.close(finished=True)
+    assert (tracker.failures, len(desk.warnings)) == (1, 1)
+    assert [run.info.status for run in desk.runs()] == ["RUNNING", "FINISHED"]
+
+
+def test_a_store_that_does_not_answer_is_not_waited_for_long(desk):
+    plan = desk.plan("a")
+    began = time.monotonic()
+    tracker = desk.tracker(plan, store=Store("http://10.255.255.1:9"))
+    tracker.on(event("trial_done", plan.trials[0]))
+    assert not tracker.close(finished=True, timeout=0.2)
+    assert time.monotonic() - began < 10
+    assert desk.warnings
+
+
+MAKE = """
+import sys
+from pathlib import Path
+from capo_bench.home import Home
+from capo_bench.track.store import open_client, store_of
+open_client(store_of(Home(Path(sys.argv[1])))).search_experiments()
+"""
+
+
+def test_two_studies_that_start_at_once_on_a_new_store_leave_a_sound_one(tmp_path):
+    root = Path(__file__).parents[3]
+    env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"}
+    made = [
+        subprocess.Popen([sys.executable, "-c", MAKE, str(tmp_path)], cwd=root, env=env, stderr=subprocess.PIPE)
+        for _ in range(2)
+    ]
+    for process in made:
+        _, errors = process.communicate()
+        assert (process.returncode, errors) == (0, b"")
+
+
+def test_tracking_through_a_whole_run_of_the_runner(desk):
+    plan = desk.plan("ok", "fail", seeds=(0, 1))
+    result = desk.session().run(plan, track=True)
+    assert (result.done, result.failed) == (2, 2)
+    assert [run.info.status for run in desk.runs()] == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+    assert "reward is not a number" in desk.text(desk.runs()[0], "trial.log")
+
+
+def test_a_finished_study_is_run_again_to_track_what_was_not_tracked(desk):
+    session, plan = desk.session(), desk.plan("ok")
+    session.run(plan, track=False)
+    assert not session.run(plan, track=True).idle
+    assert len(desk.runs()) == 1
+    assert session.run(plan, track=True).idle
+    assert session.run(plan, track=False).idle
+
+
+def test_a_run_with_a_broken_store_ends_well(desk, broken_store, monkeypatch):
+    session = desk.session()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", broken_store.uri)
+    assert session.run(desk.plan("ok"), track=True).exit_code == 0
+    assert session.shown.getvalue().count("tracking failed") == 1
