@@ -11,6 +11,7 @@ from capo_bench.study.plan import Variant
 from capo_bench.study.resolve import Base
 from capo_bench.study.spec import Sweep
 from evals.benchmarks import BENCHMARKS
+from trainers.backbones import BACKBONES
 from trainers.methods import METHODS
 
 SECTIONS = ("train", "credit", "critic")
@@ -78,6 +79,21 @@ def bad_splits(
             yield StudyError(place, "metrics", metric, rule, _splits_hint(split, lacking[0].config.evaluation.splits))
 
 
+def bad_starts(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+    """Yield embedded backbones without a cold start, and backbones from a hub with one."""
+    for variant in variants:
+        embedded = BACKBONES.load(variant.config.backbone).source == "embedded"
+        start = variant.config.cold_start
+        if embedded == (start is None):
+            place = base.locate(found[variant.name], ("backbone",))
+            name = f"variant {variant.name!r}: backbone {variant.config.backbone!r}"
+            if embedded:
+                rule, way_out = f"{name} has random weights and needs a cold start", "set cold_start: {}"
+            else:
+                rule, way_out = f"{name} is trained already and takes no cold start", "set cold_start: null"
+            yield StudyError(place, "cold_start", start, rule, way_out)
+
+
 def _splits_hint(split: str, known: Sequence[str]) -> str:
     return suggestion(split, known).replace("known keys", "splits")
 
@@ -103,7 +119,8 @@ def _why(group: Sequence[Variant]) -> str:
     method = METHODS.get(group[0].config.method)
     keys = dict.fromkeys(key for variant in group for key in variant.overrides)
     differing = [key for key in keys if len({repr(variant.overrides.get(key)) for variant in group}) > 1]
-    ignored = [key for key in differing if key.partition(".")[0] in {*SECTIONS} - method.uses]
+    sections = {*SECTIONS} - method.uses
+    ignored = [key for key in differing if key.partition(".")[0] in sections and key != "credit.segmenter"]
     if ignored:
         told = ", ".join(map(repr, ignored))
         used = ", ".join(sorted(method.uses)) or "none of train, credit and critic"

@@ -5,7 +5,8 @@ uses, evaluation, seed, the verifier's version, the code of the parts used, the 
 `evaluation.batch_size` and `train.micro_batch` are in it too: they change the order of sums and padding, and with them
 bits, and a trial of one id reruns to the same bits where we promise that.
 
-Not in it: names, order in the file, paths, other variants, workers, tracking, and the sections that a method ignores.
+Not in it: names, order in the file, paths, other variants, workers, tracking, how stages follow one another, and the
+sections that a method ignores.
 """
 
 from __future__ import annotations
@@ -49,6 +50,8 @@ def identity_of(config: TrialConfig) -> Identity:
         "benchmark": _benchmark(config.benchmark),
         "cold_start": _cold_start(config),
         **settings,
+        # Solutions are cut with it when a policy is measured, whatever the method trained on.
+        "segmenter": config.credit.segmenter,
         "verifier": _verifier_version(),
         "code": _code(config.method, config.benchmark, config.critic.name, config.cold_start is not None),
         "packages": _packages(),
@@ -130,6 +133,7 @@ def _code(method: str, benchmark: str, critic: str, cold_start: bool) -> dict[st
     files = {
         **package_files("evals"),
         **package_files("evals.verify"),
+        **module_files("capo_bench.run.evaluation"),
         **module_files("trainers.credit.segment"),
         **module_files(METHODS.module(method)),
         **_training_file(method),

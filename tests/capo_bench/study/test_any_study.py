@@ -44,8 +44,9 @@ def check(tree: Any) -> None:
     document = Document("s.yaml", tree, {(): 1})
     try:
         study, errors = parse_study(document)
+        assert study is not None or errors
         if study is None:
-            raise StudyErrors(errors)
+            raise StudyErrors(errors)  # noqa: TRY301 - as `read_study` does
         for profile in StudyFile(document, study, errors).profiles:
             plan = StudyFile(document, study, errors).plan(profile)
             assert plan.trials

@@ -151,8 +151,8 @@ def test_a_section_is_set_before_what_is_in_it(plan: Load, demo: str) -> None:
 
 
 def test_what_lies_between_is_made(plan: Load, demo: str) -> None:
-    text = demo.replace("base:\n", "base:\n  cold_start: null\n")
-    text += "include: [{name: started, set: {cold_start.steps: 7}}]\n"
+    text = demo.replace("base:\n", "base:\n  backbone: qwen2.5-1.5b\n  cold_start: null\n")
+    text += "include: [{name: started, set: {backbone: tiny, cold_start.steps: 7}}]\n"
     loaded = plan(text)
     assert loaded.variant("vote=union").config.cold_start is None
     started = loaded.variant("started").config.cold_start

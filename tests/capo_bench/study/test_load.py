@@ -82,7 +82,12 @@ def test_set_reads_yaml(plan: Load, demo: str, text: str, value: object) -> None
 
 
 def test_set_of_lists_and_mappings(plan: Load, demo: str) -> None:
-    sets = ["evaluation.splits=[test, longer]", "critic={name: noisy, miss: 0.5}", "cold_start="]
+    sets = [
+        "evaluation.splits=[test, longer]",
+        "critic={name: noisy, miss: 0.5}",
+        "cold_start=",
+        "backbone=qwen2.5-1.5b",
+    ]
     config = plan(demo, sets=sets).trials[0].config
     assert config.evaluation.splits == ("test", "longer")
     assert config.critic.model_dump() == {"name": "noisy", "miss": 0.5, "false_alarm": 0.3}

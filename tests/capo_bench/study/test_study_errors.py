@@ -274,6 +274,22 @@ def test_an_unknown_profile(error: One, demo: str) -> None:
     assert error(demo, "paper") == "study.yaml:1: unknown profile 'paper'; profiles: quick"
 
 
+def test_an_embedded_backbone_needs_a_cold_start(errors: Many, demo: str) -> None:
+    found = errors(demo.replace("base:\n", "base:\n  backbone: tiny\n  cold_start: null\n"))
+    assert str(found[0]) == (
+        "study.yaml:5: variant 'vote=union': backbone 'tiny' has random weights and needs a cold start; "
+        "set cold_start: {}"
+    )
+
+
+def test_a_trained_backbone_takes_no_cold_start(errors: Many, demo: str) -> None:
+    found = errors(demo, sets=["backbone=qwen2.5-1.5b"])
+    assert str(found[0]) == (
+        "--set backbone=qwen2.5-1.5b: variant 'vote=union': backbone 'qwen2.5-1.5b' is trained already and takes no "
+        "cold start; set cold_start: null"
+    )
+
+
 @pytest.mark.parametrize(
     ("sets", "told"),
     [
