@@ -36,9 +36,9 @@ class ColdStartConfig(Strict):
     """
 
     seed: int = 0
-    steps: Positive = 500
+    steps: Positive = 400
     problems_per_step: Positive = 64
-    learning_rate: Rate = 1e-3
+    learning_rate: Rate = 2e-3
     slip: Annotated[float, Field(ge=0, lt=1)] = 0.1
     operations: Operations = (2, 6)
 
@@ -80,6 +80,7 @@ class CreditConfig(Strict):
     w_whole: Annotated[float, Field(ge=0)] = 2.0
     w_process: Annotated[float, Field(ge=0)] = 1.0
     normalization: Literal["all_tokens"] = "all_tokens"
+    max_abstained: Annotated[float, Field(gt=0, le=1)] = 0.5
 
     @field_validator("segmenter")
     @classmethod

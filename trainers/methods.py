@@ -1,4 +1,4 @@
-"""The training methods by name."""
+"""The training methods by name. Light: what trains is imported when training starts."""
 
 from __future__ import annotations
 
@@ -22,16 +22,20 @@ class TrainRun:
     Attributes:
         config: The trial's settings.
         seed: Seed of everything drawn during training.
-        start: Folder of the model and tokenizer that training starts from.
-        out: Folder for checkpoints while training; the final model goes to ``out / "model"``.
+        start: Folder, or repository id, of the model and tokenizer that training starts from.
+        resume: Checkpoint of an earlier stop to go on from.
+        out: Folder for checkpoints while training.
+        model: Folder that receives the trained model and tokenizer.
         record: Called once an optimizer step with that step's record (plain values).
         stop: Asked after every step; true means: save a checkpoint and return.
     """
 
     config: TrialConfig
     seed: int
-    start: Path
+    start: str
+    resume: str | None
     out: Path
+    model: Path
     record: Emit
     stop: Callable[[], bool]
 
@@ -45,7 +49,7 @@ class Method:
         source: Where the method comes from.
         uses: Sections of `TrialConfig` that decide its result beside method, backbone, benchmark, cold start and
             evaluation; the others stay out of a trial's identity.
-        train: ``"module:function"`` that trains; imported when training starts. The function takes a `TrainRun` and
+        train: ``"module:function"`` that trains, imported when training starts. The function takes a `TrainRun` and
             returns True when training is complete, False when `stop` ended it early. None: the start is the result.
     """
 
@@ -55,12 +59,26 @@ class Method:
     train: str | None = None
 
 
+SFT = Method("sft", source="paper, baselines: supervised fine-tuning, the cold start of the others, as it is")
+GRPO_RULE = Method(
+    "grpo_rule",
+    source="paper, baselines: GRPO (arXiv 2402.03300) with the rule verifier's outcome as the only reward",
+    uses=frozenset({"train"}),
+    train="trainers.grpo_rule:train",
+)
+CAPO = Method(
+    "capo",
+    source="arXiv 2508.02298",
+    uses=frozenset({"train", "credit", "critic"}),
+    train="trainers.capo:train",
+)
+
 METHODS: Registry[Method] = Registry(
     "method",
     "capo_bench.methods",
     {
-        "sft": "trainers.sft:SFT",
-        "grpo_rule": "trainers.grpo_rule:GRPO_RULE",
-        "capo": "trainers.capo:CAPO",
+        "sft": "trainers.methods:SFT",
+        "grpo_rule": "trainers.methods:GRPO_RULE",
+        "capo": "trainers.methods:CAPO",
     },
 )

@@ -1,0 +1,38 @@
+"""The embedded benchmark: running totals in words, with an exact checker of every step.
+
+It exists so that the whole harness runs for real on a laptop: a model of half a million parameters learns it in a
+minute, its mistakes are graded step by step without a judge, and it leaves room for reinforcement to matter.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+
+from evals.benchmarks import Problem, StepCheck
+from evals.coins.problems import SPLITS, draw, read
+from evals.coins.solutions import check
+
+
+class Coins:
+    """The benchmark object."""
+
+    name = "coins"
+    splits: Sequence[str] = tuple(SPLITS)
+
+    def problems(self, split: str, count: int, seed: int = 0) -> list[Problem]:
+        """Return `count` problems of `split`; the same arguments give the same problems."""
+        return draw(split, count, seed)
+
+    def check_steps(self, problem: Problem, steps: Sequence[str]) -> StepCheck:
+        """Say which of the steps are wrong, exactly."""
+        return check(read(problem.prompt), steps)
+
+    def fingerprint(self) -> str:
+        """Return a short hash over a sample of every split."""
+        sample = {split: [(p.prompt, p.answer) for p in draw(split, 16, 0)] for split in SPLITS}
+        return hashlib.sha256(json.dumps(sample, sort_keys=True).encode()).hexdigest()[:12]
+
+
+COINS = Coins()

@@ -1,0 +1,231 @@
+"""What every reinforcement method shares: TRL's GRPO trainer with its settings spelled out, and what each step reports.
+
+A method is a subclass that may replace the advantages. The seam is the one TRL leaves: `_compute_loss` takes advantages
+of shape (B,) or (B, T). Each of TRL's defaults that differs from the paper's GRPO is set in `settings`, with the reason.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
+from trl import GRPOConfig, GRPOTrainer
+
+from evals.benchmarks import BENCHMARKS, Benchmark, Problem
+from evals.verify import Verifier
+from trainers.backbones import BACKBONES, BackboneConfig
+from trainers.callbacks import Recorder
+from trainers.config import TrialConfig
+from trainers.credit.align import Alignment, step_index
+from trainers.credit.arrays import FloatArray
+from trainers.credit.segment import SEGMENTERS
+from trainers.methods import TrainRun
+from trainers.prompts import render
+
+COUNTS = frozenset({"policy_tokens", "critic_tokens", "critiques", "abstained", "uncritiqued", "unverified"})
+"""Metrics that are counts: added over processes, where the others are averaged."""
+
+FROM_TRL = {
+    "loss": "loss",
+    "grad_norm": "grad_norm",
+    "entropy": "entropy",
+    "clip_ratio/region_mean": "clipped_tokens",
+    "frac_reward_zero_std": "groups_without_outcome_signal",
+    "completions/clipped_ratio": "truncated",
+}
+"""What of TRL's own logs goes into a step's record, and under which name."""
+
+
+class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
+    """GRPO on the verifier's outcome, with the reports that every method owes.
+
+    Subclasses override `rollouts_known` to start work on a batch while the answers are verified, and `advantages` to
+    replace TRL's advantages.
+
+    Args:
+        config: The trial's settings.
+        benchmark: Where the problems come from.
+        verifier: Judges the answers.
+        kwargs: What `GRPOTrainer` takes.
+    """
+
+    def __init__(self, *, config: TrialConfig, benchmark: Benchmark, verifier: Verifier, **kwargs: Any) -> None:
+        self.config, self.benchmark, self.verifier = config, benchmark, verifier
+        self.segmenter = SEGMENTERS.get(config.credit.segmenter)
+        self.alignment = Alignment([], [], np.zeros((0, 0), dtype=np.int64))
+        self.problems: list[Problem] = []
+        self.outcomes: FloatArray = np.zeros(0)
+        super().__init__(reward_funcs=[self.outcome], **kwargs)
+
+    def outcome(self, prompts: Sequence[str], answer: Sequence[str], **_: Any) -> list[float | None]:
+        """Reward 1 for the reference answer and 0 for another; None where the verifier abstains (TRL leaves it out)."""
+        began = time.perf_counter()
+        verdicts = self.verifier.verify(list(zip(self.alignment.texts, answer, strict=True)))
+        self.outcomes = np.array([np.nan if v.correct is None else float(v.correct) for v in verdicts])
+        self.report({"seconds_verify": time.perf_counter() - began})
+        return [None if verdict.correct is None else float(verdict.correct) for verdict in verdicts]
+
+    def rollouts_known(self) -> None:
+        """Called when a batch has been sampled and cut into steps (`alignment`, `problems`), before it is verified."""
+
+    def advantages(self, width: int) -> torch.Tensor | None:
+        """Return advantages of shape (B, width) in place of TRL's own of shape (B,), or None to keep those."""
+        return None
+
+    def report(self, metrics: dict[str, float]) -> None:
+        """Add metrics of this step, averaged (`COUNTS`: added) over processes; every process reports the same names."""
+        names = sorted(metrics)
+        local = torch.tensor([[metrics[name] for name in names]], dtype=torch.float64, device=self.accelerator.device)
+        rows = self.accelerator.gather(local)
+        for index, name in enumerate(names):
+            total = rows[:, index].nansum() if name in COUNTS else rows[:, index].nanmean()
+            self._metrics["train"][name].append(total.item())
+
+    def _generate(self, prompts: list[Any]) -> Any:
+        began = time.perf_counter()
+        generated = super()._generate(prompts)
+        self.report({"seconds_generate": time.perf_counter() - began})
+        return generated
+
+    def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
+        self.problems = [Problem(row["problem"], row["prompt"], row["answer"]) for row in inputs]
+        self.alignment = step_index(completion_ids_list, self.processing_class, self.segmenter)
+        self.rollouts_known()
+        return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        began = time.perf_counter()
+        output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        replaced = self.advantages(output["completion_ids"].size(1))
+        if replaced is not None:
+            output["advantages"] = replaced.to(output["advantages"])
+        self.report({**self._rollout_metrics(), "seconds_rollout": time.perf_counter() - began})
+        return output
+
+    def _rollout_metrics(self) -> dict[str, float]:
+        """Return what is known of the rollouts whatever the method; wrong steps by the benchmark's own checker."""
+        pairs = zip(self.problems, self.alignment.steps, strict=True)
+        wrong = [len(self.benchmark.check_steps(problem, steps).wrong) for problem, steps in pairs]
+        steps = [len(row) for row in self.alignment.steps]
+        tokens = (self.alignment.index >= 0).sum(axis=1)
+        known = self.outcomes[~np.isnan(self.outcomes)]
+        return {
+            "outcome": float(known.mean()) if known.size else float("nan"),
+            "unverified": float(np.isnan(self.outcomes).sum()),
+            "wrong_step_rate": sum(wrong) / max(sum(steps), 1),
+            "steps_per_response": float(np.mean(steps)),
+            "tokens_per_response": float(tokens.mean()),
+            "policy_tokens": float(tokens.sum()),
+        }
+
+
+def settings(run: TrainRun, backbone: BackboneConfig) -> GRPOConfig:
+    """Return TRL's settings for the paper's GRPO."""
+    train = run.config.train
+    rollouts = train.prompts_per_step * train.group_size
+    micro_batch = train.micro_batch or rollouts
+    return GRPOConfig(
+        output_dir=str(run.out),
+        max_steps=train.steps,
+        per_device_train_batch_size=micro_batch,
+        gradient_accumulation_steps=rollouts // micro_batch,
+        num_generations=train.group_size,
+        # One update per sampled batch: strictly on policy, so the ratio is 1 and clipping never bites.
+        num_iterations=1,
+        max_completion_length=train.max_completion_tokens,
+        temperature=train.temperature,
+        top_p=1.0,
+        top_k=0,
+        learning_rate=train.learning_rate,
+        lr_scheduler_type="constant",
+        weight_decay=0.0,
+        max_grad_norm=train.max_grad_norm,
+        # The paper's GRPO averages within a response, then over responses; TRL's default is DAPO's token average.
+        loss_type="grpo",
+        scale_rewards="group",
+        importance_sampling_level="token",
+        epsilon=train.clip,
+        epsilon_high=train.clip,
+        beta=train.kl,
+        mask_truncated_completions=False,
+        # Problems are drawn at random already; their order is the seed's, not the trainer's.
+        shuffle_dataset=False,
+        use_vllm=False,
+        gradient_checkpointing=backbone.gradient_checkpointing,
+        bf16=backbone.dtype == "bfloat16",
+        use_cpu=not torch.cuda.is_available(),
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        seed=run.seed,
+    )
+
+
+def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], **extra: Any) -> bool:
+    """Train a policy from `run.start`, or go on from `run.resume`.
+
+    Args:
+        run: What to train, and where.
+        trainer_class: The method.
+        extra: More arguments for the trainer.
+
+    Returns:
+        True when training is complete and the model is in `run.model`, False when it was stopped with a checkpoint.
+    """
+    config = run.config
+    backbone = BACKBONES.load(config.backbone)
+    tokenizer = AutoTokenizer.from_pretrained(run.start, revision=backbone.revision, padding_side="left")
+    dtype = getattr(torch, backbone.dtype)
+    model = AutoModelForCausalLM.from_pretrained(run.start, revision=backbone.revision, dtype=dtype)
+    recorder = Recorder(partial(_record, run), config.train.steps, run.stop)
+    benchmark = BENCHMARKS.get(config.benchmark)
+    with Verifier() as verifier:
+        trainer = trainer_class(
+            config=config,
+            benchmark=benchmark,
+            verifier=verifier,
+            model=model,
+            args=settings(run, backbone),
+            train_dataset=_problems(run, benchmark, backbone, tokenizer),
+            processing_class=tokenizer,
+            callbacks=[recorder],
+            **extra,
+        )
+        trainer.train(resume_from_checkpoint=run.resume)
+    if recorder.stopped:
+        return False
+    trainer.save_model(str(run.model))
+    return True
+
+
+def _problems(
+    run: TrainRun, benchmark: Benchmark, backbone: BackboneConfig, tokenizer: PreTrainedTokenizerBase
+) -> Dataset:
+    """Return a problem for every group of the run; no problem is seen twice."""
+    count = run.config.train.steps * run.config.train.prompts_per_step
+    problems = benchmark.problems("train", count, run.seed)
+    return Dataset.from_list(
+        [{"prompt": render(p, backbone, tokenizer), "problem": p.id, "answer": p.answer} for p in problems]
+    )
+
+
+OWN = COUNTS | {
+    "step", "of", "seconds", "seconds_rollout", "seconds_generate", "seconds_verify", "seconds_critique",
+    "critic_wait", "outcome", "wrong_step_rate", "steps_per_response", "tokens_per_response", "flagged_step_rate",
+    "penalised_tokens", "vote_agreement", "groups_process_signal_only",
+}  # fmt: skip
+
+
+def _record(run: TrainRun, logs: dict[str, Any]) -> None:
+    """Hand on one step's record under our names; what a step lacks is left out."""
+    own = {name: value for name, value in logs.items() if name in OWN and value is not None}
+    own["seconds_update"] = own["seconds"] - own.pop("seconds_rollout")
+    trl = {ours: logs[theirs] for theirs, ours in FROM_TRL.items() if logs.get(theirs) is not None}
+    run.record({**trl, **own})
