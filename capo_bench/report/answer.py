@@ -169,6 +169,12 @@ def _cautions(summary: Summary) -> tuple[str, ...]:
     if summary.missing:
         found.append(f"Partly finished: {len(summary.missing)} of {summary.planned} trials are missing.")
     found += _seed_caution(summary)
+    still = [row.variant for row, cell in summary.cells(summary.primary) if cell.value.error == 0]
+    if still:
+        found.append(
+            f"No sample of {', '.join(still)} differs from another on {summary.primary}: "
+            "an interval without width there says nothing about noise."
+        )
     found += [text for row in summary.rows if (text := _length_caution(summary, row))]
     failed = {row.variant: row.failed_critiques for row in summary.rows if row.failed_critiques > 0}
     unscored = {row.variant: row.unscored for row in summary.rows if row.unscored > 0}

@@ -38,7 +38,7 @@ class TrialDiff:
         settings: Seed and settings.
         identity: Further parts of the identity: code, packages, data.
         origin: Provenance beside the identity: commit, hardware.
-        results: Metrics, counted costs and samples.
+        results: Metrics, counted costs, final weights and samples.
         unfinished: Which of the two have no metrics yet.
     """
 
@@ -127,15 +127,26 @@ def _settings(config: Record) -> dict[str, object]:
 
 
 def _origin(folder: TrialFolder) -> dict[str, object]:
-    if not folder.provenance.exists():
-        return {}
-    return {key: value for key, value in read_object(folder.provenance).items() if key not in ALWAYS_DIFFERENT}
+    """Return the provenance without what is a setting or a result."""
+    found = _provenance(folder)
+    prints = {key: value for key, value in found.get("fingerprints", {}).items() if key != "final_weights"}
+    origin = {key: value for key, value in found.items() if key not in (*ALWAYS_DIFFERENT, "seed", "fingerprints")}
+    return {**origin, "fingerprints": prints}
+
+
+def _provenance(folder: TrialFolder) -> Record:
+    return read_object(folder.provenance) if folder.provenance.exists() else {}
+
+
+def _final_weights(folder: TrialFolder) -> dict[str, object]:
+    return {"final_weights": _provenance(folder).get("fingerprints", {}).get("final_weights")}
 
 
 def _results(left: TrialFolder, right: TrialFolder) -> tuple[Change, ...]:
     ours, theirs = read_object(left.metrics), read_object(right.metrics)
     counted = [{name: r.get("cost", {}).get(name) for name in COUNTED} for r in (ours, theirs)]
     found = [*changes(ours["metrics"], theirs["metrics"]), *changes(*counted)]
+    found += changes(_final_weights(left), _final_weights(right))
     splits = {path.stem for folder in (left, right) for path in folder.samples("any").parent.glob("*.jsonl")}
     return (*found, *(change for split in sorted(splits) for change in _samples(left, right, split)))
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from capo_bench.report.collect import Record, Results, Run, read_records
 from capo_bench.report.measures import split_of
+from evals.benchmarks import BENCHMARKS
 from trainers.credit.segment import SEGMENTERS, step_texts
 
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Trial
+
 Mark = Literal["right", "wrong", "follows", "unmarked"]
+Kind = Literal["sound", "flawed", "unchecked"]
 
 LONGEST = 4000
 """Characters of a completion that are shown."""
@@ -32,16 +37,16 @@ class Example:
     Attributes:
         variant: Who wrote it.
         seed: Seed of its trial.
-        kind: "sound" (right answer, no wrong step) or "flawed".
+        kind: "sound" (right answer, no wrong step), "flawed", or "unchecked" (right answer, nobody checked the steps).
         problem: The problem's id.
-        prompt: The problem, where the sample carries it.
+        prompt: The problem; empty where its benchmark's data is not on this machine.
         status: What the verifier said of the answer.
-        steps: Its steps; one unmarked step where the marks don't fit the text.
+        steps: Its steps; one unmarked step where there are no marks or they don't fit the text.
     """
 
     variant: str
     seed: int
-    kind: Literal["sound", "flawed"]
+    kind: Kind
     problem: str
     prompt: str
     status: str
@@ -54,13 +59,15 @@ def examples(results: Results) -> list[Example]:
     A flawed one with a right answer is taken first: it is what an outcome reward cannot see.
     """
     found: list[Example] = []
+    split = split_of(results.primary)
     for runs in results.runs.values():
-        samples = list(_samples(runs, split_of(results.primary)))
-        sound = next((s for s in samples if s[1]["correct"] is True and not _wrong(s[1])), None)
+        samples = list(_samples(runs, split))
+        right = next((s for s in samples if s[1]["correct"] is True and not _wrong(s[1])), None)
         flawed = [s for s in samples if _wrong(s[1])]
         lucky = next((s for s in flawed if s[1]["correct"] is True), flawed[0] if flawed else None)
-        found += [_example(*sound, "sound")] if sound else []
-        found += [_example(*lucky, "flawed")] if lucky else []
+        if right:
+            found.append(_example(*right, split, "sound" if _checked(right[1]) else "unchecked"))
+        found += [_example(*lucky, split, "flawed")] if lucky else []
     return found
 
 
@@ -69,12 +76,10 @@ def steps_of(record: Record, segmenter: str) -> tuple[Step, ...]:
     text = str(record["completion"])
     shown = text if len(text) <= LONGEST else f"{text[:LONGEST]} … ({len(text) - LONGEST} more characters)"
     texts = step_texts(text, SEGMENTERS.get(segmenter)(text))
-    if len(texts) != record.get("steps") or shown != text:
+    if len(texts) != record.get("steps") or shown != text or not _checked(record):
         return (Step(1, shown, "unmarked"),)
-    follow = set(record.get("follow_steps") or ())
-    marks: list[Mark] = [
-        "wrong" if i in _wrong(record) else "follows" if i in follow else "right" for i in range(len(texts))
-    ]
+    wrong, follow = _wrong(record), set(record.get("follow_steps") or ())
+    marks: list[Mark] = ["wrong" if i in wrong else "follows" if i in follow else "right" for i in range(len(texts))]
     return tuple(Step(i + 1, text, mark) for i, (text, mark) in enumerate(zip(texts, marks, strict=True)))
 
 
@@ -85,17 +90,32 @@ def _samples(runs: Mapping[int, Run], split: str) -> Iterator[tuple[Run, Record]
             yield from ((run, record) for record in read_records(path))
 
 
+def _checked(record: Record) -> bool:
+    return record.get("wrong_steps") is not None
+
+
 def _wrong(record: Record) -> set[int]:
     return set(record.get("wrong_steps") or ())
 
 
-def _example(run: Run, record: Record, kind: Literal["sound", "flawed"]) -> Example:
+def _example(run: Run, record: Record, split: str, kind: Kind) -> Example:
     return Example(
         variant=run.trial.variant,
         seed=run.trial.seed,
         kind=kind,
         problem=str(record["problem"]),
-        prompt=str(record.get("prompt", "")),
+        prompt=_prompts(run.trial, split).get(str(record["problem"]), "").strip(),
         status=str(record.get("status", "")),
         steps=steps_of(record, run.trial.config.credit.segmenter),
     )
+
+
+def _prompts(trial: Trial, split: str) -> dict[str, str]:
+    from capo_bench.run.evaluation import PROBLEM_SEED  # noqa: PLC0415 - reaches for the verifier
+
+    config = trial.config
+    try:
+        problems = BENCHMARKS.get(config.benchmark).problems(split, config.evaluation.problems, PROBLEM_SEED)
+    except (OSError, ValueError):  # a report is also made where a benchmark's files are not
+        return {}
+    return {problem.id: problem.prompt for problem in problems}

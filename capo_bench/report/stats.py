@@ -99,8 +99,9 @@ def mean_interval(values: Matrix, level: float = LEVEL) -> Estimate:
 
         ν = Var(ȳ)² / [A²/(S−1) + B²/(P−1) + C²/((S−1)(P−1))],
 
-    with A, B, C the three terms, but not fewer than the smaller of S−1 and P−1, and the interval is ȳ ± t(ν)·√Var(ȳ). With one seed only B is left, so the interval
-    holds for that seed alone; with one problem (or a metric without problems) only A is left.
+    with A, B, C the three terms, but not fewer than the smaller of S−1 and P−1, and the interval is ȳ ± t(ν)·√Var(ȳ).
+    With one seed only B is left, so the interval holds for that seed alone; with one problem (or a metric without
+    problems) only A is left.
 
     NaN cells are left out; with some missing, means are over the observed cells, and the residual degrees of freedom
     count those, an approximation that is exact without gaps. If no cell differs from another the formula has nothing

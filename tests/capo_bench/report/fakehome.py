@@ -53,7 +53,7 @@ PROVENANCE: dict[str, Any] = {
     "packages": {"torch": "2.13.0", "trl": "1.16.0"},
     "hardware": {"cpu": "x86-64", "cores": 2, "gpus": []},
     "python": "3.11.2",
-    "fingerprints": {"benchmark": "ab12"},
+    "fingerprints": {"benchmark": "ab12", "final_weights": "0a0a"},
 }
 
 

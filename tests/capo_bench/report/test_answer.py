@@ -107,6 +107,12 @@ def test_abstentions_and_unscored_samples_are_cautions():
     assert "Samples of a split, at most, that were not scored and are left out: capo 2.0 %." in found
 
 
+def test_an_interval_without_width_is_a_caution():
+    flat = replace(cell(0.0), value=replace(around(0.0, 0.0), error=0.0))
+    found = answer(summary(BASE, row("capo", {ACCURACY: flat}))).cautions
+    assert any(line.startswith("No sample of capo differs from another on test/accuracy") for line in found)
+
+
 def test_gains_over_the_start_come_with_the_starts_own_level():
     start = row("cold_start", {ACCURACY: cell(0.35)}, wall=3)
     capo = row("capo", {ACCURACY: replace(cell(0.6, 0.05, holm=0.2), gain=around(0.25, 0.04))})

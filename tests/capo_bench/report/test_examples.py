@@ -41,6 +41,7 @@ def test_each_variant_shows_a_sound_and_a_flawed_rollout(report: Report):
     for example in report.examples:
         wrong = [step for step in example.steps if step.mark == "wrong"]
         assert bool(wrong) == (example.kind == "flawed")
+        assert example.prompt.endswith("How many?")
         assert example.status == "right"  # a flawed one with a right answer is there, so it is taken
 
 
@@ -51,10 +52,12 @@ def test_without_samples_there_is_nothing_to_show(fake: FakeHome):
     assert examples(collect(fake.plan(), fake.home)) == []
 
 
-def test_steps_that_were_never_checked_are_no_flaw(fake: FakeHome):
+def test_steps_that_were_never_checked_are_called_neither(fake: FakeHome):
     class Unchecked(FakeHome):
         def sample(self, problem, truth, rng):
             return {**super().sample(problem, truth, rng), "wrong_steps": None, "follow_steps": None}
 
     home = Unchecked(fake.path).finish("grpo_rule")
-    assert [e.kind for e in examples(collect(home.plan(), home.home))] == ["sound"]
+    (example,) = examples(collect(home.plan(), home.home))
+    assert example.kind == "unchecked"
+    assert [step.mark for step in example.steps] == ["unmarked"]

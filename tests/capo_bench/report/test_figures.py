@@ -75,7 +75,10 @@ def test_many_variants_are_told_apart_without_colour():
     ("name", "lines"),
     [
         ("majority", ["majority"]),
-        ("critic=noisy(false_alarm=0.3,miss=0.3),vote=union", ["critic=noisy(false_alarm=0.3,", "miss=0.3), vote=union"]),
+        (
+            "critic=noisy(false_alarm=0.3,miss=0.3),vote=union",
+            ["critic=noisy(false_alarm=0.3,", "miss=0.3), vote=union"],
+        ),
         ("x" * 100, ["x" * 30, "x" * 30, "x" * 29 + "…"]),
     ],
 )

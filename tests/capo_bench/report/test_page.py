@@ -80,6 +80,8 @@ def test_the_page_reads_without_its_pictures(html: str):
         "Gain over the start",
         "of grpo_rule, and 900,000 critic tokens a trial",
         "wrong step",
+        "coins. ",
+        "How many?",
         "follows an earlier slip",
         "git.commit",
         "c56f98b",
@@ -104,7 +106,7 @@ def test_hostile_text_stays_text(fake: FakeHome):
         def sample(self, problem, truth, rng):
             record = super().sample(problem, truth, rng)
             lines = [ATTACK] * record["steps"]
-            return {**record, "completion": "\n\n".join(lines), "status": ATTACK, "prompt": ATTACK}
+            return {**record, "completion": "\n\n".join(lines), "status": ATTACK}
 
     name = "<script>alert(3)</script>"
     study = STUDY.replace("name: majority,", f'name: "{name}",').replace("Which vote", "<b onclick=x>Which</b> vote")

@@ -40,7 +40,7 @@ def test_mixed_commits_are_a_warning():
 
 
 def test_mixed_packages_are_a_warning_that_counts_what_it_leaves_out():
-    others = {name: "1" for name in "abcde"}
+    others = dict.fromkeys("abcde", "1")
     (warning,) = provenance([run(0), run(1, packages={"torch": "2.13.0", **others})]).warnings
     assert warning.startswith("Trials come from different package versions (packages.a: (absent) or 1; ")
     assert "and 2 more" in warning
@@ -68,4 +68,12 @@ def test_flattening():
 
 
 def test_leaves_as_text():
-    assert [text(x) for x in (True, None, 1.5, ["a", 2], [], "x", {})] == ["yes", "(none)", "1.5", "a, 2", "(none)", "x", "{}"]
+    assert [text(x) for x in (True, None, 1.5, ["a", 2], [], "x", {})] == [
+        "yes",
+        "(none)",
+        "1.5",
+        "a, 2",
+        "(none)",
+        "x",
+        "{}",
+    ]
