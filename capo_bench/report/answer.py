@@ -168,6 +168,9 @@ def _cautions(summary: Summary) -> tuple[str, ...]:
     found: list[str] = []
     if summary.missing:
         found.append(f"Partly finished: {len(summary.missing)} of {summary.planned} trials are missing.")
+    left_out = [row.variant for row in summary.rows if not row.planned]
+    if left_out:
+        found.append(f"Only a part of the study was picked; left out: {', '.join(left_out)}.")
     found += _seed_caution(summary)
     still = [row.variant for row, cell in summary.cells(summary.primary) if cell.value.error == 0]
     if still:

@@ -51,7 +51,9 @@ def values(summary: Summary) -> Figure | None:
         ax.set_xlim(_bounds(metric, ax.get_xlim()))
         ax.grid(visible=False, axis="y")
 
-    caption = f"{label(metric)} with 95 % intervals over seeds × problems. Hatched: the baseline {summary.baseline}"
+    name = label(metric)
+    caption = f"{name[0].upper()}{name[1:]} with 95 % intervals over seeds × problems. "
+    caption += f"Hatched: the baseline {summary.baseline}"
     caption += f"; dotted: the start {summary.start}." if summary.start else "."
     alt = "; ".join(f"{row.variant}: {level(metric, cell.value)}" for row, cell in cells)
     return draw("values", caption, alt, _rows_size(len(cells)), paint)
@@ -110,7 +112,7 @@ def learning_curves(summary: Summary, results: Results) -> Figure | None:
     caption = "Outcome reward while training: mean over seeds, band from the lowest seed to the highest."
     caption += f" {left} more variants are not drawn." if left else ""
     ends = [f"{name} ends at {running_mean(curves[name], window)[:, -1].mean():.2f}" for name in shown]
-    return draw("learning_curves", caption, "; ".join(ends), (7.6, 4.0), paint)
+    return draw("learning_curves", caption, "; ".join(ends), _legend_size(len(shown)), paint)
 
 
 def outcome_curve(runs: Mapping[int, Run]) -> Matrix:
@@ -159,7 +161,7 @@ def _scatter(summary: Summary, up: str, across: str, name: str, caption: str) ->
         _legend(ax)
 
     alt = "; ".join(f"{row.variant}: {across} {level(across, a)}, {up} {level(up, b)}" for row, a, b in rows)
-    return draw(name, caption, alt, (7.6, 4.0), paint)
+    return draw(name, caption, alt, _legend_size(len(rows)), paint)
 
 
 def cost(summary: Summary) -> Figure | None:
@@ -183,7 +185,7 @@ def cost(summary: Summary) -> Figure | None:
     better = "up" if is_better(metric, 1.0) is not False else "down"
     caption = f"What a result costs, with 95 % intervals; {better} and to the left is better."
     alt = "; ".join(f"{r.variant}: {level(metric, c.value)} at {r.cost['wall_seconds']:,.1f} s" for r, c in cells)
-    return draw("cost", caption, alt, (7.6, 4.0), paint)
+    return draw("cost", caption, alt, _legend_size(len(cells)), paint)
 
 
 def _point(ax: Axes, style: Style, name: str, at: tuple[float, float], error: tuple[float, float]) -> None:
@@ -200,6 +202,10 @@ def _legend(ax: Axes) -> None:
 def _names(ax: Axes, rows: list[Row]) -> None:
     ax.set_yticks(range(len(rows)), [wrapped(row.variant) for row in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
+
+
+def _legend_size(count: int) -> tuple[float, float]:
+    return 7.6, max(4.0, 0.4 * count)
 
 
 def _rows_size(count: int) -> tuple[float, float]:

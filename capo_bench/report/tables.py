@@ -42,7 +42,7 @@ def tables(summary: Summary) -> list[Table]:
 
 
 def metric_table(summary: Summary, metric: str) -> Table:
-    """Return one metric for every variant: mean, difference to the baseline, gain over the start."""
+    """Return one metric for every variant: mean, difference to the baseline, change from the start."""
     headings = ["variant", "seeds × problems", "mean ± 95 %", f"difference to {summary.baseline}", "Holm p"]
     rows = []
     for row, cell in summary.cells(metric):
@@ -51,7 +51,7 @@ def metric_table(summary: Summary, metric: str) -> Table:
             texts.append(_difference(metric, cell.gain, cell.value))
         rows.append(tuple(texts))
     if summary.start:
-        headings.append(f"gain over {summary.start}")
+        headings.append(f"change from {summary.start}")
     better = {"higher": ", higher is better", "lower": ", lower is better", "neither": ""}[measure(metric).better]
     return Table(f"{metric}: {label(metric)}{better}", tuple(headings), tuple(rows))
 

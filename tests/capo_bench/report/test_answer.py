@@ -113,6 +113,12 @@ def test_an_interval_without_width_is_a_caution():
     assert any(line.startswith("No sample of capo differs from another on test/accuracy") for line in found)
 
 
+def test_what_was_not_picked_is_said(fake: FakeHome):
+    fake.finish()
+    found = build_report(fake.plan(only=["grpo_rule", "majority"]), fake.home).answer
+    assert "Only a part of the study was picked; left out: cold_start, intersection." in found.cautions
+
+
 def test_gains_over_the_start_come_with_the_starts_own_level():
     start = row("cold_start", {ACCURACY: cell(0.35)}, wall=3)
     capo = row("capo", {ACCURACY: replace(cell(0.6, 0.05, holm=0.2), gain=around(0.25, 0.04))})

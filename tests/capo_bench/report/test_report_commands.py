@@ -52,7 +52,8 @@ def test_report_of_some_variants(full: FakeHome):
     full.plan()
     result = call("report", full.path / "study.yaml", "--home", full.home.path, "--only", "grpo_rule")
     assert result.exit_code == 0, result.output
-    assert "majority" not in result.output.replace("shares", "")
+    assert "left out: cold_start, intersection, majority." in result.output
+    assert "No comparison yet" in result.output
 
 
 def test_diff_says_why(full: FakeHome):

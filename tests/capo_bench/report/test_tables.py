@@ -33,10 +33,10 @@ def test_the_metric_table():
     )
 
 
-def test_gains_have_their_column_where_there_is_a_start():
+def test_changes_from_the_start_have_their_column_where_there_is_a_start():
     start = row("sft", {ACCURACY: cell(0.4)})
     table = metric_table(summary(start, BASE, start="sft"), ACCURACY)
-    assert table.headings[-1] == "gain over sft"
+    assert table.headings[-1] == "change from sft"
     assert table.rows[0][0] == "sft (start)"
 
 

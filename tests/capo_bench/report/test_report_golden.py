@@ -1,0 +1,86 @@
+"""The whole report of a study with a known truth, as a reader gets it: read the expected file as the specification.
+
+The file is `report.md` of the finished fake study; after a wanted change, copy the new one over it and read the diff.
+"""
+
+from pathlib import Path
+
+from fakehome import STUDY, FakeHome, Truth
+
+from capo_bench.home import read_json, write_json
+from capo_bench.report.build import Report, build_report
+from capo_bench.report.text import text
+
+EXPECTED = Path(__file__).parent / "expected" / "report.md"
+
+
+def test_the_report_reads_as_expected(report: Report):
+    assert text(report) == EXPECTED.read_text(encoding="utf-8")
+
+
+def test_variants_of_one_truth_are_not_told_apart(tmp_path: Path):
+    same = Truth(0.5, slip=0.3)
+    fake = FakeHome(tmp_path, truths=dict.fromkeys(("cold_start", "grpo_rule", "intersection", "majority"), same))
+    answer = build_report(fake.finish().plan(), fake.home).answer
+    assert answer.headline.startswith("No difference beyond noise: no variant beats grpo_rule on test/accuracy.")
+    assert not any("beats" in line or "is worse" in line for line in answer.comparisons)
+
+
+def test_a_worse_variant_is_called_worse(tmp_path: Path):
+    fake = FakeHome(tmp_path)
+    fake.truths["majority"] = Truth(0.05, slip=0.6)
+    answer = build_report(fake.finish().plan(), fake.home).answer
+    assert answer.headline.startswith("intersection beats grpo_rule")
+    assert answer.comparisons[0].startswith("majority is worse than grpo_rule by −")
+
+
+def test_with_wrong_steps_as_the_primary_metric_fewer_win(tmp_path: Path):
+    study = STUDY.replace("[test/accuracy, test/wrong_step_rate]", "[test/wrong_step_rate, test/accuracy]")
+    built = build_report((fake := FakeHome(tmp_path, study=study).finish()).plan(), fake.home)
+    assert built.answer.headline.startswith("intersection beats grpo_rule on test/wrong_step_rate by −")
+    assert built.tables[0].title == "test/wrong_step_rate: wrong-step rate on test (%), lower is better"
+    assert "down and to the left" in built.figures[-1].caption
+
+
+def test_one_seed_is_said_everywhere_it_matters(fake: FakeHome):
+    fake.finish(seeds=(0,))
+    built = build_report(fake.plan(), fake.home)
+    assert built.answer.headline.startswith("One seed, so seed noise is unknown and nothing is decided.")
+    assert any(line.startswith("One seed: seed noise unknown.") for line in built.answer.cautions)
+    assert {row[1] for row in built.tables[0].rows} == {"1 × 64"}
+
+
+def test_results_of_two_commits_are_called_mixed(fake: FakeHome):
+    fake.finish()
+    trial = fake.plan().trials[-1]
+    provenance = read_json(fake.home.trial(trial.id).provenance)
+    write_json(fake.home.trial(trial.id).provenance, {**provenance, "git": {"commit": "ffff", "dirty": True}})
+    first, second = build_report(fake.plan(), fake.home).provenance.warnings
+    assert first.startswith("Trials come from different commits or working trees (git.commit: c56f98b or ffff; ")
+    assert second == "1 of 12 trials ran with uncommitted changes: their commit does not tell all."
+
+
+def test_a_study_without_a_start_says_nothing_of_gains(tmp_path: Path):
+    fake = FakeHome(tmp_path, study=STUDY.replace("start: cold_start\n", ""))
+    built = build_report(fake.finish().plan(), fake.home)
+    assert built.answer.gains == ()
+    assert built.tables[0].headings[-1] == "Holm p"
+    # Without a start the untrained variant is one more that is compared.
+    assert built.summary.row("cold_start").cells["test/accuracy"].versus is not None
+
+
+def test_a_split_that_differs_from_the_primary_one_is_read_from_its_own_samples(tmp_path: Path):
+    study = STUDY.replace("splits: [test]", "splits: [test, longer]").replace(
+        "[test/accuracy,", "[test/accuracy, longer/accuracy,"
+    )
+    fake = FakeHome(tmp_path, study=study).finish("grpo_rule", "majority")
+    for trial in fake.plan().trials:
+        folder = fake.home.trial(trial.id)
+        if folder.done:
+            final = read_json(folder.metrics)
+            folder.samples("longer").write_bytes(folder.samples("test").read_bytes())
+            final["metrics"]["longer/accuracy"] = final["metrics"]["test/accuracy"]
+            write_json(folder.metrics, final)
+    row = build_report(fake.plan(), fake.home).summary.row("majority")
+    assert row.cells["longer/accuracy"] == row.cells["test/accuracy"]
+    assert "longer/steps" not in row.cells  # beside the primary metric's split only
