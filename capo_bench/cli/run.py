@@ -55,10 +55,10 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     among them. Run it again to go on: finished trials are kept, stopped ones go on from their checkpoint. The first
     Ctrl-C lets running trials save, the second ends at once.
     """
-    from capo_bench.home import Home  # noqa: PLC0415 - not for --help
-    from capo_bench.run.errors import RunError  # noqa: PLC0415
-    from capo_bench.run.runner import RunOptions  # noqa: PLC0415
-    from capo_bench.study.load import load_plan  # noqa: PLC0415
+    from capo_bench.home import Home
+    from capo_bench.run.errors import RunError
+    from capo_bench.run.runner import RunOptions
+    from capo_bench.study.load import load_plan
 
     try:
         plan = load_plan(study, profile, sets, only)
@@ -73,10 +73,10 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
 
 def _run(plan: Plan, home: Home, options: RunOptions) -> int:
     """Run a plan, tell what came out, and return the exit code."""
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
-    from capo_bench.report.write import write_files  # noqa: PLC0415
-    from capo_bench.run.session import run_study  # noqa: PLC0415
+    from capo_bench.report.write import write_files
+    from capo_bench.run.session import run_study
 
     reports: list[Report] = []
 
@@ -96,8 +96,8 @@ def _run(plan: Plan, home: Home, options: RunOptions) -> int:
 
 def _built(plan: Plan, home: Home) -> list[Report]:
     """Return the report, if there is anything to report."""
-    from capo_bench.report.build import NothingToReportError, build_report  # noqa: PLC0415
-    from capo_bench.report.collect import DamagedFileError  # noqa: PLC0415
+    from capo_bench.report.build import NothingToReportError, build_report
+    from capo_bench.report.collect import DamagedFileError
 
     try:
         return [build_report(plan, home)]
@@ -107,7 +107,7 @@ def _built(plan: Plan, home: Home) -> list[Report]:
 
 
 def _tell(built: Report, plan: Plan, home: Home) -> None:
-    from capo_bench.cli.report import show  # noqa: PLC0415
+    from capo_bench.cli.report import show
 
     show(built)
     click.echo(f"report: {home.study(plan.study).report / 'report.html'}")

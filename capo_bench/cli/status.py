@@ -25,8 +25,8 @@ def status(study: str | None, profile: str, home: Path) -> None:
     With STUDY, a file or the name of a shipped study: of that plan. Without: of every study in the results folder, as
     it was last run.
     """
-    from capo_bench.home import Home  # noqa: PLC0415 - not for --help
-    from capo_bench.run.errors import RunError  # noqa: PLC0415
+    from capo_bench.home import Home
+    from capo_bench.run.errors import RunError
 
     try:
         found = _studies(study, profile, Home(home))
@@ -40,11 +40,11 @@ def status(study: str | None, profile: str, home: Path) -> None:
 
 
 def _studies(study: str | None, profile: str, home: Home) -> list[StudyStatus]:
-    from capo_bench.run.state import started_studies, study_status  # noqa: PLC0415
+    from capo_bench.run.state import started_studies, study_status
 
     if study is None:
         return [study_status(home, name) for name in started_studies(home)]
-    from capo_bench.study.load import load_plan  # noqa: PLC0415
+    from capo_bench.study.load import load_plan
 
     plan = load_plan(study, profile)
     return [study_status(home, plan.study, profile, tuple(dict.fromkeys(trial.id for trial in plan.trials)))]

@@ -18,10 +18,10 @@ def ui(home: Path, port: int) -> None:
 
     The store is the one in the results folder, or the one that MLFLOW_TRACKING_URI names.
     """
-    from capo_bench.home import Home  # noqa: PLC0415 - not for --help
-    from capo_bench.track.redact import redact  # noqa: PLC0415
-    from capo_bench.track.server import ServerError, serve  # noqa: PLC0415
-    from capo_bench.track.store import store_of  # noqa: PLC0415
+    from capo_bench.home import Home
+    from capo_bench.track.redact import redact
+    from capo_bench.track.server import ServerError, serve
+    from capo_bench.track.store import store_of
 
     store = store_of(Home(home))
     if store.remote:

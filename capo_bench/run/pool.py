@@ -143,7 +143,8 @@ class Pool:
         """Do the jobs in order, in parallel; yield each with what is heard of it.
 
         Messages: ``{"kind": "start"}``, whatever the task emits, and ``{"kind": "end", "status": "done" | "stopped" |
-        "failed", "error"?}``. ``(None, {"kind": "tick"})`` comes about once a second. After `stop` no job starts.
+        "failed", "error"?}``. Without a job: ``{"kind": "tick"}`` at least once a second, and ``{"kind": "stopping"}``
+        at the first signal. After `stop` no job starts.
         """
         owed = deque(jobs)
         while True:
@@ -178,13 +179,14 @@ class Pool:
         self._workers.append(worker)
         return worker
 
-    def _listen(self) -> Iterator[tuple[Job, wire.Message]]:
+    def _listen(self) -> Iterator[tuple[Job | None, wire.Message]]:
         owner: dict[Any, Worker] = {}
         for worker in self._workers:
             owner[worker.connection] = owner[worker.ended] = worker
         ready = wait([*owner, self._interrupts.fileno()], timeout=TICK_SECONDS)
         if self._interrupts.fileno() in ready:
             self._interrupted()
+            yield None, {"kind": "stopping"}
         for worker in {owner[source]: None for source in ready if source in owner}:
             yield from self._hear(worker)
 

@@ -34,7 +34,7 @@ def progress(console: Console, board: Board, name: str) -> Iterator[Observer]:
     with Live(console=console, get_renderable=lambda: _table(board, name), refresh_per_second=4, transient=True):
 
         def on(event: Record) -> None:
-            _say_end(console, event)
+            _say(console, event)
             board.on(event)
 
         yield on
@@ -55,12 +55,10 @@ class _Plain:
     def on(self, event: Record) -> None:
         self._board.on(event)
         kind = event["event"]
+        _say(self._console, event)
         if kind == "trial_started":
             say(self._console, f"started {_name(event)}")
-        elif kind in ("trial_done", "trial_failed", "trial_stopped"):
-            _say_end(self._console, event)
-            self._line()
-        elif time.monotonic() - self._last >= PLAIN_SECONDS:
+        elif kind in ("trial_done", "trial_failed", "trial_stopped") or time.monotonic() - self._last >= PLAIN_SECONDS:
             self._line()
 
     def _line(self) -> None:
@@ -69,12 +67,14 @@ class _Plain:
         say(self._console, "; ".join([self._board.headline(), *trials]))
 
 
-def _say_end(console: Console, event: Record) -> None:
+def _say(console: Console, event: Record) -> None:
     kind = event["event"]
     if kind == "trial_failed":
         say(console, f"failed {_name(event)}: {event['error']} (log: {event['log']})", "red")
     elif kind in ("trial_done", "trial_stopped"):
         say(console, f"{kind.removeprefix('trial_')} {_name(event)} after {duration(event['seconds'])}")
+    elif kind == "stopping":
+        say(console, "stopping: running trials finish their step and save; Ctrl-C again ends them at once", "yellow")
 
 
 def _name(event: Record) -> str:

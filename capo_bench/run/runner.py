@@ -66,7 +66,7 @@ class Runner:
         home: The results folder.
         options: How to run.
         observers: Called in this process with every ledger record and with live events: ``{"event": "step" | "stage" |
-            "cold_start" | "tick", "trial": id, …}``.
+            "cold_start" | "tick" | "stopping", "trial": id, …}``.
     """
 
     def __init__(self, plan: Plan, home: Home, options: RunOptions, observers: Iterable[Observer]) -> None:
@@ -107,7 +107,7 @@ class Runner:
 
     def _cold_starts(self, owed: list[Trial], pool: Pool) -> list[Trial]:
         """Make the distinct cold starts, each by a process with all the cores; return the trials that can go on."""
-        from capo_bench.study.identity import cold_start_key  # noqa: PLC0415 - not needed to read a finished study
+        from capo_bench.study.identity import cold_start_key
 
         groups: dict[str | None, list[Trial]] = {}
         for trial in owed:
@@ -135,7 +135,7 @@ class Runner:
 
     def _hear_trial(self, pool: Pool, job: Job | None, message: Message) -> None:
         if job is None:
-            self.notify({"event": "tick"})
+            self.notify({"event": message["kind"]})
         elif message["kind"] == "start":
             self._since[job.trial.id] = time.monotonic()
             self.record("trial_started", **_label(job.trial), log=str(job.log))

@@ -102,8 +102,8 @@ def _tracking(plan: Plan, home: Home, options: RunOptions, console: Console) -> 
     if not options.track:
         yield None
         return
-    from capo_bench.track.store import store_of  # noqa: PLC0415 - a run without tracking does without
-    from capo_bench.track.tracker import Tracker  # noqa: PLC0415
+    from capo_bench.track.store import store_of
+    from capo_bench.track.tracker import Tracker
 
     tracker = Tracker(plan, home, store_of(home), warn=lambda text: say(console, text, "yellow"))
     tracker.start()

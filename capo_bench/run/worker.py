@@ -6,7 +6,6 @@ the job's log and never to the terminal, which belongs to the progress display.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import queue
 import signal
@@ -24,9 +23,8 @@ from typing import Any
 from capo_bench.home import Home
 from capo_bench.run import wire
 from capo_bench.run.lock import wait_for_lock
+from capo_bench.run.orphans import die_with
 from capo_bench.track.redact import redact
-
-_PR_SET_PDEATHSIG = 1
 
 
 class Link:
@@ -93,7 +91,7 @@ def summary(error: BaseException) -> str:
 
 
 def _call(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Callable[[], bool]) -> bool:
-    from capo_bench.study.plan import Trial  # noqa: PLC0415 - after the log is open, so that a failure is seen
+    from capo_bench.study.plan import Trial
 
     trial, home = Trial.from_json(job["trial"]), Home(Path(job["home"]))
     module, _, name = job["task"].partition(":")
@@ -129,14 +127,6 @@ def output_to(log: Path) -> Iterator[None]:
         for descriptor, old in zip((1, 2), saved, strict=True):
             os.dup2(old, descriptor)
             os.close(old)
-
-
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies; exit now if that has already happened."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("the runner is gone")
 
 
 def main() -> None:

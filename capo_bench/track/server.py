@@ -9,9 +9,11 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 
 from capo_bench.run.interrupt import Interrupts
-from capo_bench.track.store import Store, quiet_environment, server_command
+from capo_bench.run.orphans import die_with
+from capo_bench.track.store import Store, server_command, server_environment
 
 _START_SECONDS = 60.0
 
@@ -42,9 +44,11 @@ def serve(store: Store, port: int, ready: Callable[[str], None]) -> int:
         # A session of its own: Ctrl-C comes here, and all that the server starts is ended together.
         server = subprocess.Popen(  # noqa: S603 - our own interpreter
             server_command(store, port),
-            env=os.environ | quiet_environment(),
+            env=os.environ | server_environment(),
             start_new_session=True,
+            preexec_fn=partial(die_with, os.getpid(), signal.SIGTERM),  # noqa: PLW1509 - no other thread here
             stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
         )
         try:
             return _watch(server, interrupts, port, ready)

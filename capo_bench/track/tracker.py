@@ -107,7 +107,7 @@ class Tracker:
             self._try(action, book)
 
     def _open(self) -> StudyBook | None:
-        from capo_bench.track.book import StudyBook  # noqa: PLC0415 - imports MLflow
+        from capo_bench.track.book import StudyBook
 
         try:
             book = StudyBook(self._plan, self._home, self._store)

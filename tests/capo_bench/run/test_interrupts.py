@@ -30,8 +30,9 @@ def test_the_first_signal_lets_trials_save_and_the_next_run_goes_on(home, sessio
     until(lambda: begun(session, "slow-0", "slow 2-0")() and home.trial("slow-0").log.exists())
     until(home.trial("slow 2-0").log.exists)
     process.send_signal(number)
-    process.communicate(timeout=20)
+    _, shown = process.communicate(timeout=20)
     assert process.returncode == code
+    assert shown.count("Ctrl-C again ends them at once") == 1
     assert sorted(session.events()[-2:]) == ["trial_stopped slow 2-0", "trial_stopped slow-0"]
     assert "trial_started ok-0" not in session.events()
     saved = read_json(home.trial("slow-0").checkpoints / "state.json")["step"]

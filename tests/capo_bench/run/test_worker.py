@@ -22,7 +22,7 @@ def test_the_summary_of_an_error_is_one_line_without_secrets(monkeypatch):
 
 
 def test_numbers_of_any_library_travel_as_numbers_and_other_things_are_refused():
-    import numpy as np  # noqa: PLC0415 - its numbers are the point
+    import numpy as np
 
     ours, theirs = Pipe()
     wire.send(ours, {"outcome": np.float32(0.5), "tokens": np.int64(7)})
@@ -50,7 +50,7 @@ def test_output_of_any_kind_goes_to_the_log_and_comes_back_after(tmp_path, capfd
 def test_a_worker_whose_runner_is_gone_before_it_is_ready_ends():
     command = [sys.executable, "-m", "capo_bench.run.worker", "0", "1"]
     run = subprocess.run(command, env=os.environ | {"PYTHONPATH": ROOT}, capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stderr.strip()) == (1, "the runner is gone")
+    assert (run.returncode, run.stderr.strip()) == (1, "the process that started this one is gone")
 
 
 def test_a_worker_starts_without_the_heavy_packages():
