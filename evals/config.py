@@ -19,10 +19,15 @@ Positive = Annotated[int, Field(ge=1)]
 
 
 class EvaluationConfig(Strict):
-    """How a trained policy is measured: `samples` completions of each of `problems` problems of every split."""
+    """How a trained policy is measured: `samples` completions of each of `problems` problems of every split.
+
+    `segmenter` cuts the solutions whose steps are checked. It stands apart from the one that assigns credit, so that
+    policies trained with different ones are measured alike.
+    """
 
     splits: tuple[str, ...] = Field(("test", "longer", "distractors"), min_length=1, strict=False)
     problems: Positive = 256
+    segmenter: str = "blank_lines"
     samples: Positive = 1
     temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
     max_completion_tokens: Positive = 96

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
@@ -37,12 +37,12 @@ def load(model: str, dtype: str, revision: str | None) -> tuple[PreTrainedModel,
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    policy = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=getattr(torch, dtype)).to(device)
-    return policy, AutoTokenizer.from_pretrained(model, revision=revision, padding_side="left")
+    policy: Any = AutoModelForCausalLM.from_pretrained(model, revision=revision, dtype=getattr(torch, dtype))
+    return policy.to(device), AutoTokenizer.from_pretrained(model, revision=revision, padding_side="left")
 
 
 def sample(  # noqa: PLR0913 - the settings of sampling
-    model: PreTrainedModel,
+    model: Any,
     tokenizer: PreTrainedTokenizerBase,
     prompts: Sequence[str],
     *,
@@ -56,7 +56,7 @@ def sample(  # noqa: PLR0913 - the settings of sampling
     The draws depend on `seed`, on the prompts and on `batch_size`, and leave the global random state as it was.
 
     Args:
-        model: The policy.
+        model: The policy, a `PreTrainedModel`.
         tokenizer: Its tokenizer, padding on the left.
         prompts: Texts to continue; name one several times for several samples.
         temperature: Sampling temperature, above 0; no top-k, no top-p.

@@ -79,8 +79,8 @@ class CapoTrainer(PolicyTrainer):
         if abstained > self.config.credit.max_abstained * len(critiques):
             reasons = sorted({critique.abstained for critique in critiques if critique.abstained})
             raise CriticFailingError(
-                f"{abstained:.0f} of {len(critiques)} critiques of this step abstained ({', '.join(reasons)}), more than "
-                f"credit.max_abstained {self.config.credit.max_abstained}; mend the critic, or raise the limit"
+                f"{abstained:.0f} of {len(critiques)} critiques of this step abstained ({', '.join(reasons)}), more "
+                f"than credit.max_abstained {self.config.credit.max_abstained}; mend the critic, or raise the limit"
             )
         return {
             "flagged_step_rate": credit.metrics.get("flagged_step_rate", float("nan")),
@@ -99,6 +99,6 @@ def train(run: TrainRun) -> bool:
     critic = run.config.critic.build(BENCHMARKS.get(run.config.benchmark), run.seed)
     desk = CriticDesk(critic)
     try:
-        return train_policy(run, CapoTrainer, desk=desk)
+        return train_policy(run, CapoTrainer, run.config.credit.segmenter, desk=desk)
     finally:
         desk.close()

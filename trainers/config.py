@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -10,16 +10,22 @@ from evals.config import EvaluationConfig, Positive, Strict, check_benchmark
 from trainers.backbones import BACKBONES
 from trainers.credit.segment import SEGMENTERS
 from trainers.credit.votes import VOTES
-from trainers.critics import critic_params
+from trainers.critics import CRITICS, critic_params
+from trainers.critics.base import CriticParams
 from trainers.methods import METHODS
 
 Rate = Annotated[float, Field(gt=0)]
 Operations = Annotated[tuple[Positive, Positive], Field(strict=False)]
 
 if TYPE_CHECKING:
-    from trainers.critics.base import CriticParams as AnyCritic
+    AnyCritic = CriticParams
 else:
     AnyCritic = critic_params()
+
+
+def default_critic() -> CriticParams:
+    """Return the critic of a trial that names none: the exact one."""
+    return CRITICS.get("exact")(name="exact")
 
 
 def _ordered(bounds: tuple[int, int]) -> tuple[int, int]:
@@ -36,9 +42,9 @@ class ColdStartConfig(Strict):
     """
 
     seed: int = 0
-    steps: Positive = 400
+    steps: Positive = 300
     problems_per_step: Positive = 64
-    learning_rate: Rate = 2e-3
+    learning_rate: Rate = 3e-3
     slip: Annotated[float, Field(ge=0, lt=1)] = 0.1
     operations: Operations = (2, 6)
 
@@ -121,7 +127,7 @@ class TrialConfig(Strict):
     cold_start: ColdStartConfig | None = ColdStartConfig()
     train: TrainConfig = TrainConfig()
     credit: CreditConfig = CreditConfig()
-    critic: AnyCritic = Field(default_factory=lambda: _default_critic())
+    critic: AnyCritic = Field(default_factory=default_critic)
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @field_validator("method")
@@ -139,8 +145,8 @@ class TrialConfig(Strict):
     def _benchmark_known(cls, name: str) -> str:
         return check_benchmark(name)
 
-
-def _default_critic() -> Any:
-    from trainers.critics.exact import ExactParams  # noqa: PLC0415 - the registry must exist first
-
-    return ExactParams()
+    @field_validator("evaluation")
+    @classmethod
+    def _evaluation_segmenter_known(cls, evaluation: EvaluationConfig) -> EvaluationConfig:
+        SEGMENTERS.check(evaluation.segmenter)
+        return evaluation

@@ -1,7 +1,8 @@
 """What every reinforcement method shares: TRL's GRPO trainer with its settings spelled out, and what each step reports.
 
-A method is a subclass that may replace the advantages. The seam is the one TRL leaves: `_compute_loss` takes advantages
-of shape (B,) or (B, T). Each of TRL's defaults that differs from the paper's GRPO is set in `settings`, with the reason.
+A method is a subclass that may replace the advantages. The seam is the one that TRL leaves: `_compute_loss` takes
+advantages of shape (B,) or (B, T). Each of TRL's defaults that differs from the paper's GRPO is set in `settings`, with
+the reason.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
-from trl import GRPOConfig, GRPOTrainer
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, PrinterCallback
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.grpo_trainer import GRPOTrainer
 
 from evals.benchmarks import BENCHMARKS, Benchmark, Problem
 from evals.verify import Verifier
@@ -42,7 +44,7 @@ FROM_TRL = {
 """What of TRL's own logs goes into a step's record, and under which name."""
 
 
-class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
+class PolicyTrainer(GRPOTrainer):
     """GRPO on the verifier's outcome, with the reports that every method owes.
 
     Subclasses override `rollouts_known` to start work on a batch while the answers are verified, and `advantages` to
@@ -50,18 +52,30 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
 
     Args:
         config: The trial's settings.
+        segmenter: Cuts rollouts into steps.
         benchmark: Where the problems come from.
         verifier: Judges the answers.
+        tokenizer: The policy's.
         kwargs: What `GRPOTrainer` takes.
     """
 
-    def __init__(self, *, config: TrialConfig, benchmark: Benchmark, verifier: Verifier, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        config: TrialConfig,
+        segmenter: str,
+        benchmark: Benchmark,
+        verifier: Verifier,
+        tokenizer: PreTrainedTokenizerBase,
+        **kwargs: Any,
+    ) -> None:
         self.config, self.benchmark, self.verifier = config, benchmark, verifier
-        self.segmenter = SEGMENTERS.get(config.credit.segmenter)
+        self.segmenter = SEGMENTERS.get(segmenter)
         self.alignment = Alignment([], [], np.zeros((0, 0), dtype=np.int64))
         self.problems: list[Problem] = []
         self.outcomes: FloatArray = np.zeros(0)
-        super().__init__(reward_funcs=[self.outcome], **kwargs)
+        self.tokenizer = tokenizer
+        super().__init__(reward_funcs=[self.outcome], processing_class=tokenizer, **kwargs)
 
     def outcome(self, prompts: Sequence[str], answer: Sequence[str], **_: Any) -> list[float | None]:
         """Reward 1 for the reference answer and 0 for another; None where the verifier abstains (TRL leaves it out)."""
@@ -95,7 +109,7 @@ class PolicyTrainer(GRPOTrainer):  # type: ignore[misc]  # TRL is untyped
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
         self.problems = [Problem(row["problem"], row["prompt"], row["answer"]) for row in inputs]
-        self.alignment = step_index(completion_ids_list, self.processing_class, self.segmenter)
+        self.alignment = step_index(completion_ids_list, self.tokenizer, self.segmenter)
         self.rollouts_known()
         return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
 
@@ -168,12 +182,13 @@ def settings(run: TrainRun, backbone: BackboneConfig) -> GRPOConfig:
     )
 
 
-def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], **extra: Any) -> bool:
+def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], segmenter: str, **extra: Any) -> bool:
     """Train a policy from `run.start`, or go on from `run.resume`.
 
     Args:
         run: What to train, and where.
         trainer_class: The method.
+        segmenter: Cuts rollouts into steps.
         extra: More arguments for the trainer.
 
     Returns:
@@ -189,15 +204,17 @@ def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], **extra: Any
     with Verifier() as verifier:
         trainer = trainer_class(
             config=config,
+            segmenter=segmenter,
             benchmark=benchmark,
             verifier=verifier,
             model=model,
             args=settings(run, backbone),
             train_dataset=_problems(run, benchmark, backbone, tokenizer),
-            processing_class=tokenizer,
+            tokenizer=tokenizer,
             callbacks=[recorder],
             **extra,
         )
+        trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=run.resume)
     if recorder.stopped:
         return False

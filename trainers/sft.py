@@ -39,7 +39,9 @@ def train_sft(  # noqa: PLR0913 - the settings of one supervised run, none of wh
         out: Folder that the trainer may write to.
         record: Called once a step with ``{"step", "of", "loss"}``.
     """
-    from trl import SFTConfig, SFTTrainer
+    from transformers import PrinterCallback
+    from trl.trainer.sft_config import SFTConfig
+    from trl.trainer.sft_trainer import SFTTrainer
 
     from trainers.callbacks import Recorder
 
@@ -72,6 +74,7 @@ def train_sft(  # noqa: PLR0913 - the settings of one supervised run, none of wh
         processing_class=tokenizer,
         callbacks=[Recorder(record, steps)],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train()
 
 

@@ -106,7 +106,7 @@ def _example(run: Run, record: Record, split: str, kind: Kind) -> Example:
         problem=str(record["problem"]),
         prompt=_prompts(run.trial, split).get(str(record["problem"]), "").strip(),
         status=str(record.get("status", "")),
-        steps=steps_of(record, run.trial.config.credit.segmenter),
+        steps=steps_of(record, run.trial.config.evaluation.segmenter),
     )
 
 

@@ -120,7 +120,7 @@ def _why(group: Sequence[Variant]) -> str:
     keys = dict.fromkeys(key for variant in group for key in variant.overrides)
     differing = [key for key in keys if len({repr(variant.overrides.get(key)) for variant in group}) > 1]
     sections = {*SECTIONS} - method.uses
-    ignored = [key for key in differing if key.partition(".")[0] in sections and key != "credit.segmenter"]
+    ignored = [key for key in differing if key.partition(".")[0] in sections]
     if ignored:
         told = ", ".join(map(repr, ignored))
         used = ", ".join(sorted(method.uses)) or "none of train, credit and critic"

@@ -51,7 +51,6 @@ def identity_of(config: TrialConfig) -> Identity:
         "cold_start": _cold_start(config),
         **settings,
         # Solutions are cut with it when a policy is measured, whatever the method trained on.
-        "segmenter": config.credit.segmenter,
         "verifier": _verifier_version(),
         "code": _code(config.method, config.benchmark, config.critic.name, config.cold_start is not None),
         "packages": _packages(),

@@ -37,7 +37,7 @@ def peak_bytes() -> int:
 
 def load() -> Callable[[str, str], bool]:
     """Import math-verify and return the comparison of an answer with a reference. The pool keeps the time."""
-    from math_verify import parse, verify  # noqa: PLC0415 - a second of imports that the module's readers are spared
+    from math_verify import parse, verify
 
     def parsed(text: str) -> list[Any]:
         # In dollars, not in \boxed: a percent sign survives that way.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from trainers.backbones import BackboneConfig
 
@@ -42,7 +42,8 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
         show_progress=False,
     )
     backend.train_from_iterator(texts, trainer=trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token=PAD, eos_token=END)
+    tokenizer: Any = PreTrainedTokenizerFast
+    return tokenizer(tokenizer_object=backend, pad_token=PAD, eos_token=END)
 
 
 def build_model(config: BackboneConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
@@ -68,7 +69,8 @@ def build_model(config: BackboneConfig, tokenizer: PreTrainedTokenizerBase, seed
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return GraniteForCausalLM(shape)
+        model: Any = GraniteForCausalLM
+        return model(shape)
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

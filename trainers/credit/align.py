@@ -24,7 +24,7 @@ PADDING = -1
 class TokenizerLike(Protocol):
     """What of a Transformers tokenizer is used here."""
 
-    def decode(self, token_ids: Any, skip_special_tokens: bool = False, **kwargs: Any) -> Any:  # noqa: ANN401
+    def decode(self, token_ids: Any, skip_special_tokens: bool = False, **kwargs: Any) -> Any:
         """Return the text of the ids."""
         ...
 
@@ -170,7 +170,7 @@ def _byte_pieces(tokenizer: TokenizerLike) -> _BytePieces | None:
     return _TABLES[tokenizer]
 
 
-def _make_pieces(backend: Any) -> _BytePieces:  # noqa: ANN401 - a tokenizers.Tokenizer, untyped
+def _make_pieces(backend: Any) -> _BytePieces:
     vocabulary: dict[str, int] = backend.get_vocab(with_added_tokens=True)
     pieces = [b""] * (max(vocabulary.values(), default=-1) + 2)
     special = {token for token in backend.get_added_tokens_decoder().values() if token.special}

@@ -62,8 +62,8 @@ def assign(
     counts as an abstention.
 
     The metrics are means over the rows given; one that is undefined there is left out:
-    ``outcome`` · ``tokens_per_response`` · ``steps_per_response`` · ``wrong_step_rate`` and ``penalised_tokens`` (mean
-    penalty share of steps and of tokens, over rollouts that a critique answered) · ``vote_agreement`` (see `votes`) ·
+    ``outcome`` · ``tokens_per_response`` · ``steps_per_response`` · ``flagged_step_rate`` and ``penalised_tokens``
+    (mean penalty share of steps and of tokens, over rollouts that a critique answered) · ``vote_agreement`` (see `votes`) ·
     ``abstained`` (critiques without a verdict), ``uncritiqued`` (rollouts without any) and ``unverified`` (rollouts
     without an outcome), as counts · ``groups_process_signal_only`` (share of groups whose outcomes are all equal but
     whose token rewards are not; only where the rows make whole groups).
@@ -138,7 +138,7 @@ def _process_metrics(
     known = [shares for shares in penalties if shares is not None]
     agreements = [agreement for matrix in flags if (agreement := vote_agreement(matrix)) is not None]
     return {
-        "wrong_step_rate": _mean(np.concatenate(known)) if known else np.nan,
+        "flagged_step_rate": _mean(np.concatenate(known)) if known else np.nan,
         "penalised_tokens": _mean(charges[answered][mask[answered]]),
         "vote_agreement": _mean(np.asarray(agreements)),
         "uncritiqued": float((~answered).sum()),

@@ -16,7 +16,7 @@ CRITICS: Registry[type[CriticParams]] = Registry(
 )
 
 
-def critic_params() -> Any:  # noqa: ANN401 - the annotation of a field, made when the critics are known
+def critic_params() -> Any:
     """Return the union of all critics' parameter models, told apart by their `name`.
 
     Critic files keep heavy imports inside functions: this imports every one of them.

@@ -57,9 +57,13 @@ class CriticDesk:
         began = time.perf_counter()
         try:
             critiques = await self._critic.critique(solutions, k, greedy=greedy)
-            if [len(row) for row in critiques] != [k] * len(solutions):
-                raise ValueError(f"the critic owes {k} critiques of each of {len(solutions)} solutions")
+            _check_complete(critiques, len(solutions), k)
         except Exception:
             log.exception("the critic failed on a batch of %d solutions; all of them abstain", len(solutions))
             critiques = [[Critique(None, "error")] * k for _ in solutions]
         return Answers(critiques, time.perf_counter() - began)
+
+
+def _check_complete(critiques: Sequence[Sequence[Critique]], solutions: int, k: int) -> None:
+    if [len(row) for row in critiques] != [k] * solutions:
+        raise ValueError(f"the critic owes {k} critiques of each of {solutions} solutions")

@@ -56,6 +56,7 @@ CHANGED: dict[str, Any] = {
     "critic.miss": 0.5,
     "evaluation.splits": ["test"],
     "evaluation.problems": 7,
+    "evaluation.segmenter": "lines",
     "evaluation.samples": 7,
     "evaluation.temperature": 0.5,
     "evaluation.max_completion_tokens": 7,
@@ -95,8 +96,7 @@ def test_all_these_ids_differ() -> None:
     assert len(ids) == len(CHANGED)
 
 
-# When a policy is measured, its solutions are cut by the segmenter whatever the method.
-IGNORED = [name for name in CHANGED if name.startswith(("credit", "critic")) and name != "credit.segmenter"]
+IGNORED = [name for name in CHANGED if name.startswith(("credit", "critic"))]
 
 
 @pytest.mark.parametrize("changed", IGNORED)
@@ -109,12 +109,6 @@ def test_credit_and_critic_do_not_matter_to_grpo_rule(changed: str) -> None:
 def test_nothing_of_training_matters_to_the_start(changed: str) -> None:
     sft = {**BASE, "method": "sft"}
     assert key(config(sft, **{changed: CHANGED[changed]})) == key(config(sft))
-
-
-@pytest.mark.parametrize("method", ["sft", "grpo_rule", "capo"])
-def test_the_segmenter_decides_how_steps_are_counted(method: str) -> None:
-    base = {**BASE, "method": method}
-    assert key(config(base, **{"credit.segmenter": "lines"})) != key(config(base))
 
 
 def test_a_default_written_out_is_the_default() -> None:

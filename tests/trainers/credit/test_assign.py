@@ -57,7 +57,7 @@ def test_a_whole_group_by_hand():
             "unverified": 0,
             "steps_per_response": 2,
             "tokens_per_response": 2.5,
-            "wrong_step_rate": 4 / 8,
+            "flagged_step_rate": 4 / 8,
             "penalised_tokens": 5 / 10,
             "vote_agreement": agreement,
             "abstained": 3,
@@ -115,7 +115,7 @@ def test_a_rollout_without_any_critique_keeps_its_outcome_alone():
     assert credit.metrics["abstained"] == 3
     assert credit.metrics["uncritiqued"] == 1
     # Over the one rollout that a critique answered.
-    assert credit.metrics["wrong_step_rate"] == credit.metrics["penalised_tokens"] == 0.5
+    assert credit.metrics["flagged_step_rate"] == credit.metrics["penalised_tokens"] == 0.5
 
 
 def test_undefined_metrics_are_left_out():
