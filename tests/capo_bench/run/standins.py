@@ -3,6 +3,7 @@
 Also a program: ``python -m standins HOME WORKERS VARIANT… `` runs one seed of each variant, as the command line would.
 """
 
+import ctypes
 import io
 import os
 import signal
@@ -56,7 +57,7 @@ def run_trial(trial, home, emit, stop):
     """Do what the first word of the variant's name says."""
     return {
         "ok": _ok, "slow": _slow, "fail": _fail, "die": _die, "exit": _exit, "lie": _lie, "chatty": _chatty,
-        "stubborn": _stubborn, "env": _env, "orphan": _orphan,
+        "stubborn": _stubborn, "env": _env, "orphan": _orphan, "segfault": _segfault, "flood": _flood, "leaky": _leaky,
     }[trial.variant.split()[0]](trial, home, emit, stop)  # fmt: skip
 
 
@@ -129,6 +130,23 @@ def _orphan(trial, home, emit, stop):
     (home.trial(trial.id).path / "pids").write_text(str(os.getpid()))
     time.sleep(600)
     return True
+
+
+def _segfault(trial, home, emit, stop):
+    ctypes.string_at(0)
+    return True
+
+
+def _flood(trial, home, emit, stop):
+    for step in range(1, 5001):
+        emit({"kind": "step", "step": step, "of": 5000, "metrics": {"outcome": step, "text": "x" * 200}})
+    return _ok(trial, home, emit, stop)
+
+
+def _leaky(trial, home, emit, stop):
+    """Fail after leaving a mark in the process; the mark is found if another trial gets the same process."""
+    write_json(home.trial(trial.id).path / "env.json", {"pid": os.getpid()})
+    raise ValueError("CUDA error: device-side assert triggered")
 
 
 def ensure_cold_start(trial, home, emit):

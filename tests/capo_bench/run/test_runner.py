@@ -10,9 +10,12 @@ from standins import make_plan
 
 from capo_bench.home import Home, read_json
 from capo_bench.run.cores import available_cores
-from capo_bench.run.errors import StudyLockedError
+from capo_bench.run.errors import RunError, StudyLockedError
+from capo_bench.run.interrupt import Interrupts
+from capo_bench.run.ledger import Ledger
 from capo_bench.run.lock import study_lock
-from capo_bench.run.runner import owed_trials
+from capo_bench.run.runner import Runner, RunOptions, owed_trials
+from capo_bench.study.identity import cold_start_key
 
 
 def test_trials_are_recorded_and_a_second_run_touches_nothing(session, home):
@@ -74,6 +77,7 @@ def test_a_containers_limit_on_the_cores_counts(tmp_path):
     [
         ("fail", "ValueError: the reward is not a number"),
         ("die", "its worker process was killed by SIGKILL (out of memory?)"),
+        ("segfault", "its worker process was killed by SIGSEGV"),
         ("exit", "SystemExit: 3"),
         ("lie", "RuntimeError: the trial ended but left no"),
     ],
@@ -163,3 +167,70 @@ def test_a_worker_killed_from_outside_fails_only_its_trial(home, runner_process,
     assert process.returncode == 1
     assert "failed orphan seed 0: its worker process was killed by SIGKILL" in shown
     assert Home(home.path).trial("ok-0").done
+
+
+def test_after_a_failure_the_next_trial_gets_a_fresh_process(session, home):
+    """A failure may have left the process unfit, as a CUDA error does."""
+    session.run(make_plan(["leaky", "leaky 2", "env"]), workers=1)
+    pids = {read_json(home.trial(trial).path / "env.json")["pid"] for trial in ("leaky-0", "leaky 2-0", "env-0")}
+    assert len(pids) == 3
+
+
+def test_no_message_is_lost_however_many_there_are(home):
+    seen = []
+    plan = make_plan(["flood"])
+    options = RunOptions(task=standins.TASK, prepare=standins.PREPARE)
+    with Interrupts() as interrupts:
+        Runner(plan, home, options, [seen.append]).run(list(plan.trials), interrupts)
+    steps = [event["step"] for event in seen if event["event"] == "step" and event["of"] == 5000]
+    assert steps == list(range(1, 5001))
+    assert {event["trial"] for event in seen if event["event"] in ("step", "stage", "trial_done")} == {"flood-0"}
+
+
+def test_no_worker_is_left_after_a_run_that_ended_with_an_error(session, home, monkeypatch, until, is_alive):
+    """The ledger cannot be written while a trial runs: the run ends, and the trial with it."""
+    plan = make_plan(["stubborn"])
+
+    def full(self, event, **fields):
+        if event == "trial_started":
+            until((home.trial("stubborn-0").path / "pids").exists)
+            raise RunError("no space left on device")
+        return {"event": event, **fields}
+
+    monkeypatch.setattr(Ledger, "append", full)
+    with pytest.raises(RunError, match="no space"):
+        session.run(plan)
+    pids = (home.trial("stubborn-0").path / "pids").read_text().split()
+    until(lambda: not any(map(is_alive, pids)))
+
+
+def test_fail_fast_holds_for_a_cold_start_too(session):
+    plan = make_plan(["broken", "ok"], cold=("broken",))
+    result = session.run(plan, fail_fast=True)
+    assert (result.done, result.exit_code) == (0, 1)
+    assert "trial_started ok-0" not in session.events()
+
+
+def test_a_cold_start_that_is_there_costs_no_process(session, home):
+    plan = make_plan(["ok"], cold=("ok",))
+    home.cache("cold_start", cold_start_key(plan.trials[0].config)).mkdir(parents=True)
+    assert session.run(plan).exit_code == 0
+    assert not (home.study("demo").path / "cold_start.log").exists()
+
+
+def test_no_more_workers_than_trials_are_started(session, home):
+    assert session.run(make_plan(["env"]), workers=8).exit_code == 0
+    assert read_json(home.trial("env-0").path / "env.json")["threads"] == str(available_cores())
+
+
+def test_a_task_that_cannot_be_imported_fails_its_trial_with_the_reason(session):
+    session.run(make_plan(["ok"]), task="no_such_module:run")
+    assert session.records("trial_failed")[0]["error"] == "ModuleNotFoundError: No module named 'no_such_module'"
+
+
+def test_a_plan_that_changes_is_run_on_from_what_is_done(session):
+    session.run(make_plan(["ok"]))
+    result = session.run(make_plan(["ok", "ok 2"]))
+    assert (result.done, result.planned, result.idle) == (2, 2, False)
+    assert session.events().count("trial_started ok-0") == 1
+    assert session.records("study_started")[1]["plan"] == ["ok-0", "ok 2-0"]

@@ -78,3 +78,21 @@ def test_the_ui_answers_and_ends_with_all_it_started(store, until, number, code)
         ui.kill()
         ui.wait()
         ui.stdout.close()
+
+
+def ui(*arguments, **environment):
+    env = {name: value for name, value in os.environ.items() if name != "MLFLOW_TRACKING_URI"} | environment
+    command = [sys.executable, "-m", "capo_bench", "ui", *map(str, arguments)]
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+
+
+def test_a_tracking_server_of_the_users_is_named_without_its_password():
+    shown = ui(MLFLOW_TRACKING_URI="https://me:secret@mlflow.example/x")
+    assert shown.stdout == "MLFLOW_TRACKING_URI names a server; open it at https://***@mlflow.example/x\n"
+    assert shown.returncode == 0
+
+
+def test_the_command_tells_of_an_empty_home_with_exit_code_2(home):
+    shown = ui("--home", home.path)
+    assert shown.returncode == 2
+    assert shown.stderr == f"{home.tracking}: nothing is tracked here yet; run a study first, or set --home\n"

@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from capo_bench.track.store import Store
@@ -262,3 +263,65 @@ def test_a_run_with_a_broken_store_ends_well(desk, broken_store, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", broken_store.uri)
     assert session.run(desk.plan("ok"), track=True).exit_code == 0
     assert session.shown.getvalue().count("tracking failed") == 1
+
+
+def test_the_question_stands_beside_the_study(desk):
+    assert desk.tracker(desk.plan("a")).close(finished=False)
+    (parent,) = desk.runs("study")
+    assert parent.data.tags["mlflow.note.content"] == "Does it run?"
+    assert (parent.data.tags["capo.study"], parent.data.tags["capo.profile"]) == (desk.study, "quick")
+
+
+def test_each_profile_is_a_parent_run_with_its_own_trials(desk):
+    plan = desk.plan("a")
+    full = replace(plan, profile="full")
+    desk.finish(plan.trials[0])
+    for each in (plan, full, plan):
+        assert desk.tracker(each).close(finished=True)
+    parents = desk.runs("study")
+    assert [run.info.run_name for run in parents] == [f"{desk.study} (full)", f"{desk.study} (quick)"]
+    assert sorted(run.data.tags["mlflow.parentRunId"] for run in desk.runs()) == sorted(
+        run.info.run_id for run in parents
+    )
+
+
+def test_an_experiment_that_was_deleted_by_hand_is_brought_back(desk):
+    assert desk.tracker(desk.plan("a")).close(finished=False)
+    desk.client.delete_experiment(desk.client.get_experiment_by_name(desk.study).experiment_id)
+    assert desk.tracker(desk.plan("a")).close(finished=False)
+    assert desk.client.get_experiment_by_name(desk.study).lifecycle_stage == "active"
+
+
+def test_a_secret_in_a_file_that_a_trial_left_does_not_reach_the_store(desk, monkeypatch):
+    monkeypatch.setenv("HUB_TOKEN", "hf_abcdefgh")
+    plan = desk.plan("a")
+    folder = desk.home.trial(plan.trials[0].id)
+    desk.finish(plan.trials[0])
+    folder.samples("test").write_text('{"completion": "hf_abcdefgh"}\n')
+    folder.provenance.write_text('{"command": "run --token hf_abcdefgh"}')
+    assert desk.tracker(plan).close(finished=True)
+    (run,) = desk.runs()
+    assert desk.text(run, "samples/test.jsonl") == '{"completion": "***HUB_TOKEN***"}\n'
+    assert run.data.tags["capo.provenance.command"] == "run --token ***HUB_TOKEN***"
+    with sqlite3.connect(desk.store.uri.removeprefix("sqlite:///")) as database:
+        assert "hf_abcdefgh" not in "\n".join(database.iterdump())
+
+
+def test_mlflow_is_kept_from_telling_anybody_of_its_use(desk):
+    assert desk.tracker(desk.plan("a")).close(finished=False)
+    from mlflow.telemetry.client import get_telemetry_client
+    from mlflow.telemetry.utils import is_telemetry_disabled
+
+    assert is_telemetry_disabled()
+    assert get_telemetry_client() is None
+
+
+def test_taking_events_never_waits_for_the_store(desk):
+    """Ten thousand events are taken while the store is still being opened."""
+    plan = desk.plan("a")
+    tracker = desk.tracker(plan)
+    began = time.monotonic()
+    for step in range(10_000):
+        tracker.on({"event": "step", "trial": plan.trials[0].id, "step": step, "of": 10_000, "metrics": {}})
+    assert time.monotonic() - began < 5
+    assert tracker.close(finished=False)
