@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
     from capo_bench.track.tracker import Tracker
 
-_PACKAGES = ("capo-bench", "torch", "transformers", "trl", "mlflow")
+_PACKAGES = ("capo-bench", "torch", "transformers", "trl")
 
 
 @dataclass(frozen=True)
