@@ -7,6 +7,7 @@ the reason.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from functools import partial
@@ -140,15 +141,25 @@ class PolicyTrainer(GRPOTrainer):
 
 
 def settings(run: TrainRun, backbone: BackboneConfig) -> GRPOConfig:
-    """Return TRL's settings for the paper's GRPO."""
+    """Return TRL's settings for the paper's GRPO.
+
+    Raises:
+        ValueError: A step's rollouts do not divide among the processes and micro-batches.
+    """
     train = run.config.train
     rollouts = train.prompts_per_step * train.group_size
-    micro_batch = train.micro_batch or rollouts
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    micro_batch = train.micro_batch or max(rollouts // processes, 1)
+    if rollouts % (processes * micro_batch):
+        raise ValueError(
+            f"{rollouts} rollouts a step do not divide among {processes} processes in micro-batches of {micro_batch}; "
+            "change train.prompts_per_step, train.micro_batch or the number of processes"
+        )
     return GRPOConfig(
         output_dir=str(run.out),
         max_steps=train.steps,
         per_device_train_batch_size=micro_batch,
-        gradient_accumulation_steps=rollouts // micro_batch,
+        gradient_accumulation_steps=rollouts // (processes * micro_batch),
         num_generations=train.group_size,
         # One update per sampled batch: strictly on policy, so the ratio is 1 and clipping never bites.
         num_iterations=1,

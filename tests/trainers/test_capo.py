@@ -1,0 +1,152 @@
+"""CAPO's training step, for real on a tiny model: advantages, abstentions, what is reported, stopping and resuming."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from evals.coins import COINS
+from trainers import capo, grpo_rule
+from trainers.capo import CapoTrainer, CriticFailingError
+from trainers.credit.critique import Critique
+from trainers.critics.base import Solution
+from trainers.critics.desk import CriticDesk
+from trainers.critics.noisy import NoisyCritic
+from trainers.methods import TrainRun
+from trainers.policy import train_policy
+
+
+class Probe(CapoTrainer):
+    """Keeps what each step handed to the update."""
+
+    seen: list[dict[str, Any]]
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        output = super()._generate_and_score_completions(inputs)
+        kept = {name: output[name].clone() for name in ("advantages", "completion_mask")}
+        self.seen.append({**kept, "outcomes": self.outcomes.copy()})
+        return output
+
+
+class Abstaining:
+    """A critic that never has a verdict."""
+
+    async def critique(self, solutions: Sequence[Solution], k: int, *, greedy: bool = False) -> list[list[Critique]]:
+        return [[Critique(None, "timeout")] * k for _ in solutions]
+
+    async def close(self) -> None:
+        pass
+
+
+def trained(run: TrainRun, critic: Any) -> list[dict[str, Any]]:
+    class Seen(Probe):
+        seen: list[dict[str, Any]] = []  # noqa: RUF012 - one list for this run
+
+    desk = CriticDesk(critic)
+    try:
+        assert train_policy(run, Seen, "blank_lines", desk=desk)
+    finally:
+        desk.close()
+    return Seen.seen
+
+
+def weights(folder: Path) -> str:
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def test_advantages_are_normalised_over_the_tokens_of_each_group(make_run: Any) -> None:
+    run, _ = make_run()
+    for step in trained(run, NoisyCritic(COINS, seed=0, false_alarm=0.5, miss=0.5)):
+        advantages, mask = step["advantages"].double(), step["completion_mask"].bool()
+        assert advantages.shape == mask.shape
+        assert (advantages[~mask] == 0).all()
+        for group in range(2):
+            tokens = advantages[4 * group : 4 * group + 4][mask[4 * group : 4 * group + 4]]
+            assert tokens.mean().item() == pytest.approx(0, abs=1e-6)
+            assert tokens.std(correction=0).item() == pytest.approx(1, abs=1e-6)
+
+
+def test_a_critic_that_abstains_leaves_the_outcome_reward_alone(make_run: Any) -> None:
+    run, records = make_run(credit={"critiques": 3, "vote": "majority", "max_abstained": 1.0})
+    for step in trained(run, Abstaining()):
+        for group in range(2):
+            rows = slice(4 * group, 4 * group + 4)
+            if np.ptp(step["outcomes"][rows]) == 0:
+                assert (step["advantages"][rows] == 0).all()
+    assert [record["abstained"] for record in records] == [24, 24]
+    assert [record["uncritiqued"] for record in records] == [8, 8]
+    assert all("flagged_step_rate" not in record and "vote_agreement" not in record for record in records)
+
+
+def test_training_ends_with_a_message_when_too_many_critiques_abstain(make_run: Any) -> None:
+    run, records = make_run()
+    with pytest.raises(CriticFailingError, match=r"8 of 8 critiques .* \(timeout\).*credit\.max_abstained 0\.5"):
+        trained(run, Abstaining())
+    assert records == []
+
+
+def test_a_step_reports_what_every_method_owes(make_run: Any) -> None:
+    run, records = make_run(critic={"name": "noisy"}, credit={"critiques": 4})
+    assert capo.train(run)
+    assert [record["step"] for record in records] == [1, 2]
+    last = records[-1]
+    shares = "outcome wrong_step_rate flagged_step_rate penalised_tokens vote_agreement groups_process_signal_only"
+    assert all(0 <= last[name] <= 1 for name in shares.split())
+    assert last["critiques"] == 8 * 4
+    assert last["abstained"] == last["critic_tokens"] == last["unverified"] == 0
+    assert last["policy_tokens"] == pytest.approx(8 * last["tokens_per_response"])
+    parts = [last[f"seconds_{part}"] for part in ("generate", "verify", "critique", "update")]
+    assert 0 < sum(parts) < last["seconds"] * 1.05
+    assert last["steps_per_response"] >= 1
+
+
+def test_grpo_rule_reports_the_same_but_no_critic(make_run: Any) -> None:
+    run, records = make_run(method="grpo_rule")
+    assert grpo_rule.train(run)
+    assert {"outcome", "wrong_step_rate", "steps_per_response", "policy_tokens"} <= records[-1].keys()
+    assert not {"critiques", "flagged_step_rate", "vote_agreement", "seconds_critique"} & records[-1].keys()
+
+
+def test_two_runs_of_one_seed_are_equal_bit_for_bit_and_of_two_seeds_are_not(make_run: Any) -> None:
+    torch.set_num_threads(1)
+    results = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        run, records = make_run(seed=seed, name=name, critic={"name": "noisy"}, credit={"critiques": 4})
+        assert capo.train(run)
+        clocks = ("seconds", "critic_wait")
+        timeless = [{k: v for k, v in record.items() if not k.startswith(clocks)} for record in records]
+        results.append((timeless, weights(run.model)))
+    assert results[0] == results[1]
+    assert results[0] != results[2]
+
+
+def test_a_run_stopped_and_resumed_ends_where_an_unbroken_one_ends(make_run: Any) -> None:
+    torch.set_num_threads(1)
+    steps = {"train": {"steps": 4, "prompts_per_step": 2, "group_size": 4, "max_completion_tokens": 40}}
+    whole, whole_records = make_run(name="whole", **steps)
+    assert capo.train(whole)
+    asked: list[int] = []
+    broken, first_records = make_run(name="broken", stop=lambda: bool(asked.append(1)) or len(asked) == 2, **steps)
+    assert not capo.train(broken)
+    assert not broken.model.exists()
+    assert [record["step"] for record in first_records] == [1, 2]
+    resumed = TrainRun(**{**broken.__dict__, "resume": str(broken.out / "checkpoint-2"), "stop": lambda: False})
+    assert capo.train(resumed)
+    assert [record["outcome"] for record in first_records] == [record["outcome"] for record in whole_records]
+    assert weights(resumed.model) == weights(whole.model)
+
+
+def test_micro_batches_see_the_same_rollouts(make_run: Any) -> None:
+    steps = {"steps": 1, "prompts_per_step": 2, "group_size": 4, "max_completion_tokens": 40}
+    whole, whole_records = make_run(name="whole", train=steps)
+    parts, parts_records = make_run(name="parts", train={**steps, "micro_batch": 2})
+    assert capo.train(whole)
+    assert capo.train(parts)
+    for name in ("outcome", "wrong_step_rate", "policy_tokens"):
+        assert whole_records[0][name] == parts_records[0][name]

@@ -1,0 +1,102 @@
+"""The contract with TRL that CAPO rests on: `_compute_loss` takes an advantage for each token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from evals.coins import COINS
+from evals.verify import Verifier
+from trainers.backbones import BACKBONES
+from trainers.policy import PolicyTrainer, _problems, settings
+
+
+@pytest.fixture
+def trainer(make_run: Any) -> PolicyTrainer:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    run, _ = make_run()
+    backbone = BACKBONES.load("tiny")
+    tokenizer = AutoTokenizer.from_pretrained(run.start, padding_side="left")
+    return PolicyTrainer(
+        config=run.config,
+        segmenter="blank_lines",
+        benchmark=COINS,
+        verifier=Verifier(),
+        tokenizer=tokenizer,
+        model=AutoModelForCausalLM.from_pretrained(run.start),
+        args=settings(run, backbone),
+        train_dataset=_problems(run, COINS, backbone, tokenizer),
+    )
+
+
+def batch(trainer: PolicyTrainer, lengths: tuple[int, ...]) -> dict[str, Any]:
+    """Return a batch of random prompts of 5 tokens and completions of the given lengths."""
+    drawn = torch.Generator().manual_seed(0)
+    width = max(lengths)
+    mask = (torch.arange(width)[None, :] < torch.tensor(lengths)[:, None]).long()
+    vocabulary = len(trainer.tokenizer)
+    return {
+        "prompt_ids": torch.randint(2, vocabulary, (len(lengths), 5), generator=drawn),
+        "prompt_mask": torch.ones(len(lengths), 5, dtype=torch.long),
+        "completion_ids": torch.randint(2, vocabulary, (len(lengths), width), generator=drawn),
+        "completion_mask": mask,
+        "num_items_in_batch": mask.sum(),
+    }
+
+
+def loss_and_gradient(trainer: PolicyTrainer, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1
+    trainer.model.zero_grad()
+    loss = trainer._compute_loss(trainer.model, inputs)
+    loss.backward()
+    return loss.detach(), torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
+
+
+def test_token_advantages_constant_over_a_rollout_are_that_rollouts_advantage(trainer: PolicyTrainer) -> None:
+    inputs = batch(trainer, (7, 3, 5, 1))
+    scalar = torch.tensor([1.5, -0.5, 0.0, -1.0])
+    loss, gradient = loss_and_gradient(trainer, {**inputs, "advantages": scalar})
+    tokens = scalar[:, None].expand(4, 7)
+    token_loss, token_gradient = loss_and_gradient(trainer, {**inputs, "advantages": tokens})
+    assert torch.equal(loss, token_loss)
+    assert torch.equal(gradient, token_gradient)
+    assert gradient.abs().max() > 0
+
+
+def test_the_loss_at_the_first_update_is_minus_the_mean_advantage_by_response(trainer: PolicyTrainer) -> None:
+    # On policy the ratio is 1: −A per token, averaged within a response, then over the two responses.
+    inputs = batch(trainer, (4, 2))
+    advantages = torch.tensor([[1.0, 1.0, -1.0, 3.0], [-2.0, 4.0, 0.0, 0.0]])
+    loss, _ = loss_and_gradient(trainer, {**inputs, "advantages": advantages})
+    assert loss.item() == pytest.approx(-((4 / 4) + (2 / 2)) / 2)
+
+
+def test_an_advantage_on_padding_changes_nothing(trainer: PolicyTrainer) -> None:
+    inputs = batch(trainer, (4, 2))
+    advantages = torch.tensor([[1.0, 1.0, -1.0, 3.0], [-2.0, 4.0, 0.0, 0.0]])
+    spilled = advantages.clone()
+    spilled[1, 2:] = 99.0
+    loss, gradient = loss_and_gradient(trainer, {**inputs, "advantages": advantages})
+    spilled_loss, spilled_gradient = loss_and_gradient(trainer, {**inputs, "advantages": spilled})
+    assert torch.equal(loss, spilled_loss)
+    assert torch.equal(gradient, spilled_gradient)
+
+
+def test_every_trl_default_that_differs_from_the_paper_is_set(make_run: Any) -> None:
+    run, _ = make_run()
+    chosen = settings(run, BACKBONES.load("tiny"))
+    assert chosen.loss_type == "grpo"
+    assert chosen.beta == 0.0
+    assert chosen.num_iterations == 1
+    assert chosen.epsilon == chosen.epsilon_high == 0.2
+    assert chosen.scale_rewards == "group"
+    assert chosen.importance_sampling_level == "token"
+    assert (chosen.top_p, chosen.top_k, chosen.temperature) == (1.0, 0, 1.0)
+    assert not chosen.use_vllm
+    assert chosen.report_to == []
+    assert chosen.weight_decay == 0.0
+    assert chosen.lr_scheduler_type == "constant"
