@@ -1,0 +1,40 @@
+"""Group statistics where a group of four rollouts spans two real processes (gloo)."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+SCRIPT = Path(__file__).with_name("two_processes.py")
+ROOT = Path(__file__).parents[2]
+
+
+def test_a_group_that_spans_two_processes_is_normalised_as_one(start: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    done = subprocess.run(
+        [*command, str(SCRIPT), start, str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    ranks = [np.load(tmp_path / f"{rank}.npz") for rank in (0, 1)]
+    tokens = np.concatenate([rank["rewards"][rank["mask"]] for rank in ranks])
+    assert len(tokens) > len(ranks[0]["rewards"][ranks[0]["mask"]]) > 0
+    mean, std = tokens.mean(), tokens.std()
+    assert std > 0
+    for rank in ranks:
+        assert rank["rewards"].shape[0] == 2  # half of the group of four
+        np.testing.assert_allclose(rank["advantages"][rank["mask"]], (rank["rewards"][rank["mask"]] - mean) / std)
+        alone = rank["rewards"][rank["mask"]]
+        assert alone.mean() != pytest.approx(mean, abs=1e-12)  # half a group would have normalised otherwise
+    assert ranks[0]["groups_process_signal_only"] == ranks[1]["groups_process_signal_only"]
+    counted = {float((tmp_path / f"{rank}.tokens").read_text()) for rank in (0, 1)}
+    assert counted == {float(len(tokens))}
