@@ -41,9 +41,15 @@ def weights_fingerprint(folder: Path) -> str | None:
 
 
 def _git(folder: Path) -> dict[str, Any]:
+    """Return commit and dirtiness of the code in `folder`, None where git does not track it.
+
+    An installed package may lie in somebody else's checkout (a virtual environment there): that commit says nothing.
+    """
+    if _run(folder, "ls-files", "--error-unmatch", ".") is None:
+        return {"commit": None, "dirty": None}
     commit = _run(folder, "rev-parse", "HEAD")
     changes = _run(folder, "status", "--porcelain", "--untracked-files=no")
-    return {"commit": commit, "dirty": None if commit is None else bool(changes)}
+    return {"commit": commit, "dirty": None if commit is None or changes is None else bool(changes)}
 
 
 def _run(folder: Path, *arguments: str) -> str | None:

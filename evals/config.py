@@ -10,9 +10,9 @@ from evals.benchmarks import BENCHMARKS
 
 
 class Strict(BaseModel):
-    """Base of every section: immutable, unknown keys are errors, numbers are not made from strings."""
+    """Base of every section: immutable, unknown keys are errors, numbers are finite and not made from strings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 Positive = Annotated[int, Field(ge=1)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -50,10 +50,11 @@ def sample(  # noqa: PLR0913 - the settings of sampling
     max_tokens: int,
     batch_size: int,
     seed: int,
-) -> Iterator[Completion]:
+) -> list[Completion]:
     """Sample one completion of each prompt, in order.
 
     The draws depend on `seed`, on the prompts and on `batch_size`, and leave the global random state as it was.
+    Nothing else that the model's repository recommends for generation is used.
 
     Args:
         model: The policy, a `PreTrainedModel`.
@@ -66,6 +67,7 @@ def sample(  # noqa: PLR0913 - the settings of sampling
     """
     import torch
 
+    completions: list[Completion] = []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model.eval()
@@ -74,10 +76,19 @@ def sample(  # noqa: PLR0913 - the settings of sampling
             batch = batch.to(model.device)
             with torch.inference_mode():
                 sequences = model.generate(
-                    **batch, do_sample=True, temperature=temperature, top_k=0, top_p=1.0, max_new_tokens=max_tokens
+                    **batch,
+                    do_sample=True,
+                    temperature=temperature,
+                    top_k=0,
+                    top_p=1.0,
+                    repetition_penalty=1.0,
+                    max_new_tokens=max_tokens,
+                    eos_token_id=tokenizer.eos_token_id,
+                    pad_token_id=tokenizer.pad_token_id,
                 )
-            for ids in sequences[:, batch["input_ids"].shape[1] :].tolist():
-                yield _completion(tokenizer, ids)
+            new = sequences[:, batch["input_ids"].shape[1] :].tolist()
+            completions.extend(_completion(tokenizer, ids) for ids in new)
+    return completions
 
 
 def _completion(tokenizer: PreTrainedTokenizerBase, ids: list[int]) -> Completion:

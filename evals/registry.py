@@ -50,12 +50,13 @@ class Registry(Generic[T]):
         """
         table = dict(self._builtin)
         for point in entry_points(group=self.group):
-            if table.get(point.name, point.value) != point.value:
+            target = f"{point.module}:{point.attr}"
+            if table.get(point.name, target) != target:
                 raise ValueError(
-                    f"two parts claim the {self.kind} name {point.name!r}: {table[point.name]} and {point.value}; "
+                    f"two parts claim the {self.kind} name {point.name!r}: {table[point.name]} and {target}; "
                     "uninstall one of them or ask its author to rename it"
                 )
-            table[point.name] = point.value
+            table[point.name] = target
         return table
 
     def names(self) -> list[str]:
@@ -83,9 +84,17 @@ class Registry(Generic[T]):
 
         Raises:
             UnknownNameError: No part has this name.
+            ImportError: What is registered under the name cannot be imported.
         """
-        module, _, attribute = self.targets[self.check(name)].partition(":")
-        part: Any = import_module(module)
-        for piece in attribute.split("."):
-            part = getattr(part, piece)
+        target = self.targets[self.check(name)]
+        module, _, attribute = target.partition(":")
+        try:
+            part: Any = import_module(module)
+            for piece in attribute.split("."):
+                part = getattr(part, piece)
+        except (ImportError, AttributeError) as error:
+            raise ImportError(
+                f"the {self.kind} {name!r} is registered as {target}, which cannot be imported: {error}; "
+                "install what it needs, or uninstall the package that registers it"
+            ) from error
         return part  # type: ignore[no-any-return]

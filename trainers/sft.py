@@ -5,6 +5,7 @@ Source: the paper's SFT baseline, over TRL's `SFTTrainer` with the loss on the s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ def train_sft(  # noqa: PLR0913 - the settings of one supervised run, none of wh
         model: The model.
         tokenizer: Its tokenizer.
         demonstrations: (prompt, solution) pairs; the loss is on the solution and its end token.
-        batch_size: Demonstrations per optimizer step.
+        batch_size: Demonstrations per optimizer step; the last step takes what is left.
         learning_rate: Peak rate; falls to zero along a cosine.
         seed: Seed of whatever the trainer draws.
         out: Folder that the trainer may write to.
@@ -45,7 +46,7 @@ def train_sft(  # noqa: PLR0913 - the settings of one supervised run, none of wh
 
     from trainers.callbacks import Recorder
 
-    steps = len(demonstrations) // batch_size
+    steps = math.ceil(len(demonstrations) / batch_size)
     settings = SFTConfig(
         output_dir=str(out),
         max_steps=steps,
@@ -82,7 +83,8 @@ def _dataset(tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[tuple[
     from datasets import Dataset
 
     prompts: Any = tokenizer([prompt for prompt, _ in demonstrations])["input_ids"]
-    solutions: Any = tokenizer([solution for _, solution in demonstrations])["input_ids"]
+    # The tokens that open or close a text belong to the prompt; the end is added here.
+    solutions: Any = tokenizer([solution for _, solution in demonstrations], add_special_tokens=False)["input_ids"]
     end = [tokenizer.eos_token_id]
     rows = list(zip(prompts, solutions, strict=True))
     return Dataset.from_dict(

@@ -1,7 +1,7 @@
 """The problems of coins: a running total, one operation a step.
 
-A chain is a start and a list of operations on small numbers. Which chains are held out is decided by the text of the
-problem itself, so no training problem, whatever its seed, is ever a test problem.
+A chain is a start and a list of operations on small numbers. Which chains are held out is decided by the chain
+itself, so no training problem, whatever its seed, is ever a test problem.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ def draw(split: str, count: int, seed: int, operations: tuple[int, int] | None =
         split: A key of `SPLITS`.
         count: How many.
         seed: Seed of the draw.
-        operations: Bounds on the length of the chain; None takes the split's own.
+        operations: Bounds on the length of the chain; None takes the split's own. Part of the problems' ids.
 
     Raises:
         ValueError: No such split.
@@ -115,12 +115,13 @@ def draw(split: str, count: int, seed: int, operations: tuple[int, int] | None =
         raise ValueError(f"coins has no split {split!r}; it has {', '.join(SPLITS)}")
     kind = SPLITS[split]
     rng = random.Random(f"coins/{split}/{seed}")
+    drawn = f"coins/{split}/{seed}" + (f"/{operations[0]}-{operations[1]}" if operations else "")
     problems: list[Problem] = []
     while len(problems) < count:
         chain = draw_chain(rng, operations or kind.operations)
         if _held_out(chain) == kind.held_out:
             text = render(chain, rng, kind.distractors)
-            problems.append(Problem(f"coins/{split}/{seed}/{len(problems)}", text, str(chain.totals()[-1])))
+            problems.append(Problem(f"{drawn}/{len(problems)}", text, str(chain.totals()[-1])))
     return problems
 
 

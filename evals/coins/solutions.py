@@ -5,13 +5,16 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from evals.benchmarks import StepCheck
 from evals.coins.problems import LIMIT, Chain, apply
-from evals.verify.answers import boxed
+from evals.verify.answers import boxed, clean
+from evals.verify.rules import equal_numbers
 
 SEPARATOR = "\n\n"
 _STEP = re.compile(r"(-?\d{1,4}) ([+\-*]) (\d{1,4}) = (-?\d{1,4})", re.ASCII)
+_ANSWER = re.compile(r"\\boxed\{[^{}]*\}")
 
 
 def demonstrate(chain: Chain, rng: random.Random, slip: float = 0.0) -> str:
@@ -39,12 +42,26 @@ def _in_range(total: int, rest: Sequence[tuple[str, int]]) -> bool:
     return 0 <= total <= LIMIT
 
 
+@dataclass(frozen=True)
+class _Reading:
+    """What the steps so far come to: the total last claimed, and bounds on the number of operations done.
+
+    The bounds differ after a step that is not the next operation: it may have stood in for one, or been one too many.
+    """
+
+    total: int
+    least: int = 0
+    most: int = 0
+
+
 def check(chain: Chain, steps: Sequence[str]) -> StepCheck:
     """Say which steps are wrong in themselves and which merely follow an earlier slip.
 
     A step is right in itself if it does the next operation of the problem on the total that the step before claimed,
     and does the sum right; the answer, if it repeats the last claim after every operation is done. A step that does a
-    later operation is wrong for what it skipped, and checking goes on from there.
+    later operation is wrong for what it skipped, and checking goes on from there. After any step that is not the next
+    operation, checking goes on where the solution does: with the operation that the step left out or with the one
+    after it. Text that is neither a sum nor an answer is wrong and does nothing.
 
     Args:
         chain: The problem.
@@ -53,33 +70,33 @@ def check(chain: Chain, steps: Sequence[str]) -> StepCheck:
     wrong: set[int] = set()
     follow: set[int] = set()
     truth = [chain.start, *chain.totals()]
-    claim, at = chain.start, 0
+    reading = _Reading(chain.start)
     for index, step in enumerate(steps):
-        right, claim_after, at_after = _judge(chain, step.strip(), claim, at)
-        if not right:
+        claim = reading.total
+        rests_on, reading = _judge(chain, step.strip(), reading)
+        if rests_on is None:
             wrong.add(index)
-        elif claim != truth[at]:
+        elif claim != truth[rests_on]:
             follow.add(index)
-        claim, at = claim_after, at_after
     return StepCheck(frozenset(wrong), frozenset(follow))
 
 
-def _judge(chain: Chain, step: str, claim: int, at: int) -> tuple[bool, int, int]:
-    """Return whether the step is right in itself, the total it claims, and the operations done after it."""
+def _judge(chain: Chain, step: str, reading: _Reading) -> tuple[int | None, _Reading]:
+    """Return after how many operations a right step stands, None for a wrong one, and the reading after it."""
     match = _STEP.fullmatch(step)
     if match is None:
-        return _is_answer(step, claim) and at == len(chain.operations), claim, at
+        done = len(chain.operations)
+        return (done if reading.most == done and _is_answer(step, reading.total) else None), reading
     before, sign, operand, after = int(match[1]), match[2], int(match[3]), int(match[4])
-    here = _next_match(chain, (sign, operand), at)
-    right = here == at and before == claim and after == apply(before, sign, operand)
-    done = min(at + 1, len(chain.operations)) if here is None else here + 1
-    return right, after, done
-
-
-def _next_match(chain: Chain, operation: tuple[str, int], at: int) -> int | None:
-    later = [i for i in range(at, len(chain.operations)) if chain.operations[i] == operation]
-    return later[0] if later else None
+    places = [i for i, operation in enumerate(chain.operations) if operation == (sign, operand) and i >= reading.least]
+    expected = [i for i in places if i <= reading.most]
+    if not expected:
+        most = places[0] + 1 if places else min(reading.most + 1, len(chain.operations))
+        return None, _Reading(after, reading.least, most)
+    right = before == reading.total and after == apply(before, sign, operand)
+    return (expected[-1] if right else None), _Reading(after, expected[-1] + 1, expected[-1] + 1)
 
 
 def _is_answer(step: str, claim: int) -> bool:
-    return step.startswith("\\boxed") and boxed(step) == str(claim)
+    answer = boxed(step) if _ANSWER.fullmatch(step) else None
+    return answer is not None and equal_numbers(clean(answer), str(claim)) is True

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from trainers.backbones import BackboneConfig
 
@@ -43,7 +43,7 @@ def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
     )
     backend.train_from_iterator(texts, trainer=trainer)
     tokenizer: Any = PreTrainedTokenizerFast
-    return tokenizer(tokenizer_object=backend, pad_token=PAD, eos_token=END)
+    return cast("PreTrainedTokenizerBase", tokenizer(tokenizer_object=backend, pad_token=PAD, eos_token=END))
 
 
 def build_model(config: BackboneConfig, tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
@@ -70,7 +70,7 @@ def build_model(config: BackboneConfig, tokenizer: PreTrainedTokenizerBase, seed
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model: Any = GraniteForCausalLM
-        return model(shape)
+        return cast("PreTrainedModel", model(shape))
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:

@@ -47,11 +47,20 @@ class CriticDesk:
         return asyncio.run_coroutine_threadsafe(self._ask(solutions, k, greedy), self._loop)
 
     def close(self) -> None:
-        """Close the critic and end the thread."""
-        asyncio.run_coroutine_threadsafe(self._critic.close(), self._loop).result()
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
+        """Cancel what is still asked, close the critic and end the thread, whatever the critic raises on closing."""
+        try:
+            asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        finally:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()
+            self._loop.close()
+
+    async def _close(self) -> None:
+        asked = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in asked:
+            task.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+        await self._critic.close()
 
     async def _ask(self, solutions: Sequence[Solution], k: int, greedy: bool) -> Answers:
         began = time.perf_counter()

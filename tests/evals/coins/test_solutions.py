@@ -1,0 +1,187 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from evals.coins.problems import LIMIT, Chain, draw_chain
+from evals.coins.solutions import SEPARATOR, check, demonstrate
+
+CHAIN = Chain("Ann", 3, (("+", 4), ("-", 2), ("*", 3)))  # 3 → 7 → 5 → 15
+CLEAN = ("3 + 4 = 7", "7 - 2 = 5", "5 * 3 = 15", "\\boxed{15}")
+
+drawn = st.integers(0, 2**32).map(lambda seed: draw_chain(random.Random(seed), (2, 8)))
+
+
+def judged(*steps, chain=CHAIN):
+    found = check(chain, steps)
+    return sorted(found.wrong), sorted(found.follow)
+
+
+def test_a_clean_solution_has_nothing_to_flag():
+    assert judged(*CLEAN) == ([], [])
+
+
+@given(drawn, st.integers(0, 2**32))
+def test_every_clean_demonstration_is_clean_and_boxes_the_answer(chain, seed):
+    steps = demonstrate(chain, random.Random(seed)).split(SEPARATOR)
+    assert judged(*steps, chain=chain) == ([], [])
+    assert steps[-1] == f"\\boxed{{{chain.totals()[-1]}}}"
+    assert len(steps) == len(chain.operations) + 1
+
+
+@given(drawn, st.integers(0, 2**32))
+def test_a_demonstration_slips_where_its_sums_are_wrong_and_nowhere_else(chain, seed):
+    steps = demonstrate(chain, random.Random(seed), slip=0.3).split(SEPARATOR)
+    right = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
+    slips, rests_on_slip, truth = [], [], [chain.start, *chain.totals()]
+    for index, step in enumerate(steps[:-1]):
+        before, sign, operand, _, after = step.split()
+        if right[sign](int(before), int(operand)) != int(after):
+            slips.append(index)
+        elif int(before) != truth[index]:
+            rests_on_slip.append(index)
+        assert 0 <= int(after) <= LIMIT
+    if int(steps[-1][7:-1]) != truth[-1]:
+        rests_on_slip.append(len(steps) - 1)
+    assert judged(*steps, chain=chain) == (slips, rests_on_slip)
+
+
+def test_demonstrations_slip_about_as_often_as_told():
+    rng = random.Random(0)
+    cases = [draw_chain(rng, (5, 7)) for _ in range(1000)]
+    wrong = sum(len(check(chain, demonstrate(chain, rng, 0.1).split(SEPARATOR)).wrong) for chain in cases)
+    steps = sum(len(chain.operations) for chain in cases)
+    # Some 6000 steps: the standard error of the share is 0.004. Where no slip would stay in range there is none.
+    assert 0.08 < wrong / steps < 0.115
+
+
+def test_later_steps_follow_a_slip():
+    # 3 + 4 = 8 is wrong; what comes after is right in itself but rests on it.
+    assert judged("3 + 4 = 8", "8 - 2 = 6", "6 * 3 = 18", "\\boxed{18}") == ([0], [1, 2, 3])
+
+
+def test_a_second_slip_may_lead_back_to_the_truth():
+    assert judged("3 + 4 = 8", "8 - 2 = 5", "5 * 3 = 15", "\\boxed{15}") == ([0, 1], [])
+
+
+@pytest.mark.parametrize(
+    ("what", "steps", "wrong", "follow"),
+    [
+        ("wrong arithmetic", ("3 + 4 = 7", "7 - 2 = 4", "4 * 3 = 12", "\\boxed{12}"), [1], [2, 3]),
+        ("wrong operand", ("3 + 4 = 7", "7 - 3 = 4", "4 * 3 = 12", "\\boxed{12}"), [1], [2, 3]),
+        ("wrong operator", ("3 + 4 = 7", "7 + 2 = 9", "9 * 3 = 27", "\\boxed{27}"), [1], [2, 3]),
+        ("wrong start", ("4 + 4 = 8", "8 - 2 = 6", "6 * 3 = 18", "\\boxed{18}"), [0], [1, 2, 3]),
+        ("total not carried", ("3 + 4 = 7", "8 - 2 = 6", "6 * 3 = 18", "\\boxed{18}"), [1], [2, 3]),
+        ("skipped operation", ("3 + 4 = 7", "7 * 3 = 21", "\\boxed{21}"), [1], [2]),
+        ("skipped first", ("3 - 2 = 1", "1 * 3 = 3", "\\boxed{3}"), [0], [1, 2]),
+        ("repeated step", ("3 + 4 = 7", "3 + 4 = 7", "7 - 2 = 5", "5 * 3 = 15", "\\boxed{15}"), [1], []),
+        ("done twice", ("3 + 4 = 7", "7 + 4 = 11", "11 - 2 = 9", "9 * 3 = 27", "\\boxed{27}"), [1], [2, 3, 4]),
+        ("extra step", ("3 + 4 = 7", "7 + 0 = 7", "7 - 2 = 5", "5 * 3 = 15", "\\boxed{15}"), [1], []),
+        ("extra first step", ("3 + 0 = 3", *CLEAN), [0], []),
+        ("extra last step", (*CLEAN[:3], "15 + 1 = 16", "\\boxed{16}"), [3], [4]),
+        ("two extra steps", ("3 + 9 = 12", "12 - 9 = 3", *CLEAN), [0, 1], []),
+        ("swapped", ("3 - 2 = 1", "1 + 4 = 5", "5 * 3 = 15", "\\boxed{15}"), [0, 2], [1]),  # early, then skipped
+        ("early answer", ("3 + 4 = 7", "\\boxed{7}"), [1], []),
+        ("early answer, then on", ("3 + 4 = 7", "\\boxed{7}", *CLEAN[1:]), [1], []),
+        ("answer alone", ("\\boxed{15}",), [0], []),
+        ("answer is not the last claim", (*CLEAN[:3], "\\boxed{14}"), [3], []),
+        ("right answer after a slip", ("3 + 4 = 7", "7 - 2 = 6", "6 * 3 = 18", "\\boxed{15}"), [1, 3], [2]),
+        ("sum after the answer", (*CLEAN, "15 + 1 = 16"), [4], []),
+        ("answer twice", (*CLEAN, "\\boxed{15}"), [], []),
+        ("no answer", CLEAN[:3], [], []),
+        ("garbage between", ("3 + 4 = 7", "let me think", *CLEAN[1:]), [1], []),
+        ("garbage in place of a step", ("3 + 4 = 7", "so five", "5 * 3 = 15", "\\boxed{15}"), [1, 2], []),
+        ("nothing said", ("",), [0], []),
+        ("no steps", (), [], []),
+    ],
+)
+def test_by_hand(what, steps, wrong, follow):
+    assert judged(*steps) == (wrong, follow), what
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "3+4=7",
+        "3 + 4 = 7.",
+        "3 + 4 =7",
+        "3 + 4 = 7\n7 - 2 = 5",
+        "3 plus 4 = 7",
+        "٣ + ٤ = ٧",  # digits, but not ours
+        "3\u00a0+ 4 = 7",
+        "3 + 00004 = 7",
+        f"3 + {'9' * 5000} = 7",
+        "\\boxed{7",
+        "\\boxed{}",
+        "\ud800",
+        "\x00",
+    ],
+)
+def test_a_step_is_written_one_way_and_anything_else_does_nothing(step):
+    assert judged(step, *CLEAN) == ([0], [])
+
+
+def test_space_around_a_step_means_nothing():
+    assert judged(*(f"\n {step}\n\n" for step in CLEAN)) == ([], [])
+
+
+def test_totals_may_go_below_zero_in_a_slip():
+    chain = Chain("Ann", 3, (("-", 2), ("+", 4)))
+    assert judged("3 - 2 = -1", "-1 + 4 = 3", "\\boxed{3}", chain=chain) == ([0], [1, 2])
+    assert judged("3 - 2 = -6", "-6 + 4 = -2", "\\boxed{-2}", chain=chain) == ([0], [1, 2])
+
+
+def test_large_totals_are_followed_too():
+    assert judged("3 + 4 = 9999", "9999 - 2 = 9997", "9997 * 3 = 29991") == ([0, 2], [1])  # more than four digits
+
+
+@pytest.mark.parametrize("answer", ["\\boxed{15}", "\\boxed{ 15 }", "\\boxed{015}"])
+def test_the_answer_is_compared_as_the_verifier_does(answer):
+    assert judged(*CLEAN[:3], answer) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "answer", ["15", "\\boxed{15} 15 - 9 = 2", "\\boxed{3} \\boxed{15}", "so \\boxed{15}", "\\boxed{15}\n1 + 1 = 3"]
+)
+def test_nothing_hides_beside_an_answer(answer):
+    assert judged(*CLEAN[:3], answer) == ([3], [])
+
+
+def test_an_operation_met_twice_is_done_in_order():
+    chain = Chain("Ann", 3, (("+", 4), ("-", 2), ("+", 4)))
+    clean = ("3 + 4 = 7", "7 - 2 = 5", "5 + 4 = 9", "\\boxed{9}")
+    assert judged(*clean, chain=chain) == ([], [])
+    # Twice at once is too early for the second; what was left out may still come.
+    assert judged("3 + 4 = 7", "7 + 4 = 11", "11 - 2 = 9", "9 + 4 = 13", "\\boxed{13}", chain=chain) == ([1], [2, 3, 4])
+    assert judged("3 + 4 = 7", "7 + 4 = 11", "\\boxed{11}", chain=chain) == ([1], [2])
+
+
+texts = st.text(max_size=30)
+sums = st.builds("{} {} {} = {}".format, *(st.integers(-30, 30), st.sampled_from("+-*/"), st.integers(), st.integers()))
+boxes = st.builds("\\boxed{{{}}}".format, st.one_of(st.integers(), texts))
+
+
+@given(drawn, st.lists(st.one_of(texts, sums, boxes), max_size=12))
+def test_any_steps_are_judged_and_never_both_ways(chain, steps):
+    found = check(chain, steps)
+    assert not found.wrong & found.follow
+    assert found.wrong | found.follow <= set(range(len(steps)))
+
+
+@given(drawn, st.integers(0, 2**32), st.data())
+def test_what_comes_later_changes_no_verdict(chain, seed, data):
+    steps = demonstrate(chain, random.Random(seed), slip=0.3).split(SEPARATOR)
+    cut = data.draw(st.integers(0, len(steps)))
+    whole, part = check(chain, steps), check(chain, steps[:cut])
+    assert part.wrong == {index for index in whole.wrong if index < cut}
+    assert part.follow == {index for index in whole.follow if index < cut}
+
+
+@given(drawn, st.data())
+def test_one_line_that_does_nothing_costs_one_step(chain, data):
+    steps = demonstrate(chain, random.Random(0)).split(SEPARATOR)
+    place = data.draw(st.integers(0, len(steps)))
+    assert check(chain, [*steps[:place], "hm", *steps[place:]]).wrong == {place}
