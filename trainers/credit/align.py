@@ -80,7 +80,7 @@ def tokens_to_steps(starts: IntArray, ends: IntArray, spans: Sequence[Span]) -> 
         ends: Character after each token's last, shape (T,); equal to `starts` for a token that adds none.
         spans: The steps, a partition of the text.
     """
-    character = np.maximum(np.where(ends > starts, starts, starts - 1), 0)
+    character: IntArray = np.maximum(np.where(ends > starts, starts, starts - 1), 0)
     step_starts = np.fromiter((start for start, _ in spans), dtype=np.int64, count=len(spans))
     # The last step that starts at or before the character.
     return np.searchsorted(step_starts, character, side="right").astype(np.int64) - 1
