@@ -42,7 +42,7 @@ class ColdStartConfig(Strict):
     """
 
     seed: int = 0
-    steps: Positive = 300
+    steps: Positive = 400
     problems_per_step: Positive = 64
     learning_rate: Rate = 3e-3
     slip: Annotated[float, Field(ge=0, lt=1)] = 0.1

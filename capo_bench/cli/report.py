@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,11 +31,11 @@ def report(study: str, profile: str, sets: tuple[str, ...], only: tuple[str, ...
     finished is reported as far as it goes, and what is missing is named. Writes report.html, report.md, table.csv and
     figures/ into the study's folder of results.
     """
-    from capo_bench.home import Home  # noqa: PLC0415 - not for --help
-    from capo_bench.report.build import NothingToReportError, build_report  # noqa: PLC0415
-    from capo_bench.report.collect import DamagedFileError  # noqa: PLC0415
-    from capo_bench.report.write import write_files  # noqa: PLC0415
-    from capo_bench.study.load import load_plan  # noqa: PLC0415
+    from capo_bench.home import Home
+    from capo_bench.report.build import NothingToReportError, build_report
+    from capo_bench.report.collect import DamagedFileError
+    from capo_bench.report.write import write_files
+    from capo_bench.study.load import load_plan
 
     plan = load_plan(study, profile, sets, only)
     try:
@@ -49,11 +50,13 @@ def report(study: str, profile: str, sets: tuple[str, ...], only: tuple[str, ...
 
 def show(built: Report) -> None:
     """Print the tables and the answer."""
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
-    from capo_bench.report.tables import plain, terminal  # noqa: PLC0415
+    from capo_bench.report.tables import plain, terminal
 
-    console = Console(highlight=False, markup=False)
+    # Where no terminal says how wide it is, tables get the room that they need.
+    width = None if sys.stdout.isatty() else 120
+    console = Console(highlight=False, markup=False, width=width)
     for table in built.tables:
         console.print(terminal(table), "")
     console.print(plain(built.answer.headline), style="bold")

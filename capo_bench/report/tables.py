@@ -59,22 +59,25 @@ def metric_table(summary: Summary, metric: str) -> Table:
 def cost_table(summary: Summary) -> Table:
     """Return what a trial costs (mean over seeds) and how long responses are on the primary metric's split."""
     split = split_of(summary.primary)
-    headings = ["variant", "seeds", "wall seconds", "× baseline", "policy tokens", "critic tokens", "critiques"]
-    headings += ["abstained", f"steps per response ({split})", f"tokens per response ({split})"]
+    headings = ["variant", "seeds", "wall seconds (× baseline)", "policy tokens", "critic tokens"]
+    headings += ["critiques (abstained)", "steps", "tokens"]
     rows = []
     for row in summary.rows:
         if row.seeds:
             lengths = [_cell(row, f"{split}/steps"), _cell(row, f"{split}/tokens")]
             rows.append((_named(summary, row), f"{len(row.seeds)} of {row.planned}", *_costs(row), *lengths))
-    return Table("Cost of a trial (mean over seeds) and length of responses", tuple(headings), tuple(rows))
+    title = f"Cost of a trial (mean over seeds), and steps and tokens of a response ({split})"
+    return Table(title, tuple(headings), tuple(rows))
 
 
 def terminal(table: Table) -> RichTable:
     """Return the table for a rich console; names are text, never markup."""
-    from rich.table import Table as RichTable  # noqa: PLC0415 - only a terminal needs it
-    from rich.text import Text  # noqa: PLC0415
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table as RichTable
+    from rich.text import Text
 
-    shown = RichTable(title=Text(plain(table.title)), title_justify="left", header_style="bold")
+    title = Text(plain(table.title))
+    shown = RichTable(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for index, heading in enumerate(table.headings):
         shown.add_column(Text(plain(heading)), justify="right" if index else "left", overflow="fold")
     for row in table.rows:
@@ -155,9 +158,10 @@ def _cell(row: Row, metric: str) -> str:
 
 
 def _costs(row: Row) -> list[str]:
-    wall = f"{row.cost['wall_seconds']:,.1f}"
-    relative = f"{row.relative['wall_seconds']:.2f}" if "wall_seconds" in row.relative else NOTHING
-    return [wall, relative, *(f"{row.cost[name]:,.0f}" for name in COSTS[1:])]
+    relative = f" ({row.relative['wall_seconds']:.2f})" if "wall_seconds" in row.relative else ""
+    count = {name: f"{row.cost[name]:,.0f}" for name in COSTS[1:]}
+    wall = f"{row.cost['wall_seconds']:,.1f}{relative}"
+    return [wall, count["policy_tokens"], count["critic_tokens"], f"{count['critiques']} ({count['abstained']})"]
 
 
 def _parts(value: Estimate | None) -> list[str]:

@@ -54,7 +54,7 @@ def build_model(config: BackboneConfig, tokenizer: PreTrainedTokenizerBase, seed
     shape = GraniteConfig(
         vocab_size=len(tokenizer),
         hidden_size=config.width,
-        intermediate_size=3 * config.width,
+        intermediate_size=2 * config.width,
         num_hidden_layers=config.layers,
         num_attention_heads=4,
         num_key_value_heads=4,

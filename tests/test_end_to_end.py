@@ -1,0 +1,215 @@
+"""The whole harness through its command line, in real processes: a small study from file to report."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+STUDY = """
+name: small
+question: Does a critic help on a study that is too small to tell?
+baseline: grpo_rule
+start: start
+metrics: [test/accuracy, test/wrong_step_rate]
+base:
+  cold_start: {steps: 12, problems_per_step: 16}
+  train: {steps: 3, prompts_per_step: 2, group_size: 4, max_completion_tokens: 40}
+  critic: {name: noisy}
+  evaluation: {splits: [test], problems: 8, max_completion_tokens: 40}
+matrix:
+  credit.vote: [intersection, union]
+include:
+  - {name: grpo_rule, set: {method: grpo_rule}}
+  - {name: start, set: {method: sft}}
+seeds: [0]
+"""
+FOUR = 4
+"""Trials of the study as it stands."""
+
+
+def command(folder: Path, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", "capo_bench", *arguments, "--home", str(folder / "home")]
+
+
+def capo_bench(folder: Path, *arguments: str, expect: int = 0) -> str:
+    done = subprocess.run(
+        command(folder, *arguments), cwd=folder, capture_output=True, text=True, timeout=300, check=False
+    )
+    assert done.returncode == expect, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+def trials(folder: Path) -> dict[str, dict[str, Any]]:
+    """Return every finished trial's variant, seed and metrics, by id."""
+    found = {}
+    for path in (folder / "home" / "trials").glob("*/metrics.json"):
+        about = json.loads((path.parent / "config.json").read_text())
+        found[about["id"]] = {
+            "variant": about["variant"],
+            "seed": about["seed"],
+            "metrics": json.loads(path.read_text())["metrics"],
+            "changed": path.stat().st_mtime_ns,
+        }
+    return found
+
+
+def results(folder: Path) -> dict[tuple[str, int], dict[str, float]]:
+    return {(trial["variant"], trial["seed"]): trial["metrics"] for trial in trials(folder).values()}
+
+
+def table(folder: Path, name: str = "small") -> list[dict[str, str]]:
+    """Return the report's table without the one column that a clock decides."""
+    with (folder / "home" / "studies" / name / "report" / "table.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "wall_seconds"} for row in csv.DictReader(file)]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in which the study has run once, from nothing."""
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "small.yaml").write_text(STUDY)
+    out = capo_bench(folder, "run", "small.yaml")
+    assert "report.html" in out
+    return folder
+
+
+def test_every_trial_leaves_metrics_samples_steps_and_where_they_come_from(finished: Path) -> None:
+    assert len(trials(finished)) == FOUR
+    for trial_id, trial in trials(finished).items():
+        folder = finished / "home" / "trials" / trial_id
+        samples = [json.loads(line) for line in (folder / "samples" / "test.jsonl").read_text().splitlines()]
+        assert len(samples) == 8
+        right = [sample["correct"] for sample in samples if sample["correct"] is not None]
+        assert trial["metrics"]["test/accuracy"] == pytest.approx(sum(right) / len(right))
+        origin = json.loads((folder / "provenance.json").read_text())
+        assert {"git", "packages", "hardware", "verifier", "fingerprints", "seed"} <= origin.keys()
+        if trial["variant"] == "start":
+            assert not (folder / "steps.jsonl").exists()
+        else:
+            steps = [json.loads(line)["step"] for line in (folder / "steps.jsonl").read_text().splitlines()]
+            assert steps == [1, 2, 3]
+            # Where every answer is wrong, GRPO has nothing to learn from and CAPO has.
+            moved = origin["fingerprints"]["start_weights"] != origin["fingerprints"]["final_weights"]
+            assert moved or trial["variant"] == "grpo_rule"
+        assert not (folder / "checkpoints").exists()
+
+
+def test_all_trials_share_one_cold_start(finished: Path) -> None:
+    assert len(list((finished / "home" / "cache" / "cold_start").glob("[!.]*"))) == 1
+
+
+def test_the_report_answers_with_interval_n_and_cost(finished: Path) -> None:
+    report = finished / "home" / "studies" / "small" / "report"
+    text = (report / "report.md").read_text()
+    assert "Does a critic help on a study that is too small to tell?" in text
+    assert "95 %" in text
+    page = (report / "report.html").read_text()
+    assert "<script" not in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert {row["variant"] for row in table(finished)} == {"vote=intersection", "vote=union", "grpo_rule", "start"}
+
+
+def test_running_again_does_nothing_and_prints_the_result(finished: Path) -> None:
+    before = trials(finished)
+    out = capo_bench(finished, "run", "small.yaml")
+    assert "grpo_rule" in out
+    assert trials(finished) == before
+
+
+def test_what_is_added_to_a_study_is_all_that_runs(finished: Path) -> None:
+    before = trials(finished)
+    (finished / "more.yaml").write_text(STUDY.replace("[intersection, union]", "[intersection, union, majority]"))
+    capo_bench(finished, "run", "more.yaml")
+    after = trials(finished)
+    assert {trial["variant"] for key, trial in after.items() if key not in before} == {"vote=majority"}
+    assert before.items() <= after.items()
+
+
+def test_a_sum_of_the_sections_is_no_more_than_the_wall_time(finished: Path) -> None:
+    for path in (finished / "home" / "trials").glob("*/metrics.json"):
+        cost = json.loads(path.read_text())["cost"]
+        parts = ("generate_seconds", "verify_seconds", "update_seconds", "evaluate_seconds")
+        assert sum(cost[part] for part in parts) <= cost["wall_seconds"] * 1.02
+
+
+def test_diff_says_why_two_trials_differ(finished: Path) -> None:
+    by_name = {trial["variant"]: key for key, trial in trials(finished).items()}
+    out = capo_bench(finished, "diff", by_name["vote=intersection"], by_name["vote=union"])
+    assert "credit.vote" in out
+    assert "intersection" in out
+
+
+def test_two_runs_in_two_folders_are_equal_bit_for_bit(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(STUDY)
+    capo_bench(tmp_path, "run", "small.yaml", "--only", "vote=union", "--workers", "1", "--no-tracking")
+    (again,) = trials(tmp_path).items()
+    assert trials(finished)[again[0]]["metrics"] == again[1]["metrics"]
+    first, second = (folder / "home" / "trials" / again[0] for folder in (finished, tmp_path))
+    for name in ("samples/test.jsonl", "model/model.safetensors"):
+        assert (first / name).read_bytes() == (second / name).read_bytes()
+
+
+def test_after_sigkill_the_same_command_ends_with_the_same_table(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(STUDY)
+    killed = 0
+    for trained in (1, 2):
+        process = subprocess.Popen(
+            command(tmp_path, "run", "small.yaml", "--no-tracking"),
+            cwd=tmp_path,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        wait_for(tmp_path, trained, process)
+        os.killpg(process.pid, signal.SIGKILL)
+        killed += process.wait() == -signal.SIGKILL
+    assert killed
+    ledger = tmp_path / "home" / "studies" / "small" / "ledger.jsonl"
+    with ledger.open("ab") as file:
+        file.write(b'{"event": "trial_do')  # torn by a crash
+    capo_bench(tmp_path, "run", "small.yaml", "--no-tracking")
+    kept = {name: value for name, value in results(finished).items() if name[0] != "vote=majority"}
+    assert results(tmp_path) == kept
+
+
+def wait_for(folder: Path, trained: int, process: subprocess.Popen[bytes]) -> None:
+    """Return when so many trials have begun to train, or when the run has ended by itself."""
+    deadline = time.monotonic() + 120
+    while process.poll() is None and time.monotonic() < deadline:
+        if len(list((folder / "home" / "trials").glob("*/steps.jsonl"))) >= trained:
+            return
+        time.sleep(0.05)
+
+
+def test_ctrl_c_saves_and_the_same_command_goes_on(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(STUDY)
+    only = ["--only", "vote=union", "--no-tracking"]
+    process = subprocess.Popen(
+        command(tmp_path, "run", "small.yaml", *only),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list((tmp_path / "home" / "trials").glob("*/steps.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    out, _ = process.communicate(timeout=120)
+    if process.returncode != 0:  # it may have finished first on a fast machine
+        assert process.returncode == 130
+        assert "go on with: capo-bench run small.yaml" in out
+        assert not trials(tmp_path)
+    capo_bench(tmp_path, "run", "small.yaml", *only)
+    (ended,) = trials(tmp_path).values()
+    assert ended["metrics"] == results(finished)["vote=union", 0]
