@@ -48,7 +48,7 @@ class LazyGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         """Return the command that was asked for; an unknown name is answered with the nearest one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
-            from evals.registry import did_you_mean  # noqa: PLC0415 - not for --help
+            from evals.registry import did_you_mean
 
             ctx.fail(f"no command {args[0]!r}{did_you_mean(args[0], list(COMMANDS))}; known: {', '.join(COMMANDS)}")
         return super().resolve_command(ctx, args)
@@ -60,7 +60,7 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; what is wrong with a study is printed line by line and ends with exit code 2."""
-        from capo_bench.study.errors import StudyErrors  # noqa: PLC0415 - not for --help
+        from capo_bench.study.errors import StudyErrors
 
         try:
             return super().invoke(ctx)
@@ -83,7 +83,7 @@ class Refused(click.ClickException):
 
 def _version(ctx: click.Context, param: click.Parameter, value: bool) -> None:
     if value:
-        from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - not for --help
+        from importlib.metadata import PackageNotFoundError, version
 
         try:
             click.echo(f"capo-bench {version('capo-bench')}")

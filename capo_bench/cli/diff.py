@@ -32,9 +32,9 @@ def diff(a: str, b: str, home: Path) -> None:
 
     A and B are ids as `plan` and `status` show them, beginnings of ids, or folders of trials.
     """
-    from capo_bench.home import Home  # noqa: PLC0415 - not for --help
-    from capo_bench.report.collect import DamagedFileError  # noqa: PLC0415
-    from capo_bench.report.diff import UnknownTrialError, diff_trials, find_trial  # noqa: PLC0415
+    from capo_bench.home import Home
+    from capo_bench.report.collect import DamagedFileError
+    from capo_bench.report.diff import UnknownTrialError, diff_trials, find_trial
 
     try:
         left, right = find_trial(Home(home), a), find_trial(Home(home), b)

@@ -14,7 +14,7 @@ Examples:
 @click.command(epilog=EPILOG)
 def ls() -> None:
     """List the shipped studies: name, question, and the size of each profile."""
-    from capo_bench.study.load import check_study, shipped_studies  # noqa: PLC0415 - not for --help
+    from capo_bench.study.load import check_study, shipped_studies
 
     for name in shipped_studies():
         plans = check_study(name)

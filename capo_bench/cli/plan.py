@@ -34,12 +34,12 @@ def plan(  # noqa: PLR0913, PLR0917 - the options of the command
 
     STUDY is a file, or the name of a shipped study. Nothing is run or written.
     """
-    import json  # noqa: PLC0415 - not for --help
+    import json
 
-    from capo_bench.home import Home  # noqa: PLC0415
-    from capo_bench.study.estimate import estimate  # noqa: PLC0415
-    from capo_bench.study.load import load_plan  # noqa: PLC0415
-    from capo_bench.study.summary import plan_json  # noqa: PLC0415
+    from capo_bench.home import Home
+    from capo_bench.study.estimate import estimate
+    from capo_bench.study.load import load_plan
+    from capo_bench.study.summary import plan_json
 
     planned = load_plan(study, profile, sets, only)
     taken = estimate(planned, Home(home))
@@ -50,7 +50,7 @@ def plan(  # noqa: PLR0913, PLR0917 - the options of the command
 
 
 def _show(planned: Plan, taken: Estimate, home: Path) -> None:
-    from rich.console import Console  # noqa: PLC0415
+    from rich.console import Console
 
     console = Console(highlight=False, markup=False, soft_wrap=True)
     console.print(f"{planned.study}: {planned.question}")
@@ -63,7 +63,7 @@ def _show(planned: Plan, taken: Estimate, home: Path) -> None:
 
 
 def _table(planned: Plan) -> Table:
-    from rich.table import Table  # noqa: PLC0415
+    from rich.table import Table
 
     table = Table("variant", "sets", "trials (seed:id)", show_lines=True)
     for variant in planned.variants:

@@ -36,7 +36,11 @@ Examples:
 @click.command(epilog=EPILOG)
 @study_options
 @home_option
-@click.option("--workers", type=click.IntRange(1), help="Trials at a time.  [default: one for each core]")
+@click.option(
+    "--workers",
+    type=click.IntRange(1),
+    help="Trials at a time.  [default: one for each core; 1 with a backbone from a hub]",
+)
 @click.option("--fail-fast", is_flag=True, help="Stop at the first trial that fails.")
 @click.option("--no-tracking", is_flag=True, help="Write nothing to MLflow.")
 def run(  # noqa: PLR0913, PLR0917 - one for each option

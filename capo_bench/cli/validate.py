@@ -17,8 +17,8 @@ Every profile of every file is expanded. Exit code 2 if anything is wrong.
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY...")
 def validate(studies: tuple[str, ...]) -> None:
     """Check study files; say everything that is wrong with all of them at once."""
-    from capo_bench.study.errors import StudyErrors  # noqa: PLC0415 - not for --help
-    from capo_bench.study.load import check_study  # noqa: PLC0415
+    from capo_bench.study.errors import StudyErrors
+    from capo_bench.study.load import check_study
 
     errors = []
     for study in studies:

@@ -84,9 +84,9 @@ def wrapped(name: str, width: int = 30) -> str:
 
 def draw(name: str, caption: str, alt: str, size: tuple[float, float], paint: Callable[[Axes], None]) -> Figure:
     """Paint one pair of axes and return the figure; `size` is in inches."""
-    import matplotlib as mpl  # noqa: PLC0415 - half a second to import
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415
-    from matplotlib.figure import Figure as Canvas  # noqa: PLC0415
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure as Canvas
 
     with mpl.rc_context(RC):
         canvas = Canvas(figsize=size, layout="constrained")

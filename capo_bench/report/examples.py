@@ -111,7 +111,7 @@ def _example(run: Run, record: Record, split: str, kind: Kind) -> Example:
 
 
 def _prompts(trial: Trial, split: str) -> dict[str, str]:
-    from capo_bench.run.evaluation import PROBLEM_SEED  # noqa: PLC0415 - reaches for the verifier
+    from capo_bench.run.evaluation import PROBLEM_SEED
 
     config = trial.config
     try:

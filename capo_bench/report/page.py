@@ -19,7 +19,7 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def page(report: Report) -> str:
     """Render the page."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - only the page needs it
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),

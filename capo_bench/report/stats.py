@@ -128,7 +128,7 @@ def mean_interval(values: Matrix, level: float = LEVEL) -> Estimate:
 
 
 def _t(ratio: float, freedom: float, level: float) -> tuple[float, float]:
-    from scipy.stats import t  # noqa: PLC0415 - scipy.stats takes a second to import
+    from scipy.stats import t
 
     return float(t.ppf(0.5 + level / 2, freedom)), float(2 * t.sf(abs(ratio), freedom))
 

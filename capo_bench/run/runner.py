@@ -30,7 +30,7 @@ class RunOptions:
     """How to run.
 
     Attributes:
-        workers: Trials at a time; None: as many as there are cores.
+        workers: Trials at a time; None: see `default_workers`.
         fail_fast: Stop at the first failed trial.
         track: Write to MLflow.
         task: ``"module:function"`` of ``run_trial(trial, home, emit, stop) -> bool``.
@@ -56,6 +56,14 @@ def owed_trials(trials: Iterable[Trial], home: Home) -> list[Trial]:
         seen[trial.variant] += 1
     ordered = {trial.id: trial for _, trial in sorted(ranked, key=lambda pair: pair[0])}
     return [trial for trial in ordered.values() if not home.trial(trial.id).done]
+
+
+def default_workers(trials: Iterable[Trial], cores: int) -> int:
+    """Return how many trials run at a time unless told: one for each core, but one in all where a trial fills a GPU."""
+    from trainers.backbones import BACKBONES
+
+    backbones = {trial.config.backbone for trial in trials}
+    return cores if all(BACKBONES.load(name).source == "embedded" for name in backbones) else 1
 
 
 class Runner:
@@ -87,7 +95,7 @@ class Runner:
             owed = self._cold_starts(owed, pool)
         if interrupts.count or pool.stopping or not owed:
             return
-        count = min(self.options.workers or cores, len(owed))
+        count = min(self.options.workers or default_workers(owed, cores), len(owed))
         with Pool(count, max(1, cores // count), self._folder.path / "workers.log", interrupts) as pool:
             for job, message in pool.run(map(self._trial_job, owed)):
                 self._hear_trial(pool, job, message)

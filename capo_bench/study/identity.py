@@ -185,7 +185,7 @@ def _benchmark(name: str) -> dict[str, Any]:
 
 @cache
 def _verifier_version() -> str:
-    import evals.verify  # noqa: PLC0415 - an identity is asked for long after the command line is read
+    import evals.verify
 
     return evals.verify.VERIFIER_VERSION
 

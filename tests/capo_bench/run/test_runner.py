@@ -14,7 +14,7 @@ from capo_bench.run.errors import RunError, StudyLockedError
 from capo_bench.run.interrupt import Interrupts
 from capo_bench.run.ledger import Ledger
 from capo_bench.run.lock import study_lock
-from capo_bench.run.runner import Runner, RunOptions, owed_trials
+from capo_bench.run.runner import Runner, RunOptions, default_workers, owed_trials
 from capo_bench.study.identity import cold_start_key
 
 
@@ -40,6 +40,14 @@ def test_trials_are_recorded_and_a_second_run_touches_nothing(session, home):
 def test_every_variant_gets_its_first_seed_before_any_gets_its_second(home):
     owed = owed_trials(make_plan(["a", "b"], seeds=(3, 1)).trials, home)
     assert [trial.id for trial in owed] == ["a-3", "b-3", "a-1", "b-1"]
+
+
+def test_embedded_backbones_take_every_core_and_one_from_a_hub_takes_the_machine():
+    embedded = make_plan(["a", "b"]).trials
+    assert default_workers(embedded, 8) == 8
+    config = embedded[0].config.model_copy(update={"backbone": "qwen2.5-1.5b"})
+    large = type(embedded[0])(**{**vars(embedded[0]), "config": config})
+    assert default_workers([*embedded, large], 8) == 1
 
 
 def test_a_trial_that_another_study_finished_is_not_run(session, home):
