@@ -64,9 +64,9 @@ def assign(
     The metrics are means over the rows given; one that is undefined there is left out:
     ``outcome`` · ``tokens_per_response`` · ``steps_per_response`` · ``flagged_step_rate`` and ``penalised_tokens``
     (mean penalty share of steps and of tokens, over rollouts that a critique answered) · ``vote_agreement`` (see
-    `votes`) · ``abstained`` (critiques without a verdict), ``uncritiqued`` (rollouts without any) and ``unverified``
-    (rollouts without an outcome), as counts · ``groups_process_signal_only`` (share of groups whose outcomes are all equal but
-    whose token rewards are not; only where the rows make whole groups).
+    `votes`) · as counts, ``abstained`` (critiques without a verdict), ``uncritiqued`` (rollouts without any) and
+    ``unverified`` (rollouts without an outcome) · ``groups_process_signal_only`` (share of groups whose outcomes are
+    all equal but whose token rewards are not; only where the rows make whole groups).
 
     Args:
         outcomes: r_v of each rollout, shape (B,); NaN where the verifier could not say.
