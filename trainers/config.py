@@ -45,7 +45,7 @@ class ColdStartConfig(Strict):
     steps: Positive = 400
     problems_per_step: Positive = 64
     learning_rate: Rate = 3e-3
-    slip: Annotated[float, Field(ge=0, lt=1)] = 0.1
+    slip: Annotated[float, Field(ge=0, lt=1)] = 0.15
     operations: Operations = (2, 6)
 
     _ordered = field_validator("operations")(_ordered)
@@ -58,6 +58,7 @@ class TrainConfig(Strict):
     prompts_per_step: Positive = 8
     group_size: Annotated[int, Field(ge=2)] = 16
     learning_rate: Rate = 2e-4
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
     temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
     max_completion_tokens: Positive = 96
     clip: Annotated[float, Field(gt=0, lt=1)] = 0.2

@@ -168,7 +168,7 @@ def settings(run: TrainRun, backbone: BackboneConfig) -> GRPOConfig:
         top_p=1.0,
         top_k=0,
         learning_rate=train.learning_rate,
-        lr_scheduler_type="constant",
+        lr_scheduler_type=train.schedule,
         weight_decay=0.0,
         max_grad_norm=train.max_grad_norm,
         # The paper's GRPO averages within a response, then over responses; TRL's default is DAPO's token average.

@@ -14,7 +14,7 @@ from functools import lru_cache
 
 from evals.benchmarks import Problem
 
-LIMIT = 20
+LIMIT = 15
 """Largest running total."""
 
 VERBS = {"+": "finds", "-": "spends", "*": "makes it"}
@@ -76,7 +76,7 @@ def draw_chain(rng: random.Random, operations: tuple[int, int]) -> Chain:
 
 @lru_cache(maxsize=LIMIT + 1)
 def _possible(total: int) -> list[tuple[str, int]]:
-    moves = [(sign, n) for sign in "+-" for n in range(1, 10)] + [("*", 2), ("*", 3)] * 3
+    moves = [(sign, n) for sign in "+-" for n in range(1, 7)] + [("*", 2), ("*", 3)] * 2
     return [(sign, n) for sign, n in moves if 0 <= apply(total, sign, n) <= LIMIT and (sign != "*" or total > 0)]
 
 

@@ -39,6 +39,7 @@ CHANGED: dict[str, Any] = {
     "train.prompts_per_step": 6,
     "train.group_size": 4,
     "train.learning_rate": 0.5,
+    "train.schedule": "linear",
     "train.temperature": 0.5,
     "train.max_completion_tokens": 7,
     "train.clip": 0.5,

@@ -102,7 +102,7 @@ def test_no_training_problem_is_held_out_whatever_the_seed_and_lengths(seed, ope
 def test_training_meets_no_test_chain_where_chains_are_few():
     trained = {held_out_key(read(p.prompt)) for p in draw("train", 2000, 0, (1, 1))}
     tested = {held_out_key(read(p.prompt)) for p in draw("test", 300, 0, (1, 1))}
-    assert len(trained) > 100
+    assert len(trained) > 80
     assert len(tested) > 10
     assert not trained & tested
 

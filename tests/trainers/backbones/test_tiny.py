@@ -48,8 +48,8 @@ def reloaded(folder):
 
 
 def test_a_number_with_the_space_before_it_is_one_token(tokenizer):
-    assert tokenizer.tokenize("13 + 4 = 17\n\n\\boxed{17}") == [
-        "13", "Ġ+", "Ġ4", "Ġ=", "Ġ17", "ĊĊ", "\\boxed{", "17", "}"
+    assert tokenizer.tokenize("9 + 4 = 13\n\n\\boxed{13}") == [
+        "9", "Ġ+", "Ġ4", "Ġ=", "Ġ13", "ĊĊ", "\\boxed{", "13", "}"
     ]  # fmt: skip
 
 
