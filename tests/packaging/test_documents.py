@@ -15,8 +15,10 @@ import pytest
 import yaml
 
 from capo_bench.cli import COMMANDS
+from capo_bench.study.keys import dotted_keys
 from capo_bench.study.load import check_study
 from evals.benchmarks import Problem
+from trainers.config import TrialConfig
 from trainers.credit.segment import blank_lines, step_texts
 from trainers.critics.base import Solution
 
@@ -100,6 +102,11 @@ def test_studies_in_the_documents_are_valid(document, tmp_path):
     assert all(plan.trials for plan in check_study(file))
 
 
+def test_every_setting_is_in_the_table_of_settings():
+    text = (ROOT / "docs" / "study-file.md").read_text(encoding="utf-8").partition("## Settings of a trial")[2]
+    assert [key for key in dotted_keys(TrialConfig) if key.rpartition(".")[2] not in text] == []
+
+
 @pytest.fixture
 def shown(tmp_path, monkeypatch):
     """Return a function that imports the first Python block of a document."""
@@ -121,7 +128,7 @@ def test_the_voting_rule_shown_votes_as_its_row_says(shown):
     rule = shown("docs/how-to-add-voting-rule.md", imports).two_thirds
     four = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
     three = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
-    row = f'("two_thirds", None, {rule(four).astype(int).tolist()}, {rule(three).astype(int).tolist()}),'
+    row = f'("two_thirds", None, {rule(four).astype(int).tolist()}, {rule(three).astype(int).tolist()})'
     assert blocks("docs/how-to-add-voting-rule.md", "python")[-1].strip() == row
 
 
