@@ -46,7 +46,7 @@ class ColdStartConfig(Strict):
     problems_per_step: Positive = 64
     learning_rate: Rate = 3e-3
     slip: Annotated[float, Field(ge=0, lt=1)] = 0.15
-    operations: Operations = (2, 6)
+    operations: Operations = (2, 7)
 
     _ordered = field_validator("operations")(_ordered)
 

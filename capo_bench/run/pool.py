@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from capo_bench.run import wire
 from capo_bench.run.errors import RunError
 from capo_bench.run.interrupt import Interrupts
+from capo_bench.track.store import quiet_environment
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
@@ -228,4 +229,6 @@ def _environment(threads: int) -> dict[str, str]:
     """Return the environment of a worker: it imports what the runner imports; thread counts hold before any import."""
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), threads)
-    return os.environ | {"PYTHONPATH": path} | {name: str(count) for name, count in counts.items()}
+    # TRL imports the tracking package where it is installed.
+    quiet = quiet_environment()
+    return os.environ | quiet | {"PYTHONPATH": path} | {name: str(count) for name, count in counts.items()}

@@ -21,11 +21,11 @@ from trainers.methods import METHODS
 COLD_STARTS = "cold_start"
 """Kind under which the results folder caches cold starts."""
 
-# Measured on two x86-64 cores without a GPU, backbone tiny (0.44 M parameters):
-# 500 steps × 64 demonstrations in 83 s; 50 steps × 128 rollouts in 46 s; 64 completions of 60 tokens in 0.2 to 0.5 s.
-SECONDS_PER_DEMONSTRATION = 2.6e-3
-SECONDS_PER_ROLLOUT = 7.2e-3
-SECONDS_PER_SAMPLE = 5e-3
+# Measured on two x86-64 cores without a GPU, backbone tiny, two trials at a time: a cold start of 400 steps × 64
+# demonstrations in 70 s, 40 steps × 96 rollouts in 32 s, 768 samples in 4 s.
+SECONDS_PER_DEMONSTRATION = 2.7e-3
+SECONDS_PER_ROLLOUT = 8.3e-3
+SECONDS_PER_SAMPLE = 5.2e-3
 
 
 @dataclass(frozen=True)
