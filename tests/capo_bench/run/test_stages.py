@@ -1,0 +1,137 @@
+"""A trial's stages in this process: a backbone from a hub, stops between stages, what a broken attempt leaves."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import trainers.backbones
+from capo_bench.home import Home, read_json
+from capo_bench.run import stages
+from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
+from capo_bench.study.plan import Trial
+from trainers.backbones import BACKBONES
+from trainers.backbones.tiny import build_model, build_tokenizer, save
+from trainers.config import TrialConfig
+
+CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}{% endfor %}<|im_start|>assistant:"
+SMALL: dict[str, Any] = {
+    "backbone": "local",
+    "cold_start": None,
+    "train": {"steps": 2, "prompts_per_step": 2, "group_size": 4, "max_completion_tokens": 12},
+    "critic": {"name": "noisy"},
+    "evaluation": {"splits": ["test", "longer"], "problems": 4, "max_completion_tokens": 12},
+}
+
+
+@pytest.fixture
+def local_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the files of a hub repository, and a backbone's YAML that names it."""
+    torch.set_num_threads(1)
+    folder = tmp_path / "repository"
+    tokenizer = build_tokenizer(["Ann has 3 coins. Ann finds 4. How many?\n3 + 4 = 7\n\n\\boxed{7}"] * 4)
+    tokenizer.chat_template = CHAT
+    save(build_model(BACKBONES.load("tiny"), tokenizer, seed=0), tokenizer, folder)
+    yaml = tmp_path / "backbones"
+    yaml.mkdir()
+    (yaml / "local.yaml").write_text(f"source: hub\nmodel: {folder}\nchat: true\n")
+    monkeypatch.setattr(trainers.backbones, "FOLDER", yaml)
+    return folder
+
+
+def make_trial(seed: int = 0, **changes: Any) -> Trial:
+    config = TrialConfig.model_validate({**SMALL, **changes})
+    identity = identity_of(config)
+    return Trial(trial_id(digest(identity), seed), "v", seed, config, with_seed(identity, seed))
+
+
+def run(trial: Trial, home: Home, stop: Any = lambda: False) -> tuple[bool, list[dict[str, Any]]]:
+    events: list[dict[str, Any]] = []
+    return stages.run_trial(trial, home, events.append, stop), events
+
+
+def test_a_backbone_from_a_hub_goes_through_every_stage(local_backbone: Path, tmp_path: Path) -> None:
+    home, trial = Home(tmp_path / "home"), make_trial()
+    done, events = run(trial, home)
+    assert done
+    shown = [event["stage"] for event in events if event["kind"] == "stage"]
+    assert shown == ["train", "evaluate test", "evaluate longer"]
+    assert [event["step"] for event in events if event["kind"] == "step"] == [1, 2]
+    folder = home.trial(trial.id)
+    result = read_json(folder.metrics)
+    assert {"test/accuracy", "longer/steps", "test/tokens"} <= result["metrics"].keys()
+    assert result["cost"]["critiques"] == 2 * 8 * 4
+    assert result["cost"]["policy_tokens"] > 0
+    assert read_json(folder.provenance)["fingerprints"]["cold_start"] is None
+    assert not list(home.path.glob("cache/*/*"))
+    assert not folder.checkpoints.exists()
+
+
+def test_a_chat_backbone_reads_its_template_and_what_is_asked_of_it(local_backbone: Path) -> None:
+    from transformers import AutoTokenizer
+
+    from evals.coins import COINS
+    from trainers.prompts import INSTRUCTION, render
+
+    (problem,) = COINS.problems("test", 1)
+    text = render(problem, BACKBONES.load("local"), AutoTokenizer.from_pretrained(local_backbone))
+    assert text == f"<|im_start|>user\n{INSTRUCTION}{problem.prompt}<|im_start|>assistant:"
+
+
+def test_sft_measures_the_start_as_it_is(local_backbone: Path, tmp_path: Path) -> None:
+    home, trial = Home(tmp_path / "home"), make_trial(method="sft")
+    assert run(trial, home)[0]
+    folder = home.trial(trial.id)
+    assert not folder.steps.exists()
+    assert not folder.model.exists()
+    assert read_json(folder.metrics)["cost"]["train_seconds"] == 0
+    weights = read_json(folder.provenance)["fingerprints"]
+    assert weights["start_weights"]
+    assert weights["final_weights"] is None
+
+
+def test_a_trial_stopped_in_training_goes_on_from_its_checkpoint(local_backbone: Path, tmp_path: Path) -> None:
+    home, whole = Home(tmp_path / "stopped"), Home(tmp_path / "whole")
+    trial = make_trial()
+    done, _ = run(trial, home, stop=lambda: True)
+    folder = home.trial(trial.id)
+    assert not done
+    assert not folder.done
+    assert read_json(folder.checkpoints / "resume.json") == {"checkpoint": "checkpoint-1", "step": 1}
+    assert run(trial, home)[0]
+    assert run(trial, whole)[0]
+    assert read_json(folder.metrics)["metrics"] == read_json(whole.trial(trial.id).metrics)["metrics"]
+    steps = [json.loads(line)["step"] for line in folder.steps.read_text().splitlines()]
+    assert steps == [1, 2]
+
+
+def test_a_trial_stopped_between_evaluations_does_not_train_again(local_backbone: Path, tmp_path: Path) -> None:
+    home, trial = Home(tmp_path / "home"), make_trial()
+    folder = home.trial(trial.id)
+    done, _ = run(trial, home, stop=folder.samples("test").exists)
+    assert not done
+    assert folder.model.exists()
+    done, events = run(trial, home)
+    assert done
+    assert not [event for event in events if event["kind"] == "step"]
+
+
+def test_records_of_an_attempt_without_a_checkpoint_are_dropped(local_backbone: Path, tmp_path: Path) -> None:
+    home, trial = Home(tmp_path / "home"), make_trial()
+    folder = home.trial(trial.id)
+    (folder.checkpoints / "checkpoint-1").mkdir(parents=True)  # torn: nothing names it
+    folder.steps.write_text('{"step": 1, "seconds": 9}\n{"step": 2, "sec')
+    assert run(trial, home)[0]
+    records = [json.loads(line) for line in folder.steps.read_text().splitlines()]
+    assert [record["step"] for record in records] == [1, 2]
+    assert records[0]["seconds"] != 9
+
+
+def test_a_cold_start_for_a_backbone_that_has_none_is_refused(local_backbone: Path, tmp_path: Path) -> None:
+    trial = make_trial(cold_start={})
+    with pytest.raises(ValueError, match=r"backbone 'local' is hub and cold_start is set; .* set cold_start to null"):
+        run(trial, Home(tmp_path / "home"))
