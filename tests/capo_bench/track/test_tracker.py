@@ -338,3 +338,15 @@ def test_taking_events_never_waits_for_the_store(desk):
         tracker.on({"event": "step", "trial": plan.trials[0].id, "step": step, "of": 10_000, "metrics": {}})
     assert time.monotonic() - began < 5
     assert tracker.close(finished=False)
+
+
+def test_what_a_method_does_not_use_is_no_parameter_of_its_trial(desk):
+    plan = desk.plan("a", "b")
+    config = plan.trials[1].config.model_copy(update={"method": "sft"})
+    untrained = replace(plan.trials[1], config=config)
+    plan = replace(plan, trials=(plan.trials[0], untrained))
+    run_trials(desk, plan, plan.trials)
+    assert [run.data.params for run in desk.runs()] == [
+        {"seed": "0", "method": "capo", "train.steps": "10"},
+        {"seed": "0", "method": "sft"},
+    ]
