@@ -76,6 +76,8 @@ def _table(planned: Plan) -> Table:
 
 
 def _costs(taken: Estimate, home: Path) -> list[str]:
+    from capo_bench.run.cores import available_cores
+
     lines = [f"trials: {taken.trials}, of which {taken.done} done in {home}"]
     for start in taken.cold_starts:
         state = "done" if start.done else "to be trained"
@@ -84,7 +86,11 @@ def _costs(taken: Estimate, home: Path) -> list[str]:
     guessed = taken.trials - taken.done - taken.unknown
     if guessed:
         basis = f"{taken.measured} of {guessed} trials from finished ones, the others from a model of two CPU cores"
-        lines.append(f"time left: about {_minutes(taken.seconds)} of one worker ({basis})")
+        workers = min(available_cores(), guessed)
+        lines.append(
+            f"time left: about {_minutes(taken.wall_seconds(workers))} with {workers} "
+            f"worker{'s' * (workers > 1)}, {_minutes(taken.seconds)} of work ({basis})"
+        )
     if taken.unknown:
         lines.append(f"time left: not known for {taken.unknown} trials; it is after the first of each variant")
     return lines

@@ -67,6 +67,11 @@ class Estimate:
     critic_calls: int
     cold_starts: tuple[ColdStart, ...]
 
+    def wall_seconds(self, workers: int) -> float:
+        """Return the time left when so many trials run at a time; cold starts come first, one after the other."""
+        first = sum(start.seconds or 0.0 for start in self.cold_starts if not start.done) if self.seconds else 0.0
+        return first + (self.seconds - first) / workers
+
 
 def estimate(plan: Plan, home: Home | None = None) -> Estimate:
     """Estimate a plan.

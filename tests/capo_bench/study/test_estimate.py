@@ -54,6 +54,9 @@ def test_the_model_of_time(small: Plan) -> None:
     assert trial_seconds(small.trials[0].config) == pytest.approx(trial)
     taken = estimate(small)
     assert taken.seconds == pytest.approx(4 * trial + start)
+    # The cold start is one job; what follows is shared out.
+    assert taken.wall_seconds(1) == pytest.approx(taken.seconds)
+    assert taken.wall_seconds(2) == pytest.approx(start + 2 * trial)
     assert (taken.trials, taken.done, taken.measured, taken.unknown) == (4, 0, 0, 0)
     assert [(item.trials, item.done) for item in taken.cold_starts] == [(4, False)]
 
