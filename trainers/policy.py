@@ -109,7 +109,7 @@ class PolicyTrainer(GRPOTrainer):
         return generated
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
-        self.problems = [Problem(row["problem"], row["prompt"], row["answer"]) for row in inputs]
+        self.problems = [Problem(row["problem"], row["text"], row["answer"]) for row in inputs]
         self.alignment = step_index(completion_ids_list, self.tokenizer, self.segmenter)
         self.rollouts_known()
         return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
@@ -236,12 +236,14 @@ def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], segmenter: s
 def _problems(
     run: TrainRun, benchmark: Benchmark, backbone: BackboneConfig, tokenizer: PreTrainedTokenizerBase
 ) -> Dataset:
-    """Return a problem for every group of the run; no problem is seen twice."""
+    """Return a problem for every group of the run, as the policy reads it (`prompt`) and as it stands (`text`)."""
     count = run.config.train.steps * run.config.train.prompts_per_step
     problems = benchmark.problems("train", count, run.seed)
-    return Dataset.from_list(
-        [{"prompt": render(p, backbone, tokenizer), "problem": p.id, "answer": p.answer} for p in problems]
-    )
+    rows = [
+        {"prompt": render(p, backbone, tokenizer), "problem": p.id, "text": p.prompt, "answer": p.answer}
+        for p in problems
+    ]
+    return Dataset.from_list(rows)
 
 
 OWN = COUNTS | {

@@ -82,6 +82,24 @@ def test_a_chat_backbone_reads_its_template_and_what_is_asked_of_it(local_backbo
     assert text == f"<|im_start|>user\n{INSTRUCTION}{problem.prompt}<|im_start|>assistant:"
 
 
+def test_a_critic_reads_the_problem_as_it_stands_not_in_the_policys_template(
+    local_backbone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trainers.critics.noisy import NoisyCritic
+
+    read: list[str] = []
+    critique = NoisyCritic.critique
+
+    async def listening(self: NoisyCritic, solutions: Any, k: int, *, greedy: bool = False) -> Any:
+        read.extend(solution.problem.prompt for solution in solutions)
+        return await critique(self, solutions, k, greedy=greedy)
+
+    monkeypatch.setattr(NoisyCritic, "critique", listening)
+    assert run(make_trial(), Home(tmp_path / "home"))[0]
+    assert len(read) == 2 * 8
+    assert all(text.endswith("How many?\n") and "<|im_start|>" not in text for text in read)
+
+
 def test_sft_measures_the_start_as_it_is(local_backbone: Path, tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial(method="sft")
     assert run(trial, home)[0]
