@@ -45,7 +45,7 @@ class ColdStartConfig(Strict):
     steps: Positive = 400
     problems_per_step: Positive = 64
     learning_rate: Rate = 3e-3
-    slip: Annotated[float, Field(ge=0, lt=1)] = 0.15
+    slip: Annotated[float, Field(ge=0, lt=1)] = 0.25
     operations: Operations = (2, 7)
 
     _ordered = field_validator("operations")(_ordered)
