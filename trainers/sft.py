@@ -55,7 +55,7 @@ def train_sft(  # noqa: PLR0913 - the settings of one supervised run, none of wh
         lr_scheduler_type="cosine",
         warmup_steps=min(20, steps // 5),
         weight_decay=0.0,
-        adam_beta2=0.98,  # with 0.999 the look-up of the next operation comes a hundred steps later
+        adam_beta2=0.98,  # the run is short: its second moments must not be those of its first steps
         # The order of the demonstrations is the caller's: already drawn at random, and so independent of the trainer.
         train_sampling_strategy="sequential",
         dataset_kwargs={"skip_prepare_dataset": True},
