@@ -54,7 +54,7 @@ def main() -> None:
         for steps in alignment.steps
     ]
     criticised = perf_counter()
-    credit = assign(outcomes, critiques, alignment, rule, GROUP)
+    credit = assign(outcomes, critiques, alignment, rule)
     assigned = perf_counter()
     group_advantages(credit.rewards, credit.mask, GROUP)
     ended = perf_counter()

@@ -56,8 +56,7 @@ class CapoTrainer(PolicyTrainer):
         began = time.perf_counter()
         answers = self._pending.result()
         waited = time.perf_counter() - began
-        group_size = self.config.train.group_size
-        credit = assign(self.outcomes, answers.critiques, self.alignment, self.rule, group_size)
+        credit = assign(self.outcomes, answers.critiques, self.alignment, self.rule)
         advantages, signal = self._normalised(credit)
         self.report({**self._critic_metrics(answers, credit), "critic_wait": waited, **signal})
         return torch.from_numpy(np.pad(advantages, ((0, 0), (0, width - advantages.shape[1]))))

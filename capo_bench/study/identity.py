@@ -21,6 +21,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from capo_bench.provenance import weights_fingerprint
 from capo_bench.study.source import file_hash, module_files, package_files
 from evals.benchmarks import BENCHMARKS
 from trainers.backbones import BACKBONES
@@ -175,7 +176,11 @@ def _hashes(files: dict[str, Path]) -> dict[str, str]:
 
 @cache
 def _backbone(name: str) -> dict[str, Any]:
-    return {"name": name, **BACKBONES.load(name).model_dump(mode="json")}
+    settings = BACKBONES.load(name)
+    parts = {"name": name, **settings.model_dump(mode="json")}
+    # A repository is named with its revision; a folder is known by its weights alone.
+    local = settings.model is not None and Path(settings.model).is_dir()
+    return {**parts, "weights": weights_fingerprint(Path(str(settings.model)))} if local else parts
 
 
 @cache

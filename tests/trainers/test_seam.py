@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from evals.benchmarks import Problem
 from evals.coins import COINS
 from evals.verify import Verifier
 from trainers.backbones import BACKBONES
+from trainers.credit.align import Alignment
 from trainers.policy import PolicyTrainer, _problems, settings
 
 
@@ -84,6 +87,23 @@ def test_an_advantage_on_padding_changes_nothing(trainer: PolicyTrainer) -> None
     spilled_loss, spilled_gradient = loss_and_gradient(trainer, {**inputs, "advantages": spilled})
     assert torch.equal(loss, spilled_loss)
     assert torch.equal(gradient, spilled_gradient)
+
+
+def test_what_is_reported_of_rollouts_by_hand(trainer: PolicyTrainer) -> None:
+    problem = Problem("p", "Ann has 3 coins. Ann finds 4. How many?\n", "7")
+    # All right; a slip that the answer follows; an answer before the sum, which the verifier could not read.
+    steps = [("3 + 4 = 7", "\\boxed{7}"), ("3 + 4 = 8", "\\boxed{8}"), ("\\boxed{7}",)]
+    trainer.problems = [problem] * 3
+    trainer.alignment = Alignment([""] * 3, steps, np.array([[0, 0, 1], [0, 1, -1], [0, -1, -1]]))
+    trainer.outcomes = np.array([1.0, 0.0, np.nan])
+    assert trainer._rollout_metrics() == {
+        "outcome": 0.5,
+        "unverified": 1,
+        "wrong_step_rate": 2 / 5,
+        "steps_per_response": 5 / 3,
+        "tokens_per_response": 2,
+        "policy_tokens": 6,
+    }
 
 
 def test_every_trl_default_that_differs_from_the_paper_is_set(make_run: Any) -> None:

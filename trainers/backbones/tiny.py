@@ -59,7 +59,8 @@ def build_model(config: BackboneConfig, tokenizer: PreTrainedTokenizerBase, seed
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=MAX_POSITIONS,
-        # Wider than the usual 0.02, with which the look-up of the next operation is not learned within the cold start.
+        # Wider than the usual 0.02: a model of this size drawn with that still looked up wrong operations after 500
+        # steps of the cold start, one drawn with this did not.
         initializer_range=0.06,
         attention_multiplier=(config.width / 4) ** -0.5,
         tie_word_embeddings=True,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainers.credit.advantages import STD_FLOOR, completion_stats, group_moments
+from trainers.credit.advantages import STD_FLOOR
 from trainers.credit.align import Alignment
 from trainers.credit.arrays import BoolArray, FloatArray, IntArray
 from trainers.credit.critique import Critique
@@ -54,26 +54,22 @@ def assign(
     critiques: Sequence[Sequence[Critique]],
     alignment: Alignment,
     rule: CreditRule,
-    group_size: int,
 ) -> Credit:
     """Turn outcomes and critiques into token rewards.
 
     A rollout that no critique answered keeps its outcome reward alone. A critique that names a step that is not there
     counts as an abstention.
 
-    The metrics are means over the rows given; one that is undefined there is left out:
-    ``outcome`` · ``tokens_per_response`` · ``steps_per_response`` · ``flagged_step_rate`` and ``penalised_tokens``
-    (mean penalty share of steps and of tokens, over rollouts that a critique answered) · ``vote_agreement`` (see
-    `votes`) · as counts, ``abstained`` (critiques without a verdict), ``uncritiqued`` (rollouts without any) and
-    ``unverified`` (rollouts without an outcome) · ``groups_process_signal_only`` (share of groups whose outcomes are
-    all equal but whose token rewards are not; only where the rows make whole groups).
+    The metrics say what the critiques did, over the rows given; one that is undefined there is left out:
+    ``flagged_step_rate`` and ``penalised_tokens`` (mean penalty share of steps and of tokens, over rollouts that a
+    critique answered) · ``vote_agreement`` (see `votes`) · as counts, ``abstained`` (critiques without a verdict) and
+    ``uncritiqued`` (rollouts without any).
 
     Args:
         outcomes: r_v of each rollout, shape (B,); NaN where the verifier could not say.
         critiques: The critiques of each rollout; abstentions among them.
         alignment: The rollouts' steps and the step of every token.
         rule: Voting rule and weights.
-        group_size: G; the rollouts of a group are next to each other.
 
     Raises:
         ValueError: The arguments are not of one batch size.
@@ -92,10 +88,7 @@ def assign(
     rewards = np.where(mask, token_rewards(outcomes, charges, rule.w_whole, rule.w_process), 0.0)
     asked = sum(map(len, critiques))
     metrics = {
-        "steps_per_response": _mean(np.asarray(step_counts, dtype=np.float64)),
-        "tokens_per_response": _mean(mask.sum(axis=1)),
         "abstained": float(asked - sum(len(matrix) for matrix in flags)),
-        **_outcome_metrics(outcomes, rewards, mask, group_size),
         **_process_metrics(flags, penalties, charges, mask),
     }
     return Credit(rewards, mask, penalties, {key: value for key, value in metrics.items() if not np.isnan(value)})
@@ -120,15 +113,6 @@ def process_signal_only(outcomes: FloatArray, std: FloatArray, group_size: int) 
     lowest = np.where(known, outcomes, np.inf).reshape(-1, group_size).min(axis=1)
     highest = np.where(known, outcomes, -np.inf).reshape(-1, group_size).max(axis=1)
     return _mean((highest <= lowest) & (std[::group_size] > STD_FLOOR))
-
-
-def _outcome_metrics(outcomes: FloatArray, rewards: FloatArray, mask: BoolArray, group_size: int) -> dict[str, float]:
-    unknown = np.isnan(outcomes)
-    metrics = {"outcome": _mean(outcomes[~unknown]), "unverified": float(unknown.sum())}
-    if len(outcomes) % group_size == 0:
-        _, std = group_moments(completion_stats(rewards, mask), group_size)
-        metrics["groups_process_signal_only"] = process_signal_only(outcomes, std, group_size)
-    return metrics
 
 
 def _process_metrics(

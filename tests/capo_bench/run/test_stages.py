@@ -12,6 +12,7 @@ import torch
 import trainers.backbones
 from capo_bench.home import Home, read_json
 from capo_bench.run import stages
+from capo_bench.study import identity
 from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
 from capo_bench.study.plan import Trial
 from trainers.backbones import BACKBONES
@@ -19,6 +20,7 @@ from trainers.backbones.tiny import build_model, build_tokenizer, save
 from trainers.config import TrialConfig
 
 CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}{% endfor %}<|im_start|>assistant:"
+TINY = BACKBONES.load("tiny")
 SMALL: dict[str, Any] = {
     "backbone": "local",
     "cold_start": None,
@@ -35,18 +37,19 @@ def local_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "repository"
     tokenizer = build_tokenizer(["Ann has 3 coins. Ann finds 4. How many?\n3 + 4 = 7\n\n\\boxed{7}"] * 4)
     tokenizer.chat_template = CHAT
-    save(build_model(BACKBONES.load("tiny"), tokenizer, seed=0), tokenizer, folder)
+    save(build_model(TINY, tokenizer, seed=0), tokenizer, folder)
     yaml = tmp_path / "backbones"
     yaml.mkdir()
     (yaml / "local.yaml").write_text(f"source: hub\nmodel: {folder}\nchat: true\n")
     monkeypatch.setattr(trainers.backbones, "FOLDER", yaml)
+    identity._backbone.cache_clear()
     return folder
 
 
 def make_trial(seed: int = 0, **changes: Any) -> Trial:
     config = TrialConfig.model_validate({**SMALL, **changes})
-    identity = identity_of(config)
-    return Trial(trial_id(digest(identity), seed), "v", seed, config, with_seed(identity, seed))
+    parts = identity_of(config)
+    return Trial(trial_id(digest(parts), seed), "v", seed, config, with_seed(parts, seed))
 
 
 def run(trial: Trial, home: Home, stop: Any = lambda: False) -> tuple[bool, list[dict[str, Any]]]:
@@ -69,6 +72,16 @@ def test_a_backbone_from_a_hub_goes_through_every_stage(local_backbone: Path, tm
     assert read_json(folder.provenance)["fingerprints"]["cold_start"] is None
     assert not list(home.path.glob("cache/*/*"))
     assert not folder.checkpoints.exists()
+
+
+def test_a_folder_of_weights_is_known_by_its_weights(local_backbone: Path) -> None:
+    before = make_trial().id
+    identity._backbone.cache_clear()
+    assert make_trial().id == before
+    tokenizer = build_tokenizer(["Ann has 3 coins."])
+    save(build_model(TINY, tokenizer, seed=1), tokenizer, local_backbone)
+    identity._backbone.cache_clear()
+    assert make_trial().id != before
 
 
 def test_a_chat_backbone_reads_its_template_and_what_is_asked_of_it(local_backbone: Path) -> None:

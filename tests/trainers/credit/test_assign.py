@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.credit.advantages import group_advantages
+from trainers.credit.advantages import completion_stats, group_advantages, group_moments
 from trainers.credit.align import Alignment, step_index
 from trainers.credit.assign import CreditRule, assign, checked, process_signal_only
 from trainers.credit.critique import Critique, Usage
@@ -43,7 +43,7 @@ def test_a_whole_group_by_hand():
         [says(0, 2), says(0), says(2), says(2)],  # steps 0 (2 of 4) and 2 (3 of 4)
         [says(0), abstains(), abstains(), abstains()],  # 1 of the 1 that answered
     ]
-    credit = assign(np.array([1.0, 1, 0, 0]), critiques, rollouts, rule("majority"), 4)
+    credit = assign(np.array([1.0, 1, 0, 0]), critiques, rollouts, rule("majority"))
     assert credit.rewards.tolist() == [[2, 2, 1], [2, 2, 0], [-1, 0, -1], [-1, -1, 0]]
     # Ten tokens: 2 2 1 2 2 -1 0 -1 -1 -1, mean 0.5, mean square 21/10, variance 1.85.
     advantages = group_advantages(credit.rewards, credit.mask, 4)
@@ -53,16 +53,11 @@ def test_a_whole_group_by_hand():
     agreement = (5 / 12 + 1 + 11 / 18) / 3
     assert credit.metrics == pytest.approx(
         {
-            "outcome": 0.5,
-            "unverified": 0,
-            "steps_per_response": 2,
-            "tokens_per_response": 2.5,
             "flagged_step_rate": 4 / 8,
             "penalised_tokens": 5 / 10,
             "vote_agreement": agreement,
             "abstained": 3,
             "uncritiqued": 0,
-            "groups_process_signal_only": 0,
         }
     )
 
@@ -81,7 +76,7 @@ def test_a_whole_group_by_hand():
 )
 def test_rules_and_weights(name, changes, rewards):
     critiques = [[says(0, 1, 2), says(0, 1), says(0)]]
-    credit = assign(np.array([1.0]), critiques, aligned([0, 1, 2, 3]), rule(name, **changes), 1)
+    credit = assign(np.array([1.0]), critiques, aligned([0, 1, 2, 3]), rule(name, **changes))
     np.testing.assert_allclose(credit.rewards, [rewards])
 
 
@@ -89,19 +84,20 @@ def test_all_answers_wrong_gives_capo_a_signal_and_grpo_none():
     rollouts = aligned([0, 1], [0, 1])
     critiques = [[says(1)], [says()]]
     wrong = np.zeros(2)
-    capo = assign(wrong, critiques, rollouts, rule(), 2)
-    grpo = assign(wrong, critiques, rollouts, rule(w_process=0.0), 2)
+    capo = assign(wrong, critiques, rollouts, rule())
+    grpo = assign(wrong, critiques, rollouts, rule(w_process=0.0))
     third = 1 / np.sqrt(3)
     np.testing.assert_allclose(group_advantages(capo.rewards, capo.mask, 2), [[third, -3 * third], [third, third]])
     assert (group_advantages(grpo.rewards, grpo.mask, 2) == 0).all()
-    assert capo.metrics["groups_process_signal_only"] == 1
-    assert grpo.metrics["groups_process_signal_only"] == 0
+    for credit, share in ((capo, 1), (grpo, 0)):
+        _, spread = group_moments(completion_stats(credit.rewards, credit.mask), 2)
+        assert process_signal_only(wrong, spread, 2) == share
 
 
 def test_from_tokens_to_rewards(qwen):
     ids = [qwen("3\n\n4\n\n5").input_ids, [*qwen("3").input_ids, qwen.eos_token_id], []]
     rollouts = step_index(ids, qwen, blank_lines)
-    credit = assign(np.array([1.0, 0.0, 0.0]), [[says(1)], [says(0)], [says()]], rollouts, rule(), 3)
+    credit = assign(np.array([1.0, 0.0, 0.0]), [[says(1)], [says(0)], [says()]], rollouts, rule())
     # 3 · ĊĊ · 4 · ĊĊ · 5, and 3 · end
     assert credit.rewards.tolist() == [[2, 2, 1, 1, 2], [-1, -1, 0, 0, 0], [0, 0, 0, 0, 0]]
     assert credit.mask.sum(axis=1).tolist() == [5, 2, 0]
@@ -109,7 +105,7 @@ def test_from_tokens_to_rewards(qwen):
 
 def test_a_rollout_without_any_critique_keeps_its_outcome_alone():
     critiques = [[abstains(), abstains("refusal")], [says(0), abstains("empty")]]
-    credit = assign(np.array([1.0, 1.0]), critiques, aligned([0, 1], [0, 1]), rule("union"), 2)
+    credit = assign(np.array([1.0, 1.0]), critiques, aligned([0, 1], [0, 1]), rule("union"))
     assert credit.rewards.tolist() == [[2, 2], [1, 2]]
     assert credit.penalties[0] is None
     assert credit.metrics["abstained"] == 3
@@ -119,29 +115,21 @@ def test_a_rollout_without_any_critique_keeps_its_outcome_alone():
 
 
 def test_undefined_metrics_are_left_out():
-    credit = assign(np.array([NAN]), [[abstains()]], aligned([0]), rule(), 2)
-    assert set(credit.metrics) == {
-        "steps_per_response",
-        "tokens_per_response",
-        "abstained",
-        "uncritiqued",
-        "unverified",
-    }
-    assert credit.metrics["unverified"] == 1
+    credit = assign(np.array([NAN]), [[abstains()]], aligned([0]), rule())
+    assert credit.metrics == {"abstained": 1, "uncritiqued": 1}
 
 
 def test_a_rollout_without_an_outcome_has_no_rewards_and_no_advantage():
     critiques = [[says(0)], [says()], [says(0)]]
-    credit = assign(np.array([NAN, 1.0, 0.0]), critiques, aligned([0, 0], [0], [0]), rule(), 3)
+    credit = assign(np.array([NAN, 1.0, 0.0]), critiques, aligned([0, 0], [0], [0]), rule())
     assert np.isnan(credit.rewards[0]).all()
     assert group_advantages(credit.rewards, credit.mask, 3).tolist() == [[0, 0], [1, 0], [-1, 0]]
-    assert credit.metrics["outcome"] == 0.5
 
 
 @pytest.mark.parametrize("step", [2, 17, -1])
 def test_a_step_that_is_not_there_is_an_abstention(step):
     critiques = [[says(0, step), says(1)]]
-    credit = assign(np.array([1.0]), critiques, aligned([0, 1]), rule("union"), 1)
+    credit = assign(np.array([1.0]), critiques, aligned([0, 1]), rule("union"))
     assert credit.rewards.tolist() == [[2, 1]]
     assert credit.metrics["abstained"] == 1
 
@@ -155,12 +143,12 @@ def test_an_out_of_range_critique_keeps_its_text_and_cost():
 
 def test_a_step_without_tokens_can_be_flagged():
     rollouts = Alignment([""], [("a", "b", "c")], np.array([[0, 2]]))
-    assert assign(np.array([0.0]), [[says(1)]], rollouts, rule(), 1).rewards.tolist() == [[0, 0]]
+    assert assign(np.array([0.0]), [[says(1)]], rollouts, rule()).rewards.tolist() == [[0, 0]]
 
 
 def test_arguments_of_different_batches_are_refused():
     with pytest.raises(ValueError, match=r"of \(2, 1, 1\) rollouts"):
-        assign(np.zeros(2), [[says()]], aligned([0]), rule(), 1)
+        assign(np.zeros(2), [[says()]], aligned([0]), rule())
 
 
 def test_process_signal_only_by_hand():
@@ -184,7 +172,7 @@ judged = st.lists(
 @given(rollouts=judged, name=st.sampled_from(["intersection", "majority", "union", "at_least"]))
 def test_rewards_are_one_of_four_whatever_critics_say(rollouts, name):
     outcomes, rows, critiques = zip(*rollouts, strict=True)
-    credit = assign(np.array(outcomes), critiques, aligned(*rows), rule(name, at_least=2), 1)
+    credit = assign(np.array(outcomes), critiques, aligned(*rows), rule(name, at_least=2))
     for outcome, rewards, mask in zip(outcomes, credit.rewards, credit.mask, strict=True):
         assert set(rewards[mask].tolist()) <= ({2, 1} if outcome else {0, -1})
         assert (rewards[~mask] == 0).all()
