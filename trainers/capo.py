@@ -18,8 +18,9 @@ from trainers.credit.advantages import completion_stats, group_moments, normalis
 from trainers.credit.arrays import FloatArray
 from trainers.credit.assign import Credit, CreditRule, assign, process_signal_only
 from trainers.credit.votes import VOTES
-from trainers.critics.base import Solution
+from trainers.critics.base import Solution, Surroundings
 from trainers.critics.desk import Answers, CriticDesk
+from trainers.critics.opening import open_critic
 from trainers.methods import TrainRun
 from trainers.policy import PolicyTrainer, train_policy
 
@@ -95,7 +96,8 @@ class CapoTrainer(PolicyTrainer):
 
 def train(run: TrainRun) -> bool:
     """Train; see `train_policy`."""
-    critic = run.config.critic.build(BENCHMARKS.get(run.config.benchmark), run.seed)
+    surroundings = Surroundings(BENCHMARKS.get(run.config.benchmark), run.seed)
+    critic = open_critic(run.config.critic, surroundings, cache=None)
     desk = CriticDesk(critic)
     try:
         return train_policy(run, CapoTrainer, run.config.credit.segmenter, desk=desk)

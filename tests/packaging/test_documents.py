@@ -20,7 +20,7 @@ from capo_bench.study.load import check_study
 from evals.benchmarks import Problem
 from trainers.config import TrialConfig
 from trainers.credit.segment import blank_lines, step_texts
-from trainers.critics.base import Solution
+from trainers.critics.base import Solution, Surroundings
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
@@ -142,7 +142,7 @@ def test_the_benchmark_shown_hands_out_problems_and_checks_steps(shown):
 
 
 def test_the_critic_shown_criticises(shown):
-    critic = shown("docs/how-to-add-critic.md").LastStepParams().build(benchmark=None, seed=0)
+    critic = shown("docs/how-to-add-critic.md").LastStepParams().build(Surroundings(benchmark=None, seed=0))
     solution = Solution(Problem("p", "?", "1"), step_texts(text := "a\n\nb", blank_lines(text)))
     ((first, second),) = asyncio.run(critic.critique([solution], 2))
     assert first.wrong == second.wrong == {1}

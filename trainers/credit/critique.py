@@ -5,22 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+Aim = Literal["steps", "answer"]
+"""What a critic is asked: which steps are wrong, or whether the answer as a whole is."""
+
 Abstention = Literal["empty", "truncated", "no_list", "out_of_range", "refusal", "timeout", "error"]
 
 
 @dataclass(frozen=True)
 class Usage:
-    """What one critique cost.
+    """What one critique cost. What the critiques of one call share is told so that their sum is the call's.
 
     Attributes:
         prompt_tokens: Tokens that the critic read.
+        cached_tokens: Those of them that it had read before and kept.
         output_tokens: Tokens that it wrote.
-        seconds: Wall time of the call that brought it, shared by the critiques of one call.
+        seconds: Wall time of the call that brought it, the same for all critiques of one call.
+        money: Price of the call's tokens, in the currency of the prices given; 0 where none is given.
     """
 
     prompt_tokens: int = 0
+    cached_tokens: int = 0
     output_tokens: int = 0
     seconds: float = 0.0
+    money: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -28,7 +35,8 @@ class Critique:
     """One critique of one solution.
 
     Attributes:
-        wrong: Indices (from 0) of the steps called wrong; None if the critic abstained.
+        wrong: Indices (from 0) of the steps called wrong, or, of a critique that was asked about the answer, {0} where
+            it calls the answer wrong; None if the critic abstained.
         abstained: Why there is no verdict; None if there is one.
         text: What the critic wrote, where it writes.
         usage: What it cost.

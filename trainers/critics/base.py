@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+from pydantic import Field
 
 from evals.benchmarks import Benchmark, Problem
-from evals.config import Strict
-from trainers.credit.critique import Critique
+from evals.config import Positive, Strict
+from trainers.credit.critique import Aim, Critique
 
 
 @dataclass(frozen=True)
@@ -18,25 +21,44 @@ class Solution:
     Attributes:
         problem: The problem with its reference answer.
         steps: The rollout's text, cut into steps.
+        aim: What is asked about it.
     """
 
     problem: Problem
     steps: tuple[str, ...]
+    aim: Aim = "steps"
+
+    @property
+    def verdicts(self) -> int:
+        """How many things a critique judges: the steps, or the one answer."""
+        return len(self.steps) if self.aim == "steps" else 1
 
 
 class Critic(Protocol):
-    """Finds the wrong steps of solutions.
+    """Finds the wrong steps of solutions, or says whether their answers are wrong.
 
     A critic that cannot answer returns a `Critique` that abstains with its reason. It never raises for one solution,
     and what it could not judge is never counted as right or as wrong.
+
+    Critique i of a solution is a function of the critic's settings, the solution and i as nearly as the machine below
+    allows: not of the batch, of the trial, or of how many critiques are asked for. So critiques can be kept.
+
+    Attributes:
+        eager: Whether solutions are best asked for one by one, as soon as each is known (an endpoint that batches by
+            itself), rather than together (a model in this process).
     """
 
-    async def critique(self, solutions: Sequence[Solution], k: int, *, greedy: bool = False) -> list[list[Critique]]:
+    eager: bool
+
+    async def critique(
+        self, solutions: Sequence[Solution], k: int, *, first: int = 0, greedy: bool = False
+    ) -> list[list[Critique]]:
         """Return exactly k critiques of each solution, in the order of the solutions.
 
         Args:
             solutions: The rollouts to judge.
             k: How many independent critiques of each.
+            first: Index of the first of them: critiques ``first`` to ``first + k - 1``.
             greedy: Ask for the single most likely critique (temperature 0) where the critic samples.
         """
         ...
@@ -46,16 +68,44 @@ class Critic(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Surroundings:
+    """What a critic is built with beside its settings.
+
+    Attributes:
+        benchmark: Where the solutions' problems come from; exact critics ask it.
+        seed: The trial's seed, for critics that draw with it.
+        embedded: Folder of the embedded critic's model, where the settings name it (`CriticParams.lesson`).
+    """
+
+    benchmark: Benchmark
+    seed: int
+    embedded: Path | None = None
+
+
+class CriticLesson(Strict):
+    """How the embedded critic is taught: on solutions that slip, labelled by the exact checker."""
+
+    seed: int = 0
+    steps: Positive = 600
+    problems_per_step: Positive = 64
+    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+
+
 class CriticParams(Strict):
     """Base of a critic's settings; a subclass narrows `name` to its own literal and builds the critic."""
 
     name: str
 
-    def build(self, benchmark: Benchmark, seed: int) -> Critic:
-        """Return the critic.
+    @property
+    def lesson(self) -> CriticLesson | None:
+        """How the embedded critic is trained, where these settings ask for it; None for any other critic."""
+        return None
 
-        Args:
-            benchmark: Where the solutions' problems come from; exact critics ask it.
-            seed: The trial's seed, for critics that draw.
-        """
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that decide what the critic says; not where it is reached, how fast, or its price."""
+        return self.model_dump(mode="json")
+
+    def build(self, surroundings: Surroundings) -> Critic:
+        """Return the critic."""
         raise NotImplementedError

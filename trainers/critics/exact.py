@@ -7,7 +7,7 @@ from typing import Literal
 
 from evals.benchmarks import Benchmark
 from trainers.credit.critique import Critique
-from trainers.critics.base import Critic, CriticParams, Solution
+from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 
 
 class ExactCritic:
@@ -20,7 +20,11 @@ class ExactCritic:
     def __init__(self, benchmark: Benchmark) -> None:
         self._benchmark = benchmark
 
-    async def critique(self, solutions: Sequence[Solution], k: int, *, greedy: bool = False) -> list[list[Critique]]:
+    eager = False
+
+    async def critique(
+        self, solutions: Sequence[Solution], k: int, *, first: int = 0, greedy: bool = False
+    ) -> list[list[Critique]]:
         """Return k equal critiques of each solution."""
         return [[Critique(wrong_steps(self._benchmark, solution))] * k for solution in solutions]
 
@@ -38,6 +42,6 @@ class ExactParams(CriticParams):
 
     name: Literal["exact"] = "exact"
 
-    def build(self, benchmark: Benchmark, seed: int) -> Critic:
+    def build(self, surroundings: Surroundings) -> Critic:
         """Return the critic; it draws nothing, so the seed is not used."""
-        return ExactCritic(benchmark)
+        return ExactCritic(surroundings.benchmark)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from evals.benchmarks import Benchmark
 from trainers.credit.critique import Critique
-from trainers.critics.base import Critic, CriticParams, Solution
+from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 from trainers.critics.exact import wrong_steps
 
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -33,18 +33,22 @@ class NoisyCritic:
         self._false_alarm = false_alarm
         self._miss = miss
 
-    async def critique(self, solutions: Sequence[Solution], k: int, *, greedy: bool = False) -> list[list[Critique]]:
+    eager = False
+
+    async def critique(
+        self, solutions: Sequence[Solution], k: int, *, first: int = 0, greedy: bool = False
+    ) -> list[list[Critique]]:
         """Return k independently disturbed critiques of each solution."""
-        return [self._critiques(solution, k) for solution in solutions]
+        return [self._critiques(solution, first, k) for solution in solutions]
 
     async def close(self) -> None:
         """Nothing is held."""
 
-    def _critiques(self, solution: Solution, k: int) -> list[Critique]:
+    def _critiques(self, solution: Solution, first: int, k: int) -> list[Critique]:
         exact = wrong_steps(self._benchmark, solution)
         wrong = np.array([step in exact for step in range(len(solution.steps))], dtype=np.bool_)
         flip_below = np.where(wrong, self._miss, self._false_alarm)
-        flags = wrong ^ (uniform_draws(self._seed, solution, k) < flip_below)
+        flags = wrong ^ (uniform_draws(self._seed, solution, first + k)[first:] < flip_below)
         return [Critique(frozenset(np.flatnonzero(row).tolist())) for row in flags]
 
 
@@ -73,6 +77,6 @@ class NoisyParams(CriticParams):
     false_alarm: Probability = 0.3
     miss: Probability = 0.3
 
-    def build(self, benchmark: Benchmark, seed: int) -> Critic:
+    def build(self, surroundings: Surroundings) -> Critic:
         """Return the critic, drawing with the trial's seed."""
-        return NoisyCritic(benchmark, seed, self.false_alarm, self.miss)
+        return NoisyCritic(surroundings.benchmark, surroundings.seed, self.false_alarm, self.miss)

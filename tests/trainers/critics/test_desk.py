@@ -8,7 +8,7 @@ import pytest
 
 from evals.benchmarks import Problem
 from trainers.credit.critique import Critique
-from trainers.critics.base import Solution
+from trainers.critics.base import Solution, Surroundings
 from trainers.critics.desk import CriticDesk
 from trainers.critics.exact import ExactParams
 
@@ -52,7 +52,7 @@ def ask():
 
 
 def test_the_answers_are_the_critics(sums):
-    desk = CriticDesk(ExactParams().build(sums, seed=0))
+    desk = CriticDesk(ExactParams().build(Surroundings(sums, 0)))
     answers = desk.ask(SOLUTIONS, 2).result(timeout=10)
     desk.close()
     assert answers.critiques == [[Critique(frozenset())] * 2, [Critique(frozenset({0, 1}))] * 2]

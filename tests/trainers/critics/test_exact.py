@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from evals.benchmarks import Problem
 from trainers.config import TrialConfig
 from trainers.credit.critique import Critique
-from trainers.critics.base import Solution
+from trainers.critics.base import Solution, Surroundings
 from trainers.critics.exact import ExactParams
 
 PROBLEM = Problem("sums/test/0", "add", "0")
@@ -17,7 +17,7 @@ CLEAN = Solution(PROBLEM, ("1+2=3", "3+4=7"))
 
 
 def critiques(sums, solutions, k, **options):
-    return asyncio.run(ExactParams().build(sums, seed=0).critique(solutions, k, **options))
+    return asyncio.run(ExactParams().build(Surroundings(sums, seed=0)).critique(solutions, k, **options))
 
 
 def test_only_steps_wrong_in_themselves_are_flagged(sums):

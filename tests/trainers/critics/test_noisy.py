@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from evals.benchmarks import Problem
 from trainers.config import TrialConfig
-from trainers.critics.base import Solution
+from trainers.critics.base import Solution, Surroundings
 from trainers.critics.noisy import NoisyParams, uniform_draws
 
 RIGHT, WRONG = "1+1=2", "1+1=3"
@@ -21,7 +21,7 @@ def solution(number=0, steps=(RIGHT, WRONG, RIGHT, WRONG)):
 
 
 def flagged(sums, solutions, k, seed=0, greedy=False, **rates):
-    critic = NoisyParams(**rates).build(sums, seed)
+    critic = NoisyParams(**rates).build(Surroundings(sums, seed))
     answers = asyncio.run(critic.critique(solutions, k, greedy=greedy))
     return [[critique.wrong for critique in row] for row in answers]
 
