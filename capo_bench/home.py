@@ -32,6 +32,11 @@ class TrialFolder:
         return self.path / "steps.jsonl"
 
     @property
+    def rollouts(self) -> Path:
+        """What training sampled and what the critic said of it, one file per optimizer step and process."""
+        return self.path / "rollouts"
+
+    @property
     def metrics(self) -> Path:
         """Final metrics and costs."""
         return self.path / "metrics.json"

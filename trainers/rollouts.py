@@ -1,0 +1,206 @@
+"""What training saw: every rollout with its critiques, one gzip JSONL file an optimizer step and process.
+
+Kept so that another vote, another number of critiques or other weights can be tried on them without a model. A token's
+reward depends on its step alone, so the number of tokens of each step is all that a replay needs of them.
+
+A file appears whole or not at all, and the same rollouts give the same bytes. Files are named
+``<step>.<process>.jsonl.gz``; a step's rollouts in the order of training are those of its processes one after another.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import re
+import secrets
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from trainers.credit.critique import Aim, Critique, Usage
+
+_NAME = re.compile(r"(\d+)\.(\d+)\.jsonl\.gz")
+_LEVEL = 6
+
+
+class DamagedRolloutsError(ValueError):
+    """A step's stored rollouts cannot be read; says which file and why."""
+
+
+@dataclass(frozen=True)
+class Rollout:
+    """One rollout of training.
+
+    Attributes:
+        group: Index of its group in the step.
+        problem: Id of its problem.
+        prompt: The problem as it stands, without a chat template.
+        answer: The reference answer.
+        steps: Its text, cut into steps.
+        tokens: How many of its tokens belong to each step.
+        outcome: 1 where the verifier called the answer right, 0 where wrong; None where it could not say.
+        truth: Indices of the steps that the benchmark's checker calls wrong; None where there is no checker.
+        aim: What the critic was asked.
+        critiques: What it said, in the order of the critiques' indices; empty where the method asks no critic.
+    """
+
+    group: int
+    problem: str
+    prompt: str
+    answer: str
+    steps: tuple[str, ...]
+    tokens: tuple[int, ...]
+    outcome: float | None
+    truth: frozenset[int] | None
+    aim: Aim = "steps"
+    critiques: tuple[Critique, ...] = ()
+
+    def __post_init__(self) -> None:
+        if len(self.steps) != len(self.tokens):
+            raise ValueError(f"{len(self.steps)} steps with {len(self.tokens)} counts of tokens; give one a step")
+
+
+@dataclass(frozen=True)
+class StoredStep:
+    """One optimizer step.
+
+    Attributes:
+        step: Its number, from 1.
+        parts: The rollouts of each process.
+    """
+
+    step: int
+    parts: tuple[tuple[Rollout, ...], ...]
+
+    @property
+    def rollouts(self) -> tuple[Rollout, ...]:
+        """All rollouts, in the order of training: groups may span processes, but follow one another."""
+        return tuple(rollout for part in self.parts for rollout in part)
+
+
+def write_step(folder: Path, step: int, process: int, rollouts: Sequence[Rollout]) -> None:
+    """Write what one process sampled for an optimizer step; a file of the same step and process is replaced.
+
+    Args:
+        folder: `TrialFolder.rollouts`; made if it is not there.
+        step: Number of the step, from 1.
+        process: Index of the process.
+        rollouts: In the order of training.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # Escaped to ASCII, so that a lone surrogate in what a critic wrote can be written and read back.
+    lines = [json.dumps(_to_json(step, rollout), sort_keys=True, allow_nan=False) for rollout in rollouts]
+    packed = gzip.compress("".join(f"{line}\n" for line in lines).encode("ascii"), _LEVEL, mtime=0)
+    path = folder / f"{step:05d}.{process}.jsonl.gz"
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    try:
+        with part.open("xb") as file:
+            file.write(packed)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def read_rollouts(folder: Path) -> Iterator[StoredStep]:
+    """Yield the stored steps in order, one in memory at a time; nothing where the folder is not there.
+
+    Raises:
+        DamagedRolloutsError: A file cannot be read.
+    """
+    for step, paths in stored_steps(folder).items():
+        yield read_step(step, paths)
+
+
+def stored_steps(folder: Path) -> dict[int, tuple[Path, ...]]:
+    """Return the files of every stored step, steps and processes ascending.
+
+    A last step that lacks the file of a process (training was killed there) is left out: its groups are not whole.
+    """
+    found: dict[int, dict[int, Path]] = {}
+    for path in folder.glob("*.jsonl.gz"):
+        if name := _NAME.fullmatch(path.name):
+            found.setdefault(int(name[1]), {})[int(name[2])] = path
+    steps = {step: tuple(path for _, path in sorted(found[step].items())) for step in sorted(found)}
+    *_, before, last = (0, 0, *map(len, steps.values()))
+    if last < before:
+        steps.popitem()
+    return steps
+
+
+def read_step(step: int, paths: Sequence[Path]) -> StoredStep:
+    """Read one step.
+
+    Args:
+        step: Its number.
+        paths: The file of each process, from `stored_steps`.
+
+    Raises:
+        DamagedRolloutsError: A file cannot be read.
+    """
+    return StoredStep(step, tuple(_read(path) for path in paths))
+
+
+def drop_after(folder: Path, step: int) -> None:
+    """Delete the files of later steps, which a run that resumes will write again, and what a killed write left."""
+    for path in folder.glob("*.jsonl.gz"):
+        name = _NAME.fullmatch(path.name)
+        if name and int(name[1]) > step:
+            path.unlink(missing_ok=True)
+    for path in folder.glob(".*.jsonl.gz.*"):
+        path.unlink(missing_ok=True)
+
+
+def _read(path: Path) -> tuple[Rollout, ...]:
+    try:
+        lines = gzip.decompress(path.read_bytes()).decode("ascii").splitlines()
+        return tuple(_from_json(json.loads(line)) for line in lines)
+    except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
+        raise DamagedRolloutsError(f"{path}: cannot be read as stored rollouts ({error})") from error
+
+
+def _to_json(step: int, rollout: Rollout) -> dict[str, Any]:
+    return {
+        "step": step,
+        "group": rollout.group,
+        "problem": rollout.problem,
+        "prompt": rollout.prompt,
+        "answer": rollout.answer,
+        "steps": rollout.steps,
+        "tokens": rollout.tokens,
+        "outcome": rollout.outcome,
+        "truth": None if rollout.truth is None else sorted(rollout.truth),
+        "aim": rollout.aim,
+        "critiques": [_critique_to_json(critique) for critique in rollout.critiques],
+    }
+
+
+def _critique_to_json(critique: Critique) -> dict[str, Any]:
+    verdict = {"abstained": critique.abstained} if critique.wrong is None else {"wrong": sorted(critique.wrong)}
+    usage = {name: value for name, value in asdict(critique.usage).items() if value}
+    return {**verdict, "text": critique.text, "usage": usage}
+
+
+def _from_json(row: Mapping[str, Any]) -> Rollout:
+    return Rollout(
+        group=row["group"],
+        problem=row["problem"],
+        prompt=row["prompt"],
+        answer=row["answer"],
+        steps=tuple(row["steps"]),
+        tokens=tuple(row["tokens"]),
+        outcome=row["outcome"],
+        truth=None if row["truth"] is None else frozenset(row["truth"]),
+        aim=row["aim"],
+        critiques=tuple(_critique_from_json(critique) for critique in row["critiques"]),
+    )
+
+
+def _critique_from_json(row: Mapping[str, Any]) -> Critique:
+    wrong = frozenset(row["wrong"]) if "wrong" in row else None
+    return Critique(wrong, row.get("abstained"), row["text"], Usage(**row["usage"]))
