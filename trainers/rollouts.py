@@ -158,7 +158,10 @@ def drop_after(folder: Path, step: int) -> None:
 
 def _read(path: Path) -> tuple[Rollout, ...]:
     try:
-        lines = gzip.decompress(path.read_bytes()).decode("ascii").splitlines()
+        packed = path.read_bytes()
+        if not packed:
+            raise EOFError("the file is empty")
+        lines = gzip.decompress(packed).decode("ascii").splitlines()
         return tuple(_from_json(json.loads(line)) for line in lines)
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise DamagedRolloutsError(f"{path}: cannot be read as stored rollouts ({error})") from error
