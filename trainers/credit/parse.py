@@ -1,0 +1,175 @@
+r"""Reading what a critic wrote: a verdict or the reason why there is none. Any text is read, in linear time.
+
+The rules, in this order. Nothing is guessed from prose, and what is not a verdict by these rules abstains.
+
+1. A cut reply is no verdict (`truncated`).
+2. Quoted lines (first mark ``>``) are somebody else's words and never count. Thinking (up to the last ``</think>``)
+   does not count; thinking that never ends has no verdict (`no_list`). Nothing left is `empty`.
+3. A verdict line starts with its label, ``Wrong steps:`` or ``Answer:``, in any case and under any markdown, or holds
+   it as a quoted JSON key. Only the last such line counts, even if it cannot be read.
+4. Behind ``Wrong steps`` stands a list of indices from 1 in brackets, over several lines if need be, or bare on the
+   label's own line, or ``none``. An index is a whole number in digits 0-9, alone or as ``step 2``; between them stand
+   commas, semicolons, spaces or ``and``. Only punctuation or a remark in parentheses without digits may follow on
+   the line, and no later line may start with an index in brackets. A fraction, a range, a nested list or any other
+   word makes it no list (`no_list`).
+5. An index outside 1 to the number of steps discards the whole critique (`out_of_range`). Duplicates merge.
+6. Behind ``Answer`` stands ``right``, ``correct``, ``wrong`` or ``incorrect``, and no more than in 4.
+7. Without a verdict line, a text that declines is a `refusal`, any other `no_list`.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from trainers.credit.critique import Abstention, Aim
+
+_MARKS = r"[\s*_`\"'~$]*+"
+# What may stand before a label: markdown, a tag, the number of a list's item.
+_LEAD = r"(?:[\s*_`\"'~$#|{(•+-]++|<[^<>\s]{1,40}>|\d{1,3}[.)])*+"
+_NAMES = {"steps": r"wrong[ _-]?step(?:s|\(s\))?", "answer": r"(?:final )?answer"}
+_LABEL = {aim: re.compile(rf"{_LEAD}{name}{_MARKS}(?:[:=]|(?=\[)){_MARKS}") for aim, name in _NAMES.items()}
+_KEY = {aim: re.compile(rf"(?<!\\)([\"']){name}\1\s*:\s*") for aim, name in _NAMES.items()}
+_HINT = {"steps": "wrong", "answer": "answer"}
+
+_QUOTED = re.compile(rf"{_LEAD}>")
+_THINKING = re.compile(r"<(/?)(?:think|thinking|thought)>|\[(/?)think\]")
+_END = re.compile(r"[\s.;!*_`\"'~$|})]*+(?:\([^()\[\]\d]{0,200}\))?(?:[\s.;!*_`\"'~$|})]++|<[^<>\s]{1,40}>)*+")
+_KEY_END = re.compile(r"\s*(?:}.*|,\s*(?:[\"'].*)?)?")
+_MORE = re.compile(r"\n\s*\[\s*\d")
+_WORD = re.compile(r"[a-z/]+")
+_INDICES = re.compile(r"(?:(?:steps? ?)?#?-?[0-9]+ )++")
+_NUMBER = re.compile(r"-?[0-9]+")
+_SEPARATORS = str.maketrans({",": " ", ";": " ", "&": " ", '"': "", "'": "", "*": "", "`": "", "_": "", "$": ""})
+_CLOSING = {"[": "]", "(": ")", "{": "}"}
+_NONE = ("none", "null", "n/a")
+_ANSWERS = {
+    "right": frozenset[int](),
+    "correct": frozenset[int](),
+    "wrong": frozenset({0}),
+    "incorrect": frozenset({0}),
+}
+
+# Full-width forms, curly quotes and invisible marks, as models of other languages write them.
+_PLAIN: dict[int, int | str | None] = {
+    **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
+    **dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xAD)),
+    0x3001: ",",
+    0x201C: '"',
+    0x201D: '"',
+    0x2018: "'",
+    0x2019: "'",
+}
+
+_REFUSAL = re.compile(
+    r"\bi(?:'m| am) (?:sorry|unable|not able)\b|\bas an ai\b|\bi (?:must |have to )?(?:decline|refuse)\b"
+    r"|\bi (?:can't|cannot|can not|won't|will not) (?:help|assist|comply|continue|do|judge|evaluate|provide|fulfil|review"
+    r"|answer|analy[sz]e|check)"
+)
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    """What follows the last label, to the end of the text; `key` if the label was a JSON key."""
+
+    rest: str
+    key: bool
+
+
+def parse(text: str, aim: Aim, steps: int, *, truncated: bool = False) -> frozenset[int] | Abstention:
+    """Read a critique. Never raises.
+
+    Args:
+        text: What the critic wrote.
+        aim: What it was asked.
+        steps: Number of the solution's steps.
+        truncated: Whether a limit on tokens cut the text.
+
+    Returns:
+        Indices (from 0) of the wrong steps, all below `steps`; for the aim "answer" {0} if the answer is wrong, else
+        the empty set; or why there is no verdict.
+    """
+    if truncated:
+        return "truncated"
+    lines = _own_lines(text)
+    if isinstance(lines, str):
+        return lines
+    verdict = _last_verdict(lines, aim)
+    if verdict is None:
+        return "refusal" if any(map(_REFUSAL.search, lines)) else "no_list"
+    return _answer(verdict) if aim == "answer" else _steps(verdict, steps)
+
+
+def _own_lines(text: str) -> list[str] | Abstention:
+    """Return the lines that are the critic's own and follow its thinking, in lower case."""
+    plain = (text if text.isascii() else text.translate(_PLAIN)).lower()
+    lines = plain.splitlines()
+    if ">" in plain:
+        lines = [line for line in lines if not _QUOTED.match(line)]
+    if "think" in plain or "thought" in plain:
+        *_, last = (None, *_THINKING.finditer(plain := "\n".join(lines)))
+        if last is not None:
+            if not (last[1] or last[2]):
+                return "no_list"
+            lines = plain[last.end() :].splitlines()
+    return lines if any(map(str.strip, lines)) else "empty"
+
+
+def _last_verdict(lines: list[str], aim: Aim) -> _Verdict | None:
+    for number in range(len(lines) - 1, -1, -1):
+        line = lines[number]
+        if _HINT[aim] not in line:
+            continue
+        label = _LABEL[aim].match(line)
+        *_, key = (None, *_KEY[aim].finditer(line))
+        found = key or label
+        if found is not None:
+            return _Verdict("\n".join((line[found.end() :], *lines[number + 1 :])), key is not None)
+    return None
+
+
+def _steps(verdict: _Verdict, steps: int) -> frozenset[int] | Abstention:
+    listed = _listed(verdict)
+    return "no_list" if listed is None else _indices(listed, steps)
+
+
+def _listed(verdict: _Verdict) -> str | None:
+    """Return what stands in the list, blank for an empty one; None if there is no list."""
+    rest = verdict.rest.lstrip(" \t*`_\"'~$\n")
+    closing = _CLOSING.get(rest[:1])
+    if closing is not None:
+        inside, closed, after = rest[1:].partition(closing)
+        return inside if closed and _ends(after, verdict.key) and not _MORE.search(after) else None
+    line = rest.partition("\n")[0]
+    word = _WORD.match(line)
+    if word is not None and word[0] in _NONE:
+        return "" if _ends(line[word.end() :], verdict.key) else None
+    inside, remark, after = verdict.rest.partition("\n")[0].partition("(")
+    bare = inside.rstrip(" \t.;!*`_\"'~$|})")
+    return bare if bare[-1:].isdigit() and _ends(remark + after, key=False) else None
+
+
+def _ends(after: str, key: bool) -> bool:
+    line = after.partition("\n")[0]
+    return (_KEY_END if key else _END).fullmatch(line) is not None
+
+
+def _indices(listed: str, steps: int) -> frozenset[int] | Abstention:
+    if not listed.strip() or listed.strip() in _NONE:
+        return frozenset()
+    words = " ".join(word for word in listed.translate(_SEPARATORS).split() if word != "and") + " "
+    if _INDICES.fullmatch(words) is None:
+        return "no_list"
+    # A number too long for `int` is out of range whatever it is.
+    digits = [number.lstrip("0") for number in _NUMBER.findall(words)]
+    if not all(number.isdecimal() and len(number) <= 9 and int(number) <= steps for number in digits):
+        return "out_of_range"
+    return frozenset(int(number) - 1 for number in digits)
+
+
+def _answer(verdict: _Verdict) -> frozenset[int] | Abstention:
+    line = verdict.rest.lstrip(" \t*`_\"'~$\n").partition("\n")[0]
+    word = _WORD.match(line)
+    if word is None or word[0] not in _ANSWERS or not _ends(line[word.end() :].lstrip("\"'"), verdict.key):
+        return "no_list"
+    return _ANSWERS[word[0]]
