@@ -1,0 +1,103 @@
+"""How good votes over critiques are, by rule and k, through the voting code of training."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evals.critics.labels import StepLabels
+from evals.critics.metrics import StepScores, step_scores
+from trainers.credit.arrays import FloatArray
+from trainers.credit.assign import checked
+from trainers.credit.critique import Critique
+from trainers.credit.votes import VOTES, combine, flag_matrix
+
+FLAGGED = 0.5
+"""A rule that returns shares (`average`) flags a step from this share on, which for `average` is majority."""
+
+
+@dataclass(frozen=True)
+class Vote:
+    """A voting rule as it is applied.
+
+    Attributes:
+        rule: From `VOTES`.
+        at_least: For the rule of that name.
+    """
+
+    rule: str
+    at_least: int | None = None
+
+    @property
+    def label(self) -> str:
+        """The rule as tables name it."""
+        return self.rule if self.at_least is None else f"{self.rule} {self.at_least}"
+
+
+@dataclass(frozen=True)
+class VoteQuality:
+    """How good a rule is over the first k critiques of each solution.
+
+    Attributes:
+        vote: The rule.
+        k: How many critiques.
+        solutions: Solutions that at least one of the k critiques answered; only they are scored.
+        unanswered: Solutions that none answered.
+        scores: Agreement with the labels.
+    """
+
+    vote: Vote
+    k: int
+    solutions: int
+    unanswered: int
+    scores: StepScores
+
+
+def set_votes() -> tuple[Vote, ...]:
+    """Return the rules that make a set of wrong steps out of k critiques with nothing more to choose.
+
+    `greedy` takes a critique of its own (k = 1), `at_least` a number, and `average` names no set.
+    """
+    return tuple(Vote(name) for name in VOTES.names() if name not in {"greedy", "at_least", "average"})
+
+
+def powers_of_two(most: int) -> tuple[int, ...]:
+    """Return 1, 2, 4, … below `most`, and `most`."""
+    return tuple(sorted({2**i for i in range(most.bit_length()) if 2**i <= most} | {most}))
+
+
+def penalties(critiques: Sequence[Critique], steps: int, vote: Vote) -> FloatArray | None:
+    """Return the penalty share of each step as training would charge it, shape (steps,); None without an answer."""
+    flags = flag_matrix([checked(critique, steps) for critique in critiques], steps)
+    return combine(VOTES.get(vote.rule), flags, vote.at_least)
+
+
+def quality(
+    critiques: Sequence[Sequence[Critique]],
+    labels: Sequence[StepLabels],
+    votes: Sequence[Vote],
+    ks: Sequence[int],
+) -> list[VoteQuality]:
+    """Score every rule on the first k critiques of every solution, for every k.
+
+    The first k are taken, not all subsets of size k: critiques are exchangeable, so the estimate is as unbiased, and
+    it is what training with k critiques would have had.
+
+    Args:
+        critiques: Critiques of each solution, abstentions among them.
+        labels: Labels of the same solutions.
+        votes: Rules; one whose `at_least` is above k is left out at that k.
+        ks: How many critiques to vote over; a solution with fewer than k has none to add.
+    """
+    pairs = [(vote, k) for vote in votes for k in ks if (vote.at_least or 0) <= k]
+    return [_quality(critiques, labels, vote, k) for vote, k in pairs]
+
+
+def _quality(critiques: Sequence[Sequence[Critique]], labels: Sequence[StepLabels], vote: Vote, k: int) -> VoteQuality:
+    shares = [penalties(row[:k], label.steps, vote) for row, label in zip(critiques, labels, strict=True)]
+    answered = [(share, label) for share, label in zip(shares, labels, strict=True) if share is not None]
+    flags = [np.asarray(share >= FLAGGED, dtype=np.bool_) for share, _ in answered]
+    scores = step_scores(flags, [label for _, label in answered])
+    return VoteQuality(vote, k, len(answered), len(shares) - len(answered), scores)

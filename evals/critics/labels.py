@@ -1,0 +1,57 @@
+"""Which steps of a solution are known to be wrong, which to be right, and which nobody labelled."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from evals.benchmarks import Problem, StepCheck
+
+
+@dataclass(frozen=True)
+class StepLabels:
+    """Labels of one solution's steps, numbered from 0.
+
+    Attributes:
+        steps: How many steps there are.
+        wrong: Those labelled wrong.
+        labelled: Those with a label, right or wrong; only they count in what is measured per step.
+        group: What shares chance with other solutions, as a rule the problem: intervals resample whole groups. An
+            empty group stands for itself.
+    """
+
+    steps: int
+    wrong: frozenset[int]
+    labelled: frozenset[int]
+    group: str = ""
+
+    def __post_init__(self) -> None:
+        outside = [step for step in self.labelled if not 0 <= step < self.steps]
+        if outside or not self.wrong <= self.labelled:
+            raise ValueError(
+                f"wrong steps {sorted(self.wrong)}, labelled steps {sorted(self.labelled)} of {self.steps}: "
+                "wrong steps are labelled ones, and labelled ones are steps, numbered from 0"
+            )
+
+
+def exact_labels(check: StepCheck, steps: int, group: str = "") -> StepLabels:
+    """Return the labels of an exact checker: every step has one; a step that only follows a slip is right."""
+    return StepLabels(steps, check.wrong, frozenset(range(steps)), group)
+
+
+@dataclass(frozen=True)
+class LabelledSolution:
+    """One solution of a data set with step labels.
+
+    Attributes:
+        id: Stable name within the data set.
+        subset: The part of the data set that it belongs to.
+        problem: The problem; its answer is empty where the data set has no reference answers.
+        steps: The solution, cut as the data set cuts it.
+        labels: What is known of the steps.
+    """
+
+    id: str
+    subset: str
+    problem: Problem
+    steps: tuple[str, ...]
+    labels: StepLabels

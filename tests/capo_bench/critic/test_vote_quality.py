@@ -1,0 +1,67 @@
+"""Quality by rule and k: the first k critiques, through the voting code of training."""
+
+from __future__ import annotations
+
+import pytest
+
+from capo_bench.critic.quality import Vote, penalties, powers_of_two, quality, set_votes
+from evals.critics.labels import StepLabels
+from trainers.credit.critique import Critique
+
+
+def flagging(*steps: int) -> Critique:
+    return Critique(frozenset(steps))
+
+
+ABSTAINED = Critique(None, "truncated")
+LABELS = [StepLabels(3, frozenset({1}), frozenset({0, 1, 2})), StepLabels(2, frozenset(), frozenset({0, 1}))]
+# Solution 1: all flag step 1, one of four step 0. Solution 2: two of four flag step 0.
+CRITIQUES = [
+    [flagging(1), flagging(1, 0), flagging(1), flagging(1)],
+    [flagging(0), flagging(0), flagging(), flagging()],
+]
+
+
+@pytest.mark.parametrize(
+    ("vote", "k", "precision", "recall"),
+    [
+        (Vote("intersection"), 4, 1, 1),  # {1}, {}
+        (Vote("majority"), 4, 1 / 2, 1),  # {1}, {0}: two of four are enough
+        (Vote("union"), 4, 1 / 3, 1),  # {0, 1}, {0}
+        (Vote("at_least", 3), 4, 1, 1),
+        (Vote("union"), 1, 1 / 2, 1),  # the first critiques alone: {1}, {0}
+        (Vote("intersection"), 2, 1 / 2, 1),  # {1}, {0}
+        (Vote("average"), 4, 1 / 2, 1),  # from a share of a half on: as majority
+    ],
+)
+def test_by_hand(vote, k, precision, recall):
+    (row,) = quality(CRITIQUES, LABELS, [vote], [k])
+    assert (row.scores.precision.value, row.scores.recall.value) == pytest.approx((precision, recall))
+    assert (row.k, row.vote, row.solutions, row.unanswered) == (k, vote, 2, 0)
+
+
+def test_a_solution_that_no_critique_answered_is_counted_and_not_scored():
+    rows = quality([[ABSTAINED, flagging(1)], [ABSTAINED, ABSTAINED]], LABELS, [Vote("union")], [1, 2])
+    assert [(row.solutions, row.unanswered) for row in rows] == [(0, 2), (1, 1)]
+    assert rows[0].scores.recall.value is None
+    assert rows[1].scores.recall.value == 1
+
+
+def test_a_critique_that_names_a_step_that_is_not_there_abstains():
+    assert penalties([flagging(7)], 3, Vote("union")) is None
+    assert penalties([flagging(7), flagging(2)], 3, Vote("intersection")).tolist() == [0, 0, 1]
+
+
+def test_a_rule_that_needs_more_than_k_is_left_out_at_that_k():
+    rows = quality(CRITIQUES, LABELS, [Vote("at_least", 2)], [1, 2, 4])
+    assert [row.k for row in rows] == [2, 4]
+    assert rows[0].vote.label == "at_least 2"
+
+
+def test_rules_that_make_a_set_by_themselves():
+    assert [vote.label for vote in set_votes()] == ["intersection", "majority", "union"]
+
+
+@pytest.mark.parametrize(("most", "ks"), [(1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6)), (8, (1, 2, 4, 8))])
+def test_ks_double_up_to_the_last(most, ks):
+    assert powers_of_two(most) == ks
