@@ -72,7 +72,15 @@ def step_scores(flags: Sequence[BoolArray], labels: Sequence[StepLabels]) -> Ste
         ValueError: Flags and labels are not of the same solutions.
     """
     counts = np.array([_counts(*pair) for pair in zip(flags, labels, strict=True)], dtype=np.float64).reshape(-1, 4)
-    grouped = _by_group(counts, [label.group or f"#{row}" for row, label in enumerate(labels)])
+    return scores_of(_by_group(counts, [label.group or f"#{row}" for row, label in enumerate(labels)]))
+
+
+def scores_of(grouped: FloatArray) -> StepScores:
+    """Score counts of steps that are already summed over what shares chance.
+
+    Args:
+        grouped: True positives, false positives, false negatives and true negatives of each group, shape (groups, 4).
+    """
     total, drawn = grouped.sum(axis=0), _resampled(grouped)
     hit, alarm, miss, calm = (int(count) for count in total)
     ratios: Mapping[str, tuple[FloatArray, FloatArray]] = {
@@ -117,10 +125,11 @@ def _ratio(total: FloatArray, drawn: FloatArray, part: FloatArray, whole: FloatA
         return Estimate(None)
     below = drawn @ whole
     shares = (drawn @ part)[below > 0] / below[below > 0]
-    return Estimate(float(total @ part / (total @ whole)), *_bounds(shares))
+    return Estimate(float(total @ part / (total @ whole)), *interval(shares))
 
 
-def _bounds(values: FloatArray) -> tuple[float | None, float | None]:
+def interval(values: FloatArray) -> tuple[float | None, float | None]:
+    """Return the bounds of the middle 95 % of bootstrap draws; None without a draw."""
     if not values.size:
         return None, None
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
