@@ -12,7 +12,8 @@ The rules, in this order. Nothing is guessed from prose, and what is not a verdi
    commas, semicolons, spaces or ``and``. Only punctuation or a remark in parentheses without digits may follow on
    the line, and no later line may start with an index in brackets. A fraction, a range, a nested list or any other
    word makes it no list (`no_list`).
-5. An index outside 1 to the number of steps discards the whole critique (`out_of_range`). Duplicates merge.
+5. An index outside 1 to the number of steps, or of more than nine digits, discards the whole critique
+   (`out_of_range`). Duplicates merge.
 6. Behind ``Answer`` stands ``right``, ``correct``, ``wrong`` or ``incorrect``, and no more than in 4.
 7. Without a verdict line, a text that declines is a `refusal`, any other `no_list`.
 """
@@ -20,7 +21,7 @@ The rules, in this order. Nothing is guessed from prose, and what is not a verdi
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from trainers.credit.critique import Abstention, Aim
 
@@ -33,14 +34,15 @@ _KEY = {aim: re.compile(rf"(?<!\\)([\"']){name}\1\s*:\s*") for aim, name in _NAM
 _HINT = {"steps": "wrong", "answer": "answer"}
 
 _QUOTED = re.compile(rf"{_LEAD}>")
-_THINKING = re.compile(r"<(/?)(?:think|thinking|thought)>|\[(/?)think\]")
+_THINKING = re.compile(r"<(/?)(?:think|thinking|thought)>")
 _END = re.compile(r"[\s.;!*_`\"'~$|})]*+(?:\([^()\[\]\d]{0,200}\))?(?:[\s.;!*_`\"'~$|})]++|<[^<>\s]{1,40}>)*+")
 _KEY_END = re.compile(r"\s*(?:}.*|,\s*(?:[\"'].*)?)?")
-_MORE = re.compile(r"\n\s*\[\s*\d")
+_MORE = re.compile(r"\n[ \t]*\[[ \t]*\d")
 _WORD = re.compile(r"[a-z/]+")
-_INDICES = re.compile(r"(?:(?:steps? ?)?#?-?[0-9]+ )++")
+_EMPHASIS = r"[*_`\"'$]*+"
+_INDEX = rf"{_EMPHASIS}(?:steps?\s*+)?#?{_EMPHASIS}-?[0-9]++{_EMPHASIS}"
+_INDICES = re.compile(rf"\s*+{_INDEX}(?:(?:[\s,;&]|and(?=\s))++{_INDEX})*+[\s,;]*")
 _NUMBER = re.compile(r"-?[0-9]+")
-_SEPARATORS = str.maketrans({",": " ", ";": " ", "&": " ", '"': "", "'": "", "*": "", "`": "", "_": "", "$": ""})
 _CLOSING = {"[": "]", "(": ")", "{": "}"}
 _NONE = ("none", "null", "n/a")
 _ANSWERS = {
@@ -54,7 +56,9 @@ _ANSWERS = {
 _PLAIN: dict[int, int | str | None] = {
     **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
     **dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xAD)),
+    0xA0: " ",
     0x3001: ",",
+    0x3002: ".",
     0x201C: '"',
     0x201D: '"',
     0x2018: "'",
@@ -63,13 +67,12 @@ _PLAIN: dict[int, int | str | None] = {
 
 _REFUSAL = re.compile(
     r"\bi(?:'m| am) (?:sorry|unable|not able)\b|\bas an ai\b|\bi (?:must |have to )?(?:decline|refuse)\b"
-    r"|\bi (?:can't|cannot|can not|won't|will not) (?:help|assist|comply|continue|do|judge|evaluate|provide|fulfil|review"
-    r"|answer|analy[sz]e|check)"
+    r"|\bi (?:can't|cannot|can not|won't|will not) (?:help|assist|comply|continue|do|judge|evaluate|provide|fulfil"
+    r"|review|answer|analy[sz]e|check)"
 )
 
 
-@dataclass(frozen=True)
-class _Verdict:
+class _Verdict(NamedTuple):
     """What follows the last label, to the end of the text; `key` if the label was a JSON key."""
 
     rest: str
@@ -105,14 +108,14 @@ def _own_lines(text: str) -> list[str] | Abstention:
     plain = (text if text.isascii() else text.translate(_PLAIN)).lower()
     lines = plain.splitlines()
     if ">" in plain:
-        lines = [line for line in lines if not _QUOTED.match(line)]
-    if "think" in plain or "thought" in plain:
-        *_, last = (None, *_THINKING.finditer(plain := "\n".join(lines)))
-        if last is not None:
-            if not (last[1] or last[2]):
-                return "no_list"
-            lines = plain[last.end() :].splitlines()
+        lines = _after_thinking("\n".join(line for line in lines if not _QUOTED.match(line))).splitlines()
     return lines if any(map(str.strip, lines)) else "empty"
+
+
+def _after_thinking(text: str) -> str:
+    """Return what follows the last end of thinking; of thinking that goes on to the end, its opening alone."""
+    *_, closed, rest = ("/", *_THINKING.split(text))
+    return rest if closed else "<think>"
 
 
 def _last_verdict(lines: list[str], aim: Aim) -> _Verdict | None:
@@ -157,14 +160,12 @@ def _ends(after: str, key: bool) -> bool:
 def _indices(listed: str, steps: int) -> frozenset[int] | Abstention:
     if not listed.strip() or listed.strip() in _NONE:
         return frozenset()
-    words = " ".join(word for word in listed.translate(_SEPARATORS).split() if word != "and") + " "
-    if _INDICES.fullmatch(words) is None:
+    if _INDICES.fullmatch(listed) is None:
         return "no_list"
-    # A number too long for `int` is out of range whatever it is.
-    digits = [number.lstrip("0") for number in _NUMBER.findall(words)]
-    if not all(number.isdecimal() and len(number) <= 9 and int(number) <= steps for number in digits):
+    numbers = _NUMBER.findall(listed)
+    if any(len(number) > 9 or not 1 <= int(number) <= steps for number in numbers):
         return "out_of_range"
-    return frozenset(int(number) - 1 for number in digits)
+    return frozenset([int(number) - 1 for number in numbers])
 
 
 def _answer(verdict: _Verdict) -> frozenset[int] | Abstention:

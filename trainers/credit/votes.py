@@ -69,9 +69,10 @@ def flag_matrix(critiques: Sequence[Critique], steps: int) -> BoolArray:
     rows = [critique.wrong for critique in critiques if critique.wrong is not None]
     flags = np.zeros((len(rows), steps), dtype=np.bool_)
     for row, wrong in enumerate(rows):
-        if any(not 0 <= step < steps for step in wrong):
+        if wrong and not 0 <= min(wrong) <= max(wrong) < steps:
             raise ValueError(f"a critique names the steps {sorted(wrong)} of a solution with {steps}; numbered from 0")
-        flags[row, list(wrong)] = True
+        for step in wrong:
+            flags[row, step] = True
     return flags
 
 
