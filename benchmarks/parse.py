@@ -1,4 +1,4 @@
-"""Time of reading critiques and voting on them, 100,000 critiques, in seconds of one core: ``python -m benchmarks.parse``."""
+"""CPU time of reading critiques and voting on them, 100,000 of each kind: ``python -m benchmarks.parse``."""
 
 from __future__ import annotations
 
