@@ -12,7 +12,11 @@ from trainers.critics.base import CriticParams
 CRITICS: Registry[type[CriticParams]] = Registry(
     "critic",
     "capo_bench.critics",
-    {"exact": "trainers.critics.exact:ExactParams", "noisy": "trainers.critics.noisy:NoisyParams"},
+    {
+        "exact": "trainers.critics.exact:ExactParams",
+        "noisy": "trainers.critics.noisy:NoisyParams",
+        "openai": "trainers.critics.endpoint:EndpointParams",
+    },
 )
 
 
