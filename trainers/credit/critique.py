@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 Aim = Literal["steps", "answer"]
@@ -39,13 +39,16 @@ class Critique:
             it calls the answer wrong; None if the critic abstained.
         abstained: Why there is no verdict; None if there is one.
         text: What the critic wrote, where it writes.
-        usage: What it cost.
+        usage: What it cost, when it was asked for.
+        reused: Whether it was kept, or asked for by another, so that it cost nothing now. No part of what it says: two
+            critiques that differ in this alone are equal.
     """
 
     wrong: frozenset[int] | None
     abstained: Abstention | None = None
     text: str = ""
     usage: Usage = Usage()
+    reused: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if (self.wrong is None) == (self.abstained is None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any, ClassVar, Protocol
 
 from pydantic import Field
 
@@ -93,8 +93,14 @@ class CriticLesson(Strict):
 
 
 class CriticParams(Strict):
-    """Base of a critic's settings; a subclass narrows `name` to its own literal and builds the critic."""
+    """Base of a critic's settings; a subclass narrows `name` to its own literal and builds the critic.
 
+    Attributes:
+        kept: Whether critiques are worth keeping on disk: they cost something, and `identity` and the solution's text
+            decide them. Not so where they are quickly worked out, or drawn with the trial's seed or the problem's name.
+    """
+
+    kept: ClassVar[bool] = False
     name: str
 
     @property

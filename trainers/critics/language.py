@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
@@ -69,6 +69,7 @@ class LanguageParams(CriticParams):
         seed: Seed of the draws, the critic's own: trials of any seed hear the same critique of the same solution.
     """
 
+    kept: ClassVar[bool] = True
     temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_tokens: Positive = 1024

@@ -1,0 +1,157 @@
+"""A critic that asks once: critiques are kept on disk, and what is being asked already is waited for."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from trainers.credit.critique import Critique
+from trainers.critics.base import Critic, Solution
+from trainers.critics.store import CritiqueStore, Place
+
+PASSING = frozenset({"timeout", "error"})
+"""Abstentions that tell of the connection and not of the solution: never kept."""
+
+Answered = dict[Place, Critique]
+
+
+class CachedCritic:
+    """Asks another critic for what it has not said yet.
+
+    The same solution of the same problem is asked once: in one batch, in calls at the same time, and, with a store, in
+    any trial that shares it. Two problems of different names and the same text are the same problem. A critique that
+    was not asked for here has the usage that it once cost, so that what a trial is said to cost does not depend on who
+    asked first, and says so (`Critique.reused`).
+
+    An ask that fails fails for its caller alone: those who waited for it ask themselves.
+
+    Args:
+        inner: The critic to ask.
+        identity: All that decides what it says, beside the solution.
+        store: Where its critiques are kept; None keeps none.
+    """
+
+    def __init__(self, inner: Critic, identity: Mapping[str, Any], store: CritiqueStore | None) -> None:
+        self._inner, self._store = inner, store
+        self._identity = _digest(dict(identity)).hex()
+        self._asked: dict[Place, asyncio.Future[Critique]] = {}
+        self.eager = inner.eager
+
+    async def critique(
+        self, solutions: Sequence[Solution], k: int, *, first: int = 0, greedy: bool = False
+    ) -> list[list[Critique]]:
+        """Return k critiques of each solution; only those that nobody has asked for are asked for."""
+        keys = [self.key(solution, greedy) for solution in solutions]
+        distinct = dict(zip(keys, solutions, strict=True))
+        numbers = range(first, first + k)
+        found: Answered = {}
+        while owed := [(key, number) for key in distinct for number in numbers if (key, number) not in found]:
+            found |= await self._round(owed, distinct, greedy)
+        rows = []
+        seen: set[bytes] = set()
+        for key in keys:
+            row = [found[key, number] for number in numbers]
+            rows.append([replace(critique, reused=True) for critique in row] if key in seen else row)
+            seen.add(key)
+        return rows
+
+    async def close(self) -> None:
+        """Close the critic and the store."""
+        try:
+            await self._inner.close()
+        finally:
+            if self._store is not None:
+                self._store.close()
+
+    def key(self, solution: Solution, greedy: bool) -> bytes:
+        """Return the hash of all that decides the critiques of a solution but their index (32 bytes)."""
+        problem = solution.problem
+        return _digest([self._identity, greedy, solution.aim, problem.prompt, problem.answer, list(solution.steps)])
+
+    async def _round(self, owed: Sequence[Place], solutions: Mapping[bytes, Solution], greedy: bool) -> Answered:
+        """Answer what nobody else is asking for, then wait for the rest; what others fail at is still owed."""
+        others = {place: self._asked[place] for place in owed if place in self._asked}
+        found = await self._claim([place for place in owed if place not in others], solutions, greedy)
+        if others:
+            # Not `gather`: a caller that is cancelled must not cancel what it waits for.
+            await asyncio.wait(others.values())
+        told = {place: future.result() for place, future in others.items() if not future.cancelled()}
+        return found | {place: replace(critique, reused=True) for place, critique in told.items()}
+
+    async def _claim(self, own: Sequence[Place], solutions: Mapping[bytes, Solution], greedy: bool) -> Answered:
+        """Answer places from the store or by asking, while others wait for them here."""
+        claimed = {place: asyncio.get_running_loop().create_future() for place in own}
+        self._asked |= claimed
+        try:
+            found = await self._read(own)
+            self._settle(found)
+            groups = _groups([place for place in own if place not in found])
+            asks = [self._ask(numbers, keys, solutions, greedy) for numbers, keys in groups.items()]
+            for answered in await asyncio.gather(*asks, return_exceptions=True):
+                if isinstance(answered, BaseException):
+                    raise answered
+                found |= answered
+            return found
+        finally:
+            for place, future in claimed.items():
+                del self._asked[place]
+                future.cancel()  # nothing happens to one that has its result
+
+    async def _ask(
+        self, numbers: range, keys: Sequence[bytes], solutions: Mapping[bytes, Solution], greedy: bool
+    ) -> Answered:
+        asked = [solutions[key] for key in keys]
+        rows = await self._inner.critique(asked, len(numbers), first=numbers.start, greedy=greedy)
+        answered = {
+            (key, number): critique
+            for key, row in zip(keys, rows, strict=True)
+            for number, critique in zip(numbers, row, strict=True)
+        }
+        self._settle(answered)
+        await self._write(answered)
+        return answered
+
+    def _settle(self, answered: Answered) -> None:
+        for place, critique in answered.items():
+            self._asked[place].set_result(critique)
+
+    async def _read(self, places: Sequence[Place]) -> Answered:
+        if self._store is None or not places:
+            return {}
+        indices = [number for _, number in places]
+        numbers = range(min(indices), max(indices) + 1)
+        found = await asyncio.to_thread(self._store.read, list(dict.fromkeys(key for key, _ in places)), numbers)
+        return {place: replace(found[place], reused=True) for place in places if place in found}
+
+    async def _write(self, answered: Answered) -> None:
+        lasting = {place: critique for place, critique in answered.items() if critique.abstained not in PASSING}
+        if self._store is not None and lasting:
+            await asyncio.to_thread(self._store.write, lasting)
+
+
+def _groups(places: Iterable[Place]) -> dict[range, list[bytes]]:
+    """Return the solutions to be asked for each run of successive indices; every place is in exactly one."""
+    numbers: dict[bytes, list[int]] = {}
+    for key, number in places:
+        numbers.setdefault(key, []).append(number)
+    groups: dict[range, list[bytes]] = {}
+    for key, owed in numbers.items():
+        for run in _runs(sorted(owed)):
+            groups.setdefault(run, []).append(key)
+    return groups
+
+
+def _runs(numbers: Sequence[int]) -> list[range]:
+    """Cut ascending numbers into runs without gaps."""
+    starts = [number for number in numbers if number - 1 not in numbers]
+    ends = [number + 1 for number in numbers if number + 1 not in numbers]
+    return [range(start, end) for start, end in zip(starts, ends, strict=True)]
+
+
+def _digest(value: object) -> bytes:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).digest()

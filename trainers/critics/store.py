@@ -1,0 +1,299 @@
+"""Critiques on disk: one SQLite file, shared by all trials of a results folder and by the processes that run them.
+
+A store is a help, never a need: what it cannot read is asked for again, what it cannot write is not kept, and the
+reason is logged once. A write is one transaction, so a process that is killed leaves whole records or none. SQLite's
+write-ahead log needs memory that its users share: the file is for the processes of one machine.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import sqlite3
+import threading
+import time
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from trainers.credit.critique import Critique, Usage
+
+log = logging.getLogger(__name__)
+
+Place = tuple[bytes, int]
+"""What a critique is kept under: a hash of all that decides it but its index, and the index."""
+
+T = TypeVar("T")
+
+FILE = "critiques.sqlite"
+VERSION = 1
+DEFAULT_LIMIT = 2 * 1024**3
+BUSY_SECONDS = 15.0
+TOUCH_SECONDS = 3600
+"""A critique that is read is marked as used at most this often, so that reading mostly writes nothing."""
+EVICTED_AT_ONCE = 1000
+EVICTED_TO = 0.95
+"""Eviction goes down to this share of the limit, so that it is seldom."""
+WAL_BYTES = 16 * 1024**2
+
+_SCHEMA = (
+    "CREATE TABLE critiques (id INTEGER PRIMARY KEY, solution BLOB NOT NULL, number INTEGER NOT NULL, "
+    "used INTEGER NOT NULL, record BLOB NOT NULL, UNIQUE (solution, number))",
+    "CREATE INDEX least_recently_used ON critiques (used, id)",
+    "CREATE TABLE settings (name TEXT PRIMARY KEY, value INTEGER NOT NULL)",
+    f"INSERT INTO settings VALUES ('limit', {DEFAULT_LIMIT})",  # noqa: S608 - a constant of ours
+    f"PRAGMA user_version = {VERSION}",
+)
+
+
+class CritiqueStore:
+    """Critiques by place, up to a limit in bytes; beyond it the least recently used go.
+
+    The limit stands in the file (`set_limit`), so that all who share the file keep to the same one. The methods may be
+    called from any thread and raise nothing: after an error in reading or in writing this process does no more of it.
+
+    Args:
+        path: The file; it and its folder are made where they are missing.
+        clock: Seconds since some fixed time.
+    """
+
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        self.path, self._clock = path, clock
+        self._guard = threading.Lock()
+        self._given_up: set[str] = set()
+        self._connection: sqlite3.Connection | None = None
+        try:
+            self._connection = _connect(path)
+        except (sqlite3.Error, OSError) as error:
+            self._give_up("open", error)
+
+    def read(self, solutions: Sequence[bytes], numbers: range) -> dict[Place, Critique]:
+        """Return those critiques of the solutions, with indices in `numbers`, that are kept."""
+        now = int(self._clock())
+        nothing: list[_Row] = []
+        rows = self._attempt("read", lambda connection: _select(connection, solutions, numbers), nothing)
+        stale = [(now, row.id) for row in rows if row.used <= now - TOUCH_SECONDS]
+        if stale:
+            self._attempt("write", lambda connection: _touch(connection, stale), None)
+        found = {(row.solution, row.number): unpack(row.record) for row in rows}
+        return {place: critique for place, critique in found.items() if critique is not None}
+
+    def write(self, critiques: Mapping[Place, Critique]) -> None:
+        """Keep critiques."""
+        now = int(self._clock())
+        rows = [(*place, now, pack(critique)) for place, critique in critiques.items()]
+        self._attempt("write", lambda connection: _insert(connection, rows), None)
+
+    def close(self) -> None:
+        """Close the file; nothing is read or written from then on."""
+        self._attempt("close", lambda connection: connection.close(), None)
+        self._connection = None
+
+    def _attempt(
+        self, what: Literal["read", "write", "close"], action: Callable[[sqlite3.Connection], T], otherwise: T
+    ) -> T:
+        with self._guard:
+            if self._connection is None or what in self._given_up:
+                return otherwise
+            try:
+                return action(self._connection)
+            except (sqlite3.Error, OSError) as error:
+                self._give_up(what, error)
+                return otherwise
+
+    def _give_up(self, what: str, error: Exception) -> None:
+        self._given_up.add(what)
+        log.warning(
+            "cannot %s the kept critiques in %s (%s: %s); this process goes on without. If the file is damaged, delete "
+            "it: critiques are then asked for anew",
+            *(what, self.path, type(error).__name__, error),
+        )
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How much is kept.
+
+    Attributes:
+        critiques: How many critiques.
+        size: Bytes on disk.
+        limit: Bytes that they may take.
+    """
+
+    critiques: int
+    size: int
+    limit: int
+
+
+def kept(path: Path) -> Kept | None:
+    """Say how much a store keeps; None if there is none.
+
+    Raises:
+        sqlite3.Error: The file cannot be read as a store.
+    """
+    if not path.exists():
+        return None
+    with closing(_connect(path)) as connection:
+        size = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
+        return Kept(_number(connection, "SELECT count(*) FROM critiques"), size, _limit(connection))
+
+
+def set_limit(path: Path, limit: int) -> None:
+    """Set how many bytes a store may take, for all who use it, and evict what is too much.
+
+    Raises:
+        sqlite3.Error: The file cannot be written, or is no store.
+        OSError: Its folder cannot be made.
+    """
+    with closing(_connect(path)) as connection:
+        connection.execute("UPDATE settings SET value = ? WHERE name = 'limit'", (limit,))
+        _evict(connection)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # frees the disk now, unless others read
+
+
+def pack(critique: Critique) -> bytes:
+    """Return a critique as it is kept."""
+    wrong = None if critique.wrong is None else sorted(critique.wrong)
+    # ASCII, so that half a surrogate pair, which a model may write, is no trouble.
+    text = json.dumps([wrong, critique.abstained, critique.text, asdict(critique.usage)])
+    return zlib.compress(text.encode())
+
+
+def unpack(record: bytes) -> Critique | None:
+    """Return a critique that was kept; None if the record is damaged."""
+    try:
+        wrong, abstained, text, usage = json.loads(zlib.decompress(record))
+        return Critique(None if wrong is None else frozenset(wrong), abstained, text, Usage(**usage))
+    except (zlib.error, ValueError, TypeError):
+        return None
+
+
+@dataclass(frozen=True)
+class _Row:
+    id: int
+    solution: bytes
+    number: int
+    used: int
+    record: bytes
+
+
+def _select(connection: sqlite3.Connection, solutions: Sequence[bytes], numbers: range) -> list[_Row]:
+    query = "SELECT id, solution, number, used, record FROM critiques WHERE solution = ? AND number >= ? AND number < ?"
+    found = (connection.execute(query, (solution, numbers.start, numbers.stop)) for solution in solutions)
+    return [_Row(*row) for rows in found for row in rows]
+
+
+def _touch(connection: sqlite3.Connection, used: Sequence[tuple[int, int]]) -> None:
+    with _transaction(connection):
+        connection.executemany("UPDATE critiques SET used = ? WHERE id = ?", used)
+
+
+def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int, int, bytes]]) -> None:
+    with _transaction(connection):
+        connection.executemany(
+            # The place may be taken by a damaged record, or by a process that asked at the same time.
+            "INSERT OR REPLACE INTO critiques (solution, number, used, record) VALUES (?, ?, ?, ?)",
+            rows,
+        )
+    _evict(connection)
+
+
+def _evict(connection: sqlite3.Connection) -> None:
+    """Delete what was used longest ago, in small transactions that others can write between."""
+    limit = _limit(connection)
+    if _live_bytes(connection) <= limit:
+        return
+    while (excess := _live_bytes(connection) - EVICTED_TO * limit) > 0:
+        if not _delete_oldest(connection, excess):
+            break
+    # Free pages would be used again in time; a limit that was lowered gives them back now. `execute` would take one
+    # step of this, which is one page.
+    connection.executescript("PRAGMA incremental_vacuum")
+
+
+def _delete_oldest(connection: sqlite3.Connection, excess: float) -> bool:
+    """Delete up to `EVICTED_AT_ONCE` critiques that take about `excess` bytes; false if there are none."""
+    with _transaction(connection):
+        oldest = connection.execute(
+            "SELECT id, length(record) FROM critiques ORDER BY used, id LIMIT ?", (EVICTED_AT_ONCE,)
+        ).fetchall()
+        before = accumulate((size for _, size in oldest), initial=0)
+        goes = [(identifier,) for (identifier, _), freed in zip(oldest, before, strict=False) if freed < excess]
+        connection.executemany("DELETE FROM critiques WHERE id = ?", goes)
+    return bool(goes)
+
+
+def _live_bytes(connection: sqlite3.Connection) -> int:
+    pages = _number(connection, "PRAGMA page_count") - _number(connection, "PRAGMA freelist_count")
+    return pages * _number(connection, "PRAGMA page_size")
+
+
+def _limit(connection: sqlite3.Connection) -> int:
+    return _number(connection, "SELECT value FROM settings WHERE name = 'limit'")
+
+
+def _number(connection: sqlite3.Connection, query: str) -> int:
+    return int(connection.execute(query).fetchone()[0])
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        # A full disk has rolled back by itself.
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    connection = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    """Bring a connection, and a file that is new, into order.
+
+    Raises:
+        sqlite3.DatabaseError: The file is no store, or one of another version.
+    """
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded only while the file is empty
+    _log_ahead(connection)
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
+    if _number(connection, "PRAGMA user_version") == 0:
+        with _transaction(connection):
+            if _number(connection, "PRAGMA user_version") == 0:  # nobody else was faster
+                for statement in _SCHEMA:
+                    connection.execute(statement)
+    version = _number(connection, "PRAGMA user_version")
+    if version != VERSION:
+        raise sqlite3.DatabaseError(f"it is of version {version}, this program reads version {VERSION}")
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Switch to the write-ahead log. SQLite does not wait for others here, whatever the busy timeout: wait for them."""
+    until = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > until:
+                raise
+            time.sleep(random.uniform(0.01, 0.05))
+        else:
+            return
