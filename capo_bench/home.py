@@ -85,9 +85,15 @@ class StudyFolder:
 
 @dataclass(frozen=True)
 class Home:
-    """The results folder: trials by content hash, studies by name, cold starts by content hash, the tracking store."""
+    """The results folder: trials by content hash, studies by name, cold starts by content hash, the tracking store.
+
+    Attributes:
+        path: The folder.
+        keep_critiques: Whether critiques are kept in it, and taken from it.
+    """
 
     path: Path
+    keep_critiques: bool = True
 
     def trial(self, trial_id: str) -> TrialFolder:
         """Folder of a trial, shared by every study that contains it."""
@@ -100,6 +106,11 @@ class Home:
     def cache(self, kind: str, key: str) -> Path:
         """Folder of a cached artifact, e.g. a cold start."""
         return self.path / "cache" / kind / key
+
+    @property
+    def critiques(self) -> Path | None:
+        """Folder in which critiques are kept; None where they are not to be."""
+        return self.path / "cache" / "critiques" if self.keep_critiques else None
 
     @property
     def tracking(self) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,16 @@ from typing import Any
 import click
 
 Command = Callable[..., Any]
+
+
+def size_in_bytes(text: str) -> int:
+    """Read an option's size: ``500MB``, ``1.5 GiB``, ``4096``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:([kmgt])(i?))?b?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no size; write bytes with or without a unit, as in 500MB or 2GiB")
+    number, unit, binary = match.groups()
+    power = " kmgt".index((unit or " ").lower())
+    return int(float(number) * (1024 if binary else 1000) ** power)
 
 
 def study_options(command: Command) -> Command:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import home_option, study_options
+from capo_bench.cli.options import home_option, size_in_bytes, study_options
 
 if TYPE_CHECKING:
     from capo_bench.home import Home
@@ -43,6 +43,13 @@ Examples:
 )
 @click.option("--fail-fast", is_flag=True, help="Stop at the first trial that fails.")
 @click.option("--no-tracking", is_flag=True, help="Write nothing to MLflow.")
+@click.option("--no-critique-cache", is_flag=True, help="Keep no critiques, and take none that were kept.")
+@click.option(
+    "--critique-cache-size",
+    type=size_in_bytes,
+    metavar="SIZE",
+    help="What kept critiques may take on disk, from now on, for all runs in HOME.  [default: as it is; at first 2GiB]",
+)
 def run(  # noqa: PLR0913, PLR0917 - one for each option
     study: str,
     profile: str,
@@ -52,6 +59,8 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     workers: int | None,
     fail_fast: bool,
     no_tracking: bool,
+    no_critique_cache: bool,
+    critique_cache_size: int | None,
 ) -> None:
     """Run the trials of STUDY that are not done yet, and answer its question.
 
@@ -66,13 +75,33 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
 
     try:
         plan = load_plan(study, profile, sets, only)
-        sys.exit(_run(plan, Home(home), RunOptions(workers, fail_fast, track=not no_tracking)))
+        results = Home(home, keep_critiques=not no_critique_cache)
+        _bound_critiques(results, critique_cache_size)
+        sys.exit(_run(plan, results, RunOptions(workers, fail_fast, track=not no_tracking)))
     except RunError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         click.echo(f"interrupted; go on with: {_command()}", err=True)
         sys.exit(130)
+
+
+def _bound_critiques(home: Home, size: int | None) -> None:
+    """Set the size of the critique cache, where one was given."""
+    if size is None:
+        return
+    from sqlite3 import Error
+
+    from capo_bench.run.errors import RunError
+    from trainers.critics.store import FILE, set_limit
+
+    if home.critiques is None:
+        raise click.UsageError("--critique-cache-size and --no-critique-cache exclude each other: leave out one")
+    try:
+        set_limit(home.critiques / FILE, size)
+    except (Error, OSError) as error:
+        told = f"cannot set the size of the critique cache in {home.critiques / FILE}: {error}"
+        raise RunError(f"{told}; delete the file, or leave out --critique-cache-size") from error
 
 
 def _run(plan: Plan, home: Home, options: RunOptions) -> int:

@@ -37,6 +37,7 @@ def status(study: str | None, profile: str, home: Path) -> None:
         click.echo(f"no study has been run in {home}; start one with: capo-bench run voting --home {home}")
     for item in found:
         _tell(item)
+    _tell_critiques(Home(home))
 
 
 def _studies(study: str | None, profile: str, home: Home) -> list[StudyStatus]:
@@ -56,6 +57,30 @@ def _tell(study: StudyStatus) -> None:
     for trial in study.trials:
         if trial.state in ("running", "failed", "stopped"):
             click.echo(f"  {_line(trial)}")
+
+
+def _tell_critiques(home: Home) -> None:
+    """Tell how much the critique cache holds, where there is one."""
+    from sqlite3 import Error
+
+    from trainers.critics.store import FILE, kept
+
+    assert home.critiques is not None
+    path = home.critiques / FILE
+    try:
+        held = kept(path)
+    except (Error, OSError) as error:
+        click.echo(
+            f"critique cache: cannot be read ({error}); runs go on without it; to start a new one, delete {path}"
+        )
+        return
+    if held:
+        size = f"{_mib(held.size)} of at most {_mib(held.limit)}"
+        click.echo(f"critique cache: {held.critiques:,} critiques, {size} (run --critique-cache-size sets the limit)")
+
+
+def _mib(size: int) -> str:
+    return f"{size / 2**20:,.1f} MiB"
 
 
 def _line(trial: TrialStatus) -> str:
