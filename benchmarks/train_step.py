@@ -99,6 +99,9 @@ def main() -> None:
                 resume=None,
                 out=out / "checkpoints",
                 model=out / "model",
+                rollouts=out / "rollouts",
+                critic=None,
+                critique_cache=None,
                 record=lambda record: None,
                 stop=lambda: False,
             )

@@ -26,6 +26,9 @@ class TrainRun:
         resume: Checkpoint of an earlier stop to go on from.
         out: Folder for checkpoints while training.
         model: Folder that receives the trained model and tokenizer.
+        rollouts: Folder that receives the rollouts with their critiques.
+        critic: Folder of the embedded critic's model, where the settings ask for it.
+        critique_cache: Folder in which critiques are kept; None keeps none.
         record: Called once an optimizer step with that step's record (plain values).
         stop: Asked after every step; true means: save a checkpoint and return.
     """
@@ -36,6 +39,9 @@ class TrainRun:
     resume: str | None
     out: Path
     model: Path
+    rollouts: Path
+    critic: Path | None
+    critique_cache: Path | None
     record: Emit
     stop: Callable[[], bool]
 
@@ -66,6 +72,12 @@ GRPO_RULE = Method(
     uses=frozenset({"train"}),
     train="trainers.grpo_rule:train",
 )
+GRPO_GENORM = Method(
+    "grpo_genorm",
+    source="paper, baselines: GRPO with an LLM's voted judgment of the whole answer as the only reward",
+    uses=frozenset({"train", "credit", "critic"}),
+    train="trainers.grpo_genorm:train",
+)
 CAPO = Method(
     "capo",
     source="arXiv 2508.02298",
@@ -79,6 +91,7 @@ METHODS: Registry[Method] = Registry(
     {
         "sft": "trainers.methods:SFT",
         "grpo_rule": "trainers.methods:GRPO_RULE",
+        "grpo_genorm": "trainers.methods:GRPO_GENORM",
         "capo": "trainers.methods:CAPO",
     },
 )

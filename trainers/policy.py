@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,8 +31,12 @@ from trainers.credit.arrays import FloatArray
 from trainers.credit.segment import SEGMENTERS
 from trainers.methods import TrainRun
 from trainers.prompts import render
+from trainers.watch import watching
 
-COUNTS = frozenset({"policy_tokens", "critic_tokens", "critiques", "abstained", "uncritiqued", "unverified"})
+COUNTS = frozenset({
+    "policy_tokens", "critic_tokens", "critic_prompt_tokens", "critic_cached_tokens", "critic_output_tokens",
+    "critic_money", "critiques", "critiques_reused", "abstained", "uncritiqued", "unverified",
+})  # fmt: skip
 """Metrics that are counts: added over processes, where the others are averaged."""
 
 FROM_TRL = {
@@ -48,8 +53,9 @@ FROM_TRL = {
 class PolicyTrainer(GRPOTrainer):
     """GRPO on the verifier's outcome, with the reports that every method owes.
 
-    Subclasses override `rollouts_known` to start work on a batch while the answers are verified, and `advantages` to
-    replace TRL's advantages.
+    Subclasses override `rollout_finished` and `rollouts_known` to start work while rollouts are sampled and while
+    their answers are verified, `reward` to replace the verifier's outcome as TRL's reward, and `advantages` to replace
+    TRL's advantages.
 
     Args:
         config: The trial's settings.
@@ -57,10 +63,11 @@ class PolicyTrainer(GRPOTrainer):
         benchmark: Where the problems come from.
         verifier: Judges the answers.
         tokenizer: The policy's.
+        rollouts: Folder that receives the rollouts of methods that keep them.
         kwargs: What `GRPOTrainer` takes.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what a step needs, none of which belong together
         self,
         *,
         config: TrialConfig,
@@ -68,23 +75,38 @@ class PolicyTrainer(GRPOTrainer):
         benchmark: Benchmark,
         verifier: Verifier,
         tokenizer: PreTrainedTokenizerBase,
+        rollouts: Path,
         **kwargs: Any,
     ) -> None:
         self.config, self.benchmark, self.verifier = config, benchmark, verifier
+        self.rollouts = rollouts
         self.segmenter = SEGMENTERS.get(segmenter)
         self.alignment = Alignment([], [], np.zeros((0, 0), dtype=np.int64))
         self.problems: list[Problem] = []
+        self.truth: list[frozenset[int]] = []
         self.outcomes: FloatArray = np.zeros(0)
         self.tokenizer = tokenizer
         super().__init__(reward_funcs=[self.outcome], processing_class=tokenizer, **kwargs)
 
     def outcome(self, prompts: Sequence[str], answer: Sequence[str], **_: Any) -> list[float | None]:
-        """Reward 1 for the reference answer and 0 for another; None where the verifier abstains (TRL leaves it out)."""
+        """Verify the answers and return the rewards; None where there is none (TRL leaves it out)."""
         began = time.perf_counter()
         verdicts = self.verifier.verify(list(zip(self.alignment.texts, answer, strict=True)))
         self.outcomes = np.array([np.nan if v.correct is None else float(v.correct) for v in verdicts])
         self.report({"seconds_verify": time.perf_counter() - began})
-        return [None if verdict.correct is None else float(verdict.correct) for verdict in verdicts]
+        return [None if np.isnan(reward) else float(reward) for reward in self.reward()]
+
+    def reward(self) -> FloatArray:
+        """Return the reward of each rollout, shape (B,), NaN for none: 1 for the reference answer, 0 for another."""
+        return self.outcomes
+
+    @property
+    def watches(self) -> bool:
+        """Whether `rollout_finished` is to be called."""
+        return False
+
+    def rollout_finished(self, row: int, steps: tuple[str, ...]) -> None:
+        """Called when a rollout's end token has been sampled, while the rest of its batch is still being sampled."""
 
     def rollouts_known(self) -> None:
         """Called when a batch has been sampled and cut into steps (`alignment`, `problems`), before it is verified."""
@@ -108,14 +130,26 @@ class PolicyTrainer(GRPOTrainer):
         self.report({"seconds_generate": time.perf_counter() - began})
         return generated
 
+    def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        if not self.watches or self.use_vllm:
+            return super()._generate_single_turn(*args, **kwargs)
+        model = self.accelerator.unwrap_model(self.model_wrapped)
+        with watching(model, self.tokenizer.eos_token_id, self._finished):
+            return super()._generate_single_turn(*args, **kwargs)
+
+    def _finished(self, row: int, ids: list[int]) -> None:
+        self.rollout_finished(row, step_index([ids], self.tokenizer, self.segmenter).steps[0])
+
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
-        self.problems = [Problem(row["problem"], row["text"], row["answer"]) for row in inputs]
         self.alignment = step_index(completion_ids_list, self.tokenizer, self.segmenter)
         self.rollouts_known()
+        pairs = zip(self.problems, self.alignment.steps, strict=True)
+        self.truth = [self.benchmark.check_steps(problem, steps).wrong for problem, steps in pairs]
         return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         began = time.perf_counter()
+        self.problems = [Problem(row["problem"], row["text"], row["answer"]) for row in inputs]
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         replaced = self.advantages(output["completion_ids"].size(1))
         if replaced is not None:
@@ -125,15 +159,13 @@ class PolicyTrainer(GRPOTrainer):
 
     def _rollout_metrics(self) -> dict[str, float]:
         """Return what is known of the rollouts whatever the method; wrong steps by the benchmark's own checker."""
-        pairs = zip(self.problems, self.alignment.steps, strict=True)
-        wrong = [len(self.benchmark.check_steps(problem, steps).wrong) for problem, steps in pairs]
         steps = [len(row) for row in self.alignment.steps]
         tokens = (self.alignment.index >= 0).sum(axis=1)
         known = self.outcomes[~np.isnan(self.outcomes)]
         return {
             "outcome": float(known.mean()) if known.size else float("nan"),
             "unverified": float(np.isnan(self.outcomes).sum()),
-            "wrong_step_rate": sum(wrong) / max(sum(steps), 1),
+            "wrong_step_rate": sum(map(len, self.truth)) / max(sum(steps), 1),
             "steps_per_response": float(np.mean(steps)),
             "tokens_per_response": float(tokens.mean()),
             "policy_tokens": float(tokens.sum()),
@@ -222,6 +254,7 @@ def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], segmenter: s
             args=settings(run, backbone),
             train_dataset=_problems(run, benchmark, backbone, tokenizer),
             tokenizer=tokenizer,
+            rollouts=run.rollouts,
             callbacks=[recorder],
             **extra,
         )
@@ -248,8 +281,8 @@ def _problems(
 
 OWN = COUNTS | {
     "step", "of", "seconds", "seconds_rollout", "seconds_generate", "seconds_verify", "seconds_critique",
-    "critic_wait", "outcome", "wrong_step_rate", "steps_per_response", "tokens_per_response", "flagged_step_rate",
-    "penalised_tokens", "vote_agreement", "groups_process_signal_only",
+    "critic_wait", "outcome", "judged", "judged_as_verified", "wrong_step_rate", "steps_per_response",
+    "tokens_per_response", "flagged_step_rate", "penalised_tokens", "vote_agreement", "groups_process_signal_only",
 }  # fmt: skip
 
 

@@ -77,11 +77,12 @@ def _table(planned: Plan) -> Table:
 
 def _costs(taken: Estimate, home: Path) -> list[str]:
     from capo_bench.run.cores import available_cores
+    from capo_bench.study.identity import SHARED_TITLES
 
     lines = [f"trials: {taken.trials}, of which {taken.done} done in {home}"]
-    for start in taken.cold_starts:
-        state = "done" if start.done else "to be trained"
-        lines.append(f"cold start {start.key}: shared by {start.trials} trials, {state}")
+    for made in taken.preparations:
+        state = "done" if made.done else "to be trained"
+        lines.append(f"{SHARED_TITLES[made.kind]} {made.key}: shared by {made.trials} trials, {state}")
     lines.append(f"critic calls: {taken.critic_calls:,}")
     guessed = taken.trials - taken.done - taken.unknown
     if guessed:

@@ -55,7 +55,7 @@ class Board:
     done: int = 0
     failed: int = 0
     running: dict[str, Running] = field(default_factory=dict)
-    cold_start: str = ""
+    preparing: str = ""
     _started: float | None = None
 
     def on(self, event: Record) -> None:
@@ -63,14 +63,14 @@ class Board:
         kind, trial = event["event"], event.get("trial", "")
         if kind == "trial_started":
             self._started = self.clock() if self._started is None else self._started
-            self.cold_start = ""
+            self.preparing = ""
             self.running[trial] = Running(event["variant"], event["seed"])
         elif kind in ("trial_done", "trial_failed", "trial_stopped"):
             self.running.pop(trial, None)
             self.done += kind == "trial_done"
             self.failed += kind == "trial_failed"
-        elif kind == "cold_start":
-            self.cold_start = f"cold start, step {event['step']}/{event['of']}"
+        elif kind == "preparing":
+            self.preparing = f"{event['model']}, step {event['step']}/{event['of']}"
         elif trial in self.running and kind == "step":
             self.running[trial].on_step(event)
         elif trial in self.running and kind == "stage":
@@ -88,7 +88,7 @@ class Board:
         """Return the counts in words."""
         parts = [f"{self.had + self.done}/{self.had + self.owed} trials done"]
         parts += [f"{self.failed} failed"] * bool(self.failed)
-        parts += [self.cold_start] * bool(self.cold_start)
+        parts += [self.preparing] * bool(self.preparing)
         left = self.seconds_left()
         parts += [f"about {duration(left)} left"] if left is not None and self.running else []
         return " · ".join(parts)

@@ -21,6 +21,7 @@ from capo_bench.run.interrupt import Interrupts
 from capo_bench.track.store import quiet_environment
 
 if TYPE_CHECKING:
+    from capo_bench.study.identity import SharedKind
     from capo_bench.study.plan import Trial
 
 TICK_SECONDS = 1.0
@@ -31,23 +32,27 @@ class Job:
     """One call of a task in a worker.
 
     Attributes:
-        do: A trial can stop early and be resumed; a cold start cannot, so it is killed instead.
+        do: ``"trial"``, or the kind of a shared model. A trial can stop early and be resumed; a shared model cannot,
+            so it is killed instead.
         task: ``"module:function"``.
         log: File that gets what the job prints.
         lock: File that is locked while the job runs, so that two studies that share it do it once.
+        keep_critiques: See `Home`.
     """
 
-    do: Literal["trial", "cold_start"]
+    do: Literal["trial"] | SharedKind
     task: str
     trial: Trial
     home: Path
     log: Path
     lock: Path
+    keep_critiques: bool = True
 
     def message(self) -> wire.Message:
         """Return the job as it goes to a worker."""
         paths = {name: str(getattr(self, name).absolute()) for name in ("home", "log", "lock")}
-        return {"do": self.do, "task": self.task, "trial": self.trial.as_json(), **paths}
+        plain = {"do": self.do, "task": self.task, "keep_critiques": self.keep_critiques}
+        return {**plain, "trial": self.trial.as_json(), **paths}
 
 
 class Worker:

@@ -20,6 +20,7 @@ from capo_bench.run.pool import Job, Pool
 from capo_bench.run.wire import Message
 
 if TYPE_CHECKING:
+    from capo_bench.study.identity import SharedKind
     from capo_bench.study.plan import Plan, Trial
 
 Observer = Callable[[Record], None]
@@ -34,14 +35,14 @@ class RunOptions:
         fail_fast: Stop at the first failed trial.
         track: Write to MLflow.
         task: ``"module:function"`` of ``run_trial(trial, home, emit, stop) -> bool``.
-        prepare: ``"module:function"`` of ``ensure_cold_start(trial, home, emit)``.
+        prepare: ``"module:function"`` of ``ensure_shared(kind, trial, home, emit)``.
     """
 
     workers: int | None = None
     fail_fast: bool = False
     track: bool = True
     task: str = "capo_bench.run.stages:run_trial"
-    prepare: str = "capo_bench.run.stages:ensure_cold_start"
+    prepare: str = "capo_bench.run.stages:ensure_shared"
 
 
 def owed_trials(trials: Iterable[Trial], home: Home) -> list[Trial]:
@@ -74,7 +75,7 @@ class Runner:
         home: The results folder.
         options: How to run.
         observers: Called in this process with every ledger record and with live events: ``{"event": "step" | "stage" |
-            "cold_start" | "tick" | "stopping", "trial": id, …}``.
+            "preparing" | "tick" | "stopping", "trial": id, …}``.
     """
 
     def __init__(self, plan: Plan, home: Home, options: RunOptions, observers: Iterable[Observer]) -> None:
@@ -92,7 +93,7 @@ class Runner:
         """
         cores = available_cores()
         with Pool(1, cores, self._folder.path / "workers.log", interrupts) as pool:
-            owed = self._cold_starts(owed, pool)
+            owed = self._prepare(owed, pool)
         if interrupts.count or pool.stopping or not owed:
             return
         count = min(self.options.workers or default_workers(owed, cores), len(owed))
@@ -111,28 +112,33 @@ class Runner:
 
     def _trial_job(self, trial: Trial) -> Job:
         folder = self.home.trial(trial.id)
-        return Job("trial", self.options.task, trial, self.home.path, folder.log, folder.path / "lock")
+        lock, keep = folder.path / "lock", self.home.keep_critiques
+        return Job("trial", self.options.task, trial, self.home.path, folder.log, lock, keep)
 
-    def _cold_starts(self, owed: list[Trial], pool: Pool) -> list[Trial]:
-        """Make the distinct cold starts, each by a process with all the cores; return the trials that can go on."""
-        from capo_bench.study.identity import cold_start_key
+    def _prepare(self, owed: list[Trial], pool: Pool) -> list[Trial]:
+        """Make the models that trials share, each by a process with all the cores; return the trials that can go on."""
+        from capo_bench.study.identity import SHARED_TITLES, SharedModel, shared_models
 
-        groups: dict[str | None, list[Trial]] = {}
+        groups: dict[SharedModel, list[Trial]] = {}
         for trial in owed:
-            groups.setdefault(cold_start_key(trial.config), []).append(trial)
-        missing = [key for key in groups if key and not self.home.cache("cold_start", key).exists()]
-        first = {groups[key][0].id: groups[key] for key in missing}
-        log, lock = self._folder.path / "cold_start.log", self.home.path / "cache" / "cold_start.lock"
-        jobs = [
-            Job("cold_start", self.options.prepare, trials[0], self.home.path, log, lock) for trials in first.values()
-        ]
+            for model in shared_models(trial.config):
+                groups.setdefault(model, []).append(trial)
+        missing = [model for model in groups if not self.home.cache(model.kind, model.key).exists()]
+        jobs = [self._shared_job(model.kind, groups[model][0]) for model in missing]
+        made = {(job.do, job.trial.id): model for job, model in zip(jobs, missing, strict=True)}
         lost: set[str] = set()
         for job, message in pool.run(jobs):
             if job is None or message["kind"] != "end":
                 self.notify({**message, "event": message["kind"]})
             elif message["status"] == "failed":
-                lost |= self._fail_all(first[job.trial.id], f"cold start failed: {message['error']}", pool, job)
+                model = made[job.do, job.trial.id]
+                error = f"{SHARED_TITLES[model.kind]} failed: {message['error']}"
+                lost |= self._fail_all([trial for trial in groups[model] if trial.id not in lost], error, pool, job)
         return [trial for trial in owed if trial.id not in lost]
+
+    def _shared_job(self, kind: SharedKind, trial: Trial) -> Job:
+        lock = self.home.path / "cache" / f"{kind}.lock"
+        return Job(kind, self.options.prepare, trial, self.home.path, self._folder.path / f"{kind}.log", lock)
 
     def _fail_all(self, trials: list[Trial], error: str, pool: Pool, job: Job) -> set[str]:
         for trial in trials:

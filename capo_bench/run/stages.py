@@ -19,17 +19,38 @@ from typing import TYPE_CHECKING, Any, TextIO
 from capo_bench.home import Home, TrialFolder, read_json, write_atomic, write_json
 from capo_bench.provenance import environment, weights_fingerprint
 from capo_bench.run.evaluation import evaluate
-from capo_bench.study.identity import cold_start_key
+from capo_bench.study.identity import SHARED_TITLES, SharedKind, cold_start_key, embedded_critic_key, shared_models
 from trainers.backbones import BACKBONES
 from trainers.methods import METHODS, Emit, TrainRun
+from trainers.rollouts import drop_after
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from capo_bench.study.plan import Trial
+    from trainers.critics.base import CriticLesson
 
-COLD_START_THREADS, TRIAL_THREADS = 2, 1
-"""Threads of the embedded backbone: fixed, because their number decides the order of sums, and with it bits."""
+SHARED_THREADS, TRIAL_THREADS = 2, 1
+"""Threads of the embedded models: fixed, because their number decides the order of sums, and with it bits."""
 
-COSTS = ("policy_tokens", "critic_tokens", "critiques", "abstained")
+COUNTS = (
+    *("policy_tokens", "critic_tokens", "critic_prompt_tokens", "critic_cached_tokens", "critic_output_tokens"),
+    *("critiques", "critiques_reused", "abstained"),
+)
+
+
+def ensure_shared(kind: SharedKind, trial: Trial, home: Home, emit: Emit) -> Path:
+    """Return the folder of a model that the trial shares with others, making it if it is not there yet.
+
+    Raises:
+        ValueError: The trial needs none of this kind; a cold start that an embedded backbone lacks or another has.
+    """
+    if kind == "cold_start":
+        return ensure_cold_start(trial, home, emit)
+    lesson = trial.config.critic.lesson
+    if lesson is None:
+        raise ValueError(f"the critic {trial.config.critic.name!r} of trial {trial.id} is not the embedded one")
+    return ensure_critic(lesson, home, emit)
 
 
 def ensure_cold_start(trial: Trial, home: Home, emit: Emit) -> Path:
@@ -49,7 +70,20 @@ def ensure_cold_start(trial: Trial, home: Home, emit: Emit) -> Path:
         )
     folder = home.cache("cold_start", key)
     if not folder.exists():
-        _make_cold_start(trial, folder, emit)
+        from trainers.backbones.cold_start import train_cold_start
+
+        make = partial(train_cold_start, backbone, config.cold_start)
+        _make_shared("cold_start", make, folder, emit, config.cold_start)
+    return folder
+
+
+def ensure_critic(lesson: CriticLesson, home: Home, emit: Emit) -> Path:
+    """Return the folder of the embedded critic taught by a lesson, making it if it is not there yet."""
+    folder = home.cache("critic", embedded_critic_key(lesson))
+    if not folder.exists():
+        from trainers.critics.embedded import train_critic
+
+        _make_shared("critic", partial(train_critic, lesson), folder, emit, lesson)
     return folder
 
 
@@ -72,7 +106,7 @@ def run_trial(trial: Trial, home: Home, emit: Emit, stop: Callable[[], bool]) ->
     if (
         METHODS.get(trial.config.method).train
         and not folder.model.exists()
-        and not _train(trial, folder, start, emit, stop)
+        and not _train(trial, home, start, emit, stop)
     ):
         return False
     model = str(folder.model) if folder.model.exists() else start
@@ -99,32 +133,37 @@ def _start(trial: Trial, home: Home, emit: Emit) -> str:
     return str(ensure_cold_start(trial, home, emit))
 
 
-def _make_cold_start(trial: Trial, folder: Path, emit: Emit) -> None:
-    from trainers.backbones.cold_start import train_cold_start
+def _make_shared(
+    kind: SharedKind, make: Callable[[Path, Emit], None], folder: Path, emit: Emit, settings: BaseModel
+) -> None:
+    """Make a shared model in a scratch folder and put it in place in one go."""
+    import torch
 
-    assert trial.config.cold_start is not None
-    _threads(trial, COLD_START_THREADS)
-    emit({"kind": "stage", "stage": "cold start"})
+    torch.set_num_threads(SHARED_THREADS)
+    title = SHARED_TITLES[kind]
+    emit({"kind": "stage", "stage": title})
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.with_name(f".{folder.name}.making")
     shutil.rmtree(scratch, ignore_errors=True)
     began = time.perf_counter()
-    backbone = BACKBONES.load(trial.config.backbone)
-    train_cold_start(backbone, trial.config.cold_start, scratch, partial(_emit_step, emit, "cold_start"))
-    about = {"cold_start": trial.config.cold_start.model_dump(mode="json"), "seconds": time.perf_counter() - began}
-    write_json(scratch / "cold_start.json", {**about, **environment()})
+    make(scratch, lambda record: _emit_step(emit, "preparing", record, model=title))
+    about = {kind: settings.model_dump(mode="json"), "seconds": time.perf_counter() - began}
+    write_json(scratch / f"{kind}.json", {**about, **environment()})
     scratch.rename(folder)
 
 
-def _train(trial: Trial, folder: TrialFolder, start: str, emit: Emit, stop: Callable[[], bool]) -> bool:
+def _train(trial: Trial, home: Home, start: str, emit: Emit, stop: Callable[[], bool]) -> bool:
     """Train from the start or the checkpoint of an earlier stop; true when the trained model is in place."""
     method = METHODS.get(trial.config.method)
     assert method.train is not None
+    folder = home.trial(trial.id)
     _threads(trial, TRIAL_THREADS)
     emit({"kind": "stage", "stage": "train"})
     resume = _resume_point(folder)
     module, _, function = method.train.partition(":")
     scratch = folder.path / ".model"
+    shared = shared_models(trial.config)
+    critic = ensure_shared("critic", trial, home, emit) if "critic" in {model.kind for model in shared} else None
     with folder.steps.open("a", encoding="utf-8") as log:
         run = TrainRun(
             config=trial.config,
@@ -133,6 +172,9 @@ def _train(trial: Trial, folder: TrialFolder, start: str, emit: Emit, stop: Call
             resume=resume,
             out=folder.checkpoints,
             model=scratch,
+            rollouts=folder.rollouts,
+            critic=critic,
+            critique_cache=home.critiques,
             record=partial(_record, log, emit),
             stop=stop,
         )
@@ -150,9 +192,9 @@ def _record(log: TextIO, emit: Emit, record: dict[str, Any]) -> None:
     _emit_step(emit, "step", record)
 
 
-def _emit_step(emit: Emit, kind: str, record: dict[str, Any]) -> None:
+def _emit_step(emit: Emit, kind: str, record: dict[str, Any], **more: str) -> None:
     metrics = {name: value for name, value in record.items() if name not in {"step", "of"}}
-    emit({"kind": kind, "step": record["step"], "of": record["of"], "metrics": metrics})
+    emit({"kind": kind, "step": record["step"], "of": record["of"], "metrics": metrics, **more})
 
 
 def _resume_point(folder: TrialFolder) -> str | None:
@@ -162,8 +204,10 @@ def _resume_point(folder: TrialFolder) -> str | None:
     if not mark.exists():
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
         folder.steps.unlink(missing_ok=True)
+        drop_after(folder.rollouts, 0)
         return None
     point = read_json(mark)
+    drop_after(folder.rollouts, point["step"])
     kept = [json.dumps(record) for record in _read_steps(folder) if record["step"] <= point["step"]]
     write_atomic(folder.steps, "".join(line + "\n" for line in kept))
     return str(folder.checkpoints / point["checkpoint"])
@@ -192,9 +236,11 @@ def _cost(steps: Iterable[dict[str, Any]], evaluate_seconds: float) -> dict[str,
         for stage in ("generate", "verify", "critique", "update")
     }
     train = sum(float(step["seconds"]) for step in steps)
-    counts = {name: int(sum(step.get(name, 0) for step in steps)) for name in COSTS}
+    counts = {name: int(sum(step.get(name, 0) for step in steps)) for name in COUNTS}
+    waited = sum(float(step.get("critic_wait", 0.0)) for step in steps)
+    money = sum(float(step.get("critic_money", 0.0)) for step in steps)
     whole = {"wall_seconds": train + evaluate_seconds, "train_seconds": train, "evaluate_seconds": evaluate_seconds}
-    return {**whole, **seconds, **counts}
+    return {**whole, **seconds, **counts, "critic_wait_seconds": waited, "critic_money": money}
 
 
 def _provenance(trial: Trial, start: str, folder: TrialFolder, started: str) -> dict[str, Any]:

@@ -93,10 +93,10 @@ def summary(error: BaseException) -> str:
 def _call(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Callable[[], bool]) -> bool:
     from capo_bench.study.plan import Trial
 
-    trial, home = Trial.from_json(job["trial"]), Home(Path(job["home"]))
+    trial, home = Trial.from_json(job["trial"]), Home(Path(job["home"]), job["keep_critiques"])
     module, _, name = job["task"].partition(":")
-    if job["do"] == "cold_start":
-        getattr(import_module(module), name)(trial, home, emit)
+    if job["do"] != "trial":
+        getattr(import_module(module), name)(job["do"], trial, home, emit)
         return True
     # Another study may have finished the trial while this one waited for the lock.
     if home.trial(trial.id).done:

@@ -12,33 +12,33 @@ from dataclasses import dataclass
 from typing import Any
 
 from capo_bench.home import Home, read_json
-from capo_bench.study.identity import cold_start_key
+from capo_bench.study.identity import SharedKind, SharedModel, shared_models
 from capo_bench.study.plan import Plan
 from trainers.backbones import BACKBONES
 from trainers.config import TrialConfig
 from trainers.methods import METHODS
 
-COLD_STARTS = "cold_start"
-"""Kind under which the results folder caches cold starts."""
-
 # Measured on two x86-64 cores without a GPU, backbone tiny, two trials at a time: a cold start of 400 steps × 64
 # demonstrations in 70 s, 40 steps × 96 rollouts in 32 s, 768 samples in 4 s.
 SECONDS_PER_DEMONSTRATION = 2.7e-3
+SECONDS_PER_REVIEW = 5.0e-3
 SECONDS_PER_ROLLOUT = 8.3e-3
 SECONDS_PER_SAMPLE = 5.2e-3
 
 
 @dataclass(frozen=True)
-class ColdStart:
-    """A supervised start that trials share.
+class Preparation:
+    """A model that trials share and that is made before them.
 
     Attributes:
+        kind: A cold start or the embedded critic.
         key: Its content hash.
-        trials: How many trials begin with it.
+        trials: How many trials need it.
         done: Whether the results folder has it.
         seconds: Guessed time to train it; None without a guess.
     """
 
+    kind: SharedKind
     key: str
     trials: int
     done: bool
@@ -54,9 +54,9 @@ class Estimate:
         done: Those that are finished.
         measured: Unfinished ones whose time is the mean of finished trials that differ in the seed alone.
         unknown: Unfinished ones without a guess.
-        seconds: Work that is left, cold starts included, of one worker; without the unknown ones.
+        seconds: Work that is left, preparations included, of one worker; without the unknown ones.
         critic_calls: Critiques asked for by the whole plan.
-        cold_starts: The supervised starts, each with how many trials share it.
+        preparations: The models that trials share.
     """
 
     trials: int
@@ -65,11 +65,11 @@ class Estimate:
     unknown: int
     seconds: float
     critic_calls: int
-    cold_starts: tuple[ColdStart, ...]
+    preparations: tuple[Preparation, ...]
 
     def wall_seconds(self, workers: int) -> float:
-        """Return the time left when so many trials run at a time; cold starts come first, one after the other."""
-        first = sum(start.seconds or 0.0 for start in self.cold_starts if not start.done) if self.seconds else 0.0
+        """Return the time left when so many trials run at a time; preparations come first, one after the other."""
+        first = sum(made.seconds or 0.0 for made in self.preparations if not made.done) if self.seconds else 0.0
         return first + (self.seconds - first) / workers
 
 
@@ -89,8 +89,8 @@ def estimate(plan: Plan, home: Home | None = None) -> Estimate:
             by_variant[trial.variant].append(seconds)
     means = {name: sum(times) / len(times) for name, times in by_variant.items()}
     guesses = [means.get(trial.variant, trial_seconds(trial.config)) for trial in left]
-    cold_starts = _cold_starts(plan, home)
-    needed = [start.seconds for start in cold_starts if not start.done] if left else []
+    preparations = _preparations(plan, home)
+    needed = [made.seconds for made in preparations if not made.done] if left else []
     return Estimate(
         trials=len(plan.trials),
         done=len(plan.trials) - len(left),
@@ -98,7 +98,7 @@ def estimate(plan: Plan, home: Home | None = None) -> Estimate:
         unknown=guesses.count(None),
         seconds=sum(guess for guess in [*guesses, *needed] if guess is not None),
         critic_calls=sum(critic_calls(trial.config) for trial in plan.trials),
-        cold_starts=tuple(cold_starts),
+        preparations=tuple(preparations),
     )
 
 
@@ -137,20 +137,28 @@ def _wall_seconds(home: Home, trial_id: str) -> float | None:
         return None
 
 
-def _cold_starts(plan: Plan, home: Home | None) -> list[ColdStart]:
-    counts, configs = defaultdict[str, int](int), dict[str, TrialConfig]()
+def _preparations(plan: Plan, home: Home | None) -> list[Preparation]:
+    counts, configs = defaultdict[SharedModel, int](int), dict[SharedModel, TrialConfig]()
     for trial in plan.trials:
-        key = cold_start_key(trial.config)
-        if key is not None:
-            counts[key] += 1
-            configs[key] = trial.config
+        for model in shared_models(trial.config):
+            counts[model] += 1
+            configs[model] = trial.config
     return [
-        ColdStart(key, count, home is not None and home.cache(COLD_STARTS, key).exists(), _cold_seconds(configs[key]))
-        for key, count in counts.items()
+        Preparation(
+            model.kind,
+            model.key,
+            count,
+            done=home is not None and home.cache(model.kind, model.key).exists(),
+            seconds=_preparation_seconds(model.kind, configs[model]),
+        )
+        for model, count in counts.items()
     ]
 
 
-def _cold_seconds(config: TrialConfig) -> float | None:
+def _preparation_seconds(kind: SharedKind, config: TrialConfig) -> float | None:
+    if kind == "critic":
+        lesson = config.critic.lesson
+        return lesson.steps * lesson.problems_per_step * SECONDS_PER_REVIEW if lesson else None
     start = config.cold_start
     if start is None or BACKBONES.load(config.backbone).source != "embedded":
         return None

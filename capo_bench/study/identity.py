@@ -1,9 +1,9 @@
 """What a trial is: the parts that decide its result, and the id that is a hash of them.
 
 In the identity: method, backbone, benchmark and the fingerprint of its data, cold start, the sections that the method
-uses, evaluation, seed, the verifier's version, the code of the parts used, the versions of the packages that compute.
-`evaluation.batch_size` and `train.micro_batch` are in it too: they change the order of sums and padding, and with them
-bits, and a trial of one id reruns to the same bits where we promise that.
+uses, the embedded critic where it is asked, evaluation, seed, the verifier's version, the code of the parts used, the
+versions of the packages that compute. `evaluation.batch_size` and `train.micro_batch` are in it too: they change the
+order of sums and padding, and with them bits, and a trial of one id reruns to the same bits where we promise that.
 
 Not in it: names, order in the file, paths, other variants, workers, tracking, how stages follow one another, and the
 sections that a method ignores.
@@ -19,18 +19,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from capo_bench.provenance import weights_fingerprint
-from capo_bench.study.source import file_hash, module_files, package_files
+from capo_bench.study.source import closure, file_hash, module_files, package_files
 from evals.benchmarks import BENCHMARKS
 from trainers.backbones import BACKBONES
 from trainers.config import ColdStartConfig, TrialConfig
 from trainers.critics import CRITICS
+from trainers.critics.base import CriticLesson
 from trainers.methods import METHODS
 
 VERSION = 1
 PACKAGES = ("torch", "transformers", "trl", "math-verify")
+TAUGHT_ON = "coins"
+"""The benchmark that the embedded critic is taught on."""
+
+SharedKind = Literal["cold_start", "critic"]
+SHARED_TITLES: dict[SharedKind, str] = {"cold_start": "cold start", "critic": "embedded critic"}
 # Their content is in the identity as values; a new check or a new name changes no result.
 _DECLARATIONS = {
     *("evals/benchmarks.py", "evals/config.py", "evals/registry.py"),
@@ -43,7 +49,7 @@ Identity = dict[str, Any]
 def identity_of(config: TrialConfig) -> Identity:
     """Return everything but the seed that decides the result of a trial with these settings."""
     uses = METHODS.get(config.method).uses
-    settings = config.model_dump(mode="json", include={"evaluation", *(uses & {"train", "credit", "critic"})})
+    settings = config.model_dump(mode="json", include={"evaluation", *(uses & {"train", "credit"})})
     return {
         "version": VERSION,
         "method": config.method,
@@ -51,6 +57,7 @@ def identity_of(config: TrialConfig) -> Identity:
         "benchmark": _benchmark(config.benchmark),
         "cold_start": _cold_start(config),
         **settings,
+        **({"critic": _critic(config)} if "critic" in uses else {}),
         # Solutions are cut with it when a policy is measured, whatever the method trained on.
         "verifier": _verifier_version(),
         "code": _code(config.method, config.benchmark, config.critic.name, config.cold_start is not None),
@@ -77,6 +84,47 @@ def trial_id(variant_digest: str, seed: int) -> str:
         seed: The trial's seed.
     """
     return digest([VERSION, variant_digest, seed])
+
+
+@dataclass(frozen=True)
+class SharedModel:
+    """A model that trials share: trained once, before them, and kept by its content.
+
+    Attributes:
+        kind: What it is to the trials; also the folder of its kind in the results' cache.
+        key: Content hash of what decides it.
+    """
+
+    kind: SharedKind
+    key: str
+
+
+def shared_models(config: TrialConfig) -> list[SharedModel]:
+    """Return the models that a trial with these settings needs made before it."""
+    keys: dict[SharedKind, str | None] = {"cold_start": cold_start_key(config), "critic": critic_key(config)}
+    return [SharedModel(kind, key) for kind, key in keys.items() if key]
+
+
+def critic_key(config: TrialConfig) -> str | None:
+    """Return the content hash of what decides the embedded critic; None if the trial does not ask it."""
+    lesson = config.critic.lesson
+    if lesson is None or "critic" not in METHODS.get(config.method).uses:
+        return None
+    return embedded_critic_key(lesson)
+
+
+@cache
+def embedded_critic_key(lesson: CriticLesson) -> str:
+    """Return the content hash of what decides the embedded critic taught by a lesson."""
+    files = closure("trainers.critics.embedded", "trainers.critics") | module_files("trainers.credit.prompt")
+    parts = {
+        "version": VERSION,
+        "lesson": lesson.model_dump(mode="json"),
+        "benchmark": _benchmark(TAUGHT_ON),
+        "code": _hashes(files | _model_files(TAUGHT_ON) | _cold_start_files()),
+        "packages": _packages(),
+    }
+    return digest(parts)
 
 
 def cold_start_key(config: TrialConfig) -> str | None:
@@ -106,6 +154,16 @@ def _differences(left: object, right: object, where: str) -> Iterator[Difference
             yield from _differences(left.get(key), right.get(key), f"{where}.{key}" if where else key)
     elif left != right:
         yield Difference(where, left, right)
+
+
+def _critic(config: TrialConfig) -> dict[str, Any]:
+    settings = config.critic.identity()
+    key = critic_key(config)
+    if key:
+        return {**settings, "embedded": key}
+    # A folder is known by its weights, as a backbone's is.
+    local = isinstance(settings.get("model"), str) and Path(settings["model"]).is_dir()
+    return {**settings, "weights": weights_fingerprint(Path(settings["model"]))} if local else settings
 
 
 def _cold_start(config: TrialConfig) -> dict[str, Any] | None:
@@ -146,7 +204,7 @@ def _code(method: str, benchmark: str, critic: str, cold_start: bool) -> dict[st
     if "credit" in uses:
         files |= package_files("trainers.credit")
     if "critic" in uses:
-        files |= module_files("trainers.critics.base") | module_files(CRITICS.module(critic))
+        files |= closure(CRITICS.module(critic), "trainers.critics")
     return _hashes(files)
 
 

@@ -39,6 +39,24 @@ def module_files(module: str) -> dict[str, Path]:
     return {f"{module.replace('.', '/')}.py": origin}
 
 
+def closure(module: str, package: str) -> dict[str, Path]:
+    """Return the files of a module and of all modules of `package` that it imports, directly or not, by name."""
+    found: dict[str, Path] = {}
+    waiting = [module]
+    while waiting:
+        files = module_files(waiting.pop())
+        fresh = {name: path for name, path in files.items() if name not in found}
+        found |= fresh
+        waiting += [name for path in fresh.values() for name in _imports(path) if name.startswith(f"{package}.")]
+    return found
+
+
+@cache
+def _imports(path: Path) -> frozenset[str]:
+    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    return frozenset(node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module)
+
+
 @cache
 def file_hash(path: Path) -> str:
     """Return the `source_hash` of a file, read once: a process runs the code that it started with."""

@@ -47,6 +47,9 @@ def make_run(start: str, tmp_path: Path) -> Callable[..., tuple[TrainRun, list[d
             resume=None,
             out=folder / "checkpoints",
             model=folder / "model",
+            rollouts=folder / "rollouts",
+            critic=None,
+            critique_cache=None,
             record=records.append,
             stop=stop,
         )

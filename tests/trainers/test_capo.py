@@ -13,13 +13,16 @@ import torch
 
 from evals.coins import COINS
 from trainers import capo, grpo_rule
-from trainers.capo import CapoTrainer, CriticFailingError
+from trainers.capo import CapoTrainer
 from trainers.credit.critique import Critique
+from trainers.criticised import CriticFailingError
 from trainers.critics.base import Solution
 from trainers.critics.desk import CriticDesk
+from trainers.critics.exact import ExactCritic
 from trainers.critics.noisy import NoisyCritic
 from trainers.methods import TrainRun
 from trainers.policy import train_policy
+from trainers.rollouts import read_rollouts
 
 
 class Probe(CapoTrainer):
@@ -37,7 +40,11 @@ class Probe(CapoTrainer):
 class Abstaining:
     """A critic that never has a verdict."""
 
-    async def critique(self, solutions: Sequence[Solution], k: int, *, greedy: bool = False) -> list[list[Critique]]:
+    eager = False
+
+    async def critique(
+        self, solutions: Sequence[Solution], k: int, *, first: int = 0, greedy: bool = False
+    ) -> list[list[Critique]]:
         return [[Critique(None, "timeout")] * k for _ in solutions]
 
     async def close(self) -> None:
@@ -86,7 +93,7 @@ def test_a_critic_that_abstains_leaves_the_outcome_reward_alone(make_run: Any) -
 
 def test_training_ends_with_a_message_when_too_many_critiques_abstain(make_run: Any) -> None:
     run, records = make_run()
-    with pytest.raises(CriticFailingError, match=r"8 of 8 critiques .* \(timeout\).*credit\.max_abstained 0\.5"):
+    with pytest.raises(CriticFailingError, match=r"8 of 8 critiques .* \(timeout 8\).*credit\.max_abstained 0\.5"):
         trained(run, Abstaining())
     assert records == []
 
@@ -150,3 +157,48 @@ def test_micro_batches_see_the_same_rollouts(make_run: Any) -> None:
     assert capo.train(parts)
     for name in ("outcome", "wrong_step_rate", "policy_tokens"):
         assert whole_records[0][name] == parts_records[0][name]
+
+
+class EagerExact(ExactCritic):
+    """The exact critic as an endpoint would be: asked about one rollout after the other."""
+
+    eager = True
+
+    def __init__(self) -> None:
+        super().__init__(COINS)
+        self.batches: list[list[Solution]] = []
+
+    async def critique(
+        self, solutions: Sequence[Solution], k: int, *, first: int = 0, greedy: bool = False
+    ) -> list[list[Critique]]:
+        self.batches.append(list(solutions))
+        return await super().critique(solutions, k, first=first, greedy=greedy)
+
+
+def test_an_eager_critic_is_asked_rollout_by_rollout_and_the_training_is_the_same(make_run: Any) -> None:
+    torch.set_num_threads(1)
+    patient, patient_records = make_run(name="patient", critic={"name": "exact"})
+    assert capo.train(patient)
+    eager, eager_records = make_run(name="eager", critic={"name": "exact"})
+    critic = EagerExact()
+    trained(eager, critic)
+    assert weights(eager.model) == weights(patient.model)
+    assert [r["flagged_step_rate"] for r in eager_records] == [r["flagged_step_rate"] for r in patient_records]
+    single = [batch for batch in critic.batches if len(batch) == 1]
+    ended = [record["policy_tokens"] for record in eager_records]
+    assert sum(map(len, critic.batches)) == 8 * len(ended)
+    assert single, "some rollout ended before the others were sampled"
+
+
+def test_the_rollouts_that_were_trained_on_are_kept_with_their_critiques(make_run: Any) -> None:
+    run, records = make_run(critic={"name": "noisy"}, credit={"critiques": 4})
+    assert capo.train(run)
+    kept = list(read_rollouts(run.rollouts))
+    assert [step.step for step in kept] == [1, 2]
+    for step, record in zip(kept, records, strict=True):
+        assert [rollout.group for rollout in step.rollouts] == [0] * 4 + [1] * 4
+        assert sum(sum(rollout.tokens) for rollout in step.rollouts) == record["policy_tokens"]
+        assert np.mean([rollout.outcome for rollout in step.rollouts]) == record["outcome"]
+        steps = sum(len(rollout.steps) for rollout in step.rollouts)
+        assert sum(len(rollout.truth) for rollout in step.rollouts) / steps == record["wrong_step_rate"]
+        assert all(len(rollout.critiques) == 4 for rollout in step.rollouts)

@@ -29,6 +29,7 @@ def trainer(make_run: Any) -> PolicyTrainer:
         benchmark=COINS,
         verifier=Verifier(),
         tokenizer=tokenizer,
+        rollouts=run.rollouts,
         model=AutoModelForCausalLM.from_pretrained(run.start),
         args=settings(run, backbone),
         train_dataset=_problems(run, COINS, backbone, tokenizer),

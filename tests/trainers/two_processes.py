@@ -42,6 +42,9 @@ def main(start: str, folder: Path) -> None:
         resume=None,
         out=folder / "checkpoints",
         model=folder / "model",
+        rollouts=folder / "rollouts",
+        critic=None,
+        critique_cache=None,
         record=lambda record: (folder / f"{rank}.tokens").write_text(str(record["policy_tokens"])) and None,
         stop=lambda: False,
     )

@@ -22,11 +22,16 @@ class Answers:
 
     Attributes:
         critiques: k critiques of each solution, in order.
-        seconds: Wall time from question to answer.
+        began: When they were asked for, by `time.perf_counter`, in seconds.
+        ended: When the last of them came.
     """
 
     critiques: list[list[Critique]]
-    seconds: float
+    began: float
+    ended: float
+
+
+Asked = Future[Answers]
 
 
 class CriticDesk:
@@ -38,11 +43,12 @@ class CriticDesk:
 
     def __init__(self, critic: Critic) -> None:
         self._critic = critic
+        self.eager = critic.eager
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="critic", daemon=True)
         self._thread.start()
 
-    def ask(self, solutions: Sequence[Solution], k: int, *, greedy: bool = False) -> Future[Answers]:
+    def ask(self, solutions: Sequence[Solution], k: int, *, greedy: bool = False) -> Asked:
         """Start the critiques of a batch and return at once."""
         return asyncio.run_coroutine_threadsafe(self._ask(solutions, k, greedy), self._loop)
 
@@ -70,7 +76,7 @@ class CriticDesk:
         except Exception:
             log.exception("the critic failed on a batch of %d solutions; all of them abstain", len(solutions))
             critiques = [[Critique(None, "error")] * k for _ in solutions]
-        return Answers(critiques, time.perf_counter() - began)
+        return Answers(critiques, began, time.perf_counter())
 
 
 def _check_complete(critiques: Sequence[Sequence[Critique]], solutions: int, k: int) -> None:

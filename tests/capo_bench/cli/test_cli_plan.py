@@ -105,7 +105,7 @@ def test_json_is_the_plan(folder: Path) -> None:
     assert found["variants"][0]["overrides"] == {"credit.vote": "union"}
     assert found["variants"][0]["config"]["credit"]["vote"] == "union"
     assert found["estimate"]["critic_calls"] == 1280
-    assert found["estimate"]["cold_starts"][0]["trials"] == 8
+    assert found["estimate"]["preparations"][0]["trials"] == 8
     assert (found["study"], found["baseline"], found["start"], found["file"]) == (
         "small",
         "rule",

@@ -22,7 +22,7 @@ from capo_bench.study.plan import Plan, Trial, Variant
 from trainers.config import TrialConfig
 
 STEPS = 40
-TASK, PREPARE = "standins:run_trial", "standins:ensure_cold_start"
+TASK, PREPARE = "standins:run_trial", "standins:ensure_shared"
 
 
 def make_plan(variants, seeds=(0,), study="demo", cold=(), **config):
@@ -149,11 +149,11 @@ def _leaky(trial, home, emit, stop):
     raise ValueError("CUDA error: device-side assert triggered")
 
 
-def ensure_cold_start(trial, home, emit):
-    """Count the calls, and say which threads the cold start had."""
-    folder = home.cache("cold_start", "counted")
+def ensure_shared(kind, trial, home, emit):
+    """Count the calls, and say which threads the shared model had."""
+    folder = home.cache(kind, "counted")
     folder.mkdir(parents=True, exist_ok=True)
-    emit({"kind": "cold_start", "step": 1, "of": 2})
+    emit({"kind": "preparing", "model": kind, "step": 1, "of": 2})
     if trial.variant.startswith("broken"):
         raise RuntimeError("no demonstrations")
     if trial.variant.startswith("endless"):

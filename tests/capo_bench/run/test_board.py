@@ -56,7 +56,7 @@ def test_steps_that_a_resumed_trial_had_already_do_not_make_the_estimate_rosy(cl
 
 def test_the_board_follows_a_trial(clock):
     board = Board(owed=2, clock=clock)
-    board.on({"event": "cold_start", "step": 30, "of": 500})
+    board.on({"event": "preparing", "model": "cold start", "step": 30, "of": 500})
     assert board.headline() == "0/2 trials done · cold start, step 30/500"
     board.on(started("a"))
     board.on({"event": "stage", "trial": "a", "stage": "train"})

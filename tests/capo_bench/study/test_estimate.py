@@ -9,7 +9,6 @@ import pytest
 
 from capo_bench.home import Home, write_json
 from capo_bench.study.estimate import (
-    COLD_STARTS,
     SECONDS_PER_DEMONSTRATION,
     SECONDS_PER_ROLLOUT,
     SECONDS_PER_SAMPLE,
@@ -58,24 +57,24 @@ def test_the_model_of_time(small: Plan) -> None:
     assert taken.wall_seconds(1) == pytest.approx(taken.seconds)
     assert taken.wall_seconds(2) == pytest.approx(start + 2 * trial)
     assert (taken.trials, taken.done, taken.measured, taken.unknown) == (4, 0, 0, 0)
-    assert [(item.trials, item.done) for item in taken.cold_starts] == [(4, False)]
+    assert [(item.trials, item.done) for item in taken.preparations] == [(4, False)]
 
 
 def test_no_guess_for_a_backbone_from_a_hub(plan: Load, demo: str) -> None:
     taken = estimate(plan(demo, sets=["backbone=qwen2.5-1.5b", "cold_start=null"]))
-    assert (taken.unknown, taken.seconds, taken.cold_starts) == (4, 0, ())
+    assert (taken.unknown, taken.seconds, taken.preparations) == (4, 0, ())
 
 
 def test_finished_trials_tell_the_time_of_their_variant(small: Plan, tmp_path: Path) -> None:
     home = Home(tmp_path)
     finish(home, small.trials[0].id, 100.0)
-    home.cache(COLD_STARTS, str(small.trials[0].identity["cold_start"]["key"])).mkdir(parents=True)
+    home.cache("cold_start", str(small.trials[0].identity["cold_start"]["key"])).mkdir(parents=True)
     taken = estimate(small, home)
     modelled = trial_seconds(small.trials[2].config)
     assert modelled is not None
     assert taken.seconds == pytest.approx(100.0 + 2 * modelled)
     assert (taken.done, taken.measured) == (1, 1)
-    assert taken.cold_starts[0].done
+    assert taken.preparations[0].done
 
 
 def test_a_finished_plan_takes_no_time(small: Plan, tmp_path: Path) -> None:

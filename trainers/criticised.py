@@ -1,0 +1,139 @@
+"""What methods with a critic share: asking early, waiting late, keeping what was said, giving up when it fails."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any, ClassVar
+
+import numpy as np
+
+from evals.benchmarks import BENCHMARKS
+from trainers.credit.critique import Aim, Critique
+from trainers.critics.base import Solution, Surroundings
+from trainers.critics.desk import Asked, CriticDesk
+from trainers.critics.opening import open_critic
+from trainers.methods import TrainRun
+from trainers.policy import PolicyTrainer, train_policy
+from trainers.rollouts import Rollout, write_step
+
+
+class CriticFailingError(RuntimeError):
+    """So many critiques abstained in one step that training on would be something else than the method."""
+
+
+class CriticisedTrainer(PolicyTrainer):
+    """A policy trainer that asks a critic about every rollout.
+
+    An eager critic is asked about a rollout as soon as its end token is sampled, another about all of a batch when they
+    are known. It reads while the rest of the batch is sampled and the answers are verified; `critic_wait` is the time
+    that was spent on nothing but waiting for it.
+
+    Args:
+        desk: Where the critic is asked.
+        kwargs: What `PolicyTrainer` takes.
+    """
+
+    aim: ClassVar[Aim] = "steps"
+
+    def __init__(self, *, desk: CriticDesk, **kwargs: Any) -> None:
+        self.desk = desk
+        self._asked: dict[int, tuple[Solution, Asked]] = {}
+        super().__init__(**kwargs)
+
+    @property
+    def watches(self) -> bool:
+        """Whether the critic is asked about single rollouts."""
+        return self.desk.eager
+
+    def rollout_finished(self, row: int, steps: tuple[str, ...]) -> None:
+        """Ask about one rollout while others are still being sampled."""
+        solution = Solution(self.problems[row], steps, self.aim)
+        self._asked[row] = solution, self._ask([solution])
+
+    def rollouts_known(self) -> None:
+        """Ask about what has not been asked about yet."""
+        pairs = zip(self.problems, self.alignment.steps, strict=True)
+        solutions = [Solution(problem, steps, self.aim) for problem, steps in pairs]
+        early, self._asked = self._asked, {}
+        self._early = {row: asked for row, (solution, asked) in early.items() if solution == solutions[row]}
+        self._late = [row for row in range(len(solutions)) if row not in self._early]
+        self._rest = self._ask([solutions[row] for row in self._late])
+
+    def critiques(self) -> list[list[Critique]]:
+        """Wait for the critiques of all rollouts, in order, and report what they took.
+
+        Raises:
+            CriticFailingError: More of them abstained than the settings allow.
+        """
+        began = time.perf_counter()
+        rest = self._rest.result()
+        early = {row: asked.result() for row, asked in self._early.items()}
+        waited = time.perf_counter() - began
+        rows = {row: answers.critiques[0] for row, answers in early.items()}
+        rows |= dict(zip(self._late, rest.critiques, strict=True))
+        critiques = [rows[row] for row in range(len(rows))]
+        every = [answers for answers in (*early.values(), rest) if answers.critiques]
+        seconds = max(answers.ended for answers in every) - min(answers.began for answers in every)
+        self._keep(critiques)
+        self.report({**usage_metrics(critiques), "seconds_critique": seconds, "critic_wait": waited})
+        self._check_abstentions(critiques)
+        return critiques
+
+    def _ask(self, solutions: list[Solution]) -> Asked:
+        credit = self.config.credit
+        return self.desk.ask(solutions, credit.critiques, greedy=credit.vote == "greedy")
+
+    def _keep(self, critiques: list[list[Critique]]) -> None:
+        first = self.accelerator.process_index * len(critiques)
+        rollouts = [
+            Rollout(
+                group=(first + row) // self.config.train.group_size,
+                problem=problem.id,
+                prompt=problem.prompt,
+                answer=problem.answer,
+                steps=self.alignment.steps[row],
+                tokens=tuple(np.bincount(index[index >= 0], minlength=len(self.alignment.steps[row])).tolist()),
+                outcome=None if np.isnan(self.outcomes[row]) else float(self.outcomes[row]),
+                truth=self.truth[row],
+                aim=self.aim,
+                critiques=tuple(critiques[row]),
+            )
+            for row, (problem, index) in enumerate(zip(self.problems, self.alignment.index, strict=True))
+        ]
+        write_step(self.rollouts, self.state.global_step + 1, self.accelerator.process_index, rollouts)
+
+    def _check_abstentions(self, critiques: list[list[Critique]]) -> None:
+        reasons = Counter(critique.abstained for row in critiques for critique in row if critique.abstained)
+        asked, limit = sum(map(len, critiques)), self.config.credit.max_abstained
+        if reasons.total() > limit * asked:
+            told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+            raise CriticFailingError(
+                f"{reasons.total()} of {asked} critiques of this step abstained ({told}), more than "
+                f"credit.max_abstained {limit}; mend the critic, or raise the limit"
+            )
+
+
+def usage_metrics(critiques: list[list[Critique]]) -> dict[str, float]:
+    """Return what critiques cost, summed; one that was not asked for now costs what it once did."""
+    usages = [critique.usage for row in critiques for critique in row]
+    prompt, output = sum(usage.prompt_tokens for usage in usages), sum(usage.output_tokens for usage in usages)
+    return {
+        "critiques": float(len(usages)),
+        "critiques_reused": float(sum(critique.reused for row in critiques for critique in row)),
+        "critic_tokens": float(prompt + output),
+        "critic_prompt_tokens": float(prompt),
+        "critic_cached_tokens": float(sum(usage.cached_tokens for usage in usages)),
+        "critic_output_tokens": float(output),
+        "critic_money": sum(usage.money for usage in usages),
+    }
+
+
+def train_with_critic(run: TrainRun, trainer_class: type[CriticisedTrainer]) -> bool:
+    """Train with the critic of the settings; see `train_policy`."""
+    surroundings = Surroundings(BENCHMARKS.get(run.config.benchmark), run.seed, run.critic)
+    desk = CriticDesk(open_critic(run.config.critic, surroundings, run.critique_cache))
+    try:
+        return train_policy(run, trainer_class, run.config.credit.segmenter, desk=desk)
+    finally:
+        desk.close()
