@@ -15,6 +15,7 @@ COMMANDS = {
     "run": ("capo_bench.cli.run:run", "Run a study's trials; run it again to resume."),
     "status": ("capo_bench.cli.status:status", "Show which trials are done, running, failed or owed."),
     "report": ("capo_bench.cli.report:report", "Make tables, figures and one page of a study's results."),
+    "revote": ("capo_bench.cli.revote:revote", "Replay other votes on the critiques that training stored."),
     "diff": ("capo_bench.cli.diff:diff", "Say why two trials differ."),
     "ui": ("capo_bench.cli.ui:ui", "Open the tracked runs in MLflow."),
 }

@@ -1,0 +1,131 @@
+"""The numbers of a replay, one row a critic, rule, k and weights."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from capo_bench.replay.setting import Setting
+from capo_bench.replay.study import Group, StudyReplay
+from capo_bench.replay.tally import table_of
+from capo_bench.replay.trial import TrialReplay
+from evals.critics.metrics import Estimate, StepScores, scores_of
+
+
+@dataclass(frozen=True)
+class Row:
+    """One setting on the stored critiques of one critic. Shares are from 0 to 1; NaN where nothing defines a number.
+
+    Attributes:
+        critic: The critic.
+        setting: Rule, k and weights.
+        trials: Trials that stored enough critiques.
+        trained_with: Those of them that were trained with this very setting.
+        rollouts: Their rollouts.
+        scores: Precision, recall and F1 of labels against the exact checker, intervals over whole problems.
+        problems: Problems behind them.
+        flagged_step_rate: Mean penalty share of the steps.
+        label_agreement: Share of steps labelled as in training.
+        sign_changed: Share of tokens whose advantage has another sign than in training.
+        moved: Mean absolute difference to the advantages of training.
+        sign_off_exact: Share of tokens whose advantage has another sign than under exact labels.
+        moved_exact: Mean absolute difference to the advantages under exact labels.
+        correlation_exact: Correlation with the advantages under exact labels.
+        process_only: Share of groups with signal from the process alone.
+        abstained: Share of the critiques without a verdict.
+        uncritiqued: Share of the rollouts that none of the k critiques answered.
+    """
+
+    critic: str
+    setting: Setting
+    trials: int
+    trained_with: int
+    rollouts: int
+    scores: StepScores
+    problems: int
+    flagged_step_rate: float
+    label_agreement: float
+    sign_changed: float
+    moved: float
+    sign_off_exact: float
+    moved_exact: float
+    correlation_exact: float
+    process_only: float
+    abstained: float
+    uncritiqued: float
+
+    def flat(self) -> dict[str, Any]:
+        """Return the row as plain values, None for what is not defined."""
+        ballot, weights = self.setting.ballot, self.setting.weights
+        own: dict[str, Any] = {
+            "critic": self.critic,
+            "rule": ballot.vote.rule,
+            "at_least": ballot.vote.at_least,
+            "k": ballot.k,
+            "w_whole": weights.whole,
+            "w_process": weights.process,
+        }
+        plain = [entry.name for entry in fields(self) if entry.name not in ("critic", "setting", "scores")]
+        own |= {name: _plain(getattr(self, name)) for name in plain}
+        own |= {"labelled_steps": self.scores.steps, "wrong_steps": self.scores.wrong}
+        for name in ("precision", "recall", "f1", "false_alarm"):
+            estimate: Estimate = getattr(self.scores, name)
+            own |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+        return own
+
+
+def rows(replay: StudyReplay) -> list[Row]:
+    """Return every row of a study's replay."""
+    return [row for group in replay.critics for row in _rows(group, replay)]
+
+
+def _rows(group: Group, replay: StudyReplay) -> list[Row]:
+    scores = {ballot: scores_of(table_of(tally.counts)) for ballot, tally in group.labels.items()}
+    ids = {trial.id for trial in group.trials}
+    members = [found for trial, found in replay.replays if trial.id in ids]
+    return [
+        _row(group, setting, (_having(setting, members), _trained(setting, members)), scores[setting.ballot])
+        for setting in group.tokens
+    ]
+
+
+def _having(setting: Setting, members: Sequence[TrialReplay]) -> int:
+    return sum(setting in found.tokens for found in members)
+
+
+def _trained(setting: Setting, members: Sequence[TrialReplay]) -> int:
+    return sum(setting == found.trained for found in members)
+
+
+def _row(group: Group, setting: Setting, trials: tuple[int, int], scores: StepScores) -> Row:
+    labels, tokens = group.labels[setting.ballot], group.tokens[setting]
+    trained, exact = tokens.trained, tokens.exact
+    return Row(
+        critic=group.critic,
+        setting=setting,
+        trials=trials[0],
+        trained_with=trials[1],
+        rollouts=int(labels.rollouts),
+        scores=scores,
+        problems=len(labels.counts),
+        flagged_step_rate=_share(labels.penalty, labels.steps),
+        label_agreement=_share(labels.agreeing, labels.compared),
+        sign_changed=_share(trained.flipped, trained.tokens),
+        moved=_share(trained.moved, trained.tokens),
+        sign_off_exact=_share(exact.flipped, exact.tokens),
+        moved_exact=_share(exact.moved, exact.tokens),
+        correlation_exact=exact.correlation,
+        process_only=_share(tokens.process_only, tokens.groups),
+        abstained=_share(labels.abstained, labels.critiques),
+        uncritiqued=_share(labels.uncritiqued, labels.rollouts),
+    )
+
+
+def _share(part: float, whole: float) -> float:
+    return part / whole if whole else math.nan
+
+
+def _plain(value: float) -> float | None:
+    return None if math.isnan(value) else value

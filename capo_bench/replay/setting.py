@@ -1,0 +1,105 @@
+"""What is replayed: a vote over the first k critiques, and the weights of outcome and process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from capo_bench.critic.quality import Vote
+from trainers.config import CreditConfig
+from trainers.credit.votes import VOTES
+
+DEEPEST = 4
+"""Every k up to this is replayed by default, above it powers of two and the stored K."""
+
+
+@dataclass(frozen=True, order=True)
+class Weights:
+    """W_whole and W_process."""
+
+    whole: float
+    process: float
+
+    @property
+    def label(self) -> str:
+        """The pair as tables and options name it."""
+        return f"{self.whole:g},{self.process:g}"
+
+
+@dataclass(frozen=True)
+class Ballot:
+    """A voting rule over the first k stored critiques."""
+
+    vote: Vote
+    k: int
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One way to turn stored critiques into token rewards."""
+
+    ballot: Ballot
+    weights: Weights
+
+
+def trained_setting(credit: CreditConfig) -> Setting:
+    """Return what a trial was trained with."""
+    ballot = Ballot(Vote(credit.vote, credit.at_least), credit.critiques)
+    return Setting(ballot, Weights(credit.w_whole, credit.w_process))
+
+
+def parse_vote(text: str) -> Vote:
+    """Return the vote that a name stands for, `at_least` with its number: ``at_least:2``.
+
+    Raises:
+        ValueError: No rule has this name, or the number is missing, superfluous or below 1.
+    """
+    name, _, number = text.strip().partition(":")
+    VOTES.check(name)
+    if (name == "at_least") != (number.isdecimal() and int(number) > 0):
+        raise ValueError(
+            f"rule {text.strip()!r}: 'at_least' takes the number of critiques that must agree, the others take none; "
+            "write at_least:2, or majority"
+        )
+    return Vote(name, int(number) if number else None)
+
+
+def parse_weights(text: str) -> Weights:
+    """Return the weights that ``2,0.5`` stands for.
+
+    Raises:
+        ValueError: These are not two numbers of at least 0.
+    """
+    try:
+        whole, process = (float(part) for part in text.split(","))
+    except ValueError:
+        whole = process = float("nan")
+    if not (0 <= whole < float("inf") and 0 <= process < float("inf")):
+        raise ValueError(f"weights {text!r}: give W_whole and W_process, two numbers from 0, such as 2,0.5")
+    return Weights(whole, process)
+
+
+def default_votes() -> tuple[Vote, ...]:
+    """Return every rule that needs no number."""
+    return tuple(Vote(name) for name in VOTES.names() if name != "at_least")
+
+
+def default_ks(stored: int) -> tuple[int, ...]:
+    """Return which k are replayed of so many stored critiques."""
+    powers = (2**i for i in range(stored.bit_length()))
+    return tuple(sorted({*range(1, min(stored, DEEPEST) + 1), *powers, stored}))
+
+
+def ballots(votes: Iterable[Vote], ks: Iterable[int]) -> tuple[Ballot, ...]:
+    """Return every vote at every k that it can be told apart at.
+
+    The greedy rule reads the first critique whatever k, so it stands at k = 1 alone; `at_least` m flags nothing below
+    k = m, and stands from there.
+    """
+    sizes = sorted(set(ks))
+    return tuple(
+        Ballot(vote, k)
+        for vote in dict.fromkeys(votes)
+        for k in ([1] if vote.rule == "greedy" else sizes)
+        if (vote.at_least or 0) <= k
+    )

@@ -1,0 +1,182 @@
+"""A replay as tables, notes and a heat map of rules by k."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from capo_bench.replay.rows import Row
+from capo_bench.replay.study import StudyReplay
+from capo_bench.report.tables import NOTHING, Table
+from evals.critics.metrics import Estimate
+
+FIRST_K = (
+    "k critiques are the first k that were stored, as a trial with that k would have heard them. `greedy` reads the "
+    "first one: of a trial that was not greedy itself it was sampled, not the critic's most likely one."
+)
+TRAINED = " (trained)"
+MOST_NAMES = 2
+"""Rules that share a line are named up to so many; more of them are called any rule where no other is left."""
+
+READING = (
+    "A replay tells how rewards would have differed on rollouts that were sampled while training with another rule. "
+    "It does not tell what a policy trained with that rule would have become."
+)
+
+
+@dataclass(frozen=True)
+class Shade:
+    """One cell of a heat map: its text, and its colour from 0 (light) to 1 (dark)."""
+
+    text: str
+    depth: float
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """One measure of one critic: a row a rule, a column a k; None where a rule has no such k."""
+
+    title: str
+    ks: tuple[int, ...]
+    rules: tuple[tuple[str, tuple[Shade | None, ...]], ...]
+
+
+def replay_tables(found: Sequence[Row]) -> list[Table]:
+    """Return one table a critic."""
+    several = len({row.setting.weights for row in found}) > 1
+    return [_table(critic, [row for row in found if row.critic == critic], several) for critic in _critics(found)]
+
+
+def _table(critic: str, found: Sequence[Row], several: bool) -> Table:
+    first = found[0]
+    headings = ["rule", "k", *(["weights"] if several else [])]
+    headings += ["flagged", "precision", "recall", "F1", "as trained", "sign changed", "mean |Δ|"]
+    headings += ["corr. exact", "process only", "abstained"]
+    title = (
+        f"Critic {critic}: {first.trials} trials, {first.rollouts:,} rollouts, {first.scores.steps:,} checked steps "
+    )
+    title += f"of {first.problems:,} problems"
+    title += "" if several else f", weights {first.setting.weights.label}"
+    return Table(f"{title}; shares in %, intervals of 95 %", tuple(headings), tuple(_lines(found, several)))
+
+
+def _lines(found: Sequence[Row], several: bool) -> list[tuple[str, ...]]:
+    """Return a line a setting; rules with equal numbers at one k, as all of them at k = 1, share a line."""
+    rules: dict[int, set[str]] = {}
+    same: dict[tuple[str, ...], list[Row]] = {}
+    for row in found:
+        rules.setdefault(row.setting.ballot.k, set()).add(row.setting.ballot.vote.label)
+        same.setdefault(_cells(row, several), []).append(row)
+    return [(_names(alike, len(rules[alike[0].setting.ballot.k])), *cells) for cells, alike in same.items()]
+
+
+def _names(alike: Sequence[Row], rules: int) -> str:
+    if len(alike) == rules > MOST_NAMES:
+        return "any rule" + (TRAINED if any(row.trained_with for row in alike) else "")
+    return " = ".join(f"{row.setting.ballot.vote.label}{TRAINED if row.trained_with else ''}" for row in alike)
+
+
+def _cells(row: Row, several: bool) -> tuple[str, ...]:
+    scores = row.scores
+    return (
+        str(row.setting.ballot.k),
+        *([row.setting.weights.label] if several else []),
+        percent(row.flagged_step_rate),
+        *(interval(estimate) for estimate in (scores.precision, scores.recall, scores.f1)),
+        percent(row.label_agreement),
+        percent(row.sign_changed),
+        number(row.moved),
+        number(row.correlation_exact),
+        percent(row.process_only),
+        percent(row.abstained),
+    )
+
+
+def check_lines(replay: StudyReplay) -> list[str]:
+    """Say whether the trials' own rules gave again what training recorded."""
+    compared = [(trial, found.check) for trial, found in replay.replays if found.check.numbers]
+    lines = []
+    if passed := [check for _, check in compared if check.passed]:
+        steps, numbers = sum(check.steps for check in passed), sum(check.numbers for check in passed)
+        lines.append(
+            f"Replayed with its own rule, each of {len(passed)} trials gives again what training recorded and the "
+            f"advantages of training's code: {numbers:,} numbers of {steps:,} optimizer steps."
+        )
+    for trial, check in compared:
+        if check.off:
+            more = f" and {len(check.off) - 1} more" if len(check.off) > 1 else ""
+            lines.append(f"NOT the same as in training: {trial.variant}, seed {trial.seed}: {check.off[0]}{more}.")
+    if unchecked := len(replay.replays) - len(compared):
+        lines.append(f"{unchecked} trials have no record of their steps to compare with.")
+    return lines
+
+
+def notes(replay: StudyReplay) -> list[str]:
+    """Say what a reader must know, and what is in no number."""
+    lines = [FIRST_K, READING]
+    lines += [line for _, found in replay.replays for line in found.damaged[:3]]
+    reasons: dict[str, list[str]] = {}
+    for trial, why in replay.left_out:
+        reasons.setdefault(why, []).append(f"{trial.variant} seed {trial.seed}")
+    lines += [f"Left out: {', '.join(names)}: {why}." for why, names in reasons.items()]
+    return lines
+
+
+def heat_maps(found: Sequence[Row]) -> list[HeatMap]:
+    """Return the heat maps: F1, then correlation with exact advantages and sign changes for each pair of weights."""
+    maps = []
+    for critic in _critics(found):
+        own = [row for row in found if row.critic == critic]
+        weights = sorted({row.setting.weights for row in own})
+        first = [row for row in own if row.setting.weights == weights[0]]
+        maps.append(_map(f"{critic}: F1 of the labels (%)", first, lambda row: row.scores.f1.value, percent))
+        for pair in weights:
+            these = [row for row in own if row.setting.weights == pair]
+            exact, changed = (
+                "correlation with the advantages under exact labels",
+                "tokens with another sign than trained",
+            )
+            where = f"weights {pair.label}"
+            maps.append(_map(f"{critic}: {exact}, {where}", these, lambda row: row.correlation_exact, number))
+            maps.append(_map(f"{critic}: {changed} (%), {where}", these, lambda row: row.sign_changed, percent))
+    return [drawn for drawn in maps if any(cell for _, cells in drawn.rules for cell in cells if cell is not None)]
+
+
+def _map(
+    title: str, found: Sequence[Row], value: Callable[[Row], float | None], shown: Callable[[float], str]
+) -> HeatMap:
+    ks = tuple(sorted({row.setting.ballot.k for row in found}))
+    values = {(row.setting.ballot.vote.label, row.setting.ballot.k): value(row) for row in found}
+    known = [v for v in values.values() if v is not None and math.isfinite(v)]
+    low, span = min(known, default=0.0), max(known, default=0.0) - min(known, default=0.0)
+
+    def cell(rule: str, k: int) -> Shade | None:
+        v = values.get((rule, k))
+        if v is None or not math.isfinite(v):
+            return None
+        return Shade(shown(v), (v - low) / span if span > 0 else 0.5)
+
+    rules = dict.fromkeys(rule for rule, _ in values)
+    return HeatMap(title, ks, tuple((rule, tuple(cell(rule, k) for k in ks)) for rule in rules))
+
+
+def percent(value: float | None) -> str:
+    """Return a share in per cent, without the sign."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{100 * value:.1f}"
+
+
+def number(value: float) -> str:
+    """Return a plain number."""
+    return f"{value + 0.0:.2f}".replace("-", "−") if math.isfinite(value) else NOTHING
+
+
+def interval(estimate: Estimate) -> str:
+    """Return a share in per cent with its interval."""
+    if estimate.value is None or estimate.low is None:
+        return NOTHING
+    return f"{percent(estimate.value)} [{percent(estimate.low)}, {percent(estimate.high)}]"
+
+
+def _critics(found: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(row.critic for row in found))

@@ -1,0 +1,187 @@
+"""Replaying the finished trials of a study, and adding up what belongs together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from capo_bench.home import Home, TrialFolder
+from capo_bench.replay.setting import Ballot, Setting, Weights, ballots, default_ks, default_votes, trained_setting
+from capo_bench.replay.tally import LabelTally, TokenTally, pooled_labels, pooled_tokens
+from capo_bench.replay.trial import NothingStoredError, TrialReplay, check_stored, replay_trial
+from capo_bench.report.collect import read_records
+from trainers.rollouts import stored_steps
+
+if TYPE_CHECKING:
+    from capo_bench.critic.quality import Vote
+    from capo_bench.study.plan import Plan, Trial
+
+OnStep = Callable[[int, int], None]
+"""Called with how many optimizer steps are replayed, and of how many."""
+
+
+class NothingToReplayError(ValueError):
+    """No trial of the study has critiques to replay; says why, trial by trial."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What to replay; what is None is chosen from the study.
+
+    Attributes:
+        votes: Rules; by default all that need no number, and those trained with.
+        ks: How many critiques; by default every number up to 4, powers of two above, and what was stored.
+        weights: By default those trained with.
+    """
+
+    votes: tuple[Vote, ...] | None = None
+    ks: tuple[int, ...] | None = None
+    weights: tuple[Weights, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Group:
+    """Trials whose numbers are added up.
+
+    Attributes:
+        critic: The critic that they share.
+        trials: The trials.
+        labels: By ballot.
+        tokens: By setting.
+        trained: What they were trained with, each once.
+    """
+
+    critic: str
+    trials: tuple[Trial, ...]
+    labels: Mapping[Ballot, LabelTally]
+    tokens: Mapping[Setting, TokenTally]
+    trained: tuple[Setting, ...]
+
+
+@dataclass(frozen=True)
+class StudyReplay:
+    """What replaying a study found.
+
+    Attributes:
+        study: Its name.
+        profile: The profile.
+        critics: One group a distinct critic, the trials of all its variants together.
+        replays: Every trial that was replayed, with what it found.
+        left_out: Trials without anything to replay, and why.
+    """
+
+    study: str
+    profile: str
+    critics: tuple[Group, ...]
+    replays: tuple[tuple[Trial, TrialReplay], ...]
+    left_out: tuple[tuple[Trial, str], ...]
+
+
+def replay_study(
+    plan: Plan, home: Home, wanted: Wanted = Wanted(), on_step: OnStep = lambda done, total: None
+) -> StudyReplay:
+    """Replay the finished trials of a plan.
+
+    Raises:
+        NothingToReplayError: None of them has critiques of steps, or none has as many as are asked for.
+        DamagedFileError: The record of a trial's steps cannot be read.
+    """
+    ready, left_out = _sorted_out(plan.trials, home)
+    votes, ks, weights = _chosen(wanted, [trial for trial, _ in ready])
+    left_out += [(trial, _too_few(trial, ks)) for trial, _ in ready if min(ks) > trial.config.credit.critiques]
+    ready = [(trial, folder) for trial, folder in ready if min(ks) <= trial.config.credit.critiques]
+    if not ready:
+        reasons = sorted({f"{trial.variant}, seed {trial.seed} ({trial.id}): {why}" for trial, why in left_out})
+        raise NothingToReplayError("\n  ".join([f"nothing to replay in study {plan.study!r}:", *reasons]))
+    counter = _Counter(sum(len(stored_steps(folder.rollouts)) for _, folder in ready), on_step)
+    replays: list[tuple[Trial, TrialReplay]] = []
+    for trial, folder in ready:
+        try:
+            found = replay_trial(
+                folder,
+                trial.config,
+                ballots(votes, ks),
+                weights,
+                recorded=recorded(folder),
+                on_step=counter.step,
+            )
+        except NothingStoredError as error:
+            left_out.append((trial, str(error)))
+            continue
+        replays.append((trial, found))
+    return StudyReplay(plan.study, plan.profile, groups(replays), tuple(replays), tuple(left_out))
+
+
+def recorded(folder: TrialFolder) -> dict[int, Mapping[str, float]]:
+    """Return step to what training recorded of it."""
+    rows = read_records(folder.steps) if folder.steps.exists() else []
+    return {int(row["step"]): row for row in rows if "step" in row}
+
+
+def groups(replays: Sequence[tuple[Trial, TrialReplay]]) -> tuple[Group, ...]:
+    """Add up the trials of each distinct critic."""
+    names = critic_names([trial for trial, _ in replays])
+    return tuple(
+        grouped(name, [pair for pair in replays if names[pair[0].id] == name]) for name in dict.fromkeys(names.values())
+    )
+
+
+def grouped(critic: str, replays: Sequence[tuple[Trial, TrialReplay]]) -> Group:
+    """Add up trials."""
+    found = [replay for _, replay in replays]
+    by_ballot = dict.fromkeys(ballot for replay in found for ballot in replay.labels)
+    by_setting = dict.fromkeys(setting for replay in found for setting in replay.tokens)
+    return Group(
+        critic=critic,
+        trials=tuple(trial for trial, _ in replays),
+        labels={b: pooled_labels(replay.labels[b] for replay in found if b in replay.labels) for b in by_ballot},
+        tokens={s: pooled_tokens(replay.tokens[s] for replay in found if s in replay.tokens) for s in by_setting},
+        trained=tuple(dict.fromkeys(replay.trained for replay in found)),
+    )
+
+
+def critic_names(trials: Iterable[Trial]) -> dict[str, str]:
+    """Return trial id to the name of its critic, with the settings in which critics of one name differ."""
+    critics = {trial.id: trial.config.critic.identity() for trial in trials}
+    found = {}
+    for key, critic in critics.items():
+        others = [other for other in critics.values() if other["name"] == critic["name"]]
+        told = [name for name in critic if any(other.get(name) != critic[name] for other in others)]
+        settings = ", ".join(f"{name} {critic[name]}" for name in told)
+        found[key] = f"{critic['name']} ({settings})" if settings else str(critic["name"])
+    return found
+
+
+def _sorted_out(trials: Sequence[Trial], home: Home) -> tuple[list[tuple[Trial, TrialFolder]], list[tuple[Trial, str]]]:
+    ready, left_out = [], []
+    for trial in trials:
+        folder = home.trial(trial.id)
+        try:
+            check_stored(folder, trial.config, done=folder.done)
+        except NothingStoredError as error:
+            left_out.append((trial, str(error)))
+        else:
+            ready.append((trial, folder))
+    return ready, left_out
+
+
+def _chosen(wanted: Wanted, trials: Sequence[Trial]) -> tuple[tuple[Vote, ...], tuple[int, ...], tuple[Weights, ...]]:
+    trained = [trained_setting(trial.config.credit) for trial in trials]
+    most = max((setting.ballot.k for setting in trained), default=1)
+    votes = wanted.votes or tuple(dict.fromkeys([*default_votes(), *(setting.ballot.vote for setting in trained)]))
+    weights = wanted.weights or tuple(dict.fromkeys(setting.weights for setting in trained))
+    return votes, wanted.ks or default_ks(most), weights
+
+
+def _too_few(trial: Trial, ks: Sequence[int]) -> str:
+    return f"stored {trial.config.credit.critiques} critiques a rollout, fewer than k = {min(ks)}"
+
+
+class _Counter:
+    def __init__(self, total: int, on_step: OnStep) -> None:
+        self._done, self._total, self._on_step = 0, total, on_step
+
+    def step(self) -> None:
+        self._done += 1
+        self._on_step(self._done, self._total)

@@ -1,0 +1,188 @@
+"""Sums over batches from which every number of a replay follows; two tallies of the same setting add up.
+
+Labels are what a vote penalises: a step is labelled wrong from a penalty share of one half on, which for every rule but
+`average` is the penalty itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, fields
+
+import numpy as np
+
+from capo_bench.critic.quality import FLAGGED
+from capo_bench.replay.batch import Batch
+from capo_bench.replay.credit import Earned
+from trainers.credit.arrays import BoolArray, FloatArray
+
+
+@dataclass
+class LabelTally:
+    """What a ballot says of steps.
+
+    Attributes:
+        rollouts: Rollouts voted on.
+        uncritiqued: Those that none of the first k critiques answered; no label of theirs counts.
+        critiques: Critiques asked, the first k of each rollout.
+        abstained: Those without a verdict.
+        steps: Steps with a label.
+        penalty: Sum of their penalty shares.
+        compared: Steps with a label here and in training.
+        agreeing: Those of them with the same label.
+        counts: True and false positives, false and true negatives against the exact checker, by problem, shape (4,).
+    """
+
+    rollouts: float = 0
+    uncritiqued: float = 0
+    critiques: float = 0
+    abstained: float = 0
+    steps: float = 0
+    penalty: float = 0
+    compared: float = 0
+    agreeing: float = 0
+    counts: dict[str, FloatArray] = field(default_factory=dict)
+
+    def add(self, batch: Batch, k: int, shares: FloatArray, trained: FloatArray) -> None:
+        """Count a batch.
+
+        Args:
+            batch: The rollouts.
+            k: How many critiques voted.
+            shares: Penalty share of every step, shape (N,); NaN without a vote.
+            trained: The same as training had it.
+        """
+        known = ~np.isnan(shares)
+        both = known & ~np.isnan(trained)
+        answered = batch.answered[:k]
+        labels = shares >= FLAGGED
+        self.rollouts += len(batch.steps)
+        self.uncritiqued += int((~answered.any(axis=0)).sum())
+        self.critiques += k * len(batch.steps)
+        self.abstained += int((~answered).sum())
+        self.steps += int(known.sum())
+        self.penalty += float(shares[known].sum())
+        self.compared += int(both.sum())
+        self.agreeing += int((labels == (trained >= FLAGGED))[both].sum())
+        self._count(batch, known & ~np.isnan(batch.truth), labels)
+
+    def _count(self, batch: Batch, judged: BoolArray, labels: BoolArray) -> None:
+        places = {problem: place for place, problem in enumerate(dict.fromkeys(batch.problems))}
+        of_rollout = np.array([places[problem] for problem in batch.problems], dtype=np.int64)
+        wrong = batch.truth == 1
+        # Columns: flagged and wrong, flagged and right, wrong and missed, right and left alone.
+        column = np.where(labels, np.where(wrong, 0, 1), np.where(wrong, 2, 3))
+        cells = (of_rollout[batch.owner] * 4 + column)[judged]
+        table = np.bincount(cells, minlength=4 * len(places)).reshape(-1, 4).astype(np.float64)
+        for problem, row in zip(places, table, strict=True):
+            if row.any():
+                self.counts[problem] = self.counts[problem] + row if problem in self.counts else row
+
+
+@dataclass
+class Distance:
+    """How advantages differ from those of a reference, token by token.
+
+    Attributes:
+        tokens: Tokens compared.
+        flipped: Those whose advantage has another sign.
+        moved: Sum of absolute differences.
+        x: Sum of the advantages.
+        y: Sum of the reference's.
+        xx: Sum of squares of the advantages.
+        yy: Sum of squares of the reference's.
+        xy: Sum of products.
+    """
+
+    tokens: float = 0
+    flipped: float = 0
+    moved: float = 0
+    x: float = 0
+    y: float = 0
+    xx: float = 0
+    yy: float = 0
+    xy: float = 0
+
+    def add(self, ours: FloatArray, theirs: FloatArray, tokens: FloatArray) -> None:
+        """Count steps of which each stands for so many tokens, shape (N,) each."""
+        weighed = tokens * ours
+        self.tokens += float(tokens.sum())
+        self.flipped += float(tokens[np.sign(ours) != np.sign(theirs)].sum())
+        self.moved += float((tokens * np.abs(ours - theirs)).sum())
+        self.x += float(weighed.sum())
+        self.y += float((tokens * theirs).sum())
+        self.xx += float((weighed * ours).sum())
+        self.yy += float((tokens * theirs * theirs).sum())
+        self.xy += float((weighed * theirs).sum())
+
+    @property
+    def correlation(self) -> float:
+        """Pearson's correlation over tokens; NaN where one side does not vary."""
+        if not self.tokens:
+            return math.nan
+        x, y = self.x / self.tokens, self.y / self.tokens
+        variances = (self.xx / self.tokens - x * x, self.yy / self.tokens - y * y)
+        if min(variances) <= 1e-12:
+            return math.nan
+        return (self.xy / self.tokens - x * y) / math.sqrt(variances[0] * variances[1])
+
+
+@dataclass
+class TokenTally:
+    """What a setting gives to tokens, beside what they were trained with and what exact labels would give.
+
+    Attributes:
+        groups: Groups of rollouts.
+        process_only: Those with signal from the process alone.
+        trained: Distance to the advantages of training.
+        exact: Distance to the advantages under exact labels and the same weights.
+    """
+
+    groups: float = 0
+    process_only: float = 0
+    trained: Distance = field(default_factory=Distance)
+    exact: Distance = field(default_factory=Distance)
+
+    def add(self, batch: Batch, ours: Earned, trained: Earned, exact: Earned) -> None:
+        """Count a batch; a rollout whose answer could not be verified has no advantage and does not count."""
+        self.groups += ours.groups
+        self.process_only += ours.process_only
+        verified = ~np.isnan(batch.outcomes)[batch.owner]
+        checked = verified & ~np.isnan(batch.truth)
+        tokens = batch.tokens.astype(np.float64)
+        self.trained.add(ours.advantages[verified], trained.advantages[verified], tokens[verified])
+        self.exact.add(ours.advantages[checked], exact.advantages[checked], tokens[checked])
+
+
+def pooled_labels(tallies: Iterable[LabelTally]) -> LabelTally:
+    """Return the sum of tallies; problems that several have are one group of chance."""
+    total = LabelTally()
+    for tally in tallies:
+        _add_numbers(total, tally, lambda name: name != "counts")
+        for problem, row in tally.counts.items():
+            total.counts[problem] = total.counts[problem] + row if problem in total.counts else row
+    return total
+
+
+def pooled_tokens(tallies: Iterable[TokenTally]) -> TokenTally:
+    """Return the sum of tallies."""
+    total = TokenTally()
+    for tally in tallies:
+        total.groups += tally.groups
+        total.process_only += tally.process_only
+        _add_numbers(total.trained, tally.trained)
+        _add_numbers(total.exact, tally.exact)
+    return total
+
+
+def table_of(counts: Mapping[str, FloatArray]) -> FloatArray:
+    """Return the counts of all problems, shape (problems, 4)."""
+    return np.array(list(counts.values()), dtype=np.float64).reshape(-1, 4)
+
+
+def _add_numbers(
+    total: LabelTally | Distance, part: LabelTally | Distance, of: Callable[[str], bool] = lambda name: True
+) -> None:
+    for name in (entry.name for entry in fields(part) if of(entry.name)):
+        setattr(total, name, getattr(total, name) + getattr(part, name))

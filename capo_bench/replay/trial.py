@@ -1,0 +1,180 @@
+"""Replaying one trial: its stored rollouts, some steps at a time, under every setting."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from capo_bench.home import TrialFolder
+from capo_bench.replay.batch import Batch, batch_of
+from capo_bench.replay.check import Check, check_step
+from capo_bench.replay.credit import Earned, advantages, penalties
+from capo_bench.replay.setting import Ballot, Setting, Weights, trained_setting
+from capo_bench.replay.tally import LabelTally, TokenTally
+from trainers.config import TrialConfig
+from trainers.credit.arrays import FloatArray
+from trainers.methods import METHODS
+from trainers.rollouts import DamagedRolloutsError, StoredStep, read_step, stored_steps
+
+MOST_TOKENS = 250_000
+"""Token places of rollouts that are replayed together: large enough for numpy, small enough for any machine."""
+
+
+class NothingStoredError(ValueError):
+    """A trial has no critiques of steps to replay; says why."""
+
+
+@dataclass
+class TrialReplay:
+    """What replaying a trial found.
+
+    Attributes:
+        trained: What it was trained with.
+        steps: Optimizer steps replayed.
+        rollouts: Rollouts in them.
+        labels: By ballot.
+        tokens: By setting.
+        check: Whether the trial's own rule gives what training recorded.
+        damaged: What could not be read, one line a step; in no number.
+    """
+
+    trained: Setting
+    steps: int = 0
+    rollouts: int = 0
+    labels: dict[Ballot, LabelTally] = field(default_factory=dict)
+    tokens: dict[Setting, TokenTally] = field(default_factory=dict)
+    check: Check = field(default_factory=Check)
+    damaged: list[str] = field(default_factory=list)
+
+
+def replay_trial(  # noqa: PLR0913 - what is replayed, how often, and whom to tell
+    folder: TrialFolder,
+    config: TrialConfig,
+    ballots: Sequence[Ballot],
+    weights: Sequence[Weights],
+    *,
+    recorded: Mapping[int, Mapping[str, float]],
+    most_rollouts: int | None = None,
+    on_step: Callable[[], None] = lambda: None,
+) -> TrialReplay:
+    """Replay a trial.
+
+    Args:
+        folder: The trial's folder.
+        config: Its settings.
+        ballots: Votes and k; those with a k above what the trial stored are left out.
+        weights: Each is replayed with every ballot; without any, labels alone are looked at.
+        recorded: Step to what training recorded of it (``steps.jsonl``), for the check.
+        most_rollouts: Read about so many rollouts at most: every n-th optimizer step from the first; None reads all.
+        on_step: Called after each optimizer step.
+
+    Raises:
+        NothingStoredError: The trial stored no critiques of steps.
+    """
+    check_stored(folder, config, done=True)
+    found = TrialReplay(trained_setting(config.credit))
+    wanted = [ballot for ballot in ballots if ballot.k <= config.credit.critiques]
+    for steps in _chunks(_steps(folder, config, found, most_rollouts, on_step), config.train.group_size):
+        for step in steps:
+            check_step(found.check, step, config, recorded.get(step.step))
+        batch = batch_of([rollout for step in steps for rollout in step.rollouts], config.credit.critiques)
+        found.steps += len(steps)
+        found.rollouts += len(batch.steps)
+        _replay(found, batch, wanted, weights, config.train.group_size)
+    return found
+
+
+def check_stored(folder: TrialFolder, config: TrialConfig, *, done: bool) -> None:
+    """Say why a trial has nothing to replay, if it has not.
+
+    Raises:
+        NothingStoredError: It has not.
+    """
+    if "critic" not in METHODS.get(config.method).uses:
+        raise NothingStoredError(f"method {config.method} asks no critic")
+    if not done:
+        raise NothingStoredError("not finished; `capo-bench run` finishes it")
+    if not any(stored_steps(folder.rollouts)):
+        raise NothingStoredError(f"{folder.rollouts} holds no rollouts; run the trial again to store them")
+
+
+def _steps(
+    folder: TrialFolder,
+    config: TrialConfig,
+    found: TrialReplay,
+    most_rollouts: int | None,
+    on_step: Callable[[], None],
+) -> Iterator[StoredStep]:
+    """Yield the steps that can be read and are whole; note the others."""
+    group_size = config.train.group_size
+    files = stored_steps(folder.rollouts)
+    each = config.train.prompts_per_step * group_size
+    every = 1 if most_rollouts is None else max(math.ceil(len(files) * each / most_rollouts), 1)
+    for number in list(files)[::every]:
+        try:
+            step = read_step(number, files[number])
+        except DamagedRolloutsError as error:
+            found.damaged.append(str(error))
+            continue
+        finally:
+            on_step()
+        if step.rollouts and step.rollouts[0].aim != "steps":
+            raise NothingStoredError(f"method {config.method} asks its critic about answers, not about steps")
+        if _whole(step, group_size):
+            yield step
+        else:
+            found.damaged.append(f"{folder.rollouts}: step {number} does not hold whole groups of {group_size}")
+
+
+def _whole(step: StoredStep, group_size: int) -> bool:
+    groups = [rollout.group for rollout in step.rollouts]
+    return not len(groups) % group_size and groups == [
+        place for place in groups[::group_size] for _ in range(group_size)
+    ]
+
+
+def _chunks(steps: Iterator[StoredStep], group_size: int) -> Iterator[list[StoredStep]]:
+    """Yield steps together as long as their rollouts, padded to the longest, stay within `MOST_TOKENS`."""
+    chunk: list[StoredStep] = []
+    rows = widest = 0
+    for step in steps:
+        longest = max((sum(rollout.tokens) for rollout in step.rollouts), default=0)
+        if chunk and (rows + len(step.rollouts)) * max(widest, longest) > MOST_TOKENS:
+            yield chunk
+            chunk, rows, widest = [], 0, 0
+        chunk.append(step)
+        rows, widest = rows + len(step.rollouts), max(widest, longest)
+    if chunk:
+        yield chunk
+
+
+def _replay(
+    found: TrialReplay, batch: Batch, ballots: Sequence[Ballot], weights: Sequence[Weights], group_size: int
+) -> None:
+    earned = _Earnings(batch, group_size)
+    trained = penalties(batch, found.trained.ballot)
+    for ballot in ballots:
+        shares = penalties(batch, ballot)
+        found.labels.setdefault(ballot, LabelTally()).add(batch, ballot.k, shares, trained)
+        for pair in weights:
+            tally = found.tokens.setdefault(Setting(ballot, pair), TokenTally())
+            reference = earned.of(trained, found.trained.weights)
+            tally.add(batch, earned.of(shares, pair), reference, earned.of(batch.truth, pair))
+
+
+class _Earnings:
+    """What a batch earns, worked out once for penalties that are the same: rules often agree, at k = 1 all of them."""
+
+    def __init__(self, batch: Batch, group_size: int) -> None:
+        self._batch, self._group_size = batch, group_size
+        self._known: dict[tuple[bytes, Weights], Earned] = {}
+
+    def of(self, shares: FloatArray, weights: Weights) -> Earned:
+        """Return the batch's earnings."""
+        key = np.nan_to_num(shares).tobytes(), weights
+        if key not in self._known:
+            self._known[key] = advantages(self._batch, shares, weights, self._group_size)
+        return self._known[key]
