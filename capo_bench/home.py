@@ -103,6 +103,10 @@ class Home:
         """Folder of a study."""
         return StudyFolder(self.path / "studies" / name)
 
+    def critic(self, measurement_id: str) -> Path:
+        """Folder of a critic's measurement."""
+        return self.path / "critics" / measurement_id
+
     def cache(self, kind: str, key: str) -> Path:
         """Folder of a cached artifact, e.g. a cold start."""
         return self.path / "cache" / kind / key

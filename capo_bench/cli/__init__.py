@@ -16,6 +16,7 @@ COMMANDS = {
     "status": ("capo_bench.cli.status:status", "Show which trials are done, running, failed or owed."),
     "report": ("capo_bench.cli.report:report", "Make tables, figures and one page of a study's results."),
     "revote": ("capo_bench.cli.revote:revote", "Replay other votes on the critiques that training stored."),
+    "critic": ("capo_bench.cli.critic:critic", "Measure a critic on solutions whose steps are labelled."),
     "diff": ("capo_bench.cli.diff:diff", "Say why two trials differ."),
     "ui": ("capo_bench.cli.ui:ui", "Open the tracked runs in MLflow."),
 }

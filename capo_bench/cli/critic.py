@@ -1,0 +1,145 @@
+"""``capo-bench critic``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import click
+
+from capo_bench.cli.options import home_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from capo_bench.critic.measure import Measured, Request
+    from capo_bench.critic.summary import Summary
+    from capo_bench.critic.write import Files
+    from capo_bench.home import Home
+
+EPILOG = """\b
+Exit codes:
+  0    measured
+  1    too many critiques without a verdict
+  2    bad input
+  130  interrupted by Ctrl-C: the same command goes on with the critiques that it has
+
+\b
+Examples:
+  capo-bench critic noisy --data coins --set miss=0.2
+  capo-bench critic voting --data coins
+  capo-bench critic openai --set model=my-model --set base_url=http://127.0.0.1:8000/v1 \\
+      --data processbench:gsm8k,math --limit 200
+  capo-bench critic transformers --data prmbench --data-dir data -k 4
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("critic")
+@click.option(
+    "--data",
+    required=True,
+    metavar="NAME[:SUBSET,…]",
+    help="coins, processbench, prm800k or prmbench, with the subsets to take.",
+)
+@click.option("--data-dir", type=click.Path(path_type=Path), help="Local file or folder.  [default: the hub]")
+@click.option("-k", "--critiques", type=click.IntRange(1), default=8, show_default=True, help="Critiques of each.")
+@click.option("--limit", type=click.IntRange(1), help="Draw at most so many solutions, as many of each subset.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of what is drawn.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a key of the critic.")
+@click.option("--profile", default="quick", show_default=True, help="Profile of a study that names the critic.")
+@click.option(
+    "--neutral",
+    type=click.Choice(["unlabelled", "right"]),
+    default="unlabelled",
+    show_default=True,
+    help="What steps rated neutral count as (prm800k).",
+)
+@click.option("--no-greedy", is_flag=True, help="Ask for no critique at temperature 0.")
+@click.option(
+    "--max-abstained",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Stop when a larger share of critiques has no verdict.",
+)
+@click.option("--no-critique-cache", is_flag=True, help="Keep no critiques, and use none that are kept.")
+@home_option
+def critic(  # noqa: PLR0913, PLR0917 - one for each option
+    critic: str,
+    data: str,
+    data_dir: Path | None,
+    critiques: int,
+    limit: int | None,
+    seed: int,
+    sets: tuple[str, ...],
+    profile: str,
+    neutral: Literal["unlabelled", "right"],
+    no_greedy: bool,
+    max_abstained: float,
+    no_critique_cache: bool,
+    home: Path,
+) -> None:
+    """Measure CRITIC on solutions whose steps are labelled, through the prompt, parser and votes of training.
+
+    CRITIC is a registered critic (exact, noisy, transformers, vllm, openai), or a study whose base critic is taken.
+    K critiques of every solution are sampled once; every voting rule is scored on the first 1, 2, 4, … K of them.
+    """
+    from capo_bench.critic.ask import Terms
+    from capo_bench.critic.choose import chosen_critic
+    from capo_bench.critic.measure import Request
+    from capo_bench.home import Home
+    from evals.critics.data import Selection
+
+    name, _, subsets = data.partition(":")
+    selection = Selection(tuple(filter(None, subsets.split(","))), data_dir, limit, seed, neutral)
+    terms = Terms(critiques, not no_greedy, max_abstained)
+    request = Request(chosen_critic(critic, profile, sets), name, selection, terms)
+    sys.exit(_measure(request, Home(home, keep_critiques=not no_critique_cache)))
+
+
+def _measure(request: Request, home: Home) -> int:
+    """Measure, tell what came out, and return the exit code."""
+    from rich.console import Console
+
+    from capo_bench.critic.errors import MeasureError, TooManyAbstainedError
+    from capo_bench.critic.meter import meter, preparing
+    from capo_bench.critic.summary import summarise
+    from capo_bench.critic.write import write
+    from evals.critics.rows import DataErrors
+    from evals.registry import UnknownNameError
+
+    console = Console(stderr=True)
+    try:
+        with preparing(console) as emit, meter(console, request.critic.name) as tell:
+            from capo_bench.critic.measure import measure
+
+            measured = measure(request, home, tell, emit)
+        summary = summarise(measured)
+        _show(measured, summary, write(measured, summary, home))
+    except (DataErrors, MeasureError, UnknownNameError) as error:
+        click.echo(str(error), err=True)
+        return 2
+    except TooManyAbstainedError as error:
+        click.echo(str(error), err=True)
+        return 1
+    except KeyboardInterrupt:
+        click.echo("interrupted; the same command goes on with the critiques that it has", err=True)
+        return 130
+    return 0
+
+
+def _show(measured: Measured, summary: Summary, files: Files) -> None:
+    from rich.console import Console
+
+    from capo_bench.critic.page import about, title
+    from capo_bench.critic.tables import agreement_in_words, cost_in_words, tables
+    from capo_bench.report.tables import plain, terminal
+
+    console: Console = Console(highlight=False, markup=False)
+    lines: list[Any] = [plain(title(measured)), plain(about(measured, summary)), ""]
+    lines += [terminal(table) for table in tables(summary, whole=False)]
+    for line in [*lines, agreement_in_words(summary), *cost_in_words(summary.cost)]:
+        console.print(line)
+    click.echo(f"report: {files.page}")

@@ -1,0 +1,154 @@
+"""Asking a critic for all critiques of a data set, through the desk that training asks through."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+
+from capo_bench.critic.errors import TooManyAbstainedError
+from trainers.credit.critique import Critique
+from trainers.critics.base import Critic, Solution
+from trainers.critics.desk import Answers, CriticDesk
+
+BATCH = 32
+"""Solutions of one question to a critic that works best on batches."""
+
+AT_ONCE = 64
+"""Questions under way to a critic that takes solutions one by one; its own bound on concurrency is within."""
+
+ENOUGH = 64
+"""Critiques from which on the share of abstentions means something."""
+
+
+@dataclass(frozen=True)
+class State:
+    """How far it is.
+
+    Attributes:
+        done: Solutions of which all critiques are there.
+        of: Solutions.
+        critiques: Critiques so far.
+        abstained: Those of them without a verdict.
+    """
+
+    done: int
+    of: int
+    critiques: int
+    abstained: int
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What came back.
+
+    Attributes:
+        sampled: k critiques of each solution.
+        greedy: The critique at temperature 0 of each solution, in a list of one; empty lists where none was asked.
+        seconds: Wall time.
+    """
+
+    sampled: list[list[Critique]]
+    greedy: list[list[Critique]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class _Question:
+    first: int
+    solutions: Sequence[Solution]
+    k: int
+    greedy: bool
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is asked of every solution.
+
+    Attributes:
+        critiques: K, how many sampled critiques.
+        greedy: Whether for one at temperature 0 as well.
+        max_abstained: Largest share of critiques without a verdict.
+    """
+
+    critiques: int = 8
+    greedy: bool = True
+    max_abstained: float = 0.5
+
+
+class Round:
+    """One pass over a data set.
+
+    Args:
+        critic: Whom to ask; closed at the end.
+        solutions: What about.
+        terms: What is asked.
+        tell: Called with the state after every answer.
+    """
+
+    def __init__(
+        self, critic: Critic, solutions: Sequence[Solution], terms: Terms, tell: Callable[[State], None]
+    ) -> None:
+        self._critic, self._solutions, self._terms, self._tell = critic, solutions, terms, tell
+        self._sampled: list[list[Critique]] = [[] for _ in solutions]
+        self._greedy: list[list[Critique]] = [[] for _ in solutions]
+        self._asked, self._abstained = 0, Counter[str]()
+
+    def run(self) -> Asked:
+        """Ask and wait.
+
+        Raises:
+            TooManyAbstainedError: Too many critiques are without a verdict.
+        """
+        began = time.perf_counter()
+        desk = CriticDesk(self._critic)
+        try:
+            self._ask_all(desk, AT_ONCE if self._critic.eager else 1)
+        finally:
+            desk.close()
+        self._check(least=1)
+        return Asked(self._sampled, self._greedy, time.perf_counter() - began)
+
+    def _ask_all(self, desk: CriticDesk, at_once: int) -> None:
+        waiting: dict[Future[Answers], _Question] = {}
+        for question in self._questions():
+            if len(waiting) >= at_once:
+                self._take_some(waiting)
+            waiting[desk.ask(question.solutions, question.k, greedy=question.greedy)] = question
+        while waiting:
+            self._take_some(waiting)
+
+    def _questions(self) -> Iterator[_Question]:
+        size = 1 if self._critic.eager else BATCH
+        for first in range(0, len(self._solutions), size):
+            batch = self._solutions[first : first + size]
+            yield _Question(first, batch, self._terms.critiques, greedy=False)
+            if self._terms.greedy:
+                yield _Question(first, batch, 1, greedy=True)
+
+    def _take_some(self, waiting: dict[Future[Answers], _Question]) -> None:
+        for future in wait(waiting, return_when=FIRST_COMPLETED).done:
+            question = waiting.pop(future)
+            kept = self._greedy if question.greedy else self._sampled
+            for place, row in enumerate(future.result().critiques, question.first):
+                kept[place] = row
+                self._asked += len(row)
+                self._abstained.update(critique.abstained for critique in row if critique.abstained)
+        self._tell(self._state())
+        self._check(least=ENOUGH)
+
+    def _state(self) -> State:
+        complete = zip(self._sampled, self._greedy, strict=True)
+        done = sum(bool(row) and bool(greedy or not self._terms.greedy) for row, greedy in complete)
+        return State(done, len(self._solutions), self._asked, self._abstained.total())
+
+    def _check(self, least: int) -> None:
+        abstained = self._abstained.total()
+        if self._asked >= least and abstained > self._terms.max_abstained * self._asked:
+            reasons = ", ".join(f"{reason} {count}" for reason, count in self._abstained.most_common())
+            raise TooManyAbstainedError(
+                f"{abstained} of {self._asked} critiques have no verdict ({reasons}): more than --max-abstained "
+                f"{self._terms.max_abstained} allows; correct the critic's settings, or allow more"
+            )

@@ -1,0 +1,80 @@
+"""From the command line to a critic's settings: a registered name, or the base critic of a study."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from capo_bench.study.errors import Place, StudyError, StudyErrors
+from capo_bench.study.explain import explain
+from capo_bench.study.keys import with_value
+from capo_bench.study.load import load_plan, read_study, shipped_studies
+from capo_bench.study.yamlfile import TreePath, parse_document
+from evals.registry import UnknownNameError, did_you_mean
+from trainers.config import default_critic
+from trainers.critics import CRITICS
+from trainers.critics.base import CriticParams
+
+
+def chosen_critic(name: str, profile: str, sets: Sequence[str]) -> CriticParams:
+    """Return a critic's settings.
+
+    Args:
+        name: A registered critic, a study file, or a shipped study, whose base critic is taken.
+        profile: The study's profile; what it sets for the critic applies.
+        sets: ``"key=value"`` with a YAML value, on top.
+
+    Raises:
+        StudyErrors: All that is wrong with the name, the study or the settings.
+    """
+    tree = {"name": name} if name in CRITICS.names() else _of_study(name, profile)
+    written = dict[str, str]()
+    for text in sets:
+        key, value = _setting(text)
+        tree = with_value(tree, key.split("."), value)
+        written[key] = text
+
+    def locate(path: TreePath) -> Place:
+        dotted = ".".join(str(part) for part in path)
+        found = next((text for key, text in written.items() if f"{dotted}.".startswith(f"{key}.")), None)
+        return Place(name if found is None else f"--set {found}")
+
+    return _validated(tree, locate)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        place = Place(f"--set {text}")
+        raise StudyErrors([StudyError(place, key, text, f"{text!r} is not KEY=VALUE", "e.g. temperature=0.7")])
+    return key, parse_document(value, f"--set {text}").tree
+
+
+def _of_study(name: str, profile: str) -> dict[str, Any]:
+    if name not in shipped_studies() and not Path(name).exists():
+        known = [*CRITICS.names(), *shipped_studies()]
+        way_out = f"critics: {', '.join(CRITICS.names())}; shipped studies: {', '.join(shipped_studies())}"
+        rule = f"no critic and no study {name!r}{did_you_mean(name, known)}"
+        raise StudyErrors([StudyError(Place(name), "", name, rule, way_out)])
+    load_plan(name, profile)  # says all that is wrong with the study
+    study = read_study(name).study
+    tree: dict[str, Any] = study.base
+    settings = study.profiles[profile].set if profile in study.profiles else {}
+    for key in sorted(settings, key=lambda key: key.count(".")):
+        tree = with_value(tree, key.split("."), settings[key])
+    return dict(tree.get("critic") or default_critic().model_dump(mode="json"))
+
+
+def _validated(tree: dict[str, Any], locate: Any) -> CriticParams:
+    try:
+        model = CRITICS.get(tree["name"])
+    except UnknownNameError as error:
+        rule, _, way_out = str(error).partition("; ")
+        raise StudyErrors([StudyError(locate(("name",)), "name", tree["name"], rule, way_out)]) from error
+    try:
+        return model.model_validate(tree)
+    except ValidationError as error:
+        raise StudyErrors([item for _, item in explain(error, tree, [model], locate)]) from error

@@ -1,0 +1,173 @@
+"""Measuring a critic on labelled solutions: what is asked, of whom, and what came back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from capo_bench.critic.ask import Asked, Round, State, Terms
+from capo_bench.critic.embedded import embedded_folder
+from capo_bench.critic.errors import MeasureError
+from capo_bench.home import Home
+from capo_bench.provenance import weights_fingerprint
+from capo_bench.study.identity import digest, embedded_critic_key
+from evals.benchmarks import BENCHMARKS, Benchmark, Problem, StepCheck
+from evals.critics.data import STEP_DATA, Loaded, Selection, StepData
+from evals.critics.labels import LabelledSolution
+from trainers.critics.base import CriticParams, Solution, Surroundings
+from trainers.critics.exact import ExactParams
+from trainers.critics.noisy import NoisyParams
+from trainers.critics.opening import open_critic
+from trainers.methods import Emit
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Request:
+    """A measurement.
+
+    Attributes:
+        critic: The critic's settings.
+        data: Name of the data set, see `STEP_DATA`.
+        selection: Which of its solutions.
+        terms: How many critiques of each.
+    """
+
+    critic: CriticParams
+    data: str
+    selection: Selection = field(default_factory=Selection)
+    terms: Terms = field(default_factory=Terms)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measurement with its critiques.
+
+    Attributes:
+        id: Content hash of all that decides the result: the critic's identity, solutions, labels, K.
+        request: What was asked for.
+        data: The data set.
+        loaded: Its solutions.
+        asked: The critiques.
+    """
+
+    id: str
+    request: Request
+    data: StepData
+    loaded: Loaded
+    asked: Asked
+
+    @property
+    def solutions(self) -> list[LabelledSolution]:
+        """The labelled solutions."""
+        return self.loaded.solutions
+
+
+def measure(request: Request, home: Home, tell: Callable[[State], None], emit: Emit) -> Measured:
+    """Load the data and ask the critic.
+
+    Args:
+        request: What to measure.
+        home: The results folder, where critiques and the embedded critic are kept.
+        tell: Told how far the asking is.
+        emit: Told of the steps of the embedded critic's training, where there is one.
+
+    Raises:
+        DataErrors: All that is wrong with the data.
+        MeasureError: Critic and data do not go together.
+        TooManyAbstainedError: Too many critiques are without a verdict.
+    """
+    data = STEP_DATA.get(request.data)
+    check_checker(request, data)
+    loaded = data.load(request.selection)
+    _check_solutions(request, loaded.solutions)
+    benchmark: Benchmark = BENCHMARKS.get(data.benchmark) if data.benchmark else NoChecker(data.name)
+    surroundings = Surroundings(benchmark, request.selection.seed, embedded_folder(request.critic, home, emit))
+    critic = open_critic(request.critic, surroundings, home.critiques)
+    solutions = [Solution(solution.problem, solution.steps) for solution in loaded.solutions]
+    asked = Round(critic, solutions, request.terms, tell).run()
+    return Measured(measurement_id(request, loaded.solutions), request, data, loaded, asked)
+
+
+def identity(request: Request, solutions: Sequence[LabelledSolution]) -> dict[str, Any]:
+    """Return all that decides the result."""
+    return {
+        "version": VERSION,
+        "critic": _critic(request.critic),
+        "data": request.data,
+        "solutions": fingerprint(solutions),
+        "seed": request.selection.seed,
+        "critiques": request.terms.critiques,
+        "greedy": request.terms.greedy,
+    }
+
+
+def _critic(params: CriticParams) -> dict[str, Any]:
+    """Return what decides a critic's critiques; a model that no name pins is known by its content."""
+    settings = params.identity()
+    if params.lesson is not None:
+        return {**settings, "embedded": embedded_critic_key(params.lesson)}
+    model = settings.get("model")
+    if isinstance(model, str) and Path(model).is_dir():
+        return {**settings, "weights": weights_fingerprint(Path(model))}
+    return settings
+
+
+def measurement_id(request: Request, solutions: Sequence[LabelledSolution]) -> str:
+    """Return the hash of a measurement's identity."""
+    return digest(identity(request, solutions))
+
+
+def fingerprint(solutions: Sequence[LabelledSolution]) -> str:
+    """Return a short content hash of solutions and labels."""
+    digested = hashlib.sha256()
+    for solution in solutions:
+        labels = [sorted(solution.labels.wrong), sorted(solution.labels.labelled)]
+        digested.update(json.dumps([solution.id, asdict(solution.problem), solution.steps, labels]).encode())
+    return digested.hexdigest()[:12]
+
+
+def check_checker(request: Request, data: StepData) -> None:
+    """Refuse a critic that asks a checker where there is none."""
+    if data.benchmark is None and isinstance(request.critic, ExactParams | NoisyParams):
+        raise MeasureError(
+            f"critic {request.critic.name!r} asks the benchmark's step checker, and {data.name} has none; "
+            "measure it on --data coins, or measure a language model here"
+        )
+
+
+def _check_solutions(request: Request, solutions: Sequence[LabelledSolution]) -> None:
+    if not solutions:
+        raise MeasureError(f"--data {request.data}: no labelled solution is left; choose other subsets or files")
+    unknown = sum(not solution.problem.answer for solution in solutions)
+    if unknown and getattr(request.critic, "reference", False):
+        raise MeasureError(
+            f"the critic is to see the reference answer (reference: true), and {unknown} of {len(solutions)} "
+            f"solutions of {request.data} have none; use --set reference=false"
+        )
+
+
+class NoChecker:
+    """The benchmark of data that no checker judges."""
+
+    splits: Sequence[str] = ()
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def problems(self, split: str, count: int, seed: int = 0) -> list[Problem]:
+        """Hands out none."""
+        return []
+
+    def check_steps(self, problem: Problem, steps: Sequence[str]) -> StepCheck:
+        """Refuse: a critic that asks this abstains."""
+        raise MeasureError(f"no checker judges the steps of {self.name}; measure this critic on --data coins")
+
+    def fingerprint(self) -> str:
+        """Nothing is behind it."""
+        return ""

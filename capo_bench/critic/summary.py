@@ -1,0 +1,159 @@
+"""From a measurement's critiques to its numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+
+from capo_bench.critic.measure import Measured
+from capo_bench.critic.quality import FLAGGED, Vote, VoteQuality, penalties, powers_of_two, quality, set_votes
+from evals.critics.agreement import nominal_alpha
+from evals.critics.calibration import Calibration, calibration
+from evals.critics.first_error import FirstErrorScores, first_error_scores
+from evals.critics.labels import LabelledSolution, StepLabels
+from trainers.credit.arrays import BoolArray
+from trainers.credit.assign import checked
+from trainers.credit.critique import Critique
+from trainers.credit.votes import flag_matrix
+
+GREEDY = Vote("greedy")
+
+Rows = Sequence[Sequence[Critique]]
+
+
+@dataclass(frozen=True)
+class FirstError:
+    """ProcessBench's score of one rule and k: subset, and "mean" where there are several, to scores."""
+
+    vote: Vote
+    k: int
+    subsets: Mapping[str, FirstErrorScores]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the critiques cost.
+
+    Attributes:
+        critiques: How many.
+        reused: Those that were there from an earlier time; their tokens and money are what they cost then.
+        abstained: Reason to the number of critiques without a verdict.
+        prompt_tokens: Tokens read.
+        cached_tokens: Those of them that the model had kept.
+        output_tokens: Tokens written.
+        money: In the currency of the prices given; 0 where none is given.
+        seconds: Wall time of this measurement.
+    """
+
+    critiques: int
+    reused: int
+    abstained: Mapping[str, int]
+    prompt_tokens: int
+    cached_tokens: int
+    output_tokens: int
+    money: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All numbers of a measurement.
+
+    Attributes:
+        solutions: How many.
+        erroneous: Those with a step labelled wrong.
+        steps: Labelled steps.
+        wrong: Those labelled wrong.
+        votes: Precision, recall and F1 per step, the greedy critique first.
+        first_error: ProcessBench's score by rule and k; empty for other data.
+        calibration: k to how the share of votes stands to the labels.
+        alpha: Krippendorff's alpha over all steps of all solutions among the K critiques; None where undefined.
+        cost: What it cost.
+    """
+
+    solutions: int
+    erroneous: int
+    steps: int
+    wrong: int
+    votes: list[VoteQuality]
+    first_error: list[FirstError]
+    calibration: dict[int, Calibration]
+    alpha: float | None
+    cost: Cost
+
+
+def summarise(measured: Measured) -> Summary:
+    """Work out a measurement's numbers."""
+    sampled, solutions = measured.asked.sampled, measured.solutions
+    labels = [solution.labels for solution in solutions]
+    ks = powers_of_two(measured.request.terms.critiques)
+    greedy = quality(measured.asked.greedy, labels, [GREEDY], [1]) if measured.request.terms.greedy else []
+    votes = [*greedy, *quality(sampled, labels, set_votes(), ks)]
+    return Summary(
+        solutions=len(labels),
+        erroneous=sum(bool(label.wrong) for label in labels),
+        steps=sum(len(label.labelled) for label in labels),
+        wrong=sum(len(label.wrong) for label in labels),
+        votes=votes,
+        first_error=[_first_error(row.vote, row.k, measured) for row in votes] if measured.data.first_error else [],
+        calibration={k: vote_calibration(sampled, labels, k) for k in ks},
+        alpha=agreement(sampled, labels),
+        cost=_cost(measured),
+    )
+
+
+def agreement(critiques: Rows, labels: Sequence[StepLabels]) -> float | None:
+    """Return Krippendorff's alpha of right or wrong over all steps, labelled or not; abstentions are missing."""
+    flags = [_flags(row, label) for row, label in zip(critiques, labels, strict=True)]
+    counts = [np.stack([(~matrix).sum(axis=0), matrix.sum(axis=0)], axis=1) for matrix in flags]
+    return nominal_alpha(np.concatenate(counts)) if counts else None
+
+
+def vote_calibration(critiques: Rows, labels: Sequence[StepLabels], k: int) -> Calibration:
+    """Compare the share of the first k critiques that flag a step with its label, over the labelled steps."""
+    shares, wrong = [], []
+    for row, label in zip(critiques, labels, strict=True):
+        charged = penalties(row[:k], label.steps, Vote("average"))
+        if charged is not None:
+            steps = sorted(label.labelled)
+            shares += charged[steps].tolist()
+            wrong += [step in label.wrong for step in steps]
+    return calibration(np.array(shares, dtype=np.float64), np.array(wrong, dtype=np.bool_), k)
+
+
+def _flags(critiques: Sequence[Critique], labels: StepLabels) -> BoolArray:
+    return flag_matrix([checked(critique, labels.steps) for critique in critiques], labels.steps)
+
+
+def _first_error(vote: Vote, k: int, measured: Measured) -> FirstError:
+    kept = measured.asked.greedy if vote == GREEDY else measured.asked.sampled
+    flags: dict[str, list[BoolArray | None]] = {}
+    labels: dict[str, list[StepLabels]] = {}
+    for solution, row in zip(measured.solutions, kept, strict=True):
+        flags.setdefault(solution.subset, []).append(_voted(row[:k], solution, vote))
+        labels.setdefault(solution.subset, []).append(solution.labels)
+    return FirstError(vote, k, first_error_scores(flags, labels))
+
+
+def _voted(critiques: Sequence[Critique], solution: LabelledSolution, vote: Vote) -> BoolArray | None:
+    charged = penalties(critiques, solution.labels.steps, vote)
+    return None if charged is None else np.asarray(charged >= FLAGGED, dtype=np.bool_)
+
+
+def _cost(measured: Measured) -> Cost:
+    critiques = list(chain.from_iterable([*measured.asked.sampled, *measured.asked.greedy]))
+    usages = [critique.usage for critique in critiques]
+    return Cost(
+        critiques=len(critiques),
+        reused=sum(critique.reused for critique in critiques),
+        abstained=dict(Counter(critique.abstained for critique in critiques if critique.abstained).most_common()),
+        prompt_tokens=sum(usage.prompt_tokens for usage in usages),
+        cached_tokens=sum(usage.cached_tokens for usage in usages),
+        output_tokens=sum(usage.output_tokens for usage in usages),
+        money=sum(usage.money for usage in usages),
+        seconds=measured.asked.seconds,
+    )

@@ -1,0 +1,195 @@
+"""The tables of a measurement, and its numbers in words."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import fields
+from typing import TypeVar
+
+from capo_bench.critic.quality import VoteQuality
+from capo_bench.critic.summary import GREEDY, Cost, FirstError, Summary
+from capo_bench.report.tables import NOTHING, Table
+from evals.critics.calibration import Calibration
+from evals.critics.first_error import FirstErrorScores
+from evals.critics.metrics import Estimate
+
+HEADINGS = {"precision": "precision", "recall": "recall", "f1": "F1", "false_alarm": "false alarms"}
+SCORES = tuple(HEADINGS)
+FIRST_ERROR = ("on_erroneous", "on_clean", "f1")
+
+
+def tables(summary: Summary, *, whole: bool = True) -> list[Table]:
+    """Return the tables of a measurement; without `whole` those that fit a terminal."""
+    first = [first_error_table(summary.first_error)] if summary.first_error else []
+    subsets = [subset_table(summary.first_error)] if whole and len(_subsets(summary.first_error)) > 1 else []
+    return [
+        *first,
+        *subsets,
+        vote_table(summary.votes, SCORES if whole else SCORES[:-1]),
+        calibration_table(summary.calibration),
+    ]
+
+
+def vote_table(rows: Sequence[VoteQuality], parts: Sequence[str] = SCORES) -> Table:
+    """Return quality per step by rule and k, in per cent: those of `SCORES` that are asked for."""
+    kept = _once(rows, [row.scores for row in rows])
+    lacking = any(row.unanswered for row in rows)
+    shown = [
+        (name, *(per_cent(getattr(row.scores, part)) for part in parts), *[f"{row.unanswered:,}"] * lacking)
+        for name, row in kept
+    ]
+    headings = ("critiques", *(HEADINGS[part] for part in parts), *["no verdict"] * lacking)
+    return Table("Steps flagged: % [95 % interval]", headings, tuple(shown))
+
+
+def first_error_table(rows: Sequence[FirstError]) -> Table:
+    """Return ProcessBench's score by rule and k, in per cent: of the one subset, or the mean over subsets."""
+    name = list(rows[0].subsets)[-1]
+    scored = [row.subsets[name] for row in rows]
+    shown = [(label, *_first_error(row.subsets[name])) for label, row in _once(rows, scored)]
+    headings = ("critiques", "erroneous", "clean", "F1", "n", "no verdict")
+    return Table(f"First error, {name}: % [95 % interval]", headings, tuple(shown))
+
+
+def subset_table(rows: Sequence[FirstError]) -> Table:
+    """Return ProcessBench's score of each subset, at the largest k and of the greedy critique, in per cent."""
+    most = max(row.k for row in rows)
+    shown = [
+        (_named(row), subset, *_first_error(scores))
+        for row in rows
+        if row.k == most or row.vote == GREEDY
+        for subset, scores in row.subsets.items()
+    ]
+    headings = ("critiques", "subset", "erroneous", "clean", "F1", "n", "no verdict")
+    return Table("First error by subset: % [95 % interval]", headings, tuple(shown))
+
+
+def calibration_table(found: dict[int, Calibration]) -> Table:
+    """Return how far shares of votes are from the share of wrong steps."""
+    rows = tuple((str(k), f"{row.steps:,}", _number(row.error), _number(row.brier)) for k, row in found.items())
+    title = "Calibration of the share of k votes, which is what `average` charges"
+    return Table(title, ("k", "labelled steps", "expected calibration error", "Brier score"), rows)
+
+
+def per_cent(estimate: Estimate) -> str:
+    """Return a share with its interval: ``67.1 [62, 71]``."""
+    if estimate.value is None:
+        return NOTHING
+    bounds = (
+        "" if estimate.low is None or estimate.high is None else f" [{_bound(estimate.low)}, {_bound(estimate.high)}]"
+    )
+    return f"{100 * estimate.value:.1f}{bounds}"
+
+
+def agreement_in_words(summary: Summary) -> str:
+    """Return the agreement among critiques as a sentence."""
+    if summary.alpha is None:
+        return "Agreement among critiques (Krippendorff's alpha): not defined here."
+    return f"Agreement among critiques (Krippendorff's alpha): {summary.alpha:.2f}."
+
+
+def cost_in_words(cost: Cost) -> list[str]:
+    """Return abstentions and cost as sentences."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in cost.abstained.items())
+    abstained = f"{sum(cost.abstained.values()):,} of {cost.critiques:,} critiques without a verdict"
+    tokens = f"{cost.prompt_tokens:,} prompt tokens ({cost.cached_tokens:,} cached), {cost.output_tokens:,} written"
+    each = cost.output_tokens / cost.critiques if cost.critiques else 0
+    reused = f"; {cost.reused:,} critiques were there from before" if cost.reused else ""
+    money = f", price {cost.money:,.4f}" if cost.money else ""
+    return [
+        f"Abstentions: {abstained}{f' ({reasons})' if reasons else ''}.",
+        f"Cost: {tokens} ({each:,.1f} a critique), {cost.seconds:,.1f} s{money}{reused}.",
+    ]
+
+
+def votes_csv(rows: Sequence[VoteQuality]) -> str:
+    """Return quality by rule and k with every number."""
+    headings = ["rule", "at_least", "k", "solutions", "unanswered", "steps", "wrong", "flagged", *_three(SCORES)]
+    lines = [
+        [
+            *(row.vote.rule, row.vote.at_least, row.k, row.solutions, row.unanswered),
+            *(row.scores.steps, row.scores.wrong, row.scores.flagged),
+            *_bounds(getattr(row.scores, name) for name in SCORES),
+        ]
+        for row in rows
+    ]
+    return comma_separated(headings, lines)
+
+
+def first_error_csv(rows: Sequence[FirstError]) -> str:
+    """Return ProcessBench's score by rule, k and subset with every number."""
+    headings = ["rule", "at_least", "k", "subset", "erroneous", "clean", "unanswered", *_three(FIRST_ERROR)]
+    lines = [
+        [
+            *(row.vote.rule, row.vote.at_least, row.k, subset),
+            *(scores.erroneous, scores.clean, scores.unanswered),
+            *_bounds(getattr(scores, name) for name in FIRST_ERROR),
+        ]
+        for row in rows
+        for subset, scores in row.subsets.items()
+    ]
+    return comma_separated(headings, lines)
+
+
+def calibration_csv(found: dict[int, Calibration]) -> str:
+    """Return the reliability table of every k."""
+    lines = [[k, part.steps, part.share, part.wrong] for k, row in found.items() for part in row.bins]
+    return comma_separated(["k", "steps", "share", "wrong"], lines)
+
+
+def comma_separated(headings: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """Return a CSV file; None is an empty cell."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(headings)
+    writer.writerows(lines)
+    return out.getvalue()
+
+
+R = TypeVar("R", VoteQuality, FirstError)
+
+
+def _once(rows: Sequence[R], scores: Sequence[object]) -> list[tuple[str, R]]:
+    """Return the rows with their names; what all rules make of one critique alike is there once."""
+    single = [score for row, score in zip(rows, scores, strict=True) if _is_single(row)]
+    alike = len(single) > 1 and all(score == single[0] for score in single)
+    kept = [(_named(row), row) for row in rows if not (alike and _is_single(row))]
+    if alike:
+        first = next(row for row in rows if _is_single(row))
+        kept.insert(rows.index(first), ("one critique", first))
+    return kept
+
+
+def _is_single(row: VoteQuality | FirstError) -> bool:
+    return row.k == 1 and row.vote != GREEDY
+
+
+def _named(row: VoteQuality | FirstError) -> str:
+    return row.vote.label if row.vote == GREEDY else f"{row.vote.label} of {row.k}"
+
+
+def _subsets(rows: Sequence[FirstError]) -> list[str]:
+    return list(rows[0].subsets) if rows else []
+
+
+def _first_error(scores: FirstErrorScores) -> tuple[str, ...]:
+    shares = (per_cent(getattr(scores, name)) for name in FIRST_ERROR)
+    return (*shares, f"{scores.erroneous} + {scores.clean}", str(scores.unanswered))
+
+
+def _bound(share: float) -> str:
+    return f"{100 * share:.1f}" if share < 0.1 else f"{100 * share:.0f}"
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def _three(names: Sequence[str]) -> list[str]:
+    return [f"{name}{ending}" for name in names for ending in ("", "_low", "_high")]
+
+
+def _bounds(estimates: Iterable[Estimate]) -> list[float | None]:
+    return [getattr(estimate, part.name) for estimate in estimates for part in fields(Estimate)]

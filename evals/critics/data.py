@@ -1,0 +1,133 @@
+"""Data sets with labelled steps, by name."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, Protocol
+
+from evals.critics.labels import LabelledSolution
+from evals.critics.rows import DataErrors, Flaws
+from evals.registry import Registry, did_you_mean
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Which solutions of a data set to take.
+
+    Attributes:
+        subsets: Their names; none takes the data set's default.
+        source: Local file or folder; None draws, or loads from the hub.
+        limit: At most so many solutions; None takes all, or the data set's own number.
+        seed: Seed of what is drawn.
+        neutral: What a step rated neutral counts as.
+    """
+
+    subsets: tuple[str, ...] = ()
+    source: Path | None = None
+    limit: int | None = None
+    seed: int = 0
+    neutral: Literal["unlabelled", "right"] = "unlabelled"
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Solutions with labels.
+
+    Attributes:
+        solutions: The ones selected.
+        left_out: Reason to the number of rows that cannot be used.
+        source: Where they come from, in words.
+    """
+
+    solutions: list[LabelledSolution]
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    source: str = ""
+
+
+class StepData(Protocol):
+    """A data set with labelled steps.
+
+    Attributes:
+        name: Its name in the registry.
+        benchmark: Benchmark whose checker judges steps of these problems; None where no checker does.
+        first_error: Whether labels name the first wrong step alone, so that ProcessBench's score applies.
+    """
+
+    name: str
+    benchmark: str | None
+    first_error: bool
+
+    def load(self, selection: Selection) -> Loaded:
+        """Return the selected solutions.
+
+        Raises:
+            DataErrors: All that is wrong with the selection and the data.
+        """
+        ...
+
+
+def checked_subsets(data: str, asked: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Return the subsets asked for, each once, or all.
+
+    Raises:
+        DataErrors: The data set has no such subset.
+    """
+    known = list(known)
+    flaws: Flaws = [
+        f"--data {data}: unknown subset {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}"
+        for name in asked
+        if name not in known
+    ]
+    if flaws:
+        raise DataErrors(flaws)
+    return tuple(dict.fromkeys(asked)) or tuple(known)
+
+
+def drawn(solutions: Sequence[LabelledSolution], limit: int | None, seed: int) -> list[LabelledSolution]:
+    """Draw at most `limit` solutions, in their order: as many of each subset, each as erroneous as it stands.
+
+    Files are sorted by difficulty, by error or by problem: their first rows are no sample.
+    """
+    if limit is None or limit >= len(solutions):
+        return list(solutions)
+    rng = random.Random(f"labelled solutions/{seed}")
+    subsets = {name: [s for s in solutions if s.subset == name] for name in dict.fromkeys(s.subset for s in solutions)}
+    counts = shares([len(rows) for rows in subsets.values()], limit)
+    kept = {
+        solution.id
+        for rows, count in zip(subsets.values(), counts, strict=True)
+        for solution in _stratified(rows, count, rng)
+    }
+    return [solution for solution in solutions if solution.id in kept]
+
+
+def shares(sizes: Sequence[int], limit: int) -> list[int]:
+    """Return how many to take of each, as equal as the sizes allow, `limit` together."""
+    taken = [0] * len(sizes)
+    for rank, place in enumerate(sorted(range(len(sizes)), key=lambda place: sizes[place])):
+        taken[place] = min(sizes[place], (limit - sum(taken)) // (len(sizes) - rank))
+    return taken
+
+
+def _stratified(rows: Sequence[LabelledSolution], count: int, rng: random.Random) -> list[LabelledSolution]:
+    wrong = [row for row in rows if row.labels.wrong]
+    right = [row for row in rows if not row.labels.wrong]
+    rng.shuffle(wrong)
+    rng.shuffle(right)
+    erroneous = round(count * len(wrong) / len(rows)) if rows else 0
+    return [*wrong[:erroneous], *right[: count - erroneous]]
+
+
+STEP_DATA: Registry[StepData] = Registry(
+    "data set with labelled steps",
+    "capo_bench.step_data",
+    {
+        "coins": "evals.critics.coins:COINS",
+        "processbench": "evals.critics.processbench:PROCESSBENCH",
+        "prm800k": "evals.critics.prm800k:PRM800K",
+        "prmbench": "evals.critics.prmbench:PRMBENCH",
+    },
+)

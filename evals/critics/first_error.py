@@ -1,0 +1,109 @@
+"""ProcessBench's own score: is the first flagged step the first wrong one, and is a clean solution left alone?
+
+Zheng et al., "ProcessBench: Identifying Process Errors in Mathematical Reasoning" (arXiv 2412.06559), section 3.4.
+As published, a solution without a verdict counts as missed: it is not identified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from evals.critics.labels import StepLabels
+from evals.critics.metrics import DRAWS, BoolArray, Estimate, FloatArray, interval
+
+Outcome = tuple[bool, bool]
+"""Whether a solution has an error, and whether it was identified."""
+
+
+@dataclass(frozen=True)
+class FirstErrorScores:
+    """Scores of one subset, or the mean over subsets.
+
+    Attributes:
+        erroneous: Solutions with a wrong step.
+        clean: Solutions without.
+        unanswered: Solutions without a verdict, among both.
+        on_erroneous: Share of the erroneous ones whose first flagged step is the labelled one.
+        on_clean: Share of the clean ones with no flag.
+        f1: Harmonic mean of the two shares; 0 where either is.
+    """
+
+    erroneous: int
+    clean: int
+    unanswered: int
+    on_erroneous: Estimate
+    on_clean: Estimate
+    f1: Estimate
+
+
+def identified(flags: BoolArray | None, labels: StepLabels) -> bool:
+    """Whether flags name the first wrong step of a solution, or none where there is none; False without a verdict."""
+    if flags is None:
+        return False
+    flagged = np.flatnonzero(flags)
+    return bool(flagged.size and flagged[0] == min(labels.wrong)) if labels.wrong else not flagged.size
+
+
+def first_error_scores(
+    flags: Mapping[str, Sequence[BoolArray | None]], labels: Mapping[str, Sequence[StepLabels]]
+) -> dict[str, FirstErrorScores]:
+    """Score every subset, and under ``"mean"`` their mean, as published: each subset weighs the same.
+
+    Args:
+        flags: What is flagged of each solution of each subset, shape (steps,); None without a verdict.
+        labels: The labels of the same solutions.
+    """
+    found, draws = dict[str, FirstErrorScores](), dict[str, FloatArray]()
+    for name, rows in flags.items():
+        pairs = list(zip(rows, labels[name], strict=True))
+        outcomes = [(bool(label.wrong), identified(flag, label)) for flag, label in pairs]
+        draws[name] = _drawn(outcomes)
+        found[name] = _scores(outcomes, sum(flag is None for flag in rows), draws[name])
+    if len(found) > 1:
+        found["mean"] = _mean(list(found.values()), np.stack(list(draws.values())))
+    return found
+
+
+def _scores(outcomes: Sequence[Outcome], unanswered: int, drawn: FloatArray) -> FirstErrorScores:
+    wrong, clean = ([hit for has, hit in outcomes if has is kind] for kind in (True, False))
+    shares = np.array([np.mean(part) if part else np.nan for part in (wrong, clean)])
+    values = [*shares, *_harmonic(shares[None])]
+    estimates = [_estimate(value, column) for value, column in zip(values, drawn.T, strict=True)]
+    return FirstErrorScores(len(wrong), len(clean), unanswered, *estimates)
+
+
+def _drawn(outcomes: Sequence[Outcome]) -> FloatArray:
+    """Return bootstrap draws of the two shares and their harmonic mean, shape (DRAWS, 3).
+
+    Erroneous and clean solutions are drawn apart, as many as there are: their shares come from apart.
+    """
+    rng = np.random.default_rng(0)
+    columns = []
+    for kind in (True, False):
+        part = [hit for has, hit in outcomes if has is kind]
+        share = np.mean(part) if part else np.nan
+        columns.append(rng.binomial(len(part), share, DRAWS) / len(part) if len(part) > 1 else np.full(DRAWS, np.nan))
+    shares = np.stack(columns, axis=1)
+    return np.concatenate([shares, _harmonic(shares)[:, None]], axis=1)
+
+
+def _harmonic(shares: FloatArray) -> FloatArray:
+    both = shares.sum(axis=1)
+    return np.asarray(2 * shares.prod(axis=1) / np.where(both == 0, 1, both), dtype=np.float64)
+
+
+def _mean(scores: Sequence[FirstErrorScores], drawn: FloatArray) -> FirstErrorScores:
+    """Return the mean over subsets of each of the three numbers."""
+    rows = [[row.on_erroneous.value, row.on_clean.value, row.f1.value] for row in scores]
+    values = np.array(rows, dtype=np.float64).mean(axis=0)
+    columns = drawn.mean(axis=0).T
+    estimates = [_estimate(value, column) for value, column in zip(values, columns, strict=True)]
+    counts = [sum(getattr(row, name) for row in scores) for name in ("erroneous", "clean", "unanswered")]
+    return FirstErrorScores(*counts, *estimates)
+
+
+def _estimate(value: float, drawn: FloatArray) -> Estimate:
+    return Estimate(None) if np.isnan(value) else Estimate(float(value), *interval(drawn[~np.isnan(drawn)]))

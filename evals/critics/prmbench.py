@@ -1,0 +1,67 @@
+"""PRMBench: right solutions of PRM800K into which a model wrote errors of nine kinds; every step has a label.
+
+Song et al., arXiv 2501.03124. The kinds are the subsets; in one of them, ``multi_solutions``, no step is wrong.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from evals.benchmarks import Problem
+from evals.critics.data import Loaded, Selection, checked_subsets, drawn
+from evals.critics.labels import LabelledSolution, StepLabels
+from evals.critics.rows import DataErrors, Flaws, Row, RowModel, data_files, hub_rows, models, read_rows
+
+OUTSIDE = "error_steps names a step that the solution does not have"
+
+
+class _Solution(RowModel):
+    idx: str
+    classification: str
+    modified_question: str
+    modified_process: list[str] = Field(min_length=1)
+    error_steps: list[int]
+
+
+class PRMBench:
+    """One file, or the hub's dataset. `error_steps` counts from 1; rows where it points outside are left out."""
+
+    name = "prmbench"
+    benchmark: str | None = None
+    first_error = False
+    hub = "hitsmy/PRMBench_Preview"
+
+    def load(self, selection: Selection) -> Loaded:
+        """Load solutions from a local file or the hub."""
+        flaws: Flaws = []
+        rows = [row for _, row in models(self._rows(selection, flaws), _Solution, flaws)]
+        if flaws:
+            raise DataErrors(flaws)
+        kinds = checked_subsets(self.name, selection.subsets, dict.fromkeys(row.classification for row in rows))
+        rows = [row for row in rows if row.classification in kinds]
+        usable = [row for row in rows if all(1 <= step <= len(row.modified_process) for step in row.error_steps)]
+        left_out = {OUTSIDE: len(rows) - len(usable)} if len(usable) < len(rows) else {}
+        found = drawn([_labelled(row) for row in usable], selection.limit, selection.seed)
+        return Loaded(found, left_out, str(selection.source or self.hub))
+
+    def _rows(self, selection: Selection, flaws: Flaws) -> list[Row]:
+        if selection.source is None:
+            return hub_rows(self.hub, None, flaws)
+        files = data_files(selection.source, self.name, "", alone=True)
+        if not files:
+            flaws.append(
+                f"--data-dir {selection.source}: not one data file (.json, .jsonl or .parquet) for {self.name} but "
+                "none or several; name the file itself"
+            )
+        return [row for file in files for row in read_rows(file, flaws)]
+
+
+def _labelled(row: _Solution) -> LabelledSolution:
+    steps, wrong = len(row.modified_process), frozenset(step - 1 for step in row.error_steps)
+    # The same problem comes with several kinds of error: those solutions share most of their steps.
+    labels = StepLabels(steps, wrong, frozenset(range(steps)), group=row.idx)
+    problem = Problem(f"prmbench/{row.classification}/{row.idx}", row.modified_question, "")
+    return LabelledSolution(problem.id, row.classification, problem, tuple(row.modified_process), labels)
+
+
+PRMBENCH = PRMBench()
