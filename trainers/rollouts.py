@@ -158,13 +158,16 @@ def drop_after(folder: Path, step: int) -> None:
 
 def _read(path: Path) -> tuple[Rollout, ...]:
     try:
-        packed = path.read_bytes()
-        if not packed:
-            raise EOFError("the file is empty")
-        lines = gzip.decompress(packed).decode("ascii").splitlines()
-        return tuple(_from_json(json.loads(line)) for line in lines)
+        return tuple(_from_json(json.loads(line)) for line in _lines(path))
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise DamagedRolloutsError(f"{path}: cannot be read as stored rollouts ({error})") from error
+
+
+def _lines(path: Path) -> list[str]:
+    packed = path.read_bytes()
+    if not packed:  # which gzip would take for no lines
+        raise EOFError("the file is empty")
+    return gzip.decompress(packed).decode("ascii").splitlines()
 
 
 def _to_json(step: int, rollout: Rollout) -> dict[str, Any]:
@@ -186,7 +189,8 @@ def _to_json(step: int, rollout: Rollout) -> dict[str, Any]:
 def _critique_to_json(critique: Critique) -> dict[str, Any]:
     verdict = {"abstained": critique.abstained} if critique.wrong is None else {"wrong": sorted(critique.wrong)}
     usage = {name: value for name, value in asdict(critique.usage).items() if value}
-    return {**verdict, "text": critique.text, "usage": usage}
+    reused = {"reused": True} if critique.reused else {}
+    return {**verdict, **reused, "text": critique.text, "usage": usage}
 
 
 def _from_json(row: Mapping[str, Any]) -> Rollout:
@@ -206,4 +210,5 @@ def _from_json(row: Mapping[str, Any]) -> Rollout:
 
 def _critique_from_json(row: Mapping[str, Any]) -> Critique:
     wrong = frozenset(row["wrong"]) if "wrong" in row else None
-    return Critique(wrong, row.get("abstained"), row["text"], Usage(**row["usage"]))
+    usage = Usage(**row["usage"])
+    return Critique(wrong, row.get("abstained"), row["text"], usage, reused=row.get("reused", False))

@@ -1,9 +1,13 @@
-"""Stored rollouts as arrays: some optimizer steps of one trial, whole groups next to each other."""
+"""Stored rollouts as arrays: some optimizer steps of one trial, whole groups next to each other.
+
+Of a critic that was asked about answers, the answer stands in the place of a rollout's one step, and the verifier's
+word in the place of the exact checker's.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -59,6 +63,7 @@ def batch_of(rollouts: Sequence[Rollout], critiques: int) -> Batch:
         rollouts: Whole groups next to each other.
         critiques: K, how many critiques of each are used; one that a rollout lacks counts as an abstention.
     """
+    rollouts = [rollout if rollout.aim == "steps" else as_answer(rollout) for rollout in rollouts]
     steps = np.array([len(rollout.steps) for rollout in rollouts], dtype=np.int64)
     tokens = np.fromiter((count for rollout in rollouts for count in rollout.tokens), np.int64, int(steps.sum()))
     starts = np.cumsum(steps) - steps
@@ -75,6 +80,12 @@ def batch_of(rollouts: Sequence[Rollout], critiques: int) -> Batch:
         flags=flags,
         answered=answered,
     )
+
+
+def as_answer(rollout: Rollout) -> Rollout:
+    """Return the rollout with its answer as its one step, wrong where the verifier says so."""
+    truth = None if rollout.outcome is None else frozenset[int]() if rollout.outcome else frozenset({0})
+    return replace(rollout, steps=("\n\n".join(rollout.steps),), tokens=(sum(rollout.tokens),), truth=truth)
 
 
 def step_index(tokens: Iterable[Sequence[int]]) -> IntArray:

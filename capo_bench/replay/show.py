@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from capo_bench.replay.rows import Row
+from capo_bench.replay.setting import Ballot
 from capo_bench.replay.study import StudyReplay
 from capo_bench.report.tables import NOTHING, Table
 from evals.critics.metrics import Estimate
@@ -62,19 +63,32 @@ def _table(critic: str, found: Sequence[Row], several: bool) -> Table:
 
 
 def _lines(found: Sequence[Row], several: bool) -> list[tuple[str, ...]]:
-    """Return a line a setting; rules with equal numbers at one k, as all of them at k = 1, share a line."""
+    trained = {row.setting.ballot for row in found if row.trained_with}
+    lines = shared_lines([(row.setting.ballot, _cells(row, several)) for row in found], trained)
+    return [(name, *cells) for name, cells in lines]
+
+
+def shared_lines(
+    lines: Sequence[tuple[Ballot, tuple[str, ...]]], trained: Collection[Ballot] = ()
+) -> list[tuple[str, tuple[str, ...]]]:
+    """Name the rule of every line; rules with equal cells at one k, as all of them at k = 1, share a line.
+
+    Args:
+        lines: The cells of each ballot, k among them.
+        trained: Ballots to mark as those that a trial was trained with.
+    """
     rules: dict[int, set[str]] = {}
-    same: dict[tuple[str, ...], list[Row]] = {}
-    for row in found:
-        rules.setdefault(row.setting.ballot.k, set()).add(row.setting.ballot.vote.label)
-        same.setdefault(_cells(row, several), []).append(row)
-    return [(_names(alike, len(rules[alike[0].setting.ballot.k])), *cells) for cells, alike in same.items()]
+    same: dict[tuple[str, ...], list[Ballot]] = {}
+    for ballot, cells in lines:
+        rules.setdefault(ballot.k, set()).add(ballot.vote.label)
+        same.setdefault(cells, []).append(ballot)
+    return [(_names(alike, len(rules[alike[0].k]), trained), cells) for cells, alike in same.items()]
 
 
-def _names(alike: Sequence[Row], rules: int) -> str:
+def _names(alike: Sequence[Ballot], rules: int, trained: Collection[Ballot]) -> str:
     if len(alike) == rules > MOST_NAMES:
-        return "any rule" + (TRAINED if any(row.trained_with for row in alike) else "")
-    return " = ".join(f"{row.setting.ballot.vote.label}{TRAINED if row.trained_with else ''}" for row in alike)
+        return "any rule" + (TRAINED if any(ballot in trained for ballot in alike) else "")
+    return " = ".join(f"{ballot.vote.label}{TRAINED if ballot in trained else ''}" for ballot in alike)
 
 
 def _cells(row: Row, several: bool) -> tuple[str, ...]:

@@ -59,6 +59,7 @@ def replay_trial(  # noqa: PLR0913 - what is replayed, how often, and whom to te
     recorded: Mapping[int, Mapping[str, float]],
     most_rollouts: int | None = None,
     on_step: Callable[[], None] = lambda: None,
+    see: Callable[[StoredStep], None] = lambda step: None,
 ) -> TrialReplay:
     """Replay a trial.
 
@@ -66,19 +67,24 @@ def replay_trial(  # noqa: PLR0913 - what is replayed, how often, and whom to te
         folder: The trial's folder.
         config: Its settings.
         ballots: Votes and k; those with a k above what the trial stored are left out.
-        weights: Each is replayed with every ballot; without any, labels alone are looked at.
+        weights: Each is replayed with every ballot; without any, labels alone are looked at, which can also be
+            done where the critic was asked about answers.
         recorded: Step to what training recorded of it (``steps.jsonl``), for the check.
         most_rollouts: Read about so many rollouts at most: every n-th optimizer step from the first; None reads all.
         on_step: Called after each optimizer step.
+        see: Receives the steps that are replayed.
 
     Raises:
-        NothingStoredError: The trial stored no critiques of steps.
+        NothingStoredError: The trial stored no critiques, or critiques of answers and there are weights.
     """
     check_stored(folder, config, done=True)
     found = TrialReplay(trained_setting(config.credit))
     wanted = [ballot for ballot in ballots if ballot.k <= config.credit.critiques]
     for steps in _chunks(_steps(folder, config, found, most_rollouts, on_step), config.train.group_size):
         for step in steps:
+            if weights and step.rollouts[0].aim != "steps":
+                raise NothingStoredError(f"method {config.method} asks its critic about answers, not about steps")
+            see(step)
             check_step(found.check, step, config, recorded.get(step.step))
         batch = batch_of([rollout for step in steps for rollout in step.rollouts], config.credit.critiques)
         found.steps += len(steps)
@@ -121,8 +127,6 @@ def _steps(
             continue
         finally:
             on_step()
-        if step.rollouts and step.rollouts[0].aim != "steps":
-            raise NothingStoredError(f"method {config.method} asks its critic about answers, not about steps")
         if _whole(step, group_size):
             yield step
         else:
@@ -131,9 +135,11 @@ def _steps(
 
 def _whole(step: StoredStep, group_size: int) -> bool:
     groups = [rollout.group for rollout in step.rollouts]
-    return not len(groups) % group_size and groups == [
-        place for place in groups[::group_size] for _ in range(group_size)
-    ]
+    return (
+        bool(groups)
+        and not len(groups) % group_size
+        and groups == [place for place in groups[::group_size] for _ in range(group_size)]
+    )
 
 
 def _chunks(steps: Iterator[StoredStep], group_size: int) -> Iterator[list[StoredStep]]:

@@ -9,6 +9,7 @@ from capo_bench.home import Home
 from capo_bench.report.answer import Answer, answer
 from capo_bench.report.canvas import Figure
 from capo_bench.report.collect import Results, collect
+from capo_bench.report.critics import Critics, critics
 from capo_bench.report.examples import Example, examples
 from capo_bench.report.figures import figures
 from capo_bench.report.provenance import Provenance, provenance
@@ -33,6 +34,7 @@ class Report:
     tables: list[Table]
     figures: list[Figure]
     examples: list[Example]
+    critics: Critics
     provenance: Provenance
 
 
@@ -58,5 +60,6 @@ def build_report(plan: Plan, home: Home) -> Report:
         tables=tables(summary),
         figures=figures(summary, results),
         examples=examples(results),
+        critics=critics(results),
         provenance=provenance(results.all_runs()),
     )

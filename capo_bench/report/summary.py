@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from capo_bench.report.collect import Results, Run, measured
 from capo_bench.report.stats import NOISE, Estimate, difference, estimate, holm
 
-COSTS = ("wall_seconds", "policy_tokens", "critic_tokens", "critiques", "abstained")
-"""Costs of a trial that stand beside every result, in this order."""
+COSTS = (
+    *("wall_seconds", "policy_tokens", "critic_tokens", "critiques", "abstained"),
+    *("critic_prompt_tokens", "critic_cached_tokens", "critic_output_tokens", "critiques_reused"),
+    *("critique_seconds", "critic_wait_seconds", "critic_money"),
+)
+"""Costs of a trial that stand beside every result, in this order; 0 where a method has none."""
 
 
 @dataclass(frozen=True)

@@ -59,7 +59,7 @@ def metric_table(summary: Summary, metric: str) -> Table:
 def cost_table(summary: Summary) -> Table:
     """Return what a trial costs (mean over seeds) and how long responses are on the primary metric's split."""
     split = split_of(summary.primary)
-    headings = ["variant", "seeds", "wall seconds (× baseline)", "policy tokens", "critic tokens"]
+    headings = ["variant", "seeds", "wall seconds (× baseline)", "policy tokens", "critic tokens (a policy token)"]
     headings += ["critiques (abstained)", "steps", "tokens"]
     rows = []
     for row in summary.rows:
@@ -161,7 +161,14 @@ def _costs(row: Row) -> list[str]:
     relative = f" ({row.relative['wall_seconds']:.2f})" if "wall_seconds" in row.relative else ""
     count = {name: f"{row.cost[name]:,.0f}" for name in COSTS[1:]}
     wall = f"{row.cost['wall_seconds']:,.1f}{relative}"
-    return [wall, count["policy_tokens"], count["critic_tokens"], f"{count['critiques']} ({count['abstained']})"]
+    policy, critic = row.cost["policy_tokens"], row.cost["critic_tokens"]
+    each = f" ({critic / policy:.2f})" if policy and critic else ""
+    return [
+        wall,
+        count["policy_tokens"],
+        f"{count['critic_tokens']}{each}",
+        f"{count['critiques']} ({count['abstained']})",
+    ]
 
 
 def _parts(value: Estimate | None) -> list[str]:

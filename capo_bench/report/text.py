@@ -9,6 +9,7 @@ from capo_bench.report.tables import escaped, markdown
 
 if TYPE_CHECKING:
     from capo_bench.report.build import Report
+    from capo_bench.report.critics import Critics
 
 
 def text(report: Report) -> str:
@@ -24,6 +25,7 @@ def text(report: Report) -> str:
         *_section("Cautions", (*report.provenance.warnings, *answer.cautions)),
         "## Results",
         *(f"### {escaped(table.title)}\n\n{markdown(table).rstrip()}" for table in report.tables),
+        *_critics(report.critics),
         *_section("Gain over the start", answer.gains),
         *_section("Cost", answer.costs),
         "## Figures",
@@ -36,6 +38,13 @@ def text(report: Report) -> str:
         _list([f"{path}: {value}" for path, value in report.provenance.shared.items()]),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _critics(critics: Critics) -> list[str]:
+    if not critics.tables:
+        return []
+    tables = [f"### {escaped(table.title)}\n\n{markdown(table).rstrip()}" for table in critics.tables]
+    return ["## Critics", *tables, _list(critics.notes)]
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

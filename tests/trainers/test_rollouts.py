@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,14 @@ def test_any_text_survives(tmp_path, batch):
     write_step(tmp_path, 1, 0, batch)
 
     assert next(read_rollouts(tmp_path)).rollouts == tuple(batch)
+
+
+def test_whether_a_critique_was_reused_is_kept(tmp_path):
+    row = replace(ROLLOUT, critiques=tuple(replace(one, reused=place == 1) for place, one in enumerate(CRITIQUES)))
+    write_step(tmp_path, 1, 0, [row])
+
+    (stored,) = next(read_rollouts(tmp_path)).rollouts
+    assert [critique.reused for critique in stored.critiques] == [False, True, False]
 
 
 def test_same_rollouts_same_bytes(tmp_path):

@@ -12,6 +12,8 @@ from capo_bench.home import Home, TrialFolder, write_json
 from capo_bench.study.load import load_plan
 from capo_bench.study.plan import Plan, Trial
 from evals.metrics import summarize
+from trainers.credit.critique import Critique, Usage
+from trainers.rollouts import Rollout, write_step
 
 STUDY = """
 name: fake
@@ -94,6 +96,14 @@ class FakeHome:
         write_json(folder.provenance, {**PROVENANCE, **clock})
         metrics = {f"test/{name}": value for name, value in summarize(samples).items()}
         write_json(folder.metrics, {"metrics": metrics, "cost": cost(truth, rng)})
+        if trial.config.method == "capo":
+            for step in (1, 2):
+                write_step(
+                    folder.rollouts,
+                    step,
+                    0,
+                    self.rollouts(trial, truth, random.Random(f"{trial.variant}/{trial.seed}/{step}")),
+                )
         return folder
 
     def sample(self, problem: int, truth: Truth, rng: random.Random) -> dict[str, Any]:
@@ -113,6 +123,35 @@ class FakeHome:
             "wrong_steps": wrong,
             "follow_steps": [step for step in range(truth.steps) if wrong and step > wrong[0] and step not in wrong],
         }
+
+    def rollouts(self, trial: Trial, truth: Truth, rng: random.Random) -> list[Rollout]:
+        """Return two groups with critics that miss every fifth wrong step and flag every tenth right one."""
+        found = []
+        for row in range(2 * trial.config.train.group_size):
+            wrong = [rng.random() < truth.slip for _ in range(truth.steps)]
+            group = row // trial.config.train.group_size
+            found.append(
+                Rollout(
+                    group=group,
+                    problem=f"coins/train/{trial.seed}/{group}",
+                    prompt="…",
+                    answer="7",
+                    steps=tuple(f"{step}+1={step + 1 + slipped}" for step, slipped in enumerate(wrong)),
+                    tokens=(7,) * truth.steps,
+                    outcome=float(not any(wrong)),
+                    truth=frozenset(step for step, slipped in enumerate(wrong) if slipped),
+                    critiques=tuple(critique(wrong, rng) for _ in range(trial.config.credit.critiques)),
+                )
+            )
+        return found
+
+
+def critique(wrong: list[bool], rng: random.Random) -> Critique:
+    """Return one critique, which abstains now and then."""
+    if rng.random() < 0.02:
+        return Critique(None, "truncated", "Step 1 is")
+    flags = [rng.random() < (0.8 if slipped else 0.1) for slipped in wrong]
+    return Critique(frozenset(step for step, flag in enumerate(flags) if flag), text="…", usage=Usage(120, 60, 30, 0.5))
 
 
 def curve(truth: Truth, rng: random.Random) -> list[dict[str, Any]]:
@@ -138,6 +177,12 @@ def cost(truth: Truth, rng: random.Random) -> dict[str, Any]:
         "critic_tokens": truth.critic_tokens,
         "critiques": 25_600 if truth.critic_tokens else 0,
         "abstained": truth.abstained,
+        "critic_prompt_tokens": truth.critic_tokens * 4 // 5,
+        "critic_cached_tokens": truth.critic_tokens * 2 // 5,
+        "critic_output_tokens": truth.critic_tokens // 5,
+        "critiques_reused": 256 if truth.critic_tokens else 0,
+        "critique_seconds": 20.0 if truth.critic_tokens else 0.0,
+        "critic_wait_seconds": 5.0 if truth.critic_tokens else 0.0,
     }
 
 
