@@ -1,0 +1,114 @@
+"""Rows from files and from the hub's loader: places, and every error at once."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from pydantic import Field
+
+from evals.critics.rows import DataErrors, RowModel, data_files, hub_rows, models, read_rows
+
+ROWS = [{"id": "a", "n": 1}, {"id": "b", "n": 2}]
+
+
+class Thing(RowModel):
+    id: str
+    n: int = Field(ge=0)
+
+
+def written(folder, name, text):
+    (folder / name).write_text(text, encoding="utf-8")
+    return folder / name
+
+
+def test_three_formats_hold_the_same_rows(tmp_path):
+    import pyarrow
+    import pyarrow.parquet
+
+    array = written(tmp_path, "a.json", json.dumps(ROWS))
+    lines = written(tmp_path, "a.jsonl", "".join(json.dumps(row) + "\n" for row in ROWS) + "\n")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), tmp_path / "a.parquet")
+    flaws: list[str] = []
+    for path, places in (
+        (array, [f"{array}, row 1", f"{array}, row 2"]),
+        (lines, [f"{lines}:1", f"{lines}:2"]),
+        (tmp_path / "a.parquet", [f"{tmp_path}/a.parquet, row 1", f"{tmp_path}/a.parquet, row 2"]),
+    ):
+        rows = read_rows(path, flaws)
+        assert [row.value for row in rows] == ROWS
+        assert [row.place for row in rows] == places
+    assert flaws == []
+
+
+def test_a_line_separator_within_a_string_ends_no_line(tmp_path):
+    path = written(tmp_path, "a.jsonl", '{"id": "a\u2028b", "n": 1}\n')
+    assert read_rows(path, [])[0].value["id"] == "a\u2028b"
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.json", "[1,", "a.json: cannot be read (Expecting value: line 1 column 4 (char 3)); get the file again"),
+        ("a.json", '{"id": 1}', "a.json: holds {'id': 1} but should hold an array of rows; write [row, row, …]"),
+        ("a.json", "[3]", "a.json, row 1: 3 is not a row; write an object with the columns as keys"),
+        ("a.jsonl", '{"id": "a"}\n{"id"', "a.jsonl:2: '{\"id\"' is not JSON"),
+        ("a.parquet", "PAR2", "a.parquet: cannot be read (Could not open Parquet"),
+    ],
+)
+def test_what_cannot_be_read(tmp_path, name, text, told):
+    flaws: list[str] = []
+    read_rows(written(tmp_path, name, text), flaws)
+    (flaw,) = flaws
+    assert flaw.startswith(f"{tmp_path}/{told}")
+
+
+def test_every_wrong_row_is_told(tmp_path):
+    path = written(tmp_path, "a.jsonl", '{"id": 7, "n": -1}\n{"id": "b", "n": 2}\n{"n": 3, "more": 1}\n')
+    flaws: list[str] = []
+    good = models(read_rows(path, flaws), Thing, flaws)
+    assert [model for _, model in good] == [Thing(id="b", n=2)]
+    assert flaws == [
+        f"{path}:1: id is 7 but should be a valid string; correct the row",
+        f"{path}:1: n is -1 but should be greater than or equal to 0; correct the row",
+        f"{path}:3: key 'id' is missing; a row has id, n",
+    ]
+
+
+def test_a_long_list_of_errors_is_cut():
+    told = str(DataErrors([f"row {i}" for i in range(25)])).splitlines()
+    assert len(told) == 21
+    assert told[-1] == "… and 5 more"
+
+
+def test_the_file_of_a_subset_is_found_where_people_put_it(tmp_path):
+    inner = tmp_path / "bench"
+    inner.mkdir()
+    math, omni = written(inner, "math.json", "[]"), written(inner, "omnimath.json", "[]")
+    assert data_files(tmp_path, "bench", "math", alone=False) == [math]
+    assert data_files(inner, "bench", "omnimath", alone=False) == [omni]
+    assert data_files(omni, "bench", "math", alone=False) == [omni]  # named by the user
+    assert data_files(tmp_path, "bench", "gsm8k", alone=True) == []
+    omni.unlink()
+    assert data_files(tmp_path, "bench", "gsm8k", alone=True) == [math]
+    assert data_files(tmp_path, "bench", "gsm8k", alone=False) == []
+    math.rename(inner / "math-00000-of-00001.json")
+    assert data_files(tmp_path, "bench", "math", alone=False) == [inner / "math-00000-of-00001.json"]
+
+
+def test_the_hubs_loader_gives_rows_by_split(tmp_path, monkeypatch):
+    """`datasets` itself, on a repository laid out as on the hub."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    (tmp_path / "repo" / "data").mkdir(parents=True)
+    for split, row in zip(("gsm8k", "math"), ROWS, strict=True):
+        written(tmp_path / "repo" / "data", f"{split}-00000-of-00001.jsonl", json.dumps(row) + "\n")
+    flaws: list[str] = []
+    repo = str(tmp_path / "repo")
+    assert [(row.place, row.value) for row in hub_rows(repo, "math", flaws)] == [(f"{repo} (math), row 1", ROWS[1])]
+    assert [row.value for row in hub_rows(repo, None, flaws)] == ROWS
+    assert flaws == []
+    assert hub_rows(repo, "nosuch", flaws) == []
+    assert flaws[0].startswith(f"{repo} (nosuch): cannot be loaded (")
+    assert flaws[0].endswith("; name a local copy with --data-dir")
