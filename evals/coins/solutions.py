@@ -1,10 +1,10 @@
-"""Solutions of coins problems: how they are written, demonstrated with slips, and checked step by step."""
+"""Solutions of coins problems: how they are written, with slips and worse, and how they are checked step by step."""
 
 from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from evals.benchmarks import StepCheck
@@ -67,18 +67,81 @@ def check(chain: Chain, steps: Sequence[str]) -> StepCheck:
         chain: The problem.
         steps: The solution, cut into steps.
     """
-    wrong: set[int] = set()
-    follow: set[int] = set()
     truth = [chain.start, *chain.totals()]
+    readings = list(_readings(chain, steps))
+    wrong = frozenset(index for index, (rests_on, _) in enumerate(readings) if rests_on is None)
+    follow = frozenset(
+        index
+        for index, (rests_on, before) in enumerate(readings)
+        if rests_on is not None and before.total != truth[rests_on]
+    )
+    return StepCheck(wrong, follow)
+
+
+def review(chain: Chain, steps: Sequence[str]) -> list[tuple[str, bool]]:
+    """Return for each step what it should have been, given the claims before it, and whether it is wrong in itself.
+
+    What a right step should have been is itself; what a wrong one should have been, the next operation on the total
+    claimed last, or the answer where all operations are done.
+    """
+    return [
+        (_due(chain, before) if rests_on is None else step.strip(), rests_on is None)
+        for step, (rests_on, before) in zip(steps, _readings(chain, steps), strict=True)
+    ]
+
+
+def attempt(chain: Chain, rng: random.Random, slip: float, stray: float) -> list[str]:
+    """Write the steps of a solution that goes wrong in every way a solver does, for a critic to learn from.
+
+    Args:
+        chain: The problem.
+        rng: Where it is drawn from.
+        slip: Probability that a sum comes out wrong.
+        stray: Probability that a step does another operation than the next, starts from another total, or is left out
+            or done twice; and that the answer is not the last total.
+    """
+    total, lines, index = chain.start, [], 0
+    while index < len(chain.operations):
+        (sign, operand), before = chain.operations[index], total
+        if rng.random() < stray:
+            sign, operand, before, index = _strayed(chain, index, total, rng)
+        slipped = rng.choice([-1, 1]) * rng.randint(1, 5) if rng.random() < slip else 0
+        total = max(-9, min(apply(before, sign, operand) + slipped, 99))
+        lines.append(f"{before} {sign} {operand} = {total}")
+        index += 1
+    said = total + rng.randint(-3, 3) if rng.random() < stray else total
+    return [*lines, f"\\boxed{{{said}}}"]
+
+
+def _strayed(chain: Chain, index: int, total: int, rng: random.Random) -> tuple[str, int, int, int]:
+    """Return sign, operand and total before of a step that is not the next one, and the operation it stands for."""
+    way = rng.choice(("sign", "operand", "before", "skip", "repeat"))
+    if way == "skip":
+        index = min(index + 1, len(chain.operations) - 1)
+    if way == "repeat":
+        index = max(index - 1, 0)
+    sign, operand = chain.operations[index]
+    if way == "sign":
+        sign = rng.choice("+-*")
+    if way == "operand":
+        operand = rng.randint(1, 6)
+    return sign, operand, rng.randint(0, LIMIT) if way == "before" else total, index
+
+
+def _due(chain: Chain, reading: _Reading) -> str:
+    if reading.most == len(chain.operations):
+        return f"\\boxed{{{reading.total}}}"
+    sign, operand = chain.operations[reading.most]
+    return f"{reading.total} {sign} {operand} = {apply(reading.total, sign, operand)}"
+
+
+def _readings(chain: Chain, steps: Sequence[str]) -> Iterator[tuple[int | None, _Reading]]:
+    """Yield for each step after how many operations it stands if it is right, None if not, and the reading before."""
     reading = _Reading(chain.start)
-    for index, step in enumerate(steps):
-        claim = reading.total
-        rests_on, reading = _judge(chain, step.strip(), reading)
-        if rests_on is None:
-            wrong.add(index)
-        elif claim != truth[rests_on]:
-            follow.add(index)
-    return StepCheck(frozenset(wrong), frozenset(follow))
+    for step in steps:
+        before = reading
+        rests_on, reading = _judge(chain, step.strip(), before)
+        yield rests_on, before
 
 
 def _judge(chain: Chain, step: str, reading: _Reading) -> tuple[int | None, _Reading]:

@@ -17,20 +17,25 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 PAD, END = "<|endoftext|>", "<|im_end|>"
-_PIECES = r"\\boxed\{|[^\r\n\p{L}\p{N}]?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+"
+PIECES = r"\\boxed\{|[^\r\n\p{L}\p{N}]?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s*[\r\n]+|\s+"
 VOCABULARY = 512
 MAX_POSITIONS = 1024
 
 
-def build_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerBase:
-    """Train the tokenizer on `texts`: byte-level BPE in which a number, with the space before it, is one token."""
+def build_tokenizer(texts: Iterable[str], pieces: str = PIECES) -> PreTrainedTokenizerBase:
+    """Train the tokenizer on `texts`: byte-level BPE in which a number, with the space before it, is one token.
+
+    Args:
+        texts: What it is trained on.
+        pieces: Regular expression of the longest parts of a text that a token may span.
+    """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(_PIECES), behavior="isolated"),
+            pre_tokenizers.Split(Regex(pieces), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )

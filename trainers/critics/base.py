@@ -84,12 +84,19 @@ class Surroundings:
 
 
 class CriticLesson(Strict):
-    """How the embedded critic is taught: on solutions that slip, labelled by the exact checker."""
+    """How the embedded critic is taught: on solutions that go wrong, labelled by the exact checker.
+
+    `slip` is the probability that a sum of theirs is wrong, `stray` that a step does something else than it should;
+    `operations` bounds their length.
+    """
 
     seed: int = 0
     steps: Positive = 600
     problems_per_step: Positive = 64
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
+    slip: Annotated[float, Field(ge=0, lt=1)] = 0.2
+    stray: Annotated[float, Field(ge=0, lt=1)] = 0.05
+    operations: Annotated[tuple[Positive, Positive], Field(strict=False)] = (2, 7)
 
 
 class CriticParams(Strict):
