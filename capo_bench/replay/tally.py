@@ -17,6 +17,9 @@ from capo_bench.replay.batch import Batch
 from capo_bench.replay.credit import Earned
 from trainers.credit.arrays import BoolArray, FloatArray
 
+ROUNDING = 1e-9
+"""An advantage not larger than this is 0 but for rounding: it has no sign."""
+
 
 @dataclass
 class LabelTally:
@@ -108,7 +111,7 @@ class Distance:
         """Count steps of which each stands for so many tokens, shape (N,) each."""
         weighed = tokens * ours
         self.tokens += float(tokens.sum())
-        self.flipped += float(tokens[np.sign(ours) != np.sign(theirs)].sum())
+        self.flipped += float(tokens[_sign(ours) != _sign(theirs)].sum())
         self.moved += float((tokens * np.abs(ours - theirs)).sum())
         self.x += float(weighed.sum())
         self.y += float((tokens * theirs).sum())
@@ -179,6 +182,10 @@ def pooled_tokens(tallies: Iterable[TokenTally]) -> TokenTally:
 def table_of(counts: Mapping[str, FloatArray]) -> FloatArray:
     """Return the counts of all problems, shape (problems, 4)."""
     return np.array(list(counts.values()), dtype=np.float64).reshape(-1, 4)
+
+
+def _sign(values: FloatArray) -> FloatArray:
+    return np.where(np.abs(values) > ROUNDING, np.sign(values), 0.0)
 
 
 def _add_numbers(

@@ -1,0 +1,209 @@
+"""Replaying one trial: sums by hand, whole and torn files, and the check that the ground is firm."""
+
+from __future__ import annotations
+
+import math
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from stored import HAND, config, random_rollout, rollout, says
+
+from capo_bench.critic.quality import Vote
+from capo_bench.home import TrialFolder
+from capo_bench.replay import trial as trial_module
+from capo_bench.replay.check import retrained
+from capo_bench.replay.setting import Ballot, Setting, Weights, ballots, default_votes
+from capo_bench.replay.tally import Distance, pooled_labels, pooled_tokens, table_of
+from capo_bench.replay.trial import NothingStoredError, replay_trial
+from evals.critics.metrics import scores_of
+from trainers.rollouts import write_step
+
+DEFAULT = Weights(2, 1)
+UNION, INTERSECTION = (Ballot(Vote(rule), 2) for rule in ("union", "intersection"))
+
+
+@pytest.fixture
+def folder(tmp_path) -> TrialFolder:
+    """A trial of one optimizer step, the one worked by hand."""
+    write_step(tmp_path / "rollouts", 1, 0, HAND)
+    return TrialFolder(tmp_path)
+
+
+def replayed(folder, vote="intersection", weights=(DEFAULT,), recorded=None, **options):
+    wanted = ballots(default_votes(), [1, 2])
+    return replay_trial(folder, config(vote), wanted, weights, recorded=recorded or {}, **options)
+
+
+def plain(tally):
+    """Return every number of a tally of labels, those of its problems as well."""
+    numbers = {name: value for name, value in vars(tally).items() if name != "counts"}
+    cells = {f"{problem}/{place}": n for problem, row in tally.counts.items() for place, n in enumerate(row.tolist())}
+    return {**numbers, **cells}
+
+
+def test_labels_by_hand(folder):
+    tally = replayed(folder).labels[UNION]
+    assert (tally.rollouts, tally.uncritiqued, tally.critiques, tally.abstained) == (4, 0, 8, 1)
+    assert (tally.steps, tally.penalty) == (6, 4)
+    # The first step of each rollout of group 0 was left alone by the intersection that trained.
+    assert (tally.compared, tally.agreeing) == (6, 4)
+    assert {problem: row.tolist() for problem, row in tally.counts.items()} == {"p0": [1, 2, 0, 0], "p1": [1, 0, 0, 2]}
+    scores = scores_of(table_of(tally.counts))
+    assert (scores.precision.value, scores.recall.value, scores.f1.value) == (2 / 4, 1, 2 / 3)
+
+
+def test_tokens_by_hand(folder):
+    tally = replayed(folder).tokens[Setting(UNION, DEFAULT)]
+    assert (tally.groups, tally.process_only, tally.trained.tokens) == (2, 1, 8)
+    # The wrong step of the right answer falls below its group's mean under the intersection, not under the union.
+    assert tally.trained.flipped == 1
+    std = math.sqrt(9 / 4 - 25 / 16)
+    moved = 2 * abs(3**-0.5 - 0.75 / std) + abs(3**-0.5 + 0.25 / std) + abs(-(3**0.5) + 1.25 / std)
+    assert tally.trained.moved == pytest.approx(moved)
+    # Exact labels are those of the intersection here, so the distance to them is the same.
+    assert tally.exact == pytest.approx(tally.trained)
+    assert 0 < tally.exact.correlation < 1
+
+
+def test_the_trials_own_setting_is_at_no_distance(folder):
+    own = replayed(folder).tokens[Setting(INTERSECTION, DEFAULT)]
+    assert (own.trained.flipped, own.trained.moved) == (0, 0)
+    assert own.exact.correlation == pytest.approx(1)
+
+
+def test_correlation_by_hand():
+    distance = Distance()
+    for ours, theirs, tokens in ([1.0, 2.0], [2.0, 1.0], [1.0, 3.0]), ([0.0], [0.0], [2.0]):
+        distance.add(*(np.array(values) for values in (ours, theirs, tokens)))
+    # Token by token: 1 2 2 2 0 0 and 2 1 1 1 0 0; means 7/6 and 5/6; E[xy] = 8/6, E[xx] = 13/6, E[yy] = 7/6.
+    assert distance.correlation == pytest.approx((13 / 36) / math.sqrt(29 / 36 * 17 / 36))
+    assert math.isnan(Distance().correlation)
+
+
+def test_k_above_what_was_stored_is_left_out(folder):
+    found = replay_trial(folder, config(), [Ballot(Vote("union"), 3), UNION], (DEFAULT,), recorded={})
+    assert list(found.labels) == [UNION]
+
+
+def test_steps_are_the_same_together_and_one_by_one(tmp_path, monkeypatch):
+    rng = random.Random(3)
+    for step in range(1, 7):
+        write_step(tmp_path / "rollouts", step, 0, [random_rollout(rng, row // 2, 2) for row in range(4)])
+    together = replayed(TrialFolder(tmp_path), weights=(DEFAULT, Weights(1, 5)))
+    monkeypatch.setattr(trial_module, "MOST_TOKENS", 1)
+    alone = replayed(TrialFolder(tmp_path), weights=(DEFAULT, Weights(1, 5)))
+    assert (together.steps, together.rollouts) == (alone.steps, alone.rollouts) == (6, 24)
+    for ballot, tally in together.labels.items():
+        assert plain(alone.labels[ballot]) == pytest.approx(plain(tally))
+    for setting, tally in together.tokens.items():
+        assert vars(alone.tokens[setting].trained) == pytest.approx(vars(tally.trained))
+        assert alone.tokens[setting].process_only == tally.process_only
+
+
+def test_tallies_add_up(folder):
+    found = replayed(folder)
+    labels, tokens = found.labels[UNION], found.tokens[Setting(UNION, DEFAULT)]
+    twice, double = pooled_labels([labels, labels]), pooled_tokens([tokens, tokens])
+    assert (twice.steps, twice.agreeing, twice.counts["p0"].tolist()) == (12, 8, [2, 4, 0, 0])
+    assert (double.groups, double.trained.flipped) == (4, 2)
+    assert double.exact.correlation == pytest.approx(tokens.exact.correlation)
+    assert labels.counts["p0"].tolist() == [1, 2, 0, 0]  # what is added up stays as it was
+
+
+def record(**changes):
+    return {1: {**retrained(HAND, config().credit).metrics, "groups_process_signal_only": 0.5, **changes}}
+
+
+def test_the_check_passes_on_what_training_recorded(folder):
+    check = replayed(folder, recorded=record()).check
+    assert check.passed
+    # Five numbers of the critiques, one of the groups, and the advantages of all tokens.
+    assert (check.steps, check.numbers) == (1, 7)
+
+
+def test_the_check_fails_on_another_rule(folder):
+    check = replayed(folder, vote="union", recorded=record()).check
+    assert not check.passed
+    assert check.off[0] == "step 1: flagged_step_rate was 0.333333 and is 0.666667"
+
+
+@pytest.mark.parametrize("name", ["penalised_tokens", "vote_agreement", "abstained", "groups_process_signal_only"])
+def test_the_check_tells_any_number_that_is_off(folder, name):
+    then = record()[1][name]
+    check = replayed(folder, recorded=record(**{name: then + 1e-6})).check
+    assert [line.split()[2] for line in check.off] == [name]
+
+
+def test_a_difference_by_rounding_alone_is_no_change_of_sign():
+    distance = Distance()
+    distance.add(np.array([1e-17, -1.0, 0.0]), np.array([-1e-17, 1.0, 1e-12]), np.array([1.0, 2.0, 3.0]))
+    assert distance.flipped == 2
+
+
+def test_nothing_recorded_is_nothing_checked(folder):
+    check = replayed(folder).check
+    assert (check.passed, check.numbers, check.off) == (False, 0, [])
+
+
+def test_the_check_averages_over_processes_as_training_does(tmp_path):
+    for process in (0, 1):
+        write_step(tmp_path / "rollouts", 1, process, HAND[2 * process : 2 * process + 2])
+    parts = [retrained(HAND[start : start + 2], config().credit).metrics for start in (0, 2)]
+    names = set(parts[0]) | set(parts[1])
+    values = {name: [part[name] for part in parts if name in part] for name in names}
+    added = ("abstained", "uncritiqued")
+    joined = {name: sum(v) if name in added else sum(v) / len(v) for name, v in values.items()}
+    check = replayed(TrialFolder(tmp_path), recorded={1: joined}).check
+    assert check.passed, check.off
+
+
+def test_a_group_that_spans_processes_is_whole(tmp_path):
+    write_step(tmp_path / "rollouts", 1, 0, HAND[:1])
+    write_step(tmp_path / "rollouts", 1, 1, HAND[1:])
+    write_step(tmp_path / "one" / "rollouts", 1, 0, HAND)
+    ours, theirs = (replayed(TrialFolder(path)).labels for path in (tmp_path, tmp_path / "one"))
+    assert {ballot: plain(tally) for ballot, tally in ours.items()} == {b: plain(t) for b, t in theirs.items()}
+
+
+def test_a_torn_file_is_named_and_the_rest_is_replayed(folder):
+    write_step(folder.rollouts, 2, 0, HAND)
+    path = folder.rollouts / "00002.0.jsonl.gz"
+    path.write_bytes(path.read_bytes()[:-20])
+    found = replayed(folder)
+    assert found.steps == 1
+    assert len(found.damaged) == 1
+    assert "00002.0.jsonl.gz" in found.damaged[0]
+
+
+@pytest.mark.parametrize("rows", [HAND[:3], [HAND[0], HAND[2], HAND[1], HAND[3]], []])
+def test_a_step_without_whole_groups_is_named(folder, rows):
+    write_step(folder.rollouts, 2, 0, rows)
+    found = replayed(folder)
+    assert found.steps == 1
+    assert found.damaged == [f"{folder.rollouts}: step 2 does not hold whole groups of 2"]
+
+
+def test_of_a_long_trial_every_nth_step_is_read(tmp_path):
+    for step in range(1, 11):
+        write_step(tmp_path / "rollouts", step, 0, HAND)
+    seen = []
+    found = replayed(TrialFolder(tmp_path), weights=(), most_rollouts=12, see=lambda step: seen.append(step.step))
+    assert seen == [1, 5, 9]  # 40 rollouts, at most about 12: every fourth step
+    assert (found.rollouts, found.tokens) == (12, {})
+
+
+def test_rollouts_without_critiques_say_why(tmp_path):
+    with pytest.raises(NothingStoredError, match="holds no rollouts; run the trial again"):
+        replayed(TrialFolder(tmp_path))
+
+
+def test_critiques_of_answers_have_labels_but_no_token_rewards(tmp_path):
+    rows = [replace(rollout(0, (2,), outcome, None, says(0)), aim="answer") for outcome in (0.0, 1.0)]
+    write_step(tmp_path / "rollouts", 1, 0, rows)
+    folder, ballot = TrialFolder(tmp_path), Ballot(Vote("union"), 1)
+    found = replay_trial(folder, config(critiques=1), [ballot], (), recorded={})
+    assert found.labels[ballot].counts["p0"].tolist() == [1, 1, 0, 0]  # one wrong answer found, one right one accused
+    with pytest.raises(NothingStoredError, match="asks its critic about answers"):
+        replay_trial(folder, config(critiques=1), [ballot], (DEFAULT,), recorded={})
