@@ -1,0 +1,253 @@
+"""The `openai` critic against vLLM's own server: k in one request, every fault before it, and CAPO through it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import fault_proxy
+import pytest
+from chat_server import serving
+from fault_proxy import FaultProxy
+from vllm_server import NAME, drilled_critic, serving_vllm
+
+from evals.coins import COINS
+from trainers.credit.prompt import critique_prompt
+from trainers.critics import CRITICS
+from trainers.critics.backend import Backend, Reply
+from trainers.critics.base import Solution, Surroundings
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed (tox -e vllm)"),
+]
+
+STEPS = ("She has 3 and finds 4: 3 + 4 = 7", "She spends 2: 7 - 2 = 6", "So she has 6")
+PROBLEMS = COINS.problems("test", 6)
+PROMPTS = [critique_prompt(problem.prompt, STEPS) for problem in PROBLEMS]
+SOLUTIONS = [Solution(problem, STEPS) for problem in PROBLEMS]
+TOKENS = 24
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the critic that is served."""
+    return drilled_critic(tmp_path_factory.mktemp("critic"))
+
+
+@pytest.fixture(scope="module")
+def url(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    log = tmp_path_factory.mktemp("server") / "log"
+    with serving_vllm(model, log) as url:
+        yield url
+    place = urlsplit(url)
+    with socket.socket() as probe:
+        assert probe.connect_ex((place.hostname, place.port)) != 0
+
+
+def settings(url: str, **changes: Any) -> Any:
+    given = {"name": "openai", "model": NAME, "base_url": url, "max_tokens": TOKENS, **changes}
+    return CRITICS.get("openai").model_validate(given)
+
+
+def ask(backend: Backend, n: int, prompts: list[str] = PROMPTS, **options: Any) -> list[list[Reply]]:
+    """Ask for one batch and close."""
+
+    async def batch() -> list[list[Reply]]:
+        try:
+            return await backend.complete(prompts, n, **options)
+        finally:
+            await backend.close()
+
+    return asyncio.run(batch())
+
+
+def endpoint(url: str, **changes: Any) -> Backend:
+    from trainers.critics.endpoint_backend import Endpoint
+
+    return Endpoint.open(settings(url, **changes))
+
+
+def texts(rows: list[list[Reply]]) -> list[list[str]]:
+    return [[reply.text for reply in row] for row in rows]
+
+
+@pytest.fixture(scope="module")
+def known(url: str) -> list[list[str]]:
+    """What the server says to the prompts, eight times each."""
+    return texts(ask(endpoint(url), 8))
+
+
+def test_eight_replies_are_one_request_and_differ(url: str) -> None:
+    with serving(FaultProxy(url)) as proxy:
+        rows = ask(endpoint(proxy.url), 8)
+        assert proxy.seen == len(PROMPTS)
+    assert [len(row) for row in rows] == [8] * len(PROMPTS)
+    assert all(reply.failure is None for row in rows for reply in row)
+    assert any(len(set(row)) > 1 for row in texts(rows))
+
+
+def test_the_cost_is_the_servers_count(url: str, model: Path) -> None:
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    (row,) = ask(endpoint(url), 8, PROMPTS[:1])
+    assert sum(reply.usage.prompt_tokens for reply in row) == len(tokenizer(PROMPTS[0]).input_ids)
+    assert 8 < sum(reply.usage.output_tokens for reply in row) <= 8 * TOKENS
+    # Asked before by another test or by this one: read from the prefix cache, whole blocks of it.
+    ((again,),) = ask(endpoint(url), 1, PROMPTS[:1])
+    assert 0 < again.usage.cached_tokens <= again.usage.prompt_tokens
+
+
+def test_a_reply_does_not_depend_on_how_it_is_asked_for(url: str, known: list[list[str]]) -> None:
+    singly = [texts(ask(endpoint(url), 1, first=place)) for place in (0, 3, 7)]
+    assert [[row[0] for row in rows] for rows in singly] == [[row[place] for row in known] for place in (0, 3, 7)]
+
+
+def test_greedy_replies_are_the_same_each_time(url: str) -> None:
+    first, second = (texts(ask(endpoint(url), 1, greedy=True)) for _ in range(2))
+    assert first == second
+    assert all(text for (text,) in first)
+
+
+def test_a_prompt_that_does_not_fit_fails_alone_with_the_servers_reason(url: str, caplog: Any) -> None:
+    rows = ask(endpoint(url), 2, [PROMPTS[0], "coins " * 2000])
+    assert [reply.failure for reply in rows[0]] == [None] * 2
+    assert [reply.failure for reply in rows[1]] == ["error"] * 2
+    assert "maximum context length" in caplog.text
+
+
+def test_a_model_that_is_not_served_is_told(url: str, caplog: Any) -> None:
+    assert ask(endpoint(url, model="another"), 1, PROMPTS[:1])[0][0].failure == "error"
+    assert "is model 'another' served there" in caplog.text
+
+
+PASSING = {
+    "429 with Retry-After": fault_proxy.status(429, retry_after=0.1),
+    "500": fault_proxy.status(500),
+    "hang": fault_proxy.hang,
+    "reset in mid-stream": fault_proxy.reset,
+    "half a JSON": fault_proxy.half_json,
+    "no choices": fault_proxy.empty_choices,
+    "wrong n": fault_proxy.one_choice,
+    "too many": fault_proxy.twice_the_choices,
+}
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+def test_a_passing_fault_before_the_server_loses_nothing(url: str, known: list[list[str]], fault: Any) -> None:
+    with serving(FaultProxy(url, [fault, None, fault])) as proxy:
+        assert texts(ask(endpoint(proxy.url, deadline_seconds=10.0), 8)) == known
+
+
+@pytest.mark.parametrize("fault", PASSING.values(), ids=PASSING.keys())
+def test_a_lasting_fault_abstains_in_bounded_time(url: str, known: list[list[str]], fault: Any) -> None:
+    """A wrong n is no failure: what is missing is asked for, what is too much is left."""
+    began = time.perf_counter()
+    with serving(FaultProxy(url, rest=fault)) as proxy:
+        critic = settings(proxy.url, max_retries=1, deadline_seconds=4.0).build(Surroundings(COINS, 0))
+        answers = asyncio.run(_critiques(critic))
+    assert time.perf_counter() - began < 10
+    assert [len(row) for row in answers] == [8] * len(SOLUTIONS)
+    if fault in (fault_proxy.one_choice, fault_proxy.twice_the_choices):
+        assert [[critique.text for critique in row] for row in answers] == known
+    else:
+        assert {critique.wrong for row in answers for critique in row} == {None}
+        assert {critique.abstained for row in answers for critique in row} <= {"timeout", "error"}
+
+
+async def _critiques(critic: Any) -> Any:
+    try:
+        return await critic.critique(SOLUTIONS, 8)
+    finally:
+        await critic.close()
+
+
+LOCAL = """
+    import asyncio, json, sys
+    from evals.coins import COINS
+    from trainers.critics import CRITICS
+    from trainers.critics.base import Surroundings
+
+    async def main():
+        asked = json.load(sys.stdin)
+        params = CRITICS.get(asked["critic"]["name"]).model_validate(asked["critic"])
+        backend = params.build(Surroundings(COINS, 0))._backend
+        rows = await backend.complete(asked["prompts"], 1, greedy=True)
+        await backend.close()
+        print(json.dumps([[reply.text for reply in row] for row in rows]))
+
+    if __name__ == "__main__":  # vLLM's engine is another process, which imports this file
+        asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize(("name", "options"), [("transformers", {}), ("vllm", {"enforce_eager": True})])
+def test_greedy_replies_are_those_of_the_backends_in_process(
+    url: str, model: Path, tmp_path: Path, name: str, options: dict[str, Any]
+) -> None:
+    script = tmp_path / "local.py"
+    script.write_text(textwrap.dedent(LOCAL))
+    critic = {"name": name, "model": str(model), "max_tokens": TOKENS, **options}
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        input=json.dumps({"critic": critic, "prompts": PROMPTS}),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=600,
+        cwd=ROOT,
+        env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == texts(ask(endpoint(url), 1, greedy=True))
+
+
+STUDY = """
+name: served
+question: Does a trial go through a server?
+baseline: start
+metrics: [test/accuracy]
+base:
+  method: capo
+  cold_start: {{steps: 12, problems_per_step: 16}}
+  train: {{steps: 2, prompts_per_step: 2, group_size: 4, max_completion_tokens: 40}}
+  critic: {{name: openai, model: {name}, base_url: "{url}", max_tokens: 24}}
+  credit: {{critiques: 4, vote: majority, max_abstained: 1.0}}
+  evaluation: {{splits: [test], problems: 8, max_completion_tokens: 40}}
+include:
+  - {{name: start, set: {{method: sft}}}}
+  - {{name: capo, set: {{method: capo}}}}
+seeds: [0]
+"""
+
+
+def test_a_trial_of_capo_through_the_server(url: str, tmp_path: Path) -> None:
+    (tmp_path / "served.yaml").write_text(STUDY.format(name=NAME, url=url))
+    with_key = {**os.environ, "OPENAI_API_KEY": "sk-s3cret"}
+    done = subprocess.run(
+        [sys.executable, "-m", "capo_bench", "run", "served.yaml", "--home", "home"],
+        cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False, env=with_key,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    (records,) = (path.read_text().splitlines() for path in tmp_path.glob("home/trials/*/steps.jsonl"))
+    steps = [json.loads(line) for line in records]
+    assert [step["step"] for step in steps] == [1, 2]
+    assert all(step["critiques"] == 2 * 4 * 4 for step in steps)
+    assert all(step["critic_tokens"] > 0 for step in steps)
+    # It knows the form of a verdict well enough.
+    assert all(step["abstained"] < step["critiques"] / 2 for step in steps)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert [path for path in files if b"sk-s3cret" in path.read_bytes()] == []
