@@ -1,0 +1,111 @@
+"""``capo-bench critic`` from the command line: results, files, exit codes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+import capo_bench
+from capo_bench.cli import main
+
+
+def run(*args: object) -> Result:
+    return CliRunner().invoke(main, ["critic", *map(str, args)], env={"COLUMNS": "100"})
+
+
+def test_the_exact_critic_is_exact(tmp_path: Path) -> None:
+    done = run("exact", "--data", "coins", "--limit", 40, "-k", 2, "--home", tmp_path)
+    assert done.exit_code == 0, done.output
+    rows = [line.split() for line in done.stdout.splitlines() if line.strip().startswith(("greedy", "majority"))]
+    assert [row[-9:] for row in rows] == [["100.0", "[100,", "100]"] * 3] * 2
+    assert "40 solutions" in done.stdout
+    assert "0 of 120 critiques without a verdict" in done.stdout
+    page = Path(done.stdout.splitlines()[-1].removeprefix("report: "))
+    assert page.is_file()
+    assert json.loads((page.parent / "result.json").read_text(encoding="utf-8"))["alpha"] == 1
+
+
+def test_the_noisy_critic_errs_at_its_rates(tmp_path: Path) -> None:
+    done = run(
+        "noisy", "--set", "miss=0.2", "--set", "false_alarm=0.1", "--data", "coins", "-k", 1, "--no-greedy",
+        "--home", tmp_path,
+    )  # fmt: skip
+    assert done.exit_code == 0, done.output
+    (folder,) = (tmp_path / "critics").iterdir()
+    (row,) = (
+        row for row in json.loads((folder / "result.json").read_text())["votes"] if row["vote"]["rule"] == "majority"
+    )
+    assert row["scores"]["recall"]["low"] < 0.8 < row["scores"]["recall"]["high"]
+    assert row["scores"]["false_alarm"]["low"] < 0.1 < row["scores"]["false_alarm"]["high"]
+
+
+def test_the_critic_of_a_shipped_study(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(
+        "name: mine\nquestion: Which?\nbaseline: a\nmetrics: [test/accuracy]\n"
+        "base: {critic: {name: noisy, miss: 0, false_alarm: 0}}\ninclude: [{name: a, set: {}}]\n",
+        encoding="utf-8",
+    )
+    done = run(file, "--data", "coins:longer", "--limit", 8, "-k", 1, "--home", tmp_path)
+    assert done.exit_code == 0, done.output
+    assert "Critic noisy on coins" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["nosy", "--data", "coins"], "nosy: no critic and no study 'nosy' (did you mean 'noisy'?)"),
+        (["noisy", "--data", "coin"], "unknown data set with labelled steps 'coin' (did you mean 'coins'?)"),
+        (["noisy", "--data", "coins:tst"], "--data coins: unknown subset 'tst' (did you mean 'test'?)"),
+        (["noisy", "--data", "coins", "--set", "mis=1"], "--set mis=1: unknown key 'mis' (did you mean 'miss'?)"),
+        (["noisy", "--data", "processbench"], "critic 'noisy' asks the benchmark's step checker"),
+        (["noisy", "--data", "coins", "--data-dir", "x"], "--data-dir x: coins is drawn, not read"),
+    ],
+)
+def test_bad_input_is_told_with_exit_code_2(args: list[str], told: str, tmp_path: Path) -> None:
+    done = run(*args, "--home", tmp_path)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith(told)
+    assert not (tmp_path / "critics").exists()
+
+
+def test_an_endpoint_that_is_not_there_ends_with_exit_code_1(tmp_path: Path) -> None:
+    done = run(
+        "openai", "--set", "model=m", "--set", "base_url=http://127.0.0.1:9/v1", "--set", "max_retries=0", "--data", "coins", "--limit", 4,
+        "-k", 2, "--home", tmp_path,
+    )  # fmt: skip
+    assert done.exit_code == 1, done.output
+    assert "12 of 12 critiques have no verdict" in done.stderr
+    assert "more than --max-abstained 0.5 allows" in done.stderr
+
+
+def test_ctrl_c_while_an_endpoint_hangs_ends_with_exit_code_130(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        url = f"http://127.0.0.1:{server.getsockname()[1]}/v1"
+        command = [sys.executable, "-m", "capo_bench", "critic", "openai", "--set", "model=m", "--set"]
+        command += [f"base_url={url}", "--data", "coins", "--limit", "4", "-k", "1", "--home", str(tmp_path)]
+        env = {**os.environ, "PYTHONPATH": str(Path(capo_bench.__file__).parents[1])}
+        asked = subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True)
+        server.settimeout(60)
+        connection, _ = server.accept()
+        asked.send_signal(signal.SIGINT)
+        _, told = asked.communicate(timeout=30)
+        connection.close()
+    assert asked.returncode == 130
+    assert "interrupted; the same command goes on with the critiques that it has\n" in told
+    assert "Traceback" not in told
+    assert not (tmp_path / "critics").exists()
+
+
+def test_help_shows_examples_and_exit_codes() -> None:
+    text = run("--help").output
+    assert "Exit codes:" in text
+    assert "capo-bench critic noisy --data coins" in text

@@ -1,0 +1,192 @@
+"""The files, the page and the tables of a measurement."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from controlcritics import alarmed, measured, mute, oracle
+
+from capo_bench.critic.ask import Terms
+from capo_bench.critic.figures import figures
+from capo_bench.critic.page import title
+from capo_bench.critic.summary import Cost, summarise
+from capo_bench.critic.tables import cost_in_words, per_cent, tables
+from capo_bench.critic.write import write
+from capo_bench.home import Home
+from evals.critics.metrics import Estimate
+from trainers.credit.critique import Critique
+
+
+def half(solution, index):
+    """See errors in even critiques, abstain in every fourth."""
+    return (
+        mute(solution, index) if index == 3 else oracle(solution, index) if index % 2 == 0 else alarmed(solution, index)
+    )
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    home = tmp_path_factory.mktemp("home")
+    found = measured(half, "coins", home, limit=40)
+    summary = summarise(found)
+    return found, summary, write(found, summary, Home(home))
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_every_file_is_there(made):
+    found, _, files = made
+    names = {path.relative_to(files.folder).as_posix() for path in files.folder.rglob("*") if path.is_file()}
+    drawings = {f"figures/{name}.{ending}" for name in ("precision_recall", "reliability") for ending in ("svg", "png")}
+    tables_ = {"votes.csv", "calibration.csv"}
+    assert names == {"critiques.jsonl", "provenance.json", "report.html", "result.json", *tables_, *drawings}
+    assert files.folder.name == found.id
+
+
+def test_critiques_are_kept_with_what_they_cost(made):
+    found, _, files = made
+    lines = [json.loads(line) for line in files.critiques.read_text(encoding="utf-8").splitlines()]
+    assert [line["solution"] for line in lines] == [solution.id for solution in found.solutions]
+    assert [critique["abstained"] for critique in lines[0]["critiques"]] == [None, None, None, "truncated"]
+    assert lines[0]["greedy"][0]["usage"] == {
+        "prompt_tokens": 0, "cached_tokens": 0, "output_tokens": 0, "seconds": 0.0, "money": 0.0,
+    }  # fmt: skip
+    assert lines[0]["wrong"] == sorted(found.solutions[0].labels.wrong)
+
+
+def test_the_result_holds_all_numbers(made):
+    found, summary, files = made
+    result = json.loads(files.result.read_text(encoding="utf-8"))
+    assert result["id"] == found.id
+    assert result["identity"]["critic"]["name"] == "control"
+    assert (result["steps"], result["wrong"]) == (summary.steps, summary.wrong)
+    assert result["cost"]["abstained"] == {"truncated": 40}
+    assert result["votes"][0]["vote"] == {"at_least": None, "rule": "greedy"}
+
+
+def test_tables_as_files(made):
+    _, summary, files = made
+    votes = rows((files.folder / "votes.csv").read_text(encoding="utf-8"))
+    assert [(row["rule"], row["k"]) for row in votes[:4]] == [
+        ("greedy", "1"), ("intersection", "1"), ("intersection", "2"), ("intersection", "4"),
+    ]  # fmt: skip
+    assert float(votes[3]["recall"]) == summary.votes[3].scores.recall.value == 1
+    reliability = rows((files.folder / "calibration.csv").read_text(encoding="utf-8"))
+    assert sum(int(row["steps"]) for row in reliability if row["k"] == "4") == summary.steps
+
+
+def test_the_page_is_one_file_without_scripts(made):
+    files = made[2]
+    html = files.page.read_text(encoding="utf-8")
+    assert "<script" not in html
+    assert "http" not in html.replace("http-equiv", "")
+    assert html.count("data:image/svg+xml") == 2
+    assert "Critic control on coins" in html
+    assert "40 of 200 critiques without a verdict (truncated 40)" in html
+    assert "default-src 'none'" in html
+
+
+def test_names_are_escaped(made, tmp_path):
+    found, summary, _ = made
+    from dataclasses import replace
+
+    loaded = replace(found.loaded, left_out={"<b>bad</b>": 1})
+    files = write(replace(found, loaded=loaded), summary, Home(tmp_path))
+    assert "<b>bad" not in files.page.read_text(encoding="utf-8")
+
+
+def test_one_critique_is_told_once_for_all_rules(made):
+    _, summary, _ = made
+    votes = tables(summary)[0]
+    assert [row[0] for row in votes.rows] == [
+        "greedy", "one critique", "intersection of 2", "intersection of 4", "majority of 2", "majority of 4",
+        "union of 2", "union of 4",
+    ]  # fmt: skip
+    assert votes.headings == ("critiques", "precision", "recall", "F1", "false alarms")
+    assert tables(summary, whole=False)[0].headings == votes.headings[:-1]
+
+
+def test_subsets_have_a_table_of_their_own(benchmark_data, tmp_path):
+    summary = summarise(measured(oracle, "processbench", tmp_path, benchmark_data, Terms(1), limit=40))
+    first, subsets, *_ = tables(summary)
+    assert first.title == "First error, mean: % [95 % interval]"
+    assert [row[:4] for row in first.rows] == [
+        ("greedy", *["100.0 [100, 100]"] * 3), ("one critique", *["100.0 [100, 100]"] * 3),
+    ]  # fmt: skip
+    assert [row[1] for row in subsets.rows[:5]] == ["gsm8k", "math", "olympiadbench", "omnimath", "mean"]
+
+
+def test_where_some_solutions_have_no_verdict_their_number_is_shown(tmp_path):
+    def sometimes(solution, index):
+        return mute(solution, index) if solution.labels.wrong else oracle(solution, index)
+
+    found = measured(sometimes, "coins", tmp_path, terms=Terms(2, max_abstained=1), limit=40)
+    summary = summarise(found)
+    table = tables(summary)[0]
+    assert table.headings[-1] == "no verdict"
+    assert {row[-1] for row in table.rows} == {str(summary.erroneous)}
+    assert write(found, summary, Home(tmp_path)).page.exists()
+
+
+def test_nothing_to_draw_without_any_verdict(tmp_path):
+    found = measured(mute, "coins", tmp_path, terms=Terms(2, max_abstained=1), limit=10)
+    summary = summarise(found)
+    assert figures(summary) == []
+    assert summary.alpha is None
+    assert write(found, summary, Home(tmp_path)).page.exists()
+
+
+def test_what_it_cost(made):
+    _, summary, _ = made
+    # Sampled critiques 0 and 2 of 40 solutions are told with 10 tokens read, 5 of them kept, 2 written, half a coin.
+    cost = summary.cost
+    assert (cost.critiques, cost.prompt_tokens, cost.cached_tokens, cost.output_tokens) == (200, 800, 400, 160)
+    assert cost.money == 40
+    assert cost_in_words(Cost(4, 1, {}, 2000, 500, 10, 0.25, 1.5)) == [
+        "Abstentions: 0 of 4 critiques without a verdict.",
+        "Cost: 2,000 prompt tokens (500 cached), 10 written (2.5 a critique), 1.5 s, price 0.2500; "
+        "1 critiques were there from before.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(None), "–"),
+        (Estimate(0.671, 0.62, 0.7131), "67.1 [62, 71]"),
+        (Estimate(0.008, 0.004, 0.012), "0.8 [0.4, 1.2]"),
+        (Estimate(1.0), "100.0"),
+    ],
+)
+def test_shares_in_per_cent(estimate, text):
+    assert per_cent(estimate) == text
+
+
+def test_the_title_names_the_model(made):
+    from dataclasses import replace
+
+    found, _, _ = made
+    assert title(found) == "Critic control on coins"
+
+    class Named(type(found.request.critic)):
+        model: str = "a/b"
+
+    assert title(replace(found, request=replace(found.request, critic=Named()))) == "Critic control (a/b) on coins"
+
+
+def test_the_greedy_critique_is_optional(tmp_path):
+    summary = summarise(measured(oracle, "coins", tmp_path, terms=Terms(2, greedy=False), limit=8))
+    assert {row.vote.rule for row in summary.votes} == {"intersection", "majority", "union"}
+    assert summary.cost.critiques == 16
+
+
+def test_reused_critiques_are_counted(tmp_path):
+    def kept(solution, index):
+        return Critique(frozenset(), reused=index == 0)
+
+    assert summarise(measured(kept, "coins", tmp_path, terms=Terms(2), limit=8)).cost.reused == 8
