@@ -1,0 +1,164 @@
+"""`capo-bench revote` from the command line: what it prints, writes and refuses."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+from stored import StoredHome
+
+from capo_bench.cli import main
+
+
+def revote(stored: StoredHome, *arguments: object) -> Result:
+    words = ["revote", stored.file, "--home", stored.home.path, *arguments]
+    return CliRunner().invoke(main, [str(word) for word in words])
+
+
+def table(stored: StoredHome) -> list[dict[str, str]]:
+    with (stored.home.study("stored").path / "revote" / "revote.csv").open(encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_study_is_replayed_by_critic(done: StoredHome):
+    result = revote(done)
+    assert result.exit_code == 0, result.output
+    assert "Critic noisy: 4 trials, 96 rollouts" in result.output
+    assert "Critic exact: 2 trials, 48 rollouts" in result.output
+    assert "each of 6 trials gives again what training recorded" in result.output
+    assert "Left out: grpo_rule seed 0, grpo_rule seed 1: method grpo_rule asks no critic." in result.output
+    noisy = [row for row in table(done) if row["critic"] == "noisy"]
+    assert {row["k"] for row in noisy if row["rule"] == "union"} == {"1", "2", "3", "4"}
+    assert {row["k"] for row in noisy if row["rule"] == "greedy"} == {"1"}
+    assert [row["trained_with"] for row in noisy if (row["rule"], row["k"]) == ("union", "4")] == ["2"]
+
+
+def test_files_of_equal_results_are_equal(done: StoredHome):
+    folder = done.home.study("stored").path / "revote"
+    revote(done)
+    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    revote(done)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
+    assert set(first) == {"revote.csv", "revote.json", "revote.html"}
+
+
+def test_the_page_stands_alone_and_shows_rules_by_k(done: StoredHome):
+    revote(done)
+    page = (done.home.study("stored").path / "revote" / "revote.html").read_text(encoding="utf-8")
+    assert "noisy: F1 of the labels (%)" in page
+    assert '<th scope="col">k = 4</th>' in page
+    assert "<script" not in page
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_the_file_of_all_numbers(done: StoredHome):
+    revote(done)
+    found = json.loads((done.home.study("stored").path / "revote" / "revote.json").read_text(encoding="utf-8"))
+    assert {trial["variant"] for trial in found["trials"]} == {"union", "majority", "exact"}
+    assert all(trial["check"]["off"] == [] and trial["check"]["steps"] == 3 for trial in found["trials"])
+    assert {row["why"] for row in found["left_out"]} == {"method grpo_rule asks no critic"}
+
+
+def test_precision_of_a_union_falls_and_its_recall_rises_with_k(done: StoredHome):
+    revote(done)
+    rows = {row["k"]: row for row in table(done) if (row["critic"], row["rule"]) == ("noisy", "union")}
+    assert float(rows["1"]["precision"]) > float(rows["4"]["precision"])
+    assert float(rows["1"]["recall"]) < float(rows["4"]["recall"])
+    assert float(rows["1"]["recall_low"]) <= float(rows["1"]["recall"]) <= float(rows["1"]["recall_high"])
+
+
+def test_rules_k_and_weights_can_be_chosen(done: StoredHome):
+    result = revote(done, "--rules", "union,at_least:2", "-k", "1,4", "--weights", "2,1", "--weights", "2,0.5")
+    assert result.exit_code == 0, result.output
+    settings = {(r["rule"], r["at_least"], r["k"], r["w_process"]) for r in table(done) if r["critic"] == "noisy"}
+    both = ("1.0", "0.5")
+    assert settings == {
+        *(("union", "", k, weight) for k in ("1", "4") for weight in both),
+        *(("at_least", "2", "4", weight) for weight in both),  # of one critique, two cannot agree
+    }
+    assert "2,0.5" in result.output
+
+
+def test_one_trial(done: StoredHome):
+    trial, _ = done.trial("union")
+    result = revote(done, "--trial", trial.id[:8])
+    assert result.exit_code == 0, result.output
+    assert "Critic noisy: 1 trials, 24 rollouts" in result.output
+    own = next(row for row in table(done) if (row["rule"], row["k"]) == ("union", "4"))
+    assert (own["trained_with"], own["label_agreement"], own["sign_changed"], own["moved"]) == (
+        "1",
+        "1.0",
+        "0.0",
+        "0.0",
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--rules", "majorty"], "unknown voting rule 'majorty' (did you mean 'majority'?)"),
+        (["--rules", "at_least"], "'at_least' takes the number of critiques that must agree"),
+        (["--rules", "union:2"], "the others take none"),
+        (["-k", "0"], "'0' is no number of critiques"),
+        (["-k", "two"], "'two' is no number of critiques"),
+        (["--weights", "2"], "give W_whole and W_process"),
+        (["--weights", "2,-1"], "give W_whole and W_process"),
+        (["--weights", "nan,1"], "give W_whole and W_process"),
+        (["--trial", "zz"], "'zz' is the beginning of 0 ids of the study; give one of "),
+    ],
+)
+def test_a_wrong_option_says_what_is_right(done: StoredHome, arguments, message):
+    result = revote(done, *arguments)
+    assert result.exit_code == 2
+    assert message in " ".join(result.output.split()).replace("│ ", "")
+
+
+def test_a_study_without_critiques_says_why(fresh: StoredHome):
+    fresh.finish("grpo_rule")
+    result = revote(fresh)
+    assert result.exit_code == 1
+    assert "nothing to replay in study 'stored':" in result.output
+    assert "method grpo_rule asks no critic" in result.output
+    assert "not finished; `capo-bench run` finishes it" in result.output
+
+
+def test_more_critiques_than_were_stored(done: StoredHome):
+    result = revote(done, "-k", "8")
+    assert result.exit_code == 1
+    assert "stored 4 critiques a rollout, fewer than k = 8" in result.output
+
+
+def test_a_trial_that_stored_nothing_is_left_out_and_named(fresh: StoredHome):
+    fresh.finish("union", "majority")
+    _, folder = fresh.trial("union")
+    for path in folder.rollouts.iterdir():
+        path.unlink()
+    result = revote(fresh)
+    assert result.exit_code == 0, result.output
+    assert "Critic noisy: 3 trials" in result.output
+    assert "holds no rollouts; run the trial again" in " ".join(result.output.split())
+
+
+def test_a_record_that_does_not_fit_is_shouted(fresh: StoredHome):
+    fresh.finish("union")
+    _, folder = fresh.trial("union")
+    records = [json.loads(line) for line in folder.steps.read_text(encoding="utf-8").splitlines()]
+    records[1]["flagged_step_rate"] += 0.25
+    folder.steps.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+    result = revote(fresh)
+    assert result.exit_code == 0, result.output
+    assert "NOT the same as in training: union, seed 0: step 2: flagged_step_rate was" in " ".join(
+        result.output.split()
+    )
+    assert "each of 1 trials gives again" in result.output
+
+
+def test_a_damaged_step_is_named_and_the_rest_counts(fresh: StoredHome):
+    fresh.finish("union")
+    _, folder = fresh.trial("union")
+    (folder.rollouts / "00002.0.jsonl.gz").write_bytes(b"torn")
+    result = revote(fresh)
+    assert "00002.0.jsonl.gz: cannot be read as stored rollouts" in " ".join(result.output.split())
+    assert "Critic noisy: 2 trials, 40 rollouts" in result.output

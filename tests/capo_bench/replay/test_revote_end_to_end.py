@@ -1,0 +1,53 @@
+"""A real trial, trained with a noisy critic, replayed: its own rule gives again what training recorded."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+STUDY = """
+name: tiny
+question: Does a replay give what training had?
+baseline: majority
+metrics: [test/accuracy]
+base:
+  cold_start: {steps: 12, problems_per_step: 16}
+  train: {steps: 3, prompts_per_step: 2, group_size: 4, max_completion_tokens: 40}
+  critic: {name: noisy}
+  credit: {critiques: 4}
+  evaluation: {splits: [test], problems: 4, max_completion_tokens: 40}
+include:
+  - {name: majority, set: {credit.vote: majority}}
+seeds: [0]
+"""
+
+
+def capo_bench(folder: Path, *arguments: str) -> str:
+    words = [sys.executable, "-m", "capo_bench", *arguments, "--home", str(folder / "home")]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_a_trained_trial_is_replayed_exactly(tmp_path):
+    (tmp_path / "tiny.yaml").write_text(STUDY, encoding="utf-8")
+    capo_bench(tmp_path, "run", "tiny.yaml", "--no-tracking", "--workers", "1")
+
+    out = capo_bench(tmp_path, "revote", "tiny.yaml", "--weights", "2,1", "--weights", "2,0.5")
+
+    # Five numbers of the critiques, one of the groups, and all advantages, of each of three steps.
+    assert "each of 1 trials gives again what training recorded" in out
+    assert "21 numbers of 3 optimizer steps" in out
+    folder = tmp_path / "home" / "studies" / "tiny" / "revote"
+    with (folder / "revote.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    own = next(row for row in rows if (row["rule"], row["k"], row["w_process"]) == ("majority", "4", "1.0"))
+    assert (own["moved"], own["label_agreement"], own["rollouts"]) == ("0.0", "1.0", "24")
+    (trial,) = json.loads((folder / "revote.json").read_text(encoding="utf-8"))["trials"]
+    assert (trial["steps"], trial["check"]["off"]) == (3, [])
+    report = (tmp_path / "home" / "studies" / "tiny" / "report" / "report.md").read_text(encoding="utf-8")
+    assert "## Critics" in report
+    assert "noisy: majority" in report
