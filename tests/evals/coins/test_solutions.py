@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.coins.problems import LIMIT, Chain, draw_chain
-from evals.coins.solutions import SEPARATOR, check, demonstrate
+from evals.coins.solutions import SEPARATOR, attempt, check, demonstrate, review
 
 CHAIN = Chain("Ann", 3, (("+", 4), ("-", 2), ("*", 3)))  # 3 → 7 → 5 → 15
 CLEAN = ("3 + 4 = 7", "7 - 2 = 5", "5 * 3 = 15", "\\boxed{15}")
@@ -185,3 +185,38 @@ def test_one_line_that_does_nothing_costs_one_step(chain, data):
     steps = demonstrate(chain, random.Random(0)).split(SEPARATOR)
     place = data.draw(st.integers(0, len(steps)))
     assert check(chain, [*steps[:place], "hm", *steps[place:]]).wrong == {place}
+
+
+def test_a_review_says_of_each_step_what_was_due_given_the_claims_before_it():
+    steps = ["3 + 4 = 8", "8 - 2 = 6", "6 + 3 = 9", "\\boxed{18}"]
+    assert review(CHAIN, steps) == [
+        ("3 + 4 = 7", True),
+        ("8 - 2 = 6", False),
+        ("6 * 3 = 18", True),
+        ("\\boxed{9}", True),
+    ]
+
+
+@given(drawn, st.integers(0, 2**32), st.floats(0, 0.6), st.floats(0, 0.6))
+def test_a_review_calls_wrong_what_the_checker_does_and_repeats_what_is_right(chain, seed, slip, stray):
+    steps = attempt(chain, random.Random(seed), slip, stray)
+    found = review(chain, steps)
+    assert {index for index, (_, wrong) in enumerate(found) if wrong} == check(chain, steps).wrong
+    assert all(due == step for (due, wrong), step in zip(found, steps, strict=True) if not wrong)
+    assert len(steps) == len(found)
+
+
+@given(drawn, st.integers(0, 2**32))
+def test_an_attempt_that_never_errs_is_the_demonstration(chain, seed):
+    assert attempt(chain, random.Random(seed), 0, 0) == demonstrate(chain, random.Random(0)).split(SEPARATOR)
+
+
+def test_attempts_err_in_every_way():
+    rng = random.Random(0)
+    chains = [draw_chain(rng, (4, 6)) for _ in range(400)]
+    tries = [(chain, attempt(chain, rng, 0.0, 0.3)) for chain in chains]
+    assert any(len(steps) < len(chain.operations) + 1 for chain, steps in tries)
+    assert any(len(steps) > len(chain.operations) + 1 for chain, steps in tries)
+    assert all(len(steps) <= 4 * len(chain.operations) for chain, steps in tries)
+    wrong = [len(check(chain, steps).wrong) / len(steps) for chain, steps in tries]
+    assert 0.15 < sum(wrong) / len(wrong) < 0.6

@@ -1,0 +1,114 @@
+"""What the embedded critic is taught is what the parser reads and the checker says, and what it is made of survives."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from evals.coins.problems import draw, read
+from evals.coins.solutions import attempt, check
+from trainers.credit.critique import Aim
+from trainers.credit.parse import parse
+from trainers.credit.prompt import critique_prompt, instructions
+from trainers.critics.base import CriticLesson
+from trainers.critics.embedded import _judgment, _lessons, _review, _sorted, train_critic
+
+SHORT = CriticLesson(steps=4, problems_per_step=8)
+
+
+@given(st.integers(0, 2**32), st.floats(0, 0.5), st.floats(0, 0.5))
+def test_a_taught_review_reads_as_the_checkers_verdict(seed: int, slip: float, stray: float) -> None:
+    (problem,) = draw("train", 1, seed, (2, 7))
+    steps = attempt(read(problem.prompt), random.Random(seed), slip, stray)
+    assert parse(_review(problem, steps), "steps", len(steps)) == check(read(problem.prompt), steps).wrong
+
+
+@given(st.integers(0, 2**32), st.booleans())
+def test_a_taught_judgment_reads_as_whether_the_answer_is_the_reference(seed: int, shown: bool) -> None:
+    (problem,) = draw("train", 1, seed, (2, 7))
+    steps = attempt(read(problem.prompt), random.Random(seed), 0.2, 0.2)
+    wrong = steps[-1] != f"\\boxed{{{problem.answer}}}"
+    assert parse(_judgment(problem, steps, shown), "answer", len(steps)) == ({0} if wrong else set())
+
+
+def test_a_review_works_out_each_step_from_the_claims_before_it() -> None:
+    (problem,) = draw("train", 1, 3, (3, 3))
+    chain = read(problem.prompt)
+    (sign, operand), total = chain.operations[0], chain.totals()[0]
+    first = f"{chain.start} {sign} {operand} = {total}"
+    steps = [f"{chain.start} {sign} {operand} = {total + 1}", *("?", "?"), f"\\boxed{{{total + 1}}}"]
+    lines = _review(problem, steps).splitlines()
+    assert lines[0] == f"[1] {first} wrong"
+    second_sign, second = chain.operations[1]
+    assert lines[1].startswith(f"[2] {total + 1} {second_sign} {second} = ")
+    assert lines[-1] == "Wrong steps: [1, 2, 3]" or lines[-1] == "Wrong steps: [1, 2, 3, 4]"
+
+
+def test_lessons_ask_everything_that_a_critic_is_asked() -> None:
+    asked: Counter[tuple[Aim, bool]] = Counter()
+    aims: list[Aim] = ["steps", "answer"]
+    for prompt, _ in _lessons(CriticLesson(steps=10, problems_per_step=64)):
+        asked.update(
+            (aim, shown)
+            for aim in aims
+            for shown in (False, True)
+            if prompt.startswith(instructions(aim, shown) + "Problem:")
+        )
+    assert asked.total() == 640
+    assert all(asked[aim, shown] > 64 for aim in aims for shown in (False, True))
+
+
+def test_sorting_by_length_loses_no_lesson_and_makes_batches_of_like_length() -> None:
+    lesson = CriticLesson(steps=16, problems_per_step=16)
+    lessons = list(_lessons(lesson))
+    ordered = _sorted(lessons, lesson)
+    assert sorted(ordered) == sorted(lessons)
+
+    def padding(pairs: list[tuple[str, str]]) -> int:
+        sizes = [len(prompt) + len(said) for prompt, said in pairs]
+        return sum(16 * max(sizes[at : at + 16]) - sum(sizes[at : at + 16]) for at in range(0, len(sizes), 16))
+
+    assert padding(ordered) < padding(lessons) / 3
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> str:
+    records: list[int] = []
+    folder = tmp_path_factory.mktemp("critic")
+    train_critic(SHORT, folder, lambda record: records.append(record["step"]))
+    assert records == [1, 2, 3, 4]
+    return str(folder)
+
+
+def test_model_and_tokenizer_come_back_through_the_auto_classes(taught: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(taught)
+    assert AutoModelForCausalLM.from_pretrained(taught).get_input_embeddings().num_embeddings == len(tokenizer)
+    for prompt, said in _lessons(SHORT):
+        ids = tokenizer(prompt + said)["input_ids"]
+        assert tokenizer.decode(ids) == prompt + said
+        assert len(ids) < 256
+
+
+@pytest.mark.parametrize("aim", ["steps", "answer"])
+@pytest.mark.parametrize("reference", [None, "7"])
+def test_the_instructions_are_one_token_and_the_chat_template_adds_nothing(
+    taught: str, aim: Aim, reference: str | None
+) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(taught)
+    prompt = critique_prompt("Ann has 3 coins. How many?", ["\\boxed{3}"], aim=aim, reference=reference)
+    ids = tokenizer(prompt)["input_ids"]
+    assert tokenizer.decode(ids[:1]) == instructions(aim, reference is not None)
+    message = [{"role": "user", "content": prompt}]
+    assert tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True) == prompt
+
+
+def test_two_lessons_alike_make_the_same_model(taught: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+    again = tmp_path_factory.mktemp("again")
+    train_critic(SHORT, again, lambda record: None)
+    first, second = (AutoModelForCausalLM.from_pretrained(folder).state_dict() for folder in (taught, str(again)))
+    assert all(bool((first[name] == second[name]).all()) for name in first)
