@@ -90,10 +90,15 @@ def _sorted(lessons: list[Lesson], lesson: CriticLesson) -> list[Lesson]:
     rng, batch = random.Random(f"order/{lesson.seed}"), lesson.problems_per_step
     batches: list[list[Lesson]] = []
     for first in range(0, len(lessons), batch * _WINDOW):
-        window = sorted(lessons[first : first + batch * _WINDOW], key=lambda pair: len(pair[0]) + len(pair[1]))
+        window = sorted(lessons[first : first + batch * _WINDOW], key=_length)
         batches += [window[at : at + batch] for at in range(0, len(window), batch)]
     rng.shuffle(batches)
     return [pair for each in batches for pair in each]
+
+
+def _length(lesson: Lesson) -> int:
+    prompt, said = lesson
+    return len(_without_instructions(prompt)) + len(said)
 
 
 def _without_instructions(prompt: str) -> str:

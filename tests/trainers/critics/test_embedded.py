@@ -70,7 +70,7 @@ def test_sorting_by_length_loses_no_lesson_and_makes_batches_of_like_length() ->
     assert sorted(ordered) == sorted(lessons)
 
     def padding(pairs: list[tuple[str, str]]) -> int:
-        sizes = [len(prompt) + len(said) for prompt, said in pairs]
+        sizes = [len(prompt[prompt.index("Problem:") :]) + len(said) for prompt, said in pairs]
         return sum(16 * max(sizes[at : at + 16]) - sum(sizes[at : at + 16]) for at in range(0, len(sizes), 16))
 
     assert padding(ordered) < padding(lessons) / 3
