@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import logging
+import multiprocessing
+import subprocess
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -36,11 +38,13 @@ class VllmBackend(LocalBackend):
         super().__init__(params, source)
         self._settings = params.model_dump(include={*params.MACHINE, "max_model_len"})
         self._engine: Any = None
+        self._guard: subprocess.Popen[bytes] | None = None
 
     def _load(self) -> tuple[Any, int | None]:
         from vllm import LLM
 
         params = self._params
+        others = set(multiprocessing.active_children())
         self._engine = LLM(
             self._source,
             revision=params.revision,
@@ -49,6 +53,7 @@ class VllmBackend(LocalBackend):
             enable_prefix_caching=True,
             **self._settings,
         )
+        self._guard = _guard([child.pid for child in set(multiprocessing.active_children()) - others])
         return self._engine.get_tokenizer(), self._engine.llm_engine.model_config.max_model_len
 
     def _free(self) -> None:
@@ -57,6 +62,9 @@ class VllmBackend(LocalBackend):
         engine.llm_engine.engine_core.shutdown()
         del engine
         gc.collect()
+        if self._guard is not None:
+            self._guard.kill()
+            self._guard.communicate()
 
     def _answer(self, questions: Sequence[Question], n: int, first: int, greedy: bool) -> list[list[Reply]]:
         began = time.perf_counter()
@@ -99,6 +107,15 @@ class VllmBackend(LocalBackend):
         tokens = list(output.token_ids)
         text = self._tokenizer.decode(tokens[:-1] if ended else tokens, skip_special_tokens=True)
         return Reply(text, truncated=not ended, usage=replace(read, output_tokens=len(tokens), seconds=seconds))
+
+
+def _guard(processes: Sequence[int | None]) -> subprocess.Popen[bytes]:
+    """Return a process that kills these when this one is gone: vLLM's engine outlives a parent that is killed.
+
+    It waits for the end of its input, which the kernel closes with this process whatever ends that.
+    """
+    command = ["/bin/sh", "-c", 'read -r _; kill -9 "$@"', "sh", *map(str, processes)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)  # noqa: S603
 
 
 class VllmParams(LocalParams):

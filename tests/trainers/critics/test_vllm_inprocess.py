@@ -6,9 +6,12 @@ import asyncio
 import importlib.util
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
+import time
+from pathlib import Path
 
 import pytest
 
@@ -117,3 +120,51 @@ def test_closing_ends_the_engine_and_what_is_asked_later_fails(told):
     assert len(told["running"]) == 1
     assert told["left"] == []
     assert told["late"][0][0]["failure"] == "error"
+
+
+KILLED = """
+    import asyncio, multiprocessing, os, signal, sys
+    from trainers.critics.vllm import VllmBackend, VllmParams
+
+    async def main(folder):
+        backend = VllmBackend(VllmParams(max_tokens=4, enforce_eager=True), folder)
+        await backend.complete(["Ann"], 1)
+        print("engine", *(process.pid for process in multiprocessing.active_children()), flush=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    if __name__ == "__main__":
+        asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_the_engine_does_not_outlive_a_killed_process(start, tmp_path):
+    script = tmp_path / "killed.py"
+    script.write_text(textwrap.dedent(KILLED))
+    output = tmp_path / "output"
+    with output.open("w") as file:
+        # To a file: the engine would keep a pipe open.
+        done = subprocess.run(
+            [sys.executable, str(script), start],
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            check=False,
+            timeout=600,
+            env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1"},
+        )
+    assert done.returncode == -signal.SIGKILL, output.read_text()[-4000:]
+    [line] = [line for line in output.read_text().splitlines() if line.startswith("engine ")]
+    pids = [int(pid) for pid in line.split()[1:]]
+    deadline = time.monotonic() + 30
+    while any(map(alive, pids)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert pids
+    assert not any(map(alive, pids))
+
+
+def alive(pid):
+    """Whether a process runs; one that is dead but not yet collected does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
