@@ -20,6 +20,10 @@ TRAINED = " (trained)"
 MOST_NAMES = 2
 """Rules that share a line are named up to so many; more of them are called any rule where no other is left."""
 
+FEWER = (
+    "Trials that stored fewer than k critiques are in no row of that k: compare such a row with others of as many "
+    "trials."
+)
 READING = (
     "A replay tells how rewards would have differed on rollouts that were sampled while training with another rule. "
     "It does not tell what a policy trained with that rule would have become."
@@ -64,7 +68,8 @@ def _table(critic: str, found: Sequence[Row], several: bool) -> Table:
 
 def _lines(found: Sequence[Row], several: bool) -> list[tuple[str, ...]]:
     trained = {row.setting.ballot for row in found if row.trained_with}
-    lines = shared_lines([(row.setting.ballot, _cells(row, several)) for row in found], trained)
+    most = max(row.trials for row in found)
+    lines = shared_lines([(row.setting.ballot, _cells(row, several, most)) for row in found], trained)
     return [(name, *cells) for name, cells in lines]
 
 
@@ -91,10 +96,10 @@ def _names(alike: Sequence[Ballot], rules: int, trained: Collection[Ballot]) -> 
     return " = ".join(f"{ballot.vote.label}{TRAINED if ballot in trained else ''}" for ballot in alike)
 
 
-def _cells(row: Row, several: bool) -> tuple[str, ...]:
-    scores = row.scores
+def _cells(row: Row, several: bool, most: int) -> tuple[str, ...]:
+    scores, fewer = row.scores, f" ({row.trials} of {most} trials)" if row.trials < most else ""
     return (
-        str(row.setting.ballot.k),
+        f"{row.setting.ballot.k}{fewer}",
         *([row.setting.weights.label] if several else []),
         percent(row.flagged_step_rate),
         *(interval(estimate) for estimate in (scores.precision, scores.recall, scores.f1)),
@@ -128,7 +133,9 @@ def check_lines(replay: StudyReplay) -> list[str]:
 
 def notes(replay: StudyReplay) -> list[str]:
     """Say what a reader must know, and what is in no number."""
-    lines = [FIRST_K, READING]
+    stored = {(trial.config.critic.name, trial.config.credit.critiques) for trial, _ in replay.replays}
+    several = len(stored) > len({name for name, _ in stored})
+    lines = [FIRST_K, *([FEWER] if several else []), READING]
     lines += [line for _, found in replay.replays for line in found.damaged[:3]]
     reasons: dict[str, list[str]] = {}
     for trial, why in replay.left_out:

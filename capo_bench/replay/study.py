@@ -91,9 +91,6 @@ def replay_study(
     votes, ks, weights = _chosen(wanted, [trial for trial, _ in ready])
     left_out += [(trial, _too_few(trial, ks)) for trial, _ in ready if min(ks) > trial.config.credit.critiques]
     ready = [(trial, folder) for trial, folder in ready if min(ks) <= trial.config.credit.critiques]
-    if not ready:
-        reasons = sorted({f"{trial.variant}, seed {trial.seed} ({trial.id}): {why}" for trial, why in left_out})
-        raise NothingToReplayError("\n  ".join([f"nothing to replay in study {plan.study!r}:", *reasons]))
     counter = _Counter(sum(len(stored_steps(folder.rollouts)) for _, folder in ready), on_step)
     replays: list[tuple[Trial, TrialReplay]] = []
     for trial, folder in ready:
@@ -110,6 +107,9 @@ def replay_study(
             left_out.append((trial, str(error)))
             continue
         replays.append((trial, found))
+    if not replays:
+        reasons = [f"{trial.variant}, seed {trial.seed} ({trial.id}): {why}" for trial, why in left_out]
+        raise NothingToReplayError("\n  ".join([f"nothing to replay in study {plan.study!r}:", *sorted(reasons)]))
     return StudyReplay(plan.study, plan.profile, groups(replays), tuple(replays), tuple(left_out))
 
 

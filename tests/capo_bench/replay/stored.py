@@ -68,6 +68,7 @@ class StoredHome:
     """A results folder of a study whose trials stored random rollouts."""
 
     path: Path
+    study: str = STUDY
 
     @property
     def home(self) -> Home:
@@ -76,7 +77,7 @@ class StoredHome:
     @property
     def file(self) -> Path:
         file = self.path / "stored.yaml"
-        file.write_text(STUDY, encoding="utf-8")
+        file.write_text(self.study, encoding="utf-8")
         return file
 
     def plan(self) -> Plan:

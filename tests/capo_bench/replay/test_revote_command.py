@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner, Result
-from stored import StoredHome
+from stored import STUDY, StoredHome
 
 from capo_bench.cli import main
+from trainers.rollouts import read_rollouts, write_step
 
 
 def revote(stored: StoredHome, *arguments: object) -> Result:
@@ -124,6 +126,18 @@ def test_a_study_without_critiques_says_why(fresh: StoredHome):
     assert "not finished; `capo-bench run` finishes it" in result.output
 
 
+def test_critics_of_answers_say_nothing_of_steps(fresh: StoredHome):
+    fresh.finish("union")
+    for seed in (0, 1):
+        _, folder = fresh.trial("union", seed)
+        for step in list(read_rollouts(folder.rollouts)):
+            rows = [replace(rollout, aim="answer") for rollout in step.rollouts]
+            write_step(folder.rollouts, step.step, 0, rows)
+    result = revote(fresh)
+    assert result.exit_code == 1
+    assert "asks its critic about answers, not about steps" in result.output
+
+
 def test_more_critiques_than_were_stored(done: StoredHome):
     result = revote(done, "-k", "8")
     assert result.exit_code == 1
@@ -162,3 +176,24 @@ def test_a_damaged_step_is_named_and_the_rest_counts(fresh: StoredHome):
     result = revote(fresh)
     assert "00002.0.jsonl.gz: cannot be read as stored rollouts" in " ".join(result.output.split())
     assert "Critic noisy: 2 trials, 40 rollouts" in result.output
+
+
+def test_trials_that_stored_fewer_critiques_are_in_no_row_of_a_larger_k(fresh: StoredHome):
+    fresh.study = STUDY.replace(
+        "{name: majority, set: {credit.vote: majority}}", "{name: two, set: {credit.critiques: 2}}"
+    )
+    result = revote(fresh.finish())
+    assert result.exit_code == 0, result.output
+    trials = {row["k"]: row["trials"] for row in table(fresh) if (row["critic"], row["rule"]) == ("noisy", "union")}
+    assert trials == {"1": "4", "2": "4", "3": "2", "4": "2"}
+    assert "4 (2 of 4 trials)" in result.output
+    assert "Trials that stored fewer than k critiques are in no row of that k" in result.output
+
+
+def test_what_takes_long_is_shown_with_the_time_left(done: StoredHome, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("capo_bench.cli.revote.QUIET_SECONDS", 0.0)
+    monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, as far as rich can tell
+    result = revote(done)
+    assert result.exit_code == 0
+    assert "replaying" in result.stderr
+    assert "18/18" in result.stderr
