@@ -104,22 +104,25 @@ def _measure(request: Request, home: Home) -> int:
     from rich.console import Console
 
     from capo_bench.critic.errors import MeasureError, TooManyAbstainedError
+    from capo_bench.critic.measure import measure
     from capo_bench.critic.meter import meter, preparing
     from capo_bench.critic.summary import summarise
     from capo_bench.critic.write import write
+    from capo_bench.run.errors import RunError
     from evals.critics.rows import DataErrors
     from evals.registry import UnknownNameError
 
     console = Console(stderr=True)
     try:
         with preparing(console) as emit, meter(console, request.critic.name) as tell:
-            from capo_bench.critic.measure import measure
-
             measured = measure(request, home, tell, emit)
         summary = summarise(measured)
         _show(measured, summary, write(measured, summary, home))
-    except (DataErrors, MeasureError, UnknownNameError) as error:
+    except (DataErrors, MeasureError, UnknownNameError, RunError) as error:
         click.echo(str(error), err=True)
+        return 2
+    except OSError as error:
+        click.echo(f"{home.path}: cannot be written ({error}); name another folder with --home", err=True)
         return 2
     except TooManyAbstainedError as error:
         click.echo(str(error), err=True)

@@ -18,7 +18,7 @@ from capo_bench.study.identity import digest, embedded_critic_key
 from evals.benchmarks import BENCHMARKS, Benchmark, Problem, StepCheck
 from evals.critics.data import STEP_DATA, Loaded, Selection, StepData
 from evals.critics.labels import LabelledSolution
-from trainers.critics.base import CriticParams, Solution, Surroundings
+from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 from trainers.critics.exact import ExactParams
 from trainers.critics.noisy import NoisyParams
 from trainers.critics.opening import open_critic
@@ -88,10 +88,17 @@ def measure(request: Request, home: Home, tell: Callable[[State], None], emit: E
     _check_solutions(request, loaded.solutions)
     benchmark: Benchmark = BENCHMARKS.get(data.benchmark) if data.benchmark else NoChecker(data.name)
     surroundings = Surroundings(benchmark, request.selection.seed, embedded_folder(request.critic, home, emit))
-    critic = open_critic(request.critic, surroundings, home.critiques)
+    critic = _opened(request.critic, surroundings, home)
     solutions = [Solution(solution.problem, solution.steps) for solution in loaded.solutions]
     asked = Round(critic, solutions, request.terms, tell).run()
     return Measured(measurement_id(request, loaded.solutions), request, data, loaded, asked)
+
+
+def _opened(params: CriticParams, surroundings: Surroundings, home: Home) -> Critic:
+    try:
+        return open_critic(params, surroundings, home.critiques)
+    except (ImportError, ValueError) as error:
+        raise MeasureError(f"critic {params.name!r} cannot be opened: {error}") from error
 
 
 def identity(request: Request, solutions: Sequence[LabelledSolution]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -116,8 +117,13 @@ def _resampled(grouped: FloatArray) -> FloatArray:
     rows = len(grouped)
     if rows < 2:
         return np.zeros((0, grouped.shape[1]))
-    times = np.random.default_rng(0).multinomial(rows, np.full(rows, 1 / rows), size=DRAWS)
-    return np.asarray(times @ grouped, dtype=np.float64)
+    return np.asarray(_times(rows) @ grouped, dtype=np.float64)
+
+
+@lru_cache(maxsize=1)
+def _times(rows: int) -> FloatArray:
+    """Return how often each draw takes each of `rows` rows, shape (DRAWS, rows); kept, as rules share their rows."""
+    return np.random.default_rng(0).multinomial(rows, np.full(rows, 1 / rows), size=DRAWS).astype(np.float64)
 
 
 def _ratio(total: FloatArray, drawn: FloatArray, part: FloatArray, whole: FloatArray) -> Estimate:

@@ -77,10 +77,27 @@ def test_bad_input_is_told_with_exit_code_2(args: list[str], told: str, tmp_path
     assert not (tmp_path / "critics").exists()
 
 
+def test_a_home_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    done = run("noisy", "--data", "coins", "--limit", 4, "--home", tmp_path / "file" / "home")
+    assert done.exit_code == 2
+    assert "cannot be written" in done.stderr
+    assert "name another folder with --home" in done.stderr
+
+
+def test_a_key_that_cannot_be_one_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-ключ")
+    done = run(
+        "openai", "--set", "model=m", "--set", "base_url=http://127.0.0.1:9/v1", "--data", "coins", "--home", tmp_path
+    )
+    assert done.exit_code == 2
+    assert done.stderr.startswith("critic 'openai' cannot be opened: the environment variable OPENAI_API_KEY holds")
+
+
 def test_an_endpoint_that_is_not_there_ends_with_exit_code_1(tmp_path: Path) -> None:
     done = run(
-        "openai", "--set", "model=m", "--set", "base_url=http://127.0.0.1:9/v1", "--set", "max_retries=0", "--data", "coins", "--limit", 4,
-        "-k", 2, "--home", tmp_path,
+        "openai", "--set", "model=m", "--set", "base_url=http://127.0.0.1:9/v1", "--set", "max_retries=0",
+        "--data", "coins", "--limit", 4, "-k", 2, "--home", tmp_path,
     )  # fmt: skip
     assert done.exit_code == 1, done.output
     assert "12 of 12 critiques have no verdict" in done.stderr
