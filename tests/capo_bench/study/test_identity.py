@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import random
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +13,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_bench.study.identity import Difference, cold_start_key, diff_identities, digest, identity_of
+from capo_bench.study.identity import (
+    Difference,
+    cold_start_key,
+    critic_key,
+    diff_identities,
+    digest,
+    identity_of,
+    shared_models,
+)
 from capo_bench.study.keys import dotted_keys, with_value
 from capo_bench.study.load import StudyFile, load_plan
 from capo_bench.study.parse import parse_study
@@ -63,6 +72,44 @@ CHANGED: dict[str, Any] = {
     "evaluation.max_completion_tokens": 7,
     "evaluation.batch_size": 7,
 }
+# Critics that are language models: their settings as a base, and another valid value of every key of theirs.
+LANGUAGE: dict[str, Any] = {"temperature": 0.5, "top_p": 0.5, "max_tokens": 7, "reference": True, "seed": 7}
+EMBEDDED: dict[str, Any] = {
+    "embedded": {"steps": 9},
+    "embedded.seed": 1,
+    "embedded.steps": 7,
+    "embedded.problems_per_step": 7,
+    "embedded.learning_rate": 0.5,
+    "embedded.slip": 0.5,
+    "embedded.stray": 0.5,
+    "embedded.operations": [3, 4],
+}
+LOCAL: dict[str, Any] = {**LANGUAGE, **EMBEDDED, "model": "org/critic", "dtype": "bfloat16"}
+URL = "http://127.0.0.1:1/v1"
+CRITICS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "transformers": ({"name": "transformers"}, LOCAL),
+    "vllm": ({"name": "vllm"}, {**LOCAL, "max_model_len": 512}),
+    "openai": (
+        {"name": "openai", "model": "org/critic", "base_url": URL},
+        {**LANGUAGE, "model": "org/other", "body": {"top_k": 5}},
+    ),
+}
+# Where a critic runs, how fast and at what price: nothing of what it says.
+PLACES: dict[str, dict[str, Any]] = {
+    "transformers": {"batch_tokens": 7},
+    "vllm": {"gpu_memory_utilization": 0.9, "tensor_parallel_size": 2, "enforce_eager": True},
+    "openai": {
+        "base_url": "http://127.0.0.1:2/v1",
+        "api_key_env": "OTHER_KEY",
+        "concurrency": 7,
+        "deadline_seconds": 7.0,
+        "max_retries": 7,
+        "breaker": {"failures": 7},
+        "breaker.failures": 7,
+        "breaker.cool_down_seconds": 7.0,
+        "price": {"prompt": 1.0, "cached": 0.5, "output": 2.0},
+    },
+}
 # Keys with one valid value today, sections (their keys are here), and a key that goes with another.
 APART = {"benchmark", "critic.name", "credit.normalization", "train", "credit", "evaluation", "credit.at_least"}
 
@@ -78,8 +125,93 @@ def key(settings: TrialConfig) -> str:
     return digest(identity_of(settings))
 
 
-def test_the_table_has_every_key() -> None:
-    assert {*CHANGED} | APART == {*dotted_keys(TrialConfig)}
+def test_the_tables_have_every_key() -> None:
+    language = [key for _, changed in CRITICS.values() for key in changed]
+    places = [key for changed in PLACES.values() for key in changed]
+    price = {f"price.{part}" for part in ("prompt", "cached", "output")}  # parts of no use one by one
+    critics = {f"critic.{key}" for key in {*language, *places, *price, "revision"}}
+    assert {*CHANGED} | APART | critics == {*dotted_keys(TrialConfig)}
+
+
+def language_critics(table: dict[str, Any]) -> list[tuple[str, str, Any]]:
+    return [(name, key, value) for name, (_, changed) in table.items() for key, value in changed.items()]
+
+
+@pytest.mark.parametrize(("name", "changed", "value"), language_critics(CRITICS))
+def test_what_a_language_model_says_decides(name: str, changed: str, value: Any) -> None:
+    settings = CRITICS[name][0]
+    one = config(critic=settings)
+    assert key(config(critic=with_value(settings, changed.split("."), value))) != key(one)
+
+
+@pytest.mark.parametrize(("name", "changed", "value"), language_critics({n: ({}, c) for n, c in PLACES.items()}))
+def test_where_a_language_model_runs_does_not(name: str, changed: str, value: Any) -> None:
+    settings = CRITICS[name][0]
+    assert key(config(critic=with_value(settings, changed.split("."), value))) == key(config(critic=settings))
+
+
+def test_how_the_embedded_critic_is_taught_does_not_matter_to_another_model() -> None:
+    other = {"name": "transformers", "model": "org/critic"}
+    assert key(config(critic={**other, "embedded": {"steps": 9}})) == key(config(critic=other))
+
+
+def test_a_critic_in_a_folder_is_known_by_its_weights(tmp_path: Path) -> None:
+    folder = {"name": "transformers", "model": str(tmp_path)}
+    (tmp_path / "model.safetensors").write_bytes(b"one")
+    first = identity_of(config(critic=folder))["critic"]
+    (tmp_path / "model.safetensors").write_bytes(b"two")
+    assert first["weights"] != identity_of(config(critic=folder))["critic"]["weights"]
+
+
+def test_the_prompts_version_is_part_of_a_language_models_identity() -> None:
+    assert identity_of(config(critic={"name": "transformers"}))["critic"]["prompt_version"]
+
+
+# -- the embedded critic
+
+
+def test_the_embedded_critic_is_shared_by_all_that_ask_it_alike() -> None:
+    alike = [
+        {"name": "transformers"},
+        {"name": "transformers", "temperature": 0.5, "reference": True},
+        {"name": "vllm"},
+    ]
+    keys = {critic_key(config(critic=settings)) for settings in alike}
+    assert len(keys) == 1
+    assert keys == {critic_key(config(method="grpo_genorm", critic=alike[0]))}
+
+
+@pytest.mark.parametrize("changed", EMBEDDED)
+def test_what_decides_the_embedded_critic(changed: str) -> None:
+    settings = {"name": "transformers"}
+    other = with_value(settings, changed.split("."), EMBEDDED[changed])
+    assert critic_key(config(critic=other)) != critic_key(config(critic=settings))
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"critic": {"name": "noisy"}}, {"critic": {"name": "transformers", "model": "org/critic"}},
+     {"critic": {"name": "transformers"}, "method": "grpo_rule"}],
+)  # fmt: skip
+def test_who_needs_no_embedded_critic(settings: dict[str, Any]) -> None:
+    assert critic_key(config(**settings)) is None
+    assert [model.kind for model in shared_models(config(**settings))] == ["cold_start"]
+
+
+def test_a_trial_says_which_models_it_shares() -> None:
+    settings = config(critic={"name": "transformers"})
+    keys = {model.kind: model.key for model in shared_models(settings)}
+    assert keys == {"cold_start": cold_start_key(settings), "critic": critic_key(settings)}
+    assert identity_of(settings)["critic"]["embedded"] == critic_key(settings)
+
+
+def test_the_code_of_a_language_model_is_what_it_runs_through() -> None:
+    code = {name: set(identity_of(config(critic=settings))["code"]) for name, (settings, _) in CRITICS.items()}
+    shared = {"trainers/critics/language.py", "trainers/critics/backend.py", "trainers/credit/prompt.py"}
+    assert all(shared <= files for files in code.values())
+    assert "trainers/critics/decode.py" in code["transformers"] - code["openai"]
+    assert "trainers/critics/endpoint_backend.py" in code["openai"] - code["vllm"]
+    assert not {"trainers/critics/noisy.py", "trainers/critics/store.py"} & set().union(*code.values())
 
 
 @pytest.mark.parametrize("changed", CHANGED)
