@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from capo_bench.critic.quality import Vote, penalties, powers_of_two, quality, set_votes
 from evals.critics.labels import StepLabels
@@ -65,3 +67,40 @@ def test_rules_that_make_a_set_by_themselves():
 @pytest.mark.parametrize(("most", "ks"), [(1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6)), (8, (1, 2, 4, 8))])
 def test_ks_double_up_to_the_last(most, ks):
     assert powers_of_two(most) == ks
+
+
+@st.composite
+def voted(draw):
+    """Draw solutions of four steps with labels and three critiques each, some of them abstentions."""
+    steps = st.frozensets(st.integers(0, 3))
+    critique = st.one_of(steps.map(Critique), st.just(ABSTAINED))
+    count = draw(st.integers(1, 6))
+    wrong = draw(st.lists(steps, min_size=count, max_size=count))
+    labels = [StepLabels(4, part, part | draw(steps)) for part in wrong]
+    return draw(st.lists(st.lists(critique, min_size=3, max_size=3), min_size=count, max_size=count)), labels
+
+
+@given(voted())
+@settings(deadline=None)
+def test_rules_find_more_and_alarm_more_in_their_order(case):
+    rows = quality(*case, set_votes(), [3])
+    for part in ("recall", "false_alarm"):
+        values = [getattr(row.scores, part).value for row in rows]
+        assert None in values or values == sorted(values)
+
+
+@given(voted(), st.permutations(range(3)))
+@settings(deadline=None)
+def test_the_order_of_critiques_does_not_matter_where_all_are_voted_over(case, order):
+    critiques, labels = case
+    shuffled = [[row[i] for i in order] for row in critiques]
+    assert quality(critiques, labels, set_votes(), [3]) == quality(shuffled, labels, set_votes(), [3])
+
+
+@given(voted())
+@settings(deadline=None)
+def test_at_least_meets_union_and_intersection_at_its_ends(case):
+    answered = [[c if c.wrong is not None else flagging() for c in row] for row in case[0]]
+    ends = quality(answered, case[1], [Vote("at_least", 1), Vote("at_least", 3)], [3])
+    rules = quality(answered, case[1], [Vote("union"), Vote("intersection")], [3])
+    assert [row.scores for row in ends] == [row.scores for row in rules]
