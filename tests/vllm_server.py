@@ -25,8 +25,13 @@ TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
 """The chat template: what is said, and nothing around it."""
 
 
-def drilled_critic(folder: Path) -> Path:
-    """Write a critic into a folder that has learnt, in seconds, the form of a verdict and nothing else."""
+def drilled_critic(folder: Path, drills: int = 48) -> Path:
+    """Write a critic into a folder that has learnt, in seconds, the form of a verdict and nothing else.
+
+    Args:
+        folder: Where to.
+        drills: Steps of learning; after none it writes gibberish.
+    """
     import torch
 
     from evals.coins import COINS
@@ -39,7 +44,7 @@ def drilled_critic(folder: Path) -> Path:
     tokenizer.chat_template = TEMPLATE
     model = build_model(BACKBONES.load("tiny"), tokenizer, seed=0)
     optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for step in range(48):
+    for step in range(drills):
         batch = drill[step * 4 % len(drill) :][:4]
         texts = tokenizer([prompt + reply + END for prompt, reply in batch], return_tensors="pt", padding=True)
         heads = [len(tokenizer(prompt).input_ids) for prompt, _ in batch]
