@@ -131,11 +131,12 @@ class PolicyTrainer(GRPOTrainer):
         return generated
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
+        generate: Any = super()._generate_single_turn
         if not self.watches or self.use_vllm:
-            return super()._generate_single_turn(*args, **kwargs)
+            return generate(*args, **kwargs)
         model = self.accelerator.unwrap_model(self.model_wrapped)
         with watching(model, self.tokenizer.eos_token_id, self._finished):
-            return super()._generate_single_turn(*args, **kwargs)
+            return generate(*args, **kwargs)
 
     def _finished(self, row: int, ids: list[int]) -> None:
         self.rollout_finished(row, step_index([ids], self.tokenizer, self.segmenter).steps[0])

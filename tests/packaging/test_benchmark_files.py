@@ -6,7 +6,10 @@ import os
 
 import pytest
 
-USED = ("math500/test.jsonl", "gsm8k/test.jsonl", "aime24/test.jsonl", "processbench/math.json")
+USED = (
+    *("math500/test.jsonl", "gsm8k/test.jsonl", "aime24/test.jsonl", "processbench/math.json"),
+    *("prm800k/phase1_test.stepwise-critic.parquet", "prmbench/target_data.jsonl"),
+)
 
 
 @pytest.mark.skipif(

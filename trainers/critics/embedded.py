@@ -1,9 +1,10 @@
 """The embedded critic: a tiny language model taught to review solutions of coins, step by step, in words.
 
 It reads the prompt that every language critic reads and writes its critique as text, so that on a laptop everything
-between a rollout and its vote is real. Asked which steps are wrong, it writes of each what it should have been, given
-the claims before it, and then whether the step is right: judging before working it out was much harder to learn. Asked
-about the answer, it works the answer out, or copies the reference where it is shown one, and compares.
+between a rollout and its vote is real. It writes of each step what it should have been, given the claims before it, and
+then whether the step is right: judging before working it out was much harder to learn. Then it lists the wrong steps,
+or, asked about the answer, judges that. Asked to work the answer out by itself it learned to do so for the steps too,
+and judged none of them: so what it is asked changes its last line alone.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ from pathlib import Path
 
 from evals.benchmarks import Problem
 from evals.coins.problems import draw, read
-from evals.coins.solutions import attempt, demonstrate, review
+from evals.coins.solutions import attempt, review
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import PIECES, build_model, build_tokenizer, save
+from trainers.credit.critique import Aim
 from trainers.credit.prompt import critique_prompt, instructions
 from trainers.critics.base import CriticLesson
 from trainers.methods import Emit
@@ -27,8 +29,8 @@ _PIECES = (
     rf"\n?\[\d+\]\n>|\[\d+\]| (?:right|wrong)\n|\n?(?:Problem|Solution|Reference answer|Critique):\n(?:>)?"
     rf"| ?\\boxed\{{|\n?Wrong steps: \[|{PIECES}"
 )
-_ASKED = (("steps", False), ("steps", False), ("steps", True), ("answer", False), ("answer", True))
-"""What a lesson asks, and whether it shows the reference: the steps more often, they are more to learn."""
+_ASKED: tuple[tuple[Aim, bool], ...] = (("steps", False), ("steps", True), ("answer", False), ("answer", True))
+"""What a lesson asks, and whether it shows the reference."""
 
 _WINDOW = 16
 """Batches over which lessons are sorted by length, so that little of a batch is padding."""
@@ -47,7 +49,7 @@ def train_critic(lesson: CriticLesson, out: Path, record: Emit) -> None:
     lessons = _sorted(list(_lessons(lesson)), lesson)
     tokenizer = build_tokenizer((_without_instructions(prompt) + said for prompt, said in lessons[:4096]), _PIECES)
     # The instructions never vary, so to this model each of them is one token: it reads what varies.
-    tokenizer.add_tokens([instructions(aim, reference) for aim, reference in dict.fromkeys(_ASKED)])
+    tokenizer.add_tokens([instructions(aim, reference) for aim, reference in _ASKED])
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     model = build_model(SHAPE, tokenizer, lesson.seed)
     train_sft(
@@ -70,19 +72,18 @@ def _lessons(lesson: CriticLesson) -> Iterator[Lesson]:
         aim, shown = rng.choice(_ASKED)
         steps = attempt(read(problem.prompt), rng, lesson.slip, lesson.stray)
         prompt = critique_prompt(problem.prompt, steps, aim=aim, reference=problem.answer if shown else None)
-        yield prompt, _review(problem, steps) if aim == "steps" else _judgment(problem, steps, shown)
+        yield prompt, _critique(problem, steps, aim)
 
 
-def _review(problem: Problem, steps: Sequence[str]) -> str:
+def _critique(problem: Problem, steps: Sequence[str], aim: Aim) -> str:
     found = review(read(problem.prompt), steps)
     lines = [f"[{n}] {due} {'wrong' if wrong else 'right'}\n" for n, (due, wrong) in enumerate(found, start=1)]
-    return f"{''.join(lines)}Wrong steps: {[n for n, (_, wrong) in enumerate(found, start=1) if wrong]}"
-
-
-def _judgment(problem: Problem, steps: Sequence[str], shown: bool) -> str:
-    worked = "" if shown else demonstrate(read(problem.prompt), random.Random(0)).replace("\n\n", "\n") + "\n"
-    said = steps[-1].removeprefix("\\boxed{").removesuffix("}")
-    return f"{worked}says {said}, is {problem.answer}\nAnswer: {'right' if said == problem.answer else 'wrong'}"
+    if aim == "steps":
+        verdict = f"Wrong steps: {[n for n, (_, wrong) in enumerate(found, start=1) if wrong]}"
+    else:
+        right = steps[-1] == f"\\boxed{{{problem.answer}}}"
+        verdict = f"Answer: {'right' if right else 'wrong'}"
+    return "".join(lines) + verdict
 
 
 def _sorted(lessons: list[Lesson], lesson: CriticLesson) -> list[Lesson]:

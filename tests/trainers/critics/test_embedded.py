@@ -16,7 +16,7 @@ from trainers.credit.critique import Aim
 from trainers.credit.parse import parse
 from trainers.credit.prompt import critique_prompt, instructions
 from trainers.critics.base import CriticLesson
-from trainers.critics.embedded import _judgment, _lessons, _review, _sorted, train_critic
+from trainers.critics.embedded import _critique, _lessons, _sorted, train_critic
 
 SHORT = CriticLesson(steps=4, problems_per_step=8)
 
@@ -25,15 +25,15 @@ SHORT = CriticLesson(steps=4, problems_per_step=8)
 def test_a_taught_review_reads_as_the_checkers_verdict(seed: int, slip: float, stray: float) -> None:
     (problem,) = draw("train", 1, seed, (2, 7))
     steps = attempt(read(problem.prompt), random.Random(seed), slip, stray)
-    assert parse(_review(problem, steps), "steps", len(steps)) == check(read(problem.prompt), steps).wrong
+    assert parse(_critique(problem, steps, "steps"), "steps", len(steps)) == check(read(problem.prompt), steps).wrong
 
 
-@given(st.integers(0, 2**32), st.booleans())
-def test_a_taught_judgment_reads_as_whether_the_answer_is_the_reference(seed: int, shown: bool) -> None:
+@given(st.integers(0, 2**32))
+def test_a_taught_judgment_reads_as_whether_the_answer_is_the_reference(seed: int) -> None:
     (problem,) = draw("train", 1, seed, (2, 7))
     steps = attempt(read(problem.prompt), random.Random(seed), 0.2, 0.2)
     wrong = steps[-1] != f"\\boxed{{{problem.answer}}}"
-    assert parse(_judgment(problem, steps, shown), "answer", len(steps)) == ({0} if wrong else set())
+    assert parse(_critique(problem, steps, "answer"), "answer", len(steps)) == ({0} if wrong else set())
 
 
 def test_a_review_works_out_each_step_from_the_claims_before_it() -> None:
@@ -42,7 +42,7 @@ def test_a_review_works_out_each_step_from_the_claims_before_it() -> None:
     (sign, operand), total = chain.operations[0], chain.totals()[0]
     first = f"{chain.start} {sign} {operand} = {total}"
     steps = [f"{chain.start} {sign} {operand} = {total + 1}", *("?", "?"), f"\\boxed{{{total + 1}}}"]
-    lines = _review(problem, steps).splitlines()
+    lines = _critique(problem, steps, "steps").splitlines()
     assert lines[0] == f"[1] {first} wrong"
     second_sign, second = chain.operations[1]
     assert lines[1].startswith(f"[2] {total + 1} {second_sign} {second} = ")
