@@ -1,7 +1,8 @@
 """What a plan will take: critic calls counted, time guessed from one small model or taken from finished trials.
 
 The model of time is for the embedded backbone on two CPU cores: a constant number of seconds per demonstration, per
-rollout and per evaluation sample. Backbones from a hub run on whatever machine is there: no guess is made for them.
+rollout, per critique of the embedded critic and per evaluation sample. Models from a hub, and those behind an endpoint,
+run on whatever machine is there: no guess is made for them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from trainers.methods import METHODS
 # Measured on two x86-64 cores without a GPU, backbone tiny, two trials at a time: a cold start of 400 steps × 64
 # demonstrations in 70 s, 40 steps × 96 rollouts in 32 s, 768 samples in 4 s.
 SECONDS_PER_DEMONSTRATION = 2.7e-3
-SECONDS_PER_REVIEW = 5.0e-3
+SECONDS_PER_REVIEW = 6.4e-3
+SECONDS_PER_CRITIQUE = 3.7e-3
 SECONDS_PER_ROLLOUT = 8.3e-3
 SECONDS_PER_SAMPLE = 5.2e-3
 
@@ -111,14 +113,23 @@ def critic_calls(config: TrialConfig) -> int:
 
 
 def trial_seconds(config: TrialConfig) -> float | None:
-    """Return the guessed time of a trial without its cold start; None for a backbone that is not embedded."""
+    """Return the guessed time of a trial without its preparations; None for models that are not embedded."""
     if BACKBONES.load(config.backbone).source != "embedded":
         return None
     train, evaluation = config.train, config.evaluation
     trains = "train" in METHODS.get(config.method).uses
     rollouts = train.steps * train.prompts_per_step * train.group_size if trains else 0
     samples = evaluation.problems * evaluation.samples * len(evaluation.splits)
-    return rollouts * SECONDS_PER_ROLLOUT + samples * SECONDS_PER_SAMPLE
+    reading = _critic_seconds(config)
+    return None if reading is None else rollouts * SECONDS_PER_ROLLOUT + samples * SECONDS_PER_SAMPLE + reading
+
+
+def _critic_seconds(config: TrialConfig) -> float | None:
+    """Return the guessed time of the critiques; None for a model of which nothing is known."""
+    if config.critic.lesson is not None:
+        return critic_calls(config) * SECONDS_PER_CRITIQUE
+    # Critics that are not kept are checkers: what they take is in the time of a rollout.
+    return None if critic_calls(config) and config.critic.kept else 0.0
 
 
 def _measured(plan: Plan, home: Home | None) -> dict[str, float | None]:

@@ -105,8 +105,9 @@ def attempt(chain: Chain, rng: random.Random, slip: float, stray: float) -> list
         (sign, operand), before = chain.operations[index], total
         if rng.random() < stray:
             sign, operand, before, index = _strayed(chain, index, total, rng)
-        slipped = rng.choice([-1, 1]) * rng.randint(1, 5) if rng.random() < slip else 0
-        total = max(-9, min(apply(before, sign, operand) + slipped, 99))
+        total = apply(before, sign, operand)
+        if rng.random() < slip:
+            total = _slipped(total, chain.operations[index + 1 :], rng)
         lines.append(f"{before} {sign} {operand} = {total}")
         index += 1
     said = total + rng.randint(-3, 3) if rng.random() < stray else total

@@ -91,7 +91,7 @@ class CriticLesson(Strict):
     """
 
     seed: int = 0
-    steps: Positive = 600
+    steps: Positive = 520
     problems_per_step: Positive = 64
     learning_rate: Annotated[float, Field(gt=0)] = 3e-3
     slip: Annotated[float, Field(ge=0, lt=1)] = 0.2

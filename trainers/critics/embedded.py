@@ -2,14 +2,16 @@
 
 It reads the prompt that every language critic reads and writes its critique as text, so that on a laptop everything
 between a rollout and its vote is real. It writes of each step what it should have been, given the claims before it, and
-then whether the step is right: judging before working it out was much harder to learn. Then it lists the wrong steps,
-or, asked about the answer, judges that. Asked to work the answer out by itself it learned to do so for the steps too,
-and judged none of them: so what it is asked changes its last line alone.
+what it says, and only then whether it is right: judging before working it out was much harder to learn, and so was
+judging what does not stand side by side. Then it lists the wrong steps, or, asked about the answer, judges that. Asked
+to work the answer out by itself it learned to do so for the steps too, and judged none of them: so what it is asked
+changes its last line alone.
 """
 
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -26,14 +28,14 @@ from trainers.sft import train_sft
 
 SHAPE = BackboneConfig(source="embedded")
 _PIECES = (
-    rf"\n?\[\d+\]\n>|\[\d+\]| (?:right|wrong)\n|\n?(?:Problem|Solution|Reference answer|Critique):\n(?:>)?"
+    rf"\n?\[\d+\]\n>|\[\d+\]|, says|: (?:right|wrong)|\n?(?:Problem|Solution|Reference answer|Critique):\n(?:>)?"
     rf"| ?\\boxed\{{|\n?Wrong steps: \[|{PIECES}"
 )
 _ASKED: tuple[tuple[Aim, bool], ...] = (("steps", False), ("steps", True), ("answer", False), ("answer", True))
 """What a lesson asks, and whether it shows the reference."""
+_SHARES = (2, 2, 1, 1)
 
-_WINDOW = 16
-"""Batches over which lessons are sorted by length, so that little of a batch is padding."""
+_NUMBER = re.compile(r"-?\d+")
 
 Lesson = tuple[str, str]
 
@@ -46,7 +48,7 @@ def train_critic(lesson: CriticLesson, out: Path, record: Emit) -> None:
         out: Folder that receives the model; also the trainer's scratch folder.
         record: Called once a step with ``{"step", "of", "loss", …}``.
     """
-    lessons = _sorted(list(_lessons(lesson)), lesson)
+    lessons = list(_lessons(lesson))
     tokenizer = build_tokenizer((_without_instructions(prompt) + said for prompt, said in lessons[:4096]), _PIECES)
     # The instructions never vary, so to this model each of them is one token: it reads what varies.
     tokenizer.add_tokens([instructions(aim, reference) for aim, reference in _ASKED])
@@ -69,7 +71,7 @@ def _lessons(lesson: CriticLesson) -> Iterator[Lesson]:
     rng = random.Random(f"critic/{lesson.seed}")
     problems = draw("train", lesson.steps * lesson.problems_per_step, lesson.seed, lesson.operations)
     for problem in problems:
-        aim, shown = rng.choice(_ASKED)
+        aim, shown = rng.choices(_ASKED, _SHARES)[0]
         steps = attempt(read(problem.prompt), rng, lesson.slip, lesson.stray)
         prompt = critique_prompt(problem.prompt, steps, aim=aim, reference=problem.answer if shown else None)
         yield prompt, _critique(problem, steps, aim)
@@ -77,7 +79,10 @@ def _lessons(lesson: CriticLesson) -> Iterator[Lesson]:
 
 def _critique(problem: Problem, steps: Sequence[str], aim: Aim) -> str:
     found = review(read(problem.prompt), steps)
-    lines = [f"[{n}] {due} {'wrong' if wrong else 'right'}\n" for n, (due, wrong) in enumerate(found, start=1)]
+    lines = [
+        f"[{n}] {due}, says {_said(step)}: {'wrong' if wrong else 'right'} {n}\n"
+        for n, (step, (due, wrong)) in enumerate(zip(steps, found, strict=True), start=1)
+    ]
     if aim == "steps":
         verdict = f"Wrong steps: {[n for n, (_, wrong) in enumerate(found, start=1) if wrong]}"
     else:
@@ -86,20 +91,9 @@ def _critique(problem: Problem, steps: Sequence[str], aim: Aim) -> str:
     return "".join(lines) + verdict
 
 
-def _sorted(lessons: list[Lesson], lesson: CriticLesson) -> list[Lesson]:
-    """Return the lessons in batches of like length, the batches in random order."""
-    rng, batch = random.Random(f"order/{lesson.seed}"), lesson.problems_per_step
-    batches: list[list[Lesson]] = []
-    for first in range(0, len(lessons), batch * _WINDOW):
-        window = sorted(lessons[first : first + batch * _WINDOW], key=_length)
-        batches += [window[at : at + batch] for at in range(0, len(window), batch)]
-    rng.shuffle(batches)
-    return [pair for each in batches for pair in each]
-
-
-def _length(lesson: Lesson) -> int:
-    prompt, said = lesson
-    return len(_without_instructions(prompt)) + len(said)
+def _said(step: str) -> str:
+    numbers = _NUMBER.findall(step)
+    return numbers[-1] if numbers else "nothing"
 
 
 def _without_instructions(prompt: str) -> str:

@@ -9,7 +9,9 @@ import pytest
 
 from capo_bench.home import Home, write_json
 from capo_bench.study.estimate import (
+    SECONDS_PER_CRITIQUE,
     SECONDS_PER_DEMONSTRATION,
+    SECONDS_PER_REVIEW,
     SECONDS_PER_ROLLOUT,
     SECONDS_PER_SAMPLE,
     critic_calls,
@@ -92,3 +94,24 @@ def test_a_record_that_says_nothing_is_no_guess(small: Plan, tmp_path: Path, tex
     path.write_text(text)
     taken = estimate(small, home)
     assert (taken.done, taken.measured) == (1, 0)
+
+
+def test_the_embedded_critic_is_made_once_and_every_critique_takes_its_time(plan: Load, demo: str) -> None:
+    planned = plan(demo, sets=["critic={name: transformers}"])
+    taken = estimate(planned)
+    assert [(made.kind, made.trials, made.done) for made in taken.preparations] == [
+        ("cold_start", 4, False),
+        ("critic", 4, False),
+    ]
+    assert taken.preparations[1].seconds == pytest.approx(520 * 64 * SECONDS_PER_REVIEW)
+    checked = estimate(plan(demo)).seconds
+    made, calls = taken.preparations[1].seconds, taken.critic_calls
+    assert calls == sum(critic_calls(trial.config) for trial in planned.trials) > 0
+    assert made is not None
+    assert taken.seconds == pytest.approx(checked + calls * SECONDS_PER_CRITIQUE + made)
+
+
+def test_no_guess_for_a_critic_from_a_hub(plan: Load, demo: str) -> None:
+    taken = estimate(plan(demo, sets=["critic={name: transformers, model: org/critic}"]))
+    assert taken.unknown == 4
+    assert [made.kind for made in taken.preparations] == ["cold_start"]

@@ -16,7 +16,7 @@ from trainers.credit.critique import Aim
 from trainers.credit.parse import parse
 from trainers.credit.prompt import critique_prompt, instructions
 from trainers.critics.base import CriticLesson
-from trainers.critics.embedded import _critique, _lessons, _sorted, train_critic
+from trainers.critics.embedded import _critique, _lessons, train_critic
 
 SHORT = CriticLesson(steps=4, problems_per_step=8)
 
@@ -43,9 +43,10 @@ def test_a_review_works_out_each_step_from_the_claims_before_it() -> None:
     first = f"{chain.start} {sign} {operand} = {total}"
     steps = [f"{chain.start} {sign} {operand} = {total + 1}", *("?", "?"), f"\\boxed{{{total + 1}}}"]
     lines = _critique(problem, steps, "steps").splitlines()
-    assert lines[0] == f"[1] {first} wrong"
+    assert lines[0] == f"[1] {first}, says {total + 1}: wrong 1"
     second_sign, second = chain.operations[1]
     assert lines[1].startswith(f"[2] {total + 1} {second_sign} {second} = ")
+    assert lines[1].endswith(", says nothing: wrong 2")
     assert lines[-1] == "Wrong steps: [1, 2, 3]" or lines[-1] == "Wrong steps: [1, 2, 3, 4]"
 
 
@@ -61,19 +62,6 @@ def test_lessons_ask_everything_that_a_critic_is_asked() -> None:
         )
     assert asked.total() == 640
     assert all(asked[aim, shown] > 64 for aim in aims for shown in (False, True))
-
-
-def test_sorting_by_length_loses_no_lesson_and_makes_batches_of_like_length() -> None:
-    lesson = CriticLesson(steps=16, problems_per_step=16)
-    lessons = list(_lessons(lesson))
-    ordered = _sorted(lessons, lesson)
-    assert sorted(ordered) == sorted(lessons)
-
-    def padding(pairs: list[tuple[str, str]]) -> int:
-        sizes = [len(prompt[prompt.index("Problem:") :]) + len(said) for prompt, said in pairs]
-        return sum(16 * max(sizes[at : at + 16]) - sum(sizes[at : at + 16]) for at in range(0, len(sizes), 16))
-
-    assert padding(ordered) < padding(lessons) / 3
 
 
 @pytest.fixture(scope="module")
