@@ -94,12 +94,12 @@ class TransformersBackend(LocalBackend):
             return [failures(n) for _ in questions]
         seconds = time.perf_counter() - began
         return [
-            [self._reply(each, 0 if place else len(row), seconds) for place, each in enumerate(branches)]
+            [self._reply(each, 0 if first + place else len(row), seconds) for place, each in enumerate(branches)]
             for row, branches in zip(ids, continued, strict=True)
         ]
 
     def _reply(self, continuation: Continuation, prompt_tokens: int, seconds: float) -> Reply:
-        """Return a reply; its prompt is told with the first reply to it, so that the sum is what was read."""
+        """Return a reply. Its prompt is told with reply 0, so that k of them cost the same however they were asked for."""
         text = self._tokenizer.decode(continuation.tokens, skip_special_tokens=True)
         usage = Usage(prompt_tokens=prompt_tokens, output_tokens=continuation.written, seconds=seconds)
         return Reply(text, truncated=continuation.cut, usage=usage)

@@ -76,7 +76,7 @@ class VllmBackend(LocalBackend):
             log.exception("vLLM failed on %d prompts; their replies fail", len(questions))
             return [failures(n) for _ in questions]
         seconds = time.perf_counter() - began
-        return [self._replies(output, seconds) for output in outputs]
+        return [self._replies(output, first, seconds) for output in outputs]
 
     def _sampling(self, question: Question, n: int, first: int, greedy: bool) -> Any:
         from vllm import SamplingParams
@@ -93,11 +93,11 @@ class VllmBackend(LocalBackend):
             detokenize=False,
         )
 
-    def _replies(self, output: Any, seconds: float) -> list[Reply]:
-        """Return the replies to one prompt; its tokens are told with the first, so that the sum is what was read."""
+    def _replies(self, output: Any, first: int, seconds: float) -> list[Reply]:
+        """Return the replies to one prompt; it is told with reply 0, so that k cost the same however they were asked for."""
         read = Usage(prompt_tokens=len(output.prompt_token_ids), cached_tokens=output.num_cached_tokens or 0)
         return [
-            self._reply(each, Usage() if each.index else read, seconds)
+            self._reply(each, Usage() if first + each.index else read, seconds)
             for each in sorted(output.outputs, key=lambda each: each.index)
         ]
 

@@ -83,6 +83,15 @@ def test_usage_adds_up_to_what_was_read_and_written(make, folder):
         assert all(reply.usage.output_tokens == 12 for reply in row if reply.truncated)
 
 
+def test_replies_cost_the_same_however_they_are_asked_for(make):
+    together = ask(make(), PROMPTS, 3)
+    apart = [one + more for one, more in zip(ask(make(), PROMPTS, 1), ask(make(), PROMPTS, 2, first=1), strict=True)]
+    told = [
+        [[(r.usage.prompt_tokens, r.usage.output_tokens) for r in row] for row in rows] for rows in (together, apart)
+    ]
+    assert told[0] == told[1]
+
+
 def test_a_reply_that_reaches_the_limit_is_truncated(make):
     [[reply]] = ask(make(max_tokens=2), ["3 + 4 ="], 1)
     assert (reply.truncated, reply.failure, reply.usage.output_tokens) == (True, None, 2)
