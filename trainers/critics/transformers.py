@@ -99,7 +99,7 @@ class TransformersBackend(LocalBackend):
         ]
 
     def _reply(self, continuation: Continuation, prompt_tokens: int, seconds: float) -> Reply:
-        """Return a reply. Its prompt is told with reply 0, so that k of them cost the same however they were asked for."""
+        """Return a reply. Its prompt is told with reply 0: k of them cost the same however they are asked for."""
         text = self._tokenizer.decode(continuation.tokens, skip_special_tokens=True)
         usage = Usage(prompt_tokens=prompt_tokens, output_tokens=continuation.written, seconds=seconds)
         return Reply(text, truncated=continuation.cut, usage=usage)

@@ -94,7 +94,7 @@ class VllmBackend(LocalBackend):
         )
 
     def _replies(self, output: Any, first: int, seconds: float) -> list[Reply]:
-        """Return the replies to one prompt; it is told with reply 0, so that k cost the same however they were asked for."""
+        """Return the replies to one prompt; it is told with reply 0: k cost the same however they are asked for."""
         read = Usage(prompt_tokens=len(output.prompt_token_ids), cached_tokens=output.num_cached_tokens or 0)
         return [
             self._reply(each, Usage() if first + each.index else read, seconds)
