@@ -19,7 +19,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from evals.coins import COINS
-from tests.vllm_server import NAME, drilled_critic, serving_vllm
+from tests.vllm_server import NAME, serving_vllm
+from trainers.backbones import BACKBONES
+from trainers.backbones.tiny import build_model, build_tokenizer, save
 from trainers.credit.prompt import critique_prompt
 from trainers.critics.backend import Reply
 from trainers.critics.endpoint import EndpointParams
@@ -119,13 +121,21 @@ def show(clock: Clock, rounds: int) -> None:
             clock.show(f"{solutions}, {title}: with prefix caching against without", name, f"{name}, plain", note)
 
 
+def untaught_critic(folder: Path) -> Path:
+    """Write a tiny model that never ends by itself, so that all replies are of one length, and return its folder."""
+    tokenizer = build_tokenizer(problem.prompt for problem in COINS.problems("train", 40))
+    tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+    save(build_model(BACKBONES.load("tiny"), tokenizer, seed=0), tokenizer, folder)
+    return folder
+
+
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=15)
     rounds = parser.parse_args().rounds
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        model = drilled_critic(folder / "model", drills=0)
+        model = untaught_critic(folder / "model")
         with (
             serving_vllm(model, folder / "cached.log") as cached,
             serving_vllm(model, folder / "plain.log", "--no-enable-prefix-caching") as plain,

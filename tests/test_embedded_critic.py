@@ -1,4 +1,4 @@
-"""A study whose critic is a language model, through the command line: the critic is taught, asked, kept and replayed."""
+"""A study whose critic is a language model, through the command line: it is taught, asked, kept and voted on again."""
 
 from __future__ import annotations
 

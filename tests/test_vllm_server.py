@@ -20,13 +20,14 @@ import fault_proxy
 import pytest
 from chat_server import serving
 from fault_proxy import FaultProxy
-from vllm_server import NAME, drilled_critic, serving_vllm
+from vllm_server import NAME, embedded_critic, serving_vllm
 
 from evals.coins import COINS
 from trainers.credit.prompt import critique_prompt
 from trainers.critics import CRITICS
 from trainers.critics.backend import Backend, Reply
 from trainers.critics.base import Solution, Surroundings
+from trainers.rollouts import read_rollouts
 
 pytestmark = [
     pytest.mark.slow,
@@ -37,14 +38,14 @@ STEPS = ("She has 3 and finds 4: 3 + 4 = 7", "She spends 2: 7 - 2 = 6", "So she 
 PROBLEMS = COINS.problems("test", 6)
 PROMPTS = [critique_prompt(problem.prompt, STEPS) for problem in PROBLEMS]
 SOLUTIONS = [Solution(problem, STEPS) for problem in PROBLEMS]
-TOKENS = 24
+TOKENS = 128
 ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of the critic that is served."""
-    return drilled_critic(tmp_path_factory.mktemp("critic"))
+    return embedded_critic(tmp_path_factory.mktemp("critic"))
 
 
 @pytest.fixture(scope="module")
@@ -217,37 +218,64 @@ def test_greedy_replies_are_those_of_the_backends_in_process(
 
 STUDY = """
 name: served
-question: Does a trial go through a server?
-baseline: start
+question: Does a trial go the same way through a server, through vLLM in process and through Transformers?
+baseline: transformers
 metrics: [test/accuracy]
 base:
   method: capo
   cold_start: {{steps: 12, problems_per_step: 16}}
   train: {{steps: 2, prompts_per_step: 2, group_size: 4, max_completion_tokens: 40}}
-  critic: {{name: openai, model: {name}, base_url: "{url}", max_tokens: 24}}
-  credit: {{critiques: 4, vote: majority, max_abstained: 1.0}}
+  credit: {{critiques: 1, vote: greedy, max_abstained: 1.0}}
   evaluation: {{splits: [test], problems: 8, max_completion_tokens: 40}}
 include:
-  - {{name: start, set: {{method: sft}}}}
-  - {{name: capo, set: {{method: capo}}}}
+  - {{name: openai, set: {{critic: {{name: openai, model: {name}, base_url: "{url}", max_tokens: {tokens}}}}}}}
+  - {{name: vllm, set: {{critic: {{name: vllm, model: "{folder}", enforce_eager: true, max_tokens: {tokens}}}}}}}
+  - {{name: transformers, set: {{critic: {{name: transformers, model: "{folder}", max_tokens: {tokens}}}}}}}
+  - name: sampled
+    set:
+      critic: {{name: openai, model: {name}, base_url: "{url}", max_tokens: {tokens}}}
+      credit.critiques: 4
+      credit.vote: majority
 seeds: [0]
 """
 
 
-def test_a_trial_of_capo_through_the_server(url: str, tmp_path: Path) -> None:
-    (tmp_path / "served.yaml").write_text(STUDY.format(name=NAME, url=url))
-    with_key = {**os.environ, "OPENAI_API_KEY": "sk-s3cret"}
+@pytest.fixture(scope="module")
+def trials(url: str, model: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Run a trial of CAPO through each backend, and one with votes through the server; return their folders."""
+    folder = tmp_path_factory.mktemp("served")
+    (folder / "served.yaml").write_text(STUDY.format(name=NAME, url=url, folder=model, tokens=TOKENS))
+    ours = {**os.environ, "OPENAI_API_KEY": "sk-s3cret", "VLLM_CPU_KVCACHE_SPACE": "1"}
     done = subprocess.run(
-        [sys.executable, "-m", "capo_bench", "run", "served.yaml", "--home", "home"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False, env=with_key,
+        [sys.executable, "-m", "capo_bench", "run", "served.yaml", "--home", "home", "--workers", "1"],
+        cwd=folder, capture_output=True, text=True, timeout=900, check=False, env=ours,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
-    (records,) = (path.read_text().splitlines() for path in tmp_path.glob("home/trials/*/steps.jsonl"))
-    steps = [json.loads(line) for line in records]
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    assert [path for path in files if b"sk-s3cret" in path.read_bytes()] == []
+    found = folder.glob("home/trials/*/config.json")
+    return {json.loads(path.read_text())["variant"]: path.parent for path in found}
+
+
+def test_at_temperature_zero_a_trial_hears_the_same_verdicts_through_every_backend(trials: dict[str, Path]) -> None:
+    heard = {}
+    for name in ("openai", "vllm", "transformers"):
+        rollouts = [rollout for step in read_rollouts(trials[name] / "rollouts") for rollout in step.rollouts]
+        assert len(rollouts) == 2 * 2 * 4
+        heard[name] = [
+            (rollout.steps, [(critique.wrong, critique.abstained, critique.text) for critique in rollout.critiques])
+            for rollout in rollouts
+        ]
+    assert heard["openai"] == heard["transformers"]
+    assert heard["vllm"] == heard["transformers"]
+    metrics = [json.loads((trials[name] / "metrics.json").read_text())["metrics"] for name in heard]
+    assert metrics[0] == metrics[1] == metrics[2]
+
+
+def test_votes_through_the_server_cost_tokens_and_abstain_rarely(trials: dict[str, Path]) -> None:
+    steps = [json.loads(line) for line in (trials["sampled"] / "steps.jsonl").read_text().splitlines()]
     assert [step["step"] for step in steps] == [1, 2]
     assert all(step["critiques"] == 2 * 4 * 4 for step in steps)
     assert all(step["critic_tokens"] > 0 for step in steps)
-    # It knows the form of a verdict well enough.
+    # It knows the form of a critique well enough.
     assert all(step["abstained"] < step["critiques"] / 2 for step in steps)
-    files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    assert [path for path in files if b"sk-s3cret" in path.read_bytes()] == []

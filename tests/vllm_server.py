@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import random
 import signal
 import socket
 import subprocess
@@ -21,49 +20,19 @@ LONGEST = 1024
 UP_WITHIN = 300.0
 """Seconds; half a minute on a quiet machine."""
 
-TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-"""The chat template: what is said, and nothing around it."""
 
-
-def drilled_critic(folder: Path, drills: int = 48) -> Path:
-    """Write a critic into a folder that has learnt, in seconds, the form of a verdict and nothing else.
+def embedded_critic(folder: Path, steps: int = 100) -> Path:
+    """Teach the embedded critic for some seconds: it knows the form of a critique then, and little else.
 
     Args:
         folder: Where to.
-        drills: Steps of learning; after none it writes gibberish.
+        steps: Length of the lesson.
     """
-    import torch
+    from trainers.critics.base import CriticLesson
+    from trainers.critics.embedded import train_critic
 
-    from evals.coins import COINS
-    from trainers.backbones import BACKBONES
-    from trainers.backbones.tiny import END, build_model, build_tokenizer, save
-
-    draw = random.Random(0)
-    drill = [_exercise(problem.prompt, draw) for problem in COINS.problems("train", 256)]
-    tokenizer = build_tokenizer([prompt + reply for prompt, reply in drill[:40]])
-    tokenizer.chat_template = TEMPLATE
-    model = build_model(BACKBONES.load("tiny"), tokenizer, seed=0)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
-    for step in range(drills):
-        batch = drill[step * 4 % len(drill) :][:4]
-        texts = tokenizer([prompt + reply + END for prompt, reply in batch], return_tensors="pt", padding=True)
-        heads = [len(tokenizer(prompt).input_ids) for prompt, _ in batch]
-        places = torch.arange(texts.input_ids.shape[1])
-        taught = (places >= torch.tensor(heads)[:, None]) & texts.attention_mask.bool()
-        model(**texts, labels=texts.input_ids.where(taught, -100)).loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-    save(model, tokenizer, folder)
+    train_critic(CriticLesson(steps=steps, problems_per_step=32), folder, lambda record: None)
     return folder
-
-
-def _exercise(problem: str, draw: random.Random) -> tuple[str, str]:
-    """Return a prompt about a solution made of noise, and a verdict drawn by chance."""
-    from trainers.credit.prompt import critique_prompt
-
-    steps = [f"{draw.randrange(30)} + {draw.randrange(30)} = {draw.randrange(30)}" for _ in range(draw.randint(1, 4))]
-    wrong = [number for number in range(1, len(steps) + 1) if draw.random() < 0.4]
-    return critique_prompt(problem, steps), f"Wrong steps: {wrong}\n"
 
 
 @contextmanager
