@@ -104,11 +104,13 @@ def test_the_cost_is_the_servers_count(url: str, model: Path) -> None:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    (row,) = ask(endpoint(url), 8, PROMPTS[:1])
-    assert sum(reply.usage.prompt_tokens for reply in row) == len(tokenizer(PROMPTS[0]).input_ids)
+    # Longer than a block of the prefix cache, which is 128 tokens on a CPU.
+    prompt = critique_prompt(PROBLEMS[0].prompt, STEPS * 6)
+    (row,) = ask(endpoint(url), 8, [prompt])
+    assert sum(reply.usage.prompt_tokens for reply in row) == len(tokenizer(prompt).input_ids)
     assert 8 < sum(reply.usage.output_tokens for reply in row) <= 8 * TOKENS
-    # Asked before by another test or by this one: read from the prefix cache, whole blocks of it.
-    ((again,),) = ask(endpoint(url), 1, PROMPTS[:1])
+    # Asked before: read from the prefix cache, whole blocks of it.
+    ((again,),) = ask(endpoint(url), 1, [prompt])
     assert 0 < again.usage.cached_tokens <= again.usage.prompt_tokens
 
 
