@@ -17,6 +17,9 @@ from trainers.methods import TrainRun
 from trainers.policy import PolicyTrainer, train_policy
 from trainers.rollouts import Rollout, write_step
 
+_SHOWN = 400
+"""Most characters of an abstention that the message shows."""
+
 
 class CriticFailingError(RuntimeError):
     """So many critiques abstained in one step that training on would be something else than the method."""
@@ -110,8 +113,16 @@ class CriticisedTrainer(PolicyTrainer):
             told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
             raise CriticFailingError(
                 f"{reasons.total()} of {asked} critiques of this step abstained ({told}), more than "
-                f"credit.max_abstained {limit}; mend the critic, or raise the limit"
+                f"credit.max_abstained {limit}; mend the critic, or raise the limit{_example(critiques)}"
             )
+
+
+def _example(critiques: list[list[Critique]]) -> str:
+    """Return what there is to be read of a critique that abstained: why a call failed, or how a text ended."""
+    texts = {critique.abstained: critique.text for row in critiques for critique in row if critique.text}
+    told = [(reason, text) for reason, text in texts.items() if reason]
+    # Escaped: a critic may repeat what a solution has for the terminal that shows this.
+    return "".join(f"\n{reason}: {'…' * (len(text) > _SHOWN)}{text[-_SHOWN:]!r}" for reason, text in told)
 
 
 def usage_metrics(critiques: list[list[Critique]]) -> dict[str, float]:

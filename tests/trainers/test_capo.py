@@ -98,6 +98,20 @@ def test_training_ends_with_a_message_when_too_many_critiques_abstain(make_run: 
     assert records == []
 
 
+def test_the_message_says_what_went_wrong_and_how_texts_ended(make_run: Any) -> None:
+    class Down(Abstaining):
+        async def critique(self, solutions: Any, k: int, *, first: int = 0, greedy: bool = False) -> Any:
+            failed, unread = Critique(None, "error", "http://host/v1: status 503"), Critique(None, "no_list", "x" * 900)
+            return [[failed if index % 2 else unread for index in range(k)] for _ in solutions]
+
+    run, _ = make_run(credit={"critiques": 2, "vote": "union"})
+    with pytest.raises(CriticFailingError) as raised:
+        trained(run, Down())
+    assert "(no_list 8, error 8)" in str(raised.value)
+    assert "\nerror: 'http://host/v1: status 503'" in str(raised.value)
+    assert f"\nno_list: …'{'x' * 400}'" in str(raised.value)
+
+
 def test_a_step_reports_what_every_method_owes(make_run: Any) -> None:
     run, records = make_run(critic={"name": "noisy"}, credit={"critiques": 4})
     assert capo.train(run)

@@ -38,7 +38,7 @@ class Critique:
         wrong: Indices (from 0) of the steps called wrong, or, of a critique that was asked about the answer, {0} where
             it calls the answer wrong; None if the critic abstained.
         abstained: Why there is no verdict; None if there is one.
-        text: What the critic wrote, where it writes.
+        text: What the critic wrote, where it writes; where it could not, what is known of the failure.
         usage: What it cost, when it was asked for.
         reused: Whether it was kept, or asked for by another, so that it cost nothing now. No part of what it says: two
             critiques that differ in this alone are equal.

@@ -4,14 +4,15 @@ The rules, in this order. Nothing is guessed from prose, and what is not a verdi
 
 1. A cut reply is no verdict (`truncated`).
 2. Quoted lines (first mark ``>``) are somebody else's words and never count. Thinking (up to the last ``</think>``)
-   does not count; thinking that never ends has no verdict (`no_list`). Nothing left is `empty`.
-3. A verdict line starts with its label, ``Wrong steps:`` or ``Answer:``, in any case and under any markdown, or holds
-   it as a quoted JSON key. Only the last such line counts, even if it cannot be read.
+   does not count; thinking that never ends has no verdict (`no_list`). Nor do the instructions' examples, repeated.
+   Nothing left is `empty`.
+3. A verdict line starts with its label, ``Wrong steps:`` or ``Answer:``, in any case and under any markdown, or starts
+   as JSON does and holds it as a quoted key. Only the last such line counts, even if it cannot be read.
 4. Behind ``Wrong steps`` stands a list of indices from 1 in brackets, over several lines if need be, or bare on the
    label's own line, or ``none``. An index is a whole number in digits 0-9, alone or as ``step 2``; between them stand
    commas, semicolons, spaces or ``and``. Only punctuation or a remark in parentheses without digits may follow on
-   the line, and no later line may start with an index in brackets. A fraction, a range, a nested list or any other
-   word makes it no list (`no_list`).
+   the line, and no later line may start with an index in brackets or hold nothing but an index: a list that goes on.
+   A fraction, a range, a nested list or any other word makes it no list (`no_list`).
 5. An index outside 1 to the number of steps, or of more than nine digits, discards the whole critique
    (`out_of_range`). Duplicates merge.
 6. Behind ``Answer`` stands ``right``, ``correct``, ``wrong`` or ``incorrect``, and no more than in 4.
@@ -24,6 +25,7 @@ import re
 from typing import NamedTuple
 
 from trainers.credit.critique import Abstention, Aim
+from trainers.credit.prompt import EXAMPLES
 
 _MARKS = r"[\s*_`\"'~$]*+"
 # What may stand before a label: markdown, a tag, the number of a list's item.
@@ -31,13 +33,14 @@ _LEAD = r"(?:[\s*_`\"'~$#|{(•+-]++|<[^<>\s]{1,40}>|\d{1,3}[.)])*+"
 _NAMES = {"steps": r"wrong[ _-]?step(?:s|\(s\))?", "answer": r"(?:final )?answer"}
 _LABEL = {aim: re.compile(rf"{_LEAD}{name}{_MARKS}(?:[:=]|(?=\[)){_MARKS}") for aim, name in _NAMES.items()}
 _KEY = {aim: re.compile(rf"(?<!\\)([\"']){name}\1\s*:\s*") for aim, name in _NAMES.items()}
+_JSON = re.compile(r"[\s`]*+[{\"']")
 _HINT = {"steps": "wrong", "answer": "answer"}
 
 _QUOTED = re.compile(rf"{_LEAD}>")
 _THINKING = re.compile(r"<(/?)(?:think|thinking|thought)>")
 _END = re.compile(r"[\s.;!*_`\"'~$|})]*+(?:\([^()\[\]\d]{0,200}\))?(?:[\s.;!*_`\"'~$|})]++|<[^<>\s]{1,40}>)*+")
 _KEY_END = re.compile(r"\s*(?:}.*|,\s*(?:[\"'].*)?)?")
-_MORE = re.compile(r"\n[ \t]*\[[ \t]*\d")
+_MORE = re.compile(r"\n[ \t]*+(?:\[[ \t]*+\d|(?:[-*+•][ \t]++)?(?:steps?[ \t]*+)?#?\d{1,9}[.,;)]?[ \t]*+(?:\n|$))")
 _WORD = re.compile(r"[a-z/]+")
 _EMPHASIS = r"[*_`\"'$]*+"
 _INDEX = rf"{_EMPHASIS}(?:steps?\s*+)?#?{_EMPHASIS}-?[0-9]++{_EMPHASIS}"
@@ -94,7 +97,7 @@ def parse(text: str, aim: Aim, steps: int, *, truncated: bool = False) -> frozen
     """
     if truncated:
         return "truncated"
-    lines = _own_lines(text)
+    lines = _own_lines(text.replace(EXAMPLES[aim], ""))
     if isinstance(lines, str):
         return lines
     verdict = _last_verdict(lines, aim)
@@ -124,7 +127,9 @@ def _last_verdict(lines: list[str], aim: Aim) -> _Verdict | None:
         if _HINT[aim] not in line:
             continue
         label = _LABEL[aim].match(line)
-        *_, key = (None, *_KEY[aim].finditer(line))
+        # Not in the middle of prose: there it is what somebody else said.
+        keys = list(_KEY[aim].finditer(line)) if _JSON.match(line) else []
+        key = keys[-1] if keys else None
         found = key or label
         if found is not None:
             return _Verdict("\n".join((line[found.end() :], *lines[number + 1 :])), key is not None)
@@ -143,6 +148,8 @@ def _listed(verdict: _Verdict) -> str | None:
     if closing is not None:
         inside, closed, after = rest[1:].partition(closing)
         return inside if closed and _ends(after, verdict.key) and not _MORE.search(after) else None
+    if _MORE.search(rest):
+        return None
     line = rest.partition("\n")[0]
     word = _WORD.match(line)
     if word is not None and word[0] in _NONE:

@@ -39,14 +39,18 @@ _REFERENCE = {
     "steps": "The reference answer is correct, but a step may go its own way to it.\n",
     "answer": "The reference answer is correct.\n",
 }
+EXAMPLES: dict[Aim, str] = {
+    "steps": "Wrong steps: [2, 5]\nor, if no step is wrong,\nWrong steps: []",
+    "answer": "Answer: right\nor\nAnswer: wrong",
+}
+"""How the instructions show what a verdict looks like; repeated by a critic they are none."""
+
 _CLOSING = {
     "steps": (
         "Analyse each step in turn. Then end with one line that lists the numbers of the wrong steps, such as\n"
-        "Wrong steps: [2, 5]\n"
-        "or, if no step is wrong,\n"
-        "Wrong steps: []\n"
+        f"{EXAMPLES['steps']}\n"
     ),
-    "answer": "Write your analysis. Then end with one line, either\nAnswer: right\nor\nAnswer: wrong\n",
+    "answer": f"Write your analysis. Then end with one line, either\n{EXAMPLES['answer']}\n",
 }
 
 _UNPRINTABLE = re.compile(

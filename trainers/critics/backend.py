@@ -14,7 +14,7 @@ class Reply:
     """One continuation of one prompt.
 
     Attributes:
-        text: What the model wrote, without special tokens.
+        text: What the model wrote, without special tokens; where it wrote nothing, what is known of the failure.
         truncated: Whether a limit on tokens cut it.
         failure: Why there is no text; None if there is one.
         usage: What it cost.

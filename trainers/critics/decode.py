@@ -10,7 +10,7 @@ own numbers, whatever else is in the batch (as far as rounding goes).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -52,12 +52,14 @@ class Decoder:
         ends: Tokens that end a reply.
         temperature: Sampling temperature, above 0.
         top_p: Share of the probability that is sampled from.
+        stopped: Asked after each position; true cuts all replies there.
     """
 
     model: Any
     ends: Collection[int]
     temperature: float
     top_p: float
+    stopped: Callable[[], bool] = lambda: False
 
     @torch.inference_mode()
     def decode(
@@ -147,7 +149,7 @@ class _Batch:
             done |= torch.isin(chosen, ends) | (most[rows, None] == step + 1)
             alive = ~done.all(1)
             count = int(alive.sum())
-            if not count:
+            if not count or self._decoder.stopped():
                 break
             if count < COMPACT_BELOW * len(rows):
                 rows, chosen, done = rows[alive], chosen[alive], done[alive]

@@ -73,9 +73,9 @@ class CriticDesk:
         try:
             critiques = await self._critic.critique(solutions, k, greedy=greedy)
             _check_complete(critiques, len(solutions), k)
-        except Exception:
+        except Exception as error:
             log.exception("the critic failed on a batch of %d solutions; all of them abstain", len(solutions))
-            critiques = [[Critique(None, "error")] * k for _ in solutions]
+            critiques = [[Critique(None, "error", f"{type(error).__name__}: {error}")] * k for _ in solutions]
         return Answers(critiques, began, time.perf_counter())
 
 

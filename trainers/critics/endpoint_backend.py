@@ -21,6 +21,8 @@ log = logging.getLogger(__name__)
 _N_REFUSED = frozenset({400, 422})
 _ANSWERED = frozenset({400, 413, 422})
 """Statuses that speak of one request: the endpoint itself works."""
+_CUT = frozenset({"length", "max_tokens", "model_length", "abort", "error"})
+"""Why a reply ends before its end, as servers name it; half a list of steps must not be read as a whole one."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,7 @@ class Endpoint:
         self._breaker = Breaker(params.breaker.failures, params.breaker.cool_down_seconds)
         self._one_by_one = False
         self._told: set[tuple[str, int | None]] = set()
+        self._last_failure = ""
 
     @classmethod
     def open(cls, params: EndpointParams) -> Endpoint:
@@ -127,19 +130,20 @@ class Endpoint:
 
     async def _send(self, body: dict[str, Any], n: int) -> Outcome:
         if not self._breaker.passes():
-            return Outcome([Reply("", failure="error")] * n, failed=True)
+            return Outcome([Reply(f"not asked after {self._last_failure}", failure="error")] * n, failed=True)
         began = time.perf_counter()
         try:
             completion = await self._client.complete(body)
         except CallError as error:
             self._note(error)
             usage = Usage(seconds=time.perf_counter() - began)
-            return Outcome([Reply("", failure=error.failure, usage=usage)] * n, error.status, failed=True)
+            return Outcome([Reply(error.message, failure=error.failure, usage=usage)] * n, error.status, failed=True)
         self._breaker.succeeded()
         return Outcome(_replies(completion, n, time.perf_counter() - began, self._params.price))
 
     def _note(self, error: CallError) -> None:
         """Count a failure, and log it where it is the first of its kind."""
+        self._last_failure = error.message
         kind = (error.failure, error.status)
         log.log(logging.DEBUG if kind in self._told else logging.WARNING, "the critic abstains: %s", error.message)
         self._told.add(kind)
@@ -169,7 +173,7 @@ def _reply(choice: Choice, usage: Usage) -> Reply:
     message = choice.message
     if message.refusal or choice.finish_reason == "content_filter":
         return Reply(message.refusal or message.content or "", failure="refusal", usage=usage)
-    return Reply(message.content or "", truncated=choice.finish_reason == "length", usage=usage)
+    return Reply(message.content or "", truncated=choice.finish_reason in _CUT, usage=usage)
 
 
 def _usage(tokens: TokenUsage, seconds: float, price: Price | None) -> Usage:

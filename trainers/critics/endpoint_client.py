@@ -163,20 +163,26 @@ class ChatClient:
         await self._client.close()
 
     def _error(self, failure: Abstention, status: int | None, message: str) -> CallError:
-        message = f"{self._params.base_url}: {message}"
-        # A server may repeat the key that it was sent, and so may an error of the HTTP client.
-        return CallError(failure, status, message.replace(self._key, "[key]") if self._key else message)
+        return CallError(failure, status, self._without_key(f"{self._params.base_url}: {message}"))
+
+    def _without_key(self, text: str) -> str:
+        """Return a text without the key: a server may repeat what it was sent, and so may an error of the client."""
+        return text.replace(self._key, "[key]") if self._key else text
+
+    def _shown(self, text: str) -> str:
+        """Return the beginning of what a server said. A key that the cut would halve is taken out before."""
+        return self._without_key(text)[:_SHOWN]
 
     def _refused(self, error: openai.APIStatusError) -> str:
         status, variable = error.status_code, self._params.api_key_env
         if status in {401, 403}:
             state = "the server does not take the key in it" if self._key else "it is not set"
             return f"status {status}; the key is read from the environment variable {variable}: {state}"
-        said = f"status {status}: {error.message[:_SHOWN]}"
+        said = f"status {status}: {self._shown(error.message)}"
         if status == 404:
             return f"{said}; is model {self._params.model!r} served there, and does base_url end where the API begins?"
         if 300 <= status < 400:
-            return f"{said}; set base_url to where it leads: {error.response.headers.get('location', '')[:_SHOWN]}"
+            return f"{said}; set base_url to where it leads: {self._shown(error.response.headers.get('location', ''))}"
         if status in {400, 413, 422}:
             return f"{said}; see the critic's max_tokens and body, and the longest context that the server takes"
         return said

@@ -53,7 +53,7 @@ class TransformersBackend(LocalBackend):
         model: Any = AutoModelForCausalLM.from_pretrained(self._source, revision=params.revision, dtype=dtype)
         model = model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
         ends = _end_tokens(model.generation_config.eos_token_id, tokenizer.eos_token_id)
-        self._decoder = Decoder(model, ends, params.temperature, params.top_p)
+        self._decoder = Decoder(model, ends, params.temperature, params.top_p, self._closed.is_set)
         return tokenizer, getattr(model.config.get_text_config(), "max_position_embeddings", None)
 
     def _free(self) -> None:
@@ -67,9 +67,10 @@ class TransformersBackend(LocalBackend):
     def _answer(self, questions: Sequence[Question], n: int, first: int, greedy: bool) -> list[list[Reply]]:
         replies = [failures(n) for _ in questions]
         for rows in self._batches(questions, n):
-            if self._closed.is_set():
+            batch = self._batch([questions[row] for row in rows], n, first, greedy)
+            if self._closed.is_set():  # which has cut them short
                 break
-            for row, answers in zip(rows, self._batch([questions[row] for row in rows], n, first, greedy), strict=True):
+            for row, answers in zip(rows, batch, strict=True):
                 replies[row] = answers
         return replies
 

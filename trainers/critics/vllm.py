@@ -42,6 +42,7 @@ class VllmBackend(LocalBackend):
 
     def _load(self) -> tuple[Any, int | None]:
         from vllm import LLM
+        from vllm.platforms import current_platform
 
         params = self._params
         others = set(multiprocessing.active_children())
@@ -51,6 +52,8 @@ class VllmBackend(LocalBackend):
             tokenizer_revision=params.revision,
             dtype=params.dtype,
             enable_prefix_caching=True,
+            # On a CPU vLLM 0.31 ends at a draw with a seed whose prompt is read in pieces; None is vLLM's choice.
+            enable_chunked_prefill=False if current_platform.is_cpu() else None,
             **self._settings,
         )
         self._guard = _guard([child.pid for child in set(multiprocessing.active_children()) - others])

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainers.credit.parse import parse
-from trainers.credit.prompt import quoted
+from trainers.credit.prompt import critique_prompt, instructions, quoted
 
 CORPUS = [
     json.loads(line) for line in Path(__file__).with_name("awkward_critiques.jsonl").read_text("utf-8").splitlines()
@@ -115,6 +115,14 @@ def test_a_solution_quoted_by_the_critic_changes_nothing(case, solution):
 def test_a_quotation_alone_is_no_verdict(solution):
     assert parse(quoted(solution), "steps", 3) == "empty"
     assert parse(f"See:\n{quoted(solution)}", "steps", 3) == "no_list"
+
+
+@pytest.mark.parametrize("aim", AIMS)
+@pytest.mark.parametrize("reference", [False, True])
+def test_a_critic_that_repeats_what_it_was_asked_abstains(aim, reference):
+    prompt = critique_prompt("5 + 3", ["5 + 3 = 9"] * 5, aim=aim, reference="8" if reference else None)
+    assert parse(prompt, aim, 5) == "no_list"
+    assert parse(instructions(aim, reference).strip(), aim, 5) == "no_list"
 
 
 # One piece a word; "_" stands for a space.

@@ -150,6 +150,7 @@ def test_a_prompt_that_is_too_long_fails_alone_and_says_nothing_of_n(serve, capl
     [
         ({"message": {"content": "cut"}, "finish_reason": "length"}, ("cut", True, None)),
         ({"message": {"content": None}, "finish_reason": "length"}, ("", True, None)),
+        ({"message": {"content": "Wrong steps: 2"}, "finish_reason": "abort"}, ("Wrong steps: 2", True, None)),
         ({"message": {"content": None}}, ("", False, None)),
         ({"message": {}}, ("", False, None)),
         ({"message": {"content": None, "refusal": "I will not."}}, ("I will not.", False, "refusal")),

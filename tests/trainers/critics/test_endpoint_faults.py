@@ -99,7 +99,7 @@ def test_a_lasting_fault_abstains_with_its_reason_in_bounded_time(spoil, fault, 
     began = time.perf_counter()
     rows = complete(proxy.url, PROMPTS, 4, max_retries=1, deadline_seconds=3.0, concurrency=3)
     assert failures(rows) == [[reason] * 4] * 3
-    assert texts(rows) == [[""] * 4] * 3
+    assert all(reply.text.startswith(f"{proxy.url}: ") for row in rows for reply in row)
     assert time.perf_counter() - began < 2 * 3.0
     assert all(reply.usage.prompt_tokens == 0 and reply.usage.seconds > 0 for row in rows for reply in row)
 
@@ -239,6 +239,28 @@ def test_the_key_is_in_no_log_no_error_and_no_repr(spoil, caplog, monkeypatch):
     assert [text for text in logged if KEY in text] == []
     assert [text for text in logged if "[key]" in text] != []
     assert [text for text in shown if KEY in text] == []
+
+
+def test_a_key_that_the_cut_of_a_message_would_halve_is_hidden_whole(spoil, caplog, monkeypatch):
+    key = "sk-" + "s3cret" * 20
+    monkeypatch.setenv("CRITIC_KEY", key)
+    proxy = spoil(
+        rest=lambda request: request.reply(400, b'{"error": {"message": "%s"}}' % (b"x" * 240 + key.encode()))
+    )
+    rows = complete(proxy.url, ["p"], 1, api_key_env="CRITIC_KEY")
+    assert failures(rows) == [["error"]]
+    assert "xxx[key" in caplog.text
+    assert "s3cret" not in caplog.text + repr(rows)
+
+
+def test_what_failed_is_told_with_each_abstention(spoil):
+    proxy = spoil(rest=fault_proxy.status(503))
+    rows = complete(
+        proxy.url, PROMPTS, 1, max_retries=0, concurrency=1, breaker={"failures": 1, "cool_down_seconds": 60.0}
+    )
+    asked, *spared = (reply.text for row in rows for reply in row)
+    assert f"{proxy.url}: status 503" in asked
+    assert spared == [f"not asked after {asked}"] * 2
 
 
 SOLUTIONS = [Solution(Problem(f"sums/test/{number}", "add", "3"), ("1+1=2", "2+1=4")) for number in range(6)]

@@ -3,7 +3,9 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import threading
 import weakref
+from dataclasses import replace
 
 import pytest
 
@@ -166,6 +168,22 @@ def test_closing_frees_the_model_and_what_is_asked_later_fails(make):
     gc.collect()
     assert model() is None
     assert ask(backend, ["1"], 2) == [[Reply("", failure="error")] * 2]
+
+
+def test_closing_ends_a_decoding_that_would_go_on_and_on(make):
+    backend = make(max_tokens=10**5, batch_tokens=10**9)
+    ask(backend, ["1"], 1)
+    began = threading.Event()
+    backend._decoder = replace(backend._decoder, ends={-1}, stopped=lambda: began.set() or backend._closed.is_set())
+    backend._positions = None
+
+    async def close_meanwhile():
+        call = asyncio.create_task(backend.complete(["1", "1 + 1"], 2))
+        await asyncio.to_thread(began.wait, 60)
+        await backend.close()
+        return await call
+
+    assert asyncio.run(close_meanwhile()) == [[Reply("", failure="error")] * 2] * 2
 
 
 def test_closing_what_was_never_asked_loads_nothing(make):

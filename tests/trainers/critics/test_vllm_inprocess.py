@@ -45,12 +45,14 @@ SCRIPT = """
         first = await backend.complete(prompts[:2], 2)
         rest = await backend.complete(prompts[:2], 2, first=2)
         mixed = await backend.complete([too_long, prompts[0]], 1, greedy=True)
+        many = await backend.complete([f"{n} " + long for n in range(100)], 2)
         twice = [row for _ in range(2) for row in await backend.complete([long], 1)]
         running = children()
         await backend.close()
         left = children()
         late = await backend.complete(prompts[:1], 1)
-        answers = dict(greedy=greedy, at_once=at_once, first=first, rest=rest, mixed=mixed, twice=twice, late=late)
+        answers = dict(greedy=greedy, at_once=at_once, first=first, rest=rest)
+        answers |= dict(mixed=mixed, many=many, twice=twice, late=late)
         told = {key: [[asdict(reply) for reply in row] for row in rows] for key, rows in answers.items()}
         print("told " + json.dumps({**told, "running": running, "left": left}))
 
@@ -114,6 +116,10 @@ def test_usage_adds_up_and_knows_what_was_kept(told, start):
 def test_a_prompt_without_room_fails_and_the_others_do_not(told):
     assert told["mixed"][0][0]["failure"] == "error"
     assert texts(told["mixed"])[1] == texts(told["greedy"])[0]
+
+
+def test_more_prompts_than_the_engine_reads_at_once_all_get_replies(told):
+    assert {reply["failure"] for row in told["many"] for reply in row} == {None}
 
 
 def test_closing_ends_the_engine_and_what_is_asked_later_fails(told):
