@@ -71,7 +71,7 @@ class LazyGroup(click.Group):
 
 
 class Refused(click.ClickException):
-    """A study that cannot be planned."""
+    """What was asked for cannot be done; nothing ran."""
 
     exit_code = 2
 

@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from capo_bench.report.build import Report
 
 EPILOG = """\b
+Exit codes:
+  0    written
+  2    bad input, or nothing to report
+
+\b
 Examples:
   capo-bench report voting
   capo-bench report my-study.yaml --profile full --home results
@@ -31,6 +36,7 @@ def report(study: str, profile: str, sets: tuple[str, ...], only: tuple[str, ...
     finished is reported as far as it goes, and what is missing is named. Writes report.html, report.md, table.csv and
     figures/ into the study's folder of results.
     """
+    from capo_bench.cli import Refused
     from capo_bench.home import Home
     from capo_bench.report.build import NothingToReportError, build_report
     from capo_bench.report.collect import DamagedFileError
@@ -41,7 +47,7 @@ def report(study: str, profile: str, sets: tuple[str, ...], only: tuple[str, ...
     try:
         built = build_report(plan, Home(home))
     except (NothingToReportError, DamagedFileError) as error:
-        raise click.ClickException(str(error)) from error
+        raise Refused(error) from error
     paths = write_files(built, Home(home).study(plan.study).report)
     show(built)
     for path in (paths.page, paths.text, paths.table, *paths.figures):

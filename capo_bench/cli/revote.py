@@ -19,6 +19,11 @@ if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
 
 EPILOG = """\b
+Exit codes:
+  0    written
+  2    bad input, or nothing to replay
+
+\b
 Examples:
   capo-bench revote voting
   capo-bench revote voting --weights 2,1 --weights 2,0.5 -k 1,2,4
@@ -53,6 +58,7 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     comes to the exact labels. STUDY is a file, or the name of a shipped study; give --profile and --set as they were
     run. Writes revote.csv, revote.json and revote.html into the study's folder of results.
     """
+    from capo_bench.cli import Refused
     from capo_bench.home import Home
     from capo_bench.replay.rows import rows
     from capo_bench.replay.study import NothingToReplayError, replay_study
@@ -67,7 +73,7 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
         with _progress() as on_step:
             replay = replay_study(plan, Home(home), wanted, on_step)
     except (NothingToReplayError, DamagedFileError) as error:
-        raise click.ClickException(str(error)) from error
+        raise Refused(error) from error
     found = rows(replay)
     paths = write_replay(replay, found, Home(home).study(plan.study).path / "revote")
     _show(replay, found)

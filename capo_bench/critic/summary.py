@@ -11,10 +11,11 @@ import numpy as np
 
 from capo_bench.critic.measure import Measured
 from capo_bench.critic.quality import FLAGGED, Vote, VoteQuality, penalties, powers_of_two, quality, set_votes
-from evals.critics.agreement import nominal_alpha
+from evals.critics.agreement import alpha_estimate
 from evals.critics.calibration import Calibration, calibration
 from evals.critics.first_error import FirstErrorScores, first_error_scores
 from evals.critics.labels import LabelledSolution, StepLabels
+from evals.critics.metrics import Estimate
 from trainers.credit.arrays import BoolArray
 from trainers.credit.assign import checked
 from trainers.credit.critique import Critique
@@ -71,7 +72,7 @@ class Summary:
         votes: Precision, recall and F1 per step, the greedy critique first.
         first_error: ProcessBench's score by rule and k; empty for other data.
         calibration: k to how the share of votes stands to the labels.
-        alpha: Krippendorff's alpha over all steps of all solutions among the K critiques; None where undefined.
+        alpha: Krippendorff's alpha over all steps of all solutions among the K critiques.
         cost: What it cost.
     """
 
@@ -82,7 +83,7 @@ class Summary:
     votes: list[VoteQuality]
     first_error: list[FirstError]
     calibration: dict[int, Calibration]
-    alpha: float | None
+    alpha: Estimate
     cost: Cost
 
 
@@ -106,11 +107,12 @@ def summarise(measured: Measured) -> Summary:
     )
 
 
-def agreement(critiques: Rows, labels: Sequence[StepLabels]) -> float | None:
+def agreement(critiques: Rows, labels: Sequence[StepLabels]) -> Estimate:
     """Return Krippendorff's alpha of right or wrong over all steps, labelled or not; abstentions are missing."""
     flags = [_flags(row, label) for row, label in zip(critiques, labels, strict=True)]
     counts = [np.stack([(~matrix).sum(axis=0), matrix.sum(axis=0)], axis=1) for matrix in flags]
-    return nominal_alpha(np.concatenate(counts)) if counts else None
+    groups = [label.group or f"#{row}" for row, label in enumerate(labels) for _ in range(label.steps)]
+    return alpha_estimate(np.concatenate(counts), groups) if counts else Estimate(None)
 
 
 def vote_calibration(critiques: Rows, labels: Sequence[StepLabels], k: int) -> Calibration:

@@ -85,9 +85,15 @@ def per_cent(estimate: Estimate) -> str:
 
 def agreement_in_words(summary: Summary) -> str:
     """Return the agreement among critiques as a sentence."""
-    if summary.alpha is None:
-        return "Agreement among critiques (Krippendorff's alpha): not defined here."
-    return f"Agreement among critiques (Krippendorff's alpha): {summary.alpha:.2f}."
+    return f"Agreement among critiques (Krippendorff's alpha): {alpha_in_words(summary.alpha) or 'not defined here'}."
+
+
+def alpha_in_words(alpha: Estimate) -> str:
+    """Return alpha with its interval: ``0.54 [0.51, 0.57]``; empty where it is not defined."""
+    if alpha.value is None:
+        return ""
+    bounds = "" if alpha.low is None or alpha.high is None else f" [{alpha.low + 0.0:.2f}, {alpha.high + 0.0:.2f}]"
+    return f"{alpha.value + 0.0:.2f}{bounds}".replace("-", "−")
 
 
 def cost_in_words(cost: Cost) -> list[str]:

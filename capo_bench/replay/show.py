@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 
+from capo_bench.critic.tables import per_cent
 from capo_bench.replay.rows import Row
 from capo_bench.replay.setting import Ballot
 from capo_bench.replay.study import StudyReplay
@@ -48,29 +49,43 @@ class HeatMap:
 
 
 def replay_tables(found: Sequence[Row]) -> list[Table]:
-    """Return one table a critic."""
-    several = len({row.setting.weights for row in found}) > 1
-    return [_table(critic, [row for row in found if row.critic == critic], several) for critic in _critics(found)]
+    """Return two tables a critic, each of which fits a terminal: what votes say of steps, and what tokens earn."""
+    of = [[row for row in found if row.critic == critic] for critic in _critics(found)]
+    return [table for rows in of for table in (_labels(rows), _earnings(rows))]
 
 
-def _table(critic: str, found: Sequence[Row], several: bool) -> Table:
+def _labels(found: Sequence[Row]) -> Table:
     first = found[0]
-    headings = ["rule", "k", *(["weights"] if several else [])]
-    headings += ["flagged", "precision", "recall", "F1", "as trained", "sign changed", "mean |Δ|"]
-    headings += ["corr. exact", "process only", "abstained"]
     title = (
-        f"Critic {critic}: {first.trials} trials, {first.rollouts:,} rollouts, {first.scores.steps:,} checked steps "
+        f"Critic {first.critic}: {first.trials} trials, {first.rollouts:,} rollouts, {first.scores.steps:,} checked "
+        f"steps of {first.problems:,} problems; % [95 % interval]"
     )
-    title += f"of {first.problems:,} problems"
-    title += "" if several else f", weights {first.setting.weights.label}"
-    return Table(f"{title}; shares in %, intervals of 95 %", tuple(headings), tuple(_lines(found, several)))
+    headings = ("rule", "k", "flagged", "precision", "recall", "F1", "abstained")
+    # Labels hang on no weights: the rows of one pair say all of them.
+    alike = [row for row in found if row.setting.weights == first.setting.weights]
+    return Table(title, headings, tuple(_lines(alike, found, _label_cells)))
 
 
-def _lines(found: Sequence[Row], several: bool) -> list[tuple[str, ...]]:
+def _earnings(found: Sequence[Row]) -> Table:
+    pairs = {row.setting.weights.label for row in found}
+    several = len(pairs) > 1
+    headings = ("rule", "k", *["weights"] * several, "as trained", "sign changed", "mean |Δ|", "corr. exact")
+    title = f"Critic {found[0].critic}: labels and advantages against those of training"
+    title += "" if several else f", weights {pairs.pop()}"
+
+    def cells(row: Row) -> tuple[str, ...]:
+        return (*[row.setting.weights.label] * several, *_earning_cells(row))
+
+    return Table(f"{title}; shares in %", (*headings, "process only"), tuple(_lines(found, found, cells)))
+
+
+def _lines(
+    shown: Sequence[Row], found: Sequence[Row], cells: Callable[[Row], tuple[str, ...]]
+) -> list[tuple[str, ...]]:
     trained = {row.setting.ballot for row in found if row.trained_with}
     most = max(row.trials for row in found)
-    lines = shared_lines([(row.setting.ballot, _cells(row, several, most)) for row in found], trained)
-    return [(name, *cells) for name, cells in lines]
+    lines = shared_lines([(row.setting.ballot, (_k(row, most), *cells(row))) for row in shown], trained)
+    return [(name, *texts) for name, texts in lines]
 
 
 def shared_lines(
@@ -96,19 +111,23 @@ def _names(alike: Sequence[Ballot], rules: int, trained: Collection[Ballot]) -> 
     return " = ".join(f"{ballot.vote.label}{TRAINED if ballot in trained else ''}" for ballot in alike)
 
 
-def _cells(row: Row, several: bool, most: int) -> tuple[str, ...]:
-    scores, fewer = row.scores, f" ({row.trials} of {most} trials)" if row.trials < most else ""
+def _k(row: Row, most: int) -> str:
+    fewer = f" ({row.trials} of {most} trials)" if row.trials < most else ""
+    return f"{row.setting.ballot.k}{fewer}"
+
+
+def _label_cells(row: Row) -> tuple[str, ...]:
+    shares = (row.scores.precision, row.scores.recall, row.scores.f1)
+    return (percent(row.flagged_step_rate), *(per_cent(share) for share in shares), percent(row.abstained))
+
+
+def _earning_cells(row: Row) -> tuple[str, ...]:
     return (
-        f"{row.setting.ballot.k}{fewer}",
-        *([row.setting.weights.label] if several else []),
-        percent(row.flagged_step_rate),
-        *(interval(estimate) for estimate in (scores.precision, scores.recall, scores.f1)),
         percent(row.label_agreement),
         percent(row.sign_changed),
         number(row.moved),
         number(row.correlation_exact),
         percent(row.process_only),
-        percent(row.abstained),
     )
 
 
@@ -137,6 +156,7 @@ def notes(replay: StudyReplay) -> list[str]:
     several = len(stored) > len({name for name, _ in stored})
     lines = [FIRST_K, *([FEWER] if several else []), READING]
     lines += [line for _, found in replay.replays for line in found.damaged[:3]]
+    lines += [f"Not replayed: {wish}." for wish in replay.unmet]
     reasons: dict[str, list[str]] = {}
     for trial, why in replay.left_out:
         reasons.setdefault(why, []).append(f"{trial.variant} seed {trial.seed}")

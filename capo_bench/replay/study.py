@@ -69,6 +69,7 @@ class StudyReplay:
         critics: One group a distinct critic, the trials of all its variants together.
         replays: Every trial that was replayed, with what it found.
         left_out: Trials without anything to replay, and why.
+        unmet: Rules and k that were asked for and that no trial stored enough critiques for.
     """
 
     study: str
@@ -76,6 +77,7 @@ class StudyReplay:
     critics: tuple[Group, ...]
     replays: tuple[tuple[Trial, TrialReplay], ...]
     left_out: tuple[tuple[Trial, str], ...]
+    unmet: tuple[str, ...] = ()
 
 
 def replay_study(
@@ -110,7 +112,10 @@ def replay_study(
     if not replays:
         reasons = [f"{trial.variant}, seed {trial.seed} ({trial.id}): {why}" for trial, why in left_out]
         raise NothingToReplayError("\n  ".join([f"nothing to replay in study {plan.study!r}:", *sorted(reasons)]))
-    return StudyReplay(plan.study, plan.profile, groups(replays), tuple(replays), tuple(left_out))
+    unmet = _unmet(votes, ks, [found for _, found in replays])
+    if not any(found.labels for _, found in replays):
+        raise NothingToReplayError("\n  ".join([f"nothing to replay in study {plan.study!r}:", *unmet]))
+    return StudyReplay(plan.study, plan.profile, groups(replays), tuple(replays), tuple(left_out), unmet)
 
 
 def recorded(folder: TrialFolder) -> dict[int, Mapping[str, float]]:
@@ -172,6 +177,15 @@ def _chosen(wanted: Wanted, trials: Sequence[Trial]) -> tuple[tuple[Vote, ...], 
     votes = wanted.votes or tuple(dict.fromkeys([*default_votes(), *(setting.ballot.vote for setting in trained)]))
     weights = wanted.weights or tuple(dict.fromkeys(setting.weights for setting in trained))
     return votes, wanted.ks or default_ks(most), weights
+
+
+def _unmet(votes: Sequence[Vote], ks: Sequence[int], found: Sequence[TrialReplay]) -> tuple[str, ...]:
+    ballots = {ballot for replay in found for ballot in replay.labels}
+    most = max(replay.trained.ballot.k for replay in found)
+    stored = f"needs more critiques than were asked for or stored (at most {most} a rollout)"
+    rules = [f"rule {vote.label}" for vote in votes if vote not in {ballot.vote for ballot in ballots}]
+    sizes = [f"k = {k}" for k in ks if k > most]
+    return tuple(f"{wish}: {stored}" for wish in [*rules, *sizes])
 
 
 def _too_few(trial: Trial, ks: Sequence[int]) -> str:

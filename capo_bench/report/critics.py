@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from capo_bench.critic.quality import powers_of_two
+from capo_bench.critic.tables import alpha_in_words
 from capo_bench.replay.batch import batch_of
 from capo_bench.replay.setting import Ballot, ballots, default_votes
 from capo_bench.replay.show import interval, percent, shared_lines
@@ -57,6 +58,7 @@ class Seen:
         runs: The trials.
         labels: What its votes say, by rule and k.
         ratings: How many critiques flag each step and how many do not, shape (steps, 2) a piece.
+        problems: The problem of each of these steps.
         reasons: Critiques by what they gave: a reason of abstention, or none.
         read: Rollouts read.
         damaged: What could not be read.
@@ -65,6 +67,7 @@ class Seen:
     runs: list[Run] = field(default_factory=list)
     labels: dict[Ballot, LabelTally] = field(default_factory=dict)
     ratings: list[IntArray] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
     reasons: Counter[str | None] = field(default_factory=Counter)
     read: int = 0
     damaged: list[str] = field(default_factory=list)
@@ -75,6 +78,7 @@ class Seen:
         batch = batch_of(step.rollouts, max((len(rollout.critiques) for rollout in step.rollouts), default=0))
         flagged, heard = batch.flags.sum(axis=0), batch.answered.sum(axis=0)[batch.owner]
         self.ratings.append(np.stack([flagged, heard - flagged], axis=1).astype(np.int64))
+        self.problems += [batch.problems[row] for row in batch.owner.tolist()]
 
     def add(self, replay: TrialReplay) -> None:
         """Count what replaying a trial found."""
@@ -93,7 +97,7 @@ def critics(results: Results) -> Critics:
         _read(found.setdefault(names[run.trial.id], Seen()), run)
     if not found:
         return Critics()
-    tables = [_quality(found), _cost(found)]
+    tables = [_quality(found), _verdicts(found), _cost(found)]
     return Critics(tuple(table for table in tables if table.rows), tuple(_notes(found)))
 
 
@@ -125,29 +129,43 @@ def _cells(ballot: Ballot, tally: LabelTally) -> tuple[str, ...]:
     return (str(ballot.k), size, flagged, *(interval(e) for e in (scores.precision, scores.recall, scores.f1)))
 
 
-def _cost(found: Mapping[str, Seen]) -> Table:
-    headings = ["critic", "trials", "critiques (reused)", "abstained", "agreement α", "tokens read (cached) + written"]
-    headings += ["tokens per policy token", "seconds (waited)"]
-    totals = {
+def _verdicts(found: Mapping[str, Seen]) -> Table:
+    headings = ("critic", "trials", "critiques (reused)", "abstained", "agreement α")
+    totals = _totals(found)
+    rows = tuple((name, str(len(seen.runs)), *_said(seen, totals[name])) for name, seen in found.items())
+    return Table("What the critics did, all trials together (α with 95 % interval)", headings, rows)
+
+
+def _totals(found: Mapping[str, Seen]) -> dict[str, dict[str, float]]:
+    return {
         name: {key: sum(run.cost.get(key, 0.0) for run in seen.runs) for key in COST} for name, seen in found.items()
     }
+
+
+def _cost(found: Mapping[str, Seen]) -> Table:
+    headings = ["critic", "trials", "tokens read (cached) + written", "tokens per policy token", "seconds (waited)"]
+    totals = _totals(found)
     paid = any(total["critic_money"] for total in totals.values())
     rows = tuple(
-        (name, str(len(seen.runs)), *_spent(seen, totals[name]), *([f"{totals[name]['critic_money']:,.4g}"] * paid))
+        (name, str(len(seen.runs)), *_spent(totals[name]), *([f"{totals[name]['critic_money']:,.4g}"] * paid))
         for name, seen in found.items()
     )
-    title = "What the critics did and cost, all trials together"
+    title = "What the critics cost, all trials together"
     return Table(title, (*headings, *(["money"] * paid)), rows)
 
 
-def _spent(seen: Seen, total: Mapping[str, float]) -> tuple[str, ...]:
-    known = total["critiques"] > 0
+def _said(seen: Seen, total: Mapping[str, float]) -> tuple[str, ...]:
+    return (
+        f"{total['critiques']:,.0f} ({total['critiques_reused']:,.0f})",
+        _abstentions(seen, total["abstained"] / total["critiques"]) if total["critiques"] else NOTHING,
+        _agreement(seen),
+    )
+
+
+def _spent(total: Mapping[str, float]) -> tuple[str, ...]:
     each = total["critic_tokens"] / total["policy_tokens"] if total["policy_tokens"] else math.nan
     tokens = f"{total['critic_prompt_tokens']:,.0f} ({total['critic_cached_tokens']:,.0f})"
     return (
-        f"{total['critiques']:,.0f} ({total['critiques_reused']:,.0f})",
-        _abstentions(seen, total["abstained"] / total["critiques"]) if known else NOTHING,
-        _agreement(seen.ratings),
         f"{tokens} + {total['critic_output_tokens']:,.0f}",
         f"{each:.2f}" if math.isfinite(each) else NOTHING,
         f"{total['critique_seconds']:,.1f} ({total['critic_wait_seconds']:,.1f})",
@@ -160,11 +178,12 @@ def _abstentions(seen: Seen, share: float) -> str:
     return f"{percent(share)} %" + (f": {', '.join(told)}" if told else "")
 
 
-def _agreement(ratings: Sequence[IntArray]) -> str:
-    from evals.critics.agreement import nominal_alpha
+def _agreement(seen: Seen) -> str:
+    from evals.critics.agreement import alpha_estimate
 
-    alpha = nominal_alpha(np.concatenate(ratings)) if ratings else None
-    return NOTHING if alpha is None else f"{alpha + 0.0:.2f}".replace("-", "−")
+    if not seen.ratings:
+        return NOTHING
+    return alpha_in_words(alpha_estimate(np.concatenate(seen.ratings), seen.problems)) or NOTHING
 
 
 def _notes(found: Mapping[str, Seen]) -> list[str]:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
+
+from evals.critics.metrics import Estimate, FloatArray, by_group, interval, resampled
 
 
 def nominal_alpha(counts: npt.NDArray[np.int64]) -> float | None:
@@ -23,9 +27,32 @@ def nominal_alpha(counts: npt.NDArray[np.int64]) -> float | None:
         1 for full agreement, 0 for chance, below 0 for less; None where nothing can be compared: no unit with two
         ratings, or one value alone.
     """
-    kept = counts[counts.sum(axis=1) >= 2].astype(np.float64)
+    found = _alphas(_terms(counts).sum(axis=0)[None])
+    return float(found[0]) if found.size else None
+
+
+def alpha_estimate(counts: npt.NDArray[np.int64], groups: Sequence[str]) -> Estimate:
+    """Return `nominal_alpha` with its 95 % interval, a bootstrap over whole groups.
+
+    Args:
+        counts: As for `nominal_alpha`, shape (units, values).
+        groups: What each unit shares chance with other units by, as a rule the problem.
+    """
+    terms = by_group(_terms(counts), groups)
+    return Estimate(nominal_alpha(counts), *interval(_alphas(resampled(terms))))
+
+
+def _terms(counts: npt.NDArray[np.int64]) -> FloatArray:
+    """Return the inner sum of each unit and then its ratings by value, shape (units, 1 + values); 0 with one rating."""
+    kept = np.where(counts.sum(axis=1, keepdims=True) >= 2, counts, 0).astype(np.float64)
     raters = kept.sum(axis=1)
-    observed = ((raters**2 - (kept**2).sum(axis=1)) / (raters - 1)).sum()
-    ratings = raters.sum()
-    expected = ratings**2 - (kept.sum(axis=0) ** 2).sum()
-    return float(1 - (ratings - 1) * observed / expected) if expected else None
+    unlike = (raters**2 - (kept**2).sum(axis=1)) / np.maximum(raters - 1, 1)
+    return np.column_stack([unlike, kept])
+
+
+def _alphas(sums: FloatArray) -> FloatArray:
+    """Return alpha of each row of summed terms, those left out where it is not defined."""
+    ratings = sums[:, 1:].sum(axis=1)
+    expected = ratings**2 - (sums[:, 1:] ** 2).sum(axis=1)
+    known = expected > 0
+    return np.asarray(1 - (ratings[known] - 1) * sums[known, 0] / expected[known], dtype=np.float64)

@@ -73,7 +73,7 @@ def step_scores(flags: Sequence[BoolArray], labels: Sequence[StepLabels]) -> Ste
         ValueError: Flags and labels are not of the same solutions.
     """
     counts = np.array([_counts(*pair) for pair in zip(flags, labels, strict=True)], dtype=np.float64).reshape(-1, 4)
-    return scores_of(_by_group(counts, [label.group or f"#{row}" for row, label in enumerate(labels)]))
+    return scores_of(by_group(counts, [label.group or f"#{row}" for row, label in enumerate(labels)]))
 
 
 def scores_of(grouped: FloatArray) -> StepScores:
@@ -82,7 +82,7 @@ def scores_of(grouped: FloatArray) -> StepScores:
     Args:
         grouped: True positives, false positives, false negatives and true negatives of each group, shape (groups, 4).
     """
-    total, drawn = grouped.sum(axis=0), _resampled(grouped)
+    total, drawn = grouped.sum(axis=0), resampled(grouped)
     hit, alarm, miss, calm = (int(count) for count in total)
     ratios: Mapping[str, tuple[FloatArray, FloatArray]] = {
         "precision": (np.array([1.0, 0, 0, 0]), np.array([1.0, 1, 0, 0])),
@@ -104,7 +104,7 @@ def _counts(flags: BoolArray, labels: StepLabels) -> tuple[int, int, int, int]:
     return hit, alarm, miss, len(labels.labelled) - hit - alarm - miss
 
 
-def _by_group(counts: FloatArray, groups: Sequence[str]) -> FloatArray:
+def by_group(counts: FloatArray, groups: Sequence[str]) -> FloatArray:
     """Return the counts summed over each group, shape (groups, columns)."""
     places = {group: place for place, group in enumerate(dict.fromkeys(groups))}
     summed = np.zeros((len(places), counts.shape[1]))
@@ -112,7 +112,7 @@ def _by_group(counts: FloatArray, groups: Sequence[str]) -> FloatArray:
     return summed
 
 
-def _resampled(grouped: FloatArray) -> FloatArray:
+def resampled(grouped: FloatArray) -> FloatArray:
     """Return the column sums of bootstrap draws of whole rows, shape (DRAWS, columns); the same for the same rows."""
     rows = len(grouped)
     if rows < 2:

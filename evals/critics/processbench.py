@@ -68,9 +68,10 @@ class ProcessBench:
 def _labelled(row: _Solution, subset: str) -> LabelledSolution:
     steps = len(row.steps)
     wrong = frozenset({row.label} - {-1})
-    labelled = frozenset(range(row.label + 1 if wrong else steps))
+    # Several models solved the same problem: those solutions share its difficulty.
+    labels = StepLabels(steps, wrong, frozenset(range(row.label + 1 if wrong else steps)), group=row.problem)
     problem = Problem(f"processbench/{row.id}", row.problem, "")
-    return LabelledSolution(problem.id, subset, problem, tuple(row.steps), StepLabels(steps, wrong, labelled))
+    return LabelledSolution(problem.id, subset, problem, tuple(row.steps), labels)
 
 
 PROCESSBENCH = ProcessBench()

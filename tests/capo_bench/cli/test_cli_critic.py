@@ -30,7 +30,7 @@ def test_the_exact_critic_is_exact(tmp_path: Path) -> None:
     assert "0 of 120 critiques without a verdict" in done.stdout
     page = Path(done.stdout.splitlines()[-1].removeprefix("report: "))
     assert page.is_file()
-    assert json.loads((page.parent / "result.json").read_text(encoding="utf-8"))["alpha"] == 1
+    assert json.loads((page.parent / "result.json").read_text(encoding="utf-8"))["alpha"]["value"] == 1
 
 
 def test_the_noisy_critic_errs_at_its_rates(tmp_path: Path) -> None:

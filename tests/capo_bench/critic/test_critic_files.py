@@ -137,7 +137,7 @@ def test_nothing_to_draw_without_any_verdict(tmp_path):
     found = measured(mute, "coins", tmp_path, terms=Terms(2, max_abstained=1), limit=10)
     summary = summarise(found)
     assert figures(summary) == []
-    assert summary.alpha is None
+    assert summary.alpha.value is None
     assert write(found, summary, Home(tmp_path)).page.exists()
 
 

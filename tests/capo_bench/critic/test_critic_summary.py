@@ -29,11 +29,11 @@ def test_agreement_is_over_all_steps_and_abstentions_are_missing():
     # Ratings of the four steps: 00, 11, 01, and 0 alone does not count: its solution has one verdict less.
     critiques = [[flagging(1), flagging(1)], [flagging(0), flagging()]]
     # Units 00, 11, 10, 00: n = 8, D_o = 2 pairs unlike / 8, D_e = 2 · 3 · 5 / (8 · 7): alpha = 1 - .25 · 56 / 30.
-    assert agreement(critiques, LABELS) == pytest.approx(1 - 0.25 * 56 / 30)
+    assert agreement(critiques, LABELS).value == pytest.approx(1 - 0.25 * 56 / 30)
     # Of the second solution one verdict is left, which agrees with nobody: units 00, 11 alone.
-    assert agreement([critiques[0], [flagging(0), ABSTAINED]], LABELS) == 1
-    assert agreement([[ABSTAINED, ABSTAINED]] * 2, LABELS) is None
-    assert agreement([], []) is None
+    assert agreement([critiques[0], [flagging(0), ABSTAINED]], LABELS).value == 1
+    assert agreement([[ABSTAINED, ABSTAINED]] * 2, LABELS).value is None
+    assert agreement([], []).value is None
 
 
 def test_calibration_is_over_labelled_steps_of_the_first_k():

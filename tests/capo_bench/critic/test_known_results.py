@@ -8,6 +8,7 @@ from controlcritics import alarmed, measured, mute, oracle, silent
 from capo_bench.critic.ask import Terms
 from capo_bench.critic.quality import Vote
 from capo_bench.critic.summary import Summary, summarise
+from evals.critics.metrics import Estimate
 
 FILES = ("processbench", "prm800k", "prmbench")
 
@@ -21,7 +22,7 @@ def test_an_oracle_is_perfect_by_every_rule_and_k(data, benchmark_data, tmp_path
     summary = summarise(measured(oracle, data, tmp_path, benchmark_data, limit=120))
     assert rates(summary, "precision") == rates(summary, "recall") == rates(summary, "f1") == {1.0}
     assert rates(summary, "false_alarm") == {0.0}
-    assert summary.alpha == 1
+    assert summary.alpha == Estimate(1, 1, 1)
     assert {row.error for row in summary.calibration.values()} == {0}
 
 
@@ -30,7 +31,7 @@ def test_a_critic_that_flags_everything_has_the_share_of_wrong_steps_as_precisio
     summary = summarise(measured(alarmed, data, tmp_path, benchmark_data, limit=120))
     assert rates(summary, "recall") == rates(summary, "false_alarm") == {1.0}
     assert rates(summary, "precision") == {summary.wrong / summary.steps}
-    assert summary.alpha is None  # one value alone
+    assert summary.alpha == Estimate(None)  # one value alone
 
 
 @pytest.mark.parametrize("data", FILES)

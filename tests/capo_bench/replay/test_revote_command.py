@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner, Result
+from rich.console import Console
 from stored import STUDY, StoredHome
 
 from capo_bench.cli import main
+from capo_bench.replay.rows import rows
+from capo_bench.replay.show import replay_tables
+from capo_bench.replay.study import replay_study
+from capo_bench.report.tables import terminal
+from capo_bench.study.load import load_plan
 from trainers.rollouts import read_rollouts, write_step
 
 
@@ -120,7 +127,7 @@ def test_a_wrong_option_says_what_is_right(done: StoredHome, arguments, message)
 def test_a_study_without_critiques_says_why(fresh: StoredHome):
     fresh.finish("grpo_rule")
     result = revote(fresh)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "nothing to replay in study 'stored':" in result.output
     assert "method grpo_rule asks no critic" in result.output
     assert "not finished; `capo-bench run` finishes it" in result.output
@@ -134,14 +141,38 @@ def test_critics_of_answers_say_nothing_of_steps(fresh: StoredHome):
             rows = [replace(rollout, aim="answer") for rollout in step.rollouts]
             write_step(folder.rollouts, step.step, 0, rows)
     result = revote(fresh)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "asks its critic about answers, not about steps" in result.output
 
 
 def test_more_critiques_than_were_stored(done: StoredHome):
     result = revote(done, "-k", "8")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "stored 4 critiques a rollout, fewer than k = 8" in result.output
+
+
+def test_a_rule_that_needs_more_critiques_than_were_stored_is_told(done: StoredHome):
+    page = done.home.study("stored").path / "revote" / "revote.csv"
+    revote(done)
+    before = page.read_bytes()
+    result = revote(done, "--rules", "at_least:9")
+    assert result.exit_code == 2
+    assert "rule at_least 9: needs more critiques than were asked for or stored (at most 4 a rollout)" in result.output
+    assert page.read_bytes() == before
+    some = revote(done, "--rules", "majority,at_least:9", "-k", "2,9")
+    assert some.exit_code == 0
+    assert "Not replayed: rule at_least 9: needs more" in some.output
+    assert "Not replayed: k = 9: needs more" in some.output
+
+
+def test_tables_fit_a_terminal_of_100_columns(done: StoredHome):
+    plan = load_plan(str(done.file), "quick")
+    console = Console(width=200, file=io.StringIO())
+    tables = [table for table in replay_tables(rows(replay_study(plan, done.home))) if "noisy" in table.title]
+    assert len(tables) == 2
+    for table in tables:
+        console.print(terminal(replace(table, title="")))
+    assert max(map(len, console.file.getvalue().rstrip().splitlines())) <= 100
 
 
 def test_a_trial_that_stored_nothing_is_left_out_and_named(fresh: StoredHome):

@@ -19,7 +19,7 @@ from trainers.rollouts import read_rollouts, write_step
 
 @pytest.fixture(scope="module")
 def tables(report: Report):
-    return {table.title.split(" ")[0]: table for table in report.critics.tables}
+    return {table.title.partition(",")[0]: table for table in report.critics.tables}
 
 
 def lines(table):
@@ -27,7 +27,7 @@ def lines(table):
 
 
 def test_quality_by_rule_and_k_comes_with_interval_and_n(tables):
-    found = lines(tables["Votes"])
+    found = lines(tables["Votes of the critics against the exact checker"])
     # Any one critique flags 4 of 5 wrong steps and 1 of 10 right ones.
     alone = found["exact: any rule", "1"]
     assert alone["recall"].startswith("8")
@@ -40,20 +40,23 @@ def test_quality_by_rule_and_k_comes_with_interval_and_n(tables):
     assert recalls == sorted(recalls)
 
 
+def test_what_a_critic_did(tables):
+    (row,) = lines(tables["What the critics did"]).values()
+    assert (row["critic"], row["trials"], row["critiques (reused)"]) == ("exact", "6", "153,600 (1,536)")
+    assert row["abstained"].startswith("0.1 %: truncated ")
+    alpha, low, high = (float(part.strip("[,]")) for part in row["agreement α"].split())
+    assert 0.3 < low < alpha < high < 0.7
+
+
 def test_cost_of_a_critic(tables):
-    (row,) = lines(tables["What"]).values()
+    (row,) = lines(tables["What the critics cost"]).values()
     assert row == {
         "critic": "exact",
         "trials": "6",
-        "critiques (reused)": "153,600 (1,536)",
-        "abstained": row["abstained"],
-        "agreement α": row["agreement α"],
         "tokens read (cached) + written": "4,320,000 (2,160,000) + 1,080,000",
         "tokens per policy token": "3.21",
         "seconds (waited)": "120.0 (30.0)",
     }
-    assert row["abstained"].startswith("0.1 %: truncated ")
-    assert 0.3 < float(row["agreement α"]) < 0.7
 
 
 def test_money_has_a_column_where_there_is_a_price(fake: FakeHome):
@@ -62,7 +65,7 @@ def test_money_has_a_column_where_there_is_a_price(fake: FakeHome):
         variant: {seed: replace(run, cost={**run.cost, "critic_money": 0.25}) for seed, run in seeds.items()}
         for variant, seeds in results.runs.items()
     }
-    table = critics(replace(results, runs=runs)).tables[1]
+    table = critics(replace(results, runs=runs)).tables[-1]
     assert table.headings[-1] == "money"
     assert table.rows[0][-1] == "1.5"
 
@@ -86,7 +89,10 @@ def test_trials_that_stored_nothing_are_named_and_their_cost_stands(fake: FakeHo
         for path in fake.home.trial(trial.id).rollouts.glob("*"):
             path.unlink()
     built = build_report(fake.plan(), fake.home).critics
-    assert [table.title for table in built.tables] == ["What the critics did and cost, all trials together"]
+    assert [table.title for table in built.tables] == [
+        "What the critics did, all trials together (α with 95 % interval)",
+        "What the critics cost, all trials together",
+    ]
     assert sum("holds no rollouts" in line for line in built.notes) == 6
 
 

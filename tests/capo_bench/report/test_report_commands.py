@@ -27,7 +27,7 @@ def test_report_prints_tables_answer_and_paths(full: FakeHome):
 def test_report_of_nothing_says_what_to_do(fake: FakeHome):
     fake.plan()
     result = call("report", fake.path / "study.yaml", "--home", fake.home.path)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "none of the 12 trials" in result.output
     assert "capo-bench run" in result.output
     assert "Traceback" not in result.output
@@ -38,7 +38,7 @@ def test_report_names_a_damaged_file(fake: FakeHome):
     trial = next(t for t in fake.plan().trials if (t.variant, t.seed) == ("grpo_rule", 0))
     fake.home.trial(trial.id).metrics.write_text("{", encoding="utf-8")
     result = call("report", fake.path / "study.yaml", "--home", fake.home.path)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "metrics.json:1: not JSON" in result.output
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.critics.agreement import nominal_alpha
+from evals.critics.agreement import alpha_estimate, nominal_alpha
 
 
 def counted(*raters: str) -> np.ndarray:
@@ -38,6 +38,17 @@ def test_full_agreement_is_one_and_even_halves_are_below_chance():
 @pytest.mark.parametrize("counts", [np.zeros((0, 2), int), np.array([[1, 0], [0, 1]]), np.array([[3, 0], [2, 0]])])
 def test_nothing_to_compare(counts):
     assert nominal_alpha(counts) is None
+
+
+def test_its_interval_resamples_whole_groups():
+    counts = np.array([[3, 0], [0, 3], [2, 1]] * 10)
+    alone = alpha_estimate(counts, [str(unit) for unit in range(30)])
+    assert alone.value == nominal_alpha(counts)
+    assert alone.low < alone.value < alone.high
+    # Groups that are all alike leave nothing to vary; one group alone has nothing to resample.
+    alike = alpha_estimate(counts, [str(unit // 3) for unit in range(30)])
+    assert alike.high - alike.low == pytest.approx(0, abs=1e-12)
+    assert alpha_estimate(counts, ["one"] * 30).low is None
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), max_size=12))

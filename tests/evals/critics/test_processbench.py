@@ -29,6 +29,16 @@ def test_labels_of_a_row(tmp_path, label, wrong, labelled):
     assert solution.problem.answer == ""
 
 
+def test_solutions_of_one_problem_share_chance(tmp_path):
+    rows = (
+        {**ROW, "label": -1},
+        {**ROW, "id": "math-2", "label": 0},
+        {**ROW, "id": "math-3", "problem": "!", "label": 0},
+    )
+    first, second, other = (solution.labels.group for solution in loaded(tmp_path, *rows).solutions)
+    assert first == second != other
+
+
 def test_all_wrong_rows_are_told(tmp_path):
     with pytest.raises(DataErrors) as errors:
         loaded(tmp_path, {**ROW, "label": 3}, {**ROW, "label": -1}, {**ROW, "label": "0"}, {**ROW, "steps": []})
