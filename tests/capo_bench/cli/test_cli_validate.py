@@ -63,4 +63,4 @@ def test_ls_names_studies_with_questions_and_sizes(folder: Path) -> None:
     assert [line.partition(":")[0] for line in lines if not line.startswith(" ")] == shipped_studies()
     at = next(index for index, line in enumerate(lines) if line.startswith("voting: "))
     assert lines[at].endswith("?")
-    assert lines[at + 1].strip().startswith("--profile quick: 7 variants, ")
+    assert lines[at + 1].strip().startswith("--profile quick: 6 variants, ")
