@@ -97,6 +97,7 @@ def test_what_is_reported_of_rollouts_by_hand(trainer: PolicyTrainer) -> None:
     trainer.problems = [problem] * 3
     trainer.alignment = Alignment([""] * 3, steps, np.array([[0, 0, 1], [0, 1, -1], [0, -1, -1]]))
     trainer.outcomes = np.array([1.0, 0.0, np.nan])
+    trainer.truth = [COINS.check_steps(problem, each).wrong for each in steps]
     assert trainer._rollout_metrics() == {
         "outcome": 0.5,
         "unverified": 1,

@@ -140,10 +140,11 @@ def test_the_breaker_ends_the_waiting_and_says_so_once(spoil, caplog):
         proxy.url, [str(number) for number in range(60)], 2,
         concurrency=4, max_retries=0, deadline_seconds=2.0, breaker={"failures": 4, "cool_down_seconds": 60.0},
     )  # fmt: skip
-    assert time.perf_counter() - began < 4  # of the 15 × 2 seconds that all would have waited
-    assert proxy.seen == 4
-    assert [row.count("timeout") for row in failures(rows)].count(2) == 4
-    assert [row.count("error") for row in failures(rows)].count(2) == 56
+    assert time.perf_counter() - began < 8  # of the 15 × 2 seconds that all would have waited
+    # The first three to fail make room for others before the fourth opens the breaker.
+    assert 4 <= proxy.seen <= 7
+    assert [row.count("timeout") for row in failures(rows)].count(2) == proxy.seen
+    assert [row.count("error") for row in failures(rows)].count(2) == 60 - proxy.seen
     assert caplog.text.count("4 requests in a row failed") == 1
 
 
