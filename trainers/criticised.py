@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 
 from evals.benchmarks import BENCHMARKS
 from trainers.credit.critique import Aim, Critique
@@ -108,11 +109,14 @@ class CriticisedTrainer(PolicyTrainer):
 
     def _check_abstentions(self, critiques: list[list[Critique]]) -> None:
         reasons = Counter(critique.abstained for row in critiques for critique in row if critique.abstained)
-        asked, limit = sum(map(len, critiques)), self.config.credit.max_abstained
-        if reasons.total() > limit * asked:
+        local = torch.tensor([[reasons.total(), sum(map(len, critiques))]], device=self.accelerator.device)
+        # Of all processes: they stop together, or the others wait for one that is gone.
+        abstained, asked = self.accelerator.gather(local).sum(dim=0).tolist()
+        limit = self.config.credit.max_abstained
+        if abstained > limit * asked:
             told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
             raise CriticFailingError(
-                f"{reasons.total()} of {asked} critiques of this step abstained ({told}), more than "
+                f"{abstained} of {asked} critiques of this step abstained ({told or 'in other processes'}), more than "
                 f"credit.max_abstained {limit}; mend the critic, or raise the limit{_example(critiques)}"
             )
 

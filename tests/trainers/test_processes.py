@@ -14,10 +14,10 @@ SCRIPT = Path(__file__).with_name("two_processes.py")
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_group_that_spans_two_processes_is_normalised_as_one(start: str, tmp_path: Path) -> None:
+def two_processes(start: str, folder: Path, *arguments: str) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
     done = subprocess.run(
-        [*command, str(SCRIPT), start, str(tmp_path)],
+        [*command, str(SCRIPT), start, str(folder), *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"},
         capture_output=True,
         text=True,
@@ -25,6 +25,22 @@ def test_a_group_that_spans_two_processes_is_normalised_as_one(start: str, tmp_p
         check=False,
     )
     assert done.returncode == 0, done.stderr[-4000:]
+
+
+def test_processes_stop_together_when_the_critic_of_one_fails(start: str, tmp_path: Path) -> None:
+    two_processes(start, tmp_path, "0.4")
+    told = [(tmp_path / f"{rank}.stopped").read_text() for rank in (0, 1)]
+    assert told[0].startswith("4 of 8 critiques of this step abstained (in other processes), more than")
+    assert told[1].startswith("4 of 8 critiques of this step abstained (timeout 4), more than")
+
+
+def test_what_abstains_in_one_process_is_measured_against_what_all_asked(start: str, tmp_path: Path) -> None:
+    two_processes(start, tmp_path, "0.5")
+    assert not list(tmp_path.glob("*.stopped"))
+
+
+def test_a_group_that_spans_two_processes_is_normalised_as_one(start: str, tmp_path: Path) -> None:
+    two_processes(start, tmp_path)
     ranks = [np.load(tmp_path / f"{rank}.npz") for rank in (0, 1)]
     tokens = np.concatenate([rank["rewards"][rank["mask"]] for rank in ranks])
     assert len(tokens) > len(ranks[0]["rewards"][ranks[0]["mask"]]) > 0
