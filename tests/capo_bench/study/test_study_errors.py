@@ -116,7 +116,8 @@ def test_unknown_keys_are_errors_at_every_level(error: One, demo: str, old: str,
         (
             "method: capo",
             "method: cappo",
-            "study.yaml:5: method: unknown method 'cappo' (did you mean 'capo'?); known: sft, grpo_rule, grpo_genorm, capo",
+            "study.yaml:5: method: unknown method 'cappo' (did you mean 'capo'?); "
+            "known: sft, grpo_rule, grpo_genorm, capo",
         ),
         ("question: Does the vote matter?\n", "", "study.yaml:1: key 'question' is missing; add it"),
         (
