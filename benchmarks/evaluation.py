@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +74,7 @@ def overhead(task: EvalTask, backend: Backend, arguments: argparse.Namespace, fo
     for number in range(arguments.rounds + 1):
         timed = Timed(backend)
         began = time.perf_counter()
-        generate(task, timed, folder / f"round-{number}", seed=number, samples=arguments.samples)
+        generate(task, timed, folder / f"round-{number}", seed=number)
         whole = time.perf_counter() - began
         if number:  # the first warms up
             ratios.append(whole / timed.seconds)
@@ -109,6 +110,7 @@ def main() -> None:
         seconds = [first_batch(model, folder / f"home-{number}") for number in range(3)]
         print(f"first batch of coins on disk after {', '.join(f'{one:.2f}' for one in seconds)} s")
         (task,) = load_tasks(["coins_test"], limit=arguments.problems)
+        task = replace(task, samples=arguments.samples)
         backend = open_backend(ModelSpec(model=model))
         overhead(task, backend, arguments, folder)
         backend.close()

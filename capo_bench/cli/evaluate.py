@@ -118,7 +118,8 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool)
         click.echo(str(error), err=True)
         return 2
     except OSError as error:
-        click.echo(f"{home.path}: cannot be written ({error}); name another folder with --home", err=True)
+        option = "--home" if export is None else "--home or --export"
+        click.echo(f"{home.path}: cannot be written ({error}); name another folder with {option}", err=True)
         return 2
     except (EvaluationError, TooManyAbstainedError) as error:
         click.echo(str(error), err=True)

@@ -80,6 +80,8 @@ def read_request(options: Options, home: Home) -> Request:
     flaws += _names_wrong(options)
     if not names and not stored:
         flaws.append(f"nothing to evaluate on: name suites with --suite ({', '.join(SUITES)}) or tasks with --task")
+    if stored:
+        flaws += _of_no_use(options, names)
     if options.data_dir is not None and not options.data_dir.is_dir():
         flaws.append(f"--data-dir {options.data_dir}: no such folder; name the folder that holds math500/ and so on")
     judge = _try(flaws, lambda: _judge(options))
@@ -99,6 +101,15 @@ def read_request(options: Options, home: Home) -> Request:
         judge=judge,
         most_failed=options.max_failed,
     )
+
+
+def _of_no_use(options: Options, names: Sequence[str]) -> list[str]:
+    """Return what an evaluation that is there cannot take any more."""
+    sampling = any(value is not None for value in options.sampling.values())
+    given = {"--task or --suite": names, "-k": options.samples, "--limit": options.limit, "its sampling": sampling}
+    told = ", ".join(name for name, value in given.items() if value)
+    way_out = f"its completions are made; leave out {told}, or evaluate a model anew"
+    return [f"--rescore {options.model} is an evaluation with tasks and samples of its own: {way_out}"] if told else []
 
 
 def _try(flaws: list[str], read: Callable[[], T]) -> T | None:

@@ -48,8 +48,6 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
     folder: Path,
     *,
     seed: int,
-    samples: int | None = None,
-    sampling: Sampling | None = None,
     retry_failed: bool = True,
     most_failed: float = MOST_FAILED,
     tell: Tell = silent,
@@ -65,8 +63,6 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
         backend: Who is asked.
         folder: The task's own folder, made if it is not there.
         seed: Decides the draws.
-        samples: Completions of each problem; the task's own k by default.
-        sampling: How they are sampled; the task's own way by default.
         retry_failed: Ask again, after everything else, for completions that failed in an earlier run.
         most_failed: Share of this run's completions that may fail.
         tell: Called after every batch.
@@ -79,8 +75,7 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
         EvaluationError: The folder holds another evaluation or is in use, or too many completions failed.
         BackendError: The model cannot do what the task asks.
     """
-    k = 1 if task.output == "choose" else samples or task.samples
-    sampling = sampling or task.sampling
+    k, sampling = 1 if task.output == "choose" else task.samples, task.sampling
     with _opened(folder) as file:
         asked = _record(folder, task, backend, identity_of(task, backend, sampling, k, seed)).asked
         there, good = whole_batches(folder / GENERATIONS)

@@ -121,6 +121,9 @@ def test_scoring_again_needs_no_model_and_no_data(answering, tmp_path):
     assert rows_of(again, "coins_test")[0][1].startswith("100.0")
     assert folder_of(run_endpoint(server, "--task", "coins_test", "--limit", 6, "--rescore", home=tmp_path)) == folder
     assert run(folder, "--rescore", home=tmp_path / "another").exit_code == 0
+    late = run(folder, "--rescore", "--task", "aime24", "-k", 2, home=tmp_path)
+    assert late.exit_code == 2
+    assert "leave out --task or --suite, -k, or evaluate a model anew" in late.stderr
     unknown = run_endpoint(server, "--task", "coins_test", "--limit", 5, "--rescore", home=tmp_path)
     assert unknown.exit_code == 2
     assert "there is no such evaluation to score again" in unknown.stderr

@@ -68,7 +68,7 @@ class Replay(LM):
 
 
 def scored(folder, task, model):
-    generate(task, model, folder, seed=5, samples=K)
+    generate(replace(task, samples=K), model, folder, seed=5)
     with Verifier() as verifier:
         score(folder, verifier=verifier, cut=lambda text: text.split("\n\n"), segmenter="blank_lines")
     return folder

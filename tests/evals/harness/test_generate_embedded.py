@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tinymodel import save_model
 
@@ -24,7 +26,7 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def task():
     (task,) = load_tasks(["coins_test"], limit=10)
-    return task
+    return replace(task, samples=3)
 
 
 def opened(model):
@@ -40,7 +42,7 @@ def scored(folder):
 @pytest.fixture(scope="module")
 def whole(model, task, tmp_path_factory):
     folder = tmp_path_factory.mktemp("whole")
-    assert generate(task, opened(model), folder, seed=1, samples=3) is True
+    assert generate(task, opened(model), folder, seed=1) is True
     scored(folder)
     return folder
 
@@ -49,7 +51,7 @@ def test_stopped_after_every_batch_it_ends_with_the_same_bytes(model, task, whol
     finished, runs = False, 0
     while not finished:
         turns = iter([False, True])
-        finished = generate(task, opened(model), tmp_path, seed=1, samples=3, stop=lambda: next(turns))  # noqa: B023
+        finished = generate(task, opened(model), tmp_path, seed=1, stop=lambda: next(turns))  # noqa: B023
         runs += 1
     assert runs == 4
     scored(tmp_path)
@@ -63,7 +65,7 @@ def test_cut_anywhere_it_ends_with_the_same_bytes(model, task, whole, tmp_path):
         folder.mkdir()
         (folder / "task.json").write_bytes((whole / "task.json").read_bytes())
         (folder / "generations.jsonl").write_bytes(data[: int(len(data) * part)])
-        generate(task, backend, folder, seed=1, samples=3)
+        generate(task, backend, folder, seed=1)
         assert (folder / "generations.jsonl").read_bytes() == data
 
 
@@ -80,6 +82,6 @@ def test_the_weights_are_part_of_the_identity(task, whole, tmp_path):
 
     other = opened(save_model(tmp_path / "other", seed=1))
     with pytest.raises(EvaluationError, match=r"model\.weights"):
-        generate(task, other, whole, seed=1, samples=3)
-    generate(task, other, tmp_path / "coins_test", seed=2, samples=3)
+        generate(task, other, whole, seed=1)
+    generate(task, other, tmp_path / "coins_test", seed=2)
     assert comparable(scored(tmp_path / "coins_test").identity, read_result(whole).identity) == []

@@ -104,7 +104,7 @@ def test_hostile_text_survives_on_its_own_line(tmp_path):
     assert len(content(tmp_path).splitlines()) == len((content(tmp_path)).decode().splitlines()) == 21
 
 
-def test_the_task_decides_how_where_the_user_does_not(tmp_path):
+def test_the_task_decides_how(tmp_path):
     asked = []
 
     class Listening(DiceModel):
@@ -116,7 +116,7 @@ def test_the_task_decides_how_where_the_user_does_not(tmp_path):
     assert set(asked) == {SAMPLING}
     asked.clear()
     greedy = replace(SAMPLING, temperature=0.0)
-    generate(TASK, Listening(), tmp_path / "b", seed=5, samples=1, sampling=greedy)
+    generate(replace(TASK, samples=1, sampling=greedy), Listening(), tmp_path / "b", seed=5)
     assert set(asked) == {greedy}
     assert len(lines(tmp_path / "b")) == 7
     assert read_task(tmp_path / "b").identity["sampling"]["temperature"] == 0.0
@@ -371,7 +371,7 @@ QUESTIONS = [("Which?", ("red", "blue"), "A"), ("What then?", ("one", "two", "th
 
 def test_every_option_of_a_question_is_weighed(tmp_path):
     task, model = choice_task(QUESTIONS), DiceModel()
-    assert generate(task, model, tmp_path, seed=5, samples=4) is True  # there is one answer, whatever k
+    assert generate(replace(task, samples=4), model, tmp_path, seed=5) is True  # there is one answer, whatever k
     assert [(line["problem"], len(line["ranking"]["logprobs"])) for line in lines(tmp_path)] == [("q/1", 3), ("q/0", 2)]
     assert model.asked == ["What then?\nAnswer: one", "What then?\nAnswer: two", "What then?\nAnswer: three",
                            "Which?\nAnswer: red", "Which?\nAnswer: blue"]  # fmt: skip
