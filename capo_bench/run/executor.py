@@ -1,0 +1,67 @@
+"""What runs jobs: worker processes of this machine, or a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, Self
+
+from capo_bench.run import wire
+from capo_bench.run.attempt import Attempt
+
+if TYPE_CHECKING:
+    from capo_bench.study.identity import SharedKind
+    from capo_bench.study.plan import Trial
+
+
+@dataclass(frozen=True)
+class Job:
+    """One call of a task in a worker.
+
+    Attributes:
+        do: ``"trial"``, or the kind of a shared model. A trial can stop early and be resumed; a shared model cannot,
+            so it is killed instead.
+        task: ``"module:function"``.
+        log: File that gets what the job prints.
+        lock: File that is locked while the job runs, so that two studies that share it do it once.
+        keep_critiques: See `Home`.
+        gpus: Accelerators that it needs.
+        attempt: How it is tried.
+    """
+
+    do: Literal["trial"] | SharedKind
+    task: str
+    trial: Trial
+    home: Path
+    log: Path
+    lock: Path
+    keep_critiques: bool = True
+    gpus: int = 0
+    attempt: Attempt = field(default_factory=Attempt)
+
+
+class Executor(Protocol):
+    """Runs jobs in parallel. A context, at whose end nothing of it is left: no process, no port."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *error: object) -> None: ...
+
+    def submit(self, job: Job, delay: float = 0.0) -> None:
+        """Owe a job, to be started `delay` seconds from now at the earliest; ignored after `stop`."""
+
+    def events(self) -> Iterator[tuple[Job | None, wire.Message]]:
+        """Run what was submitted, also while this goes on; yield what is heard until nothing is owed or running.
+
+        With a job: ``{"kind": "start"}``, whatever the task emits (`capo_bench.run.stages`), and ``{"kind": "end",
+        "status": "done" | "stopped" | "failed", "error"?, "cause"?}`` (`capo_bench.run.failures`), after which nothing
+        more is said of it. Without a job: ``{"kind": "tick"}`` at least once a second, and ``{"kind": "stopping"}`` at
+        the first signal.
+        """
+
+    def stop(self) -> None:
+        """Start nothing more, ask running jobs to save and return, kill those that cannot."""
+
+    def kill(self, job: Job, error: str, cause: str) -> None:
+        """End a running job now; its ``end`` says ``failed`` with this error and cause."""
