@@ -77,7 +77,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
         plan = load_plan(study, profile, sets, only)
         results = Home(home, keep_critiques=not no_critique_cache)
         _bound_critiques(results, critique_cache_size)
-        sys.exit(_run(plan, results, RunOptions(workers, fail_fast, track=not no_tracking)))
+        sys.exit(_run(plan, results, RunOptions(workers, max_failures=1 if fail_fast else 10, track=not no_tracking)))
     except RunError as error:
         click.echo(str(error), err=True)
         sys.exit(2)

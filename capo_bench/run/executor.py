@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, Self
 
@@ -39,6 +39,12 @@ class Job:
     keep_critiques: bool = True
     gpus: int = 0
     attempt: Attempt = field(default_factory=Attempt)
+
+    def message(self) -> wire.Message:
+        """Return the job as it goes to a worker: plain data."""
+        paths = {name: str(getattr(self, name).absolute()) for name in ("home", "log", "lock")}
+        plain = {"do": self.do, "task": self.task, "keep_critiques": self.keep_critiques, "gpus": self.gpus}
+        return {**plain, "trial": self.trial.as_json(), "attempt": asdict(self.attempt), **paths}
 
 
 class Executor(Protocol):

@@ -7,52 +7,20 @@ import signal
 import socket
 import subprocess
 import sys
-from collections import deque
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Self
 
 from capo_bench.run import wire
 from capo_bench.run.errors import RunError
+from capo_bench.run.executor import Job
 from capo_bench.run.interrupt import Interrupts
 from capo_bench.track.store import quiet_environment
 
-if TYPE_CHECKING:
-    from capo_bench.study.identity import SharedKind
-    from capo_bench.study.plan import Trial
-
 TICK_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """One call of a task in a worker.
-
-    Attributes:
-        do: ``"trial"``, or the kind of a shared model. A trial can stop early and be resumed; a shared model cannot,
-            so it is killed instead.
-        task: ``"module:function"``.
-        log: File that gets what the job prints.
-        lock: File that is locked while the job runs, so that two studies that share it do it once.
-        keep_critiques: See `Home`.
-    """
-
-    do: Literal["trial"] | SharedKind
-    task: str
-    trial: Trial
-    home: Path
-    log: Path
-    lock: Path
-    keep_critiques: bool = True
-
-    def message(self) -> wire.Message:
-        """Return the job as it goes to a worker."""
-        paths = {name: str(getattr(self, name).absolute()) for name in ("home", "log", "lock")}
-        plain = {"do": self.do, "task": self.task, "keep_critiques": self.keep_critiques}
-        return {**plain, "trial": self.trial.as_json(), **paths}
 
 
 class Worker:
@@ -84,6 +52,7 @@ class Worker:
         self.connection = Connection(ours.detach())
         self.ended = os.pidfd_open(self._process.pid)
         self.job: Job | None = None
+        self.verdict: wire.Message | None = None  # of who killed it, where somebody did
 
     @property
     def pid(self) -> int:
@@ -129,45 +98,63 @@ class Worker:
         return f"its worker process was killed by {signal.Signals(-code).name}{hint}"
 
 
-class Pool:
-    """Up to `count` workers of `threads` threads each; a context, at whose end all of them are gone."""
+class LocalExecutor:
+    """Up to `count` workers of `threads` threads each; see `capo_bench.run.executor.Executor`."""
 
     def __init__(self, count: int, threads: int, log: Path, interrupts: Interrupts) -> None:
         self.count, self.threads, self.log = count, threads, log
         self._interrupts = interrupts
         self._workers: list[Worker] = []
+        self._owed: list[tuple[float, Job]] = []
         self.stopping = False
 
-    def __enter__(self) -> Pool:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
         while self._workers:
             self._workers.pop().kill()
 
-    def run(self, jobs: Iterable[Job]) -> Iterator[tuple[Job | None, wire.Message]]:
-        """Do the jobs in order, in parallel; yield each with what is heard of it.
+    def submit(self, job: Job, delay: float = 0.0) -> None:
+        """Owe a job; see `Executor.submit`."""
+        if not self.stopping:
+            self._owed.append((time.monotonic() + delay, job))
 
-        Messages: ``{"kind": "start"}``, whatever the task emits, and ``{"kind": "end", "status": "done" | "stopped" |
-        "failed", "error"?}``. Without a job: ``{"kind": "tick"}`` at least once a second, and ``{"kind": "stopping"}``
-        at the first signal. After `stop` no job starts.
-        """
-        owed = deque(jobs)
+    def events(self) -> Iterator[tuple[Job | None, wire.Message]]:
+        """Run what was submitted; see `Executor.events`."""
         while True:
-            while owed and not self.stopping and len(self._busy()) < self.count:
-                job = owed.popleft()
+            while (job := self._next()) is not None:
                 self._idle_worker().start(job)
                 yield job, {"kind": "start"}
-            if not self._busy():
+            if not self._busy() and not self._owed:
                 return
             yield from self._listen()
             yield None, {"kind": "tick"}
+
+    def kill(self, job: Job, error: str, cause: str) -> None:
+        """End a running job now; see `Executor.kill`."""
+        for worker in self._busy():
+            if worker.job is job:
+                worker.verdict = {"status": "failed", "error": error, "cause": cause}
+                _end_group(worker)
+
+    def _next(self) -> Job | None:
+        """Take the first job that is due, if a worker is free for it."""
+        if len(self._busy()) >= self.count:
+            return None
+        now = time.monotonic()
+        for at, (due, job) in enumerate(self._owed):
+            if due <= now:
+                del self._owed[at]
+                return job
+        return None
 
     def stop(self) -> None:
         """Start nothing more, ask running jobs to save and return, kill those that cannot."""
         if self.stopping:
             return
         self.stopping = True
+        self._owed.clear()
         for worker in self._busy():
             if worker.job and worker.job.do == "trial":
                 worker.ask_to_stop()
@@ -218,7 +205,8 @@ class Pool:
         except EOFError:
             how = self._retire(worker)
             if worker.job:
-                yield worker.job, {"kind": "end", "status": "stopped" if self.stopping else "failed", "error": how}
+                died = {"status": "stopped" if self.stopping else "failed", "error": how, "cause": "lost"}
+                yield worker.job, {"kind": "end", **(worker.verdict or died)}
 
     def _retire(self, worker: Worker) -> str:
         self._workers.remove(worker)

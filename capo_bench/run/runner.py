@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
 from capo_bench.home import Home
+from capo_bench.run.attempt import CHECKPOINT_SECONDS, Attempt
 from capo_bench.run.cores import available_cores
+from capo_bench.run.executor import Executor, Job
 from capo_bench.run.interrupt import Interrupts
 from capo_bench.run.ledger import Event, Ledger, Record
-from capo_bench.run.pool import Job, Pool
+from capo_bench.run.opening import open_executor
 from capo_bench.run.wire import Message
 
 if TYPE_CHECKING:
@@ -32,17 +34,35 @@ class RunOptions:
 
     Attributes:
         workers: Trials at a time; None: see `default_workers`.
-        fail_fast: Stop at the first failed trial.
+        retries: How often a job is tried again after a failure that may pass.
+        retry_seconds: Wait before the first new try where an endpoint was down; five times longer each time.
+        timeouts: Seconds that a stage may take, by its name; the others have no limit.
+        max_failures: So many failures end the run; None: none do.
+        min_free: Bytes on the disk below which the run ends.
+        grace: Seconds to save in, after a signal or a limit; None: as many as it takes.
+        checkpoint_seconds: See `Attempt`.
         track: Write to MLflow.
-        task: ``"module:function"`` of ``run_trial(trial, home, emit, stop) -> bool``.
+        task: ``"module:function"`` of ``run_trial(trial, home, emit, stop, attempt) -> bool``.
         prepare: ``"module:function"`` of ``ensure_shared(kind, trial, home, emit)``.
+        executor: What runs the trials.
+        address: Of the cluster; None: the one that is found.
+        artifacts: Where a cluster puts what trials leave (an fsspec URL); None: in the results folder, which all share.
     """
 
     workers: int | None = None
-    fail_fast: bool = False
+    retries: int = 2
+    retry_seconds: float = 5.0
+    timeouts: Mapping[str, float] = field(default_factory=dict)
+    max_failures: int | None = 10
+    min_free: int = 2**30
+    grace: float | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
     track: bool = True
     task: str = "capo_bench.run.stages:run_trial"
-    prepare: str = "capo_bench.run.stages:ensure_shared"
+    prepare: str = "capo_bench.run.shared:ensure_shared"
+    executor: Literal["local", "ray"] = "local"
+    address: str | None = None
+    artifacts: str | None = None
 
 
 def owed_trials(trials: Iterable[Trial], home: Home) -> list[Trial]:
@@ -84,6 +104,8 @@ class Runner:
         self._ledger = Ledger(self._folder.ledger)
         self._observers = list(observers)
         self._since: dict[str, float] = {}
+        self._failures = 0
+        self._stopping = False
 
     def run(self, owed: list[Trial], interrupts: Interrupts) -> None:
         """Run `owed`; returns when they have ended or the run was stopped.
@@ -92,13 +114,16 @@ class Runner:
             RunError: The ledger cannot be written, or no worker can be started.
         """
         cores = available_cores()
-        with Pool(1, cores, self._folder.path / "workers.log", interrupts) as pool:
+        with open_executor(self.options, 1, cores, self._folder.path / "workers.log", interrupts) as pool:
             owed = self._prepare(owed, pool)
-        if interrupts.count or pool.stopping or not owed:
+        if interrupts.count or self._stopping or not owed:
             return
         count = min(self.options.workers or default_workers(owed, cores), len(owed))
-        with Pool(count, max(1, cores // count), self._folder.path / "workers.log", interrupts) as pool:
-            for job, message in pool.run(map(self._trial_job, owed)):
+        threads = max(1, cores // count)
+        with open_executor(self.options, count, threads, self._folder.path / "workers.log", interrupts) as pool:
+            for trial in owed:
+                pool.submit(self._trial_job(trial))
+            for job, message in pool.events():
                 self._hear_trial(pool, job, message)
 
     def record(self, event: Event, **fields: object) -> None:
@@ -113,9 +138,10 @@ class Runner:
     def _trial_job(self, trial: Trial) -> Job:
         folder = self.home.trial(trial.id)
         lock, keep = folder.path / "lock", self.home.keep_critiques
-        return Job("trial", self.options.task, trial, self.home.path, folder.log, lock, keep)
+        attempt = Attempt(checkpoint_seconds=self.options.checkpoint_seconds)
+        return Job("trial", self.options.task, trial, self.home.path, folder.log, lock, keep, attempt=attempt)
 
-    def _prepare(self, owed: list[Trial], pool: Pool) -> list[Trial]:
+    def _prepare(self, owed: list[Trial], pool: Executor) -> list[Trial]:
         """Make the models that trials share, each by a process with all the cores; return the trials that can go on."""
         from capo_bench.study.identity import SHARED_TITLES, SharedModel, shared_models
 
@@ -127,7 +153,9 @@ class Runner:
         jobs = [self._shared_job(model.kind, groups[model][0]) for model in missing]
         made = {(job.do, job.trial.id): model for job, model in zip(jobs, missing, strict=True)}
         lost: set[str] = set()
-        for job, message in pool.run(jobs):
+        for owing in jobs:
+            pool.submit(owing)
+        for job, message in pool.events():
             if job is None or message["kind"] != "end":
                 self.notify({**message, "event": message["kind"]})
             elif message["status"] == "failed":
@@ -140,14 +168,13 @@ class Runner:
         lock = self.home.path / "cache" / f"{kind}.lock"
         return Job(kind, self.options.prepare, trial, self.home.path, self._folder.path / f"{kind}.log", lock)
 
-    def _fail_all(self, trials: list[Trial], error: str, pool: Pool, job: Job) -> set[str]:
+    def _fail_all(self, trials: list[Trial], error: str, pool: Executor, job: Job) -> set[str]:
         for trial in trials:
             self.record("trial_failed", **_label(trial), error=error, log=str(job.log))
-        if self.options.fail_fast:
-            pool.stop()
+        self._failed(pool)
         return {trial.id for trial in trials}
 
-    def _hear_trial(self, pool: Pool, job: Job | None, message: Message) -> None:
+    def _hear_trial(self, pool: Executor, job: Job | None, message: Message) -> None:
         if job is None:
             self.notify({"event": message["kind"]})
         elif message["kind"] == "start":
@@ -158,15 +185,20 @@ class Runner:
         else:
             self.notify({**message, "event": message["kind"], "trial": job.trial.id})
 
-    def _trial_ended(self, pool: Pool, job: Job, message: Message) -> None:
+    def _trial_ended(self, pool: Executor, job: Job, message: Message) -> None:
         seconds = round(time.monotonic() - self._since[job.trial.id], 3)
         ended = {**_label(job.trial), "seconds": seconds}
         if message["status"] == "failed":
             self.record("trial_failed", **ended, error=message["error"], log=str(job.log))
-            if self.options.fail_fast:
-                pool.stop()
+            self._failed(pool)
         else:
             self.record("trial_done" if message["status"] == "done" else "trial_stopped", **ended)
+
+    def _failed(self, pool: Executor) -> None:
+        self._failures += 1
+        if self._failures == self.options.max_failures:
+            self._stopping = True
+            pool.stop()
 
 
 def _label(trial: Trial) -> dict[str, Any]:

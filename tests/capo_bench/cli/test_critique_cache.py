@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from capo_bench.cli import main
 from capo_bench.cli.options import size_in_bytes
 from capo_bench.home import Home
-from capo_bench.run.pool import Job
+from capo_bench.run.executor import Job
 from capo_bench.run.worker import run_job
 from capo_bench.study.load import load_plan
 from trainers.credit.critique import Critique

@@ -55,7 +55,7 @@ def finish(trial, home, accuracy=None):
     )
 
 
-def run_trial(trial, home, emit, stop):
+def run_trial(trial, home, emit, stop, attempt=None):
     """Do what the first word of the variant's name says."""
     return {
         "ok": _ok, "slow": _slow, "fail": _fail, "die": _die, "exit": _exit, "lie": _lie, "chatty": _chatty,
