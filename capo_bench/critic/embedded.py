@@ -20,7 +20,7 @@ def embedded_folder(params: CriticParams, home: Home, emit: Emit) -> Path | None
     if params.embedded_critic is None:
         return None
     from capo_bench.run.lock import wait_for_lock
-    from capo_bench.run.stages import ensure_critic
+    from capo_bench.run.shared import ensure_critic
 
     lock = home.path / "cache" / "critic.lock"
     with wait_for_lock(lock, lambda: False, lambda: emit({"kind": "stage", "stage": "waiting"})):

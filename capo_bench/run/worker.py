@@ -22,6 +22,7 @@ from typing import Any
 
 from capo_bench.home import Home
 from capo_bench.run import wire
+from capo_bench.run.attempt import Attempt
 from capo_bench.run.lock import wait_for_lock
 from capo_bench.run.orphans import die_with
 from capo_bench.track.redact import redact
@@ -101,7 +102,7 @@ def _call(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Calla
     # Another study may have finished the trial while this one waited for the lock.
     if home.trial(trial.id).done:
         return True
-    finished = bool(getattr(import_module(module), name)(trial, home, emit, stop))
+    finished = bool(getattr(import_module(module), name)(trial, home, emit, stop, Attempt(**job["attempt"])))
     if finished and not home.trial(trial.id).done:
         raise RuntimeError(f"the trial ended but left no {home.trial(trial.id).metrics}")
     return finished

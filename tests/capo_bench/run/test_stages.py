@@ -12,6 +12,7 @@ import torch
 import trainers.backbones
 from capo_bench.home import Home, read_json
 from capo_bench.run import stages
+from capo_bench.run.attempt import Attempt
 from capo_bench.study import identity
 from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
 from capo_bench.study.plan import Trial
@@ -54,7 +55,7 @@ def make_trial(seed: int = 0, **changes: Any) -> Trial:
 
 def run(trial: Trial, home: Home, stop: Any = lambda: False) -> tuple[bool, list[dict[str, Any]]]:
     events: list[dict[str, Any]] = []
-    return stages.run_trial(trial, home, events.append, stop), events
+    return stages.run_trial(trial, home, events.append, stop, Attempt()), events
 
 
 def test_a_backbone_from_a_hub_goes_through_every_stage(local_backbone: Path, tmp_path: Path) -> None:
