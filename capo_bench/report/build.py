@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capo_bench.home import Home
@@ -26,16 +28,21 @@ class NothingToReportError(ValueError):
 
 @dataclass(frozen=True)
 class Report:
-    """A study's report before it is rendered."""
+    """A study's report before it is rendered; `digests` is the folder of what it need not work out again."""
 
     results: Results
     summary: Summary
     answer: Answer
     tables: list[Table]
-    figures: list[Figure]
     examples: list[Example]
     critics: Critics
     provenance: Provenance
+    digests: Path
+
+    @cached_property
+    def figures(self) -> list[Figure]:
+        """The figures, drawn when they are asked for: who only reads the answer does not wait for them."""
+        return figures(self.summary, self.results, self.digests / f"{self.summary.name}.figures.json")
 
 
 def build_report(plan: Plan, home: Home) -> Report:
@@ -45,7 +52,8 @@ def build_report(plan: Plan, home: Home) -> Report:
         NothingToReportError: No trial has finished.
         DamagedFileError: A finished trial's file cannot be read.
     """
-    results = collect(plan, home)
+    digests = home.digests
+    results = collect(plan, home, digests=digests)
     summary = summarise(results)
     if not summary.finished:
         raise NothingToReportError(
@@ -58,8 +66,8 @@ def build_report(plan: Plan, home: Home) -> Report:
         summary=summary,
         answer=answer(summary),
         tables=tables(summary),
-        figures=figures(summary, results),
-        examples=examples(results),
-        critics=critics(results),
+        examples=examples(results, digests / f"{plan.study}.examples.json"),
+        critics=critics(results, digests / f"{plan.study}.critics.json"),
         provenance=provenance(results.all_runs()),
+        digests=digests,
     )

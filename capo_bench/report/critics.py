@@ -7,9 +7,11 @@ checker (for a critic of answers: against the verifier). Of a long trial only ev
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -22,6 +24,7 @@ from capo_bench.replay.study import critic_names
 from capo_bench.replay.tally import LabelTally, pooled_labels, table_of
 from capo_bench.replay.trial import NothingStoredError, TrialReplay, replay_trial
 from capo_bench.report.collect import Results, Run
+from capo_bench.report.digest import digested
 from capo_bench.report.tables import NOTHING, Table
 from evals.critics.metrics import scores_of
 from trainers.credit.arrays import IntArray
@@ -88,9 +91,29 @@ class Seen:
             self.labels[ballot] = pooled_labels([self.labels.get(ballot, LabelTally()), tally])
 
 
-def critics(results: Results) -> Critics:
-    """Look at the critics of the finished trials."""
+def critics(results: Results, digest: Path | None = None) -> Critics:
+    """Look at the critics of the finished trials.
+
+    Args:
+        results: The study's results.
+        digest: Where what they came to is kept, so that rollouts are read again only where one changed.
+    """
     runs = [run for run in results.all_runs() if "critic" in METHODS.get(run.trial.config.method).uses]
+    stored = [file for run in runs for file in _files(run.folder.rollouts)]
+    who = [[run.trial.id, run.trial.variant, run.trial.seed, dict(run.cost)] for run in runs]
+    found = digested(digest, stored, lambda: asdict(_look(runs)), who)
+    tables = (Table(t["title"], tuple(t["headings"]), tuple(map(tuple, t["rows"]))) for t in found["tables"])
+    return Critics(tuple(tables), tuple(found["notes"]))
+
+
+def _files(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        return sorted(os.scandir(folder), key=lambda file: file.name)
+    except FileNotFoundError:
+        return []
+
+
+def _look(runs: Sequence[Run]) -> Critics:
     names = critic_names([run.trial for run in runs])
     found: dict[str, Seen] = {}
     for run in runs:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from capo_bench.report.collect import Record, Results, Run, read_records
+from capo_bench.report.collect import Record, Results, Run, read_record
+from capo_bench.report.digest import digested
 from capo_bench.report.measures import task_of
-from evals.harness.folder import read_task
+from capo_bench.report.scores import Pick
+from evals.harness.folder import TASK, read_task
 from evals.harness.identity import EvaluationError
 from trainers.credit.segment import SEGMENTERS, step_texts
 
@@ -52,22 +54,24 @@ class Example:
     steps: tuple[Step, ...]
 
 
-def examples(results: Results) -> list[Example]:
+def examples(results: Results, digest: Path | None = None) -> list[Example]:
     """Pick the first sound and the first flawed rollout of each variant, on the primary metric's task.
 
     A flawed one with a right answer is taken first: it is what an outcome reward cannot see.
+
+    Args:
+        results: The study's results.
+        digest: Where they are kept, so that they are read again only where their files changed.
     """
-    found: list[Example] = []
     task = task_of(results.primary)
+    picked: list[tuple[Run, Pick, int]] = []
     for runs in results.runs.values():
-        samples = list(_samples(runs, task))
-        right = next((s for s in samples if s[1]["correct"] is True and not _wrong(s[1])), None)
-        flawed = [s for s in samples if _wrong(s[1])]
-        lucky = next((s for s in flawed if s[1]["correct"] is True), flawed[0] if flawed else None)
-        if right:
-            found.append(_example(*right, task, "sound" if _checked(right[1]) else "unchecked"))
-        found += [_example(*lucky, task, "flawed")] if lucky else []
-    return found
+        flawed = _first(runs, task, "lucky") or _first(runs, task, "flawed")
+        picked += [pick for pick in (_first(runs, task, "right"), flawed) if pick]
+    files = [file for run, _, _ in picked for file in (run.folder.samples(task), run.folder.evaluation / task / TASK)]
+    who = [[run.trial.id, run.trial.variant, run.trial.seed, kind, place] for run, kind, place in picked]
+    found = digested(digest, files, lambda: [asdict(_example(*pick, task)) for pick in picked], who)
+    return [Example(**{**one, "steps": tuple(Step(**step) for step in one["steps"])}) for one in found]
 
 
 def steps_of(record: Record, segmenter: str) -> tuple[Step, ...]:
@@ -82,11 +86,12 @@ def steps_of(record: Record, segmenter: str) -> tuple[Step, ...]:
     return tuple(Step(i + 1, text, mark) for i, (text, mark) in enumerate(zip(texts, marks, strict=True)))
 
 
-def _samples(runs: Mapping[int, Run], task: str) -> Iterator[tuple[Run, Record]]:
+def _first(runs: Mapping[int, Run], task: str, kind: Pick) -> tuple[Run, Pick, int] | None:
+    """Return the first sample of a kind: whose it is, and its place in the file."""
     for run in runs.values():
-        path = run.folder.samples(task)
-        if task and path.exists():
-            yield from ((run, record) for record in read_records(path))
+        if (place := run.shown.get(task, {}).get(kind)) is not None:
+            return run, kind, place
+    return None
 
 
 def _checked(record: Record) -> bool:
@@ -97,11 +102,12 @@ def _wrong(record: Record) -> set[int]:
     return set(record.get("wrong_steps") or ())
 
 
-def _example(run: Run, record: Record, task: str, kind: Kind) -> Example:
+def _example(run: Run, pick: Pick, place: int, task: str) -> Example:
+    record = read_record(run.folder.samples(task), place)
     return Example(
         variant=run.trial.variant,
         seed=run.trial.seed,
-        kind=kind,
+        kind="flawed" if pick != "right" else "sound" if _checked(record) else "unchecked",
         problem=str(record["problem"]),
         prompt=_prompts(run.folder.evaluation / task).get(str(record["problem"]), "").strip(),
         status=str(record.get("status", "")),

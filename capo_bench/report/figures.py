@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from hashlib import sha256
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from capo_bench.report.answer import change, level
 from capo_bench.report.canvas import Figure, Style, draw, styles, wrapped
 from capo_bench.report.collect import Results, Run
+from capo_bench.report.digest import digested
 from capo_bench.report.measures import is_better, label, measure, scale, task_of
 from capo_bench.report.stats import Estimate, Matrix
 from capo_bench.report.summary import Cell, Row, Summary
@@ -20,13 +25,35 @@ if TYPE_CHECKING:
 MOST_CURVES = 7
 """More learning curves than this in one figure are not told apart."""
 
+MOST_VARIANTS = 30
+"""More variants than this in one figure are not read; the tables have them all."""
 
-def figures(summary: Summary, results: Results) -> list[Figure]:
-    """Draw what the results allow."""
+
+def figures(summary: Summary, results: Results, digest: Path | None = None) -> list[Figure]:
+    """Draw what the results allow.
+
+    Args:
+        summary: The numbers.
+        results: What they are of.
+        digest: Where the drawings are kept: of the same numbers they are the same, and drawing takes seconds.
+    """
+    curves = {name: curve for name, runs in results.runs.items() if (curve := outcome_curve(runs)).size}
+    shown = sha256(repr([summary, [(name, curve.tolist()) for name, curve in curves.items()]]).encode()).hexdigest()
+    found = digested(digest, [], lambda: [_packed(one) for one in _draw(summary, curves)], version("matplotlib"), shown)
+    return [
+        Figure(one["name"], one["caption"], one["alt"], one["svg"].encode(), b64decode(one["png"])) for one in found
+    ]
+
+
+def _packed(figure: Figure) -> dict[str, str]:
+    return {**vars(figure), "svg": figure.svg.decode(), "png": b64encode(figure.png).decode("ascii")}
+
+
+def _draw(summary: Summary, curves: Mapping[str, Matrix]) -> list[Figure]:
     found = [
         values(summary),
         differences(summary),
-        learning_curves(summary, results),
+        learning_curves(summary, curves),
         wrong_steps(summary),
         cost(summary),
     ]
@@ -36,7 +63,8 @@ def figures(summary: Summary, results: Results) -> list[Figure]:
 def values(summary: Summary) -> Figure | None:
     """Bars of the primary metric with intervals, the start among them."""
     metric = summary.primary
-    cells = summary.cells(metric)
+    every = summary.cells(metric)
+    cells = _drawn(summary, every)
     if not cells:
         return None
 
@@ -55,6 +83,7 @@ def values(summary: Summary) -> Figure | None:
     caption = f"{name[0].upper()}{name[1:]} with 95 % intervals over seeds × problems. "
     caption += f"Hatched: the baseline {summary.baseline}"
     caption += f"; dotted: the start {summary.start}." if summary.start else "."
+    caption += _left_out(len(every) - len(cells))
     alt = "; ".join(f"{row.variant}: {level(metric, cell.value)}" for row, cell in cells)
     return draw("values", caption, alt, _rows_size(len(cells)), paint)
 
@@ -62,7 +91,8 @@ def values(summary: Summary) -> Figure | None:
 def differences(summary: Summary) -> Figure | None:
     """Forest plot of the paired differences to the baseline."""
     metric = summary.primary
-    cells = [(row, cell, cell.versus) for row, cell in summary.cells(metric) if cell.versus is not None]
+    every = [(row, cell, cell.versus) for row, cell in summary.cells(metric) if cell.versus is not None]
+    cells = _drawn(summary, every)
     if not cells:
         return None
 
@@ -80,14 +110,14 @@ def differences(summary: Summary) -> Figure | None:
     caption = (
         f"Paired difference to {summary.baseline} with 95 % intervals. Filled: beyond noise (Holm-adjusted p < 0.05)."
     )
+    caption += _left_out(len(every) - len(cells))
     alt = "; ".join(f"{row.variant}: {change(metric, versus, cell.holm)}" for row, cell, versus in cells)
     return draw("differences", caption, alt, _rows_size(len(cells)), paint)
 
 
-def learning_curves(summary: Summary, results: Results) -> Figure | None:
+def learning_curves(summary: Summary, curves: Mapping[str, Matrix]) -> Figure | None:
     """Outcome reward by step: running mean over steps, mean and range over seeds."""
-    curves = {name: curve for name, runs in results.runs.items() if (curve := outcome_curve(runs)).size}
-    shown = _most_telling(summary, list(curves))
+    shown = _most_telling(summary, list(curves), MOST_CURVES)
     if not shown:
         return None
     window = max(1, max(curves[name].shape[1] for name in shown) // 10)
@@ -108,17 +138,15 @@ def learning_curves(summary: Summary, results: Results) -> Figure | None:
         ax.set_ylabel(f"share of rollouts with a right answer\n(running mean of {window} steps)")
         _legend(ax)
 
-    left = len(curves) - len(shown)
     caption = "Outcome reward while training: mean over seeds, band from the lowest seed to the highest."
-    caption += f" {left} more variants are not drawn." if left else ""
+    caption += _left_out(len(curves) - len(shown))
     ends = [f"{name} ends at {running_mean(curves[name], window)[:, -1].mean():.2f}" for name in shown]
     return draw("learning_curves", caption, "; ".join(ends), _legend_size(len(shown)), paint)
 
 
 def outcome_curve(runs: Mapping[int, Run]) -> Matrix:
     """Return the outcome reward, shape (seeds, steps), cut to the shortest run; empty without one."""
-    rows = [[r["outcome"] for r in run.curve if r.get("outcome") is not None] for run in runs.values()]
-    rows = [row for row in rows if row]
+    rows = [run.curve for run in runs.values() if run.curve]
     length = min((len(row) for row in rows), default=0)
     return np.array([row[:length] for row in rows], dtype=np.float64).reshape(len(rows), length)
 
@@ -141,11 +169,12 @@ def wrong_steps(summary: Summary) -> Figure | None:
 
 
 def _scatter(summary: Summary, up: str, across: str, name: str, caption: str) -> Figure | None:
-    rows = [
+    every = [
         (row, row.cells[across].value, row.cells[up].value)
         for row in summary.rows
         if across in row.cells and up in row.cells and row.cells[across].value.known and row.cells[up].value.known
     ]
+    rows = _drawn(summary, every)
     if not rows:
         return None
     look = _styles(summary)
@@ -161,13 +190,14 @@ def _scatter(summary: Summary, up: str, across: str, name: str, caption: str) ->
         _legend(ax)
 
     alt = "; ".join(f"{row.variant}: {across} {level(across, a)}, {up} {level(up, b)}" for row, a, b in rows)
-    return draw(name, caption, alt, _legend_size(len(rows)), paint)
+    return draw(name, caption + _left_out(len(every) - len(rows)), alt, _legend_size(len(rows)), paint)
 
 
 def cost(summary: Summary) -> Figure | None:
     """Primary metric against the wall time of a trial."""
     metric = summary.primary
-    cells = summary.cells(metric)
+    every = summary.cells(metric)
+    cells = _drawn(summary, every)
     if not cells:
         return None
     look = _styles(summary)
@@ -184,6 +214,7 @@ def cost(summary: Summary) -> Figure | None:
 
     better = "up" if is_better(metric, 1.0) is not False else "down"
     caption = f"What a result costs, with 95 % intervals; {better} and to the left is better."
+    caption += _left_out(len(every) - len(cells))
     alt = "; ".join(f"{r.variant}: {level(metric, c.value)} at {r.cost['wall_seconds']:,.1f} s" for r, c in cells)
     return draw("cost", caption, alt, _legend_size(len(cells)), paint)
 
@@ -226,14 +257,28 @@ def _styles(summary: Summary) -> dict[str, Style]:
     return styles([row.variant for row in summary.rows], summary.baseline, summary.start)
 
 
-def _most_telling(summary: Summary, names: list[str]) -> list[str]:
-    """Return the baseline and the best of the others by the primary metric, in the plan's order."""
+T = TypeVar("T", bound=tuple[Any, ...])
+
+
+def _drawn(summary: Summary, rows: list[T]) -> list[T]:
+    """Return those of the rows, each led by its `Row`, that are drawn."""
+    kept = set(_most_telling(summary, [row[0].variant for row in rows], MOST_VARIANTS))
+    return [row for row in rows if row[0].variant in kept]
+
+
+def _left_out(count: int) -> str:
+    return f" {count} more variants are not drawn." if count else ""
+
+
+def _most_telling(summary: Summary, names: list[str], most: int) -> list[str]:
+    """Return the baseline, the start and the best of the others by the primary metric, in the plan's order."""
 
     def rank(name: str) -> tuple[bool, float]:
         row = summary.row(name)
         cell: Cell | None = row.cells.get(summary.primary) if row else None
         mean = cell.value.mean if cell else -np.inf
-        return name == summary.baseline, mean if is_better(summary.primary, 1.0) is not False else -mean
+        named = name in (summary.baseline, summary.start)
+        return named, mean if is_better(summary.primary, 1.0) is not False else -mean
 
-    kept = set(sorted(names, key=rank, reverse=True)[:MOST_CURVES])
+    kept = set(sorted(names, key=rank, reverse=True)[:most])
     return [name for name in names if name in kept]

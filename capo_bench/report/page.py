@@ -49,7 +49,11 @@ def picture(figure: Figure) -> str:
 
 
 def _configs(report: Report) -> dict[str, str]:
+    # libyaml's writer where there is one: it is ten times as fast.
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     return {
-        variant.name: yaml.safe_dump(variant.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        variant.name: yaml.dump(
+            variant.config.model_dump(mode="json"), None, dumper, sort_keys=False, allow_unicode=True
+        )
         for variant in report.results.plan.variants
     }

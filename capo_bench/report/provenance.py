@@ -42,14 +42,14 @@ def provenance(runs: list[Run]) -> Provenance:
     shared: dict[str, str] = {}
     differing: dict[str, dict[str, tuple[str, ...]]] = {}
     for path in paths:
-        by_value: dict[str, tuple[str, ...]] = {}
+        by_value: dict[str, list[str]] = {}
         for name, flat in flats.items():
             value = text(flat[path]) if path in flat else "(absent)"
-            by_value[value] = (*by_value.get(value, ()), name)
+            by_value.setdefault(value, []).append(name)
         if len(by_value) == 1:
             shared[path] = next(iter(by_value))
         else:
-            differing[path] = by_value
+            differing[path] = {value: tuple(names) for value, names in by_value.items()}
     return Provenance(shared, differing, _warnings(runs, differing))
 
 

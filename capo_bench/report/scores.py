@@ -12,9 +12,13 @@ whose mean is R exactly and whose spread gives the spread of R. A problem that s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 from evals.metrics import Sample, counts, ratio
+
+Pick = Literal["right", "lucky", "flawed"]
+"""A right answer without a wrong step, a right answer with one, any answer with one."""
 
 
 def linearised(samples: Sequence[Sample], metric: str) -> dict[str, float]:
@@ -30,3 +34,17 @@ def linearised(samples: Sequence[Sample], metric: str) -> dict[str, float]:
         return {}
     mean = sum(weight for _, weight in counted.values()) / len(counted)
     return {problem: whole + (part - whole * weight) / mean for problem, (part, weight) in counted.items()}
+
+
+def first_of_each_kind(samples: Iterable[Sample]) -> dict[Pick, int]:
+    """Return the place of the first sample of each kind that there is."""
+    found: dict[Pick, int] = {}
+    for place, sample in enumerate(samples):
+        right, wrong = sample["correct"] is True, bool(sample.get("wrong_steps"))
+        if right and not wrong:
+            found.setdefault("right", place)
+        if right and wrong:
+            found.setdefault("lucky", place)
+        if wrong:
+            found.setdefault("flawed", place)
+    return found

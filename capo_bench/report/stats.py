@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,13 +65,13 @@ class Estimate:
 
 def matrix(scores: Scores, seeds: Sequence[int], problems: Sequence[str]) -> Matrix:
     """Lay scores out as (S, P); what is absent is NaN."""
-    rows = [[scores[seed].get(problem, math.nan) for problem in problems] for seed in seeds]
+    rows = [list(map(scores[seed].get, problems, repeat(math.nan))) for seed in seeds]
     return np.array(rows, dtype=np.float64).reshape(len(seeds), len(problems))
 
 
 def estimate(scores: Scores) -> Estimate:
     """Estimate the mean of one variant over its seeds and their problems."""
-    problems = sorted({problem for row in scores.values() for problem in row})
+    problems = sorted(set[str]().union(*scores.values()))
     return mean_interval(matrix(scores, sorted(scores), problems))
 
 
@@ -80,8 +81,8 @@ def difference(scores: Scores, baseline: Scores) -> Estimate:
     The difference is taken cell by cell before any averaging, so that what seed and problem share cancels.
     """
     seeds = sorted(set(scores) & set(baseline))
-    ours = {problem for seed in seeds for problem in scores[seed]}
-    theirs = {problem for seed in seeds for problem in baseline[seed]}
+    ours = set[str]().union(*(scores[seed] for seed in seeds))
+    theirs = set[str]().union(*(baseline[seed] for seed in seeds))
     problems = sorted(ours & theirs)
     return mean_interval(matrix(scores, seeds, problems) - matrix(baseline, seeds, problems))
 
@@ -128,9 +129,10 @@ def mean_interval(values: Matrix, level: float = LEVEL) -> Estimate:
 
 
 def _t(ratio: float, freedom: float, level: float) -> tuple[float, float]:
-    from scipy.stats import t
+    # As `scipy.stats.t` does, without its second of imports and its checks of arguments.
+    from scipy.special import stdtr, stdtrit
 
-    return float(t.ppf(0.5 + level / 2, freedom)), float(2 * t.sf(abs(ratio), freedom))
+    return float(stdtrit(freedom, 0.5 + level / 2)), float(2 * stdtr(freedom, -abs(ratio)))
 
 
 def _observed(values: Matrix) -> Matrix:

@@ -86,11 +86,11 @@ def test_long_names_are_broken_after_commas(name, lines):
     assert wrapped(name).split("\n") == lines
 
 
-def test_curves_are_cut_to_the_shortest_run_and_gaps_are_left_out():
+def test_curves_are_cut_to_the_shortest_run():
     runs = {
-        0: SimpleNamespace(curve=[{"outcome": 0.1}, {"outcome": 0.2}, {"loss": 1.0}, {"outcome": 0.3}]),
-        1: SimpleNamespace(curve=[{"outcome": 0.5}, {"outcome": None}, {"outcome": 0.6}]),
-        2: SimpleNamespace(curve=[]),
+        0: SimpleNamespace(curve=(0.1, 0.2, 0.3)),
+        1: SimpleNamespace(curve=(0.5, 0.6)),
+        2: SimpleNamespace(curve=()),
     }
     assert outcome_curve(runs).tolist() == [[0.1, 0.2], [0.5, 0.6]]
     assert outcome_curve({2: runs[2]}).size == 0
