@@ -52,6 +52,16 @@ class TrialFolder:
         return self.path / "model"
 
     @property
+    def training(self) -> Path:
+        """How training went beside its steps."""
+        return self.path / "training.json"
+
+    @property
+    def reused(self) -> Path:
+        """Which trial the training was taken over from; not there if it was done here."""
+        return self.path / "reused.json"
+
+    @property
     def checkpoints(self) -> Path:
         """Checkpoints while training; gone when the trial is done."""
         return self.path / "checkpoints"
@@ -120,10 +130,19 @@ class Home:
         """Folder of a cached artifact, e.g. a cold start."""
         return self.path / "cache" / kind / key
 
+    def stage(self, key: str) -> Path:
+        """File that names a trial which has done the stage of a key."""
+        return self.path / "cache" / "stages" / f"{key}.json"
+
     @property
     def critiques(self) -> Path | None:
         """Folder in which critiques are kept; None where they are not to be."""
         return self.path / "cache" / "critiques" if self.keep_critiques else None
+
+    @property
+    def digests(self) -> Path:
+        """Folder of what reports have worked out of large files; all of it can be worked out again."""
+        return self.path / "cache" / "report"
 
     @property
     def tracking(self) -> Path:

@@ -80,6 +80,8 @@ def _costs(taken: Estimate, home: Path) -> list[str]:
     from capo_bench.study.identity import SHARED_TITLES
 
     lines = [f"trials: {taken.trials}, of which {taken.done} done in {home}"]
+    if taken.trained:
+        lines.append(f"{taken.trained} of them only to be evaluated: their training is there")
     for made in taken.preparations:
         state = "done" if made.done else "to be trained"
         lines.append(f"{SHARED_TITLES[made.kind]} {made.key}: shared by {made.trials} trials, {state}")

@@ -11,6 +11,7 @@ from pathlib import Path
 from capo_bench.home import Home, TrialFolder
 from capo_bench.report.collect import Record, read_object, read_records
 from capo_bench.report.provenance import ALWAYS_DIFFERENT, flatten
+from capo_bench.study.identity import PARTS
 
 COUNTED = ("policy_tokens", "critic_tokens", "critiques", "abstained")
 """Costs that a rerun repeats; seconds it does not."""
@@ -34,7 +35,8 @@ class TrialDiff:
     """What two trials do not share.
 
     Attributes:
-        same: Whether their identities are equal: settings that the method ignores are in none.
+        stages: Which parts of their identities differ, so from where on their ways part; settings that the method
+            ignores are in none. Empty: they are the same trial.
         settings: Seed and settings.
         identity: Further parts of the identity: code, packages, data.
         origin: Provenance beside the identity: commit, hardware.
@@ -42,7 +44,7 @@ class TrialDiff:
         unfinished: Which of the two have no metrics yet.
     """
 
-    same: bool
+    stages: tuple[str, ...]
     settings: tuple[Change, ...]
     identity: tuple[Change, ...]
     origin: tuple[Change, ...]
@@ -52,10 +54,10 @@ class TrialDiff:
     @property
     def verdict(self) -> str:
         """One sentence."""
-        same = f"{'same' if self.same else 'different'} identity"
+        same = f"different identity ({', '.join(self.stages)})" if self.stages else "same identity"
         if self.unfinished:
             return f"{same}; not finished: {', '.join(self.unfinished)}"
-        if not self.same:
+        if self.stages:
             return f"{same}, {'different' if self.results else 'the same'} results"
         if not self.results:
             return f"{same}, same metrics, bit for bit"
@@ -95,13 +97,15 @@ def diff_trials(left: TrialFolder, right: TrialFolder) -> TrialDiff:
     """
     ours, theirs = read_object(left.config), read_object(right.config)
     settings = changes(_settings(ours), _settings(theirs))
-    identity = changes(ours.get("identity", {}), theirs.get("identity", {}))
+    identities = ours.get("identity", {}), theirs.get("identity", {})
     told = {change.where for change in settings}
     done = [folder for folder in (left, right) if folder.done]
     return TrialDiff(
-        same=ours.get("identity") == theirs.get("identity"),
+        stages=tuple(
+            part for part in ("version", "seed", *PARTS) if changes(*({part: one.get(part)} for one in identities))
+        ),
         settings=settings,
-        identity=tuple(change for change in identity if change.where not in told),
+        identity=tuple(change for change in changes(*identities) if _setting(change.where) not in told),
         origin=changes(_origin(left), _origin(right)),
         results=_results(left, right) if len(done) == 2 else (),
         unfinished=tuple(folder.path.name for folder in (left, right) if not folder.done),
@@ -124,6 +128,12 @@ def _same(left: object, right: object) -> bool:
 def _settings(config: Record) -> dict[str, object]:
     # The variant's name decides nothing: two studies may call one trial by two names.
     return {"seed": config.get("seed"), **config.get("config", {})}
+
+
+def _setting(path: str) -> str:
+    """Return where a part of the identity would stand among the settings."""
+    part, _, rest = path.partition(".")
+    return rest if part == "training" else f"evaluation.{rest}" if part in PARTS else path
 
 
 def _origin(folder: TrialFolder) -> dict[str, object]:

@@ -74,7 +74,7 @@ class Board:
         elif trial in self.running and kind == "step":
             self.running[trial].on_step(event)
         elif trial in self.running and kind == "stage":
-            self.running[trial].stage = event["stage"]
+            self.running[trial].stage = " ".join([event["stage"], *filter(None, [event.get("task")])])
 
     def seconds_left(self) -> float | None:
         """Return the estimated seconds to the end; None while there is nothing to go by."""

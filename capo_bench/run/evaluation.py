@@ -1,4 +1,4 @@
-"""The evaluation stage of a trial: every task generated, then scored, by the harness that measures any model."""
+"""The generation and scoring stages of a trial, by the harness that measures any model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from evals.config import EvaluationConfig
-from evals.harness.asking import as_wanted, generate_all
+from evals.harness.asking import as_wanted, complete, generate_all
+from evals.harness.folder import RESULT
 from evals.harness.spec import ModelSpec
 from evals.harness.tasks import EvalTask
 from evals.verify import Verifier
@@ -16,10 +17,15 @@ from trainers.credit.segment import SEGMENTERS, step_texts
 from trainers.methods import Emit
 
 
-def evaluate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and who is told
+def owed_tasks(settings: EvaluationConfig, out: Path) -> list[str]:
+    """Return the tasks that a folder does not hold every completion of."""
+    return [name for name in settings.tasks if not complete(out / name)]
+
+
+def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and who is told
     config: TrialConfig, seed: int, model: str, out: Path, emit: Emit, stop: Callable[[], bool]
-) -> dict[str, float] | None:
-    """Measure a model on the trial's tasks, or on what is left of them.
+) -> bool:
+    """Ask a model for the completions of the trial's tasks that are still owed.
 
     Every trial is asked the same problems, so that differences pair problem by problem.
 
@@ -32,36 +38,52 @@ def evaluate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and w
         stop: Asked between batches; true: return.
 
     Returns:
-        The metrics by ``"task/metric"``; None when it was stopped.
+        Whether everything was asked; False if `stop` said so first.
     """
     from evals.harness.opening import open_backend
-    from evals.harness.results import read_result
-    from evals.harness.score import score
     from evals.harness.tasks import load_tasks
 
     settings = config.evaluation
+    owed = owed_tasks(settings, out)
+    if not owed:
+        return True
     data_dir = None if settings.data_dir is None else Path(settings.data_dir)
-    found = load_tasks(settings.tasks, data_dir=data_dir, limit=settings.problems)
-    tasks = [_as_set(task, settings) for task in found]
+    tasks = [_as_set(task, settings) for task in load_tasks(owed, data_dir=data_dir, limit=settings.problems)]
 
     def begin(task: EvalTask) -> None:
-        emit({"kind": "stage", "stage": f"evaluate {task.name}"})
+        emit({"kind": "stage", "stage": "generate", "task": task.name})
 
-    if not generate_all(tasks, lambda: open_backend(_spec(config, model)), out, seed=seed, begin=begin, stop=stop):
-        return None
+    return generate_all(tasks, lambda: open_backend(_spec(config, model)), out, seed=seed, begin=begin, stop=stop)
+
+
+def score(settings: EvaluationConfig, out: Path, emit: Emit, stop: Callable[[], bool]) -> bool:
+    """Score the completions of the tasks that have no result yet; needs no model and no data.
+
+    Args:
+        settings: Which tasks, and how solutions are cut into steps.
+        out: What `generate` wrote, to its end.
+        emit: Told of the tasks as they begin.
+        stop: Asked between tasks; true: return.
+
+    Returns:
+        Whether everything is scored; False if `stop` said so first.
+    """
+    from evals.harness.score import score as score_task
+
     segment = SEGMENTERS.get(settings.segmenter)
-    metrics: dict[str, float] = {}
 
     def cut(text: str) -> Sequence[str]:
         return step_texts(text, segment(text))
 
     with Verifier() as verifier:
-        for task in tasks:
-            emit({"kind": "stage", "stage": f"score {task.name}"})
-            score(out / task.name, verifier=verifier, cut=cut, segmenter=settings.segmenter)
-            estimates = read_result(out / task.name).metrics
-            metrics |= {f"{task.name}/{name}": estimate.value for name, estimate in estimates.items()}
-    return metrics
+        for task in settings.tasks:
+            if (out / task / RESULT).exists():
+                continue
+            if stop():
+                return False
+            emit({"kind": "stage", "stage": "score", "task": task})
+            score_task(out / task, verifier=verifier, cut=cut, segmenter=settings.segmenter)
+    return True
 
 
 def _spec(config: TrialConfig, model: str) -> ModelSpec:

@@ -1,31 +1,41 @@
-"""One trial, stage by stage: cold start, training, evaluation, record.
+"""One trial, stage by stage: cold start, training, generation, scoring, record.
 
-Every stage leaves files that appear whole or not at all. The last file written is the trial's metrics, so a trial is
-done exactly when they are there.
+Every stage leaves files that appear whole or not at all, and is passed over where they are there. The last file written
+is the trial's metrics, so a trial is done exactly when they are there. A stage that another trial has done is taken
+over from it (`capo_bench.run.reuse`).
 """
 
 from __future__ import annotations
 
+import math
 import shutil
-import time
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.home import Home, TrialFolder, write_json
+from capo_bench.home import Home, TrialFolder, read_json, write_json
 from capo_bench.provenance import environment
 from capo_bench.run.attempt import Attempt
-from capo_bench.run.evaluation import evaluate
+from capo_bench.run.evaluation import generate, owed_tasks, score
+from capo_bench.run.reuse import adopt_tasks, adopt_training, claimed, offer_tasks, offer_training, reused
 from capo_bench.run.shared import ensure_cold_start
 from capo_bench.run.training import TRIAL_THREADS, fix_threads, read_steps, train
-from capo_bench.study.identity import cold_start_key
+from capo_bench.study.identity import cold_start_key, generation_key, training_key
 from evals.fingerprint import weights_fingerprint
+from evals.harness.results import read_result
 from trainers.backbones import BACKBONES
 from trainers.methods import METHODS, Emit
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
+
+STAGES = ("waiting", "cold start", "embedded critic", "train", "generate", "score", "record")
+"""What a trial says it is at, in this order: ``{"kind": "stage", "stage": one of these, "task": name?}``.
+
+The task is told with the stages that go task by task.
+"""
 
 COUNTS = (
     *("policy_tokens", "critic_tokens", "critic_prompt_tokens", "critic_cached_tokens", "critic_output_tokens"),
@@ -46,35 +56,103 @@ def run_trial(trial: Trial, home: Home, emit: Emit, stop: Callable[[], bool], at
     Returns:
         True when the trial is done, False when it was stopped and can be resumed.
     """
-    folder = home.trial(trial.id)
-    started = _now()
-    write_json(folder.config, trial.as_json())
-    start = _start(trial, home, emit)
-    if (
-        METHODS.get(trial.config.method).train
-        and not folder.model.exists()
-        and not train(trial, home, start, emit, stop, attempt)
-    ):
-        return False
-    model = str(folder.model) if folder.model.exists() else start
-    fix_threads(trial, TRIAL_THREADS)
-    began = time.perf_counter()
-    metrics = evaluate(trial.config, trial.seed, model, folder.evaluation, emit, stop)
-    if metrics is None:
-        return False
-    steps = read_steps(folder)
-    write_json(folder.provenance, _provenance(trial, start, folder, started))
-    write_json(folder.metrics, {"metrics": metrics, "cost": _cost(steps, time.perf_counter() - began)})
+    run = _Run(trial, home, emit, stop, attempt, _now())
+    write_json(run.folder.config, trial.as_json())
+    return all(stage(run) for stage in _WORK)
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One try of a trial, as its stages see it."""
+
+    trial: Trial
+    home: Home
+    emit: Emit
+    stop: Callable[[], bool]
+    attempt: Attempt
+    started: str
+
+    @property
+    def folder(self) -> TrialFolder:
+        return self.home.trial(self.trial.id)
+
+    @property
+    def start(self) -> str:
+        """Folder or repository id of the model that the trial starts from."""
+        key = cold_start_key(self.trial.config)
+        if key is not None:
+            return str(self.home.cache("cold_start", key))
+        return str(BACKBONES.load(self.trial.config.backbone).model)
+
+    @property
+    def model(self) -> str:
+        """Folder or repository id of the model that the trial measures."""
+        return str(self.folder.model) if self.folder.model.exists() else self.start
+
+    def waiting(self) -> None:
+        self.emit({"kind": "stage", "stage": "waiting"})
+
+
+def _cold_start(run: _Run) -> bool:
+    """Make the model that the trial starts from, unless it comes from a hub or is there."""
+    config = run.trial.config
+    if BACKBONES.load(config.backbone).source == "embedded" or config.cold_start is not None:
+        ensure_cold_start(run.trial, run.home, run.emit)
+    return True
+
+
+def _train(run: _Run) -> bool:
+    """Train, or take over what another trial has trained."""
+    trial, home = run.trial, run.home
+    if METHODS.get(trial.config.method).train is None:
+        return True
+    with claimed(home, [training_key(trial.identity, trial.seed)], run.stop, run.waiting) as held:
+        if not held:
+            return False
+        if not run.folder.model.exists() and not adopt_training(home, trial):
+            run.folder.reused.unlink(missing_ok=True)
+            if not train(trial, home, run.start, run.emit, run.stop, run.attempt):
+                return False
+        offer_training(home, trial)
+    return True
+
+
+def _generate(run: _Run) -> bool:
+    """Ask the model, or take over what another trial's equal model was asked."""
+    trial, home, settings = run.trial, run.home, run.trial.config.evaluation
+    out = run.folder.evaluation
+    owed = owed_tasks(settings, out)
+    keys = [generation_key(trial.identity, task, trial.seed) for task in owed]
+    with claimed(home, keys, run.stop, run.waiting) as held:
+        if not held:
+            return False
+        adopt_tasks(home, trial, run.model, owed)
+        fix_threads(trial, TRIAL_THREADS)
+        if not generate(trial.config, trial.seed, run.model, out, run.emit, run.stop):
+            return False
+        offer_tasks(home, trial, settings.tasks)
+    return True
+
+
+def _score(run: _Run) -> bool:
+    """Score what the model said."""
+    return score(run.trial.config.evaluation, run.folder.evaluation, run.emit, run.stop)
+
+
+def _record(run: _Run) -> bool:
+    """Write where the trial ran, what it measured and what that cost; with the last it is done."""
+    run.emit({"kind": "stage", "stage": "record"})
+    folder, tasks = run.folder, run.trial.config.evaluation.tasks
+    results = [read_result(folder.evaluation / task) for task in tasks]
+    metrics = {f"{result.task}/{name}": one.value for result in results for name, one in result.metrics.items()}
+    evaluated = math.fsum(result.cost[part] for result in results for part in ("generate_seconds", "score_seconds"))
+    write_json(folder.provenance, _provenance(run))
+    write_json(folder.metrics, {"metrics": metrics, "cost": _cost(read_steps(folder), evaluated)})
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return True
 
 
-def _start(trial: Trial, home: Home, emit: Emit) -> str:
-    backbone = BACKBONES.load(trial.config.backbone)
-    if backbone.source == "hub" and trial.config.cold_start is None:
-        assert backbone.model is not None
-        return backbone.model
-    return str(ensure_cold_start(trial, home, emit))
+_WORK = (_cold_start, _train, _generate, _score, _record)
 
 
 def _cost(steps: Iterable[dict[str, Any]], evaluate_seconds: float) -> dict[str, float]:
@@ -91,19 +169,23 @@ def _cost(steps: Iterable[dict[str, Any]], evaluate_seconds: float) -> dict[str,
     return {**whole, **seconds, **counts, "critic_wait_seconds": waited, "critic_money": money}
 
 
-def _provenance(trial: Trial, start: str, folder: TrialFolder, started: str) -> dict[str, Any]:
+def _provenance(run: _Run) -> dict[str, Any]:
+    trial, folder = run.trial, run.folder
     fingerprints = {
-        "start_weights": weights_fingerprint(Path(start)),
+        "start_weights": weights_fingerprint(Path(run.start)),
         "final_weights": weights_fingerprint(folder.model),
-        "benchmark": trial.identity["benchmark"]["fingerprint"],
+        "benchmark": trial.identity["training"]["benchmark"]["fingerprint"],
         "cold_start": cold_start_key(trial.config),
     }
+    training = read_json(folder.training) if folder.training.exists() else {}
     return {
         **environment(),
-        "verifier": trial.identity["verifier"],
+        "verifier": trial.identity["scoring"]["verifier"],
         "fingerprints": fingerprints,
         "seed": trial.seed,
-        "started": started,
+        "attempt": {"number": run.attempt.number, "micro_batch": training.get("micro_batch", run.attempt.micro_batch)},
+        "reused": reused(folder, trial.config.evaluation.tasks),
+        "started": run.started,
         "finished": _now(),
     }
 

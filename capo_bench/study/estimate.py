@@ -14,7 +14,7 @@ from typing import Any
 
 from capo_bench.home import Home, read_json
 from capo_bench.study.identity import SharedKind, SharedModel, shared_models
-from capo_bench.study.plan import Plan
+from capo_bench.study.plan import Plan, Trial
 from trainers.backbones import BACKBONES
 from trainers.config import TrialConfig
 from trainers.methods import METHODS
@@ -57,6 +57,7 @@ class Estimate:
     Attributes:
         trials: Trials of the plan.
         done: Those that are finished.
+        trained: Unfinished ones whose training is there, by whichever trial: they are only evaluated.
         measured: Unfinished ones whose time is the mean of finished trials that differ in the seed alone.
         unknown: Unfinished ones without a guess.
         seconds: Work that is left, preparations included, of one worker; without the unknown ones.
@@ -66,6 +67,7 @@ class Estimate:
 
     trials: int
     done: int
+    trained: int
     measured: int
     unknown: int
     seconds: float
@@ -93,13 +95,20 @@ def estimate(plan: Plan, home: Home | None = None) -> Estimate:
         if seconds is not None:
             by_variant[trial.variant].append(seconds)
     means = {name: sum(times) / len(times) for name, times in by_variant.items()}
-    guesses = [means.get(trial.variant, trial_seconds(trial.config)) for trial in left]
+    trained = {trial.id for trial in left if home is not None and training_done(home, trial)}
+    guesses = [
+        evaluation_seconds(trial.config)
+        if trial.id in trained
+        else means.get(trial.variant, trial_seconds(trial.config))
+        for trial in left
+    ]
     preparations = _preparations(plan, home)
     needed = [made.seconds for made in preparations if not made.done] if left else []
     return Estimate(
         trials=len(plan.trials),
         done=len(plan.trials) - len(left),
-        measured=sum(trial.variant in means for trial in left),
+        trained=len(trained),
+        measured=sum(trial.variant in means for trial in left if trial.id not in trained),
         unknown=guesses.count(None),
         seconds=sum(guess for guess in [*guesses, *needed] if guess is not None),
         critic_calls=sum(critic_calls(trial.config) for trial in plan.trials),
@@ -119,12 +128,29 @@ def trial_seconds(config: TrialConfig) -> float | None:
     """Return the guessed time of a trial without its preparations; None for models that are not embedded."""
     if BACKBONES.load(config.backbone).source != "embedded":
         return None
-    train, evaluation = config.train, config.evaluation
+    train = config.train
     trains = "train" in METHODS.get(config.method).uses
     rollouts = train.steps * train.prompts_per_step * train.group_size if trains else 0
+    reading, asking = _critic_seconds(config), evaluation_seconds(config)
+    return None if reading is None or asking is None else rollouts * SECONDS_PER_ROLLOUT + asking + reading
+
+
+def evaluation_seconds(config: TrialConfig) -> float | None:
+    """Return the guessed time of the evaluation alone, every task asked; None for models that are not embedded."""
+    if BACKBONES.load(config.backbone).source != "embedded":
+        return None
+    evaluation = config.evaluation
     samples = (evaluation.problems or PROBLEMS) * (evaluation.samples or 1) * len(evaluation.tasks)
-    reading = _critic_seconds(config)
-    return None if reading is None else rollouts * SECONDS_PER_ROLLOUT + samples * SECONDS_PER_SAMPLE + reading
+    return samples * SECONDS_PER_SAMPLE
+
+
+def training_done(home: Home, trial: Trial) -> bool:
+    """Whether an unfinished trial needs no training: it, or another of the results folder, has trained so."""
+    from capo_bench.run.reuse import training_donor
+
+    if METHODS.get(trial.config.method).train is None:
+        return False
+    return home.trial(trial.id).model.is_dir() or training_donor(home, trial) is not None
 
 
 def _critic_seconds(config: TrialConfig) -> float | None:

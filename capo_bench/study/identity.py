@@ -1,9 +1,18 @@
-"""What a trial is: the parts that decide its result, and the id that is a hash of them.
+"""What a trial is: the parts that decide its result, stage by stage, and the id that is a hash of them.
 
-In the identity: method, backbone, benchmark and the fingerprint of its data, cold start, the sections that the method
-uses, the embedded critic where it is asked, evaluation, seed, the verifier's version, the code of the parts used, the
-versions of the packages that compute. `evaluation.batch_size` and `train.micro_batch` are in it too: they change the
-order of sums and padding, and with them bits, and a trial of one id reruns to the same bits where we promise that.
+``training``
+    Method, backbone, benchmark and the fingerprint of its data, cold start, the sections that the method uses, the
+    embedded critic where it is asked, the verifier's version, the code of the parts used, the versions of the packages
+    that compute. For a method that does not train: what decides the start.
+``generation``
+    How the model is asked, and every task by its settings and data. `batch_size` is in it, as `train.micro_batch` is in
+    the training: they change the order of sums and padding, and with them bits, and a trial of one id reruns to the
+    same bits where we promise that.
+``scoring``
+    The verifier's version, the segmenter, their code.
+
+A stage is decided by its own part, those before it and the seed. Two trials whose parts up to a stage are equal share
+its result: one does the work, the other takes it over.
 
 Not in it: names, order in the file, paths, other variants, workers, tracking, how stages follow one another, and the
 sections that a method ignores.
@@ -15,55 +24,63 @@ import hashlib
 import importlib.metadata
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from capo_bench.study.source import closure, file_hash, module_files, package_files
+from capo_bench.study.code import (
+    cold_start_files,
+    generation_code,
+    hashes,
+    model_files,
+    scoring_code,
+    training_code,
+)
+from capo_bench.study.source import closure, module_files
 from evals.benchmarks import BENCHMARKS
-from evals.config import EvaluationConfig
 from evals.fingerprint import weights_fingerprint
 from evals.tasks.identity import task_identity
 from trainers.backbones import BACKBONES
 from trainers.config import ColdStartConfig, TrialConfig
-from trainers.critics import CRITICS
 from trainers.critics.base import CriticParams, EmbeddedCriticConfig
 from trainers.methods import METHODS
 
 VERSION = 1
 PACKAGES = ("torch", "transformers", "trl", "math-verify")
+PARTS = ("training", "generation", "scoring")
+"""The parts of an identity, beside its version and seed, in the order of the stages that they decide."""
 TAUGHT_ON = "coins"
 """The benchmark that the embedded critic is taught on."""
 
 SharedKind = Literal["cold_start", "critic"]
 SHARED_TITLES: dict[SharedKind, str] = {"cold_start": "cold start", "critic": "embedded critic"}
-# Their content is in the identity as values; a new check or a new name changes no result.
-_DECLARATIONS = {
-    *("evals/benchmarks.py", "evals/config.py", "evals/registry.py"),
-    *("trainers/config.py", "trainers/methods.py"),
-}
 
 Identity = dict[str, Any]
 
 
 def identity_of(config: TrialConfig) -> Identity:
     """Return everything but the seed that decides the result of a trial with these settings."""
-    uses = METHODS.get(config.method).uses
-    settings = config.model_dump(mode="json", include=set(uses & {"train", "credit"}))
-    return {
-        "version": VERSION,
-        "method": config.method,
-        "backbone": _backbone(config.backbone),
-        "benchmark": _benchmark(config.benchmark),
-        "cold_start": _cold_start(config),
-        **settings,
-        "evaluation": _evaluation(config.evaluation),
-        **({"critic": critic_identity(config.critic)} if "critic" in uses else {}),
-        "verifier": _verifier_version(),
-        "code": _code(config.method, config.benchmark, config.critic.name, config.cold_start is not None),
-        "packages": _packages(),
-    }
+    training, generation, scoring = _training(config), _generation(config), _scoring(config)
+    generation["code"] = _but(generation["code"], training["code"])
+    scoring["code"] = _but(scoring["code"], training["code"], generation["code"])
+    return {"version": VERSION, "training": training, "generation": generation, "scoring": scoring}
+
+
+def training_key(identity: Mapping[str, Any], seed: int) -> str:
+    """Return the content hash of what decides the model that a trial measures."""
+    return digest(["training", identity["version"], identity["training"], seed])
+
+
+def generation_key(identity: Mapping[str, Any], task: str, seed: int) -> str:
+    """Return the content hash of what decides the completions of one task of a trial.
+
+    Raises:
+        KeyError: The trial has no such task.
+    """
+    asked = {**identity["generation"], "tasks": {task: identity["generation"]["tasks"][task]}}
+    return digest(["generation", training_key(identity, seed), asked])
 
 
 def with_seed(identity: Identity, seed: int) -> Identity:
@@ -122,7 +139,7 @@ def embedded_critic_key(config: EmbeddedCriticConfig) -> str:
         "version": VERSION,
         "critic": config.model_dump(mode="json"),
         "benchmark": _benchmark(TAUGHT_ON),
-        "code": _hashes(files | _model_files(TAUGHT_ON) | _cold_start_files()),
+        "code": hashes(files | model_files(TAUGHT_ON) | cold_start_files()),
         "packages": _packages(),
     }
     return digest(parts)
@@ -145,6 +162,48 @@ def critic_identity(params: CriticParams) -> Identity:
     return {**settings, "weights": weights_fingerprint(Path(settings["model"]))} if local else settings
 
 
+def _training(config: TrialConfig) -> dict[str, Any]:
+    method = METHODS.get(config.method)
+    sections = config.model_dump(mode="json", include=set(method.uses & {"train", "credit"}))
+    # A method without a critic cuts rollouts only to count and check their steps, as the evaluation does.
+    cuts = {"segmenter": config.evaluation.segmenter} if method.train and "credit" not in method.uses else {}
+    return {
+        "method": config.method,
+        "backbone": _backbone(config.backbone),
+        "benchmark": _benchmark(config.benchmark),
+        "cold_start": _cold_start(config),
+        **sections,
+        **({"critic": critic_identity(config.critic)} if "critic" in method.uses else {}),
+        **cuts,
+        **({"verifier": _verifier_version()} if method.train else {}),
+        "code": training_code(config.method, config.benchmark, config.critic.name, config.cold_start is not None),
+        "packages": _packages(),
+    }
+
+
+def _generation(config: TrialConfig) -> dict[str, Any]:
+    """Return what decides the completions; local data is known by its content, not by its place."""
+    settings = config.evaluation
+    return {
+        **settings.model_dump(mode="json", exclude={"tasks", "data_dir", "segmenter"}),
+        "tasks": {name: _task(name, settings.data_dir) for name in settings.tasks},
+        "lm_eval": importlib.metadata.version("lm_eval"),
+        "code": generation_code(settings.backend, config.benchmark),
+    }
+
+
+def _scoring(config: TrialConfig) -> dict[str, Any]:
+    return {
+        "segmenter": config.evaluation.segmenter,
+        "verifier": _verifier_version(),
+        "code": scoring_code(config.benchmark),
+    }
+
+
+def _but(code: Mapping[str, str], *before: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in code.items() if not any(name in part for part in before)}
+
+
 def _cold_start(config: TrialConfig) -> dict[str, Any] | None:
     if config.cold_start is None:
         return None
@@ -158,59 +217,10 @@ def _cold_start_key(settings: ColdStartConfig, backbone: str, benchmark: str) ->
         "cold_start": settings.model_dump(mode="json"),
         "backbone": _backbone(backbone),
         "benchmark": _benchmark(benchmark),
-        "code": _hashes(_model_files(benchmark) | _cold_start_files()),
+        "code": hashes(model_files(benchmark) | cold_start_files()),
         "packages": _packages(),
     }
     return digest(parts)
-
-
-@cache
-def _code(method: str, benchmark: str, critic: str, cold_start: bool) -> dict[str, str]:
-    uses = METHODS.get(method).uses
-    files = {
-        **package_files("evals"),
-        **package_files("evals.verify"),
-        **package_files("evals.harness"),
-        **package_files("evals.tasks"),
-        **module_files("capo_bench.run.evaluation"),
-        **module_files("trainers.credit.segment"),
-        **module_files(METHODS.module(method)),
-        **_training_file(method),
-        **_model_files(benchmark),
-    }
-    if cold_start:
-        files |= _cold_start_files()
-    if "train" in uses:
-        files |= _shared_training_files()
-    if "credit" in uses:
-        files |= package_files("trainers.credit")
-    if "critic" in uses:
-        files |= closure(CRITICS.module(critic), "trainers.critics")
-    return _hashes(files)
-
-
-def _model_files(benchmark: str) -> dict[str, Path]:
-    """Return the files of the backbones and of the benchmark, which also writes the demonstrations."""
-    return package_files("trainers.backbones") | module_files(BENCHMARKS.module(benchmark))
-
-
-def _cold_start_files() -> dict[str, Path]:
-    return module_files("trainers.sft")
-
-
-def _shared_training_files() -> dict[str, Path]:
-    """Return the files of `trainers` that belong to no one method and not to the cold start alone."""
-    apart = {name for method in METHODS.names() for name in _training_file(method)} | {"trainers/sft.py"}
-    return {name: path for name, path in package_files("trainers").items() if name not in apart}
-
-
-def _training_file(method: str) -> dict[str, Path]:
-    train = METHODS.get(method).train
-    return module_files(train.partition(":")[0]) if train else {}
-
-
-def _hashes(files: dict[str, Path]) -> dict[str, str]:
-    return {name: file_hash(path) for name, path in sorted(files.items()) if name not in _DECLARATIONS}
 
 
 @cache
@@ -225,13 +235,6 @@ def _backbone(name: str) -> dict[str, Any]:
 @cache
 def _benchmark(name: str) -> dict[str, Any]:
     return {"name": name, "fingerprint": BENCHMARKS.get(name).fingerprint()}
-
-
-def _evaluation(settings: EvaluationConfig) -> dict[str, Any]:
-    """Return what decides the measurement; local data is known by its content, not by its place."""
-    tasks = {name: _task(name, settings.data_dir) for name in settings.tasks}
-    shown = settings.model_dump(mode="json", exclude={"tasks", "data_dir"})
-    return {**shown, "tasks": tasks, "lm_eval": importlib.metadata.version("lm_eval")}
 
 
 @cache

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Collection, Mapping
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -39,15 +40,30 @@ def module_files(module: str) -> dict[str, Path]:
     return {f"{module.replace('.', '/')}.py": origin}
 
 
-def closure(module: str, package: str) -> dict[str, Path]:
-    """Return the files of a module and of all modules of `package` that it imports, directly or not, by name."""
+def closure(module: str, package: str, but: Collection[str] = ()) -> dict[str, Path]:
+    """Return the files of a module and of all modules of `package` that it imports, directly or not, by name.
+
+    Args:
+        module: Where it begins.
+        package: Only modules below this one are followed.
+        but: Names of files that are left out, with what only they import.
+    """
+    files = module_files(module)
+    return {**files, **imported(files, package, but)}
+
+
+def imported(files: Mapping[str, Path], package: str, but: Collection[str] = ()) -> dict[str, Path]:
+    """Return the files of `package` that these files import, directly or not, by name; see `closure`."""
     found: dict[str, Path] = {}
-    waiting = [module]
+    waiting = dict(files)
     while waiting:
-        files = module_files(waiting.pop())
-        fresh = {name: path for name, path in files.items() if name not in found}
-        found |= fresh
-        waiting += [name for path in fresh.values() for name in _imports(path) if name.startswith(f"{package}.")]
+        _, path = waiting.popitem()
+        for module in _imports(path):
+            if module.startswith(f"{package}."):
+                more = module_files(module).items()
+                fresh = {name: path for name, path in more if name not in found and name not in but}
+                found |= fresh
+                waiting |= fresh
     return found
 
 

@@ -56,7 +56,7 @@ def test_it_says_what_would_run(folder: Path) -> None:
     plan = load_plan("small.yaml")
     assert all(f"{trial.seed}:{trial.id}" in text for trial in plan.trials)
     assert all(variant.name in text for variant in plan.variants)
-    assert f"cold start {plan.trials[0].identity['cold_start']['key']}: shared by 8 trials, to be trained" in text
+    assert f"cold start {plan.trials[0].identity['training']['cold_start']['key']}: shared by 8 trials, to be trained" in text
     # two variants with a critic × 2 seeds × 10 steps × 2 prompts × 4 rollouts × 4 critiques
     assert "critic calls: 1,280\n" in text
     assert "trials: 8, of which 0 done in results\n" in text
@@ -72,7 +72,7 @@ def test_it_shows_what_is_done_in_home(folder: Path) -> None:
     trial = load_plan("small.yaml").trials[0]
     home = Home(folder / "there")
     write_json(home.trial(trial.id).metrics, {"metrics": {}, "cost": {"wall_seconds": 60.0}})
-    home.cache("cold_start", trial.identity["cold_start"]["key"]).mkdir(parents=True)
+    home.cache("cold_start", trial.identity["training"]["cold_start"]["key"]).mkdir(parents=True)
     text = printed("--home", "there")
     assert "trials: 8, of which 1 done in there\n" in text
     assert "shared by 8 trials, done\n" in text

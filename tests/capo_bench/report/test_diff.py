@@ -8,6 +8,9 @@ from fakehome import FakeHome, read_lines, write_lines
 
 from capo_bench.home import Home, TrialFolder, read_json, write_json
 from capo_bench.report.diff import Change, UnknownTrialError, changes, diff_trials, find_trial
+from capo_bench.study.identity import identity_of, with_seed
+from capo_bench.study.plan import Trial
+from trainers.config import TrialConfig
 
 
 def trial(home: FakeHome, variant: str, seed: int = 0) -> TrialFolder:
@@ -31,7 +34,7 @@ def test_a_faithful_rerun_is_the_same_bit_for_bit(full: FakeHome, tmp_path: Path
     edit(there.metrics, "cost", wall_seconds=999.0)  # seconds are not a result
     found = diff_trials(here, there)
     assert found.verdict == "same identity, same metrics, bit for bit"
-    assert found.same
+    assert found.stages == ()
     assert (found.settings, found.identity, found.origin, found.results) == ((), (), (), ())
 
 
@@ -89,19 +92,20 @@ def test_two_seeds_differ_in_their_seed(full: FakeHome):
     found = diff_trials(trial(full, "majority", 0), trial(full, "majority", 1))
     assert found.settings == (Change("seed", 0, 1),)
     assert found.identity == ()  # the seed is told once
-    assert found.verdict == "different identity, different results"
+    assert found.verdict == "different identity (seed), different results"
 
 
 def test_two_variants_differ_in_their_settings(full: FakeHome):
     found = diff_trials(trial(full, "majority"), trial(full, "intersection"))
     assert found.settings == (Change("credit.vote", "majority", "intersection"),)
+    assert found.verdict == "different identity (training), different results"
     assert "coins_test/accuracy" in {change.where for change in found.results}
 
 
 def test_another_method_brings_parts_of_the_identity(full: FakeHome):
     found = diff_trials(trial(full, "majority"), trial(full, "grpo_rule"))
     assert Change("method", "capo", "grpo_rule") in found.settings
-    assert any(change.where.startswith("code.") for change in found.identity)
+    assert any(change.where.startswith("training.code.") for change in found.identity)
 
 
 def test_a_setting_that_the_method_ignores_is_no_other_identity(full: FakeHome, tmp_path: Path):
@@ -111,9 +115,49 @@ def test_a_setting_that_the_method_ignores_is_no_other_identity(full: FakeHome, 
     config["config"]["credit"]["vote"] = "union"
     write_json(there.config, config)
     found = diff_trials(here, there)
-    assert found.same
+    assert found.stages == ()
     assert found.settings == (Change("credit.vote", "intersection", "union"),)
     assert found.verdict == "same identity, same metrics, bit for bit"
+
+
+@pytest.mark.parametrize(
+    ("settings", "stages", "where"),
+    [
+        ({"train": {"steps": 7}}, ("training",), "train.steps"),
+        ({"evaluation": {"problems": 7}}, ("generation",), "evaluation.problems"),
+        ({"evaluation": {"segmenter": "lines"}}, ("scoring",), "evaluation.segmenter"),
+        (
+            {"method": "grpo_rule", "evaluation": {"segmenter": "lines"}},
+            ("training", "scoring"),
+            "evaluation.segmenter",
+        ),
+    ],
+)
+def test_it_says_from_which_stage_on_two_trials_part(tmp_path: Path, settings, stages, where):
+    sides = []
+    base = {"method": settings.get("method", "capo")}
+    for name, tree in (("a", base), ("b", settings)):
+        config = TrialConfig.model_validate(tree)
+        parts = with_seed(identity_of(config), 0)
+        folder = TrialFolder(tmp_path / name)
+        write_json(folder.config, Trial(name, "v", 0, config, parts).as_json())
+        sides.append(folder)
+    found = diff_trials(*sides)
+    assert found.stages == stages
+    assert [change.where for change in found.settings] == [where]
+    assert not [change for change in found.identity if change.where == f"{stages[-1]}.{where}"]
+    assert found.verdict == f"different identity ({', '.join(stages)}); not finished: a, b"
+
+
+def test_code_that_changed_is_told_with_its_stage(full: FakeHome, tmp_path: Path):
+    here = trial(full, "majority")
+    there = copied(here, tmp_path)
+    config = read_json(there.config)
+    config["identity"]["scoring"]["code"]["evals/metrics.py"] = "ffff"
+    write_json(there.config, config)
+    found = diff_trials(here, there)
+    assert [change.where for change in found.identity] == ["scoring.code.evals/metrics.py"]
+    assert found.verdict == "different identity (scoring), the same results"
 
 
 def test_a_trial_that_has_not_finished_is_named(full: FakeHome, tmp_path: Path):

@@ -58,13 +58,19 @@ def run(trial: Trial, home: Home, stop: Any = lambda: False) -> tuple[bool, list
     return stages.run_trial(trial, home, events.append, stop, Attempt()), events
 
 
+def shown(events: list[dict[str, Any]]) -> list[str]:
+    told = [event for event in events if event["kind"] == "stage"]
+    return [" ".join([event["stage"], *filter(None, [event.get("task")])]) for event in told]
+
+
 def test_a_backbone_from_a_hub_goes_through_every_stage(local_backbone: Path, tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial()
     done, events = run(trial, home)
     assert done
-    shown = [event["stage"] for event in events if event["kind"] == "stage"]
     tasks = ["coins_test", "coins_longer"]
-    assert shown == ["train", *(f"evaluate {task}" for task in tasks), *(f"score {task}" for task in tasks)]
+    asked = [f"{stage} {task}" for stage in ("generate", "score") for task in tasks]
+    assert shown(events) == ["train", *asked, "record"]
+    assert {event["stage"] for event in events if event["kind"] == "stage"} < {*stages.STAGES}
     assert [event["step"] for event in events if event["kind"] == "step"] == [1, 2]
     folder = home.trial(trial.id)
     result = read_json(folder.metrics)
@@ -72,7 +78,7 @@ def test_a_backbone_from_a_hub_goes_through_every_stage(local_backbone: Path, tm
     assert result["cost"]["critiques"] == 2 * 8 * 4
     assert result["cost"]["policy_tokens"] > 0
     assert read_json(folder.provenance)["fingerprints"]["cold_start"] is None
-    assert not list(home.path.glob("cache/*/*"))
+    assert {path.parent.name for path in home.path.glob("cache/*/*")} == {"stages"}  # no cold start
     assert not folder.checkpoints.exists()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from capo_bench.run.evaluation import _as_set, _spec, evaluate
+from capo_bench.run.evaluation import _as_set, _spec, generate, owed_tasks, score
 from evals.config import EvaluationConfig
 from evals.harness.base import BackendError, Sampling
 from evals.harness.folder import read_task
@@ -36,8 +36,14 @@ def trial(**evaluation: Any) -> TrialConfig:
 
 
 def run(config: TrialConfig, model: str, out: Path, seed: int = 0, stop: Any = lambda: False) -> Any:
+    """Generate and score; the metrics, None where it was stopped, and the stages that were told."""
     events: list[dict[str, Any]] = []
-    return evaluate(config, seed, model, out, events.append, stop), [event["stage"] for event in events]
+    done = generate(config, seed, model, out, events.append, stop) and score(
+        config.evaluation, out, events.append, stop
+    )
+    results = {task: read_result(out / task).metrics for task in config.evaluation.tasks} if done else {}
+    metrics = {f"{task}/{name}": one.value for task, found in results.items() for name, one in found.items()}
+    return metrics or None, [f"{event['stage']} {event['task']}" for event in events]
 
 
 @pytest.mark.parametrize(
@@ -79,10 +85,42 @@ def test_the_backbone_says_how_a_model_is_opened() -> None:
     assert _spec(trial(backend="vllm"), "m").backend == "vllm"
 
 
+def test_what_is_owed_is_what_lacks_completions(model: str, tmp_path: Path) -> None:
+    settings = trial().evaluation
+    assert owed_tasks(settings, tmp_path) == ["coins_test", "coins_longer"]
+    run(trial(tasks=["coins_longer"]), model, tmp_path)
+    assert owed_tasks(settings, tmp_path) == ["coins_test"]
+    lines = tmp_path / "coins_longer" / "generations.jsonl"
+    lines.write_bytes(lines.read_bytes()[:-5])
+    assert owed_tasks(settings, tmp_path) == ["coins_test", "coins_longer"]
+
+
+def test_no_data_is_read_where_nothing_is_owed(model: str, tmp_path: Path) -> None:
+    first, _ = run(trial(), model, tmp_path)
+    assert run(trial(data_dir=str(tmp_path / "nowhere")), model, tmp_path)[0] == first
+
+
+def test_only_what_has_no_result_is_scored(model: str, tmp_path: Path) -> None:
+    first, _ = run(trial(), model, tmp_path)
+    (tmp_path / "coins_longer" / "result.json").unlink()
+    second, stages = run(trial(), model, tmp_path)
+    assert (second, stages) == (first, ["score coins_longer"])
+
+
+def test_scoring_stops_between_tasks(model: str, tmp_path: Path) -> None:
+    assert generate(trial(), 0, model, tmp_path, lambda _: None, lambda: False)
+    settings, first = trial().evaluation, tmp_path / "coins_test" / "result.json"
+    assert not score(settings, tmp_path, lambda _: None, first.exists)
+    assert not (tmp_path / "coins_longer" / "result.json").exists()
+    written = first.stat().st_mtime_ns
+    assert score(settings, tmp_path, lambda _: None, lambda: False)
+    assert first.stat().st_mtime_ns == written
+
+
 def test_every_task_leaves_its_metrics_and_its_files(model: str, tmp_path: Path) -> None:
     metrics, stages = run(trial(samples=2), model, tmp_path)
     assert {name.partition("/")[0] for name in metrics} == {"coins_test", "coins_longer"}
-    assert stages == ["evaluate coins_test", "evaluate coins_longer", "score coins_test", "score coins_longer"]
+    assert stages == ["generate coins_test", "generate coins_longer", "score coins_test", "score coins_longer"]
     for task in ("coins_test", "coins_longer"):
         result = read_result(tmp_path / task)
         assert metrics[f"{task}/accuracy"] == result.metrics["accuracy"].value

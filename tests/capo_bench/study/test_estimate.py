@@ -70,7 +70,7 @@ def test_no_guess_for_a_backbone_from_a_hub(plan: Load, demo: str) -> None:
 def test_finished_trials_tell_the_time_of_their_variant(small: Plan, tmp_path: Path) -> None:
     home = Home(tmp_path)
     finish(home, small.trials[0].id, 100.0)
-    home.cache("cold_start", str(small.trials[0].identity["cold_start"]["key"])).mkdir(parents=True)
+    home.cache("cold_start", str(small.trials[0].identity["training"]["cold_start"]["key"])).mkdir(parents=True)
     taken = estimate(small, home)
     modelled = trial_seconds(small.trials[2].config)
     assert modelled is not None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capo_bench.study.identity import (
+    PARTS,
     cold_start_key,
     critic_key,
     digest,
@@ -134,6 +135,18 @@ def key(settings: TrialConfig) -> str:
     return digest(identity_of(settings))
 
 
+def code_of(settings: TrialConfig, *parts: str) -> dict[str, str]:
+    """The code of some parts of an identity, or of all."""
+    identity = identity_of(settings)
+    return {name: value for part in parts or PARTS for name, value in identity[part]["code"].items()}
+
+
+def value_at(tree: Any, keys: Sequence[str]) -> Any:
+    for key in keys:
+        tree = tree[key]
+    return tree
+
+
 def test_the_tables_have_every_key() -> None:
     language = [key for _, changed in CRITICS.values() for key in changed]
     places = [key for changed in PLACES.values() for key in changed]
@@ -167,13 +180,13 @@ def test_how_the_embedded_critic_is_taught_does_not_matter_to_another_model() ->
 def test_a_critic_in_a_folder_is_known_by_its_weights(tmp_path: Path) -> None:
     folder = {"name": "transformers", "model": str(tmp_path)}
     (tmp_path / "model.safetensors").write_bytes(b"one")
-    first = identity_of(config(critic=folder))["critic"]
+    first = identity_of(config(critic=folder))["training"]["critic"]
     (tmp_path / "model.safetensors").write_bytes(b"two")
-    assert first["weights"] != identity_of(config(critic=folder))["critic"]["weights"]
+    assert first["weights"] != identity_of(config(critic=folder))["training"]["critic"]["weights"]
 
 
 def test_the_prompts_version_is_part_of_a_language_models_identity() -> None:
-    assert identity_of(config(critic={"name": "transformers"}))["critic"]["prompt_version"]
+    assert identity_of(config(critic={"name": "transformers"}))["training"]["critic"]["prompt_version"]
 
 
 # -- the embedded critic
@@ -211,11 +224,11 @@ def test_a_trial_says_which_models_it_shares() -> None:
     settings = config(critic={"name": "transformers"})
     keys = {model.kind: model.key for model in shared_models(settings)}
     assert keys == {"cold_start": cold_start_key(settings), "critic": critic_key(settings)}
-    assert identity_of(settings)["critic"]["embedded"] == critic_key(settings)
+    assert identity_of(settings)["training"]["critic"]["embedded"] == critic_key(settings)
 
 
 def test_the_code_of_a_language_model_is_what_it_runs_through() -> None:
-    code = {name: set(identity_of(config(critic=settings))["code"]) for name, (settings, _) in CRITICS.items()}
+    code = {name: set(code_of(config(critic=settings), "training")) for name, (settings, _) in CRITICS.items()}
     shared = {"trainers/critics/language.py", "trainers/critics/backend.py", "trainers/credit/prompt.py"}
     assert all(shared <= files for files in code.values())
     assert "trainers/critics/decode.py" in code["transformers"] - code["openai"]
@@ -260,15 +273,25 @@ def test_a_default_written_out_is_the_default() -> None:
 
 @pytest.mark.parametrize(
     "changed",
-    ["verifier", "version", "packages.trl", "packages.python", "code.trainers/capo.py", "benchmark.fingerprint"],
+    [
+        *("version", "training.verifier", "training.packages.trl", "training.packages.python"),
+        *("training.code.trainers/capo.py", "training.benchmark.fingerprint", "generation.lm_eval"),
+        *("generation.code.evals/harness/generate.py", "generation.tasks.coins_test", "scoring.verifier"),
+        "scoring.code.evals/metrics.py",
+    ],
 )
 def test_versions_code_and_data_decide(changed: str) -> None:
     parts = identity_of(config())
-    assert digest(with_value(parts, changed.split(".", 1), "other")) != digest(parts)
+    section, _, rest = changed.partition(".")
+    inner, _, name = rest.partition(".")
+    keys = [key for key in (section, inner, name) if key]
+    assert value_at(parts, keys)
+    assert digest(with_value(parts, keys, "other")) != digest(parts)
 
 
 def test_parts_say_what_they_are() -> None:
-    parts = identity_of(config())
+    assert list(identity_of(config())) == ["version", *PARTS]
+    parts = identity_of(config())["training"]
     assert parts["benchmark"]["name"] == "coins"
     assert parts["backbone"]["width"] == 128
     assert parts["cold_start"]["key"] == cold_start_key(config())
@@ -277,9 +300,7 @@ def test_parts_say_what_they_are() -> None:
 
 
 def test_code_is_of_the_parts_used() -> None:
-    code = {
-        method: set(identity_of(config({**BASE, "method": method}))["code"]) for method in ("sft", "grpo_rule", "capo")
-    }
+    code = {method: set(code_of(config({**BASE, "method": method}))) for method in ("sft", "grpo_rule", "capo")}
     everywhere = {
         "capo_bench/run/evaluation.py",
         "evals/coins/problems.py",
@@ -292,14 +313,14 @@ def test_code_is_of_the_parts_used() -> None:
     assert {"trainers/capo.py", "trainers/credit/votes.py", "trainers/critics/noisy.py"} <= code["capo"] - code[
         "grpo_rule"
     ]
-    assert "trainers/critics/exact.py" in identity_of(config(critic={"name": "exact"}))["code"]
+    assert "trainers/critics/exact.py" in code_of(config(critic={"name": "exact"}), "training")
     assert "trainers/grpo_rule.py" not in code["capo"]
     # What only declares settings: their values are in the identity.
     assert not {"trainers/config.py", "evals/config.py", "trainers/methods.py"} & code["capo"]
 
 
 def test_without_a_cold_start_its_code_does_not_matter() -> None:
-    assert "trainers/sft.py" not in identity_of(config(cold_start=None))["code"]
+    assert "trainers/sft.py" not in code_of(config(cold_start=None))
 
 
 # -- the cold start

@@ -1,0 +1,96 @@
+"""Which code decides which stage of a trial.
+
+A file that decides a stage decides those after it as well, and is named with the first one only.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from capo_bench.study.source import closure, file_hash, imported, module_files, package_files
+from evals.benchmarks import BENCHMARKS
+from trainers.critics import CRITICS
+from trainers.methods import METHODS
+
+Code = dict[str, str]
+"""Content hash by name of a file."""
+
+# Their content is in the identity as values; a new check or a new name changes no result.
+_DECLARATIONS = {
+    *("evals/benchmarks.py", "evals/config.py", "evals/registry.py", "evals/harness/base.py"),
+    *("trainers/config.py", "trainers/methods.py"),
+}
+# What a folder of completions passes on to scoring.
+_ONLY_SCORING = {"evals/metrics.py", "evals/tasks/scoring.py"}
+
+
+@cache
+def training_code(method: str, benchmark: str, critic: str, cold_start: bool) -> Code:
+    """Return the code that decides the model: for a method that does not train, of the start alone."""
+    found = METHODS.get(method)
+    files = {**module_files(METHODS.module(method)), **_training_file(method), **model_files(benchmark)}
+    if cold_start:
+        files |= cold_start_files()
+    if "train" in found.uses:
+        files |= {**_shared_training_files(), **module_files("trainers.credit.segment")}
+        files |= module_files("trainers.credit.align")
+    if "credit" in found.uses:
+        files |= package_files("trainers.credit")
+    if "critic" in found.uses:
+        files |= closure(CRITICS.module(critic), "trainers.critics")
+    if found.train:
+        files |= imported(files, "evals", _DECLARATIONS)
+    return hashes(files)
+
+
+@cache
+def generation_code(backend: str, benchmark: str) -> Code:
+    """Return the code that decides what a model says, beside the code that made the model."""
+    but = _DECLARATIONS | _ONLY_SCORING
+    files = {
+        **module_files("capo_bench.run.evaluation"),
+        **module_files("evals.harness.opening"),
+        **module_files(BENCHMARKS.module(benchmark)),
+        **package_files("evals.tasks"),
+        **closure("evals.harness.asking", "evals", but),
+        **closure(f"evals.harness.{backend}", "evals", but),
+    }
+    return hashes({name: path for name, path in files.items() if name not in but})
+
+
+@cache
+def scoring_code(benchmark: str) -> Code:
+    """Return the code that decides what completions are worth."""
+    files = {
+        **module_files("trainers.credit.segment"),
+        **module_files(BENCHMARKS.module(benchmark)),
+        **closure("evals.harness.score", "evals", _DECLARATIONS),
+    }
+    return hashes(files)
+
+
+def model_files(benchmark: str) -> dict[str, Path]:
+    """Return the files of the backbones and of the benchmark, which also writes the demonstrations."""
+    return package_files("trainers.backbones") | module_files(BENCHMARKS.module(benchmark))
+
+
+def cold_start_files() -> dict[str, Path]:
+    """Return the files of supervised training."""
+    return module_files("trainers.sft")
+
+
+def hashes(files: dict[str, Path]) -> Code:
+    """Return the content hashes of files, without those that only declare settings."""
+    return {name: file_hash(path) for name, path in sorted(files.items()) if name not in _DECLARATIONS}
+
+
+def _shared_training_files() -> dict[str, Path]:
+    """Return the files of `trainers` that belong to no one method and not to the cold start alone."""
+    apart = {name for method in METHODS.names() for name in _training_file(method)} | {"trainers/sft.py"}
+    return {name: path for name, path in package_files("trainers").items() if name not in apart}
+
+
+def _training_file(method: str) -> dict[str, Path]:
+    train = METHODS.get(method).train
+    return module_files(train.partition(":")[0]) if train else {}
