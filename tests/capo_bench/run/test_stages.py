@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ import trainers.backbones
 from capo_bench.home import Home, read_json
 from capo_bench.run import stages
 from capo_bench.run.attempt import Attempt
+from capo_bench.run.reuse import claimed
 from capo_bench.study import identity
-from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
+from capo_bench.study.identity import digest, generation_key, identity_of, training_key, trial_id, with_seed
 from capo_bench.study.plan import Trial
 from trainers.backbones import BACKBONES
 from trainers.backbones.tiny import build_model, build_tokenizer, save
@@ -48,7 +50,8 @@ def local_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make_trial(seed: int = 0, **changes: Any) -> Trial:
-    config = TrialConfig.model_validate({**SMALL, **changes})
+    asked = {name: changes.pop(name) for name in ("tasks", "segmenter") if name in changes}
+    config = TrialConfig.model_validate({**SMALL, **changes, "evaluation": {**SMALL["evaluation"], **asked}})
     parts = identity_of(config)
     return Trial(trial_id(digest(parts), seed), "v", seed, config, with_seed(parts, seed))
 
@@ -141,7 +144,8 @@ def test_a_trial_stopped_in_training_goes_on_from_its_checkpoint(local_backbone:
     folder = home.trial(trial.id)
     assert not done
     assert not folder.done
-    assert read_json(folder.checkpoints / "resume.json") == {"checkpoint": "checkpoint-1", "step": 1}
+    point = read_json(folder.checkpoints / "resume.json")
+    assert (point["checkpoint"], point["step"]) == ("checkpoint-1", 1)
     assert run(trial, home)[0]
     assert run(trial, whole)[0]
     assert read_json(folder.metrics)["metrics"] == read_json(whole.trial(trial.id).metrics)["metrics"]
@@ -158,6 +162,92 @@ def test_a_trial_stopped_between_evaluations_does_not_train_again(local_backbone
     done, events = run(trial, home)
     assert done
     assert not [event for event in events if event["kind"] == "step"]
+
+
+def test_another_set_of_tasks_asks_only_what_is_new(local_backbone: Path, tmp_path: Path) -> None:
+    home, first, second = Home(tmp_path / "home"), make_trial(tasks=["coins_test"]), make_trial()
+    assert run(first, home)[0]
+    done, events = run(second, home)
+    assert done
+    assert shown(events) == ["generate coins_longer", "score coins_test", "score coins_longer", "record"]
+    ours, theirs = home.trial(second.id), home.trial(first.id)
+    assert ours.steps.samefile(theirs.steps)
+    assert ours.samples("coins_test").read_bytes() == theirs.samples("coins_test").read_bytes()
+    assert read_json(ours.provenance)["reused"] == {"train": first.id, "generate": {"coins_test": first.id}}
+    assert read_json(theirs.provenance)["reused"] == {}
+    mine, paid = (read_json(folder.metrics)["cost"] for folder in (ours, theirs))
+    for part in ("train_seconds", "policy_tokens", "critiques", "update_seconds"):  # as if it had trained alone
+        assert mine[part] == paid[part] > 0
+    assert mine["evaluate_seconds"] > 0
+    assert mine["wall_seconds"] == mine["train_seconds"] + mine["evaluate_seconds"]
+
+
+def test_fewer_tasks_and_another_way_to_score_ask_nothing(local_backbone: Path, tmp_path: Path) -> None:
+    home, whole = Home(tmp_path / "home"), make_trial()
+    assert run(whole, home)[0]
+    for changes in ({"tasks": ["coins_longer"]}, {"tasks": ["coins_longer"], "segmenter": "lines"}):
+        less = make_trial(**changes)
+        done, events = run(less, home)
+        assert (done, shown(events)) == (True, ["score coins_longer", "record"])
+        assert read_json(home.trial(less.id).provenance)["reused"]["train"] == whole.id
+    assert not [name for name in read_json(home.trial(less.id).metrics)["metrics"] if name.startswith("coins_test")]
+
+
+def test_the_start_is_asked_once_for_all_that_measure_it_alike(local_backbone: Path, tmp_path: Path) -> None:
+    home = Home(tmp_path / "home")
+    first, second = (
+        make_trial(method="sft", tasks=tasks) for tasks in (["coins_test"], ["coins_test", "coins_longer"])
+    )
+    assert run(first, home)[0]
+    assert shown(run(second, home)[1]) == ["generate coins_longer", "score coins_test", "score coins_longer", "record"]
+    assert read_json(home.trial(second.id).provenance)["reused"] == {"generate": {"coins_test": first.id}}
+
+
+def test_a_training_that_is_gone_is_done_again(local_backbone: Path, tmp_path: Path) -> None:
+    home, first, second = Home(tmp_path / "home"), make_trial(tasks=["coins_test"]), make_trial()
+    assert run(first, home)[0]
+    steps = home.trial(first.id).steps.read_bytes()
+    shutil.rmtree(home.trial(first.id).model)
+    done, events = run(second, home)
+    assert done
+    assert shown(events)[0] == "train"
+    assert home.trial(first.id).steps.read_bytes() == steps
+    # The same weights: what the first was asked is taken over even so.
+    assert "generate coins_test" not in shown(events)
+    assert read_json(home.trial(second.id).provenance)["reused"] == {"generate": {"coins_test": first.id}}
+
+
+def test_an_evaluation_of_a_model_that_is_no_more_is_dropped(local_backbone: Path, tmp_path: Path) -> None:
+    home, trial = Home(tmp_path / "home"), make_trial()
+    folder = home.trial(trial.id)
+    assert not run(trial, home, stop=(folder.evaluation / "coins_longer" / "task.json").exists)[0]
+    shutil.rmtree(folder.model)
+    home.stage(generation_key(trial.identity, "coins_test", 0)).unlink(missing_ok=True)
+    _, events = run(trial, home)
+    assert shown(events)[:3] == ["train", "generate coins_test", "generate coins_longer"]
+
+
+def test_a_stop_before_scoring_keeps_what_was_asked(local_backbone: Path, tmp_path: Path) -> None:
+    home, trial = Home(tmp_path / "home"), make_trial()
+    folder = home.trial(trial.id)
+    last = folder.evaluation / "coins_longer" / "timing.jsonl"
+    assert not run(trial, home, stop=lambda: last.exists() and len(last.read_text().splitlines()) == 1)[0]
+    assert not folder.done
+    assert shown(run(trial, home)[1]) == ["score coins_test", "score coins_longer", "record"]
+
+
+def test_who_waits_for_a_training_and_is_stopped_has_begun_nothing(local_backbone: Path, tmp_path: Path) -> None:
+    home, trial = Home(tmp_path / "home"), make_trial()
+    with claimed(home, [training_key(trial.identity, 0)], lambda: False, lambda: None):
+        done, events = run(trial, home, stop=lambda: True)
+    assert (done, shown(events)) == (False, ["waiting"])
+    assert {path.name for path in home.trial(trial.id).path.iterdir()} == {"config.json"}
+
+
+def test_it_is_told_how_a_trial_was_tried(local_backbone: Path, tmp_path: Path) -> None:
+    home, trial = Home(tmp_path / "home"), make_trial(method="sft")
+    assert stages.run_trial(trial, home, lambda _: None, lambda: False, Attempt(number=3))
+    assert read_json(home.trial(trial.id).provenance)["attempt"] == {"number": 3, "micro_batch": None}
 
 
 def test_records_of_an_attempt_without_a_checkpoint_are_dropped(local_backbone: Path, tmp_path: Path) -> None:
