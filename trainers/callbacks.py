@@ -1,4 +1,4 @@
-"""The thin callback through which a TRL trainer reports: one record an optimizer step, and a way to stop."""
+"""The thin callbacks around a TRL trainer: one record an optimizer step, checkpoints, and a way to stop."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ from trainers.methods import Emit
 
 
 class Recorder(TrainerCallback):
-    """Hands every step's logs on as plain numbers, and ends training when `stop` says so.
+    """Hands every step's logs on as plain numbers.
 
     Args:
         record: Receives ``{"step", "of", "seconds", …the trainer's logs}``.
         steps: How many steps training takes.
-        stop: Asked after each step; true saves a checkpoint and ends training.
     """
 
-    def __init__(self, record: Emit, steps: int, stop: Callable[[], bool] = lambda: False) -> None:
-        self._record, self._steps, self._stop = record, steps, stop
-        self.stopped = False
+    def __init__(self, record: Emit, steps: int) -> None:
+        self._record, self._steps = record, steps
         self._began = time.perf_counter()
 
     def on_step_begin(
@@ -30,14 +28,6 @@ class Recorder(TrainerCallback):
     ) -> None:
         """Start the step's clock."""
         self._began = time.perf_counter()
-
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
-        """Ask whether to stop, unless this was the last step."""
-        if state.global_step < self._steps and self._stop():
-            self.stopped = control.should_save = control.should_training_stop = True
-        return control
 
     def on_log(
         self,
@@ -51,3 +41,53 @@ class Recorder(TrainerCallback):
         if logs and "loss" in logs:
             seconds = time.perf_counter() - self._began
             self._record({"step": state.global_step, "of": self._steps, "seconds": seconds, **logs})
+
+
+class Saver(TrainerCallback):
+    """Has the trainer save a checkpoint when it is time for one, and end when it is asked to.
+
+    Processes that train one policy save and stop together: `agree` is asked in each of them after every step but the
+    last, which leaves the trained model itself.
+
+    Args:
+        steps: How many steps training takes.
+        every: Seconds between two checkpoints; 0: one after every step.
+        stop: Asked after each step; true saves a checkpoint and ends training.
+        agree: Given what one process wants, returns whether any of them does. Clocks and signals differ between them.
+        saved: Told the step of a checkpoint when this process has written its part of it.
+    """
+
+    def __init__(
+        self,
+        steps: int,
+        every: float,
+        stop: Callable[[], bool],
+        agree: Callable[[bool], bool],
+        saved: Callable[[int], None],
+    ) -> None:
+        self._steps, self._every, self._stop, self._agree, self._saved = steps, every, stop, agree, saved
+        self.stopped = False
+        self._last = time.monotonic()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Start the clock: what is there so far is the start, or a checkpoint."""
+        self._last = time.monotonic()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> TrainerControl:
+        """Decide whether to stop, and whether to save."""
+        if state.global_step >= self._steps:
+            return control
+        if self._agree(self._stop()):
+            self.stopped = control.should_save = control.should_training_stop = True
+        elif self._agree(time.monotonic() - self._last >= self._every):
+            control.should_save = True
+        return control
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Tell of the checkpoint; the step's record was handed on before it was written."""
+        self._saved(state.global_step)
+        self._last = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -26,11 +27,14 @@ class TrainRun:
         out: Folder for checkpoints while training.
         model: Folder that receives the trained model and tokenizer.
         rollouts: Folder that receives the rollouts with their critiques.
-        record: Called once an optimizer step with that step's record (plain values).
-        resume: Checkpoint of an earlier stop to go on from.
+        record: Called once an optimizer step with that step's record (plain values), in every process that trains.
+        resume: Checkpoint of an earlier try to go on from.
         critic: Folder of the embedded critic's model, where the settings ask for it.
         critique_cache: Folder in which critiques are kept; None keeps none.
         stop: Asked after every step; true means: save a checkpoint and return.
+        checkpoint_seconds: At least so many seconds lie between two checkpoints; 0: one after every step; infinite:
+            only at a stop.
+        micro_batch: Rollouts of a micro-batch in place of `train.micro_batch`.
     """
 
     config: TrialConfig
@@ -44,6 +48,8 @@ class TrainRun:
     critic: Path | None = None
     critique_cache: Path | None = None
     stop: Callable[[], bool] = lambda: False
+    checkpoint_seconds: float = math.inf
+    micro_batch: int | None = None
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,8 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from evals.benchmarks import BENCHMARKS, Benchmark, Problem
 from evals.verify import Verifier
 from trainers.backbones import BACKBONES, BackboneConfig
-from trainers.callbacks import Recorder
+from trainers.callbacks import Recorder, Saver
+from trainers.checkpoints import mark
 from trainers.config import TrialConfig
 from trainers.credit.align import Alignment, step_index
 from trainers.credit.arrays import FloatArray
@@ -182,7 +183,7 @@ def settings(run: TrainRun, backbone: BackboneConfig) -> GRPOConfig:
     train = run.config.train
     rollouts = train.prompts_per_step * train.group_size
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    micro_batch = train.micro_batch or max(rollouts // processes, 1)
+    micro_batch = run.micro_batch or train.micro_batch or max(rollouts // processes, 1)
     if rollouts % (processes * micro_batch):
         raise ValueError(
             f"{rollouts} rollouts a step do not divide among {processes} processes in micro-batches of {micro_batch}; "
@@ -194,7 +195,10 @@ def settings(run: TrainRun, backbone: BackboneConfig) -> GRPOConfig:
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=rollouts // (processes * micro_batch),
         num_generations=train.group_size,
-        # One update per sampled batch: strictly on policy, so the ratio is 1 and clipping never bites.
+        # One update per sampled batch: strictly on policy, so the ratio is 1 and clipping never bites. Nothing sampled
+        # outlives its step (steps_per_generation is gradient_accumulation_steps), nor do logs that are not handed on
+        # yet (logging_steps). So what TRL forgets when it resumes - sampled batches, its count of micro-batches, which
+        # only matters modulo those of a step, metrics of an unfinished step - is empty or 0 at every checkpoint.
         num_iterations=1,
         max_completion_length=train.max_completion_tokens,
         temperature=train.temperature,
@@ -219,7 +223,7 @@ def settings(run: TrainRun, backbone: BackboneConfig) -> GRPOConfig:
         bf16=backbone.dtype == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
         logging_steps=1,
-        save_strategy="no",
+        save_strategy="no",  # `Saver` says when
         report_to=[],
         disable_tqdm=True,
         seed=run.seed,
@@ -247,7 +251,6 @@ def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], segmenter: s
     model = AutoModelForCausalLM.from_pretrained(
         run.start, revision=backbone.revision, dtype=dtype, trust_remote_code=False
     )
-    recorder = Recorder(partial(_record, run), config.train.steps, run.stop)
     benchmark = BENCHMARKS.get(config.benchmark)
     with Verifier() as verifier:
         trainer = trainer_class(
@@ -260,15 +263,32 @@ def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], segmenter: s
             train_dataset=_problems(run, benchmark, backbone, tokenizer),
             tokenizer=tokenizer,
             rollouts=run.rollouts,
-            callbacks=[recorder],
+            callbacks=[Recorder(partial(_record, run), config.train.steps)],
             **extra,
         )
+        saver = _saver(run, trainer)
+        trainer.add_callback(saver)
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=run.resume)
-    if recorder.stopped:
+    if saver.stopped:
         return False
     trainer.save_model(str(run.model))
     return True
+
+
+def _saver(run: TrainRun, trainer: PolicyTrainer) -> Saver:
+    accelerator = trainer.accelerator
+
+    def agree(wish: bool) -> bool:
+        wishes: torch.Tensor = accelerator.reduce(torch.tensor(float(wish), device=accelerator.device))
+        return bool(wishes > 0)
+
+    def saved(step: int) -> None:
+        accelerator.wait_for_everyone()  # a checkpoint is whole when each process has written its part
+        if accelerator.is_main_process:
+            mark(run.out, step)
+
+    return Saver(run.config.train.steps, run.checkpoint_seconds, run.stop, agree, saved)
 
 
 def _problems(

@@ -1,0 +1,105 @@
+"""Checkpoints of a run, and the mark that says which one is whole.
+
+``resume.json`` names the newest checkpoint with the sizes of its files. It is written after all of these are on the
+disk and before any older checkpoint goes, so at every moment at least one that is whole is named, once there has been
+one. What lies beside it was cut short and counts for nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals.files import write_atomic
+
+log = logging.getLogger(__name__)
+
+MARK = "resume.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was whole when it was marked.
+
+    Attributes:
+        path: Its folder.
+        step: Optimizer steps taken before it.
+    """
+
+    path: Path
+    step: int
+
+
+def mark(folder: Path, step: int) -> None:
+    """Name the checkpoint of a step as the one to go on from, and delete the others.
+
+    Args:
+        folder: Where the checkpoints are (`TrainRun.out`).
+        step: Optimizer steps taken before it; every process must have written its files.
+    """
+    checkpoint = _of_step(folder, step)
+    sync(checkpoint)
+    point = {"checkpoint": checkpoint.name, "step": step, "files": _sizes(checkpoint)}
+    write_atomic(folder / MARK, json.dumps(point, indent=2, sort_keys=True) + "\n")
+    _sync_folder(folder)
+    _drop_others(folder, checkpoint)
+
+
+def newest(folder: Path) -> Checkpoint | None:
+    """Return the marked checkpoint and delete the others; None where none is marked or the marked one is damaged.
+
+    A damaged one is told of in the log.
+    """
+    if not (folder / MARK).exists():
+        return None
+    try:
+        point = json.loads((folder / MARK).read_text(encoding="utf-8"))
+        checkpoint, sizes = Checkpoint(_of_step(folder, point["step"]), point["step"]), dict(point["files"])
+    except (ValueError, KeyError, TypeError) as error:
+        log.warning("%s cannot be read (%r): training starts from nothing", folder / MARK, error)
+        return None
+    there = _sizes(checkpoint.path)
+    wrong = sorted(name for name, size in sizes.items() if there.get(name) != size)
+    if wrong or not sizes:
+        told = f"{', '.join(wrong)} not as it was written" if wrong else "it has no files"
+        log.warning("%s is damaged (%s): training starts from nothing", checkpoint.path, told)
+        return None
+    _drop_others(folder, checkpoint.path)
+    return checkpoint
+
+
+def sync(folder: Path) -> None:
+    """Wait until a folder and all that is in it is on the disk, so that what is said of it next holds after a crash."""
+    for path, _, files in os.walk(folder, topdown=False):
+        for name in files:
+            with Path(path, name).open("rb") as file:
+                os.fsync(file.fileno())
+        _sync_folder(Path(path))
+    _sync_folder(folder.parent)
+
+
+def _of_step(folder: Path, step: int) -> Path:
+    return folder / f"checkpoint-{step:d}"
+
+
+def _sizes(checkpoint: Path) -> dict[str, int]:
+    files = [path for path in checkpoint.rglob("*") if path.is_file()]
+    return {path.relative_to(checkpoint).as_posix(): path.stat().st_size for path in files}
+
+
+def _drop_others(folder: Path, kept: Path) -> None:
+    for path in folder.glob("checkpoint-*"):
+        if path != kept:
+            shutil.rmtree(path)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
