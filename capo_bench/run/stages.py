@@ -183,7 +183,7 @@ def _provenance(run: _Run) -> dict[str, Any]:
         "verifier": trial.identity["scoring"]["verifier"],
         "fingerprints": fingerprints,
         "seed": trial.seed,
-        "attempt": {"number": run.attempt.number, "micro_batch": training.get("micro_batch", run.attempt.micro_batch)},
+        "attempt": {"number": run.attempt.number, "micro_batch": training.get("micro_batch")},
         "reused": reused(folder, trial.config.evaluation.tasks),
         "started": run.started,
         "finished": _now(),

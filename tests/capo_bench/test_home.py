@@ -34,6 +34,8 @@ def test_the_layout_of_the_results_folder():
     assert str(trial.samples("coins_test")) == "/r/trials/ab12/evaluation/coins_test/samples.jsonl"
     assert (str(study.ledger), str(study.report)) == ("/r/studies/voting/ledger.jsonl", "/r/studies/voting/report")
     assert str(home.cache("cold_start", "cd34")) == "/r/cache/cold_start/cd34"
+    assert str(home.stage("ef56")) == "/r/cache/stages/ef56.json"
+    assert (str(trial.training), str(trial.reused)) == ("/r/trials/ab12/training.json", "/r/trials/ab12/reused.json")
     assert str(home.tracking) == "/r/mlflow.db"
 
 

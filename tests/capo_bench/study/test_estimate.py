@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from capo_bench.home import Home, write_json
+from capo_bench.run.reuse import offer_training
 from capo_bench.study.estimate import (
     SECONDS_PER_CRITIQUE,
     SECONDS_PER_DEMONSTRATION,
@@ -16,6 +17,7 @@ from capo_bench.study.estimate import (
     SECONDS_PER_SAMPLE,
     critic_calls,
     estimate,
+    evaluation_seconds,
     trial_seconds,
 )
 from capo_bench.study.plan import Plan
@@ -77,6 +79,33 @@ def test_finished_trials_tell_the_time_of_their_variant(small: Plan, tmp_path: P
     assert taken.seconds == pytest.approx(100.0 + 2 * modelled)
     assert (taken.done, taken.measured) == (1, 1)
     assert taken.preparations[0].done
+
+
+def test_what_another_trial_has_trained_is_only_evaluated(plan: Load, small: Plan, demo: str, tmp_path: Path) -> None:
+    home, donor = Home(tmp_path), small.trials[0]
+    write_json(home.trial(donor.id).config, donor.as_json())
+    finish(home, donor.id, 100.0)
+    home.trial(donor.id).model.mkdir()
+    offer_training(home, donor)
+    sizes = SIZES.replace("tasks: [coins_test, coins_longer]", "tasks: [coins_test]")
+    other = plan(demo.replace("base:\n", f"base:\n{sizes}"))
+    home.trial(other.trials[3].id).model.mkdir(parents=True)  # stopped after its own training
+    taken = estimate(other, home)
+    assert (taken.trials, taken.done, taken.trained, taken.measured) == (4, 0, 2, 0)
+    asking = 7 * 2 * SECONDS_PER_SAMPLE
+    assert evaluation_seconds(other.trials[0].config) == pytest.approx(asking)
+    start = 10 * 4 * SECONDS_PER_DEMONSTRATION
+    assert taken.seconds == pytest.approx(4 * asking + 2 * 5 * 2 * 3 * SECONDS_PER_ROLLOUT + start)
+    assert estimate(other).trained == 0
+
+
+def test_the_start_is_never_trained(plan: Load, demo: str, tmp_path: Path) -> None:
+    assert (
+        estimate(
+            plan(demo.replace("method: capo", "method: sft").replace("[union, majority]", "[union]")), Home(tmp_path)
+        ).trained
+        == 0
+    )
 
 
 def test_a_finished_plan_takes_no_time(small: Plan, tmp_path: Path) -> None:

@@ -1,0 +1,155 @@
+"""A study that is changed after it was run, through the command line: only what is new is done."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from capo_bench.home import Home, TrialFolder, read_json
+
+STUDY: dict[str, Any] = {
+    "name": "amended",
+    "question": "What has to be done again?",
+    "baseline": "grpo_rule",
+    "start": "start",
+    "metrics": ["coins_test/accuracy"],
+    "base": {
+        "cold_start": {"steps": 4, "problems_per_step": 8},
+        "train": {"steps": 2, "prompts_per_step": 2, "group_size": 4, "max_completion_tokens": 24},
+        "critic": {"name": "noisy"},
+        "evaluation": {"tasks": ["coins_test"], "problems": 6, "max_completion_tokens": 24},
+    },
+    "include": [
+        {"name": "capo", "set": {"method": "capo"}},
+        {"name": "grpo_rule", "set": {"method": "grpo_rule"}},
+        {"name": "start", "set": {"method": "sft"}},
+    ],
+    "seeds": [0],
+}
+BOTH = {"tasks": ["coins_test", "coins_longer"]}
+
+
+def amended(evaluation: dict[str, Any] | None = None, **changes: Any) -> dict[str, Any]:
+    base = {**STUDY["base"], "evaluation": {**STUDY["base"]["evaluation"], **(evaluation or {})}}
+    return {**STUDY, "base": base, **changes}
+
+
+class Bench:
+    """A results folder, and the command line that fills it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.home = folder, Home(folder / "home")
+
+    def call(self, command: str, study: dict[str, Any], *options: str) -> str:
+        (self.folder / "study.yaml").write_text(yaml.safe_dump(study))
+        words = [sys.executable, "-m", "capo_bench", command, "study.yaml", "--home", str(self.home.path), *options]
+        done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def run(self, study: dict[str, Any], *options: str) -> dict[str, TrialFolder]:
+        """Run a study; return the trials that are new, by variant and seed."""
+        before = self.trials()
+        self.call("run", study, "--no-tracking", *options)
+        told = {
+            name: (folder, read_json(folder.config)) for name, folder in self.trials().items() if name not in before
+        }
+        return {f"{config['variant']} {config['seed']}": folder for folder, config in told.values()}
+
+    def trials(self) -> dict[str, TrialFolder]:
+        return {path.parent.name: TrialFolder(path.parent) for path in self.home.path.glob("trials/*/metrics.json")}
+
+
+def reused(folder: TrialFolder) -> dict[str, Any]:
+    found: dict[str, Any] = read_json(folder.provenance)["reused"]
+    return found
+
+
+def inodes(folder: TrialFolder) -> set[int]:
+    return {path.stat().st_ino for path in folder.path.rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, dict[str, TrialFolder]]:
+    """The study as it was run first, and its trials."""
+    bench = Bench(tmp_path_factory.mktemp("amended"))
+    return bench, bench.run(STUDY)
+
+
+def test_the_first_run_does_all_itself(done: tuple[Bench, dict[str, TrialFolder]]) -> None:
+    _, trials = done
+    assert {*trials} == {"capo 0", "grpo_rule 0", "start 0"}
+    assert [reused(folder) for folder in trials.values()] == [{}] * 3
+
+
+def test_another_benchmark_trains_nothing_and_asks_only_the_new_one(done: tuple[Bench, dict[str, TrialFolder]]) -> None:
+    bench, before = done
+    study = amended(BOTH)
+    plan = bench.call("plan", study)
+    assert "2 of them only to be evaluated: their training is there" in plan
+    found = bench.run(study)
+    assert {*found} == {*before}
+    for name, folder in found.items():
+        theirs = before[name]
+        train = {} if name == "start 0" else {"train": theirs.path.name}
+        assert reused(folder) == {**train, "generate": {"coins_test": theirs.path.name}}
+        assert folder.samples("coins_test").read_bytes() == theirs.samples("coins_test").read_bytes()
+        assert folder.samples("coins_longer").exists()
+        metrics, old = (read_json(one.metrics)["metrics"] for one in (folder, theirs))
+        assert metrics.items() > old.items()
+        if train:
+            assert folder.steps.samefile(theirs.steps)
+            assert (folder.model / "model.safetensors").samefile(theirs.model / "model.safetensors")
+            costs = [read_json(one.metrics)["cost"]["train_seconds"] for one in (folder, theirs)]
+            assert costs[0] == costs[1] > 0
+
+
+def test_another_variant_runs_alone(done: tuple[Bench, dict[str, TrialFolder]]) -> None:
+    bench, _ = done
+    more = {"name": "capo union", "set": {"method": "capo", "credit.vote": "union"}}
+    found = bench.run(amended(include=[*STUDY["include"], more]))
+    assert {name: reused(folder) for name, folder in found.items()} == {"capo union 0": {}}
+
+
+def test_another_seed_runs_alone(done: tuple[Bench, dict[str, TrialFolder]]) -> None:
+    bench, _ = done
+    found = bench.run(amended(seeds=[0, 1]), "--only", "grpo_rule", "--only", "start")
+    assert {name: reused(folder) for name, folder in found.items()} == {"grpo_rule 1": {}, "start 1": {}}
+
+
+def test_a_benchmark_less_asks_nothing(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    only = ("--only", "grpo_rule", "--only", "start")
+    both = bench.run(amended(BOTH), *only)
+    less = bench.run(STUDY, *only)
+    for name, folder in less.items():
+        assert reused(folder)["generate"] == {"coins_test": both[name].path.name}
+        theirs = json.loads((both[name].metrics).read_text())["metrics"]
+        kept = {key: value for key, value in theirs.items() if key.startswith("coins_test/")}
+        assert read_json(folder.metrics)["metrics"] == kept
+
+
+def test_two_trials_of_one_training_at_the_same_time_train_once(done: tuple[Bench, dict[str, TrialFolder]]) -> None:
+    """What they differ in is what else they are asked."""
+    bench, _ = done
+    capo = {"method": "capo", "train.steps": 3}
+    two = [{"name": "one", "set": capo}, {"name": "two", "set": {**capo, "evaluation.tasks": BOTH["tasks"]}}]
+    study = amended(include=[*STUDY["include"], *two])
+    found = bench.run(study, "--only", "one", "--only", "two", "--workers", "2")
+    first, second = sorted(found.values(), key=lambda folder: len(reused(folder)))
+    assert reused(first) == {}
+    assert reused(second) == {"train": first.path.name, "generate": {"coins_test": first.path.name}}
+    assert len(inodes(first) & inodes(second)) > 5
+
+
+def test_a_finished_study_is_left_as_it_is(done: tuple[Bench, dict[str, TrialFolder]]) -> None:
+    bench, before = done
+    changed = {name: folder.metrics.stat().st_mtime_ns for name, folder in before.items()}
+    assert bench.run(STUDY) == {}
+    assert {name: folder.metrics.stat().st_mtime_ns for name, folder in before.items()} == changed
