@@ -93,6 +93,11 @@ class StudyFolder:
         return self.path / "ledger.jsonl"
 
     @property
+    def now(self) -> Path:
+        """What the run that goes on is at."""
+        return self.path / "now.json"
+
+    @property
     def report(self) -> Path:
         """Folder of the report."""
         return self.path / "report"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -17,59 +20,209 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Exit codes:
-  0  shown
+  0  shown; with --watch: no study runs any more, or Ctrl-C
   2  bad input
 
 \b
 Examples:
   capo-bench status
-  capo-bench status voting --profile full
-  capo-bench status my_study.yaml --home elsewhere
+  capo-bench status voting --watch
+  capo-bench status voting --watch=30 --home elsewhere
+  capo-bench status my_study.yaml --profile full
+  capo-bench status voting --json | jq '.studies[0].counts'
 """
+
+WATCH_SECONDS = 2.0
+
+
+class Seconds(click.ParamType):  # type: ignore[type-arg]
+    """The number of seconds of --watch, which takes the word after it."""
+
+    name = "seconds"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number.
+
+        Raises:
+            BadParameter: It is none, or not positive.
+        """
+        try:
+            seconds = float(value)
+        except ValueError:
+            self.fail(f"{value!r} is no number of seconds; write STUDY before --watch", param, ctx)
+        if not 0 < seconds < float("inf"):
+            self.fail(f"{value!r}: give seconds above 0", param, ctx)
+        return seconds
 
 
 @click.command(epilog=EPILOG)
 @click.argument("study", required=False)
-@click.option("--profile", default="quick", show_default=True, help="Size of the study, if STUDY is given.")
+@click.option("--profile", help="Size of the study; default: as it was last run, or quick.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/results-folder.md names the keys).")
+@click.option(
+    "--watch", type=Seconds(), is_flag=False, flag_value=WATCH_SECONDS,
+    help="Show it anew every so many seconds (2) until nothing shown runs; without a terminal, lines of what changed.",
+)  # fmt: skip
 @home_option
-def status(study: str | None, profile: str, home: Path) -> None:
+def status(study: str | None, profile: str | None, as_json: bool, watch: float | None, home: Path) -> None:
     """Show which trials are done, running, failed, stopped (they can go on) or owed.
 
-    With STUDY, a file or the name of a shipped study: of that plan. Without: of every study in the results folder, as
-    it was last run.
+    With STUDY: the name of a study in the results folder, as it was last run, or of a shipped one, or a file. Without:
+    every study in the results folder. Only files are read, so it may be asked while studies run, from anywhere.
     """
     from capo_bench.home import Home
     from capo_bench.run.errors import RunError
 
+    results = Home(home)
     try:
-        found = _studies(study, profile, Home(home))
+        if as_json and watch is None:
+            click.echo(json.dumps(_as_json(_studies(study, profile, results)), indent=2))
+        elif watch is None:
+            _show(_studies(study, profile, results), results)
+        else:
+            _watch(lambda: _studies(study, profile, results), results, watch, as_json)
     except RunError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
+
+
+def _show(found: list[StudyStatus], home: Home) -> None:
     if not found:
-        click.echo(f"no study has been run in {home}; start one with: capo-bench run voting --home {home}")
+        click.echo(f"no study has been run in {home.path}; start one with: capo-bench run voting --home {home.path}")
     for item in found:
-        _tell(item)
-    _tell_critiques(Home(home))
+        for line in _lines(item):
+            click.echo(line)
+    _tell_critiques(home)
 
 
-def _studies(study: str | None, profile: str, home: Home) -> list[StudyStatus]:
+def _watch(look: Callable[[], list[StudyStatus]], home: Home, every: float, as_json: bool) -> None:
+    """Show what `look` finds until nothing of it runs; Ctrl-C ends it as well."""
+    redraw, shown = sys.stdout.isatty() and not as_json, ""
+    try:
+        while True:
+            found = look()
+            if redraw:
+                click.clear()
+                _show(found, home)
+            elif (text := _line_of(found, as_json)) != shown:
+                shown = text
+                click.echo(text)
+                sys.stdout.flush()
+            if not any(item.running for item in found):
+                return
+            time.sleep(every)
+    except KeyboardInterrupt:
+        click.echo()
+
+
+def _line_of(found: list[StudyStatus], as_json: bool) -> str:
+    return json.dumps(_as_json(found)) if as_json else "\n".join(line for item in found for line in _lines(item)[:2])
+
+
+def _studies(study: str | None, profile: str | None, home: Home) -> list[StudyStatus]:
     from capo_bench.run.state import started_studies, study_status
 
     if study is None:
-        return [study_status(home, name) for name in started_studies(home)]
+        return [study_status(home, name, profile) for name in started_studies(home)]
+    if profile is None and study in started_studies(home):
+        return [study_status(home, study)]
     from capo_bench.study.load import load_plan
 
-    plan = load_plan(study, profile)
-    return [study_status(home, plan.study, profile, tuple(dict.fromkeys(trial.id for trial in plan.trials)))]
+    plan = load_plan(study, profile or "quick")
+    ids = tuple(dict.fromkeys(trial.id for trial in plan.trials))
+    return [study_status(home, plan.study, plan.profile, ids)]
 
 
-def _tell(study: StudyStatus) -> None:
-    counts = ", ".join(f"{count} {state}" for state, count in study.counts().items() if count)
-    click.echo(f"{study.name} ({study.profile}): {counts}; {'running now' if study.running else 'not running'}")
-    for trial in study.trials:
-        if trial.state in ("running", "failed", "stopped"):
-            click.echo(f"  {_line(trial)}")
+def _lines(study: StudyStatus) -> list[str]:
+    """Return what is said of a study: its counts, how it gets on, and every trial that is not simply done or owed."""
+    from capo_bench.run.board import visible
+
+    counts = [f"{count} {state}" for state, count in study.counts().items() if count]
+    counts += [f"{study.retried} tried again"] * bool(study.retried)
+    end = "running now" if study.running else "not running"
+    lines = [f"{study.name} ({study.profile}): {', '.join(counts) or 'no trials'}; {end}"]
+    lines += [f"  {line}" for line in (_pace(study), _holder(study)) if line]
+    if study.failure:
+        lines.append(f"  last failure, {study.failure.entry.time}: {_who(study.failure)}{_why(study.failure)}")
+    lines += [f"  {_line(trial)}" for trial in study.trials if trial.state in ("running", "failed", "stopped")]
+    return [visible(line) for line in lines]
+
+
+def _pace(study: StudyStatus) -> str:
+    from capo_bench.run.board import duration
+
+    parts = []
+    if study.preparing:
+        parts.append("{model}, step {step}/{of}".format(**study.preparing))
+    left: float | None = study.preparing.get("seconds_left") if study.preparing else study.seconds_left
+    parts += [] if left is None else [f"about {duration(left)} left"]
+    parts += [] if study.an_hour is None else [f"{study.an_hour:,.1f} trials an hour"]
+    parts += [f"{number:,.0f} {who} tokens a second" for who, number in study.tokens.items() if number]
+    return " · ".join(parts)
+
+
+def _holder(study: StudyStatus) -> str:
+    holder = study.holder
+    if holder is None or not holder.host:
+        return ""
+    seen = "" if holder.checked else "; its lock cannot be checked from here, its news is less than a minute old"
+    return f"run by process {holder.pid} on {holder.host} since {holder.since}{seen}"
+
+
+def _line(trial: TrialStatus) -> str:
+    return f"{trial.state} {_who(trial)}{_at(trial)}{_why(trial) if trial.entry.error else ''}"
+
+
+def _who(trial: TrialStatus) -> str:
+    return f"{trial.entry.variant} seed {trial.entry.seed} ({trial.trial})"
+
+
+def _why(trial: TrialStatus) -> str:
+    return f": {trial.entry.error} (log: {trial.entry.log})"
+
+
+def _at(trial: TrialStatus) -> str:
+    from capo_bench.run.board import duration
+
+    now = trial.now
+    if not now:
+        return ""
+    words = [f"{now.get('stage', '')} {now.get('task', '')}".strip()]
+    words += [f"try {now['attempt']}"] if now.get("attempt", 1) > 1 else []
+    words += [f"step {now['step']}/{now['of']}"] if now.get("of") else []
+    words += [] if now.get("outcome") is None else [f"outcome {now['outcome']:.2f}"]
+    words += [duration(now["seconds"])] * (trial.state == "running")
+    return f"{':' if trial.state == 'running' else ' at'} {', '.join(words)}"
+
+
+def _as_json(found: list[StudyStatus]) -> dict[str, Any]:
+    return {"version": 1, "studies": [_study_json(item) for item in found]}
+
+
+def _study_json(study: StudyStatus) -> dict[str, Any]:
+    return {
+        "study": study.name,
+        "profile": study.profile,
+        "running": study.running,
+        "counts": study.counts(),
+        "retries": study.retried,
+        "holder": study.holder and vars(study.holder),
+        "seconds_left": study.seconds_left,
+        "trials_an_hour": study.an_hour,
+        "tokens_a_second": dict(study.tokens),
+        "preparing": study.preparing,
+        "last_failure": study.failure and {**_trial_json(study.failure), "time": study.failure.entry.time},
+        "trials": [_trial_json(trial) for trial in study.trials if trial.state in ("running", "failed", "stopped")],
+    }
+
+
+def _trial_json(trial: TrialStatus) -> dict[str, Any]:
+    entry, now = trial.entry, trial.now
+    return {
+        "trial": trial.trial, "variant": entry.variant, "seed": entry.seed, "state": trial.state,
+        "attempt": now.get("attempt", entry.attempt), "error": entry.error, "log": entry.log,
+        **{name: now.get(name) for name in ("stage", "task", "step", "of", "outcome", "seconds")},
+    }  # fmt: skip
 
 
 def _tell_critiques(home: Home) -> None:
@@ -94,9 +247,3 @@ def _tell_critiques(home: Home) -> None:
 
 def _mib(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"
-
-
-def _line(trial: TrialStatus) -> str:
-    entry = trial.entry
-    error = f": {entry.error} (log: {entry.log})" if trial.state == "failed" else ""
-    return f"{trial.state} {entry.variant} seed {entry.seed} ({trial.trial}){error}"

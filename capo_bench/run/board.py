@@ -2,20 +2,32 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from statistics import fmean
+from typing import Any
 
-from capo_bench.run.ledger import Record
+from capo_bench.run.ledger import Record, StudyState
+
+AGAIN = "waiting to be tried again"
 
 
 @dataclass
 class Running:
-    """A trial at work. `first` is the step before the first one seen, which a resumed trial had already."""
+    """A trial at work, or between two tries. `first` is the step before the first one seen in this run.
+
+    A resumed trial had the steps before; a new try keeps `first`, so that steps done twice count once.
+    """
 
     variant: str
     seed: int
+    since: float = 0.0
+    attempt: int = 1
     stage: str = "starting"
+    task: str = ""
     step: int = 0
     of: int = 0
     first: int = 0
@@ -26,7 +38,12 @@ class Running:
         if not self.of:
             self.first = event["step"] - 1
         self.step, self.of = event["step"], event["of"]
-        self.outcome = event.get("metrics", {}).get("outcome", self.outcome)
+        outcome = event.get("metrics", {}).get("outcome")
+        self.outcome = outcome if outcome is not None and math.isfinite(outcome) else self.outcome
+
+    def on_stage(self, stage: str, task: str = "") -> None:
+        """Take a stage event."""
+        self.stage, self.task = stage, task
 
     @property
     def share(self) -> float:
@@ -36,7 +53,29 @@ class Running:
     @property
     def gained(self) -> float:
         """Share of the training steps that this run has done."""
-        return (self.step - self.first) / self.of if self.of else 0.0
+        return max(0, self.step - self.first) / self.of if self.of else 0.0
+
+    def left(self, length: float, now: float) -> float:
+        """Return the seconds to its end, if such a trial takes `length` seconds."""
+        if self.of and self.step < self.of:
+            return length * (1 - self.share)
+        return max(0.0, length - (now - self.since))
+
+
+@dataclass
+class Making:
+    """A model in the making that trials share."""
+
+    model: str
+    first: int
+    since: float
+    step: int
+    of: int
+
+    def left(self, now: float) -> float | None:
+        """Return the estimated seconds to its end; None while there is nothing to go by."""
+        steps = self.step - self.first
+        return (now - self.since) / steps * (self.of - self.step) if steps > 0 else None
 
 
 @dataclass
@@ -47,51 +86,143 @@ class Board:
         owed: Trials to do in this run.
         had: Trials that were done before.
         clock: Seconds, monotonic.
+        to_do: Variant of each trial that has not been started yet; may be left empty.
+        lengths: Seconds of finished trials, by variant, earlier runs among them.
+        retried: Tries that failed and are made again.
+        policy_tokens: Tokens that the policies wrote in this run's training steps.
+        critic_tokens: Tokens that critics read and wrote in them.
     """
 
     owed: int
     had: int = 0
     clock: Callable[[], float] = time.monotonic
+    to_do: dict[str, str] = field(default_factory=dict)
+    lengths: dict[str, list[float]] = field(default_factory=dict)
     done: int = 0
     failed: int = 0
+    retried: int = 0
+    policy_tokens: int = 0
+    critic_tokens: int = 0
     running: dict[str, Running] = field(default_factory=dict)
-    preparing: str = ""
+    making: Making | None = None
     _started: float | None = None
+    _lanes: int = 1
 
     def on(self, event: Record) -> None:
         """Take an event of the runner."""
         kind, trial = event["event"], event.get("trial", "")
         if kind == "trial_started":
-            self._started = self.clock() if self._started is None else self._started
-            self.preparing = ""
-            self.running[trial] = Running(event["variant"], event["seed"])
+            self._start(trial, event)
         elif kind in ("trial_done", "trial_failed", "trial_stopped"):
-            self.running.pop(trial, None)
-            self.done += kind == "trial_done"
-            self.failed += kind == "trial_failed"
+            self._end(kind, trial, event)
         elif kind == "preparing":
-            self.preparing = f"{event['model']}, step {event['step']}/{event['of']}"
-        elif trial in self.running and kind == "step":
-            self.running[trial].on_step(event)
-        elif trial in self.running and kind == "stage":
-            self.running[trial].stage = " ".join([event["stage"], *filter(None, [event.get("task")])])
+            self._prepare(event)
+        elif trial in self.running:
+            self._move(kind, self.running[trial], event)
+
+    def _start(self, trial: str, event: Record) -> None:
+        now, before = self.clock(), self.running.get(trial)
+        self._started = now if self._started is None else self._started
+        self.making = None
+        self.to_do.pop(trial, None)
+        if before is None:
+            self.running[trial] = Running(event["variant"], event["seed"], now)
+        else:
+            before.attempt += 1
+            before.on_stage("starting")
+        self._lanes = max(self._lanes, sum(one.stage != AGAIN for one in self.running.values()))
+
+    def _end(self, kind: str, trial: str, event: Record) -> None:
+        ended = self.running.pop(trial, None)
+        self.to_do.pop(trial, None)  # it may fail before it was started
+        self.done += kind == "trial_done"
+        self.failed += kind == "trial_failed"
+        # What was begun in an earlier run or try took longer than this end tells.
+        if kind == "trial_done" and ended and ended.attempt == 1 and not ended.first and event.get("seconds"):
+            self.lengths.setdefault(ended.variant, []).append(event["seconds"])
+
+    def _prepare(self, event: Record) -> None:
+        if self.making is None or self.making.model != event["model"]:
+            self.making = Making(event["model"], event["step"], self.clock(), event["step"], event["of"])
+        self.making.step, self.making.of = event["step"], event["of"]
+
+    def _move(self, kind: str, trial: Running, event: Record) -> None:
+        if kind == "step":
+            trial.on_step(event)
+            metrics = event.get("metrics", {})
+            self.policy_tokens += int(metrics.get("policy_tokens") or 0)
+            self.critic_tokens += int(metrics.get("critic_tokens") or 0)
+        elif kind == "stage":
+            trial.on_stage(event["stage"], event.get("task") or "")
+        elif kind == "trial_retried":
+            self.retried += 1
+            trial.on_stage(AGAIN)
 
     def seconds_left(self) -> float | None:
-        """Return the estimated seconds to the end; None while there is nothing to go by."""
+        """Return the estimated seconds to the end; None while there is nothing to go by.
+
+        It goes by what finished trials took, of the same variant where there is one, shared out over the trials that
+        run at a time; while none has finished, by the steps that this run has done.
+        """
+        if self._started is None:
+            return None
+        known = {variant: fmean(lengths) for variant, lengths in self.lengths.items() if lengths}
+        if known and len(self.to_do) == self.owed - self.done - self.failed - len(self.running):
+            usual = fmean(known.values())
+            lefts = [one.left(known.get(one.variant, usual), self.clock()) for one in self.running.values()]
+            lefts += [known.get(variant, usual) for variant in self.to_do.values()]
+            return max(sum(lefts) / self._lanes, *lefts, 0.0)
         gained = self.done + self.failed + sum(trial.gained for trial in self.running.values())
         left = self.owed - self.done - self.failed - sum(trial.share for trial in self.running.values())
-        if self._started is None or gained <= 0:
-            return None
-        return (self.clock() - self._started) / gained * max(0.0, left)
+        return (self.clock() - self._started) / gained * max(0.0, left) if gained > 0 else None
 
     def headline(self) -> str:
         """Return the counts in words."""
         parts = [f"{self.had + self.done}/{self.had + self.owed} trials done"]
         parts += [f"{self.failed} failed"] * bool(self.failed)
-        parts += [self.preparing] * bool(self.preparing)
-        left = self.seconds_left()
-        parts += [f"about {duration(left)} left"] if left is not None and self.running else []
+        parts += [f"{self.retried} tried again"] * bool(self.retried)
+        if self.making:
+            left = self.making.left(self.clock())
+            parts.append(f"{self.making.model}, step {self.making.step}/{self.making.of}")
+        else:
+            left = self.seconds_left() if self.running else None
+        parts += [f"about {duration(left)} left"] if left is not None else []
         return " · ".join(parts)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what one who looks from outside is told, as plain values."""
+        now = self.clock()
+        making = self.making and {
+            **{name: getattr(self.making, name) for name in ("model", "step", "of")},
+            "seconds_left": self.making.left(now),
+        }
+        trials = {
+            trial: {
+                **{name: getattr(one, name) for name in ("variant", "seed", "attempt", "stage", "task", "step", "of")},
+                "outcome": one.outcome,
+                "seconds": round(now - one.since, 3),
+            }
+            for trial, one in self.running.items()
+        }
+        return {
+            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
+            "seconds": 0.0 if self._started is None else round(now - self._started, 3),
+            "done": self.done,
+            "seconds_left": self.seconds_left(),
+            "policy_tokens": self.policy_tokens,
+            "critic_tokens": self.critic_tokens,
+            "preparing": making,
+            "trials": trials,
+        }
+
+
+def lengths_of(state: StudyState) -> dict[str, list[float]]:
+    """Return the seconds of the finished trials in a ledger, by variant; one that another study ran is not in it."""
+    found: dict[str, list[float]] = {}
+    for entry in state.trials.values():
+        if entry.state == "done" and entry.seconds:
+            found.setdefault(entry.variant, []).append(entry.seconds)
+    return found
 
 
 def duration(seconds: float) -> str:
@@ -100,3 +231,8 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{round(seconds)} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def visible(text: str) -> str:
+    """Return text on one line whose control characters are escaped, so that it cannot steer a terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -13,13 +13,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from capo_bench.run.errors import RunError
 
 Record = dict[str, Any]
-Event = Literal["study_started", "trial_started", "trial_done", "trial_failed", "trial_stopped", "study_finished"]
-TrialState = Literal["started", "done", "failed", "stopped"]
+TrialState = Literal["started", "retried", "done", "failed", "stopped"]
+Event = Literal[
+    "study_started", "trial_started", "trial_retried", "trial_done", "trial_failed", "trial_stopped", "study_finished"
+]
 
 
 @dataclass(frozen=True)
@@ -82,45 +84,93 @@ def _parse(line: bytes) -> Record | None:
         record = json.loads(line)
     except ValueError:
         return None
-    return record if isinstance(record, dict) and "event" in record else None
+    return record if isinstance(record, dict) and isinstance(record.get("event"), str) else None
 
 
 @dataclass
 class TrialEntry:
-    """What the ledger last says of a trial."""
+    """What the ledger last says of a trial.
+
+    Attributes:
+        state: Its last event. A trial that is `retried` failed, and waits to be tried again.
+        variant: Its variant.
+        seed: Its seed.
+        error: Why it failed, if it did last.
+        log: File with what it printed.
+        attempt: Which try this is or was, from 1; it begins anew when a later run starts the trial.
+        retries: How often it was tried again, in all runs.
+        seconds: What the tries took that were stopped or done: what is known of the trial's length.
+        time: When this was recorded, in UTC.
+    """
 
     state: TrialState
     variant: str = ""
     seed: int = 0
     error: str = ""
     log: str = ""
+    attempt: int = 1
+    retries: int = 0
+    seconds: float = 0.0
+    time: str = ""
 
 
 @dataclass
 class StudyState:
-    """The ledger folded into the present: the plan last started, each trial's last state, whether a run finished it."""
+    """The ledger folded into the present.
+
+    Attributes:
+        profile: Profile of the plan that was last started.
+        plan: Ids of its trials.
+        trials: What is last said of each trial, of any plan.
+        finished: Record of the end, if the last run finished its plan.
+        started: When the last run began, in UTC.
+        ended: How many trials the last run has done.
+        failure: Id of the trial that last failed or was tried again, in the last run that had one.
+        failed: What was said of it then.
+    """
 
     profile: str = ""
     plan: list[str] = field(default_factory=list)
     trials: dict[str, TrialEntry] = field(default_factory=dict)
     finished: Record | None = None
+    started: str = ""
+    ended: int = 0
+    failure: str = ""
+    failed: TrialEntry | None = None
 
 
 def fold(records: Iterable[Record]) -> StudyState:
-    """Fold records into the state they lead to."""
+    """Fold records into the state they lead to; events of a newer version are passed over."""
     state = StudyState()
     for record in records:
-        event = record["event"]
+        event, trial = record["event"], record.get("trial")
         if event == "study_started":
             state.profile, state.plan, state.finished = record["profile"], record["plan"], None
+            state.started, state.ended = record.get("time", ""), 0
         elif event == "study_finished":
             state.finished = record
-        elif event.startswith("trial_"):
-            state.trials[record["trial"]] = TrialEntry(
-                state=event.removeprefix("trial_"),
-                variant=record.get("variant", ""),
-                seed=record.get("seed", 0),
-                error=record.get("error", ""),
-                log=record.get("log", ""),
-            )
+        elif event in _TRIAL_EVENTS and isinstance(trial, str):
+            entry = state.trials[trial] = _entry(_TRIAL_EVENTS[event], record, state.trials.get(trial))
+            state.ended += entry.state == "done"
+            if entry.state in ("failed", "retried"):
+                state.failure, state.failed = trial, entry
     return state
+
+
+_TRIAL_EVENTS: dict[str, TrialState] = {f"trial_{state}": state for state in get_args(TrialState)}
+
+
+def _entry(state: TrialState, record: Record, before: TrialEntry | None) -> TrialEntry:
+    before = before or TrialEntry("stopped")
+    again = state == "started" and before.state == "retried"
+    return TrialEntry(
+        state=state,
+        variant=record.get("variant", ""),
+        seed=record.get("seed", 0),
+        error=record.get("error", ""),
+        log=record.get("log", ""),
+        attempt=before.attempt + 1 if again else 1 if state == "started" else before.attempt,
+        retries=before.retries + (state == "retried"),
+        seconds=before.seconds + (record.get("seconds", 0.0) if state in ("stopped", "done") else 0.0),
+        time=record.get("time", ""),
+    )

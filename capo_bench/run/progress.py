@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from capo_bench.run.board import Board, Running, duration
+from capo_bench.run.board import AGAIN, Board, Running, duration, visible
 from capo_bench.run.ledger import Record
 from capo_bench.run.runner import Observer
 
@@ -41,8 +41,8 @@ def progress(console: Console, board: Board, name: str) -> Iterator[Observer]:
 
 
 def say(console: Console, text: str, style: str = "") -> None:
-    """Print one line as it is: no markup, no wrapping, so that a path or command in it can be copied."""
-    console.print(Text(text, style=style), soft_wrap=True)
+    """Print one line as it is: no markup, no wrapping, so that a path or command in it can be copied, no controls."""
+    console.print(Text(visible(text), style=style), soft_wrap=True)
 
 
 class _Plain:
@@ -71,6 +71,9 @@ def _say(console: Console, event: Record) -> None:
     kind = event["event"]
     if kind == "trial_failed":
         say(console, f"failed {_name(event)}: {event['error']} (log: {event['log']})", "red")
+    elif kind == "trial_retried":
+        again = f"tried again in {duration(event.get('delay') or 0)}"
+        say(console, f"failed {_name(event)}: {event['error']}; {again} (log: {event.get('log', '')})", "yellow")
     elif kind in ("trial_done", "trial_stopped"):
         say(console, f"{kind.removeprefix('trial_')} {_name(event)} after {duration(event['seconds'])}")
     elif kind == "stopping":
@@ -82,8 +85,10 @@ def _name(event: Record) -> str:
 
 
 def _where(trial: Running) -> str:
-    words = [trial.stage]
-    if trial.of:
+    words = [" ".join(filter(None, [trial.stage, trial.task]))]
+    if trial.attempt > 1:
+        words.append(f"try {trial.attempt}")
+    if trial.of and trial.stage in ("starting", "train", AGAIN):
         words.append(f"step {trial.step}/{trial.of}")
     if trial.outcome is not None:
         words.append(f"outcome {trial.outcome:.2f}")
@@ -97,7 +102,8 @@ def _table(board: Board, name: str) -> RenderableType:
     head = Table.grid(padding=(0, 1))
     head.add_row(Text(name, style="bold"), bar, Text(board.headline()))
     for trial in board.running.values():
-        grid.add_row(Text(f"  {trial.variant}"), Text(f"seed {trial.seed}"), Text(_where(trial), style="dim"))
+        who = Text(f"  {visible(trial.variant)}")
+        grid.add_row(who, Text(f"seed {trial.seed}"), Text(visible(_where(trial)), style="dim"))
     whole = Table.grid()
     whole.add_row(head)
     whole.add_row(grid)

@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from capo_bench.home import Home
-from capo_bench.run.board import Board
+from capo_bench.run.board import Board, lengths_of
 from capo_bench.run.interrupt import Interrupts
 from capo_bench.run.ledger import Ledger, fold
+from capo_bench.run.limits import check_disk
 from capo_bench.run.lock import study_lock
+from capo_bench.run.now import Now
 from capo_bench.run.progress import progress, say
 from capo_bench.run.runner import Runner, RunOptions, owed_trials
 
@@ -35,7 +37,8 @@ class RunResult:
         done: Trials of the plan that are done, each id once.
         planned: Trials of the plan.
         failed: Trials that failed in this run.
-        interrupted: 130 or 143 after a signal, else 0.
+        interrupted: 130, 143 or 129 after a signal, else 0.
+        limit: Why the run stopped by itself, as a sentence; empty if it did not.
         idle: The plan was finished before, and nothing was touched.
     """
 
@@ -43,12 +46,13 @@ class RunResult:
     planned: int
     failed: int = 0
     interrupted: int = 0
+    limit: str = ""
     idle: bool = False
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some not, 130 or 143 interrupted."""
-        return self.interrupted or int(self.done < self.planned)
+        """0 all done, 1 some not, 3 stopped by a limit, 130, 143 or 129 interrupted."""
+        return self.interrupted or (3 if self.limit else int(self.done < self.planned))
 
 
 def run_study(
@@ -82,14 +86,21 @@ def _run(
     plan: Plan, home: Home, options: RunOptions, console: Console, write_report: Callable[[], Path | None]
 ) -> RunResult:
     owed = owed_trials(plan.trials, home)
-    board = Board(owed=len(owed), had=len(_ids(plan)) - len(owed))
+    folder = home.study(plan.study)
+    check_disk(home, owed, options.min_free)
+    board = Board(
+        owed=len(owed),
+        had=len(_ids(plan)) - len(owed),
+        to_do={trial.id: trial.variant for trial in owed},
+        lengths=lengths_of(fold(Ledger(folder.ledger).read())),
+    )
     with _tracking(plan, home, options, console) as tracker:
         observe = [tracker.on] if tracker else []
-        with Interrupts() as interrupts, progress(console, board, plan.study) as show:
-            runner = Runner(plan, home, options, [show, *observe])
+        with Interrupts() as interrupts, progress(console, board, plan.study) as show, Now(folder.now, board) as now:
+            runner = Runner(plan, home, options, [show, now.on, *observe])
             runner.record("study_started", profile=plan.profile, plan=_ids(plan), versions=_versions())
             runner.run(owed, interrupts)
-        result = _result(plan, home, board.failed, interrupts.exit_code)
+        result = replace(_result(plan, home, board.failed, interrupts.exit_code), limit=runner.limit)
         report = None if result.interrupted else write_report()
         tracked = _close(tracker, report, result)
         if result.done == result.planned:

@@ -1,42 +1,105 @@
-"""Where a study stands: the ledger, the finished trials on disk and the lock, read together."""
+"""Where a study stands: the ledger, the finished trials on disk, the lock and what a run says of itself, read together.
+
+Only files are read, so it can be asked from any process while the study runs.
+"""
 
 from __future__ import annotations
 
+import json
+import platform
+import time
 from collections import Counter
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
 
-from capo_bench.home import Home
-from capo_bench.run.ledger import Ledger, TrialEntry, fold
+from capo_bench.home import Home, StudyFolder
+from capo_bench.run.ledger import Ledger, StudyState, TrialEntry, fold
 from capo_bench.run.lock import locked
+from capo_bench.run.now import read_now
 
 State = Literal["done", "running", "failed", "stopped", "owed"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "owed")
 
+NEWS_SECONDS = 60.0
+"""A run on another machine, whose lock cannot be seen from here, is believed to go on if its news is not older."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who runs a study: a process, its machine, and since when (UTC).
+
+    Attributes:
+        pid: Its number.
+        host: Name of the machine.
+        since: When it took the lock.
+        checked: Whether it was seen to live; of a process on another machine only its news can be read.
+    """
+
+    pid: int
+    host: str
+    since: str
+    checked: bool
+
 
 @dataclass(frozen=True)
 class TrialStatus:
-    """A trial now. `stopped` can be resumed from a checkpoint; `owed` has not been started in this study."""
+    """A trial now.
+
+    Attributes:
+        trial: Its id.
+        state: `stopped` can be resumed from a checkpoint; `owed` has not been started in this study. A trial that is
+            about to be tried again is `running`.
+        entry: What the ledger last says of it.
+        now: What the run says that it is at: ``stage``, ``task``, ``step``, ``of``, ``outcome``, ``attempt``,
+            ``seconds``; empty where it does not run, or nothing has been said yet. Of a run that crashed, the last.
+    """
 
     trial: str
     state: State
     entry: TrialEntry
+    now: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """A study now; `trials` are those of the plan that was last started, or of the ids asked for."""
+    """A study now; `trials` are those of the plan that was last started, or of the ids asked for.
+
+    Attributes:
+        name: The study.
+        profile: Its profile.
+        running: Whether a runner is at work.
+        holder: Who it is.
+        trials: The trials, in the plan's order.
+        seconds_left: Estimate of the run that goes on.
+        an_hour: Trials that it has done an hour.
+        tokens: Tokens a second in training, of ``policy`` and ``critic``; empty where nothing is known.
+        preparing: The shared model that is being made: ``model``, ``step``, ``of``, ``seconds_left``.
+        failure: The trial that failed last, now or in an earlier run, also one that was tried again and did better.
+    """
 
     name: str
     profile: str
     running: bool
+    holder: Holder | None
     trials: tuple[TrialStatus, ...]
+    seconds_left: float | None = None
+    an_hour: float | None = None
+    tokens: Mapping[str, float] = field(default_factory=dict)
+    preparing: Mapping[str, Any] | None = None
+    failure: TrialStatus | None = None
 
     def counts(self) -> dict[State, int]:
         """Return the number of trials in each state, all states named."""
         found = Counter(trial.state for trial in self.trials)
         return {state: found[state] for state in STATES}
+
+    @property
+    def retried(self) -> int:
+        """How often trials were tried again, in all runs."""
+        return sum(trial.entry.retries for trial in self.trials)
 
 
 def study_status(home: Home, study: str, profile: str | None = None, ids: tuple[str, ...] | None = None) -> StudyStatus:
@@ -52,14 +115,29 @@ def study_status(home: Home, study: str, profile: str | None = None, ids: tuple[
         RunError: The ledger cannot be read.
     """
     folder = home.study(study)
+    # First of all: a run that ends meanwhile has then put all it did into the ledger.
+    holder, now = _holder(folder), read_now(folder.now)
     state = fold(Ledger(folder.ledger).read())
-    running = locked(folder.path / "lock")
-    trials = []
-    for trial in state.plan if ids is None else ids:
-        entry = state.trials.get(trial)
-        now = _state(home, trial, entry, running)
-        trials.append(TrialStatus(trial, now, entry or TrialEntry("started")))
-    return StudyStatus(study, profile or state.profile, running, tuple(trials))
+    wanted = state.plan if ids is None else ids
+    at = _trials(now)
+    trials = tuple(_trial(home, trial, state.trials.get(trial), holder is not None, at) for trial in wanted)
+    failure = None if state.failed is None else _trial(home, state.failure, state.failed, holder is not None, {})
+    named = profile or state.profile
+    if holder is None:
+        return StudyStatus(study, named, False, None, trials, failure=failure)
+    seconds = _number(now.get("seconds"))
+    return StudyStatus(
+        name=study,
+        profile=named,
+        running=True,
+        holder=holder,
+        trials=trials,
+        seconds_left=_left(now),
+        an_hour=_an_hour(state),
+        tokens={who: _number(now.get(f"{who}_tokens")) / seconds for who in ("policy", "critic")} if seconds else {},
+        preparing=now.get("preparing"),
+        failure=failure,
+    )
 
 
 def started_studies(home: Home) -> Iterator[str]:
@@ -68,11 +146,75 @@ def started_studies(home: Home) -> Iterator[str]:
         yield ledger.parent.name
 
 
+def _trial(
+    home: Home, trial: str, entry: TrialEntry | None, running: bool, at: Mapping[str, Mapping[str, Any]]
+) -> TrialStatus:
+    state = _state(home, trial, entry, running)
+    return TrialStatus(
+        trial, state, entry or TrialEntry("started"), at.get(trial, {}) if state in ("running", "stopped") else {}
+    )
+
+
 def _state(home: Home, trial: str, entry: TrialEntry | None, running: bool) -> State:
     if home.trial(trial).done:
         return "done"
     if entry is None or entry.state == "done":  # done once, but its folder is gone
         return "owed"
-    if entry.state == "started":  # without a runner: that one died
+    if entry.state in ("started", "retried"):  # without a runner: that one died
         return "running" if running else "stopped"
-    return entry.state
+    return "failed" if entry.state == "failed" else "stopped"
+
+
+def _holder(folder: StudyFolder) -> Holder | None:
+    """Return who holds the study's lock, if someone does."""
+    lock = folder.path / "lock"
+    held = locked(lock)
+    try:
+        said = json.loads(lock.read_bytes())
+        holder = Holder(int(said["pid"]), str(said["host"]), str(said["since"]), held)
+    except (OSError, ValueError, KeyError, TypeError):
+        return Holder(0, "", "", True) if held else None
+    # A lock on a shared disk may not be seen from here; a run takes its news away when it ends.
+    return holder if held or (holder.host != platform.node() and _fresh(folder.now)) else None
+
+
+def _fresh(path: Path) -> bool:
+    try:
+        return time.time() - path.stat().st_mtime < NEWS_SECONDS
+    except OSError:
+        return False
+
+
+def _trials(now: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Return what a run says of its trials, seconds brought up to this moment."""
+    since = _since(now.get("time"))
+    found = now.get("trials")
+    if not isinstance(found, dict):
+        return {}
+    return {
+        trial: {**said, "seconds": round(_number(said.get("seconds")) + since, 1)}
+        for trial, said in found.items()
+        if isinstance(said, dict)
+    }
+
+
+def _left(now: Mapping[str, Any]) -> float | None:
+    left = now.get("seconds_left")
+    return None if left is None else round(max(0.0, _number(left) - _since(now.get("time"))), 1)
+
+
+def _an_hour(state: StudyState) -> float | None:
+    seconds = _since(state.started)
+    return round(state.ended / seconds * 3600, 2) if seconds and state.ended else None
+
+
+def _since(moment: object) -> float:
+    """Return the seconds since a moment in UTC; 0 where there is none."""
+    try:
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(str(moment))).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -108,7 +108,9 @@ def test_status_tells_of_a_plan_and_of_all_studies(study, home, finished):
     trial = finished.trials[0]
     ledger.append("study_started", profile="quick", plan=[trial.id for trial in finished.trials])
     ledger.append("trial_failed", trial=trial.id, variant=trial.variant, seed=0, error="ValueError: no", log="a.log")
-    assert capo_bench("status", "--home", home.path).stdout.splitlines() == [
-        "small (quick): 3 done, 1 failed; not running",
-        f"  failed grpo_rule seed 0 ({trial.id}): ValueError: no (log: a.log)",
-    ]
+    first, last, failed = capo_bench("status", "--home", home.path).stdout.splitlines()
+    assert first == "small (quick): 3 done, 1 failed; not running"
+    why = f"grpo_rule seed 0 ({trial.id}): ValueError: no (log: a.log)"
+    assert last.startswith("  last failure, 20")
+    assert last.endswith(why)
+    assert failed == f"  failed {why}"
