@@ -13,7 +13,7 @@ from summaries import ACCURACY, BASE, cell, row, summary
 
 from capo_bench.report.build import Report, build_report
 from capo_bench.report.canvas import styles, wrapped
-from capo_bench.report.figures import differences, figures, outcome_curve, running_mean, values
+from capo_bench.report.figures import MOST_VARIANTS, differences, figures, outcome_curve, running_mean, values
 
 
 def test_five_figures_each_with_words_for_who_does_not_see_it(report: Report):
@@ -106,3 +106,18 @@ def test_a_running_mean_stays_within_its_values(row_, window):
     smooth = running_mean(np.array([row_]), window)
     assert smooth.shape == (1, max(1, len(row_) - window + 1))
     assert min(row_) - 1e-9 <= smooth.min() <= smooth.max() <= max(row_) + 1e-9
+
+
+def test_of_many_variants_the_baseline_the_start_and_the_best_are_drawn_and_the_rest_counted():
+    others = [
+        row(f"v{at:02}", {ACCURACY: cell(0.3 + at / 100, at / 100 - 0.2, holm=0.5)}) for at in range(MOST_VARIANTS + 5)
+    ]
+    start = row("start", {ACCURACY: cell(0.1)})
+    figure = values(replace(summary(BASE, start, *others), start="start"))
+    assert figure is not None
+    assert figure.caption.endswith(" 7 more variants are not drawn.")
+    assert [part.partition(":")[0] for part in figure.alt.split("; ")][:3] == ["grpo_rule", "start", "v07"]
+    assert figure.alt.count("; ") == MOST_VARIANTS - 1
+    shown = differences(summary(BASE, *others[:MOST_VARIANTS]))
+    assert shown is not None
+    assert "not drawn" not in shown.caption

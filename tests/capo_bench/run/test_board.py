@@ -1,6 +1,7 @@
 import pytest
 
-from capo_bench.run.board import Board, duration
+from capo_bench.run.board import Board, duration, lengths_of, visible
+from capo_bench.run.ledger import fold
 
 
 class Clock:
@@ -73,3 +74,132 @@ def test_the_board_follows_a_trial(clock):
 )
 def test_durations_in_words(seconds, words):
     assert duration(seconds) == words
+
+
+def test_the_estimate_goes_by_what_trials_of_the_variant_took_before(clock):
+    """Two at a time. Long ones take 100 s, short ones 10: 50 + 10 s of those that run, 100 + 10 + 100 s of the rest."""
+    board = Board(
+        owed=5, clock=clock, to_do={"a": "long", "b": "short", "c": "long", "d": "short", "e": "long"},
+        lengths={"long": [90.0, 110.0], "short": [10.0]},
+    )  # fmt: skip
+    assert board.seconds_left() is None
+    board.on(started("a", "long"))
+    board.on(started("b", "short"))
+    for at in range(1, 6):
+        board.on(step("a", at, 10))
+    assert board.seconds_left() == pytest.approx((50 + 10 + 100 + 10 + 100) / 2)
+
+
+def test_the_estimate_is_never_less_than_the_longest_trial_takes(clock):
+    board = Board(owed=2, clock=clock, to_do={"a": "long", "b": "short"}, lengths={"long": [100.0], "short": [2.0]})
+    board.on(started("a", "long"))
+    board.on(started("b", "short"))
+    assert board.seconds_left() == pytest.approx(100)
+
+
+def test_a_variant_that_none_has_finished_of_takes_what_the_others_take(clock):
+    board = Board(owed=2, clock=clock, to_do={"a": "new", "b": "new"}, lengths={"x": [10.0], "y": [30.0]})
+    board.on(started("a", "new"))
+    assert board.seconds_left() == pytest.approx(40)
+
+
+def test_after_its_last_step_a_trial_has_left_what_is_left_of_its_usual_time(clock):
+    board = Board(owed=1, clock=clock, to_do={"a": "v"}, lengths={"v": [60.0]})
+    board.on(started("a", "v"))
+    for at in range(1, 11):
+        board.on(step("a", at, 10))
+    clock.now += 50
+    assert board.seconds_left() == pytest.approx(10)
+    clock.now += 50
+    assert board.seconds_left() == 0
+
+
+def test_a_trial_that_is_done_counts_for_the_estimate_unless_it_was_resumed_or_tried_again(clock):
+    board = Board(owed=3, clock=clock, to_do={"a": "v", "b": "v", "c": "v"})
+    for trial, first in (("a", 1), ("b", 6)):
+        board.on(started(trial, "v"))
+        board.on(step(trial, first, 10))
+        board.on({"event": "trial_done", "trial": trial, "seconds": 40.0})
+    board.on(started("c", "v"))
+    board.on({"event": "trial_retried", "trial": "c", "error": "x"})
+    board.on(started("c", "v"))
+    board.on({"event": "trial_done", "trial": "c", "seconds": 7.0})
+    assert board.lengths == {"v": [40.0]}
+
+
+def test_a_trial_that_is_tried_again_stays_on_the_board_and_its_steps_count_once(clock):
+    """6 of 10 steps, lost; the next try begins at 4 of 10: half an hour for 5 of 10 steps leaves half an hour."""
+    board = Board(owed=1, clock=clock)
+    board.on(started("a"))
+    for at in range(1, 7):
+        board.on(step("a", at, 10))
+    board.on({"event": "trial_retried", "trial": "a", "attempt": 1, "error": "lost", "cause": "lost", "delay": 0})
+    trial = board.running["a"]
+    assert (trial.stage, board.retried, board.failed) == ("waiting to be tried again", 1, 0)
+    assert board.headline().startswith("0/1 trials done · 1 tried again")
+    board.on(started("a"))
+    assert (board.running["a"].attempt, board.running["a"].stage) == (2, "starting")
+    board.on(step("a", 5, 10))
+    clock.now += 1800
+    assert board.seconds_left() == pytest.approx(1800)
+    board.on(step("a", 1, 10))  # a try that begins anew
+    assert board.seconds_left() == pytest.approx(9 * 1800)
+
+
+def test_what_is_made_for_all_has_an_estimate_of_its_own(clock):
+    board = Board(owed=2, clock=clock)
+    board.on({"event": "preparing", "model": "cold start", "step": 10, "of": 100})
+    clock.now += 5
+    board.on({"event": "preparing", "model": "cold start", "step": 20, "of": 100})
+    assert board.headline() == "0/2 trials done · cold start, step 20/100 · about 40 s left"
+    board.on({"event": "preparing", "model": "embedded critic", "step": 1, "of": 500})
+    assert board.headline() == "0/2 trials done · embedded critic, step 1/500"
+    assert board.as_json()["preparing"] == {"model": "embedded critic", "step": 1, "of": 500, "seconds_left": None}
+
+
+def test_trials_that_fail_before_they_start_are_not_waited_for(clock):
+    board = Board(owed=2, clock=clock, to_do={"a": "v", "b": "v"}, lengths={"v": [10.0]})
+    board.on({"event": "trial_failed", "trial": "b", "variant": "v", "seed": 0, "error": "cold start failed"})
+    board.on(started("a", "v"))
+    assert board.seconds_left() == pytest.approx(10)
+
+
+def test_who_looks_from_outside_is_told_of_tokens_stages_and_steps(clock):
+    board = Board(owed=1, clock=clock)
+    board.on(started("a", seed=4))
+    board.on({"event": "stage", "trial": "a", "stage": "generate", "task": "coins_test"})
+    board.on(step("a", 2, 8, outcome=0.5, policy_tokens=100, critic_tokens=30))
+    clock.now += 2
+    told = board.as_json()
+    assert (told["seconds"], told["policy_tokens"], told["critic_tokens"], told["preparing"]) == (2.0, 100, 30, None)
+    assert told["trials"] == {
+        "a": {
+            "variant": "vote=union", "seed": 4, "attempt": 1, "stage": "generate", "task": "coins_test", "step": 2,
+            "of": 8, "outcome": 0.5, "seconds": 2.0,
+        }
+    }  # fmt: skip
+
+
+def test_lengths_are_those_of_trials_that_this_study_has_finished():
+    ended = [
+        {"event": "trial_stopped", "trial": "a", "variant": "v", "seed": 0, "seconds": 4.0},
+        {"event": "trial_done", "trial": "a", "variant": "v", "seed": 0, "seconds": 6.0},
+        {"event": "trial_done", "trial": "b", "variant": "w", "seed": 0, "seconds": 3.0},
+        {"event": "trial_failed", "trial": "c", "variant": "w", "seed": 1, "seconds": 1.0},
+    ]
+    assert lengths_of(fold(ended)) == {"v": [10.0], "w": [3.0]}
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain é 漢", "plain é 漢"),
+        ("\x1b[2Jgone", r"\x1b[2Jgone"),
+        ("a\nb\rc", r"a\nb\rc"),
+        ("\u202eright to left", r"\u202eright to left"),
+        ("\ud800", r"\ud800"),
+        ("\u2028", r"\u2028"),
+    ],
+)
+def test_text_that_is_shown_cannot_steer_a_terminal(text, shown):
+    assert visible(text) == shown

@@ -138,3 +138,109 @@ def test_fold_keeps_the_last_plan_and_each_trials_last_state():
     )
     assert (state.profile, state.plan, state.finished) == ("full", ["a", "b"], None)
     assert state.trials == {"b": TrialEntry("failed", "v", 2, "E", "L")}
+    assert (state.failure, state.failed) == ("b", state.trials["b"])
+
+
+def label(trial, **more):
+    return {"trial": trial, "variant": "v", "seed": 0, **more}
+
+
+def test_a_retry_is_folded_to_the_next_attempt_and_a_new_run_counts_from_one():
+    records = [
+        {"event": "study_started", "profile": "quick", "plan": ["a"], "time": "1"},
+        {"event": "trial_started", **label("a")},
+        {"event": "trial_retried", **label("a", attempt=1, error="lost", cause="lost", delay=0.0), "time": "2"},
+        {"event": "trial_started", **label("a")},
+        {"event": "trial_stopped", **label("a", seconds=4.0)},
+        {"event": "study_started", "profile": "quick", "plan": ["a"], "time": "3"},
+        {"event": "trial_started", **label("a")},
+        {"event": "trial_done", **label("a", seconds=6.0)},
+    ]
+    seen = [fold(records[: number + 1]).trials.get("a") for number in range(len(records))]
+    assert [(entry.state, entry.attempt, entry.retries) for entry in seen if entry] == [
+        ("started", 1, 0),
+        ("retried", 1, 1),
+        ("started", 2, 1),
+        ("stopped", 2, 1),
+        ("stopped", 2, 1),
+        ("started", 1, 1),
+        ("done", 1, 1),
+    ]
+    assert seen[-1].seconds == 10.0
+    state = fold(records)
+    assert (state.started, state.ended, state.failed.time, state.failed.error) == ("3", 1, "2", "lost")
+
+
+def test_events_and_fields_of_a_newer_version_are_passed_over():
+    known = [
+        {"event": "study_started", "profile": "quick", "plan": ["a"], "colour": "red"},
+        {"event": "trial_started", **label("a", node="n7")},
+    ]
+    newer = [
+        {"event": "trial_migrated", **label("a")},
+        {"event": "trial_", **label("a")},
+        {"event": "study_paused", "why": "lunch"},
+        {"event": "trial_done"},
+    ]
+    assert fold([*known, *newer]) == fold(known)
+
+
+@pytest.mark.parametrize("line", [b"[]", b'{"event": 7}', b'{"time": "now"}', b"\xff\xfe", b'"event"', b"null"])
+def test_a_line_that_is_no_record_is_passed_over(ledger, line):
+    first = ledger.append("trial_started", trial="a")
+    with ledger.path.open("ab") as file:
+        file.write(line + b"\n")
+    assert ledger.read() == [first]
+
+
+moves = st.lists(
+    st.tuples(st.sampled_from(["started", "retried", "done", "failed", "stopped"]), st.sampled_from("abc")), max_size=4
+)
+
+
+@settings(deadline=None, max_examples=6)
+@given(moves)
+def test_cut_at_any_byte_a_ledger_folds_to_what_its_whole_records_say(events):
+    """No cut invents an end: what a cut takes from the record is owed, what it leaves is as it was."""
+    with tempfile.TemporaryDirectory() as folder:
+        ledger = Ledger(Path(folder) / "ledger.jsonl")
+        records = [ledger.append("study_started", profile="quick", plan=["a", "b", "c"])]
+        records += [ledger.append(f"trial_{state}", **label(trial)) for state, trial in events]
+        whole = ledger.path.read_bytes()
+        ends = [place for place, byte in enumerate(whole) if byte == ord("\n")]
+        for cut in range(len(whole) + 1):
+            ledger.path.write_bytes(whole[:cut])
+            count = sum(end <= cut for end in ends)  # a record is whole without its line end, too
+            assert fold(ledger.read()) == fold(records[:count])
+
+
+def test_two_read_while_one_writes_and_see_only_whole_records_in_order(ledger):
+    readers = [
+        subprocess.Popen(
+            [sys.executable, "-c", READ_UNTIL_END, str(ledger.path)],
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}, stdout=subprocess.PIPE, text=True,
+        )
+        for _ in range(2)
+    ]  # fmt: skip
+    for reader in readers:
+        assert reader.stdout.readline() == "ready\n"
+    for number in range(200):
+        ledger.append("trial_done", trial=str(number), error="é" * 500)
+    ledger.append("study_finished")
+    for reader in readers:
+        assert reader.communicate(timeout=60)[0] == "201\n"
+
+
+READ_UNTIL_END = """
+import sys
+from pathlib import Path
+from capo_bench.run.ledger import Ledger
+ledger, seen = Ledger(Path(sys.argv[1])), []
+print("ready", flush=True)
+while not seen or seen[-1]["event"] != "study_finished":
+    now = ledger.read()
+    assert now[:len(seen)] == seen
+    assert all(record["error"] == "é" * 500 for record in now if record["event"] == "trial_done")
+    seen = now
+print(len(seen))
+"""

@@ -51,3 +51,31 @@ def test_on_a_terminal_there_is_a_row_a_running_trial_and_failures_stay_above():
     shown = console.file.getvalue()
     for words in ("demo", "0/2 trials done", "critic=[noisy]", "step 3/50, outcome 0.50", "failed exact seed 3"):
         assert words in shown
+
+
+def test_a_retry_is_told_with_its_reason_and_controls_are_escaped(plain):
+    with progress(plain, Board(owed=1), "demo") as show:
+        show(STARTED)
+        show({**FAILED, "event": "trial_retried", "error": "Lost: \x1b[31m\x07", "cause": "lost", "delay": 5.0})
+        show(STARTED)
+        show({**STEP, "event": "stage", "stage": "generate", "task": "coins_test"})
+        show({**STARTED, "event": "trial_done", "seconds": 3.0})
+    lines = plain.file.getvalue().splitlines()
+    assert lines[1] == r"failed critic=[noisy] seed 3: Lost: \x1b[31m\x07; tried again in 5 s (log: runs/a.log)"
+    assert "done critic=[noisy] seed 3 after 3 s" in lines
+    assert "\x1b" not in plain.file.getvalue()
+
+
+def test_a_stage_is_shown_with_its_task_and_a_later_try_as_such(plain, monkeypatch):
+    monkeypatch.setattr(module, "PLAIN_SECONDS", 0.0)
+    with progress(plain, Board(owed=1), "demo") as show:
+        show(STARTED)
+        show({**FAILED, "event": "trial_retried", "cause": "lost", "delay": 0})
+        show(STARTED)
+        show(STEP)
+        show({**STEP, "event": "stage", "stage": "generate", "task": "coins_test"})
+    assert (
+        plain.file.getvalue()
+        .splitlines()[-1]
+        .endswith("critic=[noisy] seed 3: generate coins_test, try 2, outcome 0.50")
+    )
