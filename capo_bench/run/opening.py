@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,9 @@ if TYPE_CHECKING:
     from capo_bench.run.runner import RunOptions
 
 
-def open_executor(options: RunOptions, workers: int, threads: int, log: Path, interrupts: Interrupts) -> Executor:
+def open_executor(  # noqa: PLR0913, PLR0917 - what executors are given
+    options: RunOptions, workers: int, threads: int, log: Path, interrupts: Interrupts, gpus: Sequence[str] = ()
+) -> Executor:
     """Return the executor of the options, to be entered.
 
     Args:
@@ -21,10 +24,15 @@ def open_executor(options: RunOptions, workers: int, threads: int, log: Path, in
         threads: Processor threads of each.
         log: File for what workers print outside of jobs.
         interrupts: The signals that stop it.
+        gpus: Those of this machine that its jobs may use.
 
     Raises:
         RunError: It cannot be reached or is not installed.
     """
+    if options.executor == "ray":
+        from capo_bench.run.cluster.executor import RayExecutor, Site
+
+        return RayExecutor(options.workers, threads, log, interrupts, Site(options.address, options.artifacts))
     from capo_bench.run.pool import LocalExecutor
 
-    return LocalExecutor(workers, threads, log, interrupts)
+    return LocalExecutor(workers, threads, log, interrupts, gpus)

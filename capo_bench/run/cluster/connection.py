@@ -1,0 +1,106 @@
+"""The driver's connection to Ray: a cluster that is there, or an instance of its own on this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from capo_bench.run.errors import RunError
+
+# Ray wants at least 75 MiB; what goes through it here is a few messages.
+_STORE_BYTES = 100 * 2**20
+_KNOCK_SECONDS = 10
+
+
+@contextmanager
+def connected(address: str | None, cores: int) -> Iterator[None]:
+    """Be connected to a cluster.
+
+    Args:
+        address: ``"auto"`` or ``host:port`` of a cluster; None: start an instance on this machine that no other machine
+            can reach, and end it with the context.
+        cores: Processor cores of an instance of our own.
+
+    Raises:
+        RunError: Ray is not installed, there is no such cluster, or its versions are not those of this process.
+    """
+    # Sockets are made in it, whose paths are limited to 107 characters: not where TMPDIR says.
+    scratch = tempfile.mkdtemp(prefix="capo-ray-", dir="/tmp") if address is None else None
+    try:
+        ray = _ray(local=address is None)
+        _init(ray, address, cores, scratch)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _ray(*, local: bool) -> ModuleType:
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if local:
+        # Read at Ray's first import: without it even an instance of one machine listens to all its networks.
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    try:
+        import ray
+    except ImportError as error:
+        raise RunError("--executor ray needs Ray: pip install 'capo-bench[ray]', or leave the option out") from error
+    return ray
+
+
+def _init(ray: ModuleType, address: str | None, cores: int, scratch: str | None) -> None:
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        _knock(address)
+        ray.init(job_config=_imports(), **_settings(address, cores, scratch))
+    except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise RunError(_refusal(address, error)) from error
+    finally:
+        signal.signal(signal.SIGTERM, handler)  # over which Ray puts its own
+
+
+def _knock(address: str | None) -> None:
+    """Raise an OSError if nobody listens at ``host:port``: Ray itself would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
+
+
+def _imports() -> Any:
+    """Return where tasks look for modules beside what is installed: in the checkouts that this process sees."""
+    from ray.job_config import JobConfig
+
+    entries = [Path(entry).absolute() for entry in sys.path if entry]
+    installed = (Path(sys.prefix), Path(sys.base_prefix))
+    own = [str(path) for path in entries if not any(path.is_relative_to(prefix) for prefix in installed)]
+    return JobConfig(_py_driver_sys_path=own)
+
+
+def _settings(address: str | None, cores: int, scratch: str | None) -> dict[str, Any]:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if address is not None:
+        return {"address": address, **quiet}
+    own = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _STORE_BYTES, "_temp_dir": scratch}
+    # Named, because otherwise RAY_ADDRESS in the environment would lead to another cluster.
+    return {"address": "local", **own, **quiet}
+
+
+def _refusal(address: str | None, error: Exception) -> str:
+    told = str(error).strip().partition("\n")[0]
+    if address is None:
+        return f"Ray cannot be started on this machine: {told}"
+    return (
+        f"--address {address}: no Ray cluster that can be joined: {told}; this machine must be one of its nodes and "
+        "have its versions of Python and Ray (docs/cluster.md)"
+    )

@@ -1,0 +1,218 @@
+"""Jobs on the machines of a Ray cluster, or on this one through Ray: see `capo_bench.run.executor.Executor`.
+
+Ray places a job and starts it; it tries nothing again by itself. What is heard of a job comes as the stream of its
+task's results, what is asked of it goes through an actor beside the runner.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections import deque
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, Self
+
+from capo_bench.run import wire
+from capo_bench.run.cluster.connection import connected
+from capo_bench.run.cluster.couriers import Couriers
+from capo_bench.run.cluster.placing import Cluster, lost
+from capo_bench.run.cores import available_cores
+from capo_bench.run.executor import Job
+from capo_bench.run.interrupt import Interrupts
+from capo_bench.run.pool import TICK_SECONDS
+
+POLL_SECONDS = 0.1
+KILL_SECONDS = 10.0
+"""How long a node has to end a job that is killed; after that Ray ends it, or it is given up with its node."""
+
+
+@dataclass(eq=False)
+class _Running:
+    """A job that Ray has, or had: its artifacts may still be on their way."""
+
+    job: Job
+    key: str
+    stream: Any
+    node: str = ""
+    verdict: wire.Message | None = None
+    end_by: float | None = None
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where jobs run.
+
+    Attributes:
+        address: Of a cluster; None: an instance of Ray's of our own on this machine.
+        artifacts: fsspec URL by which nodes exchange files; None: the results folder has the same path on all of them.
+    """
+
+    address: str | None = None
+    artifacts: str | None = None
+
+
+class RayExecutor:
+    """Jobs as Ray tasks. Nothing is started or joined before there is a job to run.
+
+    Args:
+        count: Jobs at a time; None: as many as the nodes have cores and accelerators for.
+        threads: Processor threads of each.
+        log: File for what workers print outside of jobs.
+        interrupts: The signals that stop it.
+        site: Where.
+
+    Raises:
+        RunError: The artifacts' URL cannot be used.
+    """
+
+    def __init__(
+        self,
+        count: int | None,
+        threads: int,
+        log: Path,
+        interrupts: Interrupts,
+        site: Site,
+    ) -> None:
+        self.stopping = False
+        self._count, self._threads, self._log = count, threads, log.absolute()
+        self._site, self._interrupts = site, interrupts
+        self._couriers = Couriers(site.artifacts)
+        self._owed: deque[tuple[float, Job]] = deque()
+        self._running: list[_Running] = []
+        self._lost_on: dict[str, str] = {}
+        self._cluster: Cluster | None = None
+        self._context = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._couriers.close()
+        if self._cluster is not None and self._running:
+            self._cluster.order("kill")
+            self._cluster.wait_all([running.stream for running in self._running], seconds=3.0)
+        if self._cluster is not None and self._site.artifacts is not None:
+            self._cluster.clean()
+        self._context.close()
+
+    def submit(self, job: Job, delay: float = 0.0) -> None:
+        """Owe a job; see `Executor.submit`."""
+        if not self.stopping:
+            self._owed.append((time.monotonic() + delay, job))
+
+    def events(self) -> Iterator[tuple[Job | None, wire.Message]]:
+        """Run what was submitted; see `Executor.events`."""
+        ticked = 0.0
+        while self._owed or self._running or self._couriers.busy:
+            yield from self._start()
+            yield from self._listen()
+            yield from self._couriers.ended()
+            if time.monotonic() - ticked >= TICK_SECONDS:
+                ticked = time.monotonic()
+                yield None, {"kind": "tick"}
+
+    def stop(self) -> None:
+        """Start nothing more, ask running jobs to save and return, kill those that cannot."""
+        if self.stopping:
+            return
+        self.stopping = True
+        self._owed.clear()
+        self._couriers.forget_seeds()
+        if self._cluster is None:
+            return
+        self._cluster.order("stop")
+        for running in [running for running in self._running if not running.node]:
+            self._cluster.cancel(running.stream, force=False)
+            self._running.remove(running)
+
+    def kill(self, job: Job, error: str, cause: str) -> None:
+        """End a running job now; see `Executor.kill`."""
+        for running in self._running:
+            if running.job is job and self._cluster is not None:
+                running.verdict = {"kind": "end", "status": "failed", "error": error, "cause": cause}
+                running.end_by = time.monotonic() + KILL_SECONDS
+                self._cluster.order("kill", running.key)
+
+    def _start(self) -> Iterator[tuple[Job | None, wire.Message]]:
+        """Hand to Ray what is due, as far as there is room; artifacts that a job needs go first."""
+        for job, failed in self._couriers.seeded():
+            if failed is None:
+                self._running.append(self._task(job))
+            else:
+                yield job, {"kind": "start"}
+                yield job, failed
+        now = time.monotonic()
+        for due, job in list(self._owed):
+            if due > now:
+                continue
+            if len(self._running) + self._couriers.seeding >= self._room(job):
+                return
+            self._owed.remove((due, job))
+            self._couriers.seed(job)
+
+    def _room(self, job: Job) -> int:
+        if self._cluster is None:
+            cores = max(available_cores(), self._threads * (self._count or 1))
+            self._context.enter_context(connected(self._site.address, cores))
+            self._cluster = Cluster(self._threads, self._log, self._site.artifacts)
+        room = self._cluster.room(job.gpus)
+        return room if self._count is None else min(self._count, room)
+
+    def _task(self, job: Job) -> _Running:
+        assert self._cluster is not None
+        key = uuid.uuid4().hex
+        paths = {name: getattr(job, name).absolute() for name in ("home", "log", "lock")}
+        avoid = self._lost_on.get(job.trial.id)
+        stream = self._cluster.start(replace(job, **paths), key, avoid)
+        return _Running(job, key, stream)
+
+    def _listen(self) -> Iterator[tuple[Job | None, wire.Message]]:
+        if self._interrupted():
+            yield None, {"kind": "stopping"}
+        if self._cluster is None or not self._running:
+            time.sleep(POLL_SECONDS)
+            return
+        ready = self._cluster.ready([running.stream for running in self._running], POLL_SECONDS)
+        for running in [running for running in self._running if running.stream in ready]:
+            yield from self._hear(running, self._cluster.next(running.stream))
+        yield from self._give_up()
+
+    def _interrupted(self) -> bool:
+        """Obey signals not seen before: the first asks jobs to save, the second ends them."""
+        if not wait([self._interrupts.fileno()], timeout=0):
+            return False
+        self._interrupts.clear()
+        self.stop()
+        if self._interrupts.count > 1 and self._cluster is not None:
+            self._cluster.order("kill")
+            for running in self._running:
+                running.end_by = running.end_by or time.monotonic() + KILL_SECONDS
+        return True
+
+    def _hear(self, running: _Running, batch: list[wire.Message]) -> Iterator[tuple[Job | None, wire.Message]]:
+        for message in batch:
+            if not running.node:
+                running.node = message.get("node", "unknown")
+                yield running.job, {"kind": "start"}
+            if message["kind"] == "end":
+                self._ended(running, message)
+            elif message["kind"] != "start":
+                yield running.job, message
+
+    def _ended(self, running: _Running, end: wire.Message) -> None:
+        if end.get("cause") == "lost":
+            self._lost_on[running.job.trial.id] = running.node
+            end = {**end, "status": "stopped" if self.stopping else "failed"}
+        self._running.remove(running)
+        self._couriers.collect(running.job, running.verdict or end)
+
+    def _give_up(self) -> Iterator[tuple[Job | None, wire.Message]]:
+        """End jobs whose node has not ended them in time."""
+        for running in [running for running in self._running if running.end_by and running.end_by < time.monotonic()]:
+            assert self._cluster is not None
+            self._cluster.cancel(running.stream, force=True)
+            yield from self._hear(running, [lost("its node did not end it in time")])

@@ -1,0 +1,162 @@
+"""What a node of the cluster does of a job: a worker process of its own, and the artifacts before and after.
+
+The Ray task is a relay. The job runs in a process of `capo_bench.run.worker`, as it does on a single machine: with its
+own process group, which a kill ends whole, and with its thread counts set before any import. Relay and process serve
+one job after another, so that what they import is imported once.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any
+
+from capo_bench.run import wire
+from capo_bench.run.cluster.control import Orders
+from capo_bench.run.cluster.staging import Staging
+from capo_bench.run.errors import RunError
+from capo_bench.run.executor import Job
+from capo_bench.run.pool import Worker
+
+POLL_SECONDS = 0.1
+
+_kept: dict[tuple[object, ...], Worker] = {}
+"""The worker process of this relay, by what it was started with."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a run has in common for its jobs.
+
+    Attributes:
+        threads: Processor threads of a job.
+        log: File for what worker processes print outside of jobs.
+        control: Handle of the `Control` actor.
+        url: Where artifacts are kept; None: the jobs' paths are the same everywhere.
+    """
+
+    threads: int
+    log: Path
+    control: Any
+    url: str | None
+
+
+def run_on_node(job: Job, key: str, terms: Terms) -> Iterator[list[wire.Message]]:
+    """Run a job on this node and yield what is heard of it, in batches; the last message is its ``end``.
+
+    Args:
+        job: The job, with absolute paths.
+        key: Its name at the control.
+        terms: Those of the run.
+    """
+    orders, log = Orders(terms.control, key), terms.log
+    yield [{"kind": "start", "node": _node()}]
+    staging = None
+    try:
+        if terms.url is not None:
+            staging = Staging(terms.url, job, scratch_home())
+            staging.fetch()
+            job, log = staging.job, staging.job.home / "workers.log"
+        end: wire.Message = {}
+        for batch in _relay(job, _worker(terms.threads, log), orders, staging):
+            end = batch[-1]
+            yield batch if end["kind"] != "end" else batch[:-1]
+        if staging is not None:
+            staging.keep(last=True)
+        yield [end]
+    except (RunError, OSError) as error:  # of the store, or no process can be started
+        cause = "endpoint" if isinstance(error, ConnectionError) else "other"
+        yield [{"kind": "end", "status": "failed", "error": str(error), "cause": cause}]
+    finally:
+        if staging is not None:
+            staging.close()
+
+
+def _relay(job: Job, worker: Worker, orders: Orders, staging: Staging | None) -> Iterator[list[wire.Message]]:
+    try:
+        worker.start(job)
+        while worker.job:
+            wait([worker.connection, worker.ended], timeout=POLL_SECONDS)
+            batch = _heard(worker, orders)
+            if staging is not None and staging.changed(batch):
+                staging.keep()
+            if batch:
+                yield batch
+            _obey(orders, worker)
+    finally:
+        # Also when the task is cancelled; a failure may leave the process unfit, so the next job gets a fresh one.
+        if worker.job or worker.verdict:
+            _retire(worker)
+
+
+def _heard(worker: Worker, orders: Orders) -> list[wire.Message]:
+    batch: list[wire.Message] = []
+    try:
+        while worker.job and (message := worker.hear()) is not None:
+            batch.append(message)
+            if message["kind"] == "end":
+                worker.job = None
+                worker.verdict = message if message["status"] == "failed" else None
+    except EOFError:
+        worker.job = None
+        worker.verdict = {"kind": "end", "status": "stopped" if orders.known else "failed"}
+        batch.append({**worker.verdict, "error": _retire(worker), "cause": "lost"})
+    return batch
+
+
+def _obey(orders: Orders, worker: Worker) -> None:
+    order = orders.news()
+    if not order or not worker.job:
+        return
+    if order == "stop" and worker.job.do == "trial":
+        worker.ask_to_stop()
+    else:
+        with suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)
+
+
+def _worker(threads: int, log: Path) -> Worker:
+    # Ray gives a task its accelerators by this variable, and a process that runs has read it already.
+    settings = (threads, log, os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if settings not in _kept:
+        for worker in list(_kept.values()):
+            _retire(worker)
+        _kept[settings] = Worker(threads, log)
+    return _kept[settings]
+
+
+def _retire(worker: Worker) -> str:
+    for settings, kept in list(_kept.items()):
+        if kept is worker:
+            del _kept[settings]
+            return worker.kill()
+    return ""
+
+
+def _node() -> str:
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
+
+
+def scratch_home() -> Path:
+    """Return this node's results folder for one run; only its user can read it."""
+    import ray
+
+    context = ray.get_runtime_context()
+    folder = Path(tempfile.gettempdir(), f"capo-bench-{context.get_job_id()}-{context.get_node_id()[:16]}")
+    folder.mkdir(mode=0o700, exist_ok=True)
+    return folder
+
+
+def clean_node() -> None:
+    """Drop this node's scratch home."""
+    with suppress(OSError):
+        shutil.rmtree(scratch_home())

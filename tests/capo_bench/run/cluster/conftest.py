@@ -1,0 +1,107 @@
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import standins
+
+from capo_bench.run.cluster.executor import RayExecutor, Site
+from capo_bench.run.executor import Job
+from capo_bench.run.interrupt import Interrupts
+
+STORE = 80 * 2**20
+
+
+def descendants(pid):
+    """Processes that `pid` started, and those that they started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1]) if entry.name.isdigit() else 0
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == pid:
+            found += [int(entry.name), *descendants(int(entry.name))]
+    return found
+
+
+class OneOrTwoNodes:
+    """A cluster on this machine: a node of one core with the driver on it, and a second one when it is wanted."""
+
+    def __init__(self):
+        from ray.cluster_utils import Cluster
+
+        settings = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
+        self._cluster = Cluster(initialize_head=True, head_node_args=settings)
+        self._second = None
+        self.address = self._cluster.address
+
+    def add_second(self):
+        """Start the second node."""
+        self._second = self._cluster.add_node(num_cpus=1, object_store_memory=STORE)
+        self._cluster.wait_for_nodes()
+
+    @property
+    def second(self):
+        """Ray's id of the second node."""
+        return self._second.node_id
+
+    def lose_second(self):
+        """End the second node as a power cut would: its raylet and all that it started at once."""
+        for info in [info for infos in self._second.all_processes.values() for info in infos]:
+            for pid in [info.process.pid, *descendants(info.process.pid)]:
+                os.kill(pid, signal.SIGKILL)
+
+    def forget_second(self):
+        """Tidy up behind the second node."""
+        self._cluster.remove_node(self._second, allow_graceful=False)
+
+    def close(self):
+        """End all of it."""
+        self._cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    pytest.importorskip("ray", reason="trials on a cluster need Ray: pip install 'capo-bench[ray]'")
+    made = OneOrTwoNodes()
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def two_nodes(cluster):
+    cluster.add_second()
+    yield cluster
+    cluster.forget_second()
+
+
+@pytest.fixture
+def job(home):
+    """Makes the job of a stand-in trial."""
+
+    def make(variant, seed=0, task=standins.TASK, **more):
+        trial = standins.make_plan([variant], seeds=(seed,)).trials[0]
+        folder = home.trial(trial.id)
+        return Job("trial", task, trial, home.path, folder.log, folder.path / "lock", **more)
+
+    return make
+
+
+@pytest.fixture
+def ray_executor(home, cluster):
+    """Opens an executor on the cluster; closed at the end of the test."""
+    opened = []
+
+    def open_one(count=None, artifacts=None):
+        interrupts = Interrupts().__enter__()
+        executor = RayExecutor(
+            count, 1, home.path / "workers.log", interrupts, Site(cluster.address, artifacts)
+        ).__enter__()
+        opened.append((executor, interrupts))
+        return executor
+
+    yield open_one
+    for executor, interrupts in opened:
+        executor.__exit__()
+        interrupts.__exit__(None, None, None)

@@ -1,0 +1,221 @@
+"""Stand-in trials through Ray: on an instance of its own, and on two nodes of which one is lost."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import standins
+from standins import make_plan
+
+from capo_bench.home import Home, read_json
+from capo_bench.run.cluster.connection import connected
+from capo_bench.run.errors import RunError
+from capo_bench.run.ledger import Ledger
+
+pytest.importorskip("ray", reason="trials on a cluster need Ray: pip install 'capo-bench[ray]'")
+
+HERE = Path(__file__).parent
+PATHS = os.pathsep.join(str(path) for path in (HERE, HERE.parent, HERE.parents[3]))
+
+
+def ray_processes():
+    """Ids of what Ray runs on this machine."""
+    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
+    return {int(line.split()[0]) for line in listed.splitlines() if re.search(r"raylet|gcs_server|ray::", line)}
+
+
+def ends(executor, *jobs, on=lambda job, message: None):
+    """Run jobs and return how each ended, by variant; `on` sees every message as it comes."""
+    for job in jobs:
+        executor.submit(job)
+    found = {}
+    for job, message in executor.events():
+        on(job, message)
+        if job is not None and message["kind"] == "end":
+            assert job.trial.variant not in found
+            found[job.trial.variant] = message
+    return found
+
+
+@pytest.fixture
+def nothing_left():
+    before = ray_processes()
+    folders = set(Path("/tmp").glob("capo-*"))
+    yield
+    standins.wait_until(lambda: not ray_processes() - before)
+    assert set(Path("/tmp").glob("capo-*")) <= folders
+
+
+@pytest.mark.parametrize("artifacts", [False, True])
+def test_what_happens_to_trials_is_what_happens_in_local_workers(cluster, home, session, tmp_path, artifacts):
+    plan = make_plan(["ok", "slow", "fail", "die", "chatty", "flood", "env"], cold=("ok",))
+    url = f"file://{tmp_path}/store" if artifacts else None
+    result = session.run(plan, executor="ray", address=cluster.address, retries=0, artifacts=url)
+    assert (result.done, result.failed, result.exit_code) == (5, 2, 1)
+    failed = {record["trial"]: record["error"] for record in session.records("trial_failed")}
+    assert failed == {
+        "fail-0": "ValueError: the reward is not a number",
+        "die-0": "its worker process was killed by SIGKILL (out of memory?)",
+    }
+    assert "from a child process" in home.trial("chatty-0").log.read_text()
+    assert 'raise ValueError("the reward' in home.trial("fail-0").log.read_text()
+    assert read_json(home.trial("env-0").path / "env.json")["threads"] == "1"
+
+    local = standins.Session(Home(tmp_path / "local"))
+    local.run(plan, workers=2, retries=0)
+    for trial in plan.trials:
+        if home.trial(trial.id).done:
+            assert read_json(home.trial(trial.id).metrics) == read_json(local.home.trial(trial.id).metrics)
+    assert sum(home.trial(trial.id).done for trial in plan.trials) == 5
+
+
+def test_a_worker_process_serves_many_jobs_and_a_failed_one_is_replaced(ray_executor, job, home):
+    names = ["env 1", "env 2", "leaky", "env 3"]
+    found = ends(ray_executor(count=1), *(job(name) for name in names))
+    assert [end["status"] for end in found.values()] == ["done", "done", "failed", "done"]
+    pids = [read_json(home.trial(f"{name}-0").path / "env.json")["pid"] for name in names]
+    assert pids[0] == pids[1] == pids[2] != pids[3]
+
+
+def test_messages_come_while_a_job_runs_and_ticks_between(ray_executor, job):
+    heard = []
+    ends(ray_executor(), job("slow"), on=lambda job, message: heard.append((time.monotonic(), message)))
+    kinds = [message["kind"] for _, message in heard]
+    steps = [(at, message["step"]) for at, message in heard if message["kind"] == "step"]
+    assert [step for _, step in steps] == list(range(1, standins.STEPS + 1))
+    assert steps[-1][0] - steps[0][0] > 1.0
+    assert kinds[kinds.index("start") :].count("tick") >= 2
+    assert next(kind for kind in kinds if kind != "tick") == "start"
+
+
+def test_a_killed_job_ends_with_its_reason_and_its_children_with_it(ray_executor, job, home, is_alive):
+    executor, stubborn = ray_executor(count=1), job("stubborn")
+    pids = home.trial("stubborn-0").path / "pids"
+
+    def kill(heard, message):
+        if message["kind"] == "tick" and pids.exists() and pids.read_text().count(" ") == 1:
+            executor.kill(stubborn, "train took more than 1 s", "timeout")
+
+    found = ends(executor, stubborn, job("ok"), on=kill)
+    told = {"kind": "end", "status": "failed", "error": "train took more than 1 s", "cause": "timeout"}
+    assert found["stubborn"] == told
+    assert found["ok"]["status"] == "done"
+    assert not any(is_alive(pid) for pid in pids.read_text().split())
+
+
+def test_a_stop_lets_jobs_save_and_starts_no_more_and_they_go_on_later(ray_executor, job, home):
+    executor = ray_executor(count=1)
+
+    def stop(heard, message):
+        if message.get("step") == 5:
+            executor.stop()
+
+    assert ends(executor, job("slow"), job("ok"), on=stop) == {"slow": {"kind": "end", "status": "stopped"}}
+    saved = read_json(home.trial("slow-0").checkpoints / "state.json")["step"]
+    assert 5 <= saved < standins.STEPS
+    executor.submit(job("ok"))  # ignored
+    assert list(executor.events()) == []
+    assert not home.trial("ok-0").path.exists()
+
+
+def test_a_delayed_job_waits_and_others_pass_it(ray_executor, job):
+    executor = ray_executor(count=1)
+    began = time.monotonic()
+    executor.submit(job("ok later"), delay=3.0)
+    found = ends(executor, job("ok"))
+    assert list(found) == ["ok", "ok later"]
+    assert time.monotonic() - began >= 3.0
+
+
+def test_a_job_that_no_node_has_room_for_is_refused_with_what_it_needs(ray_executor, job):
+    with pytest.raises(RunError, match="no node of the Ray cluster has 1 cores and 64 accelerators"):
+        ends(ray_executor(), job("ok", gpus=64))
+
+
+def test_an_address_without_a_cluster_is_told_with_the_way_out():
+    refused = pytest.raises(
+        RunError, match=r"--address 127.0.0.1:1: no Ray cluster that can be joined.*docs/cluster.md"
+    )
+    with refused, connected("127.0.0.1:1", 1):
+        pass
+
+
+def node_of(executor, job):
+    """Ray's id of the node that a job runs on."""
+    return next(running.node for running in executor._running if running.job is job)
+
+
+@pytest.mark.parametrize("artifacts", [False, True])
+def test_what_a_lost_node_had_begun_goes_on_elsewhere_to_the_same_table(two_nodes, ray_executor, job, home, artifacts):
+    executor = ray_executor(artifacts=f"file://{home.path.parent}/store" if artifacts else None)
+    for seed in range(4):
+        executor.submit(job("saving", seed, "raystandins:run_saving"))
+    lost, steps = [], {}
+    for heard, message in executor.events():
+        if message["kind"] == "step":
+            steps.setdefault(heard.trial.id, []).append(message["step"])
+            if message["step"] == 25 and not lost and node_of(executor, heard) == two_nodes.second:
+                lost.append(heard.trial.id)
+                two_nodes.lose_second()
+        if message.get("cause") == "lost":  # an executor tries nothing again: that is the runner's
+            assert [heard.trial.id] == lost
+            executor.submit(heard)
+    assert lost
+    begun_again = [after for before, after in pairwise(steps[lost[0]]) if after != before + 1]
+    assert begun_again == [21]
+    for seed in range(4):
+        metrics = read_json(home.trial(f"saving-{seed}").metrics)["metrics"]
+        assert metrics == {"coins_test/accuracy": 780 * (seed + 1) / 10_000}
+
+
+def start_ray_program(home, artifacts, *variants):
+    return subprocess.Popen(
+        [sys.executable, "-m", "raystandins", str(home.path), artifacts, *variants],
+        env=os.environ | {"PYTHONPATH": PATHS}, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def listening(pids):
+    """Addresses on which processes listen to the network."""
+    inodes = set()
+    for pid in pids:
+        for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                inodes.add(str(descriptor.readlink()))
+            except OSError:
+                continue
+    lines = [
+        line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return {line[1].rpartition(":")[0] for line in lines if line[3] == "0A" and f"socket:[{line[9]}]" in inodes}
+
+
+LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_lets_trials_save_and_leaves_nothing(nothing_left, home, until, number):
+    before = ray_processes()
+    process = start_ray_program(home, "-", "slow", "stubborn" if number == signal.SIGTERM else "slow 2")
+    try:
+        until(lambda: len(Ledger(home.study("demo").ledger).read()) >= 3)
+        time.sleep(0.5)
+        assert listening(ray_processes() - before) == LOOPBACK
+        os.killpg(process.pid, number)  # as a terminal does
+        if number == signal.SIGTERM:  # one trial does not stop by itself
+            time.sleep(1.0)
+            os.killpg(process.pid, number)
+        assert process.wait(30) == 128 + number
+    finally:
+        process.kill()
+        process.stderr.close()
+    if number == signal.SIGINT:
+        events = [record["event"] for record in Ledger(home.study("demo").ledger).read()]
+        assert events.count("trial_stopped") == 2
+        assert all((home.trial(name).checkpoints / "state.json").exists() for name in ("slow-0", "slow 2-0"))
