@@ -227,11 +227,12 @@ def _trial_json(trial: TrialStatus) -> dict[str, Any]:
 
 def _tell_critiques(home: Home) -> None:
     """Tell how much the critique cache holds, where there is one."""
+    if home.critiques is None or not home.critiques.exists():
+        return  # before the imports, which take longer than all the rest
     from sqlite3 import Error
 
     from trainers.critics.store import FILE, kept
 
-    assert home.critiques is not None
     path = home.critiques / FILE
     try:
         held = kept(path)
