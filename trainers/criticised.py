@@ -22,8 +22,21 @@ _SHOWN = 400
 """Most characters of an abstention that the message shows."""
 
 
+UNREACHABLE = frozenset({"timeout", "error"})
+"""Reasons of abstentions that say that the critic was not reached, not that it said nothing of use."""
+
+
 class CriticFailingError(RuntimeError):
-    """So many critiques abstained in one step that training on would be something else than the method."""
+    """So many critiques abstained in one step that training on would be something else than the method.
+
+    Args:
+        message: What to tell.
+        unreachable: Most abstained because the critic could not be reached: later it may be.
+    """
+
+    def __init__(self, message: str, *, unreachable: bool = False) -> None:
+        super().__init__(message)
+        self.unreachable = unreachable
 
 
 class CriticisedTrainer(PolicyTrainer):
@@ -116,7 +129,8 @@ class CriticisedTrainer(PolicyTrainer):
             told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
             raise CriticFailingError(
                 f"{abstained} of {asked} critiques of this step abstained ({told or 'in other processes'}), more than "
-                f"credit.max_abstained {limit}; mend the critic, or raise the limit{_example(critiques)}"
+                f"credit.max_abstained {limit}; mend the critic, or raise the limit{_example(critiques)}",
+                unreachable=2 * sum(n for reason, n in reasons.items() if reason in UNREACHABLE) > reasons.total(),
             )
 
 

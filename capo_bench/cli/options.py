@@ -22,6 +22,26 @@ def size_in_bytes(text: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** power)
 
 
+def duration(text: str) -> float:
+    """Read an option's time in seconds: ``90``, ``90s``, ``1.5h``, ``30 m``, ``2d``."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is no time; write seconds, or a number with s, m, h or d, as in 30m")
+    return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}[(match[2] or "s").lower()]
+
+
+def stage_limit(text: str) -> tuple[str, float]:
+    """Read ``STAGE=TIME``: a stage of a trial and the longest that it may take, in seconds."""
+    from capo_bench.run.stages import STAGES
+    from evals.registry import did_you_mean
+
+    stage, equals, time = text.partition("=")
+    if not equals or stage.strip() not in STAGES[1:]:
+        hint = did_you_mean(stage, list(STAGES[1:]))
+        raise click.BadParameter(f"{text!r}{hint}: write STAGE=TIME with a stage of {', '.join(STAGES[1:])}")
+    return stage.strip(), duration(time)
+
+
 def study_options(command: Command) -> Command:
     """Add the study argument and the options that choose from it: passes `study`, `profile`, `sets`, `only`."""
     for decorate in reversed(

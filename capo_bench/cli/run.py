@@ -5,11 +5,11 @@ from __future__ import annotations
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from capo_bench.cli.options import home_option, size_in_bytes, study_options
+from capo_bench.cli.options import duration, home_option, size_in_bytes, stage_limit, study_options
 
 if TYPE_CHECKING:
     from capo_bench.home import Home
@@ -23,13 +23,17 @@ Exit codes:
   0    all trials are done
   1    a trial failed (the others are done)
   2    bad input, the study is running already, or a folder cannot be written
-  130  interrupted by Ctrl-C; 143 by SIGTERM: the same command goes on
+  3    stopped by a limit: too many failures, or the disk is nearly full
+  129  the terminal was closed; 130 interrupted by Ctrl-C; 143 by SIGTERM
+After 3 and above, running trials have saved and the same command goes on.
 
 \b
 Examples:
   capo-bench run voting
   capo-bench run my-study.yaml --profile full --workers 4 --home results
   capo-bench run voting --only exact --only seed=0 --set train.steps=20
+  capo-bench run voting --timeout train=2h --timeout generate=30m --keep-going
+  capo-bench run voting --executor ray --address auto --home /shared/results
 """
 
 
@@ -41,7 +45,55 @@ Examples:
     type=click.IntRange(1),
     help="Trials at a time.  [default: one for each core; 1 with a backbone from a hub]",
 )
+@click.option("--max-failures", type=click.IntRange(1), help="Stop after so many trials failed.  [default: 10]")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first trial that fails.")
+@click.option("--keep-going", is_flag=True, help="Go on however many trials fail.")
+@click.option(
+    "--retries",
+    type=click.IntRange(0),
+    default=2,
+    show_default=True,
+    help="Try again after what may pass: a lost process or machine, out of memory in training (with half the "
+    "micro-batch), an endpoint that is down.",
+)
+@click.option(
+    "--timeout",
+    "timeouts",
+    type=stage_limit,
+    multiple=True,
+    metavar="STAGE=TIME",
+    help="Longest that a stage of a trial may take, as in train=2h; can be given for several stages.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=duration,
+    default="5m",
+    show_default=True,
+    metavar="TIME",
+    help="How often training saves what a crash would lose; 0: after every step.",
+)
+@click.option("--grace", type=duration, metavar="TIME", help="After a signal, end what has not saved within this time.")
+@click.option(
+    "--min-free",
+    type=size_in_bytes,
+    default="1GiB",
+    show_default=True,
+    metavar="SIZE",
+    help="Stop when less than this is free on the disk of HOME.",
+)
+@click.option(
+    "--executor",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Processes of this machine, or a Ray cluster.",
+)
+@click.option("--address", help="Of the Ray cluster: auto, or HOST:PORT.  [default: Ray on this machine alone]")
+@click.option(
+    "--artifacts",
+    metavar="URL",
+    help="Where machines that do not share HOME exchange what trials leave, as in s3://bucket/study.",
+)
 @click.option("--no-tracking", is_flag=True, help="Write nothing to MLflow.")
 @click.option("--no-critique-cache", is_flag=True, help="Keep no critiques, and take none that were kept.")
 @click.option(
@@ -57,7 +109,17 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     only: tuple[str, ...],
     home: Path,
     workers: int | None,
+    max_failures: int | None,
     fail_fast: bool,
+    keep_going: bool,
+    retries: int,
+    timeouts: tuple[tuple[str, float], ...],
+    checkpoint_every: float,
+    grace: float | None,
+    min_free: int,
+    executor: Literal["local", "ray"],
+    address: str | None,
+    artifacts: str | None,
     no_tracking: bool,
     no_critique_cache: bool,
     critique_cache_size: int | None,
@@ -73,17 +135,39 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     from capo_bench.run.runner import RunOptions
     from capo_bench.study.load import load_plan
 
+    options = RunOptions(
+        workers=workers,
+        retries=retries,
+        timeouts=dict(timeouts),
+        max_failures=_most_failures(max_failures, fail_fast, keep_going),
+        min_free=min_free,
+        grace=grace,
+        checkpoint_seconds=checkpoint_every,
+        track=not no_tracking,
+        executor=executor,
+        address=address,
+        artifacts=artifacts,
+    )
+    if executor == "local" and (address or artifacts):
+        raise click.UsageError("--address and --artifacts are of a Ray cluster: add --executor ray, or leave them out")
     try:
         plan = load_plan(study, profile, sets, only)
         results = Home(home, keep_critiques=not no_critique_cache)
         _bound_critiques(results, critique_cache_size)
-        sys.exit(_run(plan, results, RunOptions(workers, max_failures=1 if fail_fast else 10, track=not no_tracking)))
+        sys.exit(_run(plan, results, options))
     except RunError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
     except KeyboardInterrupt:
         click.echo(f"interrupted; go on with: {_command()}", err=True)
         sys.exit(130)
+
+
+def _most_failures(number: int | None, fail_fast: bool, keep_going: bool) -> int | None:
+    """Return how many failures end the run; None: none do."""
+    if (number is not None) + fail_fast + keep_going > 1:
+        raise click.UsageError("--max-failures, --fail-fast and --keep-going exclude each other: give one")
+    return None if keep_going else 1 if fail_fast else number or 10
 
 
 def _bound_critiques(home: Home, size: int | None) -> None:
@@ -106,9 +190,8 @@ def _bound_critiques(home: Home, size: int | None) -> None:
 
 def _run(plan: Plan, home: Home, options: RunOptions) -> int:
     """Run a plan, tell what came out, and return the exit code."""
-    from rich.console import Console
-
     from capo_bench.report.write import write_files
+    from capo_bench.run.progress import Display
     from capo_bench.run.session import run_study
 
     reports: list[Report] = []
@@ -117,7 +200,7 @@ def _run(plan: Plan, home: Home, options: RunOptions) -> int:
         reports.extend(_built(plan, home))
         return write_files(reports[0], home.study(plan.study).report).page.parent if reports else None
 
-    result = run_study(plan, home, options, Console(stderr=True), write)
+    result = run_study(plan, home, options, Display(stderr=True), write)
     if result.idle:
         reports.extend(_built(plan, home))
     for built in reports:
@@ -151,6 +234,8 @@ def _unfinished(result: RunResult, home: Home) -> str:
     done = f"{result.done} of {result.planned} trials done"
     if result.interrupted:
         return f"stopped with {done}; go on with: {_command()}"
+    if result.limit:
+        return f"{result.limit}; {done}; go on with: {_command()}"
     failed = f"{result.failed} failed, see {shlex.join(['capo-bench', 'status', '--home', str(home.path)])}"
     return f"{done}; {failed}; try those again with: {_command()}"
 

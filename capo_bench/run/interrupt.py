@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM while trials run: the first asks for a stop that can be resumed, the second ends at once."""
+"""Signals while trials run: the first asks for a stop that can be resumed, the second ends at once."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import signal
 from types import FrameType, TracebackType
 from typing import Any
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a scheduler or the system that wants the machine back, a terminal that was closed."""
 
 
 class Interrupts:
@@ -25,7 +26,7 @@ class Interrupts:
 
     @property
     def exit_code(self) -> int:
-        """128 + the first signal: 130 for Ctrl-C, 143 for SIGTERM; 0 without one."""
+        """128 + the first signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP; 0 without one."""
         return 0 if self.signal is None else 128 + self.signal
 
     def fileno(self) -> int:
@@ -53,4 +54,23 @@ class Interrupts:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
         self.signal = self.signal or number
+        if number == signal.SIGHUP:
+            _speak_to_nobody()
         os.write(self._write, b"!")
+
+
+def _speak_to_nobody() -> None:
+    """Turn what still goes to a closed terminal away: each write there would fail."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        if os.isatty(descriptor) or not _writable(descriptor):
+            os.dup2(nowhere, descriptor)
+    os.close(nowhere)
+
+
+def _writable(descriptor: int) -> bool:
+    try:
+        os.write(descriptor, b"")
+    except OSError:
+        return False
+    return True

@@ -29,7 +29,10 @@ def study_lock(path: Path, what: str = "study") -> Iterator[None]:
     handle = _open(path)
     try:
         _take(path, handle, what)
-        yield
+        try:
+            yield
+        finally:
+            os.ftruncate(handle, 0)  # nobody holds it
     finally:
         os.close(handle)
 

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -18,6 +18,7 @@ from capo_bench.run import wire
 from capo_bench.run.errors import RunError
 from capo_bench.run.executor import Job
 from capo_bench.run.interrupt import Interrupts
+from capo_bench.run.logs import rotate
 from capo_bench.track.store import quiet_environment
 
 TICK_SECONDS = 1.0
@@ -29,17 +30,20 @@ class Worker:
     Args:
         threads: Threads of its numeric libraries.
         log: File for what it prints outside of jobs.
+        gpus: The only ones that it sees; None: those that this process does.
     """
 
-    def __init__(self, threads: int, log: Path) -> None:
+    def __init__(self, threads: int, log: Path, gpus: Sequence[str] | None = None) -> None:
+        self.gpus = list(gpus or ())
         ours, theirs = socket.socketpair()
         command = [sys.executable, "-P", "-u", "-m", "capo_bench.run.worker", str(theirs.fileno()), str(os.getpid())]
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
+            rotate(log)
             with log.open("ab") as out:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
                     command,
-                    env=_environment(threads),
+                    env=_environment(threads, gpus),
                     pass_fds=[theirs.fileno()],
                     process_group=0,  # a Ctrl-C in the terminal reaches the runner alone
                     stdin=subprocess.DEVNULL,
@@ -99,9 +103,18 @@ class Worker:
 
 
 class LocalExecutor:
-    """Up to `count` workers of `threads` threads each; see `capo_bench.run.executor.Executor`."""
+    """Up to `count` workers of `threads` threads each, which share out the GPUs; see `executor.Executor`.
 
-    def __init__(self, count: int, threads: int, log: Path, interrupts: Interrupts) -> None:
+    Args:
+        count: Workers.
+        threads: Processor threads of each.
+        log: File for what they print outside of jobs.
+        interrupts: The signals that stop them.
+        gpus: The GPUs, each of which one worker at a time sees; empty: nobody is told which to use.
+    """
+
+    def __init__(self, count: int, threads: int, log: Path, interrupts: Interrupts, gpus: Sequence[str] = ()) -> None:
+        self._gpus, self._shared = list(gpus), bool(gpus)
         self.count, self.threads, self.log = count, threads, log
         self._interrupts = interrupts
         self._workers: list[Worker] = []
@@ -124,7 +137,7 @@ class LocalExecutor:
         """Run what was submitted; see `Executor.events`."""
         while True:
             while (job := self._next()) is not None:
-                self._idle_worker().start(job)
+                self._worker_for(job).start(job)
                 yield job, {"kind": "start"}
             if not self._busy() and not self._owed:
                 return
@@ -144,7 +157,7 @@ class LocalExecutor:
             return None
         now = time.monotonic()
         for at, (due, job) in enumerate(self._owed):
-            if due <= now:
+            if due <= now and (not self._shared or job.gpus <= len(self._gpus) + len(self._idle_gpus())):
                 del self._owed[at]
                 return job
         return None
@@ -164,11 +177,19 @@ class LocalExecutor:
     def _busy(self) -> list[Worker]:
         return [worker for worker in self._workers if worker.job]
 
-    def _idle_worker(self) -> Worker:
-        for worker in self._workers:
-            if not worker.job:
+    def _idle_gpus(self) -> list[str]:
+        return [gpu for worker in self._workers if not worker.job for gpu in worker.gpus]
+
+    def _worker_for(self, job: Job) -> Worker:
+        """Return an idle worker that sees as many GPUs as the job needs, a new one if there is none."""
+        idle = [worker for worker in self._workers if not worker.job]
+        for worker in idle:
+            if not self._shared or len(worker.gpus) == job.gpus:
                 return worker
-        worker = Worker(self.threads, self.log)
+        for worker in idle:  # in its stead
+            self._retire(worker)
+        mine, self._gpus = self._gpus[: job.gpus], self._gpus[job.gpus :]
+        worker = Worker(self.threads, self.log, mine if self._shared else None)
         self._workers.append(worker)
         return worker
 
@@ -210,6 +231,7 @@ class LocalExecutor:
 
     def _retire(self, worker: Worker) -> str:
         self._workers.remove(worker)
+        self._gpus += worker.gpus
         return worker.kill()
 
 
@@ -218,10 +240,11 @@ def _end_group(worker: Worker) -> None:
         os.killpg(worker.pid, signal.SIGKILL)
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment(threads: int, gpus: Sequence[str] | None) -> dict[str, str]:
     """Return the environment of a worker: it imports what the runner imports; thread counts hold before any import."""
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), threads)
     # TRL imports the tracking package where it is installed.
     quiet = quiet_environment()
-    return os.environ | quiet | {"PYTHONPATH": path} | {name: str(count) for name, count in counts.items()}
+    seen = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
+    return os.environ | quiet | seen | {"PYTHONPATH": path} | {name: str(count) for name, count in counts.items()}

@@ -19,6 +19,13 @@ from capo_bench.run.runner import Observer
 PLAIN_SECONDS = 10.0
 
 
+class Display(Console):
+    """A console that nobody need read: a pipe that was closed ends no run."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on; rich would end the process."""
+
+
 @contextmanager
 def progress(console: Console, board: Board, name: str) -> Iterator[Observer]:
     """Show `board` while the context is open; yields the observer to feed with the run's events.

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from capo_bench.home import Home
 from capo_bench.run.attempt import CHECKPOINT_SECONDS, Attempt
 from capo_bench.run.cores import available_cores
+from capo_bench.run.devices import visible_gpus
+from capo_bench.run.errors import RunError
 from capo_bench.run.executor import Executor, Job
 from capo_bench.run.interrupt import Interrupts
 from capo_bench.run.ledger import Event, Ledger, Record
+from capo_bench.run.limits import DiskWatch, StageClock
 from capo_bench.run.opening import open_executor
+from capo_bench.run.retry import again
 from capo_bench.run.wire import Message
 
 if TYPE_CHECKING:
@@ -45,7 +50,7 @@ class RunOptions:
         task: ``"module:function"`` of ``run_trial(trial, home, emit, stop, attempt) -> bool``.
         prepare: ``"module:function"`` of ``ensure_shared(kind, trial, home, emit)``.
         executor: What runs the trials.
-        address: Of the cluster; None: the one that is found.
+        address: Of the cluster; None: an instance of Ray on this machine, started for the run.
         artifacts: Where a cluster puts what trials leave (an fsspec URL); None: in the results folder, which all share.
     """
 
@@ -79,12 +84,40 @@ def owed_trials(trials: Iterable[Trial], home: Home) -> list[Trial]:
     return [trial for trial in ordered.values() if not home.trial(trial.id).done]
 
 
-def default_workers(trials: Iterable[Trial], cores: int) -> int:
-    """Return how many trials run at a time unless told: one for each core, but one in all where a trial fills a GPU."""
+def default_workers(trials: Iterable[Trial], cores: int, gpus: int = 0) -> int:
+    """Return how many trials run at a time unless told: one for each core, or as many as the GPUs hold."""
+    most = max((_gpus_needed(trial) for trial in trials), default=0)
+    return cores if not most else max(1, gpus // most)
+
+
+def gpus_of(trials: Iterable[Trial], gpus: Sequence[str] | None) -> dict[str, int]:
+    """Return how many GPUs each trial takes, by its id; none where there are none at all: then processors do it.
+
+    Args:
+        trials: The trials.
+        gpus: Those of this machine; None: those of a cluster, which knows itself whether it has enough.
+
+    Raises:
+        RunError: A trial needs more than there are.
+    """
+    needs = {trial.id: _gpus_needed(trial) for trial in trials}
+    if gpus is None:
+        return needs
+    if not gpus:
+        return dict.fromkeys(needs, 0)
+    for trial in trials:
+        if needs[trial.id] > len(gpus):
+            raise RunError(
+                f"backbone {trial.config.backbone!r} trains on {needs[trial.id]} GPUs and {len(gpus)} are visible "
+                f"({', '.join(gpus)}); set its `processes` lower, or run on a machine or cluster with more"
+            )
+    return needs
+
+
+def _gpus_needed(trial: Trial) -> int:
     from trainers.backbones import BACKBONES
 
-    backbones = {trial.config.backbone for trial in trials}
-    return cores if all(BACKBONES.load(name).source == "embedded" for name in backbones) else 1
+    return BACKBONES.load(trial.config.backbone).gpus
 
 
 class Runner:
@@ -96,6 +129,9 @@ class Runner:
         options: How to run.
         observers: Called in this process with every ledger record and with live events: ``{"event": "step" | "stage" |
             "preparing" | "tick" | "stopping", "trial": id, …}``.
+
+    Attributes:
+        limit: Why the run stopped by itself, as a sentence; empty if it did not.
     """
 
     def __init__(self, plan: Plan, home: Home, options: RunOptions, observers: Iterable[Observer]) -> None:
@@ -104,8 +140,12 @@ class Runner:
         self._ledger = Ledger(self._folder.ledger)
         self._observers = list(observers)
         self._since: dict[str, float] = {}
+        self._running: dict[str, Job] = {}
+        self._clock = StageClock(options.timeouts)
+        self._disk = DiskWatch(home.path, options.min_free)
         self._failures = 0
-        self._stopping = False
+        self._stop_asked: float | None = None
+        self.limit = ""
 
     def run(self, owed: list[Trial], interrupts: Interrupts) -> None:
         """Run `owed`; returns when they have ended or the run was stopped.
@@ -113,33 +153,36 @@ class Runner:
         Raises:
             RunError: The ledger cannot be written, or no worker can be started.
         """
-        cores = available_cores()
-        with open_executor(self.options, 1, cores, self._folder.path / "workers.log", interrupts) as pool:
+        cores, gpus, log = available_cores(), visible_gpus(), self._folder.path / "workers.log"
+        needs = gpus_of(owed, gpus if self.options.executor == "local" else None)
+        with open_executor(self.options, 1, cores, log, interrupts) as pool:
             owed = self._prepare(owed, pool)
-        if interrupts.count or self._stopping or not owed:
+        if interrupts.count or self._stop_asked or not owed:
             return
-        count = min(self.options.workers or default_workers(owed, cores), len(owed))
+        count = min(self.options.workers or default_workers(owed, cores, len(gpus)), len(owed))
         threads = max(1, cores // count)
-        with open_executor(self.options, count, threads, self._folder.path / "workers.log", interrupts) as pool:
+        with open_executor(self.options, count, threads, log, interrupts, gpus) as pool:
             for trial in owed:
-                pool.submit(self._trial_job(trial))
+                pool.submit(self._trial_job(trial, needs[trial.id]))
             for job, message in pool.events():
                 self._hear_trial(pool, job, message)
+                self._watch(pool, message)
 
     def record(self, event: Event, **fields: object) -> None:
         """Put an event into the ledger and tell the observers."""
         self.notify(self._ledger.append(event, **fields))
 
     def notify(self, event: Record) -> None:
-        """Tell the observers."""
+        """Tell the observers; a display that cannot be written to ends no run."""
         for observer in self._observers:
-            observer(event)
+            with suppress(OSError):
+                observer(event)
 
-    def _trial_job(self, trial: Trial) -> Job:
+    def _trial_job(self, trial: Trial, gpus: int) -> Job:
         folder = self.home.trial(trial.id)
         lock, keep = folder.path / "lock", self.home.keep_critiques
         attempt = Attempt(checkpoint_seconds=self.options.checkpoint_seconds)
-        return Job("trial", self.options.task, trial, self.home.path, folder.log, lock, keep, attempt=attempt)
+        return Job("trial", self.options.task, trial, self.home.path, folder.log, lock, keep, gpus, attempt)
 
     def _prepare(self, owed: list[Trial], pool: Executor) -> list[Trial]:
         """Make the models that trials share, each by a process with all the cores; return the trials that can go on."""
@@ -158,7 +201,7 @@ class Runner:
         for job, message in pool.events():
             if job is None or message["kind"] != "end":
                 self.notify({**message, "event": message["kind"]})
-            elif message["status"] == "failed":
+            elif message["status"] == "failed" and not self._tried_again(pool, job, message):
                 model = made[job.do, job.trial.id]
                 error = f"{SHARED_TITLES[model.kind]} failed: {message['error']}"
                 lost |= self._fail_all([trial for trial in groups[model] if trial.id not in lost], error, pool, job)
@@ -179,25 +222,66 @@ class Runner:
             self.notify({"event": message["kind"]})
         elif message["kind"] == "start":
             self._since[job.trial.id] = time.monotonic()
+            self._running[job.trial.id] = job
             self.record("trial_started", **_label(job.trial), log=str(job.log))
         elif message["kind"] == "end":
             self._trial_ended(pool, job, message)
         else:
+            if message["kind"] == "stage":
+                self._clock.enter(job.trial.id, message["stage"])
             self.notify({**message, "event": message["kind"], "trial": job.trial.id})
+
+    def _watch(self, pool: Executor, message: Message) -> None:
+        """Hold the run to its limits."""
+        for trial, error in self._clock.overdue().items():
+            pool.kill(self._running[trial], error, "timeout")
+            self._clock.leave(trial)
+        if trouble := self._disk.trouble():
+            self._stop(pool, trouble)
+        if message["kind"] == "stopping":
+            self._stop_asked = self._stop_asked or time.monotonic()
+        late = self._stop_asked and self.options.grace is not None
+        if late and time.monotonic() - (self._stop_asked or 0) > (self.options.grace or 0):
+            for job in self._running.values():
+                pool.kill(job, f"it had not saved {self.options.grace:g} s after it was asked to", "grace")
 
     def _trial_ended(self, pool: Executor, job: Job, message: Message) -> None:
         seconds = round(time.monotonic() - self._since[job.trial.id], 3)
         ended = {**_label(job.trial), "seconds": seconds}
-        if message["status"] == "failed":
+        self._running.pop(job.trial.id, None)
+        self._clock.leave(job.trial.id)
+        if message["status"] == "done":
+            self.record("trial_done", **ended)
+        elif message["status"] == "stopped" or message.get("cause") == "grace":
+            self.record("trial_stopped", **ended)
+        elif not self._tried_again(pool, job, message):
             self.record("trial_failed", **ended, error=message["error"], log=str(job.log))
             self._failed(pool)
-        else:
-            self.record("trial_done" if message["status"] == "done" else "trial_stopped", **ended)
+            if message.get("cause") == "disk":
+                self._stop(pool, message["error"])
+
+    def _tried_again(self, pool: Executor, job: Job, message: Message) -> bool:
+        """Owe a job once more if its failure may pass."""
+        following = None if self._stop_asked else again(job, message, self.options)
+        if following is None:
+            return False
+        after, delay = following
+        told = {"attempt": after.attempt.number, "error": message["error"], "cause": message["cause"]}
+        if job.do == "trial":
+            self.record("trial_retried", **_label(job.trial), **told, delay=round(delay, 1), log=str(job.log))
+        pool.submit(after, delay)
+        return True
 
     def _failed(self, pool: Executor) -> None:
         self._failures += 1
         if self._failures == self.options.max_failures:
-            self._stopping = True
+            told = "1 failure" if self._failures == 1 else f"{self._failures} failures"
+            self._stop(pool, f"stopped after {told} (--max-failures; --keep-going goes on whatever fails)")
+
+    def _stop(self, pool: Executor, why: str) -> None:
+        if not self.limit:
+            self.limit = why
+            self._stop_asked = self._stop_asked or time.monotonic()
             pool.stop()
 
 

@@ -23,7 +23,9 @@ from typing import Any
 from capo_bench.home import Home
 from capo_bench.run import wire
 from capo_bench.run.attempt import Attempt
+from capo_bench.run.failures import advice, cause_of
 from capo_bench.run.lock import wait_for_lock
+from capo_bench.run.logs import rotating
 from capo_bench.run.orphans import die_with
 from capo_bench.track.redact import redact
 
@@ -76,13 +78,34 @@ class Link:
 
 
 def run_job(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Callable[[], bool]) -> dict[str, Any]:
-    """Run a job under its lock and return how it ended: ``{"status", "error"?}``. A failing job is data."""
+    """Run a job under its lock and return how it ended.
+
+    Returns:
+        ``{"status"}``, and of one that failed ``"error"``, its ``"cause"`` (`capo_bench.run.failures`) and the
+        ``"stage"`` that it was in: a failing job is data.
+    """
+    stage = ""
+
+    def tell(message: dict[str, Any]) -> None:
+        nonlocal stage
+        stage = message["stage"] if message["kind"] == "stage" else stage
+        emit(message)
+
     try:
-        with wait_for_lock(Path(job["lock"]), stop, lambda: emit({"kind": "stage", "stage": "waiting"})) as held:
-            return {"status": "done" if held and _call(job, emit, stop) else "stopped"}
+        with wait_for_lock(Path(job["lock"]), stop, lambda: tell({"kind": "stage", "stage": "waiting"})) as held:
+            return {"status": "done" if held and _call(job, tell, stop) else "stopped"}
     except BaseException as error:
         traceback.print_exc()
-        return {"status": "failed", "error": summary(error)}
+        return {"status": "failed", "stage": stage, **_told(error, stage, job)}
+
+
+def _told(error: BaseException, stage: str, job: wire.Message) -> dict[str, str]:
+    from trainers.config import TrialConfig
+
+    cause, told = cause_of(error), summary(error)
+    config = TrialConfig.model_validate(job["trial"]["config"])
+    hint = advice(cause, stage, config, job["attempt"]["micro_batch"])
+    return {"error": f"{hint} ({told})" if hint else told, "cause": cause}
 
 
 def summary(error: BaseException) -> str:
@@ -140,11 +163,11 @@ def main() -> None:
     link = Link(Connection(descriptor))
     for job in link.jobs():
         try:
-            with output_to(Path(job["log"])):
+            with output_to(Path(job["log"])), rotating(Path(job["log"])):
                 sys.stderr.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {job['do']} {job['trial']['id']}\n")
                 end = run_job(job, link.emit, link.stop)
         except OSError as error:
-            end = {"status": "failed", "error": summary(error)}
+            end = {"status": "failed", "error": summary(error), "cause": cause_of(error)}
         link.end(end)
 
 

@@ -4,18 +4,19 @@ Also a program: ``python -m standins HOME WORKERS VARIANT… `` runs one seed of
 """
 
 import ctypes
+import errno
 import io
 import os
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
-
-from rich.console import Console
 
 from capo_bench.home import Home, read_json, write_json
 from capo_bench.run.errors import RunError
 from capo_bench.run.ledger import Ledger
+from capo_bench.run.progress import Display
 from capo_bench.run.runner import RunOptions
 from capo_bench.run.session import run_study
 from capo_bench.study.plan import Plan, Trial, Variant
@@ -60,6 +61,8 @@ def run_trial(trial, home, emit, stop, attempt=None):
     return {
         "ok": _ok, "slow": _slow, "fail": _fail, "die": _die, "exit": _exit, "lie": _lie, "chatty": _chatty,
         "stubborn": _stubborn, "env": _env, "orphan": _orphan, "segfault": _segfault, "flood": _flood, "leaky": _leaky,
+        "shaky": _shaky, "hungry": partial(_hungry, attempt), "unreachable": _unreachable, "stuck": _stuck,
+        "full": _full,
     }[trial.variant.split()[0]](trial, home, emit, stop)  # fmt: skip
 
 
@@ -121,9 +124,44 @@ def _stubborn(trial, home, emit, stop):
 
 def _env(trial, home, emit, stop):
     """Write down the process and its share of the cores."""
-    write_json(home.trial(trial.id).path / "env.json", {"pid": os.getpid(), "threads": os.environ["OMP_NUM_THREADS"]})
+    write_json(home.trial(trial.id).path / "env.json", {**_environment(), "pid": os.getpid()})
     time.sleep(0.3)
     return _ok(trial, home, emit, stop)
+
+
+def _environment():
+    return {"threads": os.environ["OMP_NUM_THREADS"], "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
+
+
+def _shaky(trial, home, emit, stop):
+    """Lose the process at the first try."""
+    mark = home.trial(trial.id).path / "tried"
+    if not mark.exists():
+        mark.write_text("")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return _ok(trial, home, emit, stop)
+
+
+def _hungry(attempt, trial, home, emit, stop):
+    """Have memory for micro-batches of five."""
+    emit({"kind": "stage", "stage": "train"})
+    if (attempt.micro_batch or 16) > 5:
+        raise MemoryError
+    write_json(home.trial(trial.id).path / "tried.json", {"number": attempt.number, "micro_batch": attempt.micro_batch})
+    return _ok(trial, home, emit, stop)
+
+
+def _unreachable(trial, home, emit, stop):
+    raise ConnectionRefusedError("nobody listens")
+
+
+def _stuck(trial, home, emit, stop):
+    emit({"kind": "stage", "stage": "train"})
+    return _stubborn(trial, home, emit, stop)
+
+
+def _full(trial, home, emit, stop):
+    raise OSError(errno.ENOSPC, "No space left on device")
 
 
 def _orphan(trial, home, emit, stop):
@@ -174,7 +212,7 @@ class Session:
 
     def run(self, plan, **options):
         options = {"track": False, "task": TASK, "prepare": PREPARE} | options
-        console = Console(file=self.shown, width=200)
+        console = Display(file=self.shown, width=200)
         return run_study(plan, self.home, RunOptions(**options), console)
 
     def events(self, study="demo"):
@@ -200,10 +238,10 @@ def wait_until(what, seconds=20.0):
 def main():
     """Run one seed of each variant."""
     home, workers, *variants = sys.argv[1:]
-    options = RunOptions(workers=int(workers), track=False, task=TASK, prepare=PREPARE)
+    options = RunOptions(workers=int(workers), retries=0, track=False, task=TASK, prepare=PREPARE)
     cold = [name for name in variants if name.startswith("endless")]
     try:
-        result = run_study(make_plan(variants, cold=cold), Home(Path(home)), options, Console(stderr=True))
+        result = run_study(make_plan(variants, cold=cold), Home(Path(home)), options, Display(stderr=True))
     except RunError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)

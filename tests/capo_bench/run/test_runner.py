@@ -118,7 +118,8 @@ def test_failed_trials_are_tried_again_by_the_next_run(session):
 
 def test_fail_fast_starts_nothing_more_and_lets_running_trials_save(session, home):
     result = session.run(make_plan(["slow", "fail", "ok"]), workers=2, max_failures=1)
-    assert (result.done, result.exit_code) == (0, 1)
+    assert (result.done, result.exit_code) == (0, 3)
+    assert result.limit.startswith("stopped after 1 failure")
     assert session.events()[-1] == "trial_stopped slow-0"
     assert home.trial("slow-0").checkpoints.exists()
     assert "trial_started ok-0" not in session.events()
@@ -215,7 +216,7 @@ def test_no_worker_is_left_after_a_run_that_ended_with_an_error(session, home, m
 def test_fail_fast_holds_for_a_cold_start_too(session):
     plan = make_plan(["broken", "ok"], cold=("broken",))
     result = session.run(plan, max_failures=1)
-    assert (result.done, result.exit_code) == (0, 1)
+    assert (result.done, result.exit_code) == (0, 3)
     assert "trial_started ok-0" not in session.events()
 
 

@@ -1,0 +1,68 @@
+"""Why a job failed, told apart by what can be done about it."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from trainers.config import TrialConfig
+
+Cause = Literal["lost", "memory", "endpoint", "disk", "timeout", "other"]
+"""A lost process or machine; out of memory; a server that cannot be reached; a full disk; a stage over its time."""
+
+_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
+_CONNECTION = {"APIConnectionError", "APITimeoutError", "ConnectError", "ConnectTimeout", "MaxRetryError"}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+def cause_of(error: BaseException) -> Cause:
+    """Return the cause of an error, looking at what it was raised from too."""
+    for each in _chain(error):
+        known: Cause | None = getattr(each, "cause", None)  # found where it was raised, in another process
+        if known:
+            return known
+        # By name: the packages that raise them are not imported for this.
+        names = {kind.__name__ for kind in type(each).__mro__}
+        told = str(each).lower()
+        if names & {"MemoryError", "OutOfMemoryError"} or any(text in told for text in _MEMORY):
+            return "memory"
+        if isinstance(each, OSError) and each.errno in _FULL:
+            return "disk"
+        if isinstance(each, ConnectionError) or names & _CONNECTION or getattr(each, "unreachable", False):
+            return "endpoint"
+    return "other"
+
+
+def advice(cause: Cause, stage: str, config: TrialConfig, micro_batch: int | None = None) -> str:
+    """Return the setting to change where memory or disk ran out, as the end of a sentence; empty for other causes."""
+    if cause == "disk":
+        return "the disk is full: free space, then run again; finished trials are kept"
+    if cause != "memory":
+        return ""
+    train = config.train
+    rollouts = train.prompts_per_step * train.group_size
+    now = micro_batch or train.micro_batch or rollouts
+    if stage == "train":
+        smaller = half(rollouts, now)
+        told = f"; set it to {smaller} or less" if smaller else ""
+        return (
+            f"out of memory while training: train.micro_batch is {now} of {rollouts} rollouts{told}, or --workers lower"
+        )
+    size = config.evaluation.batch_size
+    return f"out of memory in stage {stage!r}: evaluation.batch_size is {size}; set a smaller one, or --workers lower"
+
+
+def half(rollouts: int, micro_batch: int) -> int | None:
+    """Return the largest micro-batch of at most half the size that divides the rollouts; None below 1."""
+    return next((size for size in range(micro_batch // 2, 0, -1) if rollouts % size == 0), None)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    each: BaseException | None = error
+    while each is not None and each not in seen:
+        seen.append(each)
+        yield each
+        each = each.__cause__ or each.__context__

@@ -1,0 +1,110 @@
+"""What a run may not exceed: seconds of a stage, and what it leaves free on the disk."""
+
+from __future__ import annotations
+
+import shutil
+import statistics
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from capo_bench.home import Home
+from capo_bench.run.errors import RunError
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Trial
+
+DISK_SECONDS = 10.0
+_MEASURED = 5
+"""Finished trials whose size is looked up for the estimate."""
+
+
+class StageClock:
+    """How long each job has been in its stage.
+
+    Args:
+        timeouts: Seconds that a stage may take, by its name.
+        clock: Seconds, monotonic.
+    """
+
+    def __init__(self, timeouts: Mapping[str, float], clock: Callable[[], float] = time.monotonic) -> None:
+        self._timeouts, self._clock = timeouts, clock
+        self._since: dict[str, tuple[str, float]] = {}
+
+    def enter(self, job: str, stage: str) -> None:
+        """Note that a job is in a stage now; a stage that is told again goes on."""
+        if self._since.get(job, ("", 0.0))[0] != stage:
+            self._since[job] = stage, self._clock()
+
+    def leave(self, job: str) -> None:
+        """Note that a job has ended."""
+        self._since.pop(job, None)
+
+    def overdue(self) -> dict[str, str]:
+        """Return the jobs over their time, with the sentence that says so."""
+        now = self._clock()
+        return {
+            job: f"stage {stage!r} took longer than {limit:g} s (--timeout {stage}=… sets the limit)"
+            for job, (stage, since) in self._since.items()
+            if (limit := self._timeouts.get(stage)) is not None and now - since > limit
+        }
+
+
+class DiskWatch:
+    """Whether the disk of a folder is nearly full, looked at every `DISK_SECONDS`.
+
+    Args:
+        folder: Any folder on it.
+        min_free: Bytes that stay free.
+    """
+
+    def __init__(self, folder: Path, min_free: int) -> None:
+        self._folder, self._min_free = folder, min_free
+        self._due = 0.0
+
+    def trouble(self) -> str:
+        """Return the sentence that says that the disk is nearly full, or an empty one."""
+        if time.monotonic() < self._due:
+            return ""
+        self._due = time.monotonic() + DISK_SECONDS
+        free = shutil.disk_usage(self._folder).free
+        if free >= self._min_free:
+            return ""
+        return (
+            f"{self._folder}: {size(free)} are free on its disk, less than the {size(self._min_free)} of --min-free; "
+            "free space, then run again: finished trials are kept"
+        )
+
+
+def check_disk(home: Home, owed: Iterable[Trial], min_free: int) -> None:
+    """Refuse a run that the disk cannot hold.
+
+    Raises:
+        RunError: Less than `min_free` bytes are free, or less than the owed trials take, going by finished ones.
+    """
+    home.path.mkdir(parents=True, exist_ok=True)
+    if trouble := DiskWatch(home.path, min_free).trouble():
+        raise RunError(trouble)
+    owed = list(owed)
+    finished = [path.parent for path, _ in zip(home.path.glob("trials/*/metrics.json"), range(_MEASURED), strict=False)]
+    each = statistics.median([_size_of(folder) for folder in finished]) if finished else 0
+    free = shutil.disk_usage(home.path).free
+    if each * len(owed) > free - min_free:
+        raise RunError(
+            f"{home.path}: {len(owed)} trials of about {size(each)} each are owed, and {size(free)} are free on its "
+            f"disk, of which {size(min_free)} are to stay free (--min-free); free space or choose another --home"
+        )
+
+
+def size(count: float) -> str:
+    """Return bytes in words: ``1.5 GiB``."""
+    for unit in ("bytes", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def _size_of(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,60 @@
+"""Logs that stay small while they are written, whoever holds them open."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+LIMIT = 10 * 2**20
+KEEP = 2
+_LOOK_SECONDS = 0.5
+_BLOCK = 2**20
+
+
+def rotate(log: Path, limit: int = LIMIT, keep: int = KEEP) -> None:
+    """Move what a log holds to ``NAME.1`` if it is larger than `limit` bytes, and ``NAME.1`` to ``NAME.2`` before.
+
+    The file itself is emptied, not renamed: processes and C libraries hold it open, for appending. Of a log that has
+    outgrown the limit many times, the last `limit` bytes are kept.
+    """
+    with suppress(FileNotFoundError):
+        if log.stat().st_size <= limit:
+            return
+        for number in range(keep - 1, 0, -1):
+            with suppress(FileNotFoundError):
+                _numbered(log, number).replace(_numbered(log, number + 1))
+        with log.open("rb") as source, _numbered(log, 1).open("wb") as target:
+            source.seek(-limit, os.SEEK_END)
+            while block := source.read(_BLOCK):
+                target.write(block)
+                if target.tell() >= limit:
+                    break
+        os.truncate(log, 0)
+
+
+@contextmanager
+def rotating(log: Path, limit: int = LIMIT) -> Iterator[None]:
+    """Keep a log small while the context is open."""
+    ended = threading.Event()
+
+    def watch() -> None:
+        while not ended.wait(_LOOK_SECONDS):
+            with suppress(OSError):
+                rotate(log, limit)
+
+    thread = threading.Thread(target=watch, name="log rotation", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        with suppress(OSError):
+            rotate(log, limit)
+
+
+def _numbered(log: Path, number: int) -> Path:
+    return log.with_name(f"{log.name}.{number}")
