@@ -47,11 +47,14 @@ def test_torch_is_the_cpu_build_where_the_plain_one_brings_cuda(pins):
     assert pinned(pins, INTEL_LINUX)["torch"] == pinned(pins, ELSEWHERE)["torch"] + "+cpu"
 
 
-@pytest.mark.parametrize("extra", [None, "dev", "vllm"])
+@pytest.mark.parametrize("extra", [None, "dev", "vllm", "ray", "postgres"])
 def test_pins_are_within_the_declared_ranges(pins, project, extra):
     versions = pinned(pins, ELSEWHERE)
     wanted = project["dependencies"] if extra is None else project["optional-dependencies"][extra]
     for requirement in map(Requirement, wanted):
+        if requirement.name == project["name"]:  # other extras of its own
+            assert requirement.extras <= set(project["optional-dependencies"])
+            continue
         assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
 
 
