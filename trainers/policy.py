@@ -272,8 +272,15 @@ def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], segmenter: s
         trainer.train(resume_from_checkpoint=run.resume)
     if saver.stopped:
         return False
-    trainer.save_model(str(run.model))
+    _save_whole(trainer, run.model)
     return True
+
+
+def _save_whole(trainer: PolicyTrainer, folder: Path) -> None:
+    """Save the model for `from_pretrained`; sharded by FSDP, checkpoints may hold shares, but this gathers them."""
+    if trainer.is_fsdp_enabled:
+        trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
+    trainer.save_model(str(folder))
 
 
 def _saver(run: TrainRun, trainer: PolicyTrainer) -> Saver:

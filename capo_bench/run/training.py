@@ -106,11 +106,20 @@ def train(  # noqa: PLR0913, PLR0917 - what is trained, from where, how, and who
     _tell_micro_batch(trial, folder, attempt, point)
     resume = None if point is None else str(point.path)
     training = Training(trial, folder, start, critic, home.critiques, resume, attempt)
-    with folder.steps.open("a", encoding="utf-8") as log:
-        finished = train_here(training.run(partial(record_step, log, emit), stop))
+    finished = _train(training, emit, stop)
     if finished:
         _keep_model(folder)
     return finished
+
+
+def _train(training: Training, emit: Emit, stop: Callable[[], bool]) -> bool:
+    """Train in this process, or in as many as the backbone says."""
+    if BACKBONES.load(training.trial.config.backbone).processes > 1:
+        from capo_bench.run.launch import launch
+
+        return launch(training, emit, stop)
+    with training.folder.steps.open("a", encoding="utf-8") as log:
+        return train_here(training.run(partial(record_step, log, emit), stop))
 
 
 def train_here(run: TrainRun) -> bool:

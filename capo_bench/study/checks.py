@@ -103,6 +103,24 @@ def bad_starts(variants: Sequence[Variant], found: Mapping[str, Draft], base: Ba
             yield StudyError(place, "cold_start", start, rule, way_out)
 
 
+def bad_processes(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+    """Yield variants whose rollouts of a step do not divide among the processes that train their backbone."""
+    for variant in variants:
+        train, processes = variant.config.train, BACKBONES.load(variant.config.backbone).processes
+        rollouts, parts = train.prompts_per_step * train.group_size, processes * (train.micro_batch or 1)
+        if processes > 1 and METHODS.get(variant.config.method).train and rollouts % parts:
+            place = base.locate(found[variant.name], ("train", "prompts_per_step"))
+            among = f"{processes} processes" + (
+                f" in micro-batches of {train.micro_batch}" if train.micro_batch else ""
+            )
+            rule = (
+                f"variant {variant.name!r}: backbone {variant.config.backbone!r} is trained by {processes} processes, "
+                f"and {rollouts} rollouts a step do not divide among {among}"
+            )
+            way_out = f"set prompts_per_step × group_size to a multiple of {parts}"
+            yield StudyError(place, "train.prompts_per_step", train.prompts_per_step, rule, way_out)
+
+
 def duplicates(groups: Mapping[str, Sequence[Variant]], found: Mapping[str, Draft]) -> Iterator[StudyError]:
     """Yield an error for variants that are one trial.
 

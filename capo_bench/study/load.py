@@ -8,7 +8,15 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from capo_bench.study.checks import bad_measurements, bad_metrics, bad_names, bad_starts, bad_sweep, duplicates
+from capo_bench.study.checks import (
+    bad_measurements,
+    bad_metrics,
+    bad_names,
+    bad_processes,
+    bad_starts,
+    bad_sweep,
+    duplicates,
+)
 from capo_bench.study.errors import Place, StudyError, StudyErrors
 from capo_bench.study.expand import InFile, Setting, Sources, drafts
 from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
@@ -109,7 +117,7 @@ class StudyFile:
         errors += more
         by_name = {draft.name: draft for draft in found}
         errors += [*bad_metrics(sweep, sources, variants), *bad_starts(variants, by_name, base)]
-        errors += bad_measurements(variants, by_name, base, sweep.baseline)
+        errors += [*bad_measurements(variants, by_name, base, sweep.baseline), *bad_processes(variants, by_name, base)]
         if not self.errors:  # what was pruned would bring errors that the file does not have
             errors += list(bad_sweep(sweep, sources)) or bad_names(sweep, sources, found)
         trials, groups = _trials(variants, sweep.seeds)
