@@ -134,7 +134,7 @@ class RayExecutor:
         for running in self._running:
             if running.job is job and self._cluster is not None:
                 running.verdict = {"kind": "end", "status": "failed", "error": error, "cause": cause}
-                running.end_by = time.monotonic() + KILL_SECONDS
+                running.end_by = running.end_by or time.monotonic() + KILL_SECONDS
                 self._cluster.order("kill", running.key)
 
     def _start(self) -> Iterator[tuple[Job | None, wire.Message]]:
