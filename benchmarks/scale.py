@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import resource
 import subprocess
 import sys
 import tempfile
@@ -104,14 +105,20 @@ def report(folder: Path, trials: int, samples: int) -> None:
 
 
 def _tell(name: str, words: list[str], home: Home, target: float) -> None:
-    seconds = _command("-m", "capo_bench", *words, "--home", str(home.path))
-    print(f"{name}: {seconds:.2f} s, {seconds / target:.2f} of the target")
+    before, seconds = _processor(), _command("-m", "capo_bench", *words, "--home", str(home.path))
+    print(f"{name}: {seconds:.2f} s, {seconds / target:.2f} of the target ({_processor() - before:.2f} s of processor)")
 
 
 def _command(*words: str) -> float:
     began = time.perf_counter()
     subprocess.run([sys.executable, *words], check=True, capture_output=True)
     return time.perf_counter() - began
+
+
+def _processor() -> float:
+    """Return the processor seconds of the commands so far, which other work on the machine does not change."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 @contextmanager
