@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
 from pathlib import Path
 
@@ -26,3 +27,10 @@ def write_atomic(path: Path, data: str | bytes) -> None:
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+
+
+def drop_torn(folder: Path) -> None:
+    """Delete what killed calls of `write_atomic` left in a folder and those below, where nobody else writes now."""
+    for path in folder.rglob(".*"):
+        if re.fullmatch(r"\..+\.[0-9a-f]{16}", path.name) and path.is_file():
+            path.unlink()

@@ -45,7 +45,7 @@ def mark(folder: Path, step: int) -> None:
     sync(checkpoint)
     point = {"checkpoint": checkpoint.name, "step": step, "files": _sizes(checkpoint)}
     write_atomic(folder / MARK, json.dumps(point, indent=2, sort_keys=True) + "\n")
-    _sync_folder(folder)
+    _sync(folder)
     _drop_others(folder, checkpoint)
 
 
@@ -74,12 +74,8 @@ def newest(folder: Path) -> Checkpoint | None:
 
 def sync(folder: Path) -> None:
     """Wait until a folder and all that is in it is on the disk, so that what is said of it next holds after a crash."""
-    for path, _, files in os.walk(folder, topdown=False):
-        for name in files:
-            with Path(path, name).open("rb") as file:
-                os.fsync(file.fileno())
-        _sync_folder(Path(path))
-    _sync_folder(folder.parent)
+    for path in (*folder.rglob("*"), folder, folder.parent):
+        _sync(path)
 
 
 def _of_step(folder: Path, step: int) -> Path:
@@ -97,8 +93,8 @@ def _drop_others(folder: Path, kept: Path) -> None:
             shutil.rmtree(path)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

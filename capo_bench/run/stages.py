@@ -23,6 +23,7 @@ from capo_bench.run.reuse import adopt_tasks, adopt_training, claimed, offer_tas
 from capo_bench.run.shared import ensure_cold_start
 from capo_bench.run.training import TRIAL_THREADS, fix_threads, read_steps, train
 from capo_bench.study.identity import cold_start_key, generation_key, training_key
+from evals.files import drop_torn
 from evals.fingerprint import weights_fingerprint
 from evals.harness.results import read_result
 from trainers.backbones import BACKBONES
@@ -57,6 +58,7 @@ def run_trial(trial: Trial, home: Home, emit: Emit, stop: Callable[[], bool], at
         True when the trial is done, False when it was stopped and can be resumed.
     """
     run = _Run(trial, home, emit, stop, attempt, _now())
+    drop_torn(run.folder.path)
     write_json(run.folder.config, trial.as_json())
     return all(stage(run) for stage in _WORK)
 

@@ -113,18 +113,3 @@ def test_the_recorder_hands_on_the_logs_of_steps_only(arguments):
     (record,) = records
     assert record.pop("seconds") >= 0
     assert record == {"step": 2, "of": 3, "loss": 0.5, "entropy": 1.0}
-
-
-def test_a_stop_saves_and_ends_training(arguments):
-    recorder = Recorder(lambda record: None, steps=3, stop=lambda: True)
-    control = recorder.on_step_end(arguments, TrainerState(global_step=2), TrainerControl())
-    assert recorder.stopped
-    assert control.should_save
-    assert control.should_training_stop
-
-
-def test_after_the_last_step_there_is_nothing_to_stop(arguments):
-    recorder = Recorder(lambda record: None, steps=3, stop=lambda: True)
-    control = recorder.on_step_end(arguments, TrainerState(global_step=3), TrainerControl())
-    assert not recorder.stopped
-    assert not control.should_training_stop
