@@ -14,6 +14,7 @@ COMMANDS = {
     "plan": ("capo_bench.cli.plan:plan", "Show what a study would run, what is shared and how long it takes."),
     "run": ("capo_bench.cli.run:run", "Run a study's trials; run it again to resume."),
     "status": ("capo_bench.cli.status:status", "Show which trials are done, running, failed or owed."),
+    "sync": ("capo_bench.cli.sync:sync", "Deliver to MLflow what it missed."),
     "report": ("capo_bench.cli.report:report", "Make tables, figures and one page of a study's results."),
     "revote": ("capo_bench.cli.revote:revote", "Replay other votes on the critiques that training stored."),
     "critic": ("capo_bench.cli.critic:critic", "Measure a critic on solutions whose steps are labelled."),

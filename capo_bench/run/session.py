@@ -98,7 +98,9 @@ def _run(
         observe = [tracker.on] if tracker else []
         with Interrupts() as interrupts, progress(console, board, plan.study) as show, Now(folder.now, board) as now:
             runner = Runner(plan, home, options, [show, now.on, *observe])
-            runner.record("study_started", profile=plan.profile, plan=_ids(plan), versions=_versions())
+            swept = list(dict.fromkeys(key for variant in plan.variants for key in variant.overrides))
+            told = {"question": plan.question, "swept": swept}  # what tracking later needs beside the trials
+            runner.record("study_started", profile=plan.profile, plan=_ids(plan), **told, versions=_versions())
             runner.run(owed, interrupts)
         result = replace(_result(plan, home, board.failed, interrupts.exit_code), limit=runner.limit)
         report = None if result.interrupted else write_report()

@@ -2,12 +2,13 @@
 
 Runs are found again by their tags, so a trial is one run however often it was stopped and resumed, and steps that are
 there already are not written twice: the last one written is a tag of the run, set in one transaction with the values.
+What is written twice all the same, because nobody heard that it had arrived, is one row: the time of a value is worked
+out from what the trial left, not from the clock, and run, name, time, step and value are the row's key.
 """
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -56,10 +57,17 @@ class StudyBook:
 
     def catch_up(self) -> None:
         """Write the trials that are done on disk and not in the store."""
-        for trial in self._trials:
-            run = self._runs.get(trial)
-            if self._home.trial(trial).done and (run is None or run.data.tags.get(_STATE) != "done"):
-                self.end(trial, "done")
+        for trial in self.missing():
+            self.end(trial, "done")
+
+    def missing(self) -> list[str]:
+        """Return the trials that are done on disk and not in the store."""
+        return [trial for trial in self._trials if self._home.trial(trial).done and self.state(trial) != "done"]
+
+    def state(self, trial: str) -> str | None:
+        """Return how the store says that a trial ended, as it was when this was opened; None if it does not."""
+        run = self._runs.get(trial)
+        return None if run is None else run.data.tags.get(_STATE)
 
     def start(self, trial: str) -> None:
         """Write that a trial is running."""
@@ -67,10 +75,14 @@ class StudyBook:
 
     def curves(self, trial: str) -> None:
         """Write the steps of a trial that are not written yet."""
-        run, now = self._run(trial), int(time.time() * 1000)
+        run, began = self._run(trial), self._runs[trial].info.start_time
         batch: list[Metric] = []
-        for record in _new_records(self._home.trial(trial).steps, self._last_step.get(trial, 0)):
-            step = int(record["step"])
+        last, seconds = self._last_step.get(trial, 0), 0.0
+        for record in _records(self._home.trial(trial).steps):
+            step, seconds = int(record["step"]), seconds + float(record.get("seconds", 0.0))
+            if step <= last:
+                continue
+            now = began + int(1000 * seconds)
             values = mlflow_metrics({key: value for key, value in record.items() if key != "step"}, "train/")
             if len(batch) + len(values) > BATCH:
                 self._steps(trial, run, batch)
@@ -82,12 +94,12 @@ class StudyBook:
         run, folder = self._run(trial), self._home.trial(trial)
         self.curves(trial)
         if state == "done":
-            self._final(run, read_json(folder.metrics))
+            self._final(run, self._runs[trial].info.start_time, read_json(folder.metrics))
             self._files(run, folder)
         elif folder.log.exists():
             self._file(run, folder.log, folder.log.name)
-        self._client.set_tag(run, _STATE, state)
         self._client.set_terminated(run, _STATUS[state])
+        self._client.set_tag(run, _STATE, state)  # last: what is said of a trial is there
 
     def report(self, folder: Path) -> None:
         """Attach the files of a report to the parent run."""
@@ -160,9 +172,9 @@ class StudyBook:
             self._last_step[trial] = last
             batch.clear()
 
-    def _final(self, run: str, result: Mapping[str, Any]) -> None:
+    def _final(self, run: str, began: int, result: Mapping[str, Any]) -> None:
         metrics = mlflow_metrics(result.get("metrics", {})) | mlflow_metrics(result.get("cost", {}), "cost/")
-        now = int(time.time() * 1000)
+        now = began + int(1000 * result.get("cost", {}).get("wall_seconds", 0.0))
         items = [Metric(name, value, now, 0) for name, value in metrics.items()]
         for begin in range(0, len(items), BATCH):
             self._client.log_batch(run, metrics=items[begin : begin + BATCH])
@@ -185,14 +197,14 @@ class StudyBook:
             self._client.log_artifact(run, str(path), str(Path(name).parent))
 
 
-def _new_records(path: Path, last: int) -> Iterator[Mapping[str, Any]]:
-    """Yield the step records after step `last`, leaving out lines that are torn or still being written."""
+def _records(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield the step records, leaving out lines that are torn or still being written."""
     if not path.exists():
         return
     for line in path.read_bytes().split(b"\n")[:-1]:
         with suppress(ValueError):
             record = json.loads(line)
-            if isinstance(record, dict) and record.get("step", 0) > last:
+            if isinstance(record, dict) and "step" in record:
                 yield record
 
 

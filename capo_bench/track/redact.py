@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from urllib.parse import unquote
 
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 # TOKENIZERS_PARALLELISM=false and MAX_TOKENS=100000 are named alike and are no secrets.
 _SHORTEST = 6
 _NUMBER = re.compile(r"[\d.,+-]+")
-_URL_PASSWORD = re.compile(r"(?<=://)[^/\s:@]*:[^/\s@]+(?=@)")
+_URL_PASSWORD = re.compile(r"""(?<=://)[^/\s:@"']*:[^/\s"']+(?=@)|(?<=[?&]password=)[^&\s"']+""")
+# A whole value, in which nothing else can be meant: a password may hold a slash or an @.
+_URL = re.compile(r"[\w+.-]+://[^/\s:@]*:(?P<password>\S+)@\S*")
 
 
 def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
@@ -29,8 +32,14 @@ def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
 
 
 def _secrets(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [
-        (name, value)
-        for name, value in environ.items()
-        if _NAMES.search(name) and len(value) >= _SHORTEST and not _NUMBER.fullmatch(value)
-    ]
+    return [(name, value) for name, value in _held(environ) if len(value) >= _SHORTEST and not _NUMBER.fullmatch(value)]
+
+
+def _held(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield what is secret by its variable's name or by its place in a URL, there also as it reads decoded."""
+    for name, value in environ.items():
+        if _NAMES.search(name):
+            yield name, value
+        if match := _URL.fullmatch(value):
+            yield name, match["password"]
+            yield name, unquote(match["password"])

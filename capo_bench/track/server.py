@@ -44,7 +44,7 @@ def serve(store: Store, port: int, ready: Callable[[str], None]) -> int:
         # A session of its own: Ctrl-C comes here, and all that the server starts is ended together.
         server = subprocess.Popen(  # noqa: S603 - our own interpreter
             server_command(store, port),
-            env=os.environ | server_environment(),
+            env=os.environ | server_environment(store),
             start_new_session=True,
             preexec_fn=partial(die_with, os.getpid(), signal.SIGTERM),  # noqa: PLW1509 - no other thread here
             stdin=subprocess.DEVNULL,

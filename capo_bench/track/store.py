@@ -5,15 +5,28 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capo_bench.home import Home
 from capo_bench.run.lock import wait_for_lock
+from capo_bench.track.redact import redact
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+# Whatever fails is tried again by the writer, which first looks at what is there: MLflow's own retries would hold it up
+# for minutes, and would create a run a second time whose creation was not confirmed.
+PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "PGCONNECT_TIMEOUT": "10"}
+LOCK_SECONDS = 60.0
+
+
+class StoreError(Exception):
+    """The store cannot be used; the message says why and the way out."""
 
 
 @dataclass(frozen=True)
@@ -24,11 +37,13 @@ class Store:
         uri: Tracking URI.
         artifacts: Root of the artifacts; None: the server at `uri` decides.
         database: The SQLite file in the results folder; None: the store is not ours to make.
+        lock: File that is locked while a database gets its tables; None: a server's is its own affair.
     """
 
     uri: str
     artifacts: Path | None = None
     database: Path | None = None
+    lock: Path | None = None
 
     @property
     def remote(self) -> bool:
@@ -38,15 +53,24 @@ class Store:
 
 def store_of(home: Home) -> Store:
     """Return the store that results in `home` are tracked in."""
-    if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+    uri = os.environ.get("MLFLOW_TRACKING_URI")
+    if uri and Store(uri).remote:
         return Store(uri)
+    artifacts, lock = home.artifacts.absolute(), home.tracking.absolute().with_name("mlflow.lock")
+    if uri:
+        return Store(uri, artifacts, lock=lock)
     database = home.tracking.absolute()
-    return Store(f"sqlite:///{database}", home.artifacts.absolute(), database)
+    return Store(f"sqlite:///{database}", artifacts, database, lock)
 
 
 def quiet() -> None:
-    """Keep MLflow in this process from telling anybody of its use; to be called before other threads start."""
+    """Keep MLflow in this process from telling anybody of its use, and from waiting long for a store.
+
+    To be called before other threads start. How long to wait is the user's if the environment says so.
+    """
     os.environ.update(quiet_environment())
+    for name, value in PATIENCE.items():
+        os.environ.setdefault(name, value)
 
 
 def quiet_environment() -> dict[str, str]:
@@ -61,29 +85,77 @@ def quiet_environment() -> dict[str, str]:
 def open_client(store: Store) -> MlflowClient:
     """Import MLflow and open the store; a new one is made first, by one process at a time.
 
-    Two processes that make one SQLite store at once leave a broken file.
+    Two processes that make one database at once leave a broken one.
+
+    Raises:
+        StoreError: The database's driver is not installed.
+        Exception: Whatever else MLflow or the database raises; the message may hold a password.
     """
     quiet()
     from mlflow import MlflowClient
 
-    # MLflow and Alembic tell of every table they make, over the progress display.
+    # MLflow and Alembic tell of every table they make, and of every failure, over the progress display.
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
-    if store.database is None:
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    if store.remote:
         return MlflowClient(tracking_uri=store.uri)
-    with wait_for_lock(store.database.with_name("mlflow.lock"), stop=lambda: False, waiting=lambda: None):
+    with patient_lock(store.lock, "the tracking store is being made"):
+        _knock(store.uri)
         client = MlflowClient(tracking_uri=store.uri)
         client.search_experiments(max_results=1)
     return client
 
 
-def server_environment() -> dict[str, str]:
-    """Return the environment variables of a server that only shows: no job runners, no chatter."""
-    return {**quiet_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "PYTHONWARNINGS": "ignore"}
+@contextmanager
+def patient_lock(path: Path | None, what: str) -> Iterator[None]:
+    """Hold a lock file, waiting up to `LOCK_SECONDS` for it; None: no lock.
+
+    Raises:
+        TimeoutError: Another process held it all the time.
+    """
+    if path is None:
+        yield
+        return
+    end = time.monotonic() + LOCK_SECONDS
+    with wait_for_lock(path, stop=lambda: time.monotonic() > end, waiting=lambda: None) as held:
+        if not held:
+            raise TimeoutError(f"{path}: {what} by another process for more than {LOCK_SECONDS:.0f} s")
+        yield
+
+
+def _knock(uri: str) -> None:
+    """Connect to a database once: MLflow itself tries for minutes, and imports the driver with a bare error."""
+    from sqlalchemy import create_engine, text
+
+    try:
+        engine = create_engine(uri)
+    except ModuleNotFoundError as error:
+        extra = "'capo-bench[postgres]'" if uri.startswith("postgres") else error.name
+        raise StoreError(f"{redact(uri)}: {error.name} is not installed; run: pip install {extra}") from error
+    if engine.url.database and engine.dialect.name == "sqlite":
+        Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with engine.connect() as connection:
+            connection.execute(text("SELECT * FROM (SELECT 1) AS one"))
+    finally:
+        engine.dispose()
+
+
+def server_environment(store: Store) -> dict[str, str]:
+    """Return the environment variables of a server that only shows: no job runners, no chatter.
+
+    The store's URI goes this way too, as all users of the machine can read a process's arguments.
+    """
+    return {
+        **quiet_environment(),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "PYTHONWARNINGS": "ignore",
+        "MLFLOW_BACKEND_STORE_URI": store.uri,
+    }
 
 
 def server_command(store: Store, port: int) -> list[str]:
     """Return the command that serves MLflow's pages for a store on this machine alone."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--uvicorn-opts", "--log-level warning", "--backend-store-uri", store.uri]
+    command += ["--uvicorn-opts", "--log-level warning"]
     return command + (["--default-artifact-root", str(store.artifacts)] if store.artifacts else [])

@@ -103,7 +103,7 @@ def test_the_wish_for_no_cache_reaches_the_run(home, monkeypatch, options, keep)
     assert homes == [Home(home.path, keep_critiques=keep)]
 
 
-def told_home(trial, home, emit, stop):
+def told_home(trial, home, emit, stop, attempt):
     """A task that tells where critiques are kept."""
     emit({"kind": "stage", "stage": str(home.critiques)})
     home.trial(trial.id).path.mkdir(parents=True, exist_ok=True)

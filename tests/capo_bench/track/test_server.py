@@ -37,10 +37,13 @@ def processes_of(session):
 def test_the_store_is_the_users_if_there_is_one(home, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     own = store_of(home)
-    assert own == Store(f"sqlite:///{home.tracking}", home.artifacts, home.tracking)
+    lock = home.tracking.with_name("mlflow.lock")
+    assert own == Store(f"sqlite:///{home.tracking}", home.artifacts, home.tracking, lock)
     assert server_command(own, 5001)[-2:] == ["--default-artifact-root", str(home.artifacts)]
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example")
     assert (store_of(home), store_of(home).remote) == (Store("https://mlflow.example"), True)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://u:p@127.0.0.1/runs")
+    assert store_of(home) == Store("postgresql://u:p@127.0.0.1/runs", home.artifacts, lock=lock)
 
 
 def test_a_home_without_a_store_is_told_with_the_way_out(home, monkeypatch):

@@ -203,7 +203,8 @@ def test_a_store_that_cannot_be_written_is_told_once_and_the_run_goes_on(desk, b
         tracker.on(event("trial_done", trial))
     assert not tracker.close(finished=True)
     assert len(desk.warnings) == 1
-    assert desk.warnings[0].startswith(f"tracking failed, the run goes on without it ({broken_store.uri}: ")
+    assert desk.warnings[0].startswith("tracking failed, the run goes on and what is missing is written later")
+    assert f"capo-bench sync ({broken_store.uri}: " in desk.warnings[0]
 
 
 def test_failures_are_counted_and_later_writes_still_tried(desk):

@@ -1,0 +1,143 @@
+"""What was missed is delivered later, once, whatever interrupted it."""
+
+from __future__ import annotations
+
+import sqlite3
+
+import pytest
+from mlflow.exceptions import MlflowException
+
+from capo_bench.home import write_json
+from capo_bench.run.ledger import Ledger
+from capo_bench.track.book import StudyBook
+from capo_bench.track.sync import sync
+
+
+@pytest.fixture
+def study(desk):
+    """Three trials that were run without a store: two done, one failed."""
+    plan = desk.plan("a", "b", "c")
+    ledger = Ledger(desk.home.study(plan.study).ledger)
+    ids = [trial.id for trial in plan.trials]
+    ledger.append("study_started", profile="quick", plan=ids, question="Does it?", swept=["train.steps"])
+    for trial in plan.trials:
+        folder = desk.home.trial(trial.id)
+        write_json(folder.config, trial.as_json())
+        desk.write_steps(trial, 1, 3)
+    for trial in plan.trials[:2]:
+        desk.finish(trial)
+        ledger.append("trial_done", trial=trial.id, variant=trial.variant, seed=0, seconds=1.0)
+    failed = plan.trials[2]
+    ledger.append("trial_failed", trial=failed.id, variant=failed.variant, seed=0, error="ValueError: no", log="x")
+    return plan
+
+
+def content(store, study):
+    """Every run of the study with its points, and how often each is there."""
+    with sqlite3.connect(store.uri.removeprefix("sqlite:///")) as database:
+        points = database.execute(
+            "select t.value, m.key, m.step, m.value, count(*) from metrics m join tags t on t.run_uuid = m.run_uuid "
+            "and t.key = 'capo.trial' join tags s on s.run_uuid = m.run_uuid and s.key = 'capo.study' and s.value = ? "
+            "group by 1, 2, 3, 4 order by 1, 2, 3",
+            (study.study,),
+        ).fetchall()
+        runs = database.execute(
+            "select t.value, r.status, count(*) from runs r join tags t on t.run_uuid = r.run_uuid and t.key = "
+            "'capo.trial' join tags s on s.run_uuid = r.run_uuid and s.key = 'capo.study' and s.value = ? "
+            "group by 1, 2 order by 1",
+            (study.study,),
+        ).fetchall()
+    return runs, points
+
+
+def test_all_is_delivered_and_then_nothing(desk, study, store):
+    found = sync(desk.home, study.study, store)
+    assert (found.delivered, found.there, found.running) == (3, 0, False)
+    runs, points = content(store, study)
+    assert runs == [("a-0", "FINISHED", 1), ("b-0", "FINISHED", 1), ("c-0", "FAILED", 1)]
+    assert {count for *_, count in points} == {1}
+    a = desk.runs()[0]
+    assert desk.curve(a, "train/outcome") == [(1, 0.01), (2, 0.02), (3, 0.03)]
+    assert a.data.params == {"seed": "0", "method": "capo", "train.steps": "10"}
+    again = sync(desk.home, study.study, store)
+    assert (again.delivered, again.there) == (0, 3)
+    assert content(store, study) == (runs, points)
+
+
+def test_a_run_that_follows_finds_what_was_delivered(desk, study, store):
+    sync(desk.home, study.study, store)
+    before = content(store, study)
+    assert desk.tracker(study).close(finished=False)
+    assert content(store, study) == before
+
+
+class Dying:
+    """A client that fails at its n-th call, after the store has done what it was asked, or before."""
+
+    def __init__(self, client, calls, after):
+        self._client, self._left, self._after = client, calls, after
+
+    def __getattr__(self, name):
+        method = getattr(self._client, name)
+
+        def call(*args, **kwargs):
+            self._left -= 1
+            if self._left == 0:
+                if self._after:
+                    method(*args, **kwargs)
+                raise MlflowException("the connection was lost")
+            return method(*args, **kwargs)
+
+        return call
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+def test_interrupted_at_any_call_it_ends_with_everything_once(desk, study, store, monkeypatch, after):
+    from capo_bench.track import book
+
+    opened = book.open_client
+    for calls in range(1, 60, 3):
+        monkeypatch.setattr(book, "open_client", lambda store, n=calls: Dying(opened(store), n, after))
+        try:
+            sync(desk.home, study.study, store)
+        except MlflowException:
+            continue
+        break
+    monkeypatch.setattr(book, "open_client", opened)
+    sync(desk.home, study.study, store)
+    runs, points = content(store, study)
+    assert runs == [("a-0", "FINISHED", 1), ("b-0", "FINISHED", 1), ("c-0", "FAILED", 1)]
+    assert {count for *_, count in points} == {1}
+    assert [step for step, _ in desk.curve(desk.runs()[0], "train/outcome")] == [1, 2, 3]
+
+
+def test_points_written_twice_are_one(desk, study, store):
+    sync(desk.home, study.study, store)
+    before = content(store, study)
+    book = StudyBook(study, desk.home, store)
+    book._last_step.clear()
+    book.end("a-0", "done")
+    assert content(store, study) == before
+
+
+def test_a_store_that_comes_back_during_the_run_gets_what_it_missed(desk, study, store, until, monkeypatch):
+    from capo_bench.track import book
+
+    opened, down = book.open_client, [True]
+
+    def maybe(store):
+        if down[0]:
+            raise MlflowException("the store is down")
+        return opened(store)
+
+    monkeypatch.setattr(book, "open_client", maybe)
+    tracker = desk.tracker(study, retry_seconds=(0.05, 0.1))
+    tracker.on({"event": "trial_done", "trial": "a-0"})
+    until(lambda: tracker.failures > 2)
+    assert len(desk.warnings) == 1
+    down[0] = False
+    tracker.on({"event": "trial_failed", "trial": "c-0"})
+    assert tracker.close(finished=False)
+    runs, points = content(store, study)
+    assert runs == [("a-0", "FINISHED", 1), ("b-0", "FINISHED", 1), ("c-0", "FAILED", 1)]
+    assert {count for *_, count in points} == {1}
