@@ -56,7 +56,8 @@ def test_it_says_what_would_run(folder: Path) -> None:
     plan = load_plan("small.yaml")
     assert all(f"{trial.seed}:{trial.id}" in text for trial in plan.trials)
     assert all(variant.name in text for variant in plan.variants)
-    assert f"cold start {plan.trials[0].identity['training']['cold_start']['key']}: shared by 8 trials, to be trained" in text
+    key = plan.trials[0].identity["training"]["cold_start"]["key"]
+    assert f"cold start {key}: shared by 8 trials, to be trained" in text
     # two variants with a critic × 2 seeds × 10 steps × 2 prompts × 4 rollouts × 4 critiques
     assert "critic calls: 1,280\n" in text
     assert "trials: 8, of which 0 done in results\n" in text

@@ -1,5 +1,7 @@
 import os
+import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -64,9 +66,14 @@ class OneOrTwoNodes:
 @pytest.fixture(scope="module")
 def cluster():
     pytest.importorskip("ray", reason="trials on a cluster need Ray: pip install 'capo-bench[ray]'")
-    made = OneOrTwoNodes()
-    yield made
-    made.close()
+    # What a lost node leaves in its temporary directory goes with it; short, because sockets are made in it.
+    folder = tempfile.mkdtemp(prefix="cb-", dir="/tmp")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", folder)
+        made = OneOrTwoNodes()
+        yield made
+        made.close()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture
