@@ -41,9 +41,8 @@ def advice(cause: Cause, stage: str, config: TrialConfig, micro_batch: int | Non
         return "the disk is full: free space, then run again; finished trials are kept"
     if cause != "memory":
         return ""
-    train = config.train
-    rollouts = train.prompts_per_step * train.group_size
-    now = micro_batch or train.micro_batch or rollouts
+    rollouts = rollouts_a_process(config)
+    now = micro_batch or config.train.micro_batch or rollouts
     if stage == "train":
         smaller = half(rollouts, now)
         told = f"; set it to {smaller} or less" if smaller else ""
@@ -52,6 +51,14 @@ def advice(cause: Cause, stage: str, config: TrialConfig, micro_batch: int | Non
         )
     size = config.evaluation.batch_size
     return f"out of memory in stage {stage!r}: evaluation.batch_size is {size}; set a smaller one, or --workers lower"
+
+
+def rollouts_a_process(config: TrialConfig) -> int:
+    """Return how many rollouts of a step each process has: the largest micro-batch."""
+    from trainers.backbones import BACKBONES
+
+    train = config.train
+    return train.prompts_per_step * train.group_size // BACKBONES.load(config.backbone).processes
 
 
 def half(rollouts: int, micro_batch: int) -> int | None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from capo_bench.run.executor import Job
-from capo_bench.run.failures import half
+from capo_bench.run.failures import half, rollouts_a_process
 from capo_bench.run.wire import Message
 
 if TYPE_CHECKING:
@@ -39,8 +39,8 @@ def again(job: Job, end: Message, options: RunOptions) -> tuple[Job, float] | No
         wait = options.retry_seconds * GROWTH ** (attempt.number - 1)
         return replace(job, attempt=following), wait * random.uniform(1.0, 1.25)
     if cause == "memory" and end.get("stage") == "train":
-        train = job.trial.config.train
-        rollouts = train.prompts_per_step * train.group_size
-        smaller = half(rollouts, attempt.micro_batch or train.micro_batch or rollouts)
+        config = job.trial.config
+        rollouts = rollouts_a_process(config)
+        smaller = half(rollouts, attempt.micro_batch or config.train.micro_batch or rollouts)
         return (replace(job, attempt=replace(following, micro_batch=smaller)), 0.0) if smaller else None
     return None

@@ -1,6 +1,7 @@
 """Causes of failures, what is tried again and how, and the advice where memory ran out."""
 
 import errno
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -100,6 +101,17 @@ def test_out_of_memory_halves_the_micro_batch_down_to_one(tmp_path):
         owed = found[0]
         sizes.append(owed.attempt.micro_batch)
     assert sizes == [6, 3, 1]
+
+
+def test_of_several_processes_each_has_its_share_of_the_rollouts(tmp_path, monkeypatch):
+    (tmp_path / "pair.yaml").write_text("source: embedded\nprocesses: 2\n")
+    monkeypatch.setenv("CAPO_BENCH_BACKBONES", str(tmp_path))
+    owed = job(tmp_path, prompts_per_step=3, group_size=4)
+    config = owed.trial.config.model_copy(update={"backbone": "pair"})
+    owed = replace(owed, trial=replace(owed.trial, config=config))
+    assert "train.micro_batch is 6 of 6 rollouts; set it to 3" in advice("memory", "train", config)
+    found = again(owed, {"cause": "memory", "stage": "train"}, RunOptions())
+    assert found[0].attempt.micro_batch == 3
 
 
 def test_out_of_memory_elsewhere_is_for_the_user(tmp_path):
