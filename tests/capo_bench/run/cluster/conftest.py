@@ -34,6 +34,9 @@ class OneOrTwoNodes:
         from ray.cluster_utils import Cluster
 
         settings = {"num_cpus": 1, "object_store_memory": STORE, "include_dashboard": False}
+        # A lost node is given up after two seconds, not half a minute.
+        health = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_timeout_ms": 1000}
+        settings["_system_config"] = {**health, "health_check_failure_threshold": 3}
         self._cluster = Cluster(initialize_head=True, head_node_args=settings)
         self._second = None
         self.address = self._cluster.address
