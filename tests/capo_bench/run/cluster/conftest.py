@@ -2,29 +2,16 @@ import os
 import shutil
 import signal
 import tempfile
-from pathlib import Path
 
 import pytest
 import standins
+from raystandins import descendants
 
 from capo_bench.run.cluster.executor import RayExecutor, Site
 from capo_bench.run.executor import Job
 from capo_bench.run.interrupt import Interrupts
 
 STORE = 80 * 2**20
-
-
-def descendants(pid):
-    """Processes that `pid` started, and those that they started."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        try:
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1]) if entry.name.isdigit() else 0
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if parent == pid:
-            found += [int(entry.name), *descendants(int(entry.name))]
-    return found
 
 
 class OneOrTwoNodes:

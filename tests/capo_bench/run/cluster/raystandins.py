@@ -38,6 +38,19 @@ def run_saving(trial, home, emit, stop, attempt):
     return True
 
 
+def descendants(pid):
+    """Processes that `pid` started, and those that they started."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1]) if entry.name.isdigit() else 0
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if parent == pid:
+            found += [int(entry.name), *descendants(int(entry.name))]
+    return found
+
+
 def main():
     home, artifacts, *variants = sys.argv[1:]
     options = RunOptions(

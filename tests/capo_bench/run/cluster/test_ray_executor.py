@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import standins
+from raystandins import descendants
 from standins import make_plan
 
 from capo_bench.home import Home, read_json
@@ -24,12 +25,6 @@ HERE = Path(__file__).parent
 PATHS = os.pathsep.join(str(path) for path in (HERE, HERE.parent, HERE.parents[3]))
 
 
-def ray_processes():
-    """Ids of what Ray runs on this machine."""
-    listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-    return {int(line.split()[0]) for line in listed.splitlines() if re.search(r"raylet|gcs_server|ray::", line)}
-
-
 def ends(executor, *jobs, on=lambda job, message: None):
     """Run jobs and return how each ended, by variant; `on` sees every message as it comes."""
     for job in jobs:
@@ -41,15 +36,6 @@ def ends(executor, *jobs, on=lambda job, message: None):
             assert job.trial.variant not in found
             found[job.trial.variant] = message
     return found
-
-
-@pytest.fixture
-def nothing_left():
-    before = ray_processes()
-    folders = set(Path("/tmp").glob("capo-*"))
-    yield
-    standins.wait_until(lambda: not ray_processes() - before)
-    assert set(Path("/tmp").glob("capo-*")) <= folders
 
 
 @pytest.mark.parametrize("artifacts", [False, True])
@@ -199,14 +185,22 @@ def listening(pids):
 LOOPBACK = {"0100007F", "0000000000000000FFFF00000100007F"}
 
 
+def scratch_of(pids):
+    """Folders that processes of Ray were told to work in."""
+    told = [Path(f"/proc/{pid}/cmdline").read_text() for pid in pids]
+    return {Path(found) for text in told for found in re.findall(r"/tmp/capo-ray-\w+", text)}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_lets_trials_save_and_leaves_nothing(nothing_left, home, until, number):
-    before = ray_processes()
+def test_a_signal_lets_trials_save_and_leaves_nothing(home, until, is_alive, number):
     process = start_ray_program(home, "-", "slow", "stubborn" if number == signal.SIGTERM else "slow 2")
     try:
         until(lambda: len(Ledger(home.study("demo").ledger).read()) >= 3)
         time.sleep(0.5)
-        assert listening(ray_processes() - before) == LOOPBACK
+        started = descendants(process.pid)
+        scratch = scratch_of(started)
+        assert len(scratch) == 1
+        assert listening(started) == LOOPBACK
         os.killpg(process.pid, number)  # as a terminal does
         if number == signal.SIGTERM:  # one trial does not stop by itself
             time.sleep(1.0)
@@ -215,6 +209,8 @@ def test_a_signal_lets_trials_save_and_leaves_nothing(nothing_left, home, until,
     finally:
         process.kill()
         process.stderr.close()
+    until(lambda: not any(is_alive(pid) for pid in started))
+    assert not any(folder.exists() for folder in scratch)
     if number == signal.SIGINT:
         events = [record["event"] for record in Ledger(home.study("demo").ledger).read()]
         assert events.count("trial_stopped") == 2
