@@ -60,7 +60,7 @@ def test_diff_says_why(full: FakeHome):
     ids = {(t.variant, t.seed): t.id for t in full.plan().trials}
     result = call("diff", ids["majority", 0], ids["intersection", 0][:8], "--home", full.home.path)
     assert result.exit_code == 0, result.output
-    assert "different identity, different results" in result.output
+    assert "different identity (training), different results" in result.output
     assert "credit.vote\n    A: 'majority'\n    B: 'intersection'" in result.output
 
 
