@@ -17,11 +17,14 @@ class Interrupts:
     Attributes:
         count: Signals so far.
         signal: The first one, or None.
+        urgent: Whether another one came, and running trials end at once. A terminal that is closed does not hurry:
+            the kernel and the shell both tell of it.
     """
 
     def __init__(self) -> None:
         self.count = 0
         self.signal: int | None = None
+        self.urgent = False
         self._previous: dict[int, Any] = {}
 
     @property
@@ -40,7 +43,9 @@ class Interrupts:
     def __enter__(self) -> Interrupts:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        self._previous = {number: signal.signal(number, self._note) for number in SIGNALS}
+        # Under nohup a closed terminal is to be ignored, and stays so.
+        heard = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
+        self._previous = {number: signal.signal(number, self._note) for number in heard}
         return self
 
     def __exit__(
@@ -53,6 +58,7 @@ class Interrupts:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
+        self.urgent = self.urgent or (self.signal is not None and number != signal.SIGHUP)
         self.signal = self.signal or number
         if number == signal.SIGHUP:
             _speak_to_nobody()

@@ -5,19 +5,22 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capo_bench.home import Home
+from capo_bench.home import Home, read_json
 from capo_bench.run.errors import RunError
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
 
 DISK_SECONDS = 10.0
-_MEASURED = 5
-"""Finished trials whose size is looked up for the estimate."""
+_MEASURED, _LOOKED_AT = 5, 200
+"""Finished trials of a backbone whose size is looked up for the estimate, and trials that are searched for them."""
 
 
 class StageClock:
@@ -77,7 +80,7 @@ class DiskWatch:
         )
 
 
-def check_disk(home: Home, owed: Iterable[Trial], min_free: int) -> None:
+def check_disk(home: Home, trials: Iterable[Trial], min_free: int) -> None:
     """Refuse a run that the disk cannot hold.
 
     Raises:
@@ -86,14 +89,15 @@ def check_disk(home: Home, owed: Iterable[Trial], min_free: int) -> None:
     home.path.mkdir(parents=True, exist_ok=True)
     if trouble := DiskWatch(home.path, min_free).trouble():
         raise RunError(trouble)
-    owed = list(owed)
-    finished = [path.parent for path, _ in zip(home.path.glob("trials/*/metrics.json"), range(_MEASURED), strict=False)]
-    each = statistics.median([_size_of(folder) for folder in finished]) if finished else 0
+    owed = Counter(trial.config.backbone for trial in trials)
+    typical = _typical_sizes(home, set(owed))
+    whole = sum(count * typical.get(backbone, 0) for backbone, count in owed.items())
     free = shutil.disk_usage(home.path).free
-    if each * len(owed) > free - min_free:
+    if whole > free - min_free:
         raise RunError(
-            f"{home.path}: {len(owed)} trials of about {size(each)} each are owed, and {size(free)} are free on its "
-            f"disk, of which {size(min_free)} are to stay free (--min-free); free space or choose another --home"
+            f"{home.path}: {owed.total()} trials are owed, which take about {size(whole)} going by finished ones, and "
+            f"{size(free)} are free on its disk, of which {size(min_free)} are to stay free (--min-free); free space "
+            "or choose another --home"
         )
 
 
@@ -104,6 +108,17 @@ def size(count: float) -> str:
             return f"{count:.0f} {unit}"
         count /= 1024
     return f"{count:.1f} GiB"
+
+
+def _typical_sizes(home: Home, backbones: set[str]) -> dict[str, float]:
+    """Return the bytes that a trial of each backbone takes, of those that there are finished trials of."""
+    found: dict[str, list[int]] = {backbone: [] for backbone in backbones}
+    for path in islice(home.path.glob("trials/*/metrics.json"), _LOOKED_AT):
+        with suppress(OSError, ValueError, KeyError):
+            sizes = found.get(read_json(path.with_name("config.json"))["config"]["backbone"], [])
+            if len(sizes) < _MEASURED:
+                sizes.append(_size_of(path.parent))
+    return {backbone: statistics.median(sizes) for backbone, sizes in found.items() if sizes}
 
 
 def _size_of(folder: Path) -> int:

@@ -207,7 +207,7 @@ class LocalExecutor:
     def _interrupted(self) -> None:
         self._interrupts.clear()
         self.stop()
-        if self._interrupts.count > 1:
+        if self._interrupts.urgent:
             for worker in self._busy():
                 _end_group(worker)
 

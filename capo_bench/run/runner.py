@@ -155,7 +155,7 @@ class Runner:
         """
         cores, gpus, log = available_cores(), visible_gpus(), self._folder.path / "workers.log"
         needs = gpus_of(owed, gpus if self.options.executor == "local" else None)
-        with open_executor(self.options, 1, cores, log, interrupts) as pool:
+        with open_executor(self.options, 1, cores, log, interrupts, gpus) as pool:
             owed = self._prepare(owed, pool)
         if interrupts.count or self._stop_asked or not owed:
             return
@@ -201,10 +201,12 @@ class Runner:
         for job, message in pool.events():
             if job is None or message["kind"] != "end":
                 self.notify({**message, "event": message["kind"]})
-            elif message["status"] == "failed" and not self._tried_again(pool, job, message):
+            elif message["status"] == "failed" and not self._passes(pool, job, message):
                 model = made[job.do, job.trial.id]
                 error = f"{SHARED_TITLES[model.kind]} failed: {message['error']}"
                 lost |= self._fail_all([trial for trial in groups[model] if trial.id not in lost], error, pool, job)
+            self._follow(job, message)
+            self._watch(pool, message)
         return [trial for trial in owed if trial.id not in lost]
 
     def _shared_job(self, kind: SharedKind, trial: Trial) -> Job:
@@ -222,20 +224,40 @@ class Runner:
             self.notify({"event": message["kind"]})
         elif message["kind"] == "start":
             self._since[job.trial.id] = time.monotonic()
-            self._running[job.trial.id] = job
+            self._follow(job, message)
             self.record("trial_started", **_label(job.trial), log=str(job.log))
         elif message["kind"] == "end":
             self._trial_ended(pool, job, message)
         else:
-            if message["kind"] == "stage":
-                self._clock.enter(job.trial.id, message["stage"])
+            self._follow(job, message)
             self.notify({**message, "event": message["kind"], "trial": job.trial.id})
+
+    def _follow(self, job: Job | None, message: Message) -> None:
+        """Keep in mind which jobs run, and since when in their stage."""
+        if job is None:
+            return
+        key = f"{job.do} {job.trial.id}"
+        if message["kind"] == "start":
+            self._running[key] = job
+        elif message["kind"] == "stage":
+            self._clock.enter(key, message["stage"])
+        elif message["kind"] == "end":
+            self._running.pop(key, None)
+            self._clock.leave(key)
+
+    def _passes(self, pool: Executor, job: Job, end: Message) -> bool:
+        """Whether the failure of a shared model is none of its own, or is tried again."""
+        return self._cut_short(end) or self._tried_again(pool, job, end)
+
+    def _cut_short(self, end: Message) -> bool:
+        """Whether a trial did not come to save: its time was over, or a signal met its processes too."""
+        return end.get("cause") == "grace" or (self._stop_asked is not None and end.get("cause") == "lost")
 
     def _watch(self, pool: Executor, message: Message) -> None:
         """Hold the run to its limits."""
-        for trial, error in self._clock.overdue().items():
-            pool.kill(self._running[trial], error, "timeout")
-            self._clock.leave(trial)
+        for key, error in self._clock.overdue().items():
+            pool.kill(self._running[key], error, "timeout")
+            self._clock.leave(key)
         if trouble := self._disk.trouble():
             self._stop(pool, trouble)
         if message["kind"] == "stopping":
@@ -248,11 +270,10 @@ class Runner:
     def _trial_ended(self, pool: Executor, job: Job, message: Message) -> None:
         seconds = round(time.monotonic() - self._since[job.trial.id], 3)
         ended = {**_label(job.trial), "seconds": seconds}
-        self._running.pop(job.trial.id, None)
-        self._clock.leave(job.trial.id)
+        self._follow(job, message)
         if message["status"] == "done":
             self.record("trial_done", **ended)
-        elif message["status"] == "stopped" or message.get("cause") == "grace":
+        elif message["status"] == "stopped" or self._cut_short(message):
             self.record("trial_stopped", **ended)
         elif not self._tried_again(pool, job, message):
             self.record("trial_failed", **ended, error=message["error"], log=str(job.log))

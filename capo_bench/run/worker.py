@@ -24,6 +24,7 @@ from capo_bench.home import Home
 from capo_bench.run import wire
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.failures import advice, cause_of
+from capo_bench.run.interrupt import SIGNALS
 from capo_bench.run.lock import wait_for_lock
 from capo_bench.run.logs import rotating
 from capo_bench.run.orphans import die_with
@@ -157,8 +158,10 @@ def main() -> None:
     """Serve the runner named on the command line."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
     die_with(parent)
-    # Not SIG_IGN: that would pass to the processes a job starts.
-    signal.signal(signal.SIGINT, lambda number, frame: None)
+    # Schedulers signal every process of a job; the runner hears it too, and asks this one to save. Not SIG_IGN: that
+    # would pass to the processes a job starts.
+    for number in SIGNALS:
+        signal.signal(number, lambda number, frame: None)
     os.set_inheritable(descriptor, False)
     link = Link(Connection(descriptor))
     for job in link.jobs():

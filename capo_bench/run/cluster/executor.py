@@ -187,7 +187,7 @@ class RayExecutor:
             return False
         self._interrupts.clear()
         self.stop()
-        if self._interrupts.count > 1 and self._cluster is not None:
+        if self._interrupts.urgent and self._cluster is not None:
             self._cluster.order("kill")
             for running in self._running:
                 running.end_by = running.end_by or time.monotonic() + KILL_SECONDS
