@@ -8,6 +8,7 @@ import pytest
 import standins
 from standins import make_plan
 
+from capo_bench.home import write_json
 from capo_bench.run import limits
 from capo_bench.run.devices import visible_gpus
 from capo_bench.run.errors import RunError
@@ -48,16 +49,26 @@ def test_the_disk_is_not_looked_at_all_the_time(tmp_path):
     assert not watch.trouble()
 
 
+def finished(home, trial, weights):
+    """A trial that is done, with weights of so many bytes."""
+    folder = home.trial(trial.id)
+    write_json(folder.config, trial.as_json())
+    standins.finish(trial, home)
+    (folder.path / "weights").write_bytes(b"x" * weights)
+
+
 def test_a_run_that_the_disk_cannot_hold_is_refused(home, monkeypatch):
     plan = make_plan(["ok", "ok 2"], seeds=(0, 1))
     check_disk(home, plan.trials, 1)
-    standins.finish(plan.trials[0], home)
-    (home.trial(plan.trials[0].id).path / "weights").write_bytes(b"x" * 4096)
+    finished(home, plan.trials[0], 20_000)
     check_disk(home, plan.trials, 1)
     free = limits.shutil.disk_usage(home.path)
-    monkeypatch.setattr(limits.shutil, "disk_usage", lambda path: free._replace(free=10_000))
-    with pytest.raises(RunError, match=r"4 trials of about 4 KiB each are owed, and 10 KiB are free .*--min-free"):
-        check_disk(home, plan.trials, 1)
+    monkeypatch.setattr(limits.shutil, "disk_usage", lambda path: free._replace(free=50_000))
+    told = r"3 trials are owed, which take about \d\d KiB going by finished ones, and 49 KiB are free .*--min-free"
+    with pytest.raises(RunError, match=told):
+        check_disk(home, plan.trials[1:], 1)
+    check_disk(home, plan.trials[1:3], 1)
+    check_disk(home, [hub(plan), *plan.trials[1:3]], 1)  # nothing is known of what such a one takes
 
 
 def test_sizes_in_words():
