@@ -78,6 +78,12 @@ GRPO_RULE = Method(
     uses=frozenset({"train"}),
     train="trainers.grpo_rule:train",
 )
+DR_GRPO = Method(
+    "dr_grpo",
+    source="arXiv 2503.20783: GRPO without division by length and spread",
+    uses=frozenset({"train"}),
+    train="trainers.dr_grpo:train",
+)
 GRPO_GENORM = Method(
     "grpo_genorm",
     source="paper, baselines: GRPO with an LLM's voted judgment of the whole answer as the only reward",
@@ -97,6 +103,7 @@ METHODS: Registry[Method] = Registry(
     {
         "sft": "trainers.methods:SFT",
         "grpo_rule": "trainers.methods:GRPO_RULE",
+        "dr_grpo": "trainers.methods:DR_GRPO",
         "grpo_genorm": "trainers.methods:GRPO_GENORM",
         "capo": "trainers.methods:CAPO",
     },

@@ -2,7 +2,7 @@
 
 A method is a subclass that may replace the advantages. The seam is the one that TRL leaves: `_compute_loss` takes
 advantages of shape (B,) or (B, T). Each of TRL's defaults that differs from the paper's GRPO is set in `settings`, with
-the reason.
+the reason; a method that needs others names them in `overrides`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from evals.verify import Verifier
 from trainers.backbones import BACKBONES, BackboneConfig
 from trainers.callbacks import Recorder, Saver
 from trainers.checkpoints import mark
-from trainers.config import TrialConfig
+from trainers.config import TrainConfig, TrialConfig
 from trainers.credit.align import Alignment, step_index
 from trainers.credit.arrays import FloatArray
 from trainers.credit.segment import SEGMENTERS
@@ -101,6 +101,11 @@ class PolicyTrainer(GRPOTrainer):
         """Return the reward of each rollout, shape (B,), NaN for none: 1 for the reference answer, 0 for another."""
         return self.outcomes
 
+    @classmethod
+    def overrides(cls, train: TrainConfig) -> dict[str, Any]:
+        """Return what of `settings` this method has otherwise, by the names of `GRPOConfig`."""
+        return {}
+
     @property
     def watches(self) -> bool:
         """Whether `rollout_finished` is to be called."""
@@ -174,8 +179,10 @@ class PolicyTrainer(GRPOTrainer):
         }
 
 
-def settings(run: TrainRun, backbone: BackboneConfig) -> GRPOConfig:
-    """Return TRL's settings for the paper's GRPO.
+def settings(
+    run: TrainRun, backbone: BackboneConfig, trainer_class: type[PolicyTrainer] = PolicyTrainer
+) -> GRPOConfig:
+    """Return TRL's settings for a method: those of the paper's GRPO, but for what the method's trainer overrides.
 
     Raises:
         ValueError: A step's rollouts do not divide among the processes and micro-batches.
@@ -189,7 +196,8 @@ def settings(run: TrainRun, backbone: BackboneConfig) -> GRPOConfig:
             f"{rollouts} rollouts a step do not divide among {processes} processes in micro-batches of {micro_batch}; "
             "change train.prompts_per_step, train.micro_batch or the number of processes"
         )
-    return GRPOConfig(
+    shared = partial(
+        GRPOConfig,
         output_dir=str(run.out),
         max_steps=train.steps,
         per_device_train_batch_size=micro_batch,
@@ -228,6 +236,7 @@ def settings(run: TrainRun, backbone: BackboneConfig) -> GRPOConfig:
         disable_tqdm=True,
         seed=run.seed,
     )
+    return shared(**trainer_class.overrides(train))
 
 
 def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], segmenter: str, **extra: Any) -> bool:
@@ -259,7 +268,7 @@ def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], segmenter: s
             benchmark=benchmark,
             verifier=verifier,
             model=model,
-            args=settings(run, backbone),
+            args=settings(run, backbone, trainer_class),
             train_dataset=_problems(run, benchmark, backbone, tokenizer),
             tokenizer=tokenizer,
             rollouts=run.rollouts,

@@ -7,57 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from onebatch import batch, loss_and_gradient, trainer_of
 
 from evals.benchmarks import Problem
 from evals.coins import COINS
 from evals.verify import Verifier
 from trainers.backbones import BACKBONES
 from trainers.credit.align import Alignment
-from trainers.policy import PolicyTrainer, _problems, settings
+from trainers.policy import PolicyTrainer, settings
 
 
 @pytest.fixture
 def trainer(make_run: Any) -> PolicyTrainer:
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    run, _ = make_run()
-    backbone = BACKBONES.load("tiny")
-    tokenizer = AutoTokenizer.from_pretrained(run.start, padding_side="left")
-    return PolicyTrainer(
-        config=run.config,
-        segmenter="blank_lines",
-        benchmark=COINS,
-        verifier=Verifier(),
-        tokenizer=tokenizer,
-        rollouts=run.rollouts,
-        model=AutoModelForCausalLM.from_pretrained(run.start),
-        args=settings(run, backbone),
-        train_dataset=_problems(run, COINS, backbone, tokenizer),
-    )
-
-
-def batch(trainer: PolicyTrainer, lengths: tuple[int, ...]) -> dict[str, Any]:
-    """Return a batch of random prompts of 5 tokens and completions of the given lengths."""
-    drawn = torch.Generator().manual_seed(0)
-    width = max(lengths)
-    mask = (torch.arange(width)[None, :] < torch.tensor(lengths)[:, None]).long()
-    vocabulary = len(trainer.tokenizer)
-    return {
-        "prompt_ids": torch.randint(2, vocabulary, (len(lengths), 5), generator=drawn),
-        "prompt_mask": torch.ones(len(lengths), 5, dtype=torch.long),
-        "completion_ids": torch.randint(2, vocabulary, (len(lengths), width), generator=drawn),
-        "completion_mask": mask,
-        "num_items_in_batch": mask.sum(),
-    }
-
-
-def loss_and_gradient(trainer: PolicyTrainer, inputs: dict[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
-    trainer.model.train()
-    trainer.current_gradient_accumulation_steps = 1
-    trainer.model.zero_grad()
-    loss = trainer._compute_loss(trainer.model, inputs)
-    loss.backward()
-    return loss.detach(), torch.cat([p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None])
+    return trainer_of(PolicyTrainer, make_run()[0])
 
 
 def test_token_advantages_constant_over_a_rollout_are_that_rollouts_advantage(trainer: PolicyTrainer) -> None:

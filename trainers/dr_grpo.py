@@ -1,0 +1,29 @@
+"""Dr. GRPO: GRPO without the two divisions that bias it, by a response's length and by the group's spread.
+
+Source: arXiv 2503.20783. A_i = r_i − mean r over the G rollouts of a group, and the loss of a batch of B rollouts is
+−(1 / (B · L_max)) Σ_i Σ_t min(ρ_{i,t} A_i, clip(ρ_{i,t}, 1 − ε, 1 + ε) A_i), with the constant L_max =
+`train.max_completion_tokens` in place of each response's own length. Both are TRL's: `scale_rewards="none"` and
+`loss_type="dr_grpo"`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainers.config import TrainConfig
+from trainers.methods import TrainRun
+from trainers.policy import PolicyTrainer, train_policy
+
+
+class DrGrpoTrainer(PolicyTrainer):
+    """GRPO with a constant in place of both divisors."""
+
+    @classmethod
+    def overrides(cls, train: TrainConfig) -> dict[str, Any]:
+        """Return the loss and the scaling of Dr. GRPO."""
+        return {"loss_type": "dr_grpo", "scale_rewards": "none"}
+
+
+def train(run: TrainRun) -> bool:
+    """Train; see `train_policy`."""
+    return train_policy(run, DrGrpoTrainer, run.config.evaluation.segmenter)
