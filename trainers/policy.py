@@ -30,6 +30,7 @@ from trainers.config import TrainConfig, TrialConfig
 from trainers.credit.align import Alignment, step_index
 from trainers.credit.arrays import FloatArray
 from trainers.credit.segment import SEGMENTERS
+from trainers.holding import adapters, merged, sampling, server_alone
 from trainers.methods import TrainRun
 from trainers.prompts import render
 from trainers.watch import watching
@@ -179,9 +180,7 @@ class PolicyTrainer(GRPOTrainer):
         }
 
 
-def settings(
-    run: TrainRun, backbone: BackboneConfig, trainer_class: type[PolicyTrainer] = PolicyTrainer
-) -> GRPOConfig:
+def settings(run: TrainRun, backbone: BackboneConfig, trainer_class: type[PolicyTrainer] = PolicyTrainer) -> GRPOConfig:
     """Return TRL's settings for a method: those of the paper's GRPO, but for what the method's trainer overrides.
 
     Raises:
@@ -190,7 +189,7 @@ def settings(
     train = run.config.train
     rollouts = train.prompts_per_step * train.group_size
     processes = int(os.environ.get("WORLD_SIZE", "1"))
-    micro_batch = run.micro_batch or train.micro_batch or max(rollouts // processes, 1)
+    micro_batch = run.micro_batch or train.micro_batch or backbone.micro_batch or max(rollouts // processes, 1)
     if rollouts % (processes * micro_batch):
         raise ValueError(
             f"{rollouts} rollouts a step do not divide among {processes} processes in micro-batches of {micro_batch}; "
@@ -226,9 +225,8 @@ def settings(
         mask_truncated_completions=False,
         # Problems are drawn at random already; their order is the seed's, not the trainer's.
         shuffle_dataset=False,
-        use_vllm=False,
         gradient_checkpointing=backbone.gradient_checkpointing,
-        bf16=backbone.dtype == "bfloat16",
+        bf16=backbone.precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
         logging_steps=1,
         save_strategy="no",  # `Saver` says when
@@ -236,7 +234,7 @@ def settings(
         disable_tqdm=True,
         seed=run.seed,
     )
-    return shared(**trainer_class.overrides(train))
+    return shared(**sampling(backbone), **trainer_class.overrides(train))
 
 
 def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], segmenter: str, **extra: Any) -> bool:
@@ -261,7 +259,7 @@ def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], segmenter: s
         run.start, revision=backbone.revision, dtype=dtype, trust_remote_code=False
     )
     benchmark = BENCHMARKS.get(config.benchmark)
-    with Verifier() as verifier:
+    with server_alone(backbone.vllm), Verifier() as verifier:
         trainer = trainer_class(
             config=config,
             segmenter=segmenter,
@@ -269,6 +267,7 @@ def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], segmenter: s
             verifier=verifier,
             model=model,
             args=settings(run, backbone, trainer_class),
+            peft_config=adapters(backbone),
             train_dataset=_problems(run, benchmark, backbone, tokenizer),
             tokenizer=tokenizer,
             rollouts=run.rollouts,
@@ -289,7 +288,11 @@ def _save_whole(trainer: PolicyTrainer, folder: Path) -> None:
     """Save the model for `from_pretrained`; sharded by FSDP, checkpoints may hold shares, but this gathers them."""
     if trainer.is_fsdp_enabled:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
-    trainer.save_model(str(folder))
+    if adapters(BACKBONES.load(trainer.config.backbone)) is None:
+        trainer.save_model(str(folder))
+    elif trainer.accelerator.is_main_process:
+        merged(trainer.accelerator.unwrap_model(trainer.model)).save_pretrained(folder)
+        trainer.tokenizer.save_pretrained(folder)
 
 
 def _saver(run: TrainRun, trainer: PolicyTrainer) -> Saver:

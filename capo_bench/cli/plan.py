@@ -58,7 +58,7 @@ def _show(planned: Plan, taken: Estimate, home: Path) -> None:
     console.print(f"profile: {planned.profile}, baseline: {planned.baseline}{start}")
     console.print(f"metrics: {', '.join(planned.metrics)}")
     console.print(_table(planned))
-    for line in _costs(taken, home):
+    for line in [*_machines(planned), *_costs(taken, home)]:
         console.print(line)
 
 
@@ -73,6 +73,16 @@ def _table(planned: Plan) -> Table:
             shown = ids if len(ids) <= 6 else [*ids[:5], f"… {len(ids) - 5} more (--json)"]
             table.add_row(variant.name, sets, "\n".join(shown))
     return table
+
+
+def _machines(planned: Plan) -> list[str]:
+    """Say of each backbone on how many GPUs it is trained, how its steps divide and what of a GPU they take."""
+    from capo_bench.study.memory import machine_lines
+
+    needed: dict[str, None] = {}
+    for variant in planned.variants:
+        needed |= dict.fromkeys(machine_lines(variant.config))
+    return list(needed)
 
 
 def _costs(taken: Estimate, home: Path) -> list[str]:

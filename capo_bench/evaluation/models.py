@@ -46,7 +46,7 @@ def named(word: str, home: Home) -> Named:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         way_out = "run its study again, or name the model's own folder"
         raise RefusedError([f"{folder.config} is no record of a trial ({error}); {way_out}"]) from error
-    settings: dict[str, str] = {"template": backbone.template, "dtype": backbone.dtype}
+    settings: dict[str, str] = {"template": backbone.template, "dtype": backbone.precision}
     if _untrained(record) and _cold_start(record) is None and backbone.model is not None:
         of_the_hub = {"revision": backbone.revision} if backbone.revision else {}
         return Named(backbone.model, {**settings, **of_the_hub}, folder.path.name)

@@ -92,7 +92,7 @@ def _spec(config: TrialConfig, model: str) -> ModelSpec:
         model=model,
         backend=settings.backend,
         revision=backbone.revision if model == backbone.model else None,
-        dtype=backbone.dtype,
+        dtype=backbone.precision,
         template=backbone.template,
         batch_size=settings.batch_size,
     )

@@ -42,7 +42,7 @@ def advice(cause: Cause, stage: str, config: TrialConfig, micro_batch: int | Non
     if cause != "memory":
         return ""
     rollouts = rollouts_a_process(config)
-    now = micro_batch or config.train.micro_batch or rollouts
+    now = micro_batch or usual_micro_batch(config) or rollouts
     if stage == "train":
         smaller = half(rollouts, now)
         told = f"; set it to {smaller} or less" if smaller else ""
@@ -59,6 +59,13 @@ def rollouts_a_process(config: TrialConfig) -> int:
 
     train = config.train
     return train.prompts_per_step * train.group_size // BACKBONES.load(config.backbone).processes
+
+
+def usual_micro_batch(config: TrialConfig) -> int | None:
+    """Return the micro-batch that the trial sets, or its backbone; None: all rollouts of a process at once."""
+    from trainers.backbones import BACKBONES
+
+    return config.train.micro_batch or BACKBONES.load(config.backbone).micro_batch
 
 
 def half(rollouts: int, micro_batch: int) -> int | None:

@@ -131,7 +131,7 @@ def accelerate_config(backbone: BackboneConfig, *, cpu: bool) -> dict[str, Any]:
         "machine_rank": 0,
         "main_process_ip": "127.0.0.1",
         "main_process_port": 0,
-        "mixed_precision": "bf16" if backbone.dtype == "bfloat16" else "no",
+        "mixed_precision": "bf16" if backbone.precision == "bfloat16" else "no",
         "use_cpu": cpu,
     }
     if backbone.sharding == "fsdp":

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from capo_bench.run.executor import Job
-from capo_bench.run.failures import half, rollouts_a_process
+from capo_bench.run.failures import half, rollouts_a_process, usual_micro_batch
 from capo_bench.run.wire import Message
 
 if TYPE_CHECKING:
@@ -41,6 +41,6 @@ def again(job: Job, end: Message, options: RunOptions) -> tuple[Job, float] | No
     if cause == "memory" and end.get("stage") == "train":
         config = job.trial.config
         rollouts = rollouts_a_process(config)
-        smaller = half(rollouts, attempt.micro_batch or config.train.micro_batch or rollouts)
+        smaller = half(rollouts, attempt.micro_batch or usual_micro_batch(config) or rollouts)
         return (replace(job, attempt=replace(following, micro_batch=smaller)), 0.0) if smaller else None
     return None

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from capo_bench.home import Home, TrialFolder, read_json, write_json
 from capo_bench.run.attempt import Attempt
+from capo_bench.run.failures import usual_micro_batch
 from capo_bench.run.shared import emit_step, ensure_shared
 from capo_bench.study.identity import shared_models
 from evals.files import write_atomic
@@ -171,7 +172,7 @@ def _resume_point(folder: TrialFolder) -> Checkpoint | None:
 
 def _tell_micro_batch(trial: Trial, folder: TrialFolder, attempt: Attempt, point: Checkpoint | None) -> None:
     """Write down the micro-batch from here on, and after which step it was another; null: a step's rollouts at once."""
-    size = attempt.micro_batch or trial.config.train.micro_batch
+    size = attempt.micro_batch or usual_micro_batch(trial.config)
     told = read_json(folder.training)["micro_batches"] if point and folder.training.exists() else []
     kept = [entry for entry in told if point and entry["after"] < point.step]
     if not kept or kept[-1]["micro_batch"] != size:

@@ -106,15 +106,15 @@ def bad_starts(variants: Sequence[Variant], found: Mapping[str, Draft], base: Ba
 def bad_processes(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
     """Yield variants whose rollouts of a step do not divide among the processes that train their backbone."""
     for variant in variants:
-        train, processes = variant.config.train, BACKBONES.load(variant.config.backbone).processes
-        rollouts, parts = train.prompts_per_step * train.group_size, processes * (train.micro_batch or 1)
-        if processes > 1 and METHODS.get(variant.config.method).train and rollouts % parts:
+        train, backbone = variant.config.train, BACKBONES.load(variant.config.backbone)
+        processes, micro_batch = backbone.processes, train.micro_batch or backbone.micro_batch
+        rollouts, parts = train.prompts_per_step * train.group_size, processes * (micro_batch or 1)
+        if parts > 1 and METHODS.get(variant.config.method).train and rollouts % parts:
             place = base.locate(found[variant.name], ("train", "prompts_per_step"))
-            among = f"{processes} processes" + (
-                f" in micro-batches of {train.micro_batch}" if train.micro_batch else ""
-            )
+            told = f"{processes} processes" if processes > 1 else "1 process"
+            among = told + (f" in micro-batches of {micro_batch}" if micro_batch else "")
             rule = (
-                f"variant {variant.name!r}: backbone {variant.config.backbone!r} is trained by {processes} processes, "
+                f"variant {variant.name!r}: backbone {variant.config.backbone!r} is trained by {told}, "
                 f"and {rollouts} rollouts a step do not divide among {among}"
             )
             way_out = f"set prompts_per_step × group_size to a multiple of {parts}"

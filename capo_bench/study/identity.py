@@ -226,7 +226,7 @@ def _cold_start_key(settings: ColdStartConfig, backbone: str, benchmark: str) ->
 @cache
 def _backbone(name: str) -> dict[str, Any]:
     settings = BACKBONES.load(name)
-    parts = {"name": name, **settings.model_dump(mode="json")}
+    parts = {"name": name, **settings.model_dump(mode="json", exclude={"planned"})}
     # A repository is named with its revision; a folder is known by its weights alone.
     local = settings.model is not None and Path(settings.model).is_dir()
     return {**parts, "weights": weights_fingerprint(Path(str(settings.model)))} if local else parts

@@ -1,0 +1,196 @@
+"""What a step of training needs of each GPU: rollouts, micro-batches, memory. Arithmetic on a backbone's `planned`.
+
+An estimate to choose settings by, not a measurement. Bytes a GPU holds, with P parameters of which T are trained, S the
+processes that share them out (1 without sharding), and t tokens in a micro-batch (its rollouts × (prompt +
+completion)):
+
+    weights      P · bytes(dtype) / S          gradients  T · 4 / S          AdamW  T · 8 / S
+    activations  with checkpointing, 2 · t · (layers · hidden + one layer);  without, 2 · t · layers · one layer
+    logits       rollouts · completion · vocabulary · 10
+
+where one layer keeps about 8 · hidden + 2 · query + 3 · key_value + 4 · intermediate numbers a token for the backward
+pass, and logits are held in bfloat16, once more in float32 for the log-probabilities, and their gradient. A colocated
+engine of vLLM takes its share of the GPU too; one that sleeps while the policy is updated gives it back by then.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from trainers.backbones import BACKBONES, BackboneConfig, Planned
+from trainers.config import TrainConfig, TrialConfig
+from trainers.holding import server_command
+from trainers.methods import METHODS
+
+GIB = 2**30
+_BYTES = {"float32": 4, "bfloat16": 2}
+_SPARE = 0.95
+"""Share of a GPU's memory that can be filled: the rest is the driver's, and lost between blocks."""
+
+
+@dataclass(frozen=True)
+class StepPlan:
+    """How the rollouts of a step are divided.
+
+    Attributes:
+        prompts: Problems a step.
+        generations: Rollouts of each (G).
+        processes: Processes that train.
+        micro_batch: Rollouts that a process updates on at a time.
+    """
+
+    prompts: int
+    generations: int
+    processes: int
+    micro_batch: int
+
+    @property
+    def batch(self) -> int:
+        """Rollouts a step."""
+        return self.prompts * self.generations
+
+    @property
+    def accumulated(self) -> int:
+        """Micro-batches whose gradients are added up in each process."""
+        return self.batch // (self.processes * self.micro_batch)
+
+    def __str__(self) -> str:
+        """Return the arithmetic as a line."""
+        return (
+            f"{self.prompts} prompts × {self.generations} generations = {self.batch:,} rollouts a step = "
+            f"{_counted(self.processes, 'process')} × {self.accumulated:,} micro-batches of {self.micro_batch}"
+        )
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes on each GPU, by what they are for.
+
+    Attributes:
+        parts: Name to bytes; what is there at the same time.
+        engine: Bytes of a colocated engine while it samples.
+        sleeps: Whether it gives them back while the policy is updated.
+        gpu: Bytes of the GPU that it was planned for.
+    """
+
+    parts: dict[str, float]
+    engine: float
+    sleeps: bool
+    gpu: float
+
+    @property
+    def peak(self) -> float:
+        """The most that is held at a time: while updating, or, with an engine, while sampling."""
+        states = self.parts["weights"] + self.parts["gradients"] + self.parts["AdamW"]
+        updating = sum(self.parts.values()) + (0.0 if self.sleeps else self.engine)
+        return max(updating, states + self.engine)
+
+    @property
+    def fits(self) -> bool:
+        """Whether the GPU holds it."""
+        return self.peak <= _SPARE * self.gpu
+
+    def __str__(self) -> str:
+        """Return it as a line."""
+        told = ", ".join(f"{name} {size / GIB:.1f}" for name, size in self.parts.items())
+        engine = (
+            f", vLLM {self.engine / GIB:.1f}{' (asleep during updates)' if self.sleeps else ''}" if self.engine else ""
+        )
+        verdict = "fits" if self.fits else "DOES NOT FIT: lower micro_batch, shard, or use LoRA"
+        return f"about {self.peak / GIB:.0f} of {self.gpu / GIB:.0f} GiB a GPU ({verdict}): {told}{engine}"
+
+
+def step_plan(backbone: BackboneConfig, train: TrainConfig) -> StepPlan:
+    """Return how a step's rollouts are divided."""
+    rollouts = train.prompts_per_step * train.group_size
+    whole = max(rollouts // backbone.processes, 1)
+    micro_batch = train.micro_batch or backbone.micro_batch or whole
+    return StepPlan(train.prompts_per_step, train.group_size, backbone.processes, micro_batch)
+
+
+def memory(backbone: BackboneConfig, train: TrainConfig) -> Memory | None:
+    """Return what each GPU holds; None for a backbone that does not say its shape."""
+    planned = backbone.planned
+    if planned is None:
+        return None
+    weights, gradients, optimizer = _shares(backbone)
+    trained = adapter_parameters(backbone)
+    rollouts = step_plan(backbone, train).micro_batch
+    tokens = rollouts * (planned.prompt_tokens + train.max_completion_tokens)
+    layer = layer_numbers(planned)
+    kept = planned.layers * planned.hidden + layer if backbone.gradient_checkpointing else planned.layers * layer
+    parts = {
+        "weights": planned.parameters * _BYTES[backbone.dtype] / weights + (4 * trained if backbone.lora else 0),
+        "gradients": 4 * trained / gradients,
+        "AdamW": 8 * trained / optimizer,
+        "activations": _BYTES[backbone.precision] * tokens * kept,
+        "logits": 10.0 * rollouts * train.max_completion_tokens * planned.vocabulary,
+    }
+    vllm, gpu = backbone.vllm, planned.gpu_gib * GIB
+    colocated = vllm is not None and vllm.mode == "colocate"
+    return Memory(
+        parts=parts,
+        engine=vllm.memory * gpu if vllm is not None and colocated else 0.0,
+        sleeps=vllm is not None and colocated and vllm.sleep,
+        gpu=gpu,
+    )
+
+
+def layer_numbers(planned: Planned) -> int:
+    """Return about how many numbers a token one layer keeps for its backward pass."""
+    return 8 * planned.hidden + 2 * planned.query + 3 * planned.key_value + 4 * planned.intermediate
+
+
+def adapter_parameters(backbone: BackboneConfig) -> int:
+    """Return how many parameters are trained: all, or those of adapters on every linear layer but the head.
+
+    Raises:
+        ValueError: The backbone does not say its shape.
+    """
+    planned = backbone.planned
+    if planned is None:
+        raise ValueError("the backbone has no section planned; give its shape there")
+    if backbone.lora is None:
+        return planned.parameters
+    hidden, inner = planned.hidden, planned.intermediate
+    attention = 2 * (hidden + planned.query) + 2 * (hidden + planned.key_value)
+    return planned.layers * backbone.lora.rank * (attention + 3 * (hidden + inner))
+
+
+def machine_lines(config: TrialConfig) -> list[str]:
+    """Return what training a trial takes of a machine, in lines; none for a method that does not train."""
+    if METHODS.get(config.method).train is None:
+        return []
+    backbone = BACKBONES.load(config.backbone)
+    told = f"backbone {config.backbone}: {_where(backbone)}; {step_plan(backbone, config.train)}"
+    needs, server = memory(backbone, config.train), server_command(backbone)
+    return [
+        told,
+        *([f"  {needs}"] if needs is not None else []),
+        *([f"  rollouts come from a server that is to be started beforehand: {server}"] if server else []),
+    ]
+
+
+def _where(backbone: BackboneConfig) -> str:
+    if not backbone.gpus:
+        return "processors"
+    each = f" of {backbone.planned.gpu_gib} GiB" if backbone.planned else ""
+    served = backbone.vllm.gpus if backbone.vllm and backbone.vllm.mode == "server" else 0
+    more = f" and {_counted(served, 'GPU')} for the server" if served else ""
+    return f"{_counted(backbone.gpus, 'GPU')}{each}{more}"
+
+
+def _shares(backbone: BackboneConfig) -> tuple[int, int, int]:
+    """Return among how many processes weights, gradients and the optimizer's state are shared out."""
+    processes = backbone.processes
+    if backbone.sharding == "fsdp":
+        return processes, processes, processes
+    if backbone.sharding == "deepspeed":
+        stage = backbone.deepspeed.stage if backbone.deepspeed else 2
+        return (processes if stage == 3 else 1), (processes if stage >= 2 else 1), processes
+    return 1, 1, 1
+
+
+def _counted(count: int, thing: str) -> str:
+    plural = {"process": "processes", "GPU": "GPUs"}[thing]
+    return f"{count} {thing if count == 1 else plural}"

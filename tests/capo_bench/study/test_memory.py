@@ -1,0 +1,146 @@
+"""What a plan says that a step needs: the division of rollouts, and bytes of a GPU, against real models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+from torch.autograd.graph import saved_tensors_hooks
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
+
+from capo_bench.cli import main
+from capo_bench.study.memory import GIB, adapter_parameters, layer_numbers, machine_lines, memory, step_plan
+from trainers.backbones import BACKBONES, BackboneConfig, Planned
+from trainers.config import TrainConfig, TrialConfig
+from trainers.holding import adapters
+
+HUB = [name for name in BACKBONES.names() if BACKBONES.load(name).source == "hub"]
+PAPER = TrainConfig(prompts_per_step=64, group_size=16, max_completion_tokens=1024)
+
+
+def of_shape(name: str, planned: Planned, **changes: Any) -> Any:
+    """A model of the real architecture without storage."""
+    kind = LlamaConfig if name.startswith("llama") else Qwen3Config if name.startswith("qwen3") else Qwen2Config
+    head = 64 if name == "llama3.2-1b" else 128
+    config = kind(
+        vocab_size=planned.vocabulary,
+        hidden_size=planned.hidden,
+        intermediate_size=planned.intermediate,
+        num_hidden_layers=planned.layers,
+        num_attention_heads=planned.query // head,
+        num_key_value_heads=planned.key_value // head,
+        head_dim=head,
+        tie_word_embeddings=not name.startswith("qwen2.5-7b"),
+    )
+    with torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config)
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_the_shape_that_is_written_down_has_as_many_parameters_as_is_written_down(name):
+    planned = BACKBONES.load(name).planned
+    assert planned is not None
+    model = of_shape(name, planned)
+    assert sum(weight.numel() for weight in model.parameters()) == planned.parameters
+
+
+def test_adapters_have_as_many_parameters_as_peft_makes_of_them():
+    from peft import get_peft_model
+
+    backbone = BACKBONES.load("qwen2.5-7b-lora")
+    model = get_peft_model(of_shape("qwen2.5-7b", backbone.planned), adapters(backbone))
+    assert adapter_parameters(backbone) == sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+@pytest.mark.parametrize("name", HUB)
+def test_every_backbone_is_pinned_and_fits_its_gpus_at_the_papers_size(name):
+    backbone = BACKBONES.load(name)
+    assert backbone.revision is not None
+    assert len(backbone.revision) == 40
+    assert step_plan(backbone, PAPER).accumulated * step_plan(backbone, PAPER).micro_batch * backbone.processes == 1024
+    assert memory(backbone, PAPER).fits
+
+
+def small(**more: Any) -> BackboneConfig:
+    shape = {"gpu_gib": 1, "prompt_tokens": 6, "parameters": 1000, "layers": 2, "hidden": 10, "intermediate": 20}
+    planned = {**shape, "query": 10, "key_value": 5, "vocabulary": 50}
+    return BackboneConfig.model_validate({"source": "hub", "model": "a/b", "planned": planned, **more})
+
+
+def test_bytes_by_hand():
+    train = TrainConfig(prompts_per_step=2, group_size=2, max_completion_tokens=4)
+    held = memory(small(), train)
+    # 4 rollouts of 6 + 4 tokens; a layer keeps 8·10 + 2·10 + 3·5 + 4·20 = 195 numbers a token, in float32.
+    assert held.parts == {
+        "weights": 4000, "gradients": 4000, "AdamW": 8000, "activations": 4 * 40 * 2 * 195, "logits": 10 * 4 * 4 * 50,
+    }  # fmt: skip
+    shared = memory(small(processes=2, sharding="fsdp", gradient_checkpointing=True, micro_batch=1), train)
+    assert shared.parts == {
+        "weights": 2000, "gradients": 2000, "AdamW": 4000, "activations": 4 * 10 * (20 + 195), "logits": 10 * 4 * 50,
+    }  # fmt: skip
+    zero2 = memory(small(processes=2, sharding="deepspeed"), train).parts
+    assert (zero2["weights"], zero2["gradients"], zero2["AdamW"]) == (4000, 2000, 4000)
+    zero3 = memory(small(processes=2, sharding="deepspeed", deepspeed={"stage": 3}), train).parts
+    assert (zero3["weights"], zero3["gradients"], zero3["AdamW"]) == (2000, 2000, 4000)
+
+
+def test_an_engine_that_sleeps_gives_its_memory_to_the_update():
+    train = TrainConfig(prompts_per_step=2, group_size=2, max_completion_tokens=4)
+    alone = memory(small(), train)
+    awake = memory(small(vllm={"memory": 0.5, "sleep": False}), train)
+    asleep = memory(small(vllm={"memory": 0.5}), train)
+    served = memory(small(vllm={"mode": "server"}), train)
+    assert awake.peak == alone.peak + GIB / 2
+    assert asleep.peak == 16_000 + GIB / 2
+    assert served.peak == alone.peak
+    assert not memory(small(vllm={"memory": 0.97}), train).fits
+    assert "DOES NOT FIT: lower micro_batch" in str(memory(small(vllm={"memory": 0.97}), train))
+
+
+def test_what_a_layer_keeps_is_about_what_autograd_keeps():
+    """The count of numbers per layer, against what a real layer saves for its backward pass."""
+    planned = small().planned.model_copy(
+        update={"hidden": 256, "intermediate": 704, "query": 256, "key_value": 128, "layers": 4}
+    )
+    config = Qwen2Config(
+        vocab_size=64, hidden_size=256, intermediate_size=704, num_hidden_layers=4, num_attention_heads=4,
+        num_key_value_heads=2, attn_implementation="sdpa",
+    )  # fmt: skip
+    model = AutoModelForCausalLM.from_config(config)
+    weights = {weight.data_ptr() for weight in model.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.data_ptr() not in weights and tensor.is_floating_point():
+            kept[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    rollouts, tokens = 4, 96
+    with saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(torch.zeros(rollouts, tokens, dtype=torch.long), logits_to_keep=1).logits.sum()
+    saved = sum(kept.values()) / (4 * rollouts * tokens * 4)  # float32 numbers a token and layer
+    assert 0.6 < layer_numbers(planned) / saved < 1.6
+
+
+def test_the_division_is_written_as_it_is_worked_out():
+    line = str(step_plan(BACKBONES.load("qwen2.5-7b"), PAPER))
+    assert line == (
+        "64 prompts × 16 generations = 1,024 rollouts a step = 8 processes × 16 micro-batches of 8"
+    )  # fmt: skip
+    own = TrainConfig(prompts_per_step=64, group_size=16, micro_batch=4)
+    assert step_plan(BACKBONES.load("qwen2.5-7b"), own).accumulated == 32
+
+
+def test_a_plan_tells_gpus_memory_and_the_server_to_start():
+    lines = machine_lines(TrialConfig(backbone="qwen3-4b", cold_start=None, train=PAPER))
+    assert lines[0].startswith("backbone qwen3-4b: 2 GPUs of 80 GiB and 1 GPU for the server; 64 prompts × 16")
+    assert "of 80 GiB a GPU (fits): weights 7.5, gradients 7.5, AdamW 15.0" in lines[1]
+    assert lines[2].endswith(
+        "trl vllm-serve --model Qwen/Qwen3-4B-Instruct-2507 --revision cdbee75f17c01a7cc42f958dc650907174af0554 "
+        "--host 127.0.0.1 --port 8000 --tensor-parallel-size 1 --gpu-memory-utilization 0.9"
+    )
+    assert machine_lines(TrialConfig(method="sft")) == []
+    shown = CliRunner().invoke(main, ["plan", "voting"]).output
+    assert "backbone tiny: processors; 6 prompts × 16 generations = 96 rollouts a step = 1 process" in shown
