@@ -1,4 +1,4 @@
-"""A trainer that does not train, and one batch for its loss: what the tests of methods and of the seam with TRL share."""
+"""A trainer that does not train, and one batch for its loss: for the tests of methods and of the seam with TRL."""
 
 from __future__ import annotations
 

@@ -11,7 +11,6 @@ from onebatch import batch, loss_and_gradient, trainer_of
 
 from evals.benchmarks import Problem
 from evals.coins import COINS
-from evals.verify import Verifier
 from trainers.backbones import BACKBONES
 from trainers.credit.align import Alignment
 from trainers.policy import PolicyTrainer, settings
