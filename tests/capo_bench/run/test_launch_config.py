@@ -14,7 +14,7 @@ import yaml
 from capo_bench.run.launch import accelerate_config, check_machine
 from trainers.backbones import BackboneConfig
 
-HUB: dict[str, Any] = {"source": "hub", "model": "some/model", "dtype": "bfloat16", "processes": 4}
+HUB: dict[str, Any] = {"source": "hub", "model": "some/model", "precision": "bfloat16", "processes": 4}
 
 
 def backbone(**settings: Any) -> BackboneConfig:
@@ -50,7 +50,7 @@ def test_processes_that_have_everything_are_as_accelerate_has_them(
 
 
 def test_full_precision_stays_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert accelerated(backbone(dtype="float32"), tmp_path, monkeypatch).mixed_precision == "no"
+    assert accelerated(backbone(precision="float32"), tmp_path, monkeypatch).mixed_precision == "no"
 
 
 @pytest.mark.parametrize(("checkpoints", "expected"), [("sharded", "SHARDED_STATE_DICT"), ("full", "FULL_STATE_DICT")])
