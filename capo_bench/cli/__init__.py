@@ -12,6 +12,7 @@ COMMANDS = {
     "ls": ("capo_bench.cli.ls:ls", "List the shipped studies and their questions."),
     "validate": ("capo_bench.cli.validate:validate", "Check study files; say everything that is wrong."),
     "plan": ("capo_bench.cli.plan:plan", "Show what a study would run, what is shared and how long it takes."),
+    "doctor": ("capo_bench.cli.doctor:doctor", "Check this machine against a study; say what is missing."),
     "run": ("capo_bench.cli.run:run", "Run a study's trials; run it again to resume."),
     "status": ("capo_bench.cli.status:status", "Show which trials are done, running, failed or owed."),
     "sync": ("capo_bench.cli.sync:sync", "Deliver to MLflow what it missed."),

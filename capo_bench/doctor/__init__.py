@@ -1,0 +1,1 @@
+"""Whether this machine can run a study: what is missing, and how to get it."""

@@ -1,0 +1,123 @@
+"""The machine itself: GPUs, memory, disk, the clock."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from capo_bench.doctor.finding import Finding
+from capo_bench.doctor.needs import Needs
+from capo_bench.run.cores import available_cores
+from capo_bench.run.limits import size
+from capo_bench.study.memory import memory
+from trainers.backbones import BackboneConfig
+
+WORKER_BYTES = 2 * 2**30
+"""What a worker of an embedded backbone takes, with the libraries that it imports."""
+TRIAL_BYTES = 16 * 2**20
+"""What a trial of an embedded backbone leaves, generously."""
+SKEW_SECONDS = 2.0
+
+
+def gpus(needs: Needs) -> Iterator[Finding]:
+    """Yield whether there are the GPUs that each backbone was planned for, and whether they are large enough."""
+    import torch
+
+    seen = torch.cuda.device_count()
+    names = ", ".join(sorted({torch.cuda.get_device_name(index) for index in range(seen)}))
+    there = f"{seen} visible" + (f" ({names})" if names else "")
+    wanting = {name: one for name, one in needs.backbones.items() if one.gpus}
+    if not wanting:
+        yield Finding("GPUs", "ok", f"none needed, {there}")
+    for name, backbone in wanting.items():
+        wanted = backbone.gpus + _served(backbone)
+        what = f"GPUs for {name}"
+        if seen == 0:
+            told = f"{wanted} planned for and none visible: processors would do it, if at all"
+            yield Finding(what, "missing", told, "run on a machine with GPUs, or take a CUDA build of torch (README)")
+        elif seen < wanted:
+            remedy = "set the backbone's processes lower, free GPUs, or run on a larger machine or a cluster"
+            yield Finding(what, "missing", f"{wanted} needed, {there}", remedy)
+        else:
+            yield _large_enough(what, name, needs, f"{wanted} needed, {there}")
+
+
+def _served(backbone: BackboneConfig) -> int:
+    return backbone.vllm.gpus if backbone.vllm and backbone.vllm.mode == "server" else 0
+
+
+def _large_enough(what: str, name: str, needs: Needs, told: str) -> Finding:
+    import torch
+
+    config = needs.trained.get(name)
+    held = memory(needs.backbones[name], config.train) if config else None
+    smallest = min(torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count()))
+    if held is not None and held.peak > smallest:
+        remedy = "lower the backbone's micro_batch or vllm.memory, shard among more GPUs, or train adapters (lora)"
+        return Finding(what, "missing", f"{told} of {size(smallest)}, and a step takes about {size(held.peak)}", remedy)
+    if needs.backbones[name].precision == "bfloat16" and not torch.cuda.is_bf16_supported():
+        return Finding(what, "missing", f"{told}, which have no bfloat16", "set the backbone's precision to float32")
+    return Finding(what, "ok", f"{told} of {size(smallest)}")
+
+
+def host_memory(needs: Needs, workers: int | None = None) -> Finding:
+    """Say whether the host's memory holds the workers, or the weights that each process loads."""
+    free = available_memory()
+    embedded = any(one.source == "embedded" for one in needs.backbones.values())
+    wanted = WORKER_BYTES * (workers or available_cores()) if embedded else WORKER_BYTES
+    wanted = max([wanted, *(_loaded(one) for one in needs.backbones.values())])
+    if free is None:
+        return Finding("memory", "unknown", "this system does not say how much is free")
+    told = f"{size(free)} available, about {size(wanted)} needed"
+    if free >= wanted:
+        return Finding("memory", "ok", told)
+    return Finding("memory", "missing", told, "fewer --workers, close other programs, or a machine with more memory")
+
+
+def _loaded(backbone: BackboneConfig) -> int:
+    """Return the bytes of the weights that a host loads: each process reads all of them."""
+    return backbone.planned.parameters * 4 * backbone.processes + WORKER_BYTES if backbone.planned else 0
+
+
+def available_memory() -> int | None:
+    """Return the bytes that new processes may take; None where the system does not say."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    kib = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
+    return int(kib) * 1024 if kib else None
+
+
+def disk(needs: Needs, home: Path, min_free: int) -> Finding:
+    """Say whether the disk of the results folder holds what trials leave: models, and two checkpoints in training."""
+    nearest = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
+    if not os.access(nearest, os.W_OK):
+        return Finding("disk", "missing", f"{nearest} cannot be written", "choose another --home, or change its rights")
+    largest = max((one.planned.parameters for one in needs.backbones.values() if one.planned), default=0)
+    wanted = needs.trials * (TRIAL_BYTES + 4 * largest) + 2 * 12 * largest + min_free
+    free = shutil.disk_usage(nearest).free
+    told = f"{size(free)} free at {nearest}, about {size(wanted)} needed for {needs.trials} trials"
+    if free >= wanted:
+        return Finding("disk", "ok", told)
+    return Finding("disk", "missing", told, "free space, choose another --home, or run fewer trials (--only)")
+
+
+def file_clock(home: Path) -> Finding:
+    """Say whether the clock of the results folder's disk is ours: locks and status go by both."""
+    import tempfile
+
+    nearest = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
+    try:
+        with tempfile.NamedTemporaryFile(dir=nearest, prefix=".capo-bench-doctor-") as probe:
+            off = Path(probe.name).stat().st_mtime - time.time()
+    except OSError as error:
+        return Finding("clock of the disk", "unknown", f"{nearest}: {error.strerror}")
+    if abs(off) <= SKEW_SECONDS:
+        return Finding("clock of the disk", "ok", f"within {SKEW_SECONDS:g} s of this machine's")
+    return Finding(
+        "clock of the disk", "warning", f"{off:+.0f} s from this machine's", "set both by the same time server (NTP)"
+    )

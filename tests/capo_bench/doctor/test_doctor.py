@@ -1,0 +1,264 @@
+"""What a machine lacks for a study, found on real servers, files and folders; GPUs alone are stood in for."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import namedtuple
+from contextlib import contextmanager
+from dataclasses import replace
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
+
+import pytest
+from click.testing import CliRunner
+
+from capo_bench.cli import main
+from capo_bench.doctor import machine, network
+from capo_bench.doctor.needs import HubItem, needs_of
+from capo_bench.doctor.packages import packages
+from capo_bench.study.load import load_plan
+from trainers.backbones import VllmRollouts
+from trainers.config import TrialConfig
+from trainers.critics.endpoint import EndpointParams
+
+MODEL = "org/critic"
+
+
+def needs(profile="paper", *sets):
+    return needs_of(load_plan("voting", profile, tuple(sets), ()))
+
+
+@contextmanager
+def server(pages, date=None):
+    """A server on 127.0.0.1 that answers paths with (status, body); `seen` holds the headers of each request."""
+    seen = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            seen.append((self.path, dict(self.headers)))
+            status, body, *more = pages.get(self.path, (404, {"error": "none"}))
+            self.send_response_only(status)
+            self.send_header("Date", date or formatdate(usegmt=True))
+            for name, value in more[0].items() if more else ():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(json.dumps(body).encode())
+
+        def log_message(self, *_):
+            pass
+
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=running.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{running.server_port}", seen
+    finally:
+        running.shutdown()
+        running.server_close()
+
+
+def asked(url, **more):
+    params = EndpointParams.model_validate({"name": "openai", "model": MODEL, "base_url": f"{url}/v1", **more})
+    return network.endpoint(params)
+
+
+def listing(*names):
+    return {"/v1/models": (200, {"data": [{"id": name} for name in names]})}
+
+
+def test_what_a_plan_needs_is_gathered_once():
+    found = needs()
+    assert list(found.backbones) == ["qwen2.5-1.5b"]
+    assert [(item.kind, item.name) for item in found.hub] == [("model", "Qwen/Qwen2.5-1.5B")]
+    assert all(len(item.revision) == 40 for item in found.hub)
+    assert [params.model for params in found.endpoints] == ["Qwen/Qwen2.5-72B-Instruct"]
+    assert found.extras == {"vllm": "section vllm of backbone qwen2.5-1.5b"}
+    local = needs("quick")
+    assert (local.hub, local.endpoints, local.servers, local.extras) == ((), (), (), {})
+
+
+def measured_on(**evaluation):
+    plan = load_plan("voting", "quick", (), ())
+    config = TrialConfig.model_validate({"evaluation": {"tasks": ["math500", "coins_test"], **evaluation}})
+    return needs_of(replace(plan, trials=(replace(plan.trials[0], config=config),)))
+
+
+def test_tasks_of_the_hub_need_it_and_those_in_a_folder_do_not():
+    (dataset,) = measured_on().hub
+    assert (dataset.kind, len(dataset.revision)) == ("dataset", 40)
+    assert not measured_on(data_dir="data").hub
+
+
+def test_an_endpoint_that_serves_the_model_is_well(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", "k-123")
+    with server(listing("other", MODEL)) as (url, seen):
+        found, clock = asked(url)
+    assert (found.state, found.told) == ("ok", f"serves {MODEL}")
+    assert clock.state == "ok"
+    assert seen[0][1]["Authorization"] == "Bearer k-123"
+
+
+def test_an_endpoint_that_serves_another_model_is_told_with_both_names():
+    with server(listing("other")) as (url, _):
+        found = asked(url)[0]
+    assert (found.state, found.told) == ("missing", f"serves other, not {MODEL}")
+    assert "critic.model" in found.remedy
+
+
+@pytest.mark.parametrize("key", ["", "k-wrong"])
+def test_a_key_that_is_refused_is_named_and_never_shown(monkeypatch, key):
+    monkeypatch.setenv("OTHER_KEY", key)
+    with server({"/v1/models": (401, {})}) as (url, _):
+        found = asked(url, api_key_env="OTHER_KEY")[0]
+    assert found.state == "missing"
+    assert "OTHER_KEY" in found.told
+    assert "k-wrong" not in found.told + found.remedy
+
+
+def test_an_endpoint_that_is_down_is_missing():
+    with server({}) as (url, _):
+        pass
+    assert asked(url)[0].state == "missing"
+    assert "start the server" in asked(url)[0].remedy
+
+
+def test_an_endpoint_that_lists_nothing_is_not_judged():
+    with server({"/v1/models": (200, ["what?"])}) as (url, _):
+        assert asked(url)[0].state == "unknown"
+
+
+def test_a_clock_that_is_off_is_a_warning():
+    with server(listing(MODEL), date="Mon, 01 Jan 2024 00:00:00 GMT") as (url, _):
+        clock = asked(url)[1]
+    assert clock.state == "warning"
+    assert clock.told.startswith("+")
+
+
+def test_a_server_of_rollouts_is_asked_for_its_health():
+    with server({"/health": (200, {})}) as (url, _):
+        port = int(url.rpartition(":")[2])
+        assert network.rollout_server(VllmRollouts(mode="server", port=port)).state == "ok"
+    down = network.rollout_server(VllmRollouts(mode="server", port=port))
+    assert (down.state, down.told) == ("missing", "does not answer")
+    assert "capo-bench plan" in down.remedy
+
+
+INFO = {"id": "org/model", "sha": "a" * 40, "siblings": [], "tags": [], "private": False, "downloads": 0, "likes": 0}
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "told"),
+    [
+        ((200, INFO), "ok", "on the hub, at aaaaaaaaaaaa"),
+        ((403, {}, {"X-Error-Code": "GatedRepo"}), "missing", "gated"),
+        ((404, {}, {"X-Error-Code": "RepoNotFound"}), "missing", "the hub has none"),
+        ((404, {}, {"X-Error-Code": "RevisionNotFound"}), "missing", "the hub has none, or not at aaaaaaaaaaaa"),
+    ],
+)
+def test_the_hub_is_asked_for_the_revision(monkeypatch, answer, state, told):
+    with server({f"/api/models/org/model/revision/{'a' * 40}": answer}) as (url, _):
+        monkeypatch.setenv("HF_ENDPOINT", url)
+        found = network.hub_item(HubItem("model", "org/model", "a" * 40))
+    assert (found.state, told in found.told) == (state, True)
+
+
+def test_a_hub_that_cannot_be_reached_has_a_way_out(monkeypatch):
+    with server({}) as (url, _):
+        monkeypatch.setenv("HF_ENDPOINT", url)
+    found = network.hub_item(HubItem("model", "org/model", None))
+    assert found.state == "missing"
+    assert "mirror" in found.remedy
+
+
+def test_a_folder_needs_no_hub(tmp_path):
+    assert network.hub_item(HubItem("model", str(tmp_path), None)).state == "ok"
+
+
+def test_no_gpus_are_missing_and_too_few_are(monkeypatch):
+    (none,) = machine.gpus(needs())
+    assert none.state == "missing"
+    assert "none visible" in none.told
+    assert next(machine.gpus(needs("quick"))).state == "ok"
+    gpu(monkeypatch, 1, 80)
+    big = needs("paper", "backbone=qwen2.5-7b")
+    assert "8 needed, 1 visible (X1)" in next(machine.gpus(big)).told
+
+
+def test_gpus_that_are_too_small_are_told_with_what_a_step_takes(monkeypatch):
+    gpu(monkeypatch, 1, 80)
+    assert next(machine.gpus(needs())).state == "ok"
+    gpu(monkeypatch, 1, 24)
+    small = next(machine.gpus(needs()))
+    assert small.state == "missing"
+    assert "1 needed, 1 visible (X1) of 24.0 GiB, and a step takes about" in small.told
+    gpu(monkeypatch, 1, 80, bf16=False)
+    assert "no bfloat16" in next(machine.gpus(needs())).told
+
+
+def gpu(monkeypatch, count, gib, bf16=True):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "X1")
+    held = SimpleNamespace(total_memory=gib * 2**30)
+    monkeypatch.setattr("torch.cuda.get_device_properties", lambda index: held)
+    monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: bf16)
+
+
+def test_memory_is_compared_with_what_workers_take(monkeypatch):
+    assert machine.available_memory() > 2**20
+    monkeypatch.setattr(machine, "available_memory", lambda: 5 * 2**30)
+    assert machine.host_memory(needs("quick"), workers=2).state == "ok"
+    crowded = machine.host_memory(needs("quick"), workers=3)
+    assert (crowded.state, crowded.told) == ("missing", "5.0 GiB available, about 6.0 GiB needed")
+    monkeypatch.setattr(machine, "available_memory", lambda: None)
+    assert machine.host_memory(needs("quick")).state == "unknown"
+
+
+def test_the_disk_is_compared_with_what_trials_leave(tmp_path, monkeypatch):
+    assert machine.disk(needs("quick"), tmp_path / "not" / "yet", 1).state == "ok"
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(0, 0, 2**30))
+    full = machine.disk(needs(), tmp_path, 0)
+    assert full.state == "missing"
+    assert "1.0 GiB free" in full.told
+    # 18 models of 4 bytes a parameter, and two checkpoints of 12
+    whole = (18 * (16 * 2**20 + 4 * 1543714304) + 24 * 1543714304) / 2**30
+    assert f"{whole:.1f} GiB needed for 18 trials" in full.told
+
+
+def test_the_clock_of_the_disk_is_ours(tmp_path, monkeypatch):
+    assert machine.file_clock(tmp_path).state == "ok"
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    assert machine.file_clock(tmp_path).state == "warning"
+
+
+def test_packages_are_held_to_what_the_project_requires(monkeypatch):
+    assert next(packages(needs("quick"))).state == "ok"
+    listed = ["torch>=99", "no-such-package>=1", "numpy>=2; python_version < '3'", "click>=8"]
+    monkeypatch.setattr("importlib.metadata.requires", lambda name: listed)
+    found = next(packages(needs("quick")))
+    assert found.state == "missing"
+    assert "no-such-package is not installed" in found.told
+    assert "where >=99 is required" in found.told
+    assert "numpy" not in found.told
+    assert "constraints.txt" in found.remedy
+
+
+def test_the_command_says_what_is_missing_and_ends_with_1(tmp_path):
+    home = ["--home", str(tmp_path)]
+    well = CliRunner().invoke(main, ["doctor", "voting", *home])
+    assert well.exit_code == 0, well.output
+    assert "this machine can run it" in well.output
+    ill = CliRunner().invoke(main, ["doctor", "voting", "--only", "exact", "--set", "backbone=qwen2.5-7b", *home])
+    assert ill.exit_code == 2  # an embedded cold start for a backbone of the hub
+    with server({}) as (url, _):
+        critic = f"critic.base_url={url}/v1"
+    ill = CliRunner(env={"HF_ENDPOINT": url}).invoke(
+        main, ["doctor", "voting", "--profile", "paper", "--set", critic, "--json", *home]
+    )
+    assert ill.exit_code == 1
+    found = {one["what"]: one for one in json.loads(ill.output)["findings"]}
+    assert found["GPUs for qwen2.5-1.5b"]["state"] == "missing"
+    assert found[f"critic endpoint {url}/v1"]["remedy"]
+    assert not list(tmp_path.iterdir())
