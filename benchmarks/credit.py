@@ -16,10 +16,10 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from trainers.credit.advantages import group_advantages
 from trainers.credit.align import step_index
 from trainers.credit.assign import CreditRule, assign
 from trainers.credit.critique import Critique
+from trainers.credit.normalization import all_tokens, group_advantages
 from trainers.credit.segment import blank_lines
 from trainers.credit.votes import VOTES
 
@@ -56,7 +56,7 @@ def main() -> None:
     criticised = perf_counter()
     credit = assign(outcomes, critiques, alignment, rule)
     assigned = perf_counter()
-    group_advantages(credit.rewards, credit.mask, GROUP)
+    group_advantages(all_tokens(2.0, 1.0), outcomes, credit.charges, alignment.index, GROUP)
     ended = perf_counter()
 
     seconds = (ended - criticised) + (aligned - began)

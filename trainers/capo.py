@@ -1,7 +1,8 @@
 """CAPO: a critic finds the wrong steps of each rollout, and their tokens lose reward.
 
 Source: arXiv 2508.02298. R_{i,t} = r_i · W_whole − penalty(step of t) · W_process, and
-A_{i,t} = (R_{i,t} − mean) / std over all tokens of the group's G rollouts; the update is GRPO's, per token.
+A_{i,t} = (R_{i,t} − mean) / std over all tokens of the group's G rollouts, or what else `credit.normalization` names;
+the update is GRPO's, per token.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainers.credit.advantages import completion_stats, group_moments, normalise
+from trainers.credit.advantages import group_moments
 from trainers.credit.arrays import FloatArray
 from trainers.credit.assign import Credit, CreditRule, assign, process_signal_only
+from trainers.credit.normalization import NORMALIZATIONS, normalised, part_stats
 from trainers.credit.votes import VOTES
 from trainers.criticised import CriticisedTrainer, train_with_critic
 from trainers.methods import TrainRun
@@ -32,6 +34,7 @@ class CapoTrainer(CriticisedTrainer):
         super().__init__(**kwargs)
         credit = self.config.credit
         self.rule = CreditRule(VOTES.get(credit.vote), credit.at_least, credit.w_whole, credit.w_process)
+        self.parts = NORMALIZATIONS.get(credit.normalization)(credit.w_whole, credit.w_process)
 
     def advantages(self, width: int) -> torch.Tensor:
         """Return the advantage of every token, shape (B, width)."""
@@ -41,15 +44,17 @@ class CapoTrainer(CriticisedTrainer):
         return torch.from_numpy(np.pad(advantages, ((0, 0), (0, width - advantages.shape[1]))))
 
     def _normalised(self, credit: Credit) -> tuple[FloatArray, dict[str, float]]:
-        """Normalise over the tokens of whole groups, which may span processes: four numbers a rollout travel."""
+        """Normalise over whole groups, which may span processes: three numbers a part and a rollout travel."""
         group_size = self.config.train.group_size
-        local = np.column_stack([completion_stats(credit.rewards, credit.mask), self.outcomes])
+        stats = part_stats(self.parts, self.outcomes, credit.charges, self.alignment.index)
+        local = np.column_stack([self.outcomes, stats.reshape(len(stats), -1)])
         everyone = self.accelerator.gather(torch.from_numpy(local).to(self.accelerator.device)).cpu().numpy()
-        mean, std = group_moments(everyone[:, :3], group_size)
+        mean, std = group_moments(everyone[:, 1:].reshape(-1, *stats.shape[1:]), group_size)
         first = self.accelerator.process_index * len(local)
         own = slice(first, first + len(local))
-        share = process_signal_only(everyone[:, 3], std, group_size)
-        return normalise(credit.rewards, credit.mask, mean[own], std[own]), {"groups_process_signal_only": share}
+        share = process_signal_only(everyone[:, 0], std, group_size)
+        advantages = normalised(self.parts, self.outcomes, credit.charges, credit.mask, (mean[own], std[own]))
+        return advantages, {"groups_process_signal_only": share}
 
 
 def train(run: TrainRun) -> bool:

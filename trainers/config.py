@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from evals.config import EvaluationConfig, Positive, Strict, check_benchmark
 from trainers.backbones import BACKBONES
+from trainers.credit.normalization import NORMALIZATIONS
 from trainers.credit.segment import SEGMENTERS
 from trainers.credit.votes import VOTES
 from trainers.critics import CRITICS, critic_params
@@ -70,7 +71,7 @@ class CreditConfig(Strict):
     at_least: Positive | None = None
     w_whole: Annotated[float, Field(ge=0)] = 2.0
     w_process: Annotated[float, Field(ge=0)] = 1.0
-    normalization: Literal["all_tokens"] = "all_tokens"
+    normalization: str = "all_tokens"
     max_abstained: Annotated[float, Field(gt=0, le=1)] = 0.5
 
     @field_validator("segmenter")
@@ -82,6 +83,11 @@ class CreditConfig(Strict):
     @classmethod
     def _vote_known(cls, name: str) -> str:
         return VOTES.check(name)
+
+    @field_validator("normalization")
+    @classmethod
+    def _normalization_known(cls, name: str) -> str:
+        return NORMALIZATIONS.check(name)
 
     @model_validator(mode="after")
     def _enough_critiques(self) -> CreditConfig:

@@ -12,9 +12,10 @@ from capo_bench.replay.batch import batch_of, step_index
 from capo_bench.replay.credit import advantages, penalties
 from capo_bench.replay.setting import trained_setting
 from trainers.config import CreditConfig, TrialConfig
-from trainers.credit.advantages import completion_stats, group_moments, normalise
+from trainers.credit.advantages import group_moments
 from trainers.credit.align import Alignment
 from trainers.credit.assign import Credit, CreditRule, assign, process_signal_only
+from trainers.credit.normalization import NORMALIZATIONS, normalised, part_stats
 from trainers.credit.votes import VOTES
 from trainers.rollouts import Rollout, StoredStep
 
@@ -94,11 +95,13 @@ def _same_advantages(check: Check, step: StoredStep, whole: Credit, config: Tria
     size, credit = config.train.group_size, config.credit
     batch = batch_of(step.rollouts, credit.critiques)
     setting = trained_setting(credit)
-    mean, std = group_moments(completion_stats(whole.rewards, whole.mask), size)
-    trained = normalise(whole.rewards, whole.mask, mean, std)
-    ours = batch.square(advantages(batch, penalties(batch, setting.ballot), setting.weights, size).advantages)
+    parts = NORMALIZATIONS.get(credit.normalization)(credit.w_whole, credit.w_process)
+    moments = group_moments(part_stats(parts, batch.outcomes, whole.charges, batch.index), size)
+    trained = normalised(parts, batch.outcomes, whole.charges, whole.mask, moments)
+    earned = advantages(batch, penalties(batch, setting.ballot), setting.weights, credit.normalization, size)
+    ours = batch.square(earned.advantages)
     replayed = np.where(whole.mask, np.take_along_axis(ours, np.maximum(batch.index, 0), axis=1), 0.0)
     check.numbers += 1
     if not np.array_equal(replayed, trained):
         check.off.append(f"step {step.step}: advantages differ by up to {np.abs(replayed - trained).max():.3g}")
-    return process_signal_only(batch.outcomes, std, size)
+    return process_signal_only(batch.outcomes, moments[1], size)

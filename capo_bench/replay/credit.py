@@ -8,9 +8,10 @@ import numpy as np
 
 from capo_bench.replay.batch import Batch
 from capo_bench.replay.setting import Ballot, Weights
-from trainers.credit.advantages import completion_stats, group_moments, normalise
+from trainers.credit.advantages import group_moments
 from trainers.credit.arrays import FloatArray
 from trainers.credit.assign import process_signal_only
+from trainers.credit.normalization import NORMALIZATIONS, normalised, part_stats
 from trainers.credit.rewards import token_rewards
 from trainers.credit.votes import VOTES, combine
 
@@ -61,7 +62,7 @@ def _rollout_by_rollout(batch: Batch, ballot: Ballot, found: FloatArray) -> Floa
     return found
 
 
-def advantages(batch: Batch, shares: FloatArray, weights: Weights, group_size: int) -> Earned:
+def advantages(batch: Batch, shares: FloatArray, weights: Weights, normalization: str, group_size: int) -> Earned:
     """Return what a batch earns.
 
     The tokens of a step have one reward, so rewards and advantages are worked out once a step; the moments of a group
@@ -71,18 +72,19 @@ def advantages(batch: Batch, shares: FloatArray, weights: Weights, group_size: i
         batch: The rollouts.
         shares: Penalty share of every step, shape (N,); NaN is charged as nothing.
         weights: Of outcome and process.
+        normalization: Name of how rewards become advantages.
         group_size: G.
 
     Raises:
         ValueError: The rollouts do not make whole groups.
     """
+    parts = NORMALIZATIONS.get(normalization)(weights.whole, weights.process)
     charges = batch.square(np.nan_to_num(shares))
+    by_token = np.where(batch.mask, np.take_along_axis(charges, np.maximum(batch.index, 0), axis=1), 0.0)
+    moments = group_moments(part_stats(parts, batch.outcomes, by_token, batch.index), group_size)
+    earned = normalised(parts, batch.outcomes, charges, np.ones_like(charges, dtype=np.bool_), moments)
     rewards = token_rewards(batch.outcomes, charges, weights.whole, weights.process)
-    mask = batch.mask
-    by_token = np.where(mask, np.take_along_axis(rewards, np.maximum(batch.index, 0), axis=1), 0.0)
-    mean, std = group_moments(completion_stats(by_token, mask), group_size)
-    earned = normalise(rewards, np.ones_like(rewards, dtype=np.bool_), mean, std)
     groups = len(batch.steps) // group_size
-    only = process_signal_only(batch.outcomes, std, group_size) * groups if groups else 0.0
+    only = process_signal_only(batch.outcomes, moments[1], group_size) * groups if groups else 0.0
     places = batch.owner, batch.place
     return Earned(rewards[places], earned[places], groups, round(only))

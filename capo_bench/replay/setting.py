@@ -1,4 +1,7 @@
-"""What is replayed: a vote over the first k critiques, and the weights of outcome and process."""
+"""What is replayed: a vote over the first k critiques, and the weights of outcome and process.
+
+Steps and normalisation stay those of each trial's training.
+"""
 
 from __future__ import annotations
 

@@ -89,7 +89,7 @@ def replay_trial(  # noqa: PLR0913 - what is replayed, how often, and whom to te
         batch = batch_of([rollout for step in steps for rollout in step.rollouts], config.credit.critiques)
         found.steps += len(steps)
         found.rollouts += len(batch.steps)
-        _replay(found, batch, wanted, weights, config.train.group_size)
+        _replay(found, batch, wanted, weights, _Earnings(batch, config))
     return found
 
 
@@ -158,9 +158,8 @@ def _chunks(steps: Iterator[StoredStep], group_size: int) -> Iterator[list[Store
 
 
 def _replay(
-    found: TrialReplay, batch: Batch, ballots: Sequence[Ballot], weights: Sequence[Weights], group_size: int
+    found: TrialReplay, batch: Batch, ballots: Sequence[Ballot], weights: Sequence[Weights], earned: _Earnings
 ) -> None:
-    earned = _Earnings(batch, group_size)
     trained = penalties(batch, found.trained.ballot)
     for ballot in ballots:
         shares = penalties(batch, ballot)
@@ -172,15 +171,19 @@ def _replay(
 
 
 class _Earnings:
-    """What a batch earns, worked out once for penalties that are the same: rules often agree, at k = 1 all of them."""
+    """What a batch earns under its trial's normalisation.
 
-    def __init__(self, batch: Batch, group_size: int) -> None:
-        self._batch, self._group_size = batch, group_size
+    It is worked out once for penalties that are the same: rules often agree, at k = 1 all of them.
+    """
+
+    def __init__(self, batch: Batch, config: TrialConfig) -> None:
+        self._batch, self._config = batch, config
         self._known: dict[tuple[bytes, Weights], Earned] = {}
 
     def of(self, shares: FloatArray, weights: Weights) -> Earned:
         """Return the batch's earnings."""
         key = np.nan_to_num(shares).tobytes(), weights
         if key not in self._known:
-            self._known[key] = advantages(self._batch, shares, weights, self._group_size)
+            normalization, group_size = self._config.credit.normalization, self._config.train.group_size
+            self._known[key] = advantages(self._batch, shares, weights, normalization, group_size)
         return self._known[key]

