@@ -41,10 +41,21 @@ class StepCheck:
 
 
 class Benchmark(Protocol):
-    """A source of problems with an optional exact step checker."""
+    """A source of problems with an optional exact step checker.
 
-    name: str
-    splits: Sequence[str]
+    Attributes:
+        name: As studies name it.
+        splits: Names of its splits; training draws from ``train``.
+        checks_steps: Whether `check_steps` can be asked. If not, critics that are checkers cannot be used, and nothing
+            is said of wrong steps.
+    """
+
+    @property
+    def name(self) -> str: ...  # noqa: D102 - said above, as the others are
+    @property
+    def splits(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def checks_steps(self) -> bool: ...  # noqa: D102
 
     def problems(self, split: str, count: int, seed: int = 0) -> list[Problem]:
         """Return `count` problems of `split`; the same arguments give the same problems."""
@@ -59,4 +70,13 @@ class Benchmark(Protocol):
         ...
 
 
-BENCHMARKS: Registry[Benchmark] = Registry("benchmark", "capo_bench.benchmarks", {"coins": "evals.coins:COINS"})
+BENCHMARKS: Registry[Benchmark] = Registry(
+    "benchmark",
+    "capo_bench.benchmarks",
+    {
+        "coins": "evals.coins:COINS",
+        "gsm8k": "evals.training_sets:GSM8K",
+        "math": "evals.training_sets:MATH",
+        "deepscaler": "evals.training_sets:DEEPSCALER",
+    },
+)

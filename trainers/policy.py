@@ -85,7 +85,7 @@ class PolicyTrainer(GRPOTrainer):
         self.segmenter = SEGMENTERS.get(segmenter)
         self.alignment = Alignment([], [], np.zeros((0, 0), dtype=np.int64))
         self.problems: list[Problem] = []
-        self.truth: list[frozenset[int]] = []
+        self.truth: list[frozenset[int] | None] = []
         self.outcomes: FloatArray = np.zeros(0)
         self.tokenizer = tokenizer
         super().__init__(reward_funcs=[self.outcome], processing_class=tokenizer, **kwargs)
@@ -151,9 +151,12 @@ class PolicyTrainer(GRPOTrainer):
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
         self.alignment = step_index(completion_ids_list, self.tokenizer, self.segmenter)
         self.rollouts_known()
-        pairs = zip(self.problems, self.alignment.steps, strict=True)
-        self.truth = [self.benchmark.check_steps(problem, steps).wrong for problem, steps in pairs]
+        self.truth = [self._wrong_steps(*pair) for pair in zip(self.problems, self.alignment.steps, strict=True)]
         return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+
+    def _wrong_steps(self, problem: Problem, steps: Sequence[str]) -> frozenset[int] | None:
+        """Return the steps that the benchmark's checker calls wrong; None where it has no checker."""
+        return self.benchmark.check_steps(problem, steps).wrong if self.benchmark.checks_steps else None
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         began = time.perf_counter()
@@ -170,10 +173,11 @@ class PolicyTrainer(GRPOTrainer):
         steps = [len(row) for row in self.alignment.steps]
         tokens = (self.alignment.index >= 0).sum(axis=1)
         known = self.outcomes[~np.isnan(self.outcomes)]
+        wrong = [len(row) for row in self.truth if row is not None]
         return {
             "outcome": float(known.mean()) if known.size else float("nan"),
             "unverified": float(np.isnan(self.outcomes).sum()),
-            "wrong_step_rate": sum(map(len, self.truth)) / max(sum(steps), 1),
+            "wrong_step_rate": sum(wrong) / max(sum(steps), 1) if wrong else float("nan"),
             "steps_per_response": float(np.mean(steps)),
             "tokens_per_response": float(tokens.mean()),
             "policy_tokens": float(tokens.sum()),
@@ -332,7 +336,8 @@ OWN = COUNTS | {
 
 def _record(run: TrainRun, logs: dict[str, Any]) -> None:
     """Hand on one step's record under our names; what a step lacks is left out."""
-    own = {name: value for name, value in logs.items() if name in OWN and value is not None}
+    known = {name: value for name, value in logs.items() if value is not None and not np.isnan(value)}
+    own = {name: value for name, value in known.items() if name in OWN}
     own["seconds_update"] = own["seconds"] - own.pop("seconds_rollout")
-    trl = {ours: logs[theirs] for theirs, ours in FROM_TRL.items() if logs.get(theirs) is not None}
+    trl = {ours: known[theirs] for theirs, ours in FROM_TRL.items() if theirs in known}
     run.record({**trl, **own})

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from capo_bench.study.plan import Plan
+from evals.benchmarks import BENCHMARKS
 from evals.tasks import task_files
+from evals.training_sets import TrainingSet
 from trainers.backbones import BACKBONES, BackboneConfig, VllmRollouts
 from trainers.config import TrialConfig
 from trainers.critics.endpoint import EndpointParams
@@ -83,9 +85,12 @@ def _critics(asked: Iterable[object]) -> list[HubItem]:
 
 
 def _datasets(configs: Iterable[TrialConfig]) -> list[HubItem]:
-    """Return the datasets of tasks that are read from the hub."""
+    """Return the datasets of benchmarks and tasks that are read from the hub."""
     found = []
     for config in configs:
+        benchmark = BENCHMARKS.get(config.benchmark)
+        if isinstance(benchmark, TrainingSet) and not benchmark.local and METHODS.get(config.method).train is not None:
+            found.append(HubItem("dataset", benchmark.hub, benchmark.revision))
         if config.evaluation.data_dir is None:
             for task in config.evaluation.tasks:
                 if hub := _dataset_kwargs(task).get("hub"):

@@ -10,6 +10,7 @@ from capo_bench.study.keys import suggestion
 from capo_bench.study.plan import Variant
 from capo_bench.study.resolve import Base
 from capo_bench.study.spec import Sweep
+from evals.benchmarks import BENCHMARKS
 from evals.config import EvaluationConfig
 from trainers.backbones import BACKBONES
 from trainers.methods import METHODS
@@ -101,6 +102,24 @@ def bad_starts(variants: Sequence[Variant], found: Mapping[str, Draft], base: Ba
             else:
                 rule, way_out = f"{name} is trained already and takes no cold start", "set cold_start: null"
             yield StudyError(place, "cold_start", start, rule, way_out)
+
+
+def bad_critics(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+    """Yield variants whose critic asks the benchmark's checker of steps, where the benchmark has none."""
+    for variant in variants:
+        config = variant.config
+        asks = config.critic.asks_checker or config.critic.embedded_critic is not None
+        if "critic" not in METHODS.get(config.method).uses or not asks:
+            continue
+        if not BENCHMARKS.get(config.benchmark).checks_steps:
+            known = [name for name in BENCHMARKS.names() if BENCHMARKS.get(name).checks_steps]
+            place = base.locate(found[variant.name], ("critic",))
+            rule = (
+                f"variant {variant.name!r}: critic {config.critic.name!r} rests on a checker of steps, and benchmark "
+                f"{config.benchmark!r} has none"
+            )
+            way_out = f"name a critic that is a language model of its own, or train on {', '.join(known)}"
+            yield StudyError(place, "critic", config.critic.name, rule, way_out)
 
 
 def bad_processes(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:

@@ -20,6 +20,7 @@ class Coins:
 
     name = "coins"
     splits: Sequence[str] = tuple(SPLITS)
+    checks_steps = True
 
     def problems(self, split: str, count: int, seed: int = 0) -> list[Problem]:
         """Return `count` problems of `split`; the same arguments give the same problems."""

@@ -95,14 +95,28 @@ class _Drawn(RowModel):
     answer: str
 
 
+def _problem(row: _Problem) -> Problem:
+    return Problem(short_hash(row.problem) if row.id is None else str(row.id), row.problem, row.gold)
+
+
+def _grade_school(row: _GradeSchool) -> Problem:
+    return Problem(short_hash(row.question), row.question, row.gold)
+
+
+PROBLEM = _Problem, _problem
+"""Rows with a problem, and an answer or a solution that boxes it: what a row must hold, and from it the problem."""
+GRADE_SCHOOL = _GradeSchool, _grade_school
+"""Rows of GSM8K, whose answers end in ``#### 1,234``; they have no ids, so the question's hash is theirs."""
+
+
 def problems(raw: Raw) -> Dataset:
     """Problems with an id or none, and an answer or a solution that boxes it: MATH-500, AIME, AMC, Minerva."""
-    return canonical(raw, _Problem, _problem)
+    return canonical(raw, *PROBLEM)
 
 
 def gsm8k(raw: Raw) -> Dataset:
-    """GSM8K, whose answers end in ``#### 1,234``; its rows have no ids, so the question's hash is theirs."""
-    return canonical(raw, _GradeSchool, lambda row: Problem(short_hash(row.question), row.question, row.gold))
+    """GSM8K."""
+    return canonical(raw, *GRADE_SCHOOL)
 
 
 def olympiadbench(raw: Raw) -> Dataset:
@@ -116,10 +130,6 @@ def olympiadbench(raw: Raw) -> Dataset:
 def drawn(raw: Raw) -> Dataset:
     """Problems of a registered benchmark."""
     return canonical(raw, _Drawn, lambda row: Problem(row.id, row.problem, row.answer))
-
-
-def _problem(row: _Problem) -> Problem:
-    return Problem(short_hash(row.problem) if row.id is None else str(row.id), row.problem, row.gold)
 
 
 def _olympiad(row: _Olympiad) -> Problem | None:

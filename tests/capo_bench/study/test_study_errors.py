@@ -8,6 +8,7 @@ from textwrap import dedent
 import pytest
 
 from capo_bench.study.errors import Place, StudyError, StudyErrors
+from trainers.methods import METHODS
 
 One = Callable[..., str]
 Many = Callable[..., list[StudyError]]
@@ -116,8 +117,7 @@ def test_unknown_keys_are_errors_at_every_level(error: One, demo: str, old: str,
         (
             "method: capo",
             "method: cappo",
-            "study.yaml:5: method: unknown method 'cappo' (did you mean 'capo'?); "
-            "known: sft, grpo_rule, grpo_genorm, capo",
+            f"study.yaml:5: method: unknown method 'cappo' (did you mean 'capo'?); known: {', '.join(METHODS.names())}",
         ),
         ("question: Does the vote matter?\n", "", "study.yaml:1: key 'question' is missing; add it"),
         (
