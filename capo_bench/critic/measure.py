@@ -148,6 +148,7 @@ class NoChecker:
     """The benchmark of data that no checker judges."""
 
     splits: Sequence[str] = ()
+    checks_steps = False
 
     def __init__(self, name: str) -> None:
         self.name = name
