@@ -84,6 +84,18 @@ DR_GRPO = Method(
     uses=frozenset({"train"}),
     train="trainers.dr_grpo:train",
 )
+DAPO = Method(
+    "dapo",
+    source="arXiv 2503.14476, without dynamic sampling: token-level loss, higher clip, soft overlong punishment",
+    uses=frozenset({"train"}),
+    train="trainers.dapo:train",
+)
+RLOO = Method(
+    "rloo",
+    source="arXiv 2402.14740: REINFORCE, the others of the group as baseline",
+    uses=frozenset({"train"}),
+    train="trainers.rloo:train",
+)
 GRPO_GENORM = Method(
     "grpo_genorm",
     source="paper, baselines: GRPO with an LLM's voted judgment of the whole answer as the only reward",
@@ -104,6 +116,8 @@ METHODS: Registry[Method] = Registry(
         "sft": "trainers.methods:SFT",
         "grpo_rule": "trainers.methods:GRPO_RULE",
         "dr_grpo": "trainers.methods:DR_GRPO",
+        "dapo": "trainers.methods:DAPO",
+        "rloo": "trainers.methods:RLOO",
         "grpo_genorm": "trainers.methods:GRPO_GENORM",
         "capo": "trainers.methods:CAPO",
     },

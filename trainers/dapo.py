@@ -1,0 +1,69 @@
+"""DAPO: GRPO with a token-level loss, a higher upper clip, and a length that is punished softly and then not learned from.
+
+Source: arXiv 2503.14476. R_i = (1 if the answer is right, else −1) + R_length(|o_i|), A_i = (R_i − mean R) / (std R +
+1e-4) over the G rollouts of a group, and the loss is −(1 / Σ_i |o_i|) Σ_i Σ_t min(ρ_{i,t} A_i, clip(ρ_{i,t}, 1 − ε_low,
+1 + ε_high) A_i): every token of the batch weighs the same. With L_max = `train.max_completion_tokens` and L_cache a
+fifth of it (the paper: 4,096 of 20,480), R_length is 0 up to L_max − L_cache, then falls in a line to −1 at L_max.
+
+TRL's: the loss (`loss_type="dapo"`), the two clips (`epsilon`, `epsilon_high`), overlong filtering
+(`mask_truncated_completions`: a rollout without an end token counts in its group and has no loss) and the soft overlong
+punishment. Ours: the reward that adds them up. The paper's ε_low = 0.2 and ε_high = 0.28 are kept in proportion where
+`train.clip` is another; with one update a batch, as here, the ratio is 1 and neither bites.
+
+Left out: dynamic sampling, which draws further prompts until each group of a batch has right and wrong answers. TRL 1.16
+has no such thing, and it is not here either: a group whose rewards are equal has advantage 0, its tokens still count in
+the loss's divisor, and `groups_without_outcome_signal` says how many there are. There is no KL term unless `train.kl`
+sets one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from trl.rewards import get_soft_overlong_punishment
+
+from trainers.config import TrainConfig
+from trainers.credit.arrays import FloatArray, IntArray
+from trainers.methods import TrainRun
+from trainers.policy import PolicyTrainer, train_policy
+
+CLIP_HIGHER = 1.4
+"""ε_high over ε_low: the paper's 0.28 over 0.2."""
+
+CACHE = 5
+"""L_max over L_cache: the paper's 20,480 over 4,096 tokens."""
+
+
+class DapoTrainer(PolicyTrainer):
+    """GRPO as DAPO changes it."""
+
+    @classmethod
+    def overrides(cls, train: TrainConfig) -> dict[str, Any]:
+        """Return DAPO's loss, its upper clip and its overlong filtering."""
+        return {
+            "loss_type": "dapo",
+            "epsilon_high": CLIP_HIGHER * train.clip,
+            "mask_truncated_completions": True,
+        }
+
+    def reward(self) -> FloatArray:
+        """Return the outcome as 1 or −1, less what the length costs, shape (B,); NaN where it was not verified."""
+        lengths = (self.alignment.index >= 0).sum(axis=1)
+        return 2 * self.outcomes - 1 + overlong(lengths, self.config.train.max_completion_tokens)
+
+
+def overlong(lengths: IntArray, most: int) -> FloatArray:
+    """Return the soft overlong punishment (paper, equation 13) of completions of these lengths, shape (B,), in [−1, 0].
+
+    Args:
+        lengths: In tokens, shape (B,).
+        most: L_max, in tokens.
+    """
+    punish = get_soft_overlong_punishment(most, most // CACHE)
+    return np.array(punish([range(length) for length in lengths.tolist()]), dtype=np.float64)
+
+
+def train(run: TrainRun) -> bool:
+    """Train; see `train_policy`."""
+    return train_policy(run, DapoTrainer, run.config.evaluation.segmenter)

@@ -1,0 +1,59 @@
+"""RLOO: REINFORCE with the mean reward of the other rollouts of the group as baseline.
+
+Source: arXiv 2402.14740. A_i = r_i − (1 / (n − 1)) Σ_{j≠i} r_j over the n rollouts of the group that have a reward, and
+the gradient is that of −(1 / B) Σ_i A_i log π(o_i): a rollout is one action, so the tokens' gradients are added, not
+averaged. That is TRL's `loss_type="luspo"` with the importance ratio of the whole sequence, which at ratio 1, as with
+one update a batch, is the gradient of TRL's own `RLOOTrainer`, on which our reports do not stand. What differs from that
+trainer: `train.kl`, if set, is GRPO's term of the loss, not part of the reward.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainers.config import TrainConfig
+from trainers.credit.arrays import FloatArray
+from trainers.methods import TrainRun
+from trainers.policy import PolicyTrainer, train_policy
+
+
+class RlooTrainer(PolicyTrainer):
+    """REINFORCE with the leave-one-out baseline."""
+
+    @classmethod
+    def overrides(cls, train: TrainConfig) -> dict[str, Any]:
+        """Return the loss that adds a rollout's tokens up."""
+        return {"loss_type": "luspo", "importance_sampling_level": "sequence", "scale_rewards": "none"}
+
+    def advantages(self, width: int) -> torch.Tensor:
+        """Return the advantage of every rollout, shape (B,), over groups that may span processes."""
+        local = torch.from_numpy(self.outcomes).to(self.accelerator.device)
+        everyone = self.accelerator.gather(local).cpu().numpy()
+        first = self.accelerator.process_index * len(local)
+        found = leave_one_out(everyone, self.config.train.group_size)
+        return torch.from_numpy(found[first : first + len(local)])
+
+
+def leave_one_out(rewards: FloatArray, group_size: int) -> FloatArray:
+    """Return each reward less the mean of the others of its group, shape (B,).
+
+    Args:
+        rewards: Shape (B,), whole groups next to each other; NaN for none, which no baseline counts.
+        group_size: G.
+
+    Returns:
+        0 where there is no reward, or no other one in the group.
+    """
+    groups = rewards.reshape(-1, group_size)
+    others = np.sum(~np.isnan(groups), axis=1, keepdims=True) - 1
+    sums = np.nansum(groups, axis=1, keepdims=True) - groups
+    baselines = np.divide(sums, others, out=np.full_like(groups, np.nan), where=others > 0)
+    return np.nan_to_num(groups - baselines).ravel()
+
+
+def train(run: TrainRun) -> bool:
+    """Train; see `train_policy`."""
+    return train_policy(run, RlooTrainer, run.config.evaluation.segmenter)
