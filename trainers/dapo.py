@@ -1,4 +1,4 @@
-"""DAPO: GRPO with a token-level loss, a higher upper clip, and a length that is punished softly and then not learned from.
+"""DAPO: GRPO with a token-level loss, a higher upper clip, a soft punishment of length and no loss on what was cut off.
 
 Source: arXiv 2503.14476. R_i = (1 if the answer is right, else −1) + R_length(|o_i|), A_i = (R_i − mean R) / (std R +
 1e-4) over the G rollouts of a group, and the loss is −(1 / Σ_i |o_i|) Σ_i Σ_t min(ρ_{i,t} A_i, clip(ρ_{i,t}, 1 − ε_low,
@@ -10,10 +10,10 @@ TRL's: the loss (`loss_type="dapo"`), the two clips (`epsilon`, `epsilon_high`),
 punishment. Ours: the reward that adds them up. The paper's ε_low = 0.2 and ε_high = 0.28 are kept in proportion where
 `train.clip` is another; with one update a batch, as here, the ratio is 1 and neither bites.
 
-Left out: dynamic sampling, which draws further prompts until each group of a batch has right and wrong answers. TRL 1.16
-has no such thing, and it is not here either: a group whose rewards are equal has advantage 0, its tokens still count in
-the loss's divisor, and `groups_without_outcome_signal` says how many there are. There is no KL term unless `train.kl`
-sets one.
+Left out: dynamic sampling, which draws further prompts until each group of a batch has right and wrong answers. TRL
+1.16 has no such thing, and it is not here either: a group whose rewards are equal has advantage 0, its tokens still
+count in the loss's divisor, and `groups_without_outcome_signal` says how many there are. There is no KL term unless
+`train.kl` sets one.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from trl.rewards import get_soft_overlong_punishment
+from trl.rewards.other_rewards import get_soft_overlong_punishment
 
 from trainers.config import TrainConfig
 from trainers.credit.arrays import FloatArray, IntArray

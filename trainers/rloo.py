@@ -3,8 +3,8 @@
 Source: arXiv 2402.14740. A_i = r_i − (1 / (n − 1)) Σ_{j≠i} r_j over the n rollouts of the group that have a reward, and
 the gradient is that of −(1 / B) Σ_i A_i log π(o_i): a rollout is one action, so the tokens' gradients are added, not
 averaged. That is TRL's `loss_type="luspo"` with the importance ratio of the whole sequence, which at ratio 1, as with
-one update a batch, is the gradient of TRL's own `RLOOTrainer`, on which our reports do not stand. What differs from that
-trainer: `train.kl`, if set, is GRPO's term of the loss, not part of the reward.
+one update a batch, has the gradient of TRL's own `RLOOTrainer`; ours has the reports that every method owes. What
+differs from that trainer: `train.kl`, if set, is GRPO's term of the loss, not part of the reward.
 """
 
 from __future__ import annotations
@@ -51,7 +51,8 @@ def leave_one_out(rewards: FloatArray, group_size: int) -> FloatArray:
     others = np.sum(~np.isnan(groups), axis=1, keepdims=True) - 1
     sums = np.nansum(groups, axis=1, keepdims=True) - groups
     baselines = np.divide(sums, others, out=np.full_like(groups, np.nan), where=others > 0)
-    return np.nan_to_num(groups - baselines).ravel()
+    found: FloatArray = np.nan_to_num(groups - baselines).ravel()
+    return found
 
 
 def train(run: TrainRun) -> bool:
