@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from capo_bench.study.errors import StudyError, shown
 from capo_bench.study.expand import Draft, Sources, drafts, excluded
-from capo_bench.study.keys import suggestion
-from capo_bench.study.plan import Variant
+from capo_bench.study.keys import dotted_keys, suggestion
+from capo_bench.study.plan import Plan, Variant
 from capo_bench.study.resolve import Base
 from capo_bench.study.spec import Sweep
 from evals.benchmarks import BENCHMARKS
 from evals.config import EvaluationConfig
 from trainers.backbones import BACKBONES
+from trainers.config import TrialConfig
 from trainers.methods import METHODS
 
 SECTIONS = ("train", "credit", "critic")
@@ -58,6 +59,26 @@ def bad_names(sweep: Sweep, sources: Sources, found: Sequence[Draft]) -> Iterato
             way_out = suggestion(name, names).replace("known keys", "variants")
             place = sources.at(role).place()
             yield StudyError(place, role, name, f"{role} {name!r} is not a variant of the study", way_out)
+
+
+def bad_counterparts(
+    sweep: Sweep, sources: Sources, variants: Sequence[Variant], found: Mapping[str, Draft]
+) -> Iterator[StudyError]:
+    """Yield keys of `within` that there are not, and variants that it leaves without a baseline to compare with."""
+    known = dotted_keys(TrialConfig)
+    for index, key in enumerate(sweep.within):
+        if key not in known:
+            place = sources.at("within", index).place()
+            yield StudyError(place, "within", key, f"within: unknown key {key!r}", suggestion(key, known))
+    if any(key not in known for key in sweep.within):
+        return
+    plan = Plan("", "", "", "", sweep.baseline, sweep.start, (), tuple(variants), (), tuple(sweep.within))
+    for variant in variants:
+        if plan.baseline_of(variant.name) is None:
+            told = ", ".join(sweep.within)
+            rule = f"variant {variant.name!r}: no variant is baseline {sweep.baseline!r} with its {told}"
+            place = found[variant.name].source.place()
+            yield StudyError(place, variant.name, told, rule, "add that variant, or remove within")
 
 
 def bad_metrics(sweep: Sweep, sources: Sources, variants: Sequence[Variant]) -> Iterator[StudyError]:

@@ -23,6 +23,13 @@ def with_value(tree: dict[str, Any], parts: Sequence[str], value: Tree) -> dict[
     return {**tree, head: with_value(below if isinstance(below, dict) else {}, rest, value)}
 
 
+def value_at(tree: Tree, parts: Sequence[str]) -> Tree:
+    """Return the value at a key; None where there is none."""
+    for part in parts:
+        tree = tree.get(part) if isinstance(tree, dict) else None
+    return tree
+
+
 def without(tree: Tree, path: TreePath) -> Tree:
     """Return a copy of `tree` without what is at `path`; the same tree if nothing is there."""
     head, rest = path[0], path[1:]

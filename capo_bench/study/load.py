@@ -9,6 +9,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from capo_bench.study.checks import (
+    bad_counterparts,
     bad_critics,
     bad_measurements,
     bad_metrics,
@@ -124,7 +125,7 @@ class StudyFile:
             errors += list(bad_sweep(sweep, sources)) or bad_names(sweep, sources, found)
         trials, groups = _trials(variants, sweep.seeds)
         if not errors:
-            errors += duplicates(groups, by_name)
+            errors += [*duplicates(groups, by_name), *bad_counterparts(sweep, sources, variants, by_name)]
         pick, more = parse_only(only, [draft.name for draft in found], sweep.seeds)
         errors += more
         if errors:
@@ -139,6 +140,7 @@ class StudyFile:
             metrics=tuple(sweep.metrics),
             variants=tuple(variants),
             trials=tuple(trial for trial in trials if pick.takes(trial)),
+            within=tuple(sweep.within),
         )
 
     def _effective(self, name: str) -> tuple[Sweep, Sources, list[Setting]]:

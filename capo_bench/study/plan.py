@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from capo_bench.study.keys import value_at, with_value
 from trainers.config import TrialConfig
 
 
@@ -74,6 +75,7 @@ class Plan:
         profile: The profile's name.
         baseline: Variant that the others are compared with.
         start: Variant that is the untrained start, if there is one.
+        within: Dotted keys that are the same in all that is compared (`baseline_of`).
         metrics: ``task/metric``; the first is the primary one.
         variants: In the order of the file; all of them, whatever ``--only`` picked.
         trials: Variant by variant, seeds inside; only those that ``--only`` picked.
@@ -88,6 +90,26 @@ class Plan:
     metrics: tuple[str, ...]
     variants: tuple[Variant, ...]
     trials: tuple[Trial, ...]
+    within: tuple[str, ...] = ()
+
+    def baseline_of(self, name: str) -> str | None:
+        """Return the variant that a variant is compared with; None where there is none. A baseline is its own."""
+        return self._counterpart(self.baseline, name)
+
+    def start_of(self, name: str) -> str | None:
+        """Return the untrained start of a variant; None where there is none. A start is its own."""
+        return None if self.start is None else self._counterpart(self.start, name)
+
+    def _counterpart(self, role: str, name: str) -> str | None:
+        """Return the variant that is `role` but for the keys of `within`, which are those of the variant `name`."""
+        if not self.within:
+            return role
+        wanted = self.variant(role).config.model_dump(mode="json")
+        own = self.variant(name).config.model_dump(mode="json")
+        for key in self.within:
+            parts = key.split(".")
+            wanted = with_value(wanted, parts, value_at(own, parts))
+        return next((one.name for one in self.variants if one.config.model_dump(mode="json") == wanted), None)
 
     def variant(self, name: str) -> Variant:
         """Return the variant of a name.

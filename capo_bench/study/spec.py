@@ -48,6 +48,8 @@ class Sweep(Strict):
         metrics: Metrics as ``task/metric``; the first is the primary one.
         baseline: Variant that the others are compared with.
         start: Variant that is the untrained start, to show gains over.
+        within: Dotted keys that are the same in all that is compared: a variant is compared with the one that has its
+            values there and is the baseline (the start) otherwise.
     """
 
     matrix: Swept = Field({})
@@ -58,8 +60,9 @@ class Sweep(Strict):
     metrics: list[Metric] = Field(["coins_test/accuracy"], min_length=1)
     baseline: str = ""
     start: str | None = None
+    within: list[str] = Field([])
 
-    @field_validator("seeds", "metrics")
+    @field_validator("seeds", "metrics", "within")
     @classmethod
     def _each_once(cls, items: list[Any]) -> list[Any]:
         twice = [item for item in dict.fromkeys(items) if items.count(item) > 1]

@@ -27,6 +27,7 @@ def plan_outline(plan: Plan) -> dict[str, Any]:
         "profile": plan.profile,
         "baseline": plan.baseline,
         "start": plan.start,
+        **({"within": list(plan.within)} if plan.within else {}),
         "metrics": list(plan.metrics),
         "variants": [
             {
