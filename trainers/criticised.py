@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from evals.benchmarks import BENCHMARKS
-from trainers.credit.critique import Aim, Critique
+from trainers.credit.critique import Aim, Critique, usage_metrics
 from trainers.critics.base import Solution, Surroundings
 from trainers.critics.desk import Asked, CriticDesk
 from trainers.critics.opening import open_critic
@@ -140,21 +140,6 @@ def _example(critiques: list[list[Critique]]) -> str:
     told = [(reason, text) for reason, text in texts.items() if reason]
     # Escaped: a critic may repeat what a solution has for the terminal that shows this.
     return "".join(f"\n{reason}: {'…' * (len(text) > _SHOWN)}{text[-_SHOWN:]!r}" for reason, text in told)
-
-
-def usage_metrics(critiques: list[list[Critique]]) -> dict[str, float]:
-    """Return what critiques cost, summed; one that was not asked for now costs what it once did."""
-    usages = [critique.usage for row in critiques for critique in row]
-    prompt, output = sum(usage.prompt_tokens for usage in usages), sum(usage.output_tokens for usage in usages)
-    return {
-        "critiques": float(len(usages)),
-        "critiques_reused": float(sum(critique.reused for row in critiques for critique in row)),
-        "critic_tokens": float(prompt + output),
-        "critic_prompt_tokens": float(prompt),
-        "critic_cached_tokens": float(sum(usage.cached_tokens for usage in usages)),
-        "critic_output_tokens": float(output),
-        "critic_money": sum(usage.money for usage in usages),
-    }
 
 
 def train_with_critic(run: TrainRun, trainer_class: type[CriticisedTrainer]) -> bool:

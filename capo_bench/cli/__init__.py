@@ -22,6 +22,8 @@ COMMANDS = {
     "eval": ("capo_bench.cli.evaluate:evaluate", "Measure a model on benchmarks; run it again to resume."),
     "compare": ("capo_bench.cli.compare:compare", "Set evaluations side by side, where they may stand so."),
     "diff": ("capo_bench.cli.diff:diff", "Say why two trials differ."),
+    "bundle": ("capo_bench.cli.bundle:bundle", "Put a study into one file, or unpack one to go on elsewhere."),
+    "verify": ("capo_bench.cli.verify:verify", "Derive every number of a report again; say what differs."),
     "ui": ("capo_bench.cli.ui:ui", "Open the tracked runs in MLflow."),
 }
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
+from capo_bench.cli.bar import bar
 from capo_bench.cli.options import home_option, study_options
 
 if TYPE_CHECKING:
     from capo_bench.replay.rows import Row
-    from capo_bench.replay.study import OnStep, StudyReplay, Wanted
+    from capo_bench.replay.study import StudyReplay, Wanted
     from capo_bench.study.plan import Plan
 
 EPILOG = """\b
@@ -30,7 +29,6 @@ Examples:
   capo-bench revote voting --rules majority,at_least:3 --trial 3fa2
 """
 
-QUIET_SECONDS = 2.0
 T = TypeVar("T")
 
 
@@ -70,7 +68,7 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     plan = load_plan(study, profile, sets, only)
     plan = plan if trial is None else _only_trial(plan, trial)
     try:
-        with _progress() as on_step:
+        with bar("replaying", "steps") as on_step:
             replay = replay_study(plan, Home(home), wanted, on_step)
     except (NothingToReplayError, DamagedFileError) as error:
         raise Refused(error) from error
@@ -131,24 +129,3 @@ def _show(replay: StudyReplay, found: Sequence[Row]) -> None:
     for line in (*check_lines(replay), *notes(replay)):
         console.print(plain(line))
     console.print()
-
-
-@contextmanager
-def _progress() -> Iterator[OnStep]:
-    """Yield a function that shows a bar with the time left, once there has been nothing to see for a while."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = TextColumn("replaying"), BarColumn(), MofNCompleteColumn(), TextColumn("steps,"), TimeRemainingColumn()
-    bar = Progress(*columns, console=Console(stderr=True), transient=True)
-    task, began = bar.add_task(""), time.monotonic()
-
-    def on_step(done: int, total: int) -> None:
-        if not bar.live.is_started and time.monotonic() - began > QUIET_SECONDS:
-            bar.start()
-        bar.update(task, completed=done, total=total)
-
-    try:
-        yield on_step
-    finally:
-        bar.stop()

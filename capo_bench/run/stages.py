@@ -144,17 +144,26 @@ def _score(run: _Run) -> bool:
 def _record(run: _Run) -> bool:
     """Write where the trial ran, what it measured and what that cost; with the last it is done."""
     run.emit({"kind": "stage", "stage": "record"})
-    folder, tasks = run.folder, run.trial.config.evaluation.tasks
-    results = [read_result(folder.evaluation / task) for task in tasks]
-    metrics = {f"{result.task}/{name}": one.value for result in results for name, one in result.metrics.items()}
-    evaluated = math.fsum(result.cost[part] for result in results for part in ("generate_seconds", "score_seconds"))
+    folder = run.folder
     write_json(folder.provenance, _provenance(run))
-    write_json(folder.metrics, {"metrics": metrics, "cost": _cost(read_steps(folder), evaluated)})
+    write_json(folder.metrics, measured(folder, run.trial.config.evaluation.tasks))
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return True
 
 
 _WORK = (_cold_start, _train, _generate, _score, _record)
+
+
+def measured(folder: TrialFolder, tasks: Iterable[str]) -> dict[str, dict[str, float]]:
+    """Return what ``metrics.json`` holds: the metrics of the tasks' results, and what steps and tasks cost.
+
+    Raises:
+        EvaluationError: A task has no result.
+    """
+    results = [read_result(folder.evaluation / task) for task in tasks]
+    metrics = {f"{result.task}/{name}": one.value for result in results for name, one in result.metrics.items()}
+    evaluated = math.fsum(result.cost[part] for result in results for part in ("generate_seconds", "score_seconds"))
+    return {"metrics": metrics, "cost": _cost(read_steps(folder), evaluated)}
 
 
 def _cost(steps: Iterable[dict[str, Any]], evaluate_seconds: float) -> dict[str, float]:

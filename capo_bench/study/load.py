@@ -167,11 +167,24 @@ def read_study(path_or_name: str | Path) -> StudyFile:
     return StudyFile(document, study, errors)
 
 
+def study_text(path_or_name: str | Path) -> str:
+    """Return the text of a study file, or of a shipped study by its bare name.
+
+    Raises:
+        OSError: There is no such file, or it cannot be read.
+    """
+    name = str(path_or_name)
+    return _shipped(name) if name in shipped_studies() else Path(name).read_text(encoding="utf-8")
+
+
+def _shipped(name: str) -> str:
+    return (files(SHIPPED) / f"{name}.yaml").read_text(encoding="utf-8")
+
+
 def _read(name: str) -> Document:
     shipped = shipped_studies()
     if name in shipped:
-        text = (files(SHIPPED) / f"{name}.yaml").read_text(encoding="utf-8")
-        return parse_document(text, f"{SHIPPED}/{name}.yaml")
+        return parse_document(_shipped(name), f"{SHIPPED}/{name}.yaml")
     path = Path(name)
     if not path.exists():
         close = difflib.get_close_matches(path.stem, shipped, n=1)

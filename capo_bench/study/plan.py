@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any
 
 from capo_bench.study.keys import value_at, with_value
@@ -121,3 +122,43 @@ class Plan:
             if variant.name == name:
                 return variant
         raise KeyError(name)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the plan as plain data; of the study file its name alone, not where it lay."""
+        return {
+            "study": self.study,
+            "question": self.question,
+            "file": PurePath(self.file).name,
+            "profile": self.profile,
+            "baseline": self.baseline,
+            "start": self.start,
+            "metrics": list(self.metrics),
+            "variants": [
+                {"name": one.name, "overrides": dict(one.overrides), "config": one.config.model_dump(mode="json")}
+                for one in self.variants
+            ],
+            "trials": [trial.as_json() for trial in self.trials],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Plan:
+        """Return the plan that `as_json` wrote.
+
+        Raises:
+            pydantic.ValidationError: Settings are not valid.
+            KeyError: Something is missing.
+        """
+        return cls(
+            study=data["study"],
+            question=data["question"],
+            file=data["file"],
+            profile=data["profile"],
+            baseline=data["baseline"],
+            start=data["start"],
+            metrics=tuple(data["metrics"]),
+            variants=tuple(
+                Variant(one["name"], one["overrides"], TrialConfig.model_validate(one["config"]))
+                for one in data["variants"]
+            ),
+            trials=tuple(Trial.from_json(trial) for trial in data["trials"]),
+        )

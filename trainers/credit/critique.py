@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -53,3 +54,19 @@ class Critique:
     def __post_init__(self) -> None:
         if (self.wrong is None) == (self.abstained is None):
             raise ValueError("a critique either names its wrong steps or says why it abstains, never both or neither")
+
+
+def usage_metrics(critiques: Iterable[Sequence[Critique]]) -> dict[str, float]:
+    """Return what critiques cost, summed; one that was not asked for now costs what it once did."""
+    said = [critique for row in critiques for critique in row]
+    usages = [critique.usage for critique in said]
+    prompt, output = sum(usage.prompt_tokens for usage in usages), sum(usage.output_tokens for usage in usages)
+    return {
+        "critiques": float(len(usages)),
+        "critiques_reused": float(sum(critique.reused for critique in said)),
+        "critic_tokens": float(prompt + output),
+        "critic_prompt_tokens": float(prompt),
+        "critic_cached_tokens": float(sum(usage.cached_tokens for usage in usages)),
+        "critic_output_tokens": float(output),
+        "critic_money": sum(usage.money for usage in usages),
+    }

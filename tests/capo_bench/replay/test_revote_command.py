@@ -234,7 +234,7 @@ def test_trials_that_stored_fewer_critiques_are_in_no_row_of_a_larger_k(fresh: S
 
 
 def test_what_takes_long_is_shown_with_the_time_left(done: StoredHome, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("capo_bench.cli.revote.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("capo_bench.cli.bar.QUIET_SECONDS", 0.0)
     monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, as far as rich can tell
     result = revote(done)
     assert result.exit_code == 0

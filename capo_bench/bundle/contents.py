@@ -1,0 +1,116 @@
+"""What goes into a bundle: the study as it was run, its finished trials, its report.
+
+Trials that are not done are left out: half of one proves nothing, and who goes on runs it anew. The report is made of
+what is in the bundle, so that it is never the one of an hour ago. Left out, too, are logs and checkpoints, which hold
+paths and are read by nobody else, and the pickle of settings that TRL leaves beside weights. Critiques are in the
+rollouts; the cache of critiques stays at home.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capo_bench.bundle.errors import BundleError
+from capo_bench.bundle.manifest import PLAN, STUDY_FILE, study_path
+from capo_bench.home import Home, TrialFolder, read_json
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Plan
+
+_LEFT_OUT = {"training_args.bin", "lock"}
+
+
+@dataclass(frozen=True)
+class Item:
+    """A file that goes into a bundle.
+
+    Attributes:
+        path: Where it lies in a results folder.
+        source: The file; or what it holds, where it is made for the bundle.
+        binary: Whether it is a tensor or a picture, in which no text is to be looked for.
+    """
+
+    path: str
+    source: Path | bytes
+    binary: bool = False
+
+
+def contents(plan: Plan, home: Home, study_text: str, report: Path, *, weights: bool) -> list[Item]:
+    """Return the files of a bundle, ordered by path.
+
+    Args:
+        plan: The study, as it was run.
+        home: The results folder.
+        study_text: The study file.
+        report: Folder of the report to take.
+        weights: Take trained weights and the models that trials start from, or ask, too.
+
+    Raises:
+        BundleError: There is a link among the files.
+    """
+    done = [home.trial(name) for name in dict.fromkeys(trial.id for trial in plan.trials) if home.trial(name).done]
+    study = home.study(plan.study)
+    items = [
+        Item(study_path(plan.study, STUDY_FILE), study_text.encode()),
+        Item(study_path(plan.study, PLAN), _dumped(plan.as_json())),
+        *([Item(study_path(plan.study, study.ledger.name), study.ledger)] if study.ledger.exists() else []),
+        *_below(report, study_path(plan.study, "report")),
+    ]
+    for trial in done:
+        items += _trial(trial, weights=weights)
+    items += _stages(home, {trial.path.name for trial in done})
+    if weights:
+        for kind, key in _shared(plan):
+            items += _below(home.cache(kind, key), f"cache/{kind}/{key}")
+    return sorted(items, key=lambda item: item.path)
+
+
+def _dumped(value: Any) -> bytes:
+    return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def _trial(folder: TrialFolder, *, weights: bool) -> Iterator[Item]:
+    files = [folder.config, folder.provenance, folder.steps, folder.metrics, folder.training, folder.reused]
+    name = f"trials/{folder.path.name}"
+    yield from (Item(f"{name}/{path.name}", _plain(path)) for path in files if path.exists())
+    folders = [folder.rollouts, folder.evaluation, *([folder.model] if weights else [])]
+    for path in folders:
+        yield from _below(path, f"{name}/{path.name}")
+
+
+def _stages(home: Home, done: set[str]) -> Iterator[Item]:
+    """Yield the index's entries of the trials, by which others find what these have done."""
+    for path in sorted((home.path / "cache" / "stages").glob("*.json")):
+        try:
+            named = read_json(path)["trial"] in done
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+        if named:
+            yield Item(f"cache/stages/{path.name}", path)
+
+
+def _shared(plan: Plan) -> list[tuple[str, str]]:
+    """Return the kinds and keys of the models that the plan's trials share."""
+    from capo_bench.study.identity import shared_models
+
+    models = [model for trial in plan.trials for model in shared_models(trial.config)]
+    return list(dict.fromkeys((model.kind, model.key) for model in models))
+
+
+def _below(folder: Path, name: str) -> Iterator[Item]:
+    for path in sorted(folder.rglob("*")):
+        inner = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in inner.parts)
+        if hidden or path.name in _LEFT_OUT or (path.is_dir() and not path.is_symlink()):
+            continue
+        yield Item(f"{name}/{inner.as_posix()}", _plain(path), path.suffix in {".safetensors", ".bin", ".png"})
+
+
+def _plain(path: Path) -> Path:
+    if path.is_symlink() or not path.is_file():
+        raise BundleError(f"{path}: a link, or no plain file; put the file itself in its place")
+    return path

@@ -1,0 +1,105 @@
+"""Completions scored again by the verifier and the benchmark's step checker, and the results of the samples."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capo_bench.home import TrialFolder
+from capo_bench.report.provenance import flatten
+from capo_bench.verify.checks import Check, Checks
+from evals.harness.folder import GENERATIONS, RESULT, SAMPLES, TASK, TIMING, read_samples, write_samples
+from evals.harness.results import read_result, write_result
+from evals.harness.score import score
+from evals.verify import VERIFIER_VERSION, Verifier
+from trainers.credit.segment import SEGMENTERS, step_texts
+
+if TYPE_CHECKING:
+    from evals.metrics import Sample
+
+_VERDICT = ("correct", "correct_norm", "status", "answer")
+_LIMITS = {"timeout", "memory", "crash"}
+"""Verdicts that hang on how fast the machine is."""
+
+_ESTIMATED = ("stderr", "low", "high")
+"""Parts of an estimate that come from the functions of a library."""
+
+
+def rescore(checks: Checks, given: TrialFolder, again: TrialFolder, task: str, verifier: Verifier) -> None:
+    """Score a task's completions again and compare samples and result.
+
+    Args:
+        checks: Receives what was found.
+        given: The trial's folder.
+        again: Receives samples and result as they should be.
+        task: The task.
+        verifier: Judges the answers.
+
+    Raises:
+        EvaluationError: Files are missing or cannot be read.
+    """
+    source, target = given.evaluation / task, again.evaluation / task
+    target.mkdir(parents=True)
+    for name in (TASK, GENERATIONS, TIMING):
+        if (source / name).exists():
+            (target / name).symlink_to((source / name).absolute())
+    said = read_result(source)
+    segmenter, version = said.identity["segmenter"], said.identity["verifier"]
+    segment = SEGMENTERS.get(segmenter)
+
+    def cut(text: str) -> Sequence[str]:
+        return step_texts(text, segment(text))
+
+    score(target, verifier=verifier, cut=cut, segmenter=segmenter)
+    place = f"trials/{given.path.name}/evaluation/{task}"
+    samples = _compare(checks["samples"], read_samples(source), read_samples(target), f"{place}/{SAMPLES}", version)
+    write_samples(target, samples)
+    # What a clock measured is taken as it stands.
+    cost = {"score_seconds": said.cost["score_seconds"]}
+    write_result(target, samples, {"verifier": version, "segmenter": segmenter}, cost)
+    _results(checks["results"], source / RESULT, target / RESULT, f"{place}/{RESULT}")
+
+
+def _compare(
+    check: Check, said: Sequence[Sample], found: Sequence[Sample], where: str, version: str
+) -> Sequence[Sample]:
+    """Compare samples; return those that what follows is derived from."""
+    check.equal(f"{where}: samples", len(said), len(found))
+    derived = []
+    for line, (one, other) in enumerate(zip(said, found, strict=False), 1):
+        left = _left(one, other, version)
+        if left is not None:
+            check.leave(left)
+        parts: list[dict[str, Any]] = [
+            {key: value for key, value in sample.items() if left is None or key not in _VERDICT}
+            for sample in (one, other)
+        ]
+        check.fields(f"{where}:{line}", *parts)
+        kept = {key: one[key] for key in _VERDICT if key in one} if left is not None else {}  # type: ignore[literal-required]
+        derived.append({**other, **kept})
+    return [*derived, *found[len(said) :]]  # type: ignore[list-item]
+
+
+def _left(said: Sample, found: Sample, version: str) -> str | None:
+    """Return why a verdict cannot be compared, if it cannot."""
+    if version != VERIFIER_VERSION:
+        return f"verdicts of the verifier {version}; here it is {VERIFIER_VERSION}"
+    if {said.get("status"), found.get("status")} & _LIMITS:
+        return "verdicts that a limit of time or memory decided"
+    return None
+
+
+def _results(check: Check, said: Path, found: Path, where: str) -> None:
+    left, right = (_flat(path) for path in (said, found))
+    for key in dict.fromkeys([*left, *right]):
+        if key == "cost.score_seconds":
+            check.leave("seconds that a clock measured")
+        else:
+            close = key.rpartition(".")[2] in _ESTIMATED
+            check.equal(f"{where}: {key}", left.get(key), right.get(key), close=close)
+
+
+def _flat(path: Path) -> Mapping[str, Any]:
+    return flatten(json.loads(path.read_text(encoding="utf-8")))

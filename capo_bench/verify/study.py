@@ -1,0 +1,168 @@
+"""Verifying a study: in a bundle, by the plan that it holds, or in a results folder.
+
+What is derived goes into a scratch results folder: completions, rollouts and step records are those given, linked;
+samples, results, metrics and costs are made again from them; the report is built of these. So a number of the report is
+checked by the code that reports, whatever that does.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capo_bench.bundle.archive import Counter, Tell
+from capo_bench.bundle.errors import BundleError
+from capo_bench.bundle.extract import extract
+from capo_bench.bundle.manifest import PLAN, Manifest
+from capo_bench.home import Home, TrialFolder, read_json, write_json
+from capo_bench.report.build import NothingToReportError
+from capo_bench.report.collect import DamagedFileError
+from capo_bench.run.stages import measured
+from capo_bench.study.plan import Plan
+from capo_bench.verify.checks import DAMAGE, Checks, new_checks
+from capo_bench.verify.identities import check_identity
+from capo_bench.verify.report import check_report
+from capo_bench.verify.samples import rescore
+from capo_bench.verify.training import check_training
+from evals.registry import UnknownNameError
+from evals.verify import Verifier
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Trial
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What verifying found.
+
+    Attributes:
+        study: Name of the study.
+        trials: Finished trials that were verified.
+        owed: Trials of the plan that have not finished: nothing is claimed of them.
+        checks: What was compared.
+    """
+
+    study: str
+    trials: int
+    owed: int
+    checks: Checks
+
+    @property
+    def mismatches(self) -> int:
+        """How many values differ."""
+        return sum(len(check.mismatches) for check in self.checks.values())
+
+    @property
+    def compared(self) -> int:
+        """How many values were compared."""
+        return sum(check.compared for check in self.checks.values())
+
+    @property
+    def passed(self) -> bool:
+        """Whether trials were verified, and nothing differs."""
+        return bool(self.trials) and bool(self.compared) and not self.mismatches
+
+
+@contextmanager
+def opened(bundle: Path, tell: Tell = lambda done, total: None) -> Iterator[tuple[Plan, Home, Manifest, Checks]]:
+    """Yield a bundle's plan, its content as a results folder, its manifest and what is wrong with its files.
+
+    Raises:
+        BundleError: It cannot be read at all.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Home(Path(scratch))
+        found = extract(bundle, home.path, tell)
+        manifest, checks = found.manifest, new_checks()
+        for one in found.unlike:
+            checks["files"].differs(one.path, one.said, one.found)
+        checks["files"].compared = max(len(manifest.files), len(found.unlike))
+        plan = _plan(home, manifest)
+        expected = True
+        for trial in manifest.finished:
+            checks["files"].equal(f"trials/{trial}: finished", home.trial(trial).done, expected)
+        report = home.study(manifest.study).report
+        checks["files"].equal(f"studies/{manifest.study}/report: is there", report.is_dir(), expected)
+        planned = {trial.id for trial in plan.trials}
+        checks["identities"].equal(
+            f"{manifest.path}: trials of the plan", sorted({*manifest.finished, *manifest.owed}), sorted(planned)
+        )
+        yield plan, home, manifest, checks
+
+
+def _plan(home: Home, manifest: Manifest) -> Plan:
+    path = home.study(manifest.study).path / PLAN
+    try:
+        plan = Plan.from_json(read_json(path))
+        ids = [trial.id for trial in plan.trials]
+        strange = [name for name in ids if name not in {*manifest.finished, *manifest.owed}]
+        places = [metric for metric in plan.metrics if ".." in metric or metric.count("/") != 1]
+        if plan.study != manifest.study or strange or places:
+            raise ValueError(f"it is not of the manifest's study: {[plan.study, *strange, *places][-1]!r}")
+    except (*DAMAGE, UnknownNameError) as error:
+        raise BundleError(
+            f"studies/{manifest.study}/{PLAN}: no plan that this capo-bench can read ({error})"
+        ) from error
+    return plan
+
+
+def verify(
+    plan: Plan, home: Home, checks: Checks, origin: dict[str, Any] | None = None, tell: Tell = lambda done, total: None
+) -> Verified:
+    """Derive a study's numbers again.
+
+    Args:
+        plan: The study.
+        home: Its results; read only.
+        checks: Receives what was found.
+        origin: Of the capo-bench that wrote the report; None: of this one.
+        tell: Told of the trials done.
+    """
+    trials = {trial.id: trial for trial in plan.trials}
+    done = [trial for trial in trials.values() if home.trial(trial.id).done]
+    counter = Counter(len(done) + 1, tell)
+    with tempfile.TemporaryDirectory() as scratch, Verifier() as verifier:
+        again = Home(Path(scratch))
+        for trial in done:
+            _trial(checks, trial, home.trial(trial.id), again.trial(trial.id), verifier)
+            counter.add(1)
+        said = home.study(plan.study).report
+        if not said.is_dir():
+            checks["table.csv"].leave("there is no report; `capo-bench report` makes one")
+        else:
+            with checks["table.csv"].reading("report"), _as_damage():
+                check_report(checks, plan, again, said, origin)
+        counter.add(1)
+    return Verified(plan.study, len(done), len(trials) - len(done), checks)
+
+
+@contextmanager
+def _as_damage() -> Iterator[None]:
+    try:
+        yield
+    except (NothingToReportError, DamagedFileError) as error:
+        raise ValueError(f"no report can be built of what was derived: {error}") from error
+
+
+def _trial(checks: Checks, trial: Trial, given: TrialFolder, again: TrialFolder, verifier: Verifier) -> None:
+    name = f"trials/{trial.id}"
+    again.path.mkdir(parents=True)
+    check_identity(checks, trial, given, name)
+    for path in (given.config, given.provenance, given.steps, given.rollouts, given.training):
+        if path.exists():
+            (again.path / path.name).symlink_to(path.absolute())
+    for task in trial.config.evaluation.tasks:
+        with checks["samples"].reading(f"{name}/evaluation/{task}"):
+            rescore(checks, given, again, task, verifier)
+    check_training(checks, trial, given, verifier)
+    with checks["metrics"].reading(f"{name}/metrics.json"):
+        said = read_json(given.metrics)
+        found: Mapping[str, Any] = json.loads(json.dumps(measured(again, trial.config.evaluation.tasks)))
+        write_json(again.metrics, found)
+        checks["metrics"].fields(f"{name}/metrics.json:", said["metrics"], found["metrics"])
+        checks["costs"].fields(f"{name}/metrics.json: cost", said["cost"], found["cost"])
