@@ -80,7 +80,14 @@ def _plain(found: Verified) -> dict[str, object]:
         "passed": found.passed,
         "compared": found.compared,
         "mismatches": found.mismatches,
-        "checks": {name: asdict(check) for name, check in found.checks.items()},
+        "checks": {
+            name: {
+                "compared": check.compared,
+                "mismatches": [asdict(one) for one in check.mismatches],
+                "unchecked": dict(check.unchecked),
+            }
+            for name, check in found.checks.items()
+        },
     }
 
 

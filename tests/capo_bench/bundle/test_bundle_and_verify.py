@@ -1,0 +1,362 @@
+"""A small real study in a bundle: continued elsewhere, verified, and tampered with in ways that must be noticed."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import gzip
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from capo_bench.bundle.errors import BundleError
+from capo_bench.bundle.extract import extract
+from capo_bench.bundle.manifest import Listed, load_manifest
+from capo_bench.cli import main
+from capo_bench.home import Home
+from capo_bench.run.lock import study_lock
+from capo_bench.verify.checks import Check
+from capo_bench.verify.study import Verified, opened, verify
+
+STUDY = """
+name: tiny
+question: Does a bundle hold what a check needs?
+baseline: grpo_rule
+metrics: [coins_test/accuracy, coins_test/wrong_step_rate]
+base:
+  cold_start: {steps: 4, problems_per_step: 16}
+  train: {steps: 2, prompts_per_step: 2, group_size: 4, max_completion_tokens: 40}
+  critic: {name: noisy}
+  credit: {critiques: 2}
+  evaluation: {tasks: [coins_test], problems: 8, max_completion_tokens: 40}
+include:
+  - {name: majority, set: {method: capo, credit.vote: majority}}
+  - {name: grpo_rule, set: {method: grpo_rule}}
+seeds: [0]
+"""
+
+Files = dict[str, bytes]
+
+
+def capo_bench(folder: Path, *arguments: str, expect: int = 0, **environment: str) -> str:
+    """Run a command in a folder; trials in a process of its own, the others in this one, which has imported enough."""
+    if arguments[0] == "run":
+        words = [sys.executable, "-m", "capo_bench", *arguments]
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+        code, out = done.returncode, done.stdout + done.stderr
+    else:
+        with contextlib.chdir(folder):
+            result = CliRunner().invoke(main, list(arguments), env=environment)
+        code, out = result.exit_code, result.output
+    assert code == expect, out
+    return out
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``tiny.tar.gz``, of two trials, and ``half.tar.gz``, where one of them has not been run."""
+    folder = tmp_path_factory.mktemp("bundle")
+    (folder / "tiny.yaml").write_text(STUDY, encoding="utf-8")
+    capo_bench(folder, "run", "tiny.yaml", "--home", "home", "--no-tracking", "--workers", "1")
+    capo_bench(folder, "bundle", "tiny.yaml", "--home", "home")
+    shutil.copytree(folder / "home", folder / "half")
+    for path in (folder / "half" / "trials").iterdir():
+        if json.loads((path / "config.json").read_text(encoding="utf-8"))["variant"] == "grpo_rule":
+            shutil.rmtree(path)
+    capo_bench(folder, "bundle", "tiny.yaml", "--home", "half", "--weights", "--out", "half.tar.gz")
+    return folder
+
+
+def read(path: Path) -> Files:
+    with tarfile.open(path) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+
+
+def pack(path: Path, files: Files) -> Path:
+    """Write an archive of files whose manifest is of them: what a forger would do."""
+    (name,) = (name for name in files if name.endswith("/bundle.json"))
+    manifest = load_manifest(files[name], name)
+    lines = [
+        Listed(place, len(data), hashlib.sha256(data).hexdigest()) for place, data in files.items() if place != name
+    ]
+    return raw(path, {name: replace(manifest, files=tuple(lines)).dump(), **{k: files[k] for k in files if k != name}})
+
+
+def raw(path: Path, files: Files, *more: tarfile.TarInfo) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, data in files.items():
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            tar.addfile(header, io.BytesIO(data))
+        for header in more:
+            tar.addfile(header)
+    return path
+
+
+def checked(path: Path) -> Verified:
+    with opened(path) as (plan, home, manifest, checks):
+        return verify(plan, home, checks, manifest.origin)
+
+
+def named(files: Files, ending: str, variant: str = "majority") -> str:
+    """Return the file of a variant's trial."""
+    trials = {name.split("/")[1] for name in files if name.startswith("trials/")}
+    (trial,) = (t for t in trials if json.loads(files[f"trials/{t}/config.json"])["variant"] == variant)
+    (name,) = (name for name in files if name.startswith(f"trials/{trial}/") and name.endswith(ending))
+    return name
+
+
+def test_a_bundle_of_a_real_study_verifies(study: Path) -> None:
+    found = checked(study / "tiny.tar.gz")
+    assert found.passed
+    assert found.trials == 2
+    empty = {name for name, check in found.checks.items() if not check.compared}
+    assert empty == set()
+    out = capo_bench(study, "verify", "tiny.yaml", "--home", "home", "--json")
+    assert json.loads(out)["passed"] is True
+
+
+def test_the_same_content_gives_the_same_bytes(study: Path, tmp_path: Path) -> None:
+    capo_bench(study, "bundle", "tiny.yaml", "--home", "home", "--out", str(tmp_path / "again.tar.gz"))
+    assert (tmp_path / "again.tar.gz").read_bytes() == (study / "tiny.tar.gz").read_bytes()
+    files = read(study / "tiny.tar.gz")
+    assert not [name for name in files if "/model/" in name or name.endswith((".log", ".lock", ".bin"))]
+    assert str(study).encode() not in b"".join(files.values())
+
+
+def test_half_a_study_is_continued_elsewhere(study: Path, tmp_path: Path) -> None:
+    out = capo_bench(tmp_path, "bundle", str(study / "half.tar.gz"), "--into", "there")
+    command = ["run", "there/studies/tiny/study.yaml", "--profile", "quick", "--home", "there"]
+    assert " ".join(command) in out
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "there" / "trials").rglob("*") if path.is_file()}
+    assert sum(path.name == "metrics.json" for path in before) == 1
+    capo_bench(tmp_path, *command, "--no-tracking", "--workers", "1")
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert len(list((tmp_path / "there" / "cache" / "cold_start").glob("[!.]*/model.safetensors"))) == 1
+    there, here = (table(home / "studies" / "tiny" / "report") for home in (tmp_path / "there", study / "home"))
+    assert there == here
+
+
+def table(report: Path) -> list[dict[str, str]]:
+    """Return the report's table without what a clock decides."""
+    with (report / "table.csv").open(encoding="utf-8") as file:
+        return [{key: cell for key, cell in row.items() if "seconds" not in key} for row in csv.DictReader(file)]
+
+
+def test_what_is_there_is_left_and_what_differs_is_named(study: Path, tmp_path: Path) -> None:
+    bundle = str(study / "tiny.tar.gz")
+    capo_bench(tmp_path, "bundle", bundle, "--into", "there")
+    metrics = next((tmp_path / "there" / "trials").glob("*/metrics.json"))
+    metrics.write_text("{}", encoding="utf-8")
+    out = capo_bench(tmp_path, "bundle", bundle, "--into", "there")
+    assert f"left as it is, and differs: trials/{metrics.parent.name} (metrics.json)" in out
+    assert metrics.read_text(encoding="utf-8") == "{}"
+    assert not list((tmp_path / "there").glob(".unpacking*"))
+
+
+def edited(name: str, pattern: bytes, new: bytes) -> Callable[[Files], str]:
+    def edit(files: Files) -> str:
+        place = name if name in files else named(files, name)
+        files[place], changed = re.subn(pattern, new, files[place], count=1)
+        assert changed
+        return place
+
+    return edit
+
+
+def lines(files: Files, name: str, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the first record of a JSONL file, packed or not."""
+    packed = name.endswith(".gz")
+    first, *rest = (gzip.decompress(files[name]) if packed else files[name]).splitlines(keepends=True)
+    record = json.loads(first)
+    change(record)
+    data = b"".join([json.dumps(record).encode() + b"\n", *rest])
+    files[name] = gzip.compress(data, mtime=0) if packed else data
+
+
+def wrong_flag(files: Files) -> str:
+    lines(files, name := named(files, "samples.jsonl"), lambda sample: sample.update(correct=not sample["correct"]))
+    return f"{name}:1 correct"
+
+
+def other_digit(files: Files) -> str:
+    name = named(files, "/metrics.json")
+    value = json.loads(files[name])
+    value["metrics"]["coins_test/steps"] += 1e-15 * 8
+    files[name] = json.dumps(value).encode()
+    return f"{name}: coins_test/steps"
+
+
+def more_tokens(files: Files) -> str:
+    lines(
+        files, name := named(files, "/steps.jsonl"), lambda step: step.update(policy_tokens=step["policy_tokens"] + 1)
+    )
+    return f"{name}: step 1 policy_tokens"
+
+
+def other_critique(files: Files) -> str:
+    def flip(rollout: dict[str, Any]) -> None:
+        for critique in rollout["critiques"]:
+            critique["wrong"] = [] if critique["wrong"] else [0]
+
+    name = named(files, "00001.0.jsonl.gz")
+    lines(files, name, flip)
+    return f"{name.rpartition('/')[0]} and steps.jsonl"
+
+
+def other_truth(files: Files) -> str:
+    lines(files, name := named(files, "00001.0.jsonl.gz"), lambda rollout: rollout.update(truth=[]))
+    return f"{name}:1 wrong steps"
+
+
+def swapped(files: Files) -> str:
+    one, other = (named(files, "/config.json", variant).split("/")[1] for variant in ("majority", "grpo_rule"))
+    moved = {name: data for name, data in files.items() if name.startswith("trials/")}
+    for name in moved:
+        del files[name]
+    exchange = {one: other, other: one}
+    for name, data in moved.items():
+        first, trial, rest = name.split("/", 2)
+        files[f"{first}/{exchange[trial]}/{rest}"] = data
+    return f"trials/{one}/config.json: id"
+
+
+def swapped_samples(files: Files) -> str:
+    one, other = (named(files, "task.json", variant) for variant in ("majority", "grpo_rule"))
+    files[one], files[other] = files[other], files[one]
+    return f"{one}: weights of the model"
+
+
+def other_answer(files: Files) -> str:
+    name = named(files, "task.json")
+    value = json.loads(files[name])
+    value["asked"][0]["problem"]["answer"] = "99"
+    files[name] = json.dumps(value).encode()
+    return f"{name}: problem 0"
+
+
+def cut_short(files: Files) -> str:
+    name = named(files, "generations.jsonl")
+    files[name] = files[name][: len(files[name]) // 2]
+    return name.rpartition("/")[0]
+
+
+@pytest.mark.parametrize(
+    ("check", "change"),
+    [
+        ("samples", wrong_flag),
+        ("metrics", other_digit),
+        ("steps", more_tokens),
+        ("credit", other_critique),
+        ("rollouts", other_truth),
+        ("identities", swapped),
+        ("identities", swapped_samples),
+        ("problems", other_answer),
+        ("samples", cut_short),
+        ("report.md", edited("studies/tiny/report/report.md", rb"2 of 2 trials", b"3 of 2 trials")),
+        ("table.csv", edited("studies/tiny/report/table.csv", rb"(?<=,)640(?=[.,])", b"641")),
+        ("figures", edited("studies/tiny/report/figures/cost.svg", rb"<path d=\"M ?\d", b'<path d="M 9')),
+    ],
+)
+def test_a_forged_bundle_is_found_out_by_name(study: Path, tmp_path: Path, check: Any, change: Any) -> None:
+    files = read(study / "tiny.tar.gz")
+    place = change(files).removeprefix("studies/tiny/")
+    found = checked(pack(tmp_path / "forged.tar.gz", files))
+    assert not found.passed
+    assert not found.checks["files"].mismatches
+    assert any(place in one.where for one in found.checks[check].mismatches)
+
+
+def test_a_file_that_was_changed_alone_is_unlike_the_manifest(study: Path, tmp_path: Path) -> None:
+    files = read(study / "tiny.tar.gz")
+    name = named(files, "/provenance.json")
+    files[name] = files[name][:-3]
+    out = capo_bench(tmp_path, "verify", str(raw(tmp_path / "cut.tar.gz", files)), expect=1)
+    assert f"DIFFERS, files: {name}: " in out
+    refused = capo_bench(tmp_path, "bundle", "cut.tar.gz", "--into", "there", expect=2)
+    assert "nothing was unpacked" in refused
+    assert list((tmp_path / "there").iterdir()) == []
+
+
+def a_link() -> tarfile.TarInfo:
+    header = tarfile.TarInfo("studies/tiny/ledger")
+    header.type, header.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    return header
+
+
+@pytest.mark.parametrize(
+    ("more", "told"),
+    [
+        ({"studies/tiny/../../../evil": b"x"}, "leads out"),
+        ({"/tmp/evil": b"x"}, "leads out"),
+        ({"trials/evil/config.json": b"x"}, "leads out"),
+        ({"studies/tiny/zeros": bytes(2**28)}, "a bomb"),
+        ({"trials/0123456789ab/rollouts/00001.0.jsonl.gz": gzip.compress(bytes(2**26))}, "a bomb"),
+        (a_link(), "is a link"),
+    ],
+    ids=["parents", "absolute", "elsewhere", "bomb", "bomb within", "link"],
+)
+def test_a_hostile_archive_is_refused_by_name(study: Path, tmp_path: Path, more: Any, told: str) -> None:
+    files = read(study / "tiny.tar.gz")
+    links = [more] if isinstance(more, tarfile.TarInfo) else []
+    name = next(name for name in files if name.endswith("bundle.json"))
+    if not links:
+        files |= more
+        manifest = json.loads(files[name])
+        for place, data in more.items():
+            line = {"path": place, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "blotted": False}
+            manifest["files"].append(line)
+        files[name] = json.dumps(manifest).encode()
+    path = raw(tmp_path / "hostile.tar.gz", files, *links)
+    (tmp_path / "there").mkdir()
+    with pytest.raises(BundleError, match=told):
+        extract(path, tmp_path / "there")
+    assert not list(tmp_path.rglob("evil"))
+
+
+def test_an_archive_that_is_cut_short_is_no_bundle(study: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.tar.gz").write_bytes((study / "tiny.tar.gz").read_bytes()[:-1000])
+    assert "cut short" in capo_bench(tmp_path, "verify", "cut.tar.gz", expect=2)
+    (tmp_path / "text.tar.gz").write_text("hello", encoding="utf-8")
+    assert "no bundle" in capo_bench(tmp_path, "verify", "text.tar.gz", expect=2)
+
+
+def test_secrets_are_refused_or_blotted(study: Path) -> None:
+    secret = "Does a bundle hold"
+    refused = capo_bench(
+        study, "bundle", "tiny.yaml", "--home", "home", "--out", "s.tar.gz", expect=2, MY_API_KEY=secret
+    )
+    assert "studies/tiny/study.yaml:3: holds" in refused
+    assert not (study / "s.tar.gz").exists()
+    capo_bench(study, "bundle", "tiny.yaml", "--home", "home", "--out", "s.tar.gz", "--blot", MY_API_KEY=secret)
+    assert secret.encode() not in b"".join(read(study / "s.tar.gz").values())
+
+
+def test_a_study_that_runs_or_has_nothing_is_refused(study: Path, tmp_path: Path) -> None:
+    with study_lock(Home(study / "home").study("tiny").path / "lock"):
+        assert "is being run by" in capo_bench(study, "bundle", "tiny.yaml", "--home", "home", expect=2)
+    assert "nothing to bundle" in capo_bench(study, "bundle", "tiny.yaml", "--home", str(tmp_path), expect=2)
+    assert "NOTHING VERIFIED" in capo_bench(study, "verify", "tiny.yaml", "--home", str(tmp_path), expect=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_flag_is_no_count_and_close_is_only_where_it_is_said() -> None:
+    check = Check()
+    assert not check.equal("a", True, 1)
+    assert not check.equal("b", 0.3, 0.1 + 0.2)
+    assert check.equal("c", 0.3, 0.1 + 0.2, close=True)
+    assert check.equal("d", float("nan"), float("nan"))
+    assert [one.where for one in check.mismatches] == ["a", "b"]
+    assert check.compared == 4
