@@ -187,7 +187,7 @@ def _generation(config: TrialConfig) -> dict[str, Any]:
     return {
         **settings.model_dump(mode="json", exclude={"tasks", "data_dir", "segmenter"}),
         "tasks": {name: _task(name, settings.data_dir) for name in settings.tasks},
-        "lm_eval": importlib.metadata.version("lm_eval"),
+        "lm_eval": _version("lm_eval"),
         "code": generation_code(settings.backend, config.benchmark),
     }
 
@@ -250,6 +250,11 @@ def _verifier_version() -> str:
 
 
 @cache
+def _version(package: str) -> str:
+    return importlib.metadata.version(package)
+
+
+@cache
 def _packages() -> dict[str, str]:
-    versions = {name: importlib.metadata.version(name) for name in PACKAGES}
+    versions = {name: _version(name) for name in PACKAGES}
     return {"python": f"{sys.version_info.major}.{sys.version_info.minor}", **versions}

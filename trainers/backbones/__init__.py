@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -68,7 +69,14 @@ class _Backbones:
 
     def load(self, name: str) -> BackboneConfig:
         """Read the backbone's YAML."""
-        return BackboneConfig.model_validate(yaml.safe_load(self.path(name).read_text(encoding="utf-8")))
+        path = self.path(name)
+        return _read(path, path.stat().st_mtime_ns)
+
+
+@cache
+def _read(path: Path, changed: int) -> BackboneConfig:
+    """Read a file once, and again when it was written since: a plan asks for the same backbone hundreds of times."""
+    return BackboneConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 
 BACKBONES = _Backbones()
