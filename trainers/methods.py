@@ -13,6 +13,9 @@ from evals.registry import Registry
 if TYPE_CHECKING:
     from trainers.config import TrialConfig
 
+SECTIONS = ("train", "credit", "critic")
+"""Sections of `TrialConfig` that only some methods use (`Method.uses`)."""
+
 Emit = Callable[[dict[str, Any]], None]
 
 

@@ -14,9 +14,7 @@ from evals.benchmarks import BENCHMARKS
 from evals.config import EvaluationConfig
 from trainers.backbones import BACKBONES
 from trainers.config import TrialConfig
-from trainers.methods import METHODS
-
-SECTIONS = ("train", "credit", "critic")
+from trainers.methods import METHODS, SECTIONS
 
 
 def bad_sweep(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:

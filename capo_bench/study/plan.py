@@ -9,6 +9,7 @@ from typing import Any
 
 from capo_bench.study.keys import value_at, with_value
 from trainers.config import TrialConfig
+from trainers.methods import METHODS, SECTIONS
 
 
 @dataclass(frozen=True)
@@ -102,12 +103,16 @@ class Plan:
         return None if self.start is None else self._counterpart(self.start, name)
 
     def _counterpart(self, role: str, name: str) -> str | None:
-        """Return the variant that is `role` but for the keys of `within`, which are those of the variant `name`."""
-        if not self.within:
+        """Return the variant that is `role` but for the keys of `within`, which are those of the variant `name`.
+
+        Keys of sections that the method of `role` does not use make no difference.
+        """
+        config = self.variant(role).config
+        matter = [key for key in self.within if uses(config, key)]
+        if not matter:
             return role
-        wanted = self.variant(role).config.model_dump(mode="json")
-        own = self.variant(name).config.model_dump(mode="json")
-        for key in self.within:
+        wanted, own = (one.model_dump(mode="json") for one in (config, self.variant(name).config))
+        for key in matter:
             parts = key.split(".")
             wanted = with_value(wanted, parts, value_at(own, parts))
         return next((one.name for one in self.variants if one.config.model_dump(mode="json") == wanted), None)
@@ -132,6 +137,7 @@ class Plan:
             "profile": self.profile,
             "baseline": self.baseline,
             "start": self.start,
+            "within": list(self.within),
             "metrics": list(self.metrics),
             "variants": [
                 {"name": one.name, "overrides": dict(one.overrides), "config": one.config.model_dump(mode="json")}
@@ -161,4 +167,11 @@ class Plan:
                 for one in data["variants"]
             ),
             trials=tuple(Trial.from_json(trial) for trial in data["trials"]),
+            within=tuple(data["within"]),
         )
+
+
+def uses(config: TrialConfig, key: str) -> bool:
+    """Whether a dotted key decides anything under the method of these settings."""
+    section = key.partition(".")[0]
+    return section not in SECTIONS or section in METHODS.get(config.method).uses

@@ -17,11 +17,10 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities import Metric, Param, RunTag
 
 from capo_bench.home import Home, TrialFolder, read_json
-from capo_bench.study.checks import SECTIONS
 from capo_bench.track.names import mlflow_metrics, mlflow_name, mlflow_param
 from capo_bench.track.redact import redact
 from capo_bench.track.store import Store, open_client
-from trainers.methods import METHODS
+from trainers.methods import METHODS, SECTIONS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
