@@ -63,7 +63,7 @@ def show(built: Report) -> None:
     # Where no terminal says how wide it is, tables get the room that they need.
     width = None if sys.stdout.isatty() else 120
     console = Console(highlight=False, markup=False, width=width)
-    for table in built.tables:
+    for table in (*built.tables, *([built.power] if built.power.rows else [])):
         console.print(terminal(table), "")
     console.print(plain(built.answer.headline), style="bold")
     for title, lines in (

@@ -5,18 +5,28 @@ the mean paired difference over shared seeds × problems; p values are Holm-adju
 p < 0.05 and better: "beats"; adjusted p < 0.05 and worse: "is worse"; anything else: no difference beyond noise. With
 one shared seed nothing is said to beat anything: the noise of seeds is unknown. No number stands without its interval,
 its n and its cost.
+
+A difference that is not beyond noise is no proof of equality, so the sentence goes on with what the comparison could
+have seen (`power`). Where at most `MOST_SEEDS` seeds would have detected a true difference as large as the one
+observed, it begins with "Too few seeds to tell".
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from capo_bench.report.measures import is_better, number, task_of, unit
+from capo_bench.report.measures import is_better, measure, number, task_of, unit
+from capo_bench.report.power import Power
 from capo_bench.report.stats import Estimate
 from capo_bench.report.summary import Cell, Row, Summary
 
 FEW_SEEDS = 5
 """Below this many seeds an interval rests on very few degrees of freedom, and the report says so."""
+
+
+MOST_SEEDS = 30
+"""A study of more seeds than this is not in reach: what would take more is not called a want of seeds."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,7 @@ def _compare(summary: Summary) -> tuple[str, tuple[str, ...]]:
     else:
         headline = (
             f"No difference beyond noise: no variant beats {baseline} on {metric}. Nearest: {best.variant}, {told}."
+            f"{_could_see(metric, cell)}"
         )
     return headline, tuple(_sentence(metric, row, c, baseline) for row, c in ranked[1:])
 
@@ -130,10 +141,32 @@ def _sentence(metric: str, row: Row, cell: Cell, baseline: str) -> str:
     if _one_seed(cell):
         return f"{row.variant}: {told}; one seed, so seed noise is unknown."
     if not cell.beyond_noise:
-        return f"{row.variant}: no difference to {baseline} beyond noise, {told}."
+        return f"{row.variant}: no difference to {baseline} beyond noise, {told}.{_could_see(metric, cell)}"
     better = is_better(metric, cell.versus.mean)
     verb = {True: "also beats", False: "is worse than", None: "differs from"}[better]
     return f"{row.variant} {verb} {baseline} by {told}."
+
+
+def _could_see(metric: str, cell: Cell) -> str:
+    """Return what the comparison could have seen, as sentences that follow the one on the difference."""
+    if cell.power is None:
+        return ""
+    limit = f"{number(metric, cell.power.detectable)}{unit(metric, difference=True)}"
+    seen = f"a difference of {limit} would have been detected with 80 % power"
+    if measure(metric).share and cell.power.detectable > 1:
+        seen = "no possible difference would have been detected with 80 % power"
+    if cell.power.seeds <= MOST_SEEDS:
+        return f" Too few seeds to tell: {seen}; {cell.power.seeds:,.0f} seeds would be needed for the observed one."
+    return f" {seen[0].upper()}{seen[1:]}; {_needed(cell.power)}."
+
+
+def _needed(power: Power) -> str:
+    if math.isfinite(power.seeds):
+        return f"{power.seeds:,.0f} seeds would be needed for the observed one"
+    told = "no number of seeds would do for the observed one on so few problems"
+    if math.isfinite(power.problems):
+        return f"{told}, but {power.problems:,.0f} problems with these seeds"
+    return f"{told}, nor would more problems with these seeds"
 
 
 def _nothing_to_compare(summary: Summary) -> str:

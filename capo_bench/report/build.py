@@ -16,7 +16,7 @@ from capo_bench.report.examples import Example, examples
 from capo_bench.report.figures import figures
 from capo_bench.report.provenance import Provenance, provenance
 from capo_bench.report.summary import Summary, summarise
-from capo_bench.report.tables import Table, tables
+from capo_bench.report.tables import Table, power_table, tables
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
@@ -34,6 +34,7 @@ class Report:
     summary: Summary
     answer: Answer
     tables: list[Table]
+    power: Table
     examples: list[Example]
     critics: Critics
     provenance: Provenance
@@ -66,6 +67,7 @@ def build_report(plan: Plan, home: Home) -> Report:
         summary=summary,
         answer=answer(summary),
         tables=tables(summary),
+        power=power_table(summary),
         examples=examples(results, digests / f"{plan.study}.examples.json"),
         critics=critics(results, digests / f"{plan.study}.critics.json"),
         provenance=provenance(results.all_runs()),

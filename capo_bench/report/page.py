@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from capo_bench.report.provenance import ALWAYS_DIFFERENT
+from capo_bench.report.tables import POWER_NOTE
 
 if TYPE_CHECKING:
     from capo_bench.report.build import Report
@@ -24,6 +25,7 @@ def page(report: Report) -> str:
         answer=report.answer,
         provenance=report.provenance,
         picture=picture,
+        power_note=POWER_NOTE,
         configs=_configs(report),
         expected=ALWAYS_DIFFERENT,
     )

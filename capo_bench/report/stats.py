@@ -75,16 +75,43 @@ def estimate(scores: Scores) -> Estimate:
     return mean_interval(matrix(scores, sorted(scores), problems))
 
 
-def difference(scores: Scores, baseline: Scores) -> Estimate:
-    """Estimate the mean paired difference (variant − baseline) on the seeds and problems that both have.
+@dataclass(frozen=True)
+class Pair:
+    """Scores of a variant and of the baseline on the seeds and problems that both have.
 
-    The difference is taken cell by cell before any averaging, so that what seed and problem share cancels.
+    Attributes:
+        seeds: S, sorted.
+        problems: P, sorted.
+        ours: Shape (S, P), NaN where either of the two is not scored.
+        theirs: The baseline's, likewise.
     """
+
+    seeds: tuple[int, ...]
+    problems: tuple[str, ...]
+    ours: Matrix
+    theirs: Matrix
+
+    @property
+    def difference(self) -> Matrix:
+        """Ours − theirs cell by cell, before any averaging: what seed and problem share cancels."""
+        return self.ours - self.theirs
+
+
+def pair(scores: Scores, baseline: Scores) -> Pair:
+    """Lay two variants out on the seeds and problems that both have."""
     seeds = sorted(set(scores) & set(baseline))
     ours = set[str]().union(*(scores[seed] for seed in seeds))
     theirs = set[str]().union(*(baseline[seed] for seed in seeds))
     problems = sorted(ours & theirs)
-    return mean_interval(matrix(scores, seeds, problems) - matrix(baseline, seeds, problems))
+    left, right = matrix(scores, seeds, problems), matrix(baseline, seeds, problems)
+    unknown = np.isnan(left) | np.isnan(right)
+    left[unknown] = right[unknown] = math.nan
+    return Pair(tuple(seeds), tuple(problems), left, right)
+
+
+def difference(scores: Scores, baseline: Scores) -> Estimate:
+    """Estimate the mean paired difference (variant − baseline) on the seeds and problems that both have."""
+    return mean_interval(pair(scores, baseline).difference)
 
 
 def mean_interval(values: Matrix, level: float = LEVEL) -> Estimate:
@@ -112,14 +139,14 @@ def mean_interval(values: Matrix, level: float = LEVEL) -> Estimate:
         values: Shape (S, P).
         level: Level of the interval.
     """
-    values = _observed(values)
+    values = observed(values)
     seeds, problems = values.shape
     if not values.size:
         return Estimate(math.nan, math.nan, math.nan, math.nan, math.nan, math.nan, 0, 0)
     mean = float(np.nanmean(values))
     if values.size == 1:
         return Estimate(mean, math.nan, math.nan, math.nan, math.nan, math.nan, 1, 1)
-    variance, freedom = _variance(values)
+    variance, freedom = terms(values).combined()
     if variance <= 1e-24:
         p = 1.0 if abs(mean) <= 1e-12 else 2.0 ** (1 - max(seeds, problems))
         return Estimate(mean, mean, mean, 0.0, math.nan, p, seeds, problems)
@@ -135,26 +162,49 @@ def _t(ratio: float, freedom: float, level: float) -> tuple[float, float]:
     return float(stdtrit(freedom, 0.5 + level / 2)), float(2 * stdtr(freedom, -abs(ratio)))
 
 
-def _observed(values: Matrix) -> Matrix:
+def observed(values: Matrix) -> Matrix:
+    """Leave out the seeds and problems of which nothing is known."""
     seen = ~np.isnan(values)
     return values[seen.any(axis=1)][:, seen.any(axis=0)]
 
 
-def _variance(values: Matrix) -> tuple[float, float]:
-    """Return Var(ȳ) and its degrees of freedom."""
+@dataclass(frozen=True)
+class Terms:
+    """The three terms of Var(ȳ) = A + B − C with their degrees of freedom; 0 for one that the layout does not have.
+
+    Attributes:
+        seed: A, s²(seed means)/S.
+        problem: B, s²(problem means)/P.
+        rest: C, MS_rest/(S·P).
+        freedoms: Of A, B and C.
+    """
+
+    seed: float
+    problem: float
+    rest: float
+    freedoms: tuple[float, float, float]
+
+    def combined(self) -> tuple[float, float]:
+        """Return Var(ȳ) and its degrees of freedom, as `mean_interval` defines them; NaN degrees of a variance of 0."""
+        variance = max(self.seed + self.problem - self.rest, self.seed, self.problem)
+        parts = zip((self.seed, self.problem, self.rest), self.freedoms, strict=True)
+        spread = sum(term**2 / freedom for term, freedom in parts if freedom > 0)
+        fewest = min(freedom for freedom in self.freedoms[:2] if freedom > 0)
+        return variance, max(variance**2 / spread, fewest) if spread > 0 else math.nan
+
+
+def terms(values: Matrix) -> Terms:
+    """Return the terms of the variance of the mean of `values`, shape (S, P) with two cells or more, none empty."""
     seeds, problems = values.shape
     by_seed, by_problem = np.nanmean(values, axis=1), np.nanmean(values, axis=0)
     a = float(np.var(by_seed, ddof=1)) / seeds if seeds > 1 else 0.0
     b = float(np.var(by_problem, ddof=1)) / problems if problems > 1 else 0.0
-    c, rest = 0.0, float(np.isfinite(values).sum()) - seeds - problems + 1
+    cells = float(np.isfinite(values).sum())
+    c, rest = 0.0, cells - seeds - problems + 1
     if seeds > 1 and problems > 1 and rest > 0:
         residual = values - by_seed[:, None] - by_problem[None, :] + np.nanmean(values)
-        c = float(np.nansum(residual**2)) / rest / float(np.isfinite(values).sum())
-    variance = max(a + b - c, a, b)
-    terms = [(term, freedom) for term, freedom in ((a, seeds - 1), (b, problems - 1), (c, rest)) if freedom > 0]
-    spread = sum(term**2 / freedom for term, freedom in terms)
-    fewest = min(side - 1 for side in (seeds, problems) if side > 1)
-    return variance, max(variance**2 / spread, fewest) if spread > 0 else math.nan
+        c = float(np.nansum(residual**2)) / rest / cells
+    return Terms(a, b, c, (seeds - 1, problems - 1, max(rest, 0.0)))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from capo_bench.report.collect import Results, Run, measured
-from capo_bench.report.stats import NOISE, Estimate, difference, estimate, holm
+from capo_bench.report.measures import measure
+from capo_bench.report.power import Power, power
+from capo_bench.report.resample import Share, bootstrap, improvement
+from capo_bench.report.stats import NOISE, Estimate, Pair, difference, estimate, holm, mean_interval, pair
 
 COSTS = (
     *("wall_seconds", "policy_tokens", "critic_tokens", "critiques", "abstained"),
@@ -26,12 +31,19 @@ class Cell:
         versus: Paired difference to the baseline; None for the baseline itself and where nothing can be paired.
         holm: Holm-adjusted p value of `versus` over the variants compared on this metric; NaN without one.
         gain: Paired difference to the start; None for the start itself and where there is none.
+        improvement: Chance that a new training comes out better than one of the baseline; None with one seed and for
+            metrics of which neither way is better.
+        power: What the comparison could see, at the level of Holm's first step; None with one seed.
+        bootstrap: Percentile interval of `versus`, for whoever wants to see how it differs; it decides nothing.
     """
 
     value: Estimate
     versus: Estimate | None = None
     holm: float = math.nan
     gain: Estimate | None = None
+    improvement: Share | None = None
+    power: Power | None = None
+    bootstrap: tuple[float, float] | None = None
 
     @property
     def beyond_noise(self) -> bool:
@@ -136,19 +148,39 @@ def _cells(results: Results, metric: str) -> dict[str, Cell]:
     plan = results.plan
     scores = {name: found for name in results.runs if (found := results.scores(name, metric))}
     compared = [name for name in scores if name not in (plan.baseline, plan.start) and plan.baseline in scores]
-    versus = {name: difference(scores[name], scores[plan.baseline]) for name in compared}
-    adjusted = dict(zip(compared, holm([versus[name].p for name in compared]), strict=True))
+    versus = _versus(metric, {name: pair(scores[name], scores[plan.baseline]) for name in compared})
     return {
-        name: Cell(
-            value=estimate(scores[name]),
-            versus=_shown(versus.get(name)),
-            holm=adjusted.get(name, math.nan),
-            gain=_shown(difference(scores[name], scores[plan.start]))
+        name: replace(
+            versus.get(name, _NOT_COMPARED),
+            value=estimate(found),
+            gain=_shown(difference(found, scores[plan.start]))
             if plan.start is not None and plan.start in scores and name != plan.start
             else None,
         )
-        for name in scores
+        for name, found in scores.items()
     }
+
+
+def _versus(metric: str, pairs: Mapping[str, Pair]) -> dict[str, Cell]:
+    """Return what each variant's pair with the baseline says; its own mean is left open."""
+    changes = {name: mean_interval(found.difference) for name, found in pairs.items()}
+    adjusted = holm([change.p for change in changes.values()])
+    level = NOISE / max(1, sum(not math.isnan(p) for p in adjusted))
+    better = measure(metric).better
+    return {
+        name: replace(
+            _NOT_COMPARED,
+            versus=_shown(changes[name]),
+            holm=p,
+            improvement=None if better == "neither" else improvement(found, lower=better == "lower"),
+            power=power(found.difference, level),
+            bootstrap=bootstrap(found),
+        )
+        for (name, found), p in zip(pairs.items(), adjusted, strict=True)
+    }
+
+
+_NOT_COMPARED = Cell(mean_interval(np.empty((0, 0))))
 
 
 def _shown(change: Estimate | None) -> Estimate | None:

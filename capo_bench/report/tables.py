@@ -19,6 +19,14 @@ if TYPE_CHECKING:
 
 NOTHING = "–"
 
+POWER_NOTE = (
+    "P(better): chance that a new training comes out better than one of the baseline, on these problems. Detectable: "
+    "smallest true difference that would be beyond noise with 80 % power, whatever the other variants show. Seeds, or "
+    "problems, for the observed: how many would detect a true difference as large as the one observed, which is itself "
+    "uncertain; no number: more of them alone would not do."
+)
+"""What the columns of the power table mean."""
+
 
 @dataclass(frozen=True)
 class Table:
@@ -54,6 +62,19 @@ def metric_table(summary: Summary, metric: str) -> Table:
         headings.append(f"change from {summary.start}")
     better = {"higher": ", higher is better", "lower": ", lower is better", "neither": ""}[measure(metric).better]
     return Table(f"{metric}: {label(metric)}{better}", tuple(headings), tuple(rows))
+
+
+def power_table(summary: Summary) -> Table:
+    """Return what each comparison on the primary metric could see; without rows where nothing is compared."""
+    metric = summary.primary
+    headings = ["variant", "seeds × problems", f"difference to {summary.baseline}", "P(better) [95 %]"]
+    headings += ["detectable (80 %)", "seeds for the observed", "or problems for it"]
+    rows = []
+    for row, cell in summary.cells(metric):
+        if cell.versus is not None:
+            texts = (_named(summary, row), _size(cell.versus), _difference(metric, cell.versus, cell.versus))
+            rows.append((*texts, _chance(cell), *_power(metric, cell)))
+    return Table(f"Power on {metric}, of the comparisons with {summary.baseline}", tuple(headings), tuple(rows))
 
 
 def cost_table(summary: Summary) -> Table:
@@ -101,7 +122,8 @@ def comma_separated(summary: Summary) -> str:
     writer.writerow(
         ["variant", "metric", *parts]
         + [f"versus_baseline_{part}" for part in parts]
-        + ["p", "holm_p"]
+        + ["p", "holm_p", "versus_baseline_bootstrap_low", "versus_baseline_bootstrap_high"]
+        + ["improvement", "improvement_low", "improvement_high", "detectable", "seeds_needed", "problems_needed"]
         + [f"gain_over_start_{part}" for part in parts]
         + list(COSTS)
     )
@@ -109,7 +131,7 @@ def comma_separated(summary: Summary) -> str:
         for metric, cell in row.cells.items():
             if cell.value.known:
                 p = [_plain(cell.versus.p if cell.versus else math.nan), _plain(cell.holm)]
-                numbers = [*_parts(cell.value), *_parts(cell.versus), *p, *_parts(cell.gain)]
+                numbers = [*_parts(cell.value), *_parts(cell.versus), *p, *_beside(cell), *_parts(cell.gain)]
                 writer.writerow([row.variant, metric, *numbers, *(_plain(row.cost[name]) for name in COSTS)])
     return out.getvalue()
 
@@ -152,6 +174,22 @@ def _difference(metric: str, change: Estimate | None, value: Estimate) -> str:
     return f"{mean} [{low}, {high}]" + ("" if same else f" (n = {size(change)})")
 
 
+def _chance(cell: Cell) -> str:
+    if cell.improvement is None:
+        return NOTHING
+    return f"{cell.improvement.value:.2f} [{cell.improvement.low:.2f}, {cell.improvement.high:.2f}]"
+
+
+def _power(metric: str, cell: Cell) -> list[str]:
+    if cell.power is None:
+        return [NOTHING] * 3
+    return [number(metric, cell.power.detectable), _needed(cell.power.seeds), _needed(cell.power.problems)]
+
+
+def _needed(count: float) -> str:
+    return f"{count:,.0f}" if math.isfinite(count) else "no number"
+
+
 def _cell(row: Row, metric: str) -> str:
     cell = row.cells.get(metric)
     return _interval(metric, cell.value) if cell and cell.value.known else NOTHING
@@ -175,6 +213,14 @@ def _parts(value: Estimate | None) -> list[str]:
     if value is None:
         return [""] * 5
     return [_plain(value.mean), _plain(value.low), _plain(value.high), str(value.seeds), str(value.problems)]
+
+
+def _beside(cell: Cell) -> list[str]:
+    """Return the bootstrap's ends, the probability of improvement, and the power; "inf" where no number would do."""
+    ends = [_plain(end) for end in cell.bootstrap] if cell.bootstrap else [""] * 2
+    share, power = cell.improvement, cell.power
+    chance = [_plain(share.value), _plain(share.low), _plain(share.high)] if share else [""] * 3
+    return [*ends, *chance, *([repr(power.detectable), repr(power.seeds), repr(power.problems)] if power else [""] * 3)]
 
 
 def _plain(value: float) -> str:

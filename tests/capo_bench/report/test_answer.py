@@ -1,5 +1,6 @@
 """The answer, sentence by sentence, on summaries made by hand."""
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from summaries import ACCURACY, BASE, around, cell, row, summary
 
 from capo_bench.report.answer import answer
 from capo_bench.report.build import Report, build_report
+from capo_bench.report.power import Power
 
 
 def test_a_difference_beyond_noise_beats_the_baseline():
@@ -26,6 +28,50 @@ def test_a_difference_within_noise_is_called_so():
         "(95 % interval −1.0 to +5.0, Holm p = 0.300, n = 3 seeds × 256 problems), at a cost of 1.00× the wall time "
         "and 1.00× the policy tokens of grpo_rule, and no critic tokens."
     )
+
+
+@pytest.mark.parametrize(
+    ("power", "told"),
+    [
+        (
+            Power(0.081, 12, 700),
+            "Too few seeds to tell: a difference of 8.1 points would have been detected with 80 % power; 12 seeds "
+            "would be needed for the observed one.",
+        ),
+        (
+            Power(0.081, 31, 700),
+            "A difference of 8.1 points would have been detected with 80 % power; 31 seeds would be needed for the "
+            "observed one.",
+        ),
+        (
+            Power(0.081, math.inf, 1700),
+            "A difference of 8.1 points would have been detected with 80 % power; no number of seeds would do for the "
+            "observed one on so few problems, but 1,700 problems with these seeds.",
+        ),
+        (
+            Power(0.081, math.inf, math.inf),
+            "A difference of 8.1 points would have been detected with 80 % power; no number of seeds would do for the "
+            "observed one on so few problems, nor would more problems with these seeds.",
+        ),
+        (
+            Power(1.64, 9, math.inf),
+            "Too few seeds to tell: no possible difference would have been detected with 80 % power; 9 seeds would be "
+            "needed for the observed one.",
+        ),
+    ],
+)
+def test_what_is_within_noise_says_what_could_have_been_seen(power, told):
+    first = row("first", {ACCURACY: replace(cell(0.57, 0.02, holm=0.3), power=power)})
+    second = row("second", {ACCURACY: replace(cell(0.56, 0.01, holm=0.5), power=power)})
+    found = answer(summary(BASE, first, second))
+    assert found.headline.endswith(f"and no critic tokens. {told}")
+    assert found.comparisons[0].startswith("second: no difference to grpo_rule beyond noise, ")
+    assert found.comparisons[0].endswith(told)
+
+
+def test_what_is_beyond_noise_does_not():
+    capo = row("capo", {ACCURACY: replace(cell(0.67, 0.12, holm=0.01), power=Power(0.2, 9, 900))})
+    assert "power" not in answer(summary(BASE, capo)).headline
 
 
 def test_exactly_at_the_limit_is_noise():

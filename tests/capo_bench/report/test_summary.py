@@ -9,7 +9,9 @@ from fakehome import FakeHome, Truth
 from capo_bench.home import read_json
 from capo_bench.report.build import Report
 from capo_bench.report.collect import collect
-from capo_bench.report.stats import holm, mean_interval
+from capo_bench.report.power import power
+from capo_bench.report.resample import bootstrap, improvement
+from capo_bench.report.stats import holm, mean_interval, pair
 from capo_bench.report.summary import summarise
 
 
@@ -47,6 +49,23 @@ def test_holm_is_over_the_variants_compared_without_baseline_and_start(report: R
     assert [cells[name].holm for name in ("intersection", "majority")] == pytest.approx(holm(plain))
     assert cells["grpo_rule"].versus is None
     assert cells["cold_start"].versus is None
+
+
+def test_power_is_at_the_level_of_holms_first_step(full: FakeHome, report: Report):
+    """Two variants are compared, so what a study detects has p < 0.05/2."""
+    results = collect(full.plan(), full.home)
+    found = pair(*(results.scores(name, "coins_test/accuracy") for name in ("majority", "grpo_rule")))
+    cell = report.summary.row("majority").cells["coins_test/accuracy"]
+    assert cell.power == power(found.difference, 0.025)
+    assert cell.improvement == improvement(found)
+    assert cell.bootstrap == bootstrap(found)
+
+
+def test_improvement_is_fewer_wrong_steps_and_of_steps_there_is_none(report: Report):
+    cells = report.summary.row("intersection").cells
+    assert cells["coins_test/wrong_step_rate"].improvement.value == 1.0
+    assert cells["coins_test/steps"].improvement is None
+    assert report.summary.row("grpo_rule").cells["coins_test/accuracy"].power is None
 
 
 def test_gains_are_over_the_start(report: Report):

@@ -2,12 +2,16 @@
 
 import csv
 import io
+import math
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 from summaries import ACCURACY, BASE, around, cell, row, summary
 
 from capo_bench.report.build import Report
+from capo_bench.report.power import Power
+from capo_bench.report.resample import Share
 from capo_bench.report.tables import (
     Table,
     comma_separated,
@@ -16,6 +20,7 @@ from capo_bench.report.tables import (
     markdown,
     metric_table,
     plain,
+    power_table,
     tables,
     terminal,
 )
@@ -53,6 +58,25 @@ def test_a_difference_on_fewer_seeds_says_its_n():
     mixed = row("capo", {ACCURACY: type(cell(0.7))(around(0.7, 0.03), around(0.1, 0.03, seeds=2), 0.2)})
     shown = metric_table(summary(BASE, mixed), ACCURACY).rows[1]
     assert shown[3] == "+10.0 [+7.0, +13.0] (n = 2 seeds × 256 problems)"
+
+
+def test_the_power_table():
+    seen = replace(cell(0.57, 0.02, holm=0.3), improvement=Share(0.75, 0.31, 0.95, 3), power=Power(0.081, 12, math.inf))
+    table = power_table(summary(BASE, row("capo", {ACCURACY: seen})))
+    assert table.title == "Power on coins_test/accuracy, of the comparisons with grpo_rule"
+    assert table.headings[3:] == (
+        "P(better) [95 %]", "detectable (80 %)", "seeds for the observed", "or problems for it",
+    )  # fmt: skip
+    assert table.rows == (("capo", "3 × 256", "+2.0 [−1.0, +5.0]", "0.75 [0.31, 0.95]", "8.1", "12", "no number"),)
+
+
+def test_with_one_seed_the_power_table_has_dashes():
+    one = row("capo", {ACCURACY: cell(0.57, 0.02, holm=0.3, seeds=1)}, seeds=1)
+    assert power_table(summary(BASE, one)).rows[0][3:] == ("–", "–", "–", "–")
+
+
+def test_without_a_comparison_there_is_no_power():
+    assert power_table(summary(BASE)).rows == ()
 
 
 def test_the_cost_table():
@@ -111,4 +135,13 @@ def test_the_csv_holds_every_number_in_full(report: Report):
     assert float(line["holm_p"]) == cell_.holm
     assert line["critic_tokens"] == "900000.0"
     base = next(x for x in lines if (x["variant"], x["metric"]) == ("grpo_rule", "coins_test/accuracy"))
-    assert base["versus_baseline_mean"] == ""
+    assert base["versus_baseline_mean"] == base["detectable"] == base["improvement"] == ""
+    ends = float(line["versus_baseline_bootstrap_low"]), float(line["versus_baseline_bootstrap_high"])
+    assert ends == cell_.bootstrap
+    assert (float(line["improvement"]), float(line["improvement_low"])) == (
+        cell_.improvement.value,
+        cell_.improvement.low,
+    )
+    assert [float(line[name]) for name in ("detectable", "seeds_needed", "problems_needed")] == [
+        cell_.power.detectable, cell_.power.seeds, cell_.power.problems,
+    ]  # fmt: skip
