@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -31,6 +32,12 @@ def write_atomic(path: Path, data: str | bytes) -> None:
 
 def drop_torn(folder: Path) -> None:
     """Delete what killed calls of `write_atomic` left in a folder and those below, where nobody else writes now."""
+    for path in torn(folder):
+        path.unlink()
+
+
+def torn(folder: Path) -> Iterator[Path]:
+    """Yield what killed calls of `write_atomic` left in a folder and those below, and what running ones write."""
     for path in folder.rglob(".*"):
         if re.fullmatch(r"\..+\.[0-9a-f]{16}", path.name) and path.is_file():
-            path.unlink()
+            yield path

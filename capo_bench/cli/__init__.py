@@ -15,6 +15,7 @@ COMMANDS = {
     "doctor": ("capo_bench.cli.doctor:doctor", "Check this machine against a study; say what is missing."),
     "run": ("capo_bench.cli.run:run", "Run a study's trials; run it again to resume."),
     "status": ("capo_bench.cli.status:status", "Show which trials are done, running, failed or owed."),
+    "gc": ("capo_bench.cli.gc:gc", "Show what in the results folder may go; free it."),
     "sync": ("capo_bench.cli.sync:sync", "Deliver to MLflow what it missed."),
     "report": ("capo_bench.cli.report:report", "Make tables, figures and one page of a study's results."),
     "revote": ("capo_bench.cli.revote:revote", "Replay other votes on the critiques that training stored."),

@@ -54,6 +54,10 @@ def wait_for_lock(path: Path, stop: Callable[[], bool], waiting: Callable[[], No
         while not held and not stop():
             time.sleep(0.5)
             held = _try_lock(handle)
+        if held and not _still_there(path, handle):  # its folder was deleted: others lock the file that is there now
+            with wait_for_lock(path, stop, waiting) as held:
+                yield held
+            return
         yield held
     finally:
         os.close(handle)
@@ -99,6 +103,13 @@ def _try_lock(handle: int, kind: int = fcntl.LOCK_EX, *, wait: bool = False) -> 
     except BlockingIOError:
         return False
     return True
+
+
+def _still_there(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _refusal(path: Path, data: bytes, what: str) -> str:

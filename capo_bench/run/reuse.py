@@ -63,6 +63,21 @@ def task_donor(home: Home, trial: Trial, task: str) -> TrialFolder | None:
     return found if found is not None and found.path.name != trial.id and _whole(found.evaluation / task) else None
 
 
+def donor_gone(home: Home, entry: Path) -> bool:
+    """Whether an entry of the index (`Home.stage`) names no trial that still has what it is named for."""
+    key = entry.stem
+    if (found := _named(home, key, training_key)) is not None:
+        return not found.model.is_dir()
+    try:
+        folder = home.trial(read_json(entry)["trial"])
+        tasks = list(read_json(folder.config)["identity"]["generation"]["tasks"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return True
+    return not any(
+        _named(home, key, _key_of(task)) is not None and (folder.evaluation / task).is_dir() for task in tasks
+    )
+
+
 def offer_training(home: Home, trial: Trial) -> None:
     """Name a trial as one that has trained, unless another is named."""
     if training_donor(home, trial) is None:

@@ -99,7 +99,8 @@ def _run(
         with Interrupts() as interrupts, progress(console, board, plan.study) as show, Now(folder.now, board) as now:
             runner = Runner(plan, home, options, [show, now.on, *observe])
             swept = list(dict.fromkeys(key for variant in plan.variants for key in variant.overrides))
-            told = {"question": plan.question, "swept": swept}  # what tracking later needs beside the trials
+            # What tracking and `gc` need later beside the trials.
+            told = {"question": plan.question, "swept": swept, "metrics": list(plan.metrics)}
             runner.record("study_started", profile=plan.profile, plan=_ids(plan), **told, versions=_versions())
             runner.run(owed, interrupts)
         result = replace(_result(plan, home, board.failed, interrupts.exit_code), limit=runner.limit)

@@ -116,7 +116,7 @@ def study_status(home: Home, study: str, profile: str | None = None, ids: tuple[
     """
     folder = home.study(study)
     # First of all: a run that ends meanwhile has then put all it did into the ledger.
-    holder, now = _holder(folder), read_now(folder.now)
+    holder, now = holder_of(folder), read_now(folder.now)
     state = fold(Ledger(folder.ledger).read())
     wanted = state.plan if ids is None else ids
     at = _trials(now)
@@ -165,7 +165,7 @@ def _state(home: Home, trial: str, entry: TrialEntry | None, running: bool) -> S
     return "failed" if entry.state == "failed" else "stopped"
 
 
-def _holder(folder: StudyFolder) -> Holder | None:
+def holder_of(folder: StudyFolder) -> Holder | None:
     """Return who holds the study's lock, if someone does."""
     lock = folder.path / "lock"
     held = locked(lock)

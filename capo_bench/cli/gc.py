@@ -1,0 +1,211 @@
+"""``capo-bench gc``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from capo_bench.cli.options import duration, home_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from capo_bench.keep.find import Scan
+    from capo_bench.keep.item import Item
+
+KINDS = {
+    "leftovers": "temporary and half-written files of processes that were killed",
+    "checkpoints": "of trials that have finished, or were left longer ago than --abandoned-after",
+    "orphans": "unfinished trials that no study will have again: of older code, or of no study",
+    "models": "trained weights of finished trials, as --keep-models says",
+    "trials": "whole trials, as --trial says",
+    "shared": "cold starts and embedded critics that no trial needs",
+    "stages": "entries of the index whose trial is gone",
+    "digests": "what reports worked out; the next one takes longer",
+    "critiques": "critiques beyond the limit of their cache, and its unused space",
+    "logs": "older parts of logs",
+}
+
+EPILOG = (
+    "\b\nKinds:\n"
+    + "\n".join(f"  {kind:12}{line}" for kind, line in KINDS.items())
+    + """
+
+\b
+Exit codes:
+  0  all that was to be freed is, or it was only shown
+  1  something could not be freed
+  2  bad input, the study is being run, or another gc is at work
+
+\b
+Examples:
+  capo-bench gc
+  capo-bench gc --yes --kind leftovers --kind checkpoints
+  capo-bench gc voting --keep-models best:1
+  capo-bench gc --trial 3f2a90c1d4e5 --yes
+  capo-bench gc --abandoned-after 30d --json
+"""
+)
+
+
+def _policy(text: str) -> int | None:
+    """Read a keep policy: how many of each variant; None: all."""
+    word, _, count = text.partition(":")
+    if text == "all":
+        return None
+    if text == "none":
+        return 0
+    if word == "best" and count.isdecimal() and int(count) > 0:
+        return int(count)
+    raise click.BadParameter(f"{text!r} is no policy; write all, none, or best:N, as in best:1")
+
+
+@click.command(epilog=EPILOG)
+@click.argument("study", required=False, default="")
+@home_option
+@click.option("--yes", is_flag=True, help="Free it.  [default: show it, and ask on a terminal]")
+@click.option("--kind", "kinds", type=click.Choice(list(KINDS)), multiple=True, help="Only this kind; can be repeated.")
+@click.option(
+    "--keep-models",
+    type=_policy,
+    default="all",
+    show_default=True,
+    metavar="POLICY",
+    help="Trained weights to keep: all, none, or best:N, the best N seeds of each variant of each study.",
+)
+@click.option("--by", default="", metavar="METRIC", help="What best goes by.  [default: the study's primary metric]")
+@click.option("--trial", "trials", multiple=True, metavar="ID", help="Free a whole trial, finished or not.")
+@click.option(
+    "--abandoned-after",
+    type=duration,
+    metavar="TIME",
+    help="Also checkpoints of stopped and failed trials that were left so long ago; they would start from nothing.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print what is found, and whether it was freed, as JSON.")
+def gc(  # noqa: PLR0913, PLR0917 - one for each option
+    study: str,
+    home: Path,
+    yes: bool,
+    kinds: tuple[Any, ...],
+    keep_models: int | None,
+    by: str,
+    trials: tuple[str, ...],
+    abandoned_after: float | None,
+    as_json: bool,
+) -> None:
+    """Show what in HOME may go, or what of STUDY's trials, with bytes and reason; free it with --yes.
+
+    Samples, rollouts, metrics and ledgers of finished trials stay, unless the whole trial is named. What a study that
+    runs refers to is left alone. Files that trials share count only where the last of them goes.
+    """
+    from capo_bench.home import Home
+    from capo_bench.keep.find import Wanted, scan
+    from capo_bench.keep.free import at_rest, free
+    from capo_bench.keep.item import freed_bytes
+    from capo_bench.run.errors import RunError
+
+    if by and not keep_models:
+        raise click.UsageError("--by says what --keep-models best:N goes by: add it, or leave --by out")
+    results = Home(home)
+    wanted = Wanted(study, kinds or tuple(KINDS), keep_models, by, tuple(dict.fromkeys(trials)), abandoned_after)
+    troubles: list[str] = []
+    try:
+        look = scan(results, wanted)
+        sizes = {item: size for item, size in freed_bytes(look.items()).items() if size or item.kind != "critiques"}
+        if not as_json:
+            _show(look, sizes)
+        freeing = bool(sizes) and (yes or _agreed(as_json))
+        if freeing:
+            with at_rest(results, study) as running:
+                still = set(scan(results, wanted, running).items())  # nobody may have begun with it since it was shown
+                troubles = free([item for item in sizes if item in still])
+    except RunError as error:
+        click.echo(str(error), err=True)
+        sys.exit(2)
+    if as_json:
+        click.echo(json.dumps(_json(look, sizes, freeing, troubles), indent=2))
+    elif freeing:
+        from capo_bench.run.limits import size
+
+        gone = sum(count for item, count in sizes.items() if item.kind == "critiques" or not item.path.exists())
+        click.echo(f"freed {size(gone)}")
+    for trouble in troubles:
+        click.echo(trouble, err=True)
+    sys.exit(int(bool(troubles)))
+
+
+def _agreed(as_json: bool) -> bool:
+    """Ask, where there is somebody to ask."""
+    if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return False
+    return click.confirm("Free it?")
+
+
+def _show(look: Scan, sizes: dict[Item, int]) -> None:
+    from capo_bench.run.board import visible
+    from capo_bench.run.limits import size
+
+    for kind, what in KINDS.items():
+        found = {item: count for item, count in sizes.items() if item.kind == kind}
+        if not found:
+            continue
+        click.echo(f"{kind}: {len(found):,}, {size(sum(found.values()))}: {what}")
+        for item, count in found.items() if len(found) <= _SHOWN else list(found.items())[:_SHOWN]:
+            click.echo(f"    {visible(str(item.path))}  {size(count)}: {item.why}")
+        if len(found) > _SHOWN:
+            click.echo(f"    … and {len(found) - _SHOWN:,} more (--json names all)")
+    total = f"{len(sizes):,} things, {size(sum(sizes.values()))}" if sizes else "nothing may go"
+    click.echo(f"in all: {total}{'; add --yes to free it' if sizes and not sys.stdin.isatty() else ''}")
+    for line in _warnings(look, list(sizes)):
+        click.echo(line)
+
+
+_SHOWN = 5
+
+
+def _warnings(look: Scan, items: Sequence[Item]) -> list[str]:
+    """Return what the user should know before anything goes."""
+    from capo_bench.keep.find import finished_orphans
+    from capo_bench.keep.models import training_seconds
+    from capo_bench.run.board import duration as words
+
+    told = [f"left alone, it is being run: {study.name}" for study in look.studies if study.running]
+    models = [item.trial for item in items if item.kind == "models"]
+    if models:
+        took = words(training_seconds(look.home, models))
+        told.append(
+            f"without their weights {len(models)} trials must be trained anew, {took} by their own record, once a "
+            "benchmark is added to their study, and `capo-bench eval TRIAL` cannot measure them; what they have "
+            "measured stays"
+        )
+    if orphans := finished_orphans(look):
+        shown = " ".join(f"--trial {trial}" for trial in orphans[:_SHOWN])
+        told.append(f"{len(orphans)} finished trials are in no study's newest plan; they stay unless named: {shown}")
+    return told
+
+
+def _json(look: Scan, sizes: dict[Item, int], freed: bool, troubles: list[str]) -> dict[str, Any]:
+    from capo_bench.keep.find import finished_orphans
+
+    kinds: dict[str, dict[str, int]] = {kind: {"count": 0, "bytes": 0} for kind in KINDS}
+    for item, count in sizes.items():
+        kinds[item.kind]["count"] += 1
+        kinds[item.kind]["bytes"] += count
+    return {
+        "version": 1,
+        "freed": freed,
+        "bytes": sum(sizes.values()),
+        "kinds": kinds,
+        "items": [
+            {"kind": item.kind, "path": str(item.path), "bytes": count, "why": item.why, "trial": item.trial or None}
+            for item, count in sizes.items()
+        ],
+        "running": [study.name for study in look.studies if study.running],
+        "finished_orphans": finished_orphans(look),
+        "warnings": [] if freed else _warnings(look, list(sizes)),
+        "troubles": troubles,
+    }

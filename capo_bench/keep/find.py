@@ -1,0 +1,310 @@
+"""What in a results folder may go, kind by kind. Reads only; what somebody is at work with is passed over.
+
+Of a finished trial its samples, rollouts, metrics and logs are never found: they go with the whole trial alone, which
+is picked by name.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args
+
+from capo_bench.home import Home, TrialFolder, read_json
+from capo_bench.keep.free import AWAY
+from capo_bench.keep.item import KINDS, Item, Kind
+from capo_bench.keep.models import best
+from capo_bench.keep.studies import Mentioned, mentioned
+from capo_bench.run.errors import RunError
+from capo_bench.run.lock import locked
+from capo_bench.run.reuse import donor_gone
+from capo_bench.study.identity import SharedKind, digest, identity_of, trial_id
+from evals.files import torn
+from trainers.checkpoints import MARK
+from trainers.config import TrialConfig
+from trainers.critics.store import FILE
+
+SETTLED_SECONDS = 3600.0
+"""No lock guards a file that a report writes; one that is older is of a process that is gone."""
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user wants freed.
+
+    Attributes:
+        study: Only what is of this study's trials; empty: of the whole folder.
+        kinds: Only these kinds.
+        keep_models: How many trained models of each variant are kept; None: all.
+        by: The metric that says which; empty: each study's primary one.
+        trials: Ids of whole trials.
+        abandoned_after: A trial that was stopped or failed so many seconds ago will not go on; None: it may always.
+    """
+
+    study: str = ""
+    kinds: Collection[Kind] = KINDS
+    keep_models: int | None = None
+    by: str = ""
+    trials: Collection[str] = ()
+    abandoned_after: float | None = None
+
+
+@dataclass(frozen=True)
+class Scan:
+    """A look at a results folder.
+
+    Attributes:
+        home: The folder.
+        wanted: What may go.
+        studies: What the studies refer to.
+    """
+
+    home: Home
+    wanted: Wanted
+    studies: list[Mentioned] = field(default_factory=list)
+
+    def items(self) -> list[Item]:
+        """Return what may go, each once, in the order of the kinds.
+
+        Raises:
+            RunError: A trial is picked that is not there or is being worked on; trials cannot be ranked.
+        """
+        found = {item: None for kind in KINDS if kind in self.wanted.kinds for item in _FINDERS[kind](self)}
+        return [item for item in found if item.lock is None or not locked(item.lock)]
+
+    @cached_property
+    def busy(self) -> frozenset[str]:
+        """Trials that a run which goes on refers to."""
+        return frozenset().union(*(study.wanted for study in self.studies if study.running))
+
+    @cached_property
+    def quiet(self) -> bool:
+        """Whether nobody runs a study, an evaluation or a measurement of a critic."""
+        locks = [path for kind in ("evals", "critics") for path in self.home.path.glob(f"{kind}/*/lock")]
+        return not any(study.running for study in self.studies) and not any(map(locked, locks))
+
+    @cached_property
+    def folders(self) -> list[TrialFolder]:
+        """The trials in the folder, or those of the study, that nobody works on."""
+        named = frozenset().union(*(study.ever for study in self.studies if study.name == self.wanted.study))
+        paths = sorted(path for path in (self.home.path / "trials").glob("[!.]*") if path.is_dir())
+        return [
+            TrialFolder(path) for path in paths if (not self.wanted.study or path.name in named) and self._free(path)
+        ]
+
+    @cached_property
+    def whole(self) -> frozenset[str]:
+        """Trials that go as a whole."""
+        return frozenset(self.wanted.trials) | {item.trial for item in _orphans(self)}
+
+    def _free(self, path: Path) -> bool:
+        return path.name not in self.busy and not locked(path / "lock")
+
+    @cached_property
+    def parts(self) -> list[TrialFolder]:
+        """The trials that stay, of which parts may go."""
+        return [folder for folder in self.folders if folder.path.name not in self.whole]
+
+    def refers(self, trial: str) -> bool:
+        """Whether a study's newest plans have a trial."""
+        return any(trial in study.wanted for study in self.studies)
+
+
+def scan(home: Home, wanted: Wanted, running: Collection[str] | None = None) -> Scan:
+    """Look at a results folder.
+
+    Args:
+        home: The folder.
+        wanted: What may go.
+        running: Studies of which a run goes on; None: their locks are asked.
+
+    Raises:
+        RunError: A ledger cannot be read, or there is no such study or trial.
+    """
+    studies = mentioned(home, running)
+    names = [study.name for study in studies]
+    if wanted.study and wanted.study not in names:
+        raise RunError(
+            f"no study {wanted.study!r} has been run in {home.path}; there are: {', '.join(names) or 'none'}"
+        )
+    found = Scan(home, wanted, studies)
+    there = {folder.path.name for folder in found.folders}
+    for trial in wanted.trials:
+        if trial not in there:
+            known = "/" not in trial and home.trial(trial).path.is_dir()
+            why = "somebody is at work with it, or it is of another study" if known else "there is no such folder"
+            raise RunError(f"--trial {trial}: {why} in {home.path / 'trials'}; give the id of a trial that is at rest")
+    return found
+
+
+def finished_orphans(look: Scan) -> list[str]:
+    """Return the finished trials that no study's newest plans have: they stay unless picked by name."""
+    return [folder.path.name for folder in look.parts if folder.done and not look.refers(folder.path.name)]
+
+
+def _of(kind: Kind, folder: TrialFolder, path: Path, why: str) -> Item:
+    return Item(kind, path, why, folder.path / "lock", folder.path.name)
+
+
+def _leftovers(look: Scan) -> Iterator[Item]:
+    for folder in look.parts:
+        parts = [folder.path / name for name in (".reused", ".model", AWAY)] + _unmarked(folder.checkpoints)
+        for path in (*filter(Path.exists, parts), *torn(folder.path)):
+            yield _of("leftovers", folder, path, "a killed process left it half-written")
+    if look.wanted.study:
+        return
+    home = look.home.path
+    for kind in get_args(SharedKind):
+        for path in (home / "cache" / kind).glob(".*"):
+            yield Item("leftovers", path, "a killed process left it half-written", home / "cache" / f"{kind}.lock")
+    away = [*home.glob(f"trials/{AWAY}"), *home.glob(f"cache/stages/{AWAY}"), *home.glob(f"cache/report/{AWAY}")]
+    for path in away:
+        yield Item("leftovers", path, "a killed gc left it")
+    for part in ("cache/stages", "cache/report", "studies", "evals", "critics"):
+        for path in torn(home / part):
+            if time.time() - path.stat().st_mtime > SETTLED_SECONDS:
+                yield Item("leftovers", path, "a killed process left it half-written")
+
+
+def _unmarked(checkpoints: Path) -> list[Path]:
+    """Return the checkpoints that nothing goes on from: those beside the one that is marked."""
+    marked = None
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        marked = read_json(checkpoints / MARK)["checkpoint"]
+    return [path for path in sorted(checkpoints.glob("checkpoint-*")) if path.name != marked]
+
+
+def _checkpoints(look: Scan) -> Iterator[Item]:
+    for folder in look.parts:
+        if folder.checkpoints.exists() and (why := _over(look, folder)):
+            yield _of("checkpoints", folder, folder.checkpoints, why)
+
+
+def _over(look: Scan, folder: TrialFolder) -> str:
+    """Return why a trial goes on from no checkpoint; empty if it may."""
+    if folder.done:
+        return "the trial has finished"
+    after = look.wanted.abandoned_after
+    if after is None:
+        return ""
+    touched = max(path.stat().st_mtime for path in (folder.checkpoints, *folder.checkpoints.iterdir()))
+    return "the trial was left longer ago than --abandoned-after" if time.time() - touched > after else ""
+
+
+def _orphans(look: Scan) -> Iterator[Item]:
+    for folder in look.folders:
+        trial = folder.path.name
+        if not folder.done and not look.refers(trial) and (why := _superseded(look, folder)):
+            yield _of("orphans", folder, folder.path, why)
+
+
+def _superseded(look: Scan, folder: TrialFolder) -> str:
+    """Return why no study will have an unfinished trial again; empty where one may, run with other ``--only``."""
+    if not any(folder.path.name in study.ever for study in look.studies):
+        return "unfinished, and no study names it"
+    try:
+        record = read_json(folder.config)
+        today = trial_id(digest(identity_of(TrialConfig.model_validate(record["config"]))), record["seed"])
+    except Exception:  # a backbone or a folder of data that is not here now: it may come back
+        return ""
+    return "" if today == folder.path.name else "unfinished, of other code or packages than today's"
+
+
+def _models(look: Scan) -> Iterator[Item]:
+    count = look.wanted.keep_models
+    if count is None:
+        return
+    kept = best(look.home, _ranked(look), count, look.wanted.by) if count else set()
+    known = frozenset().union(*(study.ever for study in look.studies))
+    for folder in look.parts:
+        trial = folder.path.name
+        if folder.done and folder.model.is_dir() and trial not in kept and (not count or trial in known):
+            yield _of("models", folder, folder.model, f"not among those that --keep-models {look_for(count)} keeps")
+
+
+def look_for(count: int | None) -> str:
+    """Return a keep policy as it is written on the command line."""
+    return "all" if count is None else f"best:{count}" if count else "none"
+
+
+def _ranked(look: Scan) -> list[Mentioned]:
+    """Return the studies whose best trials are kept: all that refer to the trials looked at."""
+    there = {folder.path.name for folder in look.parts}
+    return [study for study in look.studies if study.ever & there]
+
+
+def _trials(look: Scan) -> Iterator[Item]:
+    for trial in look.wanted.trials:
+        folder = look.home.trial(trial)
+        owed = " (a study owes it again)" if look.refers(trial) else ""
+        yield _of("trials", folder, folder.path, f"picked by name{owed}")
+
+
+def _shared(look: Scan) -> Iterator[Item]:
+    """Shared models that no trial was made with, while no trial is owed whose needs are not known."""
+    owed = [trial for study in look.studies for trial in study.wanted if not look.home.trial(trial).config.exists()]
+    if look.wanted.study or not look.quiet or owed:
+        return
+    used = _used_models(look)
+    for kind in get_args(SharedKind):
+        for path in sorted((look.home.path / "cache" / kind).glob("[!.]*")):
+            if path.name not in used:
+                yield Item("shared", path, "no trial needs it", path.parent.with_suffix(".lock"))
+
+
+def _used_models(look: Scan) -> set[str | None]:
+    used: set[str | None] = set()
+    for path in (look.home.path / "trials").glob("*/config.json"):
+        if path.parent.name in look.whole:
+            continue
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            training: Any = read_json(path)["identity"]["training"]
+            used |= {(training.get("cold_start") or {}).get("key"), (training.get("critic") or {}).get("embedded")}
+    return used
+
+
+def _stages(look: Scan) -> Iterator[Item]:
+    if look.wanted.study or not look.quiet:
+        return
+    for path in sorted((look.home.path / "cache" / "stages").glob("[!.]*.json")):
+        if donor_gone(look.home, path):
+            yield Item("stages", path, "the trial that it names is gone, or its weights are", path.with_suffix(".lock"))
+
+
+def _digests(look: Scan) -> Iterator[Item]:
+    mine = {look.wanted.study, *(folder.path.name for folder in look.folders)}
+    for path in sorted(look.home.digests.glob("[!.]*.json")):
+        if not look.wanted.study or path.name.split(".")[0] in mine:
+            yield Item("digests", path, "the next report works it out again")
+
+
+def _critiques(look: Scan) -> Iterator[Item]:
+    if not look.wanted.study and look.home.critiques is not None and (look.home.critiques / FILE).exists():
+        yield Item("critiques", look.home.critiques / FILE, "beyond its limit, or unused space")
+
+
+def _logs(look: Scan) -> Iterator[Item]:
+    why = "an older part of a log that outgrew its limit"
+    for folder in look.parts:
+        yield from (_of("logs", folder, path, why) for path in sorted(folder.path.glob("*.log.[0-9]")))
+    for study in look.studies:
+        if not study.running and look.wanted.study in ("", study.name):
+            yield from (Item("logs", p, why) for p in sorted(look.home.study(study.name).path.glob("*.log.[0-9]")))
+
+
+_FINDERS = {
+    "leftovers": _leftovers,
+    "checkpoints": _checkpoints,
+    "orphans": _orphans,
+    "models": _models,
+    "trials": _trials,
+    "shared": _shared,
+    "stages": _stages,
+    "digests": _digests,
+    "critiques": _critiques,
+    "logs": _logs,
+}

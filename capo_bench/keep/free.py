@@ -1,0 +1,110 @@
+"""Freeing: under the locks of all that rests, one thing after another, each there or gone and never half.
+
+A folder is renamed away and then deleted, so a trial whose deletion is killed is owed, not broken. What is left of it
+lies in a folder that says so, and goes with the next time.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from capo_bench.home import Home
+from capo_bench.keep.item import Item
+from capo_bench.run.errors import RunError, StudyLockedError
+from capo_bench.run.lock import study_lock, wait_for_lock
+from capo_bench.run.state import holder_of, started_studies
+from trainers.critics.store import trim
+
+AWAY = ".freed"
+"""Folder, beside what is freed, that it is renamed into."""
+
+
+@contextmanager
+def at_rest(home: Home, study: str = "") -> Iterator[set[str]]:
+    """Hold the locks of all studies that nobody runs, so that none starts meanwhile, and that of freeing itself.
+
+    Yields:
+        The studies that somebody runs.
+
+    Raises:
+        StudyLockedError: Somebody frees already, or runs the study that is asked for.
+    """
+    with ExitStack() as held:
+        held.enter_context(study_lock(home.path / "cache" / "gc.lock", "clean-up"))
+        running: set[str] = set()
+        for name in started_studies(home):
+            try:
+                holder = holder_of(home.study(name))  # it may be on another machine
+                if holder is not None and name != study:
+                    running.add(name)
+                    continue
+                if holder is not None and not holder.checked:
+                    who = f"process {holder.pid} on {holder.host} since {holder.since}"
+                    raise StudyLockedError(f"{home.study(name).path}: this study is being run by {who}; wait for it")
+                held.enter_context(study_lock(home.study(name).path / "lock"))
+            except StudyLockedError:
+                if name == study:
+                    raise
+                running.add(name)
+        yield running
+
+
+def free(items: Sequence[Item], freed: Callable[[Item], None] = lambda item: None) -> list[str]:
+    """Free things; call it within `at_rest`. One that somebody works with by now is left alone.
+
+    Args:
+        items: What goes.
+        freed: Told of each that is gone.
+
+    Returns:
+        What could not be freed, as sentences.
+    """
+    troubles: list[str] = []
+    for item in items:
+        with ExitStack() as held:
+            if item.lock is None or held.enter_context(_taken(item.lock)):
+                try:
+                    _free(item)
+                    freed(item)
+                except (OSError, sqlite3.Error) as error:
+                    troubles.append(f"{item.path}: {error}; check its permissions, then run it again")
+            else:
+                troubles.append(f"{item.path}: left alone, somebody is at work with it")
+    return troubles
+
+
+@contextmanager
+def _taken(lock: Path) -> Iterator[bool]:
+    """Hold a lock if it is free now."""
+    try:
+        with wait_for_lock(lock, stop=lambda: True, waiting=lambda: None) as held:
+            yield held
+    except RunError as error:
+        raise OSError(str(error)) from error
+
+
+def _free(item: Item) -> None:
+    path = item.path
+    if item.kind == "critiques":
+        trim(path)
+    elif path.is_symlink() or not path.is_dir():
+        path.unlink(missing_ok=True)
+    elif item.kind == "leftovers":
+        shutil.rmtree(path)  # half of what is half is no worse
+    else:
+        _put_away(path)
+
+
+def _put_away(path: Path) -> None:
+    """Delete a folder so that after a kill it is there as it was, or gone."""
+    away = path.parent / AWAY / secrets.token_hex(8)
+    away.parent.mkdir(exist_ok=True)
+    path.rename(away)
+    shutil.rmtree(away)
+    with suppress(OSError):  # another is on its way
+        away.parent.rmdir()

@@ -1,0 +1,61 @@
+"""Which trained weights of finished trials are kept."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from capo_bench.home import Home, read_json
+from capo_bench.keep.studies import Mentioned
+from capo_bench.report.measures import measure
+from capo_bench.run.errors import RunError
+
+
+def best(home: Home, studies: Iterable[Mentioned], count: int, by: str = "") -> set[str]:
+    """Return the ids of the finished trials whose weights are kept: the best of each variant of each study.
+
+    A trial that cannot be ranked, for want of the metric, is kept.
+
+    Args:
+        home: The results folder.
+        studies: What refers to trials.
+        count: How many of each variant.
+        by: The metric to rank by, ``task/quantity``; empty: the primary one of each study.
+
+    Raises:
+        RunError: A study's ledger names no metric, or one of which neither way is better.
+    """
+    kept: set[str] = set()
+    for study in studies:
+        metric = by or study.metric
+        sign = _sign(study.name, metric)
+        variants: dict[str, list[tuple[float, str]]] = defaultdict(list)
+        for trial in study.ever:
+            folder = home.trial(trial)
+            if not folder.done:
+                continue
+            value = read_json(folder.metrics)["metrics"].get(metric)
+            if value is None:
+                kept.add(trial)
+            else:
+                variants[read_json(folder.config)["variant"]].append((sign * value, trial))
+        kept |= {trial for ranked in variants.values() for _, trial in sorted(ranked)[:count]}
+    return kept
+
+
+def _sign(study: str, metric: str) -> int:
+    """Return what a metric's values are multiplied with so that the best comes first."""
+    if not metric:
+        raise RunError(
+            f"study {study}: its ledger names no metric to rank by; give one, as in --by coins_test/accuracy"
+        )
+    better = measure(metric).better
+    if better == "neither":
+        raise RunError(f"study {study}: {metric} is neither better high nor low; give another with --by")
+    return -1 if better == "higher" else 1
+
+
+def training_seconds(home: Home, trials: Iterable[str]) -> float:
+    """Return how long the trainings of finished trials took, by their own record."""
+    costs = (read_json(home.trial(trial).metrics).get("cost", {}) for trial in trials)
+    return sum(float(cost.get("train_seconds") or 0.0) for cost in costs)

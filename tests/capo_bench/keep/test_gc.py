@@ -1,0 +1,444 @@
+"""`capo-bench gc`: what may go and what never does, bytes really freed, runs left alone, kills half-way."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+import capo_bench
+from capo_bench.cli import main
+from capo_bench.home import Home, read_json, write_json
+from capo_bench.keep import free as freeing
+from capo_bench.keep.find import Wanted, scan
+from capo_bench.keep.free import AWAY, at_rest, free
+from capo_bench.keep.item import Item, freed_bytes
+from capo_bench.run.errors import StudyLockedError
+from capo_bench.run.ledger import Ledger
+from capo_bench.run.lock import study_lock, wait_for_lock
+from capo_bench.run.state import study_status
+from capo_bench.study.identity import digest, identity_of, training_key, trial_id, with_seed
+from trainers.config import TrialConfig
+from trainers.credit.critique import Critique, Usage
+from trainers.critics.store import FILE, CritiqueStore, kept, set_limit
+
+ROOT = Path(capo_bench.__file__).parents[1]
+OLD = 0
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    return Home(tmp_path / "results")
+
+
+def config(**changes: Any) -> TrialConfig:
+    return TrialConfig.model_validate({"method": "grpo_rule", **changes})
+
+
+def put(home: Home, seed: int = 0, *, done: bool = True, variant: str = "v", accuracy: float = 0.5, **more: Any) -> str:
+    """A trial as it is left: weights of 1,000 bytes, samples of 100; returns its id, which is today's."""
+    settings = config(**more)
+    parts = identity_of(settings)
+    trial = trial_id(digest(parts), seed)
+    folder = home.trial(trial)
+    told = {"id": trial, "variant": variant, "seed": seed, "config": settings.model_dump(mode="json")}
+    write_json(folder.config, {**told, "identity": with_seed(parts, seed)})
+    write(folder.samples("coins_test"), 100)
+    write(folder.steps, 10)
+    if done:
+        write(folder.model / "model.safetensors", 1000)
+        metrics = {"coins_test/accuracy": accuracy, "coins_test/wrong_step_rate": 1 - accuracy}
+        write_json(folder.metrics, {"metrics": metrics, "cost": {"train_seconds": 1800.0}})
+    return trial
+
+
+def write(path: Path, size: int) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"x" * size)
+    return path
+
+
+def plan(home: Home, *trials: str, study: str = "demo", profile: str = "quick") -> None:
+    """What a run of a study notes when it starts."""
+    Ledger(home.study(study).ledger).append(
+        "study_started", profile=profile, plan=list(trials), metrics=["coins_test/accuracy"]
+    )
+
+
+def found(home: Home, **wanted: Any) -> dict[str, str]:
+    """What may go: path in the folder → kind."""
+    return {str(item.path.relative_to(home.path)): item.kind for item in scan(home, Wanted(**wanted)).items()}
+
+
+def gc(home: Home, *args: str, code: int = 0) -> str:
+    done = CliRunner().invoke(main, ["gc", "--home", str(home.path), *args])
+    assert done.exit_code == code, done.output
+    return done.output
+
+
+def tree(path: Path) -> set[str]:
+    return {str(file.relative_to(path)) for file in path.rglob("*") if file.is_file() and "lock" not in file.name}
+
+
+# What may go
+
+
+def test_nothing_of_finished_trials_and_of_what_is_owed_goes_by_itself(home: Home) -> None:
+    done, owed = put(home), put(home, 1, done=False)
+    write(home.trial(owed).checkpoints / "checkpoint-5" / "optimizer.pt", 500)
+    write_json(home.trial(owed).checkpoints / "resume.json", {"checkpoint": "checkpoint-5"})
+    plan(home, done, owed)
+    assert found(home) == {}
+    assert "nothing may go" in gc(home, "--yes")
+
+
+def test_checkpoints_of_finished_trials_and_of_abandoned_ones_go(home: Home) -> None:
+    done, owed = put(home), put(home, 1, done=False)
+    for trial in (done, owed):
+        write(home.trial(trial).checkpoints / "state.json", 500)
+    plan(home, done, owed)
+    assert found(home) == {f"trials/{done}/checkpoints": "checkpoints"}
+    assert found(home, abandoned_after=3600.0) == found(home)
+    for path in (home.trial(owed).checkpoints / "state.json", home.trial(owed).checkpoints):
+        os.utime(path, (OLD, OLD))
+    assert f"trials/{owed}/checkpoints" in found(home, abandoned_after=3600.0)
+    gc(home, "--yes", "--abandoned-after", "1h")
+    assert home.trial(done).done and home.trial(done).model.is_dir()
+    assert not home.trial(owed).checkpoints.exists()
+    assert home.trial(owed).steps.exists()
+
+
+def test_half_written_leftovers_go_and_the_marked_checkpoint_stays(home: Home) -> None:
+    trial = put(home, done=False)
+    folder = home.trial(trial)
+    torn = [
+        write(folder.path / ".reused" / "steps.jsonl", 1).parent,
+        write(folder.path / ".model" / "model.safetensors", 1).parent,
+        write(folder.path / ".metrics.json.0123456789abcdef", 1),
+        write(folder.checkpoints / "checkpoint-9" / "half", 1).parent,
+        write(home.path / "cache" / "cold_start" / ".abc.making" / "half", 1).parent,
+        write(home.path / "trials" / AWAY / "0123" / "config.json", 1).parent.parent,
+    ]
+    write(folder.checkpoints / "checkpoint-5" / "whole", 1)
+    write_json(folder.checkpoints / "resume.json", {"checkpoint": "checkpoint-5"})
+    report = write(home.study("demo").report / ".report.html.0123456789abcdef", 1)  # no lock tells whose it is
+    plan(home, trial)
+    assert found(home) == {str(path.relative_to(home.path)): "leftovers" for path in torn}
+    os.utime(report, (OLD, OLD))
+    gc(home, "--yes")
+    assert not [path for path in (*torn, report) if path.exists()]
+    assert (folder.checkpoints / "checkpoint-5" / "whole").exists()
+
+
+def test_an_unfinished_trial_of_other_code_goes_and_one_that_only_left_out_stays(home: Home) -> None:
+    kept_one, narrowed, finished = put(home), put(home, 1, done=False), put(home, 2)
+    old = home.trial("0ld0ld0ld0ld")
+    shutil.copytree(home.trial(narrowed).path, old.path)
+    plan(home, kept_one, narrowed, finished, old.path.name)
+    assert found(home) == {}
+    plan(home, kept_one)  # run again with other code and --only seed=0
+    assert found(home) == {"trials/0ld0ld0ld0ld": "orphans"}
+    told = json.loads(gc(home, "--json"))
+    assert told["finished_orphans"] == [finished]
+    assert f"--trial {finished}" in gc(home)
+    plan(home, old.path.name, profile="full")  # another profile has it
+    assert found(home) == {}
+
+
+def test_a_trial_that_no_study_names_goes_only_while_it_is_unfinished(home: Home) -> None:
+    put(home)
+    unfinished = put(home, 1, done=False)
+    assert found(home) == {f"trials/{unfinished}": "orphans"}
+
+
+def test_models_are_kept_by_policy_of_each_variant(home: Home) -> None:
+    good, bad = put(home, 0, accuracy=0.8), put(home, 1, accuracy=0.4)
+    other = put(home, 0, variant="w", accuracy=0.1, train={"steps": 7})
+    plan(home, good, bad, other)
+    models = {trial: f"trials/{trial}/model" for trial in (good, bad, other)}
+    assert found(home, keep_models=None) == {}
+    assert found(home, keep_models=1) == {models[bad]: "models"}
+    assert found(home, keep_models=1, by="coins_test/wrong_step_rate") == {
+        models[bad]: "models"
+    }  # the lower the better
+    assert found(home, keep_models=2) == {}
+    assert found(home, keep_models=0) == dict.fromkeys(models.values(), "models")
+    shown = gc(home, "--keep-models", "none", "--kind", "models")
+    assert "without their weights 3 trials must be trained anew, 1 h 30 min by their own record" in shown
+    before = tree(home.path)
+    gc(home, "--keep-models", "best:1", "--yes")
+    assert before - tree(home.path) == {f"{models[bad]}/model.safetensors"}
+
+
+def test_a_metric_that_ranks_nothing_is_refused(home: Home) -> None:
+    plan(home, put(home))
+    assert "neither better high nor low" in gc(home, "--keep-models", "best:1", "--by", "coins_test/steps", code=2)
+    assert "'best:0' is no policy; write all, none, or best:N" in gc(home, "--keep-models", "best:0", code=2)
+    assert "--by says what" in gc(home, "--by", "coins_test/steps", code=2)
+
+
+def test_a_whole_trial_goes_when_it_is_named_and_is_then_owed(home: Home) -> None:
+    trial, other = put(home), put(home, 1)
+    plan(home, trial, other)
+    gc(home, "--trial", trial, "--yes")
+    assert not home.trial(trial).path.exists()
+    assert study_status(home, "demo").counts() | {} == {"done": 1, "running": 0, "failed": 0, "stopped": 0, "owed": 1}
+    assert "there is no such folder" in gc(home, "--trial", "abc", code=2)
+    assert "there is no such folder" in gc(home, "--trial", "../studies", code=2)
+
+
+def test_shared_models_that_a_trial_was_made_with_stay(home: Home) -> None:
+    trial = put(home)
+    key = read_json(home.trial(trial).config)["identity"]["training"]["cold_start"]["key"]
+    write(home.cache("cold_start", key) / "model.safetensors", 1)
+    write(home.cache("critic", "unused") / "model.safetensors", 1)
+    plan(home, trial, "not-begun")
+    assert found(home) == {}  # what the other trial needs is not known
+    plan(home, trial)
+    assert found(home) == {"cache/critic/unused": "shared"}
+    assert found(home, trials=[trial]).get(f"cache/cold_start/{key}") == "shared"
+
+
+def test_entries_of_the_index_go_when_their_donor_has(home: Home) -> None:
+    trial = put(home)
+    identity = read_json(home.trial(trial).config)["identity"]
+    entry = home.stage(training_key(identity, 0))
+    write_json(entry, {"trial": trial})
+    write_json(home.stage("000000000000"), {"trial": "gone"})
+    plan(home, trial)
+    assert found(home) == {"cache/stages/000000000000.json": "stages"}
+    shutil.rmtree(home.trial(trial).model)
+    assert f"cache/stages/{entry.name}" in found(home)
+
+
+def test_digests_and_older_parts_of_logs_go(home: Home) -> None:
+    trial = put(home)
+    plan(home, trial)
+    write(home.digests / f"{trial}.json", 1)
+    write(home.trial(trial).path / "trial.log.1", 1)
+    write(home.trial(trial).log, 1)
+    write(home.study("demo").path / "workers.log.2", 1)
+    assert set(found(home).values()) == {"digests", "logs"}
+    assert len(found(home)) == 3
+    assert set(found(home, kinds=["logs"]).values()) == {"logs"}
+
+
+def test_the_critique_cache_is_held_to_its_limit(home: Home) -> None:
+    path = home.path / "cache" / "critiques" / FILE
+    store = CritiqueStore(path)
+    texts = [os.urandom(2000).hex() for _ in range(100)]
+    usage = Usage(prompt_tokens=1, cached_tokens=0, output_tokens=1)
+    store.write({(bytes([n]), 0): Critique(frozenset(), None, text, usage) for n, text in enumerate(texts)})
+    held = kept(path)
+    told = json.loads(gc(home, "--json"))["kinds"]["critiques"]["bytes"]
+    assert told > 0  # the log of writes, which is not in the file yet
+    gc(home, "--yes")
+    after = kept(path)
+    assert held is not None and after is not None
+    assert after.critiques == held.critiques == 100
+    assert after.size < held.size
+    store.close()
+    set_limit(path, 2**30)
+
+
+# Bytes really freed
+
+
+def test_links_count_only_where_the_last_one_goes(home: Home) -> None:
+    first, second = put(home, 0, accuracy=0.1), put(home, 1, accuracy=0.2)
+    weights = home.trial(second).model / "model.safetensors"
+    weights.unlink()
+    os.link(home.trial(first).model / "model.safetensors", weights)
+    plan(home, first, second)
+    one = freed_bytes(scan(home, Wanted(keep_models=1)).items())
+    assert list(one.values()) == [0]  # the best still links to the bytes
+    both = freed_bytes(scan(home, Wanted(keep_models=0)).items())
+    assert sorted(both.values()) == [0, 1000]
+
+
+# Others at work
+
+
+@contextmanager
+def elsewhere(lock: Path) -> Iterator[None]:
+    """Another process holds a lock file, as a run does."""
+    code = "import sys\nfrom pathlib import Path\nfrom capo_bench.run.lock import study_lock\n"
+    code += "with study_lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
+    command = [sys.executable, "-c", code, str(lock)]
+    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+        process.kill()
+
+
+def test_what_a_running_study_refers_to_is_left_alone(home: Home) -> None:
+    mine, theirs = put(home), put(home, 1)
+    for trial in (mine, theirs):
+        write(home.trial(trial).checkpoints / "state.json", 1)
+    write(home.cache("critic", "unused") / "model.safetensors", 1)
+    plan(home, mine)
+    plan(home, theirs, study="runs")
+    with elsewhere(home.study("runs").path / "lock"):
+        assert found(home) == {f"trials/{mine}/checkpoints": "checkpoints"}
+        assert "left alone, it is being run: runs" in gc(home)
+        assert "somebody is at work with it" in gc(home, "runs", "--trial", theirs, "--yes", code=2)
+        gc(home, "--yes")
+    assert home.trial(theirs).checkpoints.exists()
+    assert not home.trial(mine).checkpoints.exists()
+
+
+def test_a_trial_somebody_works_on_is_left_alone_and_no_study_starts_meanwhile(home: Home) -> None:
+    trial = put(home)
+    write(home.trial(trial).checkpoints / "state.json", 1)
+    plan(home, trial)
+    items = scan(home, Wanted()).items()
+    with elsewhere(home.trial(trial).path / "lock"):
+        assert found(home) == {}
+        assert ["somebody is at work" in told for told in free(items)] == [True]
+    with at_rest(home):
+        with pytest.raises(StudyLockedError), study_lock(home.study("demo").path / "lock"):
+            pass
+        with pytest.raises(StudyLockedError, match="clean-up"), at_rest(home):
+            pass
+
+
+def test_a_lock_whose_folder_was_freed_is_taken_at_its_place(home: Home) -> None:
+    """Else two processes hold one lock: one of a file that is gone, one of the file that is there."""
+    lock = home.trial("a").path / "lock"
+    moved: list[bool] = []
+
+    def waiting() -> None:
+        lock.parent.rename(home.path / "away")
+        lock.parent.mkdir()
+        os.close(holder)
+        moved.append(True)
+
+    lock.parent.mkdir(parents=True)
+    import fcntl
+
+    holder = os.open(lock, os.O_RDWR | os.O_CREAT)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+    with wait_for_lock(lock, lambda: False, waiting) as held:
+        assert held and moved
+        with wait_for_lock(lock, lambda: True, lambda: None) as second:
+            assert not second
+
+
+# Kills
+
+
+def test_a_kill_at_any_moment_leaves_a_trial_whole_or_gone(home: Home) -> None:
+    """Every operation of the deletion in turn is the last one; the next gc clears what is left."""
+    trial = put(home)
+    whole = tree(home.trial(trial).path)
+    pristine = home.path.with_name("pristine")
+    shutil.copytree(home.path, pristine)
+    ends = set()
+    for last in range(40):
+        shutil.rmtree(home.path)
+        shutil.copytree(pristine, home.path)
+        if not killed_after(home, trial, last):
+            break
+        left = tree(home.trial(trial).path) if home.trial(trial).path.exists() else set()
+        assert left in (whole, set()), last
+        ends.add(bool(left))
+        gc(home, "--yes", "--kind", "leftovers")
+        assert not (home.path / "trials" / AWAY).exists()
+    assert ends == {True, False}
+    assert not home.trial(trial).path.exists()
+
+
+def killed_after(home: Home, trial: str, operations: int) -> bool:
+    """Free a trial in a child that is killed before its operation of that number; false if it came to the end."""
+    child = os.fork()
+    if child == 0:
+        try:
+            left = operations
+            for name in ("rename", "unlink", "rmdir", "mkdir"):
+                operation = getattr(os, name)
+
+                def counted(*args: Any, _do: Any = operation, **kwargs: Any) -> Any:
+                    nonlocal left
+                    if left == 0:
+                        os.kill(os.getpid(), signal.SIGKILL)
+                    left -= 1
+                    return _do(*args, **kwargs)
+
+                setattr(os, name, counted)
+            freeing.free([Item("trials", home.trial(trial).path, "", None, trial)])
+        finally:
+            os._exit(0)
+    return os.WIFSIGNALED(os.waitpid(child, 0)[1])
+
+
+# The command
+
+
+def test_it_shows_first_and_frees_with_yes(home: Home) -> None:
+    trial = put(home)
+    write(home.trial(trial).checkpoints / "state.json", 2048)
+    plan(home, trial)
+    before = tree(home.path)
+    shown = gc(home)
+    assert "checkpoints: 1, 2 KiB: of trials that have finished" in shown
+    assert f"{home.trial(trial).checkpoints}  2 KiB: the trial has finished" in shown
+    assert "in all: 1 things, 2 KiB; add --yes to free it" in shown
+    assert tree(home.path) == before
+    assert "freed 2 KiB" in gc(home, "--yes")
+    assert not home.trial(trial).checkpoints.exists()
+
+
+def test_json_names_everything(home: Home) -> None:
+    trial = put(home)
+    write(home.trial(trial).checkpoints / "state.json", 7)
+    plan(home, trial)
+    told = json.loads(gc(home, "--json"))
+    assert (told["version"], told["freed"], told["bytes"]) == (1, False, 7)
+    assert told["kinds"]["checkpoints"] == {"count": 1, "bytes": 7}
+    assert told["items"][0]["trial"] == trial
+    assert json.loads(gc(home, "--json", "--yes"))["freed"] is True
+    assert not home.trial(trial).checkpoints.exists()
+
+
+def test_one_study_is_looked_at_alone(home: Home) -> None:
+    mine, other = put(home), put(home, 1)
+    for trial in (mine, other):
+        write(home.trial(trial).checkpoints / "state.json", 1)
+    plan(home, mine)
+    plan(home, other, study="other")
+    assert found(home, study="demo") == {f"trials/{mine}/checkpoints": "checkpoints"}
+    assert "no study 'nobody' has been run" in gc(home, "nobody", code=2)
+
+
+def test_what_cannot_be_freed_is_told_and_the_rest_goes(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = sorted([put(home), put(home, 1)])
+    for trial in (first, second):
+        write(home.trial(trial).checkpoints / "state.json", 1)
+    plan(home, first, second)
+    rename = Path.rename
+
+    def refuse(path: Path, target: Path) -> Path:
+        if first in str(path):
+            raise PermissionError(13, "Permission denied")
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", refuse)
+    assert "Permission denied; check its permissions" in gc(home, "--yes", code=1)
+    assert home.trial(first).checkpoints.exists()
+    assert not home.trial(second).checkpoints.exists()
+
+
+def test_an_empty_folder_is_no_error(home: Home) -> None:
+    assert "nothing may go" in gc(home)
+    assert not home.path.exists()
