@@ -36,22 +36,25 @@ def at_rest(home: Home, study: str = "") -> Iterator[set[str]]:
     """
     with ExitStack() as held:
         held.enter_context(study_lock(home.path / "cache" / "gc.lock", "clean-up"))
-        running: set[str] = set()
-        for name in started_studies(home):
-            try:
-                holder = holder_of(home.study(name))  # it may be on another machine
-                if holder is not None and name != study:
-                    running.add(name)
-                    continue
-                if holder is not None and not holder.checked:
-                    who = f"process {holder.pid} on {holder.host} since {holder.since}"
-                    raise StudyLockedError(f"{home.study(name).path}: this study is being run by {who}; wait for it")
-                held.enter_context(study_lock(home.study(name).path / "lock"))
-            except StudyLockedError:
-                if name == study:
-                    raise
-                running.add(name)
-        yield running
+        yield {name for name in started_studies(home) if not _held(held, home, name, must=name == study)}
+
+
+def _held(held: ExitStack, home: Home, study: str, *, must: bool) -> bool:
+    """Hold a study's lock until the end of `held`; false if somebody runs it, an error if it must not be so."""
+    folder = home.study(study)
+    holder = holder_of(folder)
+    if holder is not None and not holder.checked and must:  # on another machine, whose lock is not seen here
+        who = f"process {holder.pid} on {holder.host} since {holder.since}"
+        raise StudyLockedError(f"{folder.path}: this study is being run by {who}; wait for it to end")
+    if holder is not None and not must:
+        return False
+    try:
+        held.enter_context(study_lock(folder.path / "lock"))
+    except StudyLockedError:
+        if must:
+            raise
+        return False
+    return True
 
 
 def free(items: Sequence[Item], freed: Callable[[Item], None] = lambda item: None) -> list[str]:

@@ -298,6 +298,20 @@ def test_what_a_running_study_refers_to_is_left_alone(home: Home) -> None:
     assert not home.trial(mine).checkpoints.exists()
 
 
+def test_a_run_on_another_machine_is_known_by_its_fresh_news(home: Home) -> None:
+    trial = put(home)
+    write(home.trial(trial).checkpoints / "state.json", 1)
+    plan(home, trial)
+    folder = home.study("demo")
+    write_json(folder.path / "lock", {"pid": 7, "host": "another", "since": "2026-01-01T00:00:00+00:00"})
+    write_json(folder.now, {})
+    with at_rest(home) as running:
+        assert running == {"demo"}
+        assert scan(home, Wanted(), running).items() == []
+    with pytest.raises(StudyLockedError, match="process 7 on another"), at_rest(home, "demo"):
+        pass
+
+
 def test_a_trial_somebody_works_on_is_left_alone_and_no_study_starts_meanwhile(home: Home) -> None:
     trial = put(home)
     write(home.trial(trial).checkpoints / "state.json", 1)
