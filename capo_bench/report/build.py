@@ -14,6 +14,7 @@ from capo_bench.report.collect import Results, collect
 from capo_bench.report.critics import Critics, critics
 from capo_bench.report.examples import Example, examples
 from capo_bench.report.figures import figures
+from capo_bench.report.paper import beside
 from capo_bench.report.provenance import Provenance, provenance
 from capo_bench.report.summary import Summary, summarise
 from capo_bench.report.tables import Table, power_table, tables
@@ -43,7 +44,8 @@ class Report:
     @cached_property
     def figures(self) -> list[Figure]:
         """The figures, drawn when they are asked for: who only reads the answer does not wait for them."""
-        return figures(self.summary, self.results, self.digests / f"{self.summary.name}.figures.json")
+        kept = self.digests / f"{self.summary.name}.figures.json"
+        return figures(self.summary, self.results, self.critics.points, kept)
 
 
 def build_report(plan: Plan, home: Home) -> Report:
@@ -66,7 +68,7 @@ def build_report(plan: Plan, home: Home) -> Report:
         results=results,
         summary=summary,
         answer=answer(summary),
-        tables=tables(summary),
+        tables=[*tables(summary), *([theirs] if (theirs := beside(summary, plan.variants)) else [])],
         power=power_table(summary),
         examples=examples(results, digests / f"{plan.study}.examples.json"),
         critics=critics(results, digests / f"{plan.study}.critics.json"),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -25,7 +25,9 @@ from capo_bench.replay.tally import LabelTally, pooled_labels, table_of
 from capo_bench.replay.trial import NothingStoredError, TrialReplay, replay_trial
 from capo_bench.report.collect import Results, Run
 from capo_bench.report.digest import digested
+from capo_bench.report.grids import CriticPoint
 from capo_bench.report.tables import NOTHING, Table
+from evals.critics.metrics import Estimate as Share
 from evals.critics.metrics import scores_of
 from trainers.credit.arrays import IntArray
 from trainers.methods import METHODS
@@ -47,10 +49,12 @@ class Critics:
     Attributes:
         tables: Quality by rule and k, and cost; none where no trial has a critic.
         notes: How to read them, and what could not be read.
+        points: Precision and recall by rule and k, to be drawn.
     """
 
     tables: tuple[Table, ...] = ()
     notes: tuple[str, ...] = ()
+    points: tuple[CriticPoint, ...] = ()
 
 
 @dataclass
@@ -103,7 +107,8 @@ def critics(results: Results, digest: Path | None = None) -> Critics:
     who = [[run.trial.id, run.trial.variant, run.trial.seed, dict(run.cost)] for run in runs]
     found = digested(digest, stored, lambda: asdict(_look(runs)), who)
     tables = (Table(t["title"], tuple(t["headings"]), tuple(map(tuple, t["rows"]))) for t in found["tables"])
-    return Critics(tuple(tables), tuple(found["notes"]))
+    points = (CriticPoint(**{**p, **{end: tuple(p[end]) for end in ("precision", "recall")}}) for p in found["points"])
+    return Critics(tuple(tables), tuple(found["notes"]), tuple(points))
 
 
 def _files(folder: Path) -> list[os.DirEntry[str]]:
@@ -121,7 +126,7 @@ def _look(runs: Sequence[Run]) -> Critics:
     if not found:
         return Critics()
     tables = [_quality(found), _verdicts(found), _cost(found)]
-    return Critics(tuple(table for table in tables if table.rows), tuple(_notes(found)))
+    return Critics(tuple(table for table in tables if table.rows), tuple(_notes(found)), tuple(_points(found)))
 
 
 def _read(seen: Seen, run: Run) -> None:
@@ -143,6 +148,21 @@ def _quality(found: Mapping[str, Seen]) -> Table:
     ]
     title = "Votes of the critics against the exact checker, on rollouts of training (%, with 95 % intervals)"
     return Table(title, headings, tuple(lines))
+
+
+def _points(found: Mapping[str, Seen]) -> Iterator[CriticPoint]:
+    for name, seen in found.items():
+        for ballot, tally in seen.labels.items():
+            scores = scores_of(table_of(tally.counts))
+            precision, recall = _ends(scores.precision), _ends(scores.recall)
+            if precision is not None and recall is not None:
+                yield CriticPoint(name, ballot.vote.label, ballot.k, precision, recall)
+
+
+def _ends(share: Share) -> tuple[float, float, float] | None:
+    if share.value is None or share.low is None or share.high is None:
+        return None
+    return share.value, share.low, share.high
 
 
 def _cells(ballot: Ballot, tally: LabelTally) -> tuple[str, ...]:

@@ -1,9 +1,9 @@
-"""The figures of a report, at most five; one that has nothing to show is left out."""
+"""The figures of a report; one that has nothing to show is left out."""
 
 from __future__ import annotations
 
 from base64 import b64decode, b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
@@ -15,6 +15,7 @@ from capo_bench.report.answer import change, level
 from capo_bench.report.canvas import Figure, Style, draw, styles, wrapped
 from capo_bench.report.collect import Results, Run
 from capo_bench.report.digest import digested
+from capo_bench.report.grids import CriticPoint, precision_recall, rule_by_k
 from capo_bench.report.measures import is_better, label, measure, scale, task_of
 from capo_bench.report.stats import Estimate, Matrix
 from capo_bench.report.summary import Cell, Row, Summary
@@ -29,17 +30,27 @@ MOST_VARIANTS = 30
 """More variants than this in one figure are not read; the tables have them all."""
 
 
-def figures(summary: Summary, results: Results, digest: Path | None = None) -> list[Figure]:
+def figures(
+    summary: Summary, results: Results, points: Sequence[CriticPoint] = (), digest: Path | None = None
+) -> list[Figure]:
     """Draw what the results allow.
 
     Args:
         summary: The numbers.
         results: What they are of.
+        points: How good the critics were.
         digest: Where the drawings are kept: of the same numbers they are the same, and drawing takes seconds.
     """
     curves = {name: curve for name, runs in results.runs.items() if (curve := outcome_curve(runs)).size}
-    shown = sha256(repr([summary, [(name, curve.tolist()) for name, curve in curves.items()]]).encode()).hexdigest()
-    found = digested(digest, [], lambda: [_packed(one) for one in _draw(summary, curves)], version("matplotlib"), shown)
+    variants = [(one.name, one.config.model_dump(mode="json")) for one in results.plan.variants]
+    drawn = [summary, variants, list(points), [(name, curve.tolist()) for name, curve in curves.items()]]
+    shown = sha256(repr(drawn).encode()).hexdigest()
+
+    def paint() -> list[dict[str, str]]:
+        grids = [rule_by_k(summary, results.plan.variants), precision_recall(points)]
+        return [_packed(one) for one in [*_draw(summary, curves), *grids] if one is not None]
+
+    found = digested(digest, [], paint, version("matplotlib"), shown)
     return [
         Figure(one["name"], one["caption"], one["alt"], one["svg"].encode(), b64decode(one["png"])) for one in found
     ]
@@ -49,15 +60,14 @@ def _packed(figure: Figure) -> dict[str, str]:
     return {**vars(figure), "svg": figure.svg.decode(), "png": b64encode(figure.png).decode("ascii")}
 
 
-def _draw(summary: Summary, curves: Mapping[str, Matrix]) -> list[Figure]:
-    found = [
+def _draw(summary: Summary, curves: Mapping[str, Matrix]) -> list[Figure | None]:
+    return [
         values(summary),
         differences(summary),
         learning_curves(summary, curves),
         wrong_steps(summary),
         cost(summary),
     ]
-    return [figure for figure in found if figure is not None]
 
 
 def values(summary: Summary) -> Figure | None:
@@ -200,23 +210,39 @@ def cost(summary: Summary) -> Figure | None:
     cells = _drawn(summary, every)
     if not cells:
         return None
-    look = _styles(summary)
+    look, up = _styles(summary), is_better(metric, 1.0) is not False
 
     def paint(ax: Axes) -> None:
         for row, cell in cells:
             mean, error = _scaled(metric, cell.value)
             _point(ax, look[row.variant], row.variant, (row.cost["wall_seconds"], mean), (0.0, error))
+        best = frontier([(row.cost["wall_seconds"], scale(metric) * cell.value.mean) for row, cell in cells], up=up)
+        ax.plot(*zip(*best, strict=True), color="0.6", linestyle=":", linewidth=1, zorder=0)
         ax.set_xlabel("wall time of a trial in seconds (mean over seeds)")
         ax.set_ylabel(label(metric))
         ax.set_xlim(left=0)
         ax.set_ylim(_bounds(metric, ax.get_ylim()))
         _legend(ax)
 
-    better = "up" if is_better(metric, 1.0) is not False else "down"
-    caption = f"What a result costs, with 95 % intervals; {better} and to the left is better."
+    caption = f"What a result costs, with 95 % intervals; {'up' if up else 'down'} and to the left is better. "
+    caption += "Dotted: the frontier, variants of which no other has a better mean for less."
     caption += _left_out(len(every) - len(cells))
     alt = "; ".join(f"{r.variant}: {level(metric, c.value)} at {r.cost['wall_seconds']:,.1f} s" for r, c in cells)
     return draw("cost", caption, alt, _legend_size(len(cells)), paint)
+
+
+def frontier(points: Sequence[tuple[float, float]], *, up: bool) -> list[tuple[float, float]]:
+    """Return the points of which no other costs less, or the same, and is better: by cost.
+
+    Args:
+        points: Cost and value.
+        up: Whether a higher value is better.
+    """
+    best: list[tuple[float, float]] = []
+    for spent, value in sorted(points, key=lambda point: (point[0], -point[1] if up else point[1])):
+        if not best or (value > best[-1][1] if up else value < best[-1][1]):
+            best.append((spent, value))
+    return best
 
 
 def _point(ax: Axes, style: Style, name: str, at: tuple[float, float], error: tuple[float, float]) -> None:

@@ -136,6 +136,13 @@ def comma_separated(summary: Summary) -> str:
     return out.getvalue()
 
 
+def rows_as_csv(table: Table) -> str:
+    """Return a table as it is shown, in CSV."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows([table.headings, *table.rows])
+    return out.getvalue()
+
+
 def escaped(text: str) -> str:
     """Return text that Markdown shows as it stands, on one line."""
     flat = re.sub(r"\s+", " ", text)

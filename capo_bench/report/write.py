@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,8 +11,9 @@ from typing import TYPE_CHECKING
 from capo_bench.home import Home
 from capo_bench.report.build import Report, build_report
 from capo_bench.report.canvas import Figure
+from capo_bench.report.latex import latex
 from capo_bench.report.page import page
-from capo_bench.report.tables import comma_separated
+from capo_bench.report.tables import Table, comma_separated, rows_as_csv
 from capo_bench.report.text import text
 from evals.files import write_atomic
 
@@ -45,10 +48,30 @@ def write_files(report: Report, folder: Path) -> ReportPaths:
         if path.suffix in {".svg", ".png"} and path not in drawn:
             path.unlink()
     paths = ReportPaths(folder / "report.html", folder / "report.md", folder / "table.csv", drawn)
+    write_tables([*report.tables, *report.critics.tables], folder / "tables")
     write_atomic(paths.table, comma_separated(report.summary))
     write_atomic(paths.text, text(report))
     write_atomic(paths.page, page(report))
     return paths
+
+
+def write_tables(tables: Sequence[Table], folder: Path) -> tuple[Path, ...]:
+    """Write each table as it is shown, in CSV and in LaTeX; tables of an earlier report that are no longer there go."""
+    written: list[Path] = []
+    for number, table in enumerate(tables, 1):
+        stem = f"{number:02d}-{slug(table.title)}"
+        for path, content in ((folder / f"{stem}.csv", rows_as_csv(table)), (folder / f"{stem}.tex", latex(table))):
+            write_atomic(path, content)
+            written.append(path)
+    for path in sorted(folder.glob("*")):
+        if path.suffix in {".csv", ".tex"} and path not in written:
+            path.unlink()
+    return tuple(written)
+
+
+def slug(title: str) -> str:
+    """Return a file name for a table: the first words of its title."""
+    return re.sub(r"[^a-z0-9]+", "-", title.partition(":")[0].partition("(")[0].lower()).strip("-")[:48]
 
 
 def write_figure(figure: Figure, folder: Path) -> tuple[Path, Path]:

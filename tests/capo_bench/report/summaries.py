@@ -32,7 +32,7 @@ def row(variant: str, cells: dict[str, Cell], *, seeds: int = 3, wall: float = 6
 def summary(*rows: Row, metrics: tuple[str, ...] = (ACCURACY,), **changes: Any) -> Summary:
     """Return a study whose baseline is called grpo_rule."""
     values = {"question": "Better?", "profile": "quick", "baseline": "grpo_rule", "start": None, "missing": ()}
-    return Summary(name="s", metrics=metrics, rows=rows, **{**values, **changes})
+    return Summary(metrics=metrics, rows=rows, **{"name": "s", **values, **changes})
 
 
 BASE = row("grpo_rule", {ACCURACY: cell(0.55)})

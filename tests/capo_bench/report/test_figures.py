@@ -16,13 +16,14 @@ from capo_bench.report.canvas import styles, wrapped
 from capo_bench.report.figures import MOST_VARIANTS, differences, figures, outcome_curve, running_mean, values
 
 
-def test_five_figures_each_with_words_for_who_does_not_see_it(report: Report):
+def test_figures_each_with_words_for_who_does_not_see_it(report: Report):
     assert [figure.name for figure in report.figures] == [
         "values",
         "differences",
         "learning_curves",
         "wrong_steps",
         "cost",
+        "precision_recall",
     ]
     for figure in report.figures:
         assert figure.png.startswith(b"\x89PNG")
@@ -32,7 +33,7 @@ def test_five_figures_each_with_words_for_who_does_not_see_it(report: Report):
 
 
 def test_the_same_numbers_give_the_same_bytes(report: Report):
-    again = figures(report.summary, report.results)
+    again = figures(report.summary, report.results, report.critics.points)
     assert [(figure.svg, figure.png) for figure in again] == [(f.svg, f.png) for f in report.figures]
 
 

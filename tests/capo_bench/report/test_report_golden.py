@@ -45,7 +45,8 @@ def test_with_wrong_steps_as_the_primary_metric_fewer_win(tmp_path: Path):
     built = build_report((fake := FakeHome(tmp_path, study=study).finish()).plan(), fake.home)
     assert built.answer.headline.startswith("intersection beats grpo_rule on coins_test/wrong_step_rate by −")
     assert built.tables[0].title == "coins_test/wrong_step_rate: wrong-step rate on coins_test (%), lower is better"
-    assert "down and to the left" in built.figures[-1].caption
+    (cost,) = (figure for figure in built.figures if figure.name == "cost")
+    assert "down and to the left" in cost.caption
 
 
 def test_one_seed_is_said_everywhere_it_matters(fake: FakeHome):

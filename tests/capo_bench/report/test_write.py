@@ -22,12 +22,18 @@ def test_the_files_are_where_the_study_keeps_them(full: FakeHome):
         "report.md",
         "table.csv",
         *(f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")),
+        *(f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "tex")),
     }
     assert paths.page == folder / "report.html"
-    assert len(paths.figures) == 10
+    assert len(paths.figures) == 2 * len(FIGURES)
 
 
-FIGURES = ("values", "differences", "learning_curves", "wrong_steps", "cost")
+FIGURES = ("values", "differences", "learning_curves", "wrong_steps", "cost", "precision_recall")
+TABLES = (
+    *("01-coins-test-accuracy", "02-coins-test-wrong-step-rate", "03-cost-of-a-trial"),
+    *("04-votes-of-the-critics-against-the-exact-checker-o", "05-what-the-critics-did-all-trials-together"),
+    "06-what-the-critics-cost-all-trials-together",
+)
 
 
 def test_the_same_results_give_the_same_bytes(full: FakeHome):
