@@ -93,25 +93,30 @@ def price(row: Row, baseline: str) -> str:
 
 
 def _compare(summary: Summary) -> tuple[str, tuple[str, ...]]:
-    metric, baseline = summary.primary, summary.baseline
+    metric = summary.primary
     compared = [(row, cell) for row, cell in summary.cells(metric) if cell.versus is not None]
     if not compared:
         return _nothing_to_compare(summary), ()
     ranked = sorted(compared, key=lambda pair: _rank(metric, pair[1]), reverse=True)
     best, cell = ranked[0]
-    told = _told(metric, best, cell, baseline)
+    told = _told(metric, best, cell, compared_with(summary, best))
     if _beats(metric, cell):
-        headline = f"{best.variant} beats {baseline} on {metric} by {told}."
+        headline = f"{best.variant} beats {compared_with(summary, best)} on {metric} by {told}."
     elif _one_seed(cell):
         headline = (
             f"One seed, so seed noise is unknown and nothing is decided. Ahead on {metric}: {best.variant}, {told}."
         )
     else:
         headline = (
-            f"No difference beyond noise: no variant beats {baseline} on {metric}. Nearest: {best.variant}, {told}."
-            f"{_could_see(metric, cell)}"
+            f"No difference beyond noise: no variant beats {summary.reference} on {metric}. "
+            f"Nearest: {best.variant}, {told}.{_could_see(metric, cell)}"
         )
-    return headline, tuple(_sentence(metric, row, c, baseline) for row, c in ranked[1:])
+    return headline, tuple(_sentence(metric, row, c, compared_with(summary, row)) for row, c in ranked[1:])
+
+
+def compared_with(summary: Summary, row: Row) -> str:
+    """Return the name of the variant that a variant is compared with."""
+    return row.baseline or summary.baseline
 
 
 def _rank(metric: str, cell: Cell) -> tuple[bool, float]:
@@ -179,22 +184,24 @@ def _nothing_to_compare(summary: Summary) -> str:
 
 
 def _gains(summary: Summary) -> tuple[str, ...]:
-    metric, start = summary.primary, summary.row(summary.start)
-    if start is None or metric not in start.cells or not start.cells[metric].value.known:
-        return ()
-    first = f"The start, {start.variant}, reaches {level(metric, start.cells[metric].value)} on {metric}."
+    metric = summary.primary
+    starts = [(row, cell) for row, cell in summary.cells(metric) if summary.roles.get(row.variant) == "start"]
+    firsts = [f"The start, {row.variant}, reaches {level(metric, cell.value)} on {metric}." for row, cell in starts]
     gains = [(row, cell.gain) for row, cell in summary.cells(metric) if cell.gain is not None]
-    return (first, *(f"{row.variant} over {start.variant}: {change(metric, gain)}." for row, gain in gains))
+    told = [f"{row.variant} over {row.start or summary.start}: {change(metric, gain)}." for row, gain in gains]
+    return (*firsts, *told) if firsts else ()
 
 
 def _costs(summary: Summary) -> tuple[str, ...]:
-    rows = [row for row in summary.rows if row.seeds and row.variant != summary.baseline]
-    base = summary.row(summary.baseline)
-    if base is None or not base.seeds:
-        return ()
+    bases = [row for row in summary.rows if row.seeds and summary.roles.get(row.variant) == "baseline"]
+    rows = [row for row in summary.rows if row.seeds and row not in bases]
+    told = [f"{row.variant}: {price(row, compared_with(summary, row))} (mean of n = {len(row.seeds)})." for row in rows]
+    return (*(_takes(row) for row in bases), *told) if bases else ()
+
+
+def _takes(base: Row) -> str:
     wall, tokens = f"{base.cost['wall_seconds']:,.1f} s", f"{base.cost['policy_tokens']:,.0f} policy tokens"
-    first = f"A trial of {base.variant} takes {wall} and {tokens} (mean of n = {len(base.seeds)})."
-    return (first, *(f"{row.variant}: {price(row, summary.baseline)} (mean of n = {len(row.seeds)})." for row in rows))
+    return f"A trial of {base.variant} takes {wall} and {tokens} (mean of n = {len(base.seeds)})."
 
 
 def _cautions(summary: Summary) -> tuple[str, ...]:
@@ -226,7 +233,9 @@ def _shares(shares: dict[str, float]) -> str:
 
 
 def _seed_caution(summary: Summary) -> list[str]:
-    fewest = min((len(row.seeds) for row in summary.rows if row.seeds and row.variant != summary.start), default=0)
+    fewest = min(
+        (len(row.seeds) for row in summary.rows if row.seeds and summary.roles.get(row.variant) != "start"), default=0
+    )
     if fewest == 1:
         return ["One seed: seed noise unknown. Its intervals cover the draw of problems only."]
     if 1 < fewest < FEW_SEEDS:
@@ -245,5 +254,6 @@ def _length_caution(summary: Summary, row: Row) -> str:
     hint = "; a policy can lower its step penalty by writing less" if fewer else ""
     told = change(metric, cell.versus, cell.holm)
     return (
-        f"{row.variant} writes {'fewer' if fewer else 'more'} steps per response than {summary.baseline}: {told}{hint}."
+        f"{row.variant} writes {'fewer' if fewer else 'more'} steps per response than {compared_with(summary, row)}: "
+        f"{told}{hint}."
     )

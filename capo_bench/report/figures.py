@@ -82,7 +82,7 @@ def values(summary: Summary) -> Figure | None:
         _names(ax, [row for row, _ in cells])
         for y, (row, cell) in enumerate(cells):
             mean, error = _scaled(metric, cell.value)
-            hatch = {summary.baseline: "///", summary.start: "..."}.get(row.variant, "")
+            hatch = {"baseline": "///", "start": "..."}.get(summary.roles.get(row.variant, ""), "")
             ax.barh(y, mean, 0.62, color="0.85", edgecolor="0.25", hatch=hatch)
             ax.errorbar(mean, y, xerr=error, fmt="none", color="black", capsize=4)
         ax.set_xlabel(label(metric))
@@ -91,7 +91,7 @@ def values(summary: Summary) -> Figure | None:
 
     name = label(metric)
     caption = f"{name[0].upper()}{name[1:]} with 95 % intervals over seeds × problems. "
-    caption += f"Hatched: the baseline {summary.baseline}"
+    caption += f"Hatched: {'the baselines' if summary.within else f'the baseline {summary.baseline}'}"
     caption += f"; dotted: the start {summary.start}." if summary.start else "."
     caption += _left_out(len(every) - len(cells))
     alt = "; ".join(f"{row.variant}: {level(metric, cell.value)}" for row, cell in cells)
@@ -114,11 +114,11 @@ def differences(summary: Summary) -> Figure | None:
             fill = "black" if cell.beyond_noise and not versus.one_seed else "white"
             ax.errorbar(mean, y, xerr=error, fmt="o", color="black", markerfacecolor=fill, capsize=4, markersize=7)
         unit = "points of " if scale(metric) == 100 else ""
-        ax.set_xlabel(f"difference to {wrapped(summary.baseline)} in {unit}{label(metric).removesuffix(' (%)')}")
+        ax.set_xlabel(f"difference to {wrapped(summary.reference)} in {unit}{label(metric).removesuffix(' (%)')}")
         ax.grid(visible=False, axis="y")
 
     caption = (
-        f"Paired difference to {summary.baseline} with 95 % intervals. Filled: beyond noise (Holm-adjusted p < 0.05)."
+        f"Paired difference to {summary.reference} with 95 % intervals. Filled: beyond noise (Holm-adjusted p < 0.05)."
     )
     caption += _left_out(len(every) - len(cells))
     alt = "; ".join(f"{row.variant}: {change(metric, versus, cell.holm)}" for row, cell, versus in cells)
@@ -303,7 +303,7 @@ def _most_telling(summary: Summary, names: list[str], most: int) -> list[str]:
         row = summary.row(name)
         cell: Cell | None = row.cells.get(summary.primary) if row else None
         mean = cell.value.mean if cell else -np.inf
-        named = name in (summary.baseline, summary.start)
+        named = name in summary.roles
         return named, mean if is_better(summary.primary, 1.0) is not False else -mean
 
     kept = set(sorted(names, key=rank, reverse=True)[:most])

@@ -64,6 +64,8 @@ class Row:
         relative: Cost over the baseline's; absent where the baseline's is 0 or unknown.
         failed_critiques: Share of critiques that abstained; NaN without critiques.
         unscored: Largest share of samples of a task left out because they could not be scored.
+        baseline: The variant that it is compared with; itself for a baseline.
+        start: The untrained one that its gain is counted from; itself for a start.
     """
 
     variant: str
@@ -74,6 +76,8 @@ class Row:
     relative: Mapping[str, float]
     failed_critiques: float
     unscored: float
+    baseline: str | None = None
+    start: str | None = None
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class Summary:
         metrics: The study's metrics, the primary one first.
         rows: One a variant, in the plan's order.
         missing: Planned trials that are not done, as (variant, seed, trial id).
+        within: Settings that are the same in all that is compared; then each variant has a baseline of its own.
     """
 
     name: str
@@ -99,6 +104,20 @@ class Summary:
     metrics: tuple[str, ...]
     rows: tuple[Row, ...]
     missing: tuple[tuple[str, int, str], ...]
+    within: tuple[str, ...] = ()
+
+    @property
+    def reference(self) -> str:
+        """What a variant is compared with, in words."""
+        if not self.within:
+            return self.baseline
+        return f"the baseline of its {', '.join(key.rpartition('.')[2] for key in self.within)}"
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The variants that others are compared with, as ``baseline`` or ``start``."""
+        starts = {row.start: "start" for row in self.rows if row.start}
+        return {**starts, **{row.baseline: "baseline" for row in self.rows if row.baseline}}
 
     @property
     def primary(self) -> str:
@@ -131,7 +150,6 @@ def summarise(results: Results) -> Summary:
     for metric in measured(plan.metrics):
         for variant, cell in _cells(results, metric).items():
             cells[variant][metric] = cell
-    base = _cost(results.runs.get(plan.baseline, {}))
     return Summary(
         name=plan.study,
         question=plan.question,
@@ -139,22 +157,29 @@ def summarise(results: Results) -> Summary:
         baseline=plan.baseline,
         start=plan.start,
         metrics=plan.metrics,
-        rows=tuple(_row(results, variant, cells[variant], base) for variant in results.runs),
+        rows=tuple(_row(results, variant, cells[variant]) for variant in results.runs),
         missing=tuple((trial.variant, trial.seed, trial.id) for trial in results.missing),
+        within=plan.within,
     )
 
 
 def _cells(results: Results, metric: str) -> dict[str, Cell]:
     plan = results.plan
     scores = {name: found for name in results.runs if (found := results.scores(name, metric))}
-    compared = [name for name in scores if name not in (plan.baseline, plan.start) and plan.baseline in scores]
-    versus = _versus(metric, {name: pair(scores[name], scores[plan.baseline]) for name in compared})
+    bases = {name: plan.baseline_of(name) for name in scores}
+    starts = {name: plan.start_of(name) for name in scores}
+    pairs = {
+        name: pair(found, scores[base])
+        for name, found in scores.items()
+        if (base := bases[name]) in scores and base is not None and name not in {base, *starts.values()}
+    }
+    versus = _versus(metric, pairs)
     return {
         name: replace(
             versus.get(name, _NOT_COMPARED),
             value=estimate(found),
-            gain=_shown(difference(found, scores[plan.start]))
-            if plan.start is not None and plan.start in scores and name != plan.start
+            gain=_shown(difference(found, scores[start]))
+            if (start := starts[name]) is not None and start in scores and name != start
             else None,
         )
         for name, found in scores.items()
@@ -194,9 +219,9 @@ def _cost(runs: Mapping[int, Run]) -> dict[str, float]:
     return {name: sum(run.cost.get(name, 0.0) for run in runs.values()) / len(runs) for name in names}
 
 
-def _row(results: Results, variant: str, cells: Mapping[str, Cell], base: Mapping[str, float]) -> Row:
-    runs = results.runs[variant]
-    cost = _cost(runs)
+def _row(results: Results, variant: str, cells: Mapping[str, Cell]) -> Row:
+    runs, baseline = results.runs[variant], results.plan.baseline_of(variant)
+    cost, base = _cost(runs), _cost(results.runs.get(baseline or "", {}))
     critiques = cost.get("critiques", 0.0)
     unscored = [v for run in runs.values() for name, v in run.shares.items() if name.endswith("/unscored")]
     return Row(
@@ -208,4 +233,6 @@ def _row(results: Results, variant: str, cells: Mapping[str, Cell], base: Mappin
         relative={name: value / base[name] for name, value in cost.items() if base.get(name)},
         failed_critiques=cost["abstained"] / critiques if critiques else math.nan,
         unscored=max((v for v in unscored if not math.isnan(v)), default=0.0),
+        baseline=baseline,
+        start=results.plan.start_of(variant),
     )

@@ -51,7 +51,7 @@ def tables(summary: Summary) -> list[Table]:
 
 def metric_table(summary: Summary, metric: str) -> Table:
     """Return one metric for every variant: mean, difference to the baseline, change from the start."""
-    headings = ["variant", "seeds × problems", "mean ± 95 %", f"difference to {summary.baseline}", "Holm p"]
+    headings = ["variant", "seeds × problems", "mean ± 95 %", f"difference to {summary.reference}", "Holm p"]
     rows = []
     for row, cell in summary.cells(metric):
         texts = [_named(summary, row), _size(cell.value), _interval(metric, cell.value), *_versus(metric, cell)]
@@ -59,7 +59,7 @@ def metric_table(summary: Summary, metric: str) -> Table:
             texts.append(_difference(metric, cell.gain, cell.value))
         rows.append(tuple(texts))
     if summary.start:
-        headings.append(f"change from {summary.start}")
+        headings.append(f"change from {summary.start if not summary.within else 'its start'}")
     better = {"higher": ", higher is better", "lower": ", lower is better", "neither": ""}[measure(metric).better]
     return Table(f"{metric}: {label(metric)}{better}", tuple(headings), tuple(rows))
 
@@ -67,14 +67,14 @@ def metric_table(summary: Summary, metric: str) -> Table:
 def power_table(summary: Summary) -> Table:
     """Return what each comparison on the primary metric could see; without rows where nothing is compared."""
     metric = summary.primary
-    headings = ["variant", "seeds × problems", f"difference to {summary.baseline}", "P(better) [95 %]"]
+    headings = ["variant", "seeds × problems", f"difference to {summary.reference}", "P(better) [95 %]"]
     headings += ["detectable (80 %)", "seeds for the observed", "or problems for it"]
     rows = []
     for row, cell in summary.cells(metric):
         if cell.versus is not None:
             texts = (_named(summary, row), _size(cell.versus), _difference(metric, cell.versus, cell.versus))
             rows.append((*texts, _chance(cell), *_power(metric, cell)))
-    return Table(f"Power on {metric}, of the comparisons with {summary.baseline}", tuple(headings), tuple(rows))
+    return Table(f"Power on {metric}, of the comparisons with {summary.reference}", tuple(headings), tuple(rows))
 
 
 def cost_table(summary: Summary) -> Table:
@@ -155,8 +155,8 @@ def plain(text: str) -> str:
 
 
 def _named(summary: Summary, row: Row) -> str:
-    role = {summary.baseline: " (baseline)", summary.start: " (start)"}.get(row.variant, "")
-    return f"{row.variant}{role}"
+    role = summary.roles.get(row.variant)
+    return f"{row.variant} ({role})" if role else row.variant
 
 
 def _size(value: Estimate) -> str:

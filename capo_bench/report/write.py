@@ -48,7 +48,9 @@ def write_files(report: Report, folder: Path) -> ReportPaths:
         if path.suffix in {".svg", ".png"} and path not in drawn:
             path.unlink()
     paths = ReportPaths(folder / "report.html", folder / "report.md", folder / "table.csv", drawn)
-    write_tables([*report.tables, *report.critics.tables], folder / "tables")
+    write_tables(
+        [*report.tables, *([report.power] if report.power.rows else []), *report.critics.tables], folder / "tables"
+    )
     write_atomic(paths.table, comma_separated(report.summary))
     write_atomic(paths.text, text(report))
     write_atomic(paths.page, page(report))

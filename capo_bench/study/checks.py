@@ -72,7 +72,7 @@ def bad_counterparts(
         return
     plan = Plan("", "", "", "", sweep.baseline, sweep.start, (), tuple(variants), (), tuple(sweep.within))
     for variant in variants:
-        if plan.baseline_of(variant.name) is None:
+        if plan.baseline_of(variant.name) is None and plan.start_of(variant.name) != variant.name:
             told = ", ".join(sweep.within)
             rule = f"variant {variant.name!r}: no variant is baseline {sweep.baseline!r} with its {told}"
             place = found[variant.name].source.place()

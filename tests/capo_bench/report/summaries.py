@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 from capo_bench.report.stats import Estimate
@@ -26,13 +27,14 @@ def row(variant: str, cells: dict[str, Cell], *, seeds: int = 3, wall: float = 6
     """Return a variant's row; the baseline of the costs takes 60 s and 1,000 policy tokens."""
     cost = {**dict.fromkeys(COSTS, 0.0), "wall_seconds": wall, "policy_tokens": 1000.0, "critic_tokens": critic}
     relative = {"wall_seconds": wall / 60, "policy_tokens": 1.0}
-    return Row(variant, tuple(range(seeds)), seeds, cells, cost, relative, math.nan, 0.0)
+    return Row(variant, tuple(range(seeds)), seeds, cells, cost, relative, math.nan, 0.0, baseline="grpo_rule")
 
 
 def summary(*rows: Row, metrics: tuple[str, ...] = (ACCURACY,), **changes: Any) -> Summary:
     """Return a study whose baseline is called grpo_rule."""
     values = {"question": "Better?", "profile": "quick", "baseline": "grpo_rule", "start": None, "missing": ()}
-    return Summary(metrics=metrics, rows=rows, **{"name": "s", **values, **changes})
+    own = tuple(replace(one, start=one.start or changes.get("start")) for one in rows)
+    return Summary(metrics=metrics, rows=own, **{"name": "s", **values, **changes})
 
 
 BASE = row("grpo_rule", {ACCURACY: cell(0.55)})

@@ -114,7 +114,7 @@ def test_of_many_variants_the_baseline_the_start_and_the_best_are_drawn_and_the_
         row(f"v{at:02}", {ACCURACY: cell(0.3 + at / 100, at / 100 - 0.2, holm=0.5)}) for at in range(MOST_VARIANTS + 5)
     ]
     start = row("start", {ACCURACY: cell(0.1)})
-    figure = values(replace(summary(BASE, start, *others), start="start"))
+    figure = values(summary(BASE, start, *others, start="start"))
     assert figure is not None
     assert figure.caption.endswith(" 7 more variants are not drawn.")
     assert [part.partition(":")[0] for part in figure.alt.split("; ")][:3] == ["grpo_rule", "start", "v07"]
