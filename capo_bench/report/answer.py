@@ -22,7 +22,8 @@ from capo_bench.report.stats import Estimate
 from capo_bench.report.summary import Cell, Row, Summary
 
 FEW_SEEDS = 5
-"""Below this many seeds an interval rests on very few degrees of freedom, and the report says so."""
+"""Below this many seeds an interval rests on very few degrees of freedom and the rule is wrong too often (measured:
+docs/statistics.md), and the report says so."""
 
 
 MOST_SEEDS = 30
@@ -240,7 +241,9 @@ def _seed_caution(summary: Summary) -> list[str]:
         return ["One seed: seed noise unknown. Its intervals cover the draw of problems only."]
     if 1 < fewest < FEW_SEEDS:
         return [
-            f"Few seeds: some results rest on {fewest}, so their intervals are wide and say little about seed noise."
+            f"Few seeds: some results rest on {fewest}, so their intervals are wide and say little about seed noise. "
+            "Where seeds differ much, fewer than five call a difference that is not there more often than one time in "
+            "twenty."
         ]
     return []
 

@@ -11,6 +11,7 @@ from fakehome import STUDY, FakeHome, Truth
 
 from capo_bench.home import read_json, write_json
 from capo_bench.report.build import Report, build_report
+from capo_bench.report.page import page
 from capo_bench.report.text import text
 
 EXPECTED = Path(__file__).parent / "expected" / "report.md"
@@ -20,6 +21,13 @@ def test_the_report_reads_as_expected(report: Report):
     if os.environ.get("CAPO_BENCH_REFRESH"):
         EXPECTED.write_text(text(report), encoding="utf-8")
     assert text(report) == EXPECTED.read_text(encoding="utf-8")
+
+
+def test_the_page_has_the_power_of_every_comparison(report: Report):
+    shown = page(report)
+    assert '<h2 id="power">Power</h2>' in shown
+    for row in report.power.rows:
+        assert all(f">{cell}<" in shown for cell in row[1:])
 
 
 def test_variants_of_one_truth_are_not_told_apart(tmp_path: Path):

@@ -1,0 +1,180 @@
+"""How often the report's intervals hold the truth, how often its rule is wrong, and whether its power is as told.
+
+    python -m benchmarks.coverage [--studies 1000]
+
+Studies are drawn from a known truth: whether seed s answers problem p is a coin whose log odds are the variant's level
+plus the seed's luck plus the problem's ease. Ease is shared between variant and baseline up to a correlation; below 1
+there are problems that suit one of them. The true difference is that of the two means over all seeds and problems, by
+quadrature. Compared are the report's interval, the percentile interval of the crossed bootstrap and the bootstrap-t of
+the same resamples.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+
+from capo_bench.report.power import components, detectable
+from capo_bench.report.resample import Weights, newcombe, resampled_means, weights
+from capo_bench.report.stats import NOISE, Matrix, holm, mean_interval
+
+VARIANTS = 5
+EASE = 1.5
+"""Standard deviation of the problems' ease, in log odds."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """What studies are drawn from.
+
+    Attributes:
+        seeds: S.
+        problems: P.
+        luck: Standard deviation of the seeds' luck, in log odds.
+        shared: Correlation of a problem's ease for the variant and for the baseline.
+        gain: How far the variant is above the baseline, in log odds.
+    """
+
+    seeds: int
+    problems: int
+    luck: float
+    shared: float
+    gain: float = 0.5
+
+    @property
+    def difference(self) -> float:
+        """The true mean difference."""
+        points, mass = np.polynomial.hermite_e.hermegauss(80)
+        spread = math.hypot(EASE, self.luck)
+        return float(mass @ (_odds(self.gain + spread * points) - _odds(spread * points)) / mass.sum())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--studies", type=int, default=1000)
+    studies = parser.parse_args().studies
+    _coverage(studies)
+    _ahead(studies)
+    _rule(studies)
+
+
+def study(truth: Truth, rng: np.random.Generator, variants: int = 1) -> Iterator[tuple[Matrix, Matrix]]:
+    """Draw the answers, 0 or 1, of variants and of the baseline that they share."""
+    ease = rng.normal(size=(1, truth.problems))
+
+    def train(level: float, suits: Matrix) -> Matrix:
+        luck = truth.luck * rng.normal(size=(truth.seeds, 1))
+        return (rng.random((truth.seeds, truth.problems)) < _odds(level + EASE * suits + luck)).astype(float)
+
+    base = train(0.0, ease)
+    for _ in range(variants):
+        own = rng.normal(size=ease.shape)
+        yield train(truth.gain, truth.shared * ease + math.sqrt(1 - truth.shared**2) * own), base
+
+
+def bootstrap_t(values: Matrix, drawn: Weights) -> tuple[float, float]:
+    """Return the bootstrap-t interval: each resample's distance from the mean in its own standard errors."""
+    by_seed, by_problem = drawn
+    seeds, problems = values.shape
+    means = resampled_means(values, drawn)
+    of_seeds, of_problems = values @ by_problem.T / problems, by_seed @ values / seeds
+    across_seeds = (by_seed * (of_seeds.T - means[:, None]) ** 2).sum(axis=1)
+    across_problems = (by_problem * (of_problems - means[:, None]) ** 2).sum(axis=1)
+    total = ((values**2) @ by_problem.T * by_seed.T).sum(axis=0) - seeds * problems * means**2
+    rest = total - problems * across_seeds - seeds * across_problems
+    a, b = across_seeds / seeds / (seeds - 1), across_problems / problems / (problems - 1)
+    c = rest / (seeds - 1) / (problems - 1) / (seeds * problems)
+    errors = np.sqrt(np.maximum(np.maximum(a + b - c, a), b))
+    center = values.mean()
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratios = (means - center) / errors
+    low, high = np.quantile(ratios[~np.isnan(ratios)], [0.025, 0.975], method="inverted_cdf")
+    error = mean_interval(values).error
+    return float(center - high * error), float(center - low * error)
+
+
+def _coverage(studies: int) -> None:
+    print(f"Coverage of 95 % intervals of a difference, {studies} studies a line; median width in points")
+    print("seeds problems luck shared | interval | percentile bootstrap | bootstrap-t")
+    for seeds, problems, luck, shared in product((2, 3, 5, 10), (64, 256), (0.0, 0.2, 0.5), (1.0, 0.8)):
+        truth = Truth(seeds, problems, luck, shared)
+        rng = np.random.default_rng([seeds, problems, int(10 * luck), int(10 * shared)])
+        ends = np.array([_intervals(next(study(truth, rng))) for _ in range(studies)])
+        hits = ((ends[:, :, 0] <= truth.difference) & (truth.difference <= ends[:, :, 1])).mean(axis=0)
+        widths = 100 * np.median(ends[:, :, 1] - ends[:, :, 0], axis=0)
+        shown = " | ".join(f"{hit:.3f} ({width:.1f})" for hit, width in zip(hits, widths, strict=True))
+        print(f"{seeds:5d} {problems:8d} {luck:4.1f} {shared:6.1f} | {shown}", flush=True)
+
+
+def _intervals(scores: tuple[Matrix, Matrix]) -> list[tuple[float, float]]:
+    values = scores[0] - scores[1]
+    drawn = weights(tuple(range(len(values))), tuple(map(str, range(values.shape[1]))))
+    found = mean_interval(values)
+    low, high = np.quantile(resampled_means(values, drawn), [0.025, 0.975])
+    return [(found.low, found.high), (float(low), float(high)), bootstrap_t(values, drawn)]
+
+
+def _ahead(studies: int) -> None:
+    """Runs are normal around means one standard deviation apart, or three, or none."""
+    from scipy.special import ndtr
+
+    print(f"\nCoverage of the 95 % interval of a probability of improvement, {10 * studies} studies a cell")
+    print("seeds | true P 0.50 | 0.76 | 0.98")
+    for seeds in (2, 3, 5, 10):
+        rng, hits = np.random.default_rng(seeds), []
+        for apart in (0.0, 1.0, 3.0):
+            ours, theirs = rng.normal(apart, 1, (10 * studies, seeds, 1)), rng.normal(0, 1, (10 * studies, 1, seeds))
+            shares = (ours > theirs).mean(axis=(1, 2))
+            ends = np.array([newcombe(float(share), seeds) for share in shares])
+            truth = float(ndtr(apart / math.sqrt(2)))
+            hits.append(((ends[:, 0] <= truth) & (truth <= ends[:, 1])).mean())
+        print(f"{seeds:5d} | " + " | ".join(f"{hit:.3f}" for hit in hits), flush=True)
+
+
+def _rule(studies: int) -> None:
+    print(f"\nThe rule over {VARIANTS} variants, {studies} studies a line: any called beyond noise where none differs,")
+    print("and detected where one differs by what is detectable with 80 % power")
+    print("seeds problems luck shared | false | detectable | detected")
+    for seeds, problems, luck, shared in product((2, 3, 5, 10), (64, 256), (0.0, 0.2, 0.5), (1.0, 0.8)):
+        truth = Truth(seeds, problems, luck, shared, gain=0.0)
+        rng = np.random.default_rng([seeds, problems, int(10 * luck), int(10 * shared), 1])
+        false, limits = 0, []
+        for _ in range(studies):
+            differences = [ours - theirs for ours, theirs in study(truth, rng, VARIANTS)]
+            false += min(holm([mean_interval(one).p for one in differences])) < NOISE
+            found = components(differences[0])
+            assert found is not None
+            limits.append(detectable(found, NOISE / VARIANTS))
+        limit = float(np.median(limits))
+        reached, detected = _with(truth, limit), 0
+        if reached is not None:
+            for _ in range(studies):
+                ours, theirs = next(study(reached, rng))
+                detected += mean_interval(ours - theirs).p < NOISE / VARIANTS
+        told = "none possible" if reached is None else f"{detected / studies:.3f}"
+        line = f"{seeds:5d} {problems:8d} {luck:4.1f} {shared:6.1f}"
+        print(f"{line} | {false / studies:.3f} | {100 * limit:.1f} points | {told}", flush=True)
+
+
+def _with(truth: Truth, difference: float) -> Truth | None:
+    """Return the truth with the gain that makes this difference; None where no gain does."""
+    low, high = 0.0, 12.0
+    if replace(truth, gain=high).difference < difference:
+        return None
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (middle, high) if replace(truth, gain=middle).difference < difference else (low, middle)
+    return replace(truth, gain=high)
+
+
+def _odds(level: Matrix) -> Matrix:
+    return np.asarray(1 / (1 + np.exp(-level)))
+
+
+if __name__ == "__main__":
+    main()
