@@ -110,6 +110,7 @@ class CriticisedTrainer(PolicyTrainer):
                 answer=problem.answer,
                 steps=self.alignment.steps[row],
                 tokens=tuple(np.bincount(index[index >= 0], minlength=len(self.alignment.steps[row])).tolist()),
+                pieces=self.alignment.pieces[row],
                 outcome=None if np.isnan(self.outcomes[row]) else float(self.outcomes[row]),
                 truth=self.truth[row],
                 aim=self.aim,

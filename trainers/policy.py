@@ -83,7 +83,7 @@ class PolicyTrainer(GRPOTrainer):
         self.config, self.benchmark, self.verifier = config, benchmark, verifier
         self.rollouts = rollouts
         self.segmenter = SEGMENTERS.get(segmenter)
-        self.alignment = Alignment([], [], np.zeros((0, 0), dtype=np.int64))
+        self.alignment = Alignment([], [], np.zeros((0, 0), dtype=np.int64), [])
         self.problems: list[Problem] = []
         self.truth: list[frozenset[int] | None] = []
         self.outcomes: FloatArray = np.zeros(0)

@@ -1,7 +1,8 @@
 """What training saw: every rollout with its critiques, one gzip JSONL file an optimizer step and process.
 
 Kept so that another vote, another number of critiques or other weights can be tried on them without a model. A token's
-reward depends on its step alone, so the number of tokens of each step is all that a replay needs of them.
+reward depends on its step alone, so the number of tokens of each step is all that a replay needs of them; the text of
+each token is kept to show which words they were.
 
 A file appears whole or not at all, and the same rollouts give the same bytes. Files are named
 ``<step>.<process>.jsonl.gz``; a step's rollouts in the order of training are those of its processes one after another.
@@ -44,6 +45,8 @@ class Rollout:
         truth: Indices of the steps that the benchmark's checker calls wrong; None where there is no checker.
         aim: What the critic was asked.
         critiques: What it said, in the order of the critiques' indices; empty where the method asks no critic.
+        pieces: What each token adds to the text (`Alignment.pieces`), as many as `tokens` counts; empty where it was
+            not kept.
     """
 
     group: int
@@ -56,10 +59,13 @@ class Rollout:
     truth: frozenset[int] | None
     aim: Aim = "steps"
     critiques: tuple[Critique, ...] = ()
+    pieces: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if len(self.steps) != len(self.tokens):
             raise ValueError(f"{len(self.steps)} steps with {len(self.tokens)} counts of tokens; give one a step")
+        if self.pieces and len(self.pieces) != sum(self.tokens):
+            raise ValueError(f"{len(self.pieces)} pieces of text for {sum(self.tokens)} tokens; give one a token")
 
 
 @dataclass(frozen=True)
@@ -171,6 +177,7 @@ def _to_json(step: int, rollout: Rollout) -> dict[str, Any]:
         "truth": None if rollout.truth is None else sorted(rollout.truth),
         "aim": rollout.aim,
         "critiques": [_critique_to_json(critique) for critique in rollout.critiques],
+        **({"pieces": rollout.pieces} if rollout.pieces else {}),
     }
 
 
@@ -193,6 +200,7 @@ def _from_json(row: Mapping[str, Any]) -> Rollout:
         truth=None if row["truth"] is None else frozenset(row["truth"]),
         aim=row["aim"],
         critiques=tuple(_critique_from_json(critique) for critique in row["critiques"]),
+        pieces=tuple(row.get("pieces", ())),
     )
 
 

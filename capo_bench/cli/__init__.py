@@ -19,6 +19,7 @@ COMMANDS = {
     "sync": ("capo_bench.cli.sync:sync", "Deliver to MLflow what it missed."),
     "report": ("capo_bench.cli.report:report", "Make tables, figures and one page of a study's results."),
     "revote": ("capo_bench.cli.revote:revote", "Replay other votes on the critiques that training stored."),
+    "view": ("capo_bench.cli.view:view", "Show rollouts with the credit of their steps on one page."),
     "critic": ("capo_bench.cli.critic:critic", "Measure a critic on solutions whose steps are labelled."),
     "eval": ("capo_bench.cli.evaluate:evaluate", "Measure a model on benchmarks; run it again to resume."),
     "compare": ("capo_bench.cli.compare:compare", "Set evaluations side by side, where they may stand so."),

@@ -50,7 +50,8 @@ def report(study: str, profile: str, sets: tuple[str, ...], only: tuple[str, ...
         raise Refused(error) from error
     paths = write_files(built, Home(home).study(plan.study).report)
     show(built)
-    for path in (paths.page, paths.text, paths.table, *paths.figures):
+    credit = () if paths.credit is None else (paths.credit,)
+    for path in (paths.page, *credit, paths.text, paths.table, *paths.figures):
         click.echo(str(path))
 
 

@@ -52,6 +52,7 @@ def retrained(rollouts: Sequence[Rollout], credit: CreditConfig) -> Credit:
         texts=[],
         steps=[rollout.steps for rollout in rollouts],
         index=step_index([rollout.tokens for rollout in rollouts]),
+        pieces=[],
     )
     outcomes = np.array([math.nan if row.outcome is None else row.outcome for row in rollouts], dtype=np.float64)
     rule = CreditRule(VOTES.get(credit.vote), credit.at_least, credit.w_whole, credit.w_process)

@@ -127,13 +127,14 @@ def _steps(
             continue
         finally:
             on_step()
-        if _whole(step, group_size):
+        if is_whole(step, group_size):
             yield step
         else:
             found.damaged.append(f"{folder.rollouts}: step {number} does not hold whole groups of {group_size}")
 
 
-def _whole(step: StoredStep, group_size: int) -> bool:
+def is_whole(step: StoredStep, group_size: int) -> bool:
+    """Whether the rollouts of a step are whole groups that follow one another."""
     groups = [rollout.group for rollout in step.rollouts]
     return (
         bool(groups)

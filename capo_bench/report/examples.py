@@ -109,13 +109,14 @@ def _example(run: Run, pick: Pick, place: int, task: str) -> Example:
         seed=run.trial.seed,
         kind="flawed" if pick != "right" else "sound" if _checked(record) else "unchecked",
         problem=str(record["problem"]),
-        prompt=_prompts(run.folder.evaluation / task).get(str(record["problem"]), "").strip(),
+        prompt=prompts_of(run.folder.evaluation / task).get(str(record["problem"]), "").strip(),
         status=str(record.get("status", "")),
         steps=steps_of(record, run.trial.config.evaluation.segmenter),
     )
 
 
-def _prompts(folder: Path) -> dict[str, str]:
+def prompts_of(folder: Path) -> dict[str, str]:
+    """Return problem id to prompt of an evaluated task; nothing where the problems are not on this machine."""
     try:
         return {one.problem.id: one.problem.prompt for one in read_task(folder).asked}
     except EvaluationError:  # a report is also made of samples alone

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,16 @@ if TYPE_CHECKING:
     from capo_bench.report.canvas import Figure
 
 
-def page(report: Report) -> str:
-    """Render the page."""
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def page(report: Report, *, credit: bool = False) -> str:
+    """Render the page.
+
+    Args:
+        report: What it shows.
+        credit: Whether ``credit.html`` lies beside it.
+    """
     return render(
         "report.html.j2",
         report=report,
@@ -28,6 +37,7 @@ def page(report: Report) -> str:
         power_note=POWER_NOTE,
         configs=_configs(report),
         expected=ALWAYS_DIFFERENT,
+        credit=credit,
     )
 
 
@@ -36,13 +46,38 @@ def render(template: str, **values: Any) -> str:
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     return str(environment.get_template(template).render(**values))
+
+
+def self_contained(name: str, **values: Any) -> str:
+    """Render a page that has a script: its one style and its one script are allowed by their hashes, nothing else is.
+
+    Args:
+        name: Of the templates ``name.html.j2``, ``name.css`` and ``name.js``.
+        values: What the template shows.
+    """
+    from markupsafe import Markup
+
+    style, script = ((_TEMPLATES / f"{name}.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
+    own = f"style-src {_allowed(style)}; script-src {_allowed(script)}"
+    policy = f"default-src 'none'; {own}; base-uri 'none'; form-action 'none'"
+    return render(f"{name}.html.j2", policy=policy, style=Markup(style), script=Markup(script), **values)  # noqa: S704
+
+
+def template_hash(name: str) -> str:
+    """Return a fingerprint of a page's templates, for digests of what was rendered."""
+    files = [_TEMPLATES / f"{name}.{kind}" for kind in ("html.j2", "css", "js")]
+    return hashlib.sha256(b"\0".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def _allowed(source: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(source.encode()).digest()).decode('ascii')}'"
 
 
 def picture(figure: Figure) -> str:

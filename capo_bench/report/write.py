@@ -15,6 +15,7 @@ from capo_bench.report.latex import latex
 from capo_bench.report.page import page
 from capo_bench.report.tables import Table, comma_separated, rows_as_csv
 from capo_bench.report.text import text
+from capo_bench.view.view import report_view
 from evals.files import write_atomic
 
 if TYPE_CHECKING:
@@ -23,12 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """Where the report's files are."""
+    """Where the report's files are; `credit` is None where no trial has stored critiques."""
 
     page: Path
     text: Path
     table: Path
     figures: tuple[Path, ...]
+    credit: Path | None
 
 
 def write_report(plan: Plan, home: Home) -> ReportPaths:
@@ -42,18 +44,19 @@ def write_report(plan: Plan, home: Home) -> ReportPaths:
 
 
 def write_files(report: Report, folder: Path) -> ReportPaths:
-    """Write a built report into a folder; figures of an earlier report that are no longer drawn go."""
+    """Write a built report into a folder; what an earlier report had and this one lacks goes."""
     drawn = tuple(path for figure in report.figures for path in write_figure(figure, folder / "figures"))
     for path in sorted((folder / "figures").glob("*")):
         if path.suffix in {".svg", ".png"} and path not in drawn:
             path.unlink()
-    paths = ReportPaths(folder / "report.html", folder / "report.md", folder / "table.csv", drawn)
+    credit = report_view(report.results, report.digests, folder / "credit.html")
+    paths = ReportPaths(folder / "report.html", folder / "report.md", folder / "table.csv", drawn, credit)
     write_tables(
         [*report.tables, *([report.power] if report.power.rows else []), *report.critics.tables], folder / "tables"
     )
     write_atomic(paths.table, comma_separated(report.summary))
     write_atomic(paths.text, text(report))
-    write_atomic(paths.page, page(report))
+    write_atomic(paths.page, page(report, credit=credit is not None))
     return paths
 
 

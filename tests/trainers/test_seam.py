@@ -56,7 +56,7 @@ def test_what_is_reported_of_rollouts_by_hand(trainer: PolicyTrainer) -> None:
     # All right; a slip that the answer follows; an answer before the sum, which the verifier could not read.
     steps = [("3 + 4 = 7", "\\boxed{7}"), ("3 + 4 = 8", "\\boxed{8}"), ("\\boxed{7}",)]
     trainer.problems = [problem] * 3
-    trainer.alignment = Alignment([""] * 3, steps, np.array([[0, 0, 1], [0, 1, -1], [0, -1, -1]]))
+    trainer.alignment = Alignment([""] * 3, steps, np.array([[0, 0, 1], [0, 1, -1], [0, -1, -1]]), [])
     trainer.outcomes = np.array([1.0, 0.0, np.nan])
     trainer.truth = [COINS.check_steps(problem, each).wrong for each in steps]
     assert trainer._rollout_metrics() == {

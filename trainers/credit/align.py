@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
@@ -37,11 +38,14 @@ class Alignment:
         texts: The decoded completions, special tokens left out.
         steps: The text of each completion's steps as critics read them; at least one each.
         index: Step of every token, shape (B, T); -1 for padding.
+        pieces: What each token of a completion adds to its text; nothing for a special token and the later bytes of a
+            character. Together they are the text.
     """
 
     texts: list[str]
     steps: list[tuple[str, ...]]
     index: IntArray
+    pieces: list[tuple[str, ...]]
 
 
 def step_index(
@@ -62,14 +66,15 @@ def step_index(
     if width is not None and width < longest:
         raise ValueError(f"a completion has {longest} tokens but the batch is {width} wide; give its full width")
     index = np.full((len(batch), longest if width is None else width), PADDING, dtype=np.int64)
-    texts, steps = [], []
+    texts, steps, pieces = [], [], []
     for row, ids in enumerate(batch):
         text, starts, ends = token_spans(ids, tokenizer)
         spans = segmenter(text)
         texts.append(text)
         steps.append(step_texts(text, spans))
+        pieces.append(tuple(text[start:end] for start, end in pairwise([0, *ends.tolist()])))
         index[row, : len(ids)] = tokens_to_steps(starts, ends, spans)
-    return Alignment(texts, steps, index)
+    return Alignment(texts, steps, index, pieces)
 
 
 def tokens_to_steps(starts: IntArray, ends: IntArray, spans: Sequence[Span]) -> IntArray:

@@ -123,7 +123,7 @@ def original(rows):
     for place, row in enumerate(rows):
         steps = [step for step, count in enumerate(row.tokens) for _ in range(count)]
         index[place, : len(steps)] = steps
-    return Alignment([""] * len(rows), [row.steps for row in rows], index)
+    return Alignment([""] * len(rows), [row.steps for row in rows], index, [])
 
 
 def outcomes(rows):

@@ -28,7 +28,7 @@ def aligned(*rows):
     """Rollouts given by the step of each of their tokens."""
     width = max(map(len, rows))
     index = np.array([[*row, *[-1] * (width - len(row))] for row in rows], dtype=np.int64)
-    return Alignment([""] * len(rows), [tuple("s" * (max(row, default=0) + 1)) for row in rows], index)
+    return Alignment([""] * len(rows), [tuple("s" * (max(row, default=0) + 1)) for row in rows], index, [])
 
 
 def normalised(credit, rollouts, outcomes, group_size, w_process=1.0):
@@ -151,7 +151,7 @@ def test_an_out_of_range_critique_keeps_its_text_and_cost():
 
 
 def test_a_step_without_tokens_can_be_flagged():
-    rollouts = Alignment([""], [("a", "b", "c")], np.array([[0, 2]]))
+    rollouts = Alignment([""], [("a", "b", "c")], np.array([[0, 2]]), [])
     assert assign(np.array([0.0]), [[says(1)]], rollouts, rule()).rewards.tolist() == [[0, 0]]
 
 
