@@ -14,7 +14,7 @@ _MARKS_IN_A_ROW = 4
 
 
 def visible(text: str) -> str:
-    """Return the text with control, invisible and direction characters as symbols or ``⟨U+202E⟩``.
+    """Return the text with control, invisible and direction characters named, as in ``⟨U+202E⟩``.
 
     Line feeds and tabs stay. Of combining marks in a row, which pile up over other lines, the first few stay.
     """
@@ -34,10 +34,7 @@ def _steers(character: str, category: str) -> bool:
 
 
 def _symbol(character: str) -> str:
-    code = ord(character)
-    if code < 0x20:
-        return chr(0x2400 + code)
-    return f"⟨U+{code:04X}⟩"
+    return f"⟨U+{ord(character):04X}⟩"
 
 
 def clipped(text: str, most: int) -> str:

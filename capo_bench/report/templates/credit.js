@@ -71,10 +71,16 @@
     event.preventDefault();
     actions[event.key](...found);
   });
-  for (const kind of ["focusin", "mouseover"]) {
-    document.addEventListener(kind, (event) => {
-      const found = place(event.target);
-      if (found) tell(...found);
-    });
-  }
+  document.addEventListener("focusin", (event) => {
+    const found = place(event.target);
+    if (found) tell(...found);
+  });
+  // A page that scrolls under a pointer at rest also sends events: the keyboard's place stays.
+  let pointer = "";
+  document.addEventListener("mousemove", (event) => {
+    const now = `${event.screenX},${event.screenY}`;
+    const found = now === pointer ? null : place(event.target);
+    pointer = now;
+    if (found) tell(...found);
+  });
 })();
