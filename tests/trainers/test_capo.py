@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +219,7 @@ def test_the_rollouts_that_were_trained_on_are_kept_with_their_critiques(make_ru
         steps = sum(len(rollout.steps) for rollout in step.rollouts)
         assert sum(len(rollout.truth) for rollout in step.rollouts) / steps == record["wrong_step_rate"]
         assert all(len(rollout.critiques) == 4 for rollout in step.rollouts)
+        for rollout in step.rollouts:
+            ends = np.cumsum([0, *rollout.tokens])
+            texts = ["".join(rollout.pieces[start:end]).strip() for start, end in pairwise(ends)]
+            assert texts == list(rollout.steps), "each step's tokens are its text"

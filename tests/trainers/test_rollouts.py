@@ -208,5 +208,13 @@ def test_a_count_of_tokens_for_every_step():
         Rollout(0, "p", "q", "a", ("x", "y"), (3,), 1.0, None)
 
 
+def test_the_text_of_every_token_or_of_none(tmp_path):
+    row = replace(ROLLOUT, pieces=("3", "\n\n", "3", " +", " 4 = ", "8", ""))
+    write_step(tmp_path, 1, 0, [row, ROLLOUT])
+    assert next(read_rollouts(tmp_path)).rollouts == (row, ROLLOUT)
+    with pytest.raises(ValueError, match="2 pieces of text for 7 tokens"):
+        replace(ROLLOUT, pieces=("3", "8"))
+
+
 def test_where_a_trial_keeps_them():
     assert TrialFolder(Path("t")).rollouts == Path("t/rollouts")

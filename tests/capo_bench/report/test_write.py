@@ -19,6 +19,7 @@ def test_the_files_are_where_the_study_keeps_them(full: FakeHome):
     folder = full.home.study("fake").report
     assert set(tree(folder)) == {
         "report.html",
+        "credit.html",
         "report.md",
         "table.csv",
         *(f"figures/{name}.{kind}" for name in FIGURES for kind in ("svg", "png")),

@@ -17,9 +17,13 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> SeenHome:
     return SeenHome(tmp_path_factory.mktemp("attacked"), hostile)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """A real browser, from the system, with a profile of its own."""
+    """A real browser, from the system, with a profile of its own.
+
+    Of the module, not of the session: Playwright's event loop runs until it is closed, and other tests
+    start their own.
+    """
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         message = "no chromium on this machine: apt-get install chromium"

@@ -1,4 +1,4 @@
-"""The page in a real browser: nothing leaves it, nothing in it runs but its own script, keys and pointer tell numbers."""
+"""The page in a real browser: it asks for nothing, runs its own script alone, and tells numbers to keys and pointer."""
 
 from __future__ import annotations
 
@@ -142,7 +142,9 @@ def test_where_the_focus_is_can_be_seen(opened):
 
 
 def test_a_reader_of_the_screen_hears_votes_reward_and_advantage(opened):
-    spoken = line(opened("seen"), 1, 2, 1).evaluate("one => document.getElementById(one.getAttribute('aria-labelledby')).textContent")
+    spoken = line(opened("seen"), 1, 2, 1).evaluate(
+        "one => document.getElementById(one.getAttribute('aria-labelledby')).textContent"
+    )
     assert re.fullmatch(
         "step 1, flagged by 3 of 4 critiques, reward 1, advantage −0.06, wrong by the exact checker", spoken
     )
@@ -175,9 +177,13 @@ def test_nothing_is_wider_than_the_window(opened, width):
     one = opened("bad")
     one.page.set_viewport_size({"width": width, "height": 800})
     assert one.page.evaluate("document.documentElement.scrollWidth") == width
-    boxes = one.page.locator(".line, .critique, pre").evaluate_all("all => all.map(one => one.getBoundingClientRect().right)")
+    boxes = one.page.locator(".line, .critique, pre").evaluate_all(
+        "all => all.map(one => one.getBoundingClientRect().right)"
+    )
     assert max(boxes) <= width
-    heights = one.page.locator("article[aria-labelledby=o1r1] .line").evaluate_all("all => all.map(one => one.offsetHeight)")
+    heights = one.page.locator("article[aria-labelledby=o1r1] .line").evaluate_all(
+        "all => all.map(one => one.offsetHeight)"
+    )
     assert heights[6] < 120, "marks that pile up stay in their line"
 
 

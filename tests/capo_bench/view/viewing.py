@@ -77,7 +77,9 @@ def ordinary(rng: random.Random) -> list[Rollout]:
     extra = str(rng.randint(0, 9))
     return [
         rollout(0, ("3 + 4 = 7", "\\boxed{7}"), 1.0, set(), *[says()] * 4),
-        rollout(0, ("3 + 4 = 8", f"8 - 1 = 7{extra}", "so 7", "\\boxed{7}"), 1.0, {0}, says(0), says(0, 1), says(), says(0)),
+        rollout(
+            0, ("3 + 4 = 8", f"8 - 1 = 7{extra}", "so 7", "\\boxed{7}"), 1.0, {0}, says(0), says(0, 1), says(), says(0)
+        ),
         rollout(0, ("3 + 4 = 7", "7 * 1 = 8", "\\boxed{8}"), 0.0, {1}, says(1), says(1), says(1), SILENT),
         rollout(0, ("3 + 4", "\\boxed{}"), None, set(), *[says()] * 4),
         rollout(1, ("1 + 1 = 2", "2 + 2 = 5"), 0.0, {1}, *[says(1)] * 4),
@@ -136,7 +138,9 @@ class SeenHome:
         rows = [self._sample(trial, place, problem.id) for place, problem in enumerate(problems)]
         folder.samples("coins_test").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         write_json(folder.config, trial.as_json())
-        write_json(folder.metrics, {"metrics": {"coins_test/accuracy": sum(r["correct"] for r in rows) / 4}, "cost": {}})
+        write_json(
+            folder.metrics, {"metrics": {"coins_test/accuracy": sum(r["correct"] for r in rows) / 4}, "cost": {}}
+        )
 
     def _step(self, trial: Trial, number: int) -> dict:
         rows = self._rollouts(random.Random(number))

@@ -158,6 +158,13 @@ def test_every_token_is_in_one_step_and_padding_in_none(merging, batch, segmente
         assert (row[len(tokens) :] == -1).all()
         assert (np.diff(own) >= 0).all()
         assert not tokens or own[0] == 0
+    assert [len(pieces) for pieces in alignment.pieces] == [len(tokens) for tokens in ids]
+    assert ["".join(pieces) for pieces in alignment.pieces] == alignment.texts
+
+
+def test_the_first_token_of_a_character_has_it_and_the_others_and_the_end_have_nothing(qwen):
+    ids = [*qwen("a😀b").input_ids, qwen.eos_token_id]
+    assert step_index([ids], qwen, blank_lines).pieces == [("a", "😀", "", "", "", "b", "")]
 
 
 def test_other_tokenizers_go_by_decoded_prefixes(byte_fallback):
