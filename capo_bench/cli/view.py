@@ -29,7 +29,7 @@ Examples:
 """
 
 
-class _Where(click.ParamType):
+class _Where(click.ParamType[Any]):
     """``STEP:PLACE``, both from 1."""
 
     name = "STEP:PLACE"

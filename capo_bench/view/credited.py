@@ -73,7 +73,7 @@ def credited(stored: StoredStep, config: TrialConfig) -> list[Credited]:
     setting, size = trained_setting(config.credit), config.train.group_size
     batch = batch_of(stored.rollouts, setting.ballot.k)
     shares = penalties(batch, setting.ballot)
-    earned = advantages(batch, shares, setting.weights, size)
+    earned = advantages(batch, shares, setting.weights, config.credit.normalization, size)
     ends = np.cumsum(batch.steps)
     found = []
     for row, rollout in enumerate(stored.rollouts):

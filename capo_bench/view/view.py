@@ -68,7 +68,7 @@ def choose(results: Results) -> Chosen:
                 why.append(f"{run.trial.variant}, seed {seed} ({run.trial.id}): {error}")
                 continue
             before = results.runs.get(results.plan.start or "", {}).get(seed)
-            return Chosen(run.trial, run.folder, before and before.folder, task_of(results.primary))
+            return Chosen(run.trial, run.folder, None if before is None else before.folder, task_of(results.primary))
     reasons = why or ["no trial has finished; `capo-bench run` on the study first"]
     raise NothingToViewError("\n  ".join([f"nothing to view in study {results.plan.study!r}:", *reasons]))
 

@@ -13,7 +13,6 @@ from capo_bench.replay.check import retrained
 from capo_bench.view.credited import credited
 from capo_bench.view.pick import KINDS, Wish, eras, pick
 from capo_bench.view.show import MOST_CHARACTERS, MOST_STEPS, shown
-from trainers.credit.advantages import completion_stats, group_moments, normalise
 from trainers.rollouts import StoredStep
 
 
@@ -41,14 +40,13 @@ def test_rewards_by_hand(read):
     assert unverified.advantages == (0, 0)
 
 
-def test_advantages_are_those_of_trainings_code(read, config):
-    rollouts = ordinary(random.Random(1))
-    credit = retrained(rollouts, config.credit)
-    mean, std = group_moments(completion_stats(credit.rewards, credit.mask), 4)
-    trained = normalise(credit.rewards, credit.mask, mean, std)
-    for row, one in enumerate(read(1)):
+def test_advantages_are_over_all_tokens_of_the_group(read, config):
+    rewards = retrained(ordinary(random.Random(1)), config.credit)
+    group = rewards.rewards[4:][rewards.mask[4:]]
+    for row, one in enumerate(read(1)[4:], start=4):
         by_token = np.repeat(one.advantages, one.rollout.tokens)
-        assert np.array_equal(by_token, trained[row, : len(by_token)])
+        expected = (rewards.rewards[row][rewards.mask[row]] - group.mean()) / group.std()
+        assert by_token == pytest.approx(expected)
 
 
 def test_one_of_each_kind_early_and_late(read):
