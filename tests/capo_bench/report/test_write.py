@@ -32,8 +32,8 @@ def test_the_files_are_where_the_study_keeps_them(full: FakeHome):
 FIGURES = ("values", "differences", "learning_curves", "wrong_steps", "cost", "precision_recall")
 TABLES = (
     *("01-coins-test-accuracy", "02-coins-test-wrong-step-rate", "03-cost-of-a-trial"),
-    *("04-votes-of-the-critics-against-the-exact-checker-o", "05-what-the-critics-did-all-trials-together"),
-    "06-what-the-critics-cost-all-trials-together",
+    *("04-power-on-coins-test-accuracy-of-the-comparisons-", "05-votes-of-the-critics-against-the-exact-checker-o"),
+    *("06-what-the-critics-did-all-trials-together", "07-what-the-critics-cost-all-trials-together"),
 )
 
 
