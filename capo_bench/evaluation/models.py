@@ -42,7 +42,7 @@ def named(word: str, home: Home) -> Named:
     try:
         record = read_json(folder.config)
         backbone = BACKBONES.load(record["config"]["backbone"])
-        record["config"]["method"], record["identity"].get("cold_start")
+        record["config"]["method"], record["identity"]["training"].get("cold_start")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         way_out = "run its study again, or name the model's own folder"
         raise RefusedError([f"{folder.config} is no record of a trial ({error}); {way_out}"]) from error
@@ -102,5 +102,5 @@ def _untrained(record: Any) -> bool:
 
 
 def _cold_start(record: Any) -> str | None:
-    start = record["identity"].get("cold_start")
+    start = record["identity"]["training"].get("cold_start")
     return None if start is None else str(start["key"])

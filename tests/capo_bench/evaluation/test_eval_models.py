@@ -7,7 +7,10 @@ import pytest
 from capo_bench.evaluation.errors import RefusedError
 from capo_bench.evaluation.models import fingerprint, named
 from capo_bench.home import Home, write_json
+from capo_bench.study.identity import cold_start_key, digest, identity_of, trial_id, with_seed
+from capo_bench.study.plan import Trial
 from trainers.backbones import BACKBONES
+from trainers.config import TrialConfig
 
 
 @pytest.fixture
@@ -19,7 +22,7 @@ def trial(home, name, method="capo", backbone="tiny", model=True, cold_start=Tru
     folder = home.trial(name)
     cold_start = {"key": "0123456789ab"} if cold_start else None
     config = {"method": method, "backbone": backbone}
-    write_json(folder.config, {"id": name, "config": config, "identity": {"cold_start": cold_start}})
+    write_json(folder.config, {"id": name, "config": config, "identity": {"training": {"cold_start": cold_start}}})
     folder.steps.write_text("", encoding="utf-8")
     if model:
         folder.model.mkdir()
@@ -90,3 +93,16 @@ def test_a_trial_whose_record_is_broken_is_refused(home):
         folder.config.write_text(broken)
         with pytest.raises(RefusedError, match=r"config\.json is no record of a trial .*run its study again"):
             named("abcd", home)
+
+
+def test_a_record_as_the_runner_writes_it_names_its_cold_start(home):
+    config = TrialConfig(method="sft")
+    parts = identity_of(config)
+    made = Trial(trial_id(digest(parts), 0), "cold_start", 0, config, with_seed(parts, 0))
+    folder = home.trial(made.id)
+    folder.path.mkdir(parents=True)
+    write_json(folder.config, made.as_json())
+    write_json(folder.provenance, {})
+    start = home.cache("cold_start", cold_start_key(config))
+    start.mkdir(parents=True)
+    assert named(made.id, home).model == str(start)
