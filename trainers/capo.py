@@ -18,13 +18,13 @@ from trainers.credit.assign import Credit, CreditRule, assign, process_signal_on
 from trainers.credit.normalization import NORMALIZATIONS, normalised, part_stats
 from trainers.credit.votes import VOTES
 from trainers.criticised import CriticisedTrainer, train_with_critic
-from trainers.methods import TrainRun
+from trainers.methods import TrainRun, step_charge
 
 CREDIT_METRICS = ("flagged_step_rate", "penalised_tokens", "vote_agreement", "abstained", "uncritiqued")
 
 
 class CapoTrainer(CriticisedTrainer):
-    """GRPO with an advantage for each token.
+    """GRPO with an advantage for each token; which steps pay for a wrong one, the method says (`Method.charge`).
 
     Args:
         kwargs: What `CriticisedTrainer` takes.
@@ -33,7 +33,8 @@ class CapoTrainer(CriticisedTrainer):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         credit = self.config.credit
-        self.rule = CreditRule(VOTES.get(credit.vote), credit.at_least, credit.w_whole, credit.w_process)
+        charge = step_charge(self.config.method)
+        self.rule = CreditRule(VOTES.get(credit.vote), credit.at_least, credit.w_whole, credit.w_process, charge)
         self.parts = NORMALIZATIONS.get(credit.normalization)(credit.w_whole, credit.w_process)
 
     def advantages(self, width: int) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from evals.registry import Registry
 
 if TYPE_CHECKING:
     from trainers.config import TrialConfig
+    from trainers.credit.rewards import StepCharge
 
 SECTIONS = ("train", "credit", "critic")
 """Sections of `TrialConfig` that only some methods use (`Method.uses`)."""
@@ -66,12 +68,22 @@ class Method:
             evaluation; the others stay out of a trial's identity.
         train: ``"module:function"`` that trains, imported when training starts. The function takes a `TrainRun` and
             returns True when training is complete, False when `stop` ended it early. None: the start is the result.
+        charge: ``"module:function"`` of the `StepCharge` of a method that charges steps as a critic's vote says; also
+            how a replay of its rollouts charges them.
     """
 
     name: str
     source: str
     uses: frozenset[str] = field(default_factory=frozenset)
     train: str | None = None
+    charge: str = "trainers.credit.rewards:own_step"
+
+
+def step_charge(method: str) -> StepCharge:
+    """Return which steps pay, by a method's name, for those that are voted wrong."""
+    module, _, function = METHODS.get(method).charge.partition(":")
+    found: StepCharge = getattr(import_module(module), function)
+    return found
 
 
 SFT = Method("sft", source="paper, baselines: supervised fine-tuning, the cold start of the others, as it is")
@@ -111,6 +123,13 @@ CAPO = Method(
     uses=frozenset({"train", "credit", "critic"}),
     train="trainers.capo:train",
 )
+FIRST_ERROR = Method(
+    "first_error",
+    source="CAPO's critiques and votes, charged from the first wrong step on",
+    uses=frozenset({"train", "credit", "critic"}),
+    train="trainers.first_error:train",
+    charge="trainers.credit.first_error:from_first_error",
+)
 
 METHODS: Registry[Method] = Registry(
     "method",
@@ -123,5 +142,6 @@ METHODS: Registry[Method] = Registry(
         "rloo": "trainers.methods:RLOO",
         "grpo_genorm": "trainers.methods:GRPO_GENORM",
         "capo": "trainers.methods:CAPO",
+        "first_error": "trainers.methods:FIRST_ERROR",
     },
 )

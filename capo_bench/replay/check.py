@@ -11,12 +11,13 @@ import numpy as np
 from capo_bench.replay.batch import batch_of, step_index
 from capo_bench.replay.credit import advantages, penalties
 from capo_bench.replay.setting import trained_setting
-from trainers.config import CreditConfig, TrialConfig
+from trainers.config import TrialConfig
 from trainers.credit.advantages import group_moments
 from trainers.credit.align import Alignment
 from trainers.credit.assign import Credit, CreditRule, assign, process_signal_only
 from trainers.credit.normalization import NORMALIZATIONS, normalised, part_stats
 from trainers.credit.votes import VOTES
+from trainers.methods import step_charge
 from trainers.rollouts import Rollout, StoredStep
 
 RECORDED = ("flagged_step_rate", "penalised_tokens", "vote_agreement", "abstained", "uncritiqued")
@@ -46,7 +47,7 @@ class Check:
         return bool(self.numbers) and not self.off
 
 
-def retrained(rollouts: Sequence[Rollout], credit: CreditConfig) -> Credit:
+def retrained(rollouts: Sequence[Rollout], config: TrialConfig) -> Credit:
     """Return what training's own code makes of stored rollouts."""
     alignment = Alignment(
         texts=[],
@@ -55,7 +56,8 @@ def retrained(rollouts: Sequence[Rollout], credit: CreditConfig) -> Credit:
         pieces=[],
     )
     outcomes = np.array([math.nan if row.outcome is None else row.outcome for row in rollouts], dtype=np.float64)
-    rule = CreditRule(VOTES.get(credit.vote), credit.at_least, credit.w_whole, credit.w_process)
+    credit, charge = config.credit, step_charge(config.method)
+    rule = CreditRule(VOTES.get(credit.vote), credit.at_least, credit.w_whole, credit.w_process, charge)
     return assign(outcomes, [rollout.critiques for rollout in rollouts], alignment, rule)
 
 
@@ -70,9 +72,9 @@ def check_step(check: Check, step: StoredStep, config: TrialConfig, record: Mapp
     """
     if record is None:
         return
-    whole = retrained(step.rollouts, config.credit)
+    whole = retrained(step.rollouts, config)
     alone = len(step.parts) == 1
-    parts = [whole.metrics] if alone else [retrained(part, config.credit).metrics for part in step.parts if part]
+    parts = [whole.metrics] if alone else [retrained(part, config).metrics for part in step.parts if part]
     again = {name: _joined(name, [part[name] for part in parts if name in part]) for name in RECORDED}
     again["groups_process_signal_only"] = _same_advantages(check, step, whole, config)
     check.steps += 1
@@ -99,7 +101,8 @@ def _same_advantages(check: Check, step: StoredStep, whole: Credit, config: Tria
     parts = NORMALIZATIONS.get(credit.normalization)(credit.w_whole, credit.w_process)
     moments = group_moments(part_stats(parts, batch.outcomes, whole.charges, batch.index), size)
     trained = normalised(parts, batch.outcomes, whole.charges, whole.mask, moments)
-    earned = advantages(batch, penalties(batch, setting.ballot), setting.weights, credit.normalization, size)
+    shares, charge = penalties(batch, setting.ballot), step_charge(config.method)
+    earned = advantages(batch, shares, setting.weights, credit.normalization, size, charge)
     ours = batch.square(earned.advantages)
     replayed = np.where(whole.mask, np.take_along_axis(ours, np.maximum(batch.index, 0), axis=1), 0.0)
     check.numbers += 1

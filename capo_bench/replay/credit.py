@@ -12,7 +12,7 @@ from trainers.credit.advantages import group_moments
 from trainers.credit.arrays import FloatArray
 from trainers.credit.assign import process_signal_only
 from trainers.credit.normalization import NORMALIZATIONS, normalised, part_stats
-from trainers.credit.rewards import token_rewards
+from trainers.credit.rewards import StepCharge, token_rewards
 from trainers.credit.votes import VOTES, combine
 
 STEP_BY_STEP = frozenset({"greedy", "intersection", "majority", "union", "average", "at_least"})
@@ -62,7 +62,9 @@ def _rollout_by_rollout(batch: Batch, ballot: Ballot, found: FloatArray) -> Floa
     return found
 
 
-def advantages(batch: Batch, shares: FloatArray, weights: Weights, normalization: str, group_size: int) -> Earned:
+def advantages(  # noqa: PLR0913, PLR0917 - what was voted, and all that decides what it is worth
+    batch: Batch, shares: FloatArray, weights: Weights, normalization: str, group_size: int, charge: StepCharge
+) -> Earned:
     """Return what a batch earns.
 
     The tokens of a step have one reward, so rewards and advantages are worked out once a step; the moments of a group
@@ -74,12 +76,13 @@ def advantages(batch: Batch, shares: FloatArray, weights: Weights, normalization
         weights: Of outcome and process.
         normalization: Name of how rewards become advantages.
         group_size: G.
+        charge: Which steps pay for those that are voted wrong.
 
     Raises:
         ValueError: The rollouts do not make whole groups.
     """
     parts = NORMALIZATIONS.get(normalization)(weights.whole, weights.process)
-    charges = batch.square(np.nan_to_num(shares))
+    charges = charge(batch.square(np.nan_to_num(shares)))
     by_token = np.where(batch.mask, np.take_along_axis(charges, np.maximum(batch.index, 0), axis=1), 0.0)
     moments = group_moments(part_stats(parts, batch.outcomes, by_token, batch.index), group_size)
     earned = normalised(parts, batch.outcomes, charges, np.ones_like(charges, dtype=np.bool_), moments)

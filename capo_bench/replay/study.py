@@ -11,6 +11,7 @@ from capo_bench.replay.setting import Ballot, Setting, Weights, ballots, default
 from capo_bench.replay.tally import LabelTally, TokenTally, pooled_labels, pooled_tokens
 from capo_bench.replay.trial import NothingStoredError, TrialReplay, check_stored, replay_trial
 from capo_bench.report.collect import read_records
+from trainers.methods import METHODS, Method
 from trainers.rollouts import stored_steps
 
 if TYPE_CHECKING:
@@ -125,8 +126,11 @@ def recorded(folder: TrialFolder) -> dict[int, Mapping[str, float]]:
 
 
 def groups(replays: Sequence[tuple[Trial, TrialReplay]]) -> tuple[Group, ...]:
-    """Add up the trials of each distinct critic."""
+    """Add up the trials of each distinct critic, those of methods that charge steps in another way apart."""
     names = critic_names([trial for trial, _ in replays])
+    for trial, _ in replays:
+        if METHODS.get(trial.config.method).charge != Method.charge:
+            names[trial.id] += f", {trial.config.method}"
     return tuple(
         grouped(name, [pair for pair in replays if names[pair[0].id] == name]) for name in dict.fromkeys(names.values())
     )

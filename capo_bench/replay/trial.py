@@ -16,7 +16,7 @@ from capo_bench.replay.setting import Ballot, Setting, Weights, trained_setting
 from capo_bench.replay.tally import LabelTally, TokenTally
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray
-from trainers.methods import METHODS
+from trainers.methods import METHODS, step_charge
 from trainers.rollouts import DamagedRolloutsError, StoredStep, read_step, stored_steps
 
 MOST_TOKENS = 250_000
@@ -89,7 +89,7 @@ def replay_trial(  # noqa: PLR0913 - what is replayed, how often, and whom to te
         batch = batch_of([rollout for step in steps for rollout in step.rollouts], config.credit.critiques)
         found.steps += len(steps)
         found.rollouts += len(batch.steps)
-        _replay(found, batch, wanted, weights, _Earnings(batch, config))
+        _replay(found, _Earnings(batch, config), wanted, weights)
     return found
 
 
@@ -158,9 +158,8 @@ def _chunks(steps: Iterator[StoredStep], group_size: int) -> Iterator[list[Store
         yield chunk
 
 
-def _replay(
-    found: TrialReplay, batch: Batch, ballots: Sequence[Ballot], weights: Sequence[Weights], earned: _Earnings
-) -> None:
+def _replay(found: TrialReplay, earned: _Earnings, ballots: Sequence[Ballot], weights: Sequence[Weights]) -> None:
+    batch = earned.batch
     trained = penalties(batch, found.trained.ballot)
     for ballot in ballots:
         shares = penalties(batch, ballot)
@@ -172,13 +171,14 @@ def _replay(
 
 
 class _Earnings:
-    """What a batch earns under its trial's normalisation.
+    """What a batch earns under its trial's method and normalisation.
 
     It is worked out once for penalties that are the same: rules often agree, at k = 1 all of them.
     """
 
     def __init__(self, batch: Batch, config: TrialConfig) -> None:
-        self._batch, self._config = batch, config
+        self.batch, self._config = batch, config
+        self._charge = step_charge(config.method)
         self._known: dict[tuple[bytes, Weights], Earned] = {}
 
     def of(self, shares: FloatArray, weights: Weights) -> Earned:
@@ -186,5 +186,5 @@ class _Earnings:
         key = np.nan_to_num(shares).tobytes(), weights
         if key not in self._known:
             normalization, group_size = self._config.credit.normalization, self._config.train.group_size
-            self._known[key] = advantages(self._batch, shares, weights, normalization, group_size)
+            self._known[key] = advantages(self.batch, shares, weights, normalization, group_size, self._charge)
         return self._known[key]

@@ -29,14 +29,14 @@ _ONLY_SCORING = {"evals/metrics.py", "evals/tasks/scoring.py"}
 def training_code(method: str, benchmark: str, critic: str, cold_start: bool) -> Code:
     """Return the code that decides the model: for a method that does not train, of the start alone."""
     found = METHODS.get(method)
-    files = {**module_files(METHODS.module(method)), **_training_file(method), **model_files(benchmark)}
+    files = {**module_files(METHODS.module(method)), **_own_files(method), **model_files(benchmark)}
     if cold_start:
         files |= cold_start_files()
     if "train" in found.uses:
         files |= {**_shared_training_files(), **module_files("trainers.credit.segment")}
         files |= module_files("trainers.credit.align")
     if "credit" in found.uses:
-        files |= package_files("trainers.credit")
+        files |= _credit_files(method)
     if "critic" in found.uses:
         files |= closure(CRITICS.module(critic), "trainers.critics")
     if found.train:
@@ -87,8 +87,33 @@ def hashes(files: dict[str, Path]) -> Code:
 
 def _shared_training_files() -> dict[str, Path]:
     """Return the files of `trainers` that belong to no one method and not to the cold start alone."""
-    apart = {name for method in METHODS.names() for name in _training_file(method)} | {"trainers/sft.py"}
+    apart = {*_of_methods()} | {"trainers/sft.py"}
     return {name: path for name, path in package_files("trainers").items() if name not in apart}
+
+
+def _credit_files(method: str) -> dict[str, Path]:
+    """Return the files of `trainers.credit`, without those that nothing but other methods needs."""
+    shared = imported(_shared_training_files() | package_files("trainers.critics"), "trainers.credit")
+    needs = {name: _own_credit_files(name) for name in METHODS.names()}
+    others = {file for files in needs.values() for file in files} - {*shared, *needs[method]}
+    return {name: path for name, path in package_files("trainers.credit").items() if name not in others}
+
+
+def _own_credit_files(method: str) -> dict[str, Path]:
+    charge = module_files(METHODS.get(method).charge.partition(":")[0])
+    return charge | imported(_own_files(method) | charge, "trainers.credit")
+
+
+@cache
+def _own_files(method: str) -> dict[str, Path]:
+    """Return the file that trains by a method, and those of other methods that it builds on."""
+    files = _training_file(method)
+    return files | {name: path for name, path in imported(files, "trainers").items() if name in _of_methods()}
+
+
+@cache
+def _of_methods() -> dict[str, Path]:
+    return {name: path for method in METHODS.names() for name, path in _training_file(method).items()}
 
 
 def _training_file(method: str) -> dict[str, Path]:

@@ -13,6 +13,7 @@ from capo_bench.replay.setting import trained_setting
 from trainers.config import TrialConfig
 from trainers.credit.assign import checked
 from trainers.credit.critique import Critique
+from trainers.methods import step_charge
 from trainers.rollouts import Rollout, StoredStep
 
 
@@ -73,7 +74,8 @@ def credited(stored: StoredStep, config: TrialConfig) -> list[Credited]:
     setting, size = trained_setting(config.credit), config.train.group_size
     batch = batch_of(stored.rollouts, setting.ballot.k)
     shares = penalties(batch, setting.ballot)
-    earned = advantages(batch, shares, setting.weights, config.credit.normalization, size)
+    normalization, charge = config.credit.normalization, step_charge(config.method)
+    earned = advantages(batch, shares, setting.weights, normalization, size, charge)
     ends = np.cumsum(batch.steps)
     found = []
     for row, rollout in enumerate(stored.rollouts):

@@ -34,7 +34,7 @@ def test_the_reward_is_the_outcome_less_what_the_length_costs(make_run: Any) -> 
     trainer = trainer_of(DapoTrainer, make_run(method="dapo")[0])  # 40 tokens at most: the line begins at 32
     lengths = [10, 36, 40, 40]
     index = np.array([[0] * length + [-1] * (40 - length) for length in lengths])
-    trainer.alignment = Alignment([""] * 4, [("",)] * 4, index)
+    trainer.alignment = Alignment([""] * 4, [("",)] * 4, index, [])
     trainer.outcomes = np.array([1.0, 1.0, 0.0, np.nan])
     assert trainer.reward().tolist() == pytest.approx([1, 0.5, -2, np.nan], nan_ok=True)
 

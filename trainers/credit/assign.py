@@ -11,7 +11,7 @@ from trainers.credit.advantages import STD_FLOOR
 from trainers.credit.align import Alignment
 from trainers.credit.arrays import BoolArray, FloatArray, IntArray
 from trainers.credit.critique import Critique
-from trainers.credit.rewards import token_charges, token_rewards
+from trainers.credit.rewards import StepCharge, own_step, token_charges, token_rewards
 from trainers.credit.votes import VotingRule, combine, flag_matrix, vote_agreement
 
 
@@ -24,12 +24,14 @@ class CreditRule:
         at_least: For the voting rule of that name.
         w_whole: Weight of the outcome.
         w_process: Weight of a wrong step.
+        charge: Which steps pay for those that are voted wrong; CAPO: each for itself.
     """
 
     vote: VotingRule
     at_least: int | None = None
     w_whole: float = 2.0
     w_process: float = 1.0
+    charge: StepCharge = own_step
 
 
 @dataclass(frozen=True)
@@ -39,8 +41,8 @@ class Credit:
     Attributes:
         rewards: Token rewards, shape (B, T); 0 for padding, NaN for a rollout whose answer could not be verified.
         mask: Which tokens are the completion's, shape (B, T).
-        charges: Penalty share of each token's step, shape (B, T); 0 for padding.
-        penalties: Penalty share of each rollout's steps; None where no critique answered.
+        charges: Penalty share that each token is charged, shape (B, T); 0 for padding.
+        penalties: Penalty share of each rollout's steps as voted; None where no critique answered.
         metrics: What to report; see `assign`.
     """
 
@@ -63,9 +65,9 @@ def assign(
     counts as an abstention.
 
     The metrics say what the critiques did, over the rows given; one that is undefined there is left out:
-    ``flagged_step_rate`` and ``penalised_tokens`` (mean penalty share of steps and of tokens, over rollouts that a
-    critique answered) · ``vote_agreement`` (see `votes`) · as counts, ``abstained`` (critiques without a verdict) and
-    ``uncritiqued`` (rollouts without any).
+    ``flagged_step_rate`` and ``penalised_tokens`` (mean penalty share of steps as voted and of tokens as charged, over
+    rollouts that a critique answered) · ``vote_agreement`` (see `votes`) · as counts, ``abstained`` (critiques without
+    a verdict) and ``uncritiqued`` (rollouts without any).
 
     Args:
         outcomes: r_v of each rollout, shape (B,); NaN where the verifier could not say.
@@ -86,7 +88,8 @@ def assign(
     ]
     penalties = [combine(rule.vote, matrix, rule.at_least) for matrix in flags]
     mask = alignment.index >= 0
-    charges = token_charges(penalties, alignment.index)
+    charged = [None if shares is None else rule.charge(shares) for shares in penalties]
+    charges = token_charges(charged, alignment.index)
     rewards = np.where(mask, token_rewards(outcomes, charges, rule.w_whole, rule.w_process), 0.0)
     asked = sum(map(len, critiques))
     metrics = {

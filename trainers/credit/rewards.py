@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from trainers.credit.arrays import FloatArray, IntArray
+
+StepCharge = Callable[[FloatArray], FloatArray]
+"""From the penalty share of each step as voted to that which its tokens are charged, along the last axis.
+
+What it does to a step may depend on the steps before it, never on those after: rows of unequal length are padded.
+"""
+
+
+def own_step(shares: FloatArray) -> FloatArray:
+    """Charge each step what the vote charges it."""
+    return shares
 
 
 def token_rewards(outcomes: FloatArray, charges: FloatArray, w_whole: float, w_process: float) -> FloatArray:

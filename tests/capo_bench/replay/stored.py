@@ -96,7 +96,7 @@ class StoredHome:
 
     def write(self, trial: Trial) -> None:
         folder = self.home.trial(trial.id)
-        if trial.config.method == "capo":
+        if trial.config.method in {"capo", "first_error"}:
             records = [self.step(trial, folder, number) for number in (1, 2, 3)]
             folder.steps.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
         write_json(folder.config, trial.as_json())
@@ -106,7 +106,7 @@ class StoredHome:
         rng = random.Random(f"{trial.variant}/{trial.seed}/{number}")
         rows = [random_rollout(rng, row // 4, trial.config.credit.critiques) for row in range(8)]
         write_step(folder.rollouts, number, 0, rows)
-        return {"step": number, **retrained(rows, trial.config.credit).metrics}
+        return {"step": number, **retrained(rows, trial.config).metrics}
 
 
 def random_rollout(rng: random.Random, group: int, critiques: int) -> Rollout:

@@ -19,7 +19,9 @@ from capo_bench.replay.setting import Ballot, Weights
 from trainers.credit.align import Alignment
 from trainers.credit.assign import CreditRule, assign
 from trainers.credit.critique import Critique
+from trainers.credit.first_error import from_first_error
 from trainers.credit.normalization import NORMALIZATIONS, group_advantages
+from trainers.credit.rewards import own_step
 from trainers.credit.votes import VOTES
 from trainers.rollouts import Rollout
 
@@ -41,7 +43,7 @@ def test_penalties_by_hand():
 def test_advantages_under_intersection_by_hand():
     """Group 0: tokens 2 2 1 | 0, mean 5/4, mean square 9/4. Group 1: tokens -1 0 | 0 0, mean -1/4, mean square 1/4."""
     batch = batch_of(HAND, 2)
-    earned = advantages(batch, penalties(batch, Ballot(Vote("intersection"), 2)), DEFAULT, "all_tokens", 2)
+    earned = advantages(batch, penalties(batch, Ballot(Vote("intersection"), 2)), DEFAULT, "all_tokens", 2, own_step)
     first, second = math.sqrt(9 / 4 - 25 / 16), math.sqrt(1 / 4 - 1 / 16)
     by_hand = [0.75 / first, -0.25 / first, -1.25 / first, -0.75 / second, 0.25 / second, 0.25 / second]
     np.testing.assert_allclose(earned.advantages, by_hand, rtol=1e-14)
@@ -52,14 +54,24 @@ def test_advantages_under_intersection_by_hand():
 def test_advantages_under_union_by_hand():
     """Group 0: tokens 1 1 1 | -1, mean 1/2, mean square 1: a wrong answer stands three times as far from the mean."""
     batch = batch_of(HAND, 2)
-    earned = advantages(batch, penalties(batch, Ballot(Vote("union"), 2)), DEFAULT, "all_tokens", 2)
+    earned = advantages(batch, penalties(batch, Ballot(Vote("union"), 2)), DEFAULT, "all_tokens", 2, own_step)
     assert earned.rewards.tolist() == [1, 1, -1, -1, 0, 0]
     np.testing.assert_allclose(earned.advantages[:3], [1 / math.sqrt(3), 1 / math.sqrt(3), -math.sqrt(3)], rtol=1e-14)
 
 
+def test_from_the_first_error_on_by_hand():
+    """The vote flags step 1 of the first rollout, and step 0 of the third, which its step 1 pays for as well."""
+    batch = batch_of(HAND, 2)
+    shares = penalties(batch, Ballot(Vote("intersection"), 2))
+    earned = advantages(batch, shares, DEFAULT, "all_tokens", 2, from_first_error)
+    assert earned.rewards.tolist() == [2, 1, 0, -1, -1, 0]
+    # Group 1: tokens -1 -1 | 0 0, mean -1/2, standard deviation 1/2.
+    assert earned.advantages[3:].tolist() == [-1, -1, 1]
+
+
 def test_without_a_weight_of_the_process_only_the_answer_counts():
     batch = batch_of(HAND, 2)
-    earned = advantages(batch, penalties(batch, Ballot(Vote("union"), 2)), Weights(2, 0), "all_tokens", 2)
+    earned = advantages(batch, penalties(batch, Ballot(Vote("union"), 2)), Weights(2, 0), "all_tokens", 2, own_step)
     # Tokens 2 2 2 | 0, mean 3/2, deviations 1/2 and -3/2, variance 3/4; group 1 has no spread.
     assert earned.rewards.tolist() == [2, 2, 0, 0, 0, 0]
     np.testing.assert_allclose(earned.advantages, [3**-0.5, 3**-0.5, -(3**0.5), 0, 0, 0], rtol=1e-14)
@@ -84,7 +96,7 @@ def test_a_rollout_that_none_of_the_first_k_answered_has_no_vote():
 def test_groups_must_be_whole():
     batch = batch_of(HAND[:3], 2)
     with pytest.raises(ValueError, match="3 rollouts do not make groups of 2"):
-        advantages(batch, penalties(batch, Ballot(Vote("union"), 2)), DEFAULT, "all_tokens", 2)
+        advantages(batch, penalties(batch, Ballot(Vote("union"), 2)), DEFAULT, "all_tokens", 2, own_step)
 
 
 def test_an_answer_stands_in_the_place_of_a_step():
@@ -130,18 +142,21 @@ def outcomes(rows):
     return np.array([np.nan if row.outcome is None else row.outcome for row in rows])
 
 
-@given(trained(), rules, st.integers(1, 4), st.sampled_from([(2.0, 1.0), (1.0, 0.3), (0.0, 1.0)]), names)
-def test_a_replay_is_what_training_would_have_done(rows, vote, k, weights, name):
-    """Any rule, weights and normalisation on the first k critiques: training's advantages, to the last bit."""
+charges = st.sampled_from([own_step, from_first_error])
+
+
+@given(trained(), rules, st.integers(1, 4), st.sampled_from([(2.0, 1.0), (1.0, 0.3), (0.0, 1.0)]), names, charges)
+def test_a_replay_is_what_training_would_have_done(rows, vote, k, weights, name, charge):
+    """Any rule, weights, normalisation and charge on the first k critiques: training's advantages, to the last bit."""
     alignment = original(rows)
-    rule = CreditRule(VOTES.get(vote.rule), vote.at_least, *weights)
+    rule = CreditRule(VOTES.get(vote.rule), vote.at_least, *weights, charge)
     credit = assign(outcomes(rows), [row.critiques[:k] for row in rows], alignment, rule)
     parts = NORMALIZATIONS.get(name)(*weights)
     by_token = group_advantages(parts, outcomes(rows), credit.charges, alignment.index, 2)
 
     batch = batch_of(rows, len(rows[0].critiques))
     shares = penalties(batch, Ballot(vote, k))
-    found = advantages(batch, shares, Weights(*weights), name, 2)
+    found = advantages(batch, shares, Weights(*weights), name, 2, charge)
     earned = batch.square(found.advantages)
 
     known = [share for share in credit.penalties if share is not None]
@@ -155,11 +170,14 @@ def test_a_replay_is_what_training_would_have_done(rows, vote, k, weights, name)
 
 @given(trained(), st.sampled_from(["intersection", "majority", "union", "average"]))
 def test_the_trials_own_rule_gives_training_again(rows, vote):
-    settings = config(vote, len(rows[0].critiques)).credit
+    settings = config(vote, len(rows[0].critiques))
     again = retrained(rows, settings)
     then = assign(outcomes(rows), [row.critiques for row in rows], original(rows), CreditRule(VOTES.get(vote)))
     assert np.array_equal(again.rewards, then.rewards, equal_nan=True)
     assert again.metrics == then.metrics
+
+
+charges = st.sampled_from([own_step, from_first_error])
 
 
 @given(trained(), rules, st.integers(1, 4))

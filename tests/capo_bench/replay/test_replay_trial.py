@@ -140,7 +140,7 @@ def test_tallies_add_up(folder):
 
 
 def record(**changes):
-    return {1: {**retrained(HAND, config().credit).metrics, "groups_process_signal_only": 0.5, **changes}}
+    return {1: {**retrained(HAND, config()).metrics, "groups_process_signal_only": 0.5, **changes}}
 
 
 def test_the_check_passes_on_what_training_recorded(folder):
@@ -198,7 +198,7 @@ def test_nothing_recorded_is_nothing_checked(folder):
 def test_the_check_averages_over_processes_as_training_does(tmp_path):
     for process in (0, 1):
         write_step(tmp_path / "rollouts", 1, process, HAND[2 * process : 2 * process + 2])
-    parts = [retrained(HAND[start : start + 2], config().credit).metrics for start in (0, 2)]
+    parts = [retrained(HAND[start : start + 2], config()).metrics for start in (0, 2)]
     names = set(parts[0]) | set(parts[1])
     values = {name: [part[name] for part in parts if name in part] for name in names}
     added = ("abstained", "uncritiqued")

@@ -21,6 +21,7 @@ base:
   evaluation: {tasks: [coins_test], problems: 4, max_completion_tokens: 40}
 include:
   - {name: majority, set: {credit.vote: majority}}
+  - {name: first_error, set: {method: first_error, credit.vote: majority}}
 seeds: [0]
 """
 
@@ -39,15 +40,16 @@ def test_a_trained_trial_is_replayed_exactly(tmp_path):
     out = capo_bench(tmp_path, "revote", "tiny.yaml", "--weights", "2,1", "--weights", "2,0.5")
 
     # Five numbers of the critiques, one of the groups, and all advantages, of each of three steps.
-    assert "each of 1 trials gives again what training recorded" in out
-    assert "21 numbers of 3 optimizer steps" in out
+    assert "each of 2 trials gives again what training recorded" in out
+    assert "42 numbers of 6 optimizer steps" in out
     folder = tmp_path / "home" / "studies" / "tiny" / "revote"
     with (folder / "revote.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    own = next(row for row in rows if (row["rule"], row["k"], row["w_process"]) == ("majority", "4", "1.0"))
-    assert (own["moved"], own["label_agreement"], own["rollouts"]) == ("0.0", "1.0", "24")
-    (trial,) = json.loads((folder / "revote.json").read_text(encoding="utf-8"))["trials"]
-    assert (trial["steps"], trial["check"]["off"]) == (3, [])
+    own = [row for row in rows if (row["rule"], row["k"], row["w_process"]) == ("majority", "4", "1.0")]
+    assert [row["critic"] for row in own] == ["noisy", "noisy, first_error"], "another charge is never added to CAPO's"
+    assert {(row["moved"], row["label_agreement"], row["rollouts"]) for row in own} == {("0.0", "1.0", "24")}
+    trials = json.loads((folder / "revote.json").read_text(encoding="utf-8"))["trials"]
+    assert [(trial["steps"], trial["check"]["off"]) for trial in trials] == [(3, [])] * 2
     report = (tmp_path / "home" / "studies" / "tiny" / "report" / "report.md").read_text(encoding="utf-8")
     assert "## Critics" in report
     assert "noisy: majority" in report

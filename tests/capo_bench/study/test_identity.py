@@ -28,6 +28,7 @@ from capo_bench.study.plan import Plan, Trial
 from capo_bench.study.source import file_hash, module_files, package_files, source_hash
 from capo_bench.study.yamlfile import parse_document
 from trainers.config import TrialConfig
+from trainers.methods import METHODS
 
 Load = Callable[..., Plan]
 
@@ -317,6 +318,21 @@ def test_code_is_of_the_parts_used() -> None:
     assert "trainers/grpo_rule.py" not in code["capo"]
     # What only declares settings: their values are in the identity.
     assert not {"trainers/config.py", "evals/config.py", "trainers/methods.py"} & code["capo"]
+
+
+def test_a_method_counts_what_it_builds_on_and_no_method_counts_what_is_anothers_alone() -> None:
+    code = {method: set(code_of(config({**BASE, "method": method}))) for method in METHODS.names()}
+    assert {"trainers/first_error.py", "trainers/capo.py", "trainers/credit/first_error.py"} <= code["first_error"]
+    assert "trainers/credit/votes.py" in code["first_error"]
+    alone = {
+        "dr_grpo": {"trainers/dr_grpo.py"},
+        "dapo": {"trainers/dapo.py"},
+        "rloo": {"trainers/rloo.py"},
+        "first_error": {"trainers/first_error.py", "trainers/credit/first_error.py"},
+    }
+    for method, files in alone.items():
+        assert files <= code[method]
+        assert not files & {file for other in METHODS.names() if other != method for file in code[other]}
 
 
 def test_without_a_cold_start_its_code_does_not_matter() -> None:

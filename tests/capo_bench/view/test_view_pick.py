@@ -41,7 +41,7 @@ def test_rewards_by_hand(read):
 
 
 def test_advantages_are_over_all_tokens_of_the_group(read, config):
-    rewards = retrained(ordinary(random.Random(1)), config.credit)
+    rewards = retrained(ordinary(random.Random(1)), config)
     group = rewards.rewards[4:][rewards.mask[4:]]
     for row, one in enumerate(read(1)[4:], start=4):
         by_token = np.repeat(one.advantages, one.rollout.tokens)

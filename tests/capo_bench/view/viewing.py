@@ -145,7 +145,7 @@ class SeenHome:
     def _step(self, trial: Trial, number: int) -> dict:
         rows = self._rollouts(random.Random(number))
         write_step(self.home.trial(trial.id).rollouts, number, 0, rows)
-        return {"step": number, **retrained(rows, trial.config.credit).metrics}
+        return {"step": number, **retrained(rows, trial.config).metrics}
 
     def _sample(self, trial: Trial, place: int, problem: str) -> dict:
         """Return an answer: the trained policy mends problem 0, unlearns 1, and rights a flawed step of 2."""

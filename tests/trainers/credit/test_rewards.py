@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.credit.rewards import token_charges, token_rewards
+from trainers.credit.rewards import own_step, token_charges, token_rewards
 
 RIGHT, WRONG = 1.0, 0.0
 
@@ -38,6 +38,10 @@ def test_without_a_verdict_nothing_is_charged():
     index = np.array([[0, 1, 2], [0, 1, -1]])
     assert token_charges([None, np.array([1.0, 1.0])], index).tolist() == [[0, 0, 0], [1, 1, 0]]
     assert token_charges([None, None], index).tolist() == [[0, 0, 0], [0, 0, 0]]
+
+
+def test_in_capo_each_step_pays_for_itself():
+    assert own_step(np.array([0.0, 1.0, 0.5])).tolist() == [0, 1, 0.5]
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (2, 0), (0, 3)])
