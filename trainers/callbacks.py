@@ -8,6 +8,7 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from trainers.budget import BudgetConfig, Meter
 from trainers.methods import Emit
 
 
@@ -16,11 +17,12 @@ class Recorder(TrainerCallback):
 
     Args:
         record: Receives ``{"step", "of", "seconds", …the trainer's logs}``.
-        steps: How many steps training takes.
+        steps: How many steps training takes, at most.
+        meter: Adds what a step spent.
     """
 
-    def __init__(self, record: Emit, steps: int) -> None:
-        self._record, self._steps = record, steps
+    def __init__(self, record: Emit, steps: int, meter: Meter | None = None) -> None:
+        self._record, self._steps, self._meter = record, steps, meter
         self._began = time.perf_counter()
 
     def on_step_begin(
@@ -40,7 +42,11 @@ class Recorder(TrainerCallback):
         """Hand on the logs of one step; the summary at the end of training has no loss of a step and is left out."""
         if logs and "loss" in logs:
             seconds = time.perf_counter() - self._began
-            self._record({"step": state.global_step, "of": self._steps, "seconds": seconds, **logs})
+            spent = {"seconds": seconds, **(self._meter.read(logs) if self._meter else {})}
+            state.log_history[-1].update(spent)  # kept in checkpoints: a budget counts over all tries
+            if self._meter and self._meter.budget:
+                spent["budget_share"] = self._meter.budget.share(step_logs(state))
+            self._record({"step": state.global_step, "of": self._steps, **logs, **spent})
 
 
 class Saver(TrainerCallback):
@@ -55,17 +61,20 @@ class Saver(TrainerCallback):
         stop: Asked after each step; true saves a checkpoint and ends training.
         agree: Given what one process wants, returns whether any of them does. Clocks and signals differ between them.
         saved: Told the step of a checkpoint when this process has written its part of it.
+        budget: Ends training with the step that reaches it, as the last step does.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917 - when to save, when to end, and who is asked and told
         self,
         steps: int,
         every: float,
         stop: Callable[[], bool],
         agree: Callable[[bool], bool],
         saved: Callable[[int], None],
+        budget: BudgetConfig | None = None,
     ) -> None:
         self._steps, self._every, self._stop, self._agree, self._saved = steps, every, stop, agree, saved
+        self._budget = budget
         self.stopped = False
         self._last = time.monotonic()
 
@@ -75,19 +84,30 @@ class Saver(TrainerCallback):
         """Start the clock: what is there so far is the start, or a checkpoint."""
         self._last = time.monotonic()
 
-    def on_step_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> TrainerControl:
-        """Decide whether to stop, and whether to save."""
-        if state.global_step >= self._steps:
-            return control
-        if self._agree(self._stop()):
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Decide whether to end or stop, and whether to save: what a step spent is known when it is logged."""
+        if not logs or "loss" not in logs or state.global_step >= self._steps:
+            return
+        if self._budget is not None and self._agree(self._budget.share(step_logs(state)) >= 1):
+            control.should_training_stop = True
+        elif self._agree(self._stop()):
             self.stopped = control.should_save = control.should_training_stop = True
         elif self._agree(time.monotonic() - self._last >= self._every):
             control.should_save = True
-        return control
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Tell of the checkpoint; the step's record was handed on before it was written."""
         self._saved(state.global_step)
         self._last = time.monotonic()
+
+
+def step_logs(state: TrainerState) -> list[dict[str, Any]]:
+    """Return the logs of all steps, those before a checkpoint that training goes on from among them."""
+    return [logs for logs in state.log_history if "loss" in logs]

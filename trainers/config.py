@@ -8,6 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from evals.config import EvaluationConfig, Positive, Strict, check_benchmark
 from trainers.backbones import BACKBONES
+from trainers.budget import BudgetConfig
 from trainers.credit.normalization import NORMALIZATIONS
 from trainers.credit.segment import SEGMENTERS
 from trainers.credit.votes import VOTES
@@ -40,6 +41,7 @@ class TrainConfig(Strict):
     """Reinforcement: each step samples `prompts_per_step` groups of `group_size` rollouts and updates once."""
 
     steps: Positive = 50
+    budget: BudgetConfig | None = None
     prompts_per_step: Positive = 8
     group_size: Annotated[int, Field(ge=2)] = 16
     learning_rate: Rate = 2e-4
@@ -50,6 +52,15 @@ class TrainConfig(Strict):
     kl: Annotated[float, Field(ge=0)] = 0.0
     max_grad_norm: Rate = 1.0
     micro_batch: Positive | None = None
+
+    @model_validator(mode="after")
+    def _schedule_of_known_length(self) -> TrainConfig:
+        if self.budget and self.schedule != "constant":
+            raise ValueError(
+                f"schedule {self.schedule!r} runs over train.steps, of which a budget may take fewer; "
+                "set schedule to constant, or leave train.budget out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _whole_micro_batches(self) -> TrainConfig:

@@ -148,6 +148,7 @@ def train_with_critic(run: TrainRun, trainer_class: type[CriticisedTrainer]) -> 
     surroundings = Surroundings(BENCHMARKS.get(run.config.benchmark), run.seed, run.critic)
     desk = CriticDesk(open_critic(run.config.critic, surroundings, run.critique_cache))
     try:
-        return train_policy(run, trainer_class, run.config.credit.segmenter, desk=desk)
+        size = run.config.critic.size(surroundings)
+        return train_policy(run, trainer_class, run.config.credit.segmenter, size, desk=desk)
     finally:
         desk.close()

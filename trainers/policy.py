@@ -24,6 +24,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from evals.benchmarks import BENCHMARKS, Benchmark, Problem
 from evals.verify import Verifier
 from trainers.backbones import BACKBONES, BackboneConfig
+from trainers.budget import Meter
 from trainers.callbacks import Recorder, Saver
 from trainers.checkpoints import mark
 from trainers.config import TrainConfig, TrialConfig
@@ -241,13 +242,20 @@ def settings(run: TrainRun, backbone: BackboneConfig, trainer_class: type[Policy
     return shared(**sampling(backbone), **trainer_class.overrides(train))
 
 
-def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], segmenter: str, **extra: Any) -> bool:
+def train_policy(
+    run: TrainRun,
+    trainer_class: type[PolicyTrainer],
+    segmenter: str,
+    critic_parameters: int | None = 0,
+    **extra: Any,
+) -> bool:
     """Train a policy from `run.start`, or go on from `run.resume`.
 
     Args:
         run: What to train, and where.
         trainer_class: The method.
         segmenter: Cuts rollouts into steps.
+        critic_parameters: Size of the critic, for what training spends; None where it is not known.
         extra: More arguments for the trainer.
 
     Returns:
@@ -263,6 +271,7 @@ def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], segmenter: s
         run.start, revision=backbone.revision, dtype=dtype, trust_remote_code=False
     )
     benchmark = BENCHMARKS.get(config.benchmark)
+    meter = Meter(sum(weight.numel() for weight in model.parameters()), critic_parameters, config.train.budget)
     with server_alone(backbone.vllm), Verifier() as verifier:
         trainer = trainer_class(
             config=config,
@@ -275,7 +284,7 @@ def train_policy(run: TrainRun, trainer_class: type[PolicyTrainer], segmenter: s
             train_dataset=_problems(run, benchmark, backbone, tokenizer),
             tokenizer=tokenizer,
             rollouts=run.rollouts,
-            callbacks=[Recorder(partial(_record, run), config.train.steps)],
+            callbacks=[Recorder(partial(_record, run), config.train.steps, meter)],
             **extra,
         )
         saver = _saver(run, trainer)
@@ -311,7 +320,8 @@ def _saver(run: TrainRun, trainer: PolicyTrainer) -> Saver:
         if accelerator.is_main_process:
             mark(run.out, step)
 
-    return Saver(run.config.train.steps, run.checkpoint_seconds, run.stop, agree, saved)
+    train = run.config.train
+    return Saver(train.steps, run.checkpoint_seconds, run.stop, agree, saved, train.budget)
 
 
 def _problems(
@@ -331,6 +341,7 @@ OWN = COUNTS | {
     "step", "of", "seconds", "seconds_rollout", "seconds_generate", "seconds_verify", "seconds_critique",
     "critic_wait", "outcome", "judged", "judged_as_verified", "wrong_step_rate", "steps_per_response",
     "tokens_per_response", "flagged_step_rate", "penalised_tokens", "vote_agreement", "groups_process_signal_only",
+    "total_tokens", "train_flops", "budget_share",
 }  # fmt: skip
 
 

@@ -220,6 +220,9 @@ def _cautions(summary: Summary) -> tuple[str, ...]:
             "an interval without width there says nothing about noise."
         )
     found += [text for row in summary.rows if (text := _length_caution(summary, row))]
+    short = [row.variant for row in summary.rows if 0 < row.cost.get("budget_share", 1.0) < 1]
+    if short:
+        found.append(f"Not compute-matched: {', '.join(short)} took all of train.steps before the budget was spent.")
     failed = {row.variant: row.failed_critiques for row in summary.rows if row.failed_critiques > 0}
     unscored = {row.variant: row.unscored for row in summary.rows if row.unscored > 0}
     if failed:

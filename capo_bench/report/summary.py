@@ -17,7 +17,7 @@ from capo_bench.report.stats import NOISE, Estimate, Pair, difference, estimate,
 COSTS = (
     *("wall_seconds", "policy_tokens", "critic_tokens", "critiques", "abstained"),
     *("critic_prompt_tokens", "critic_cached_tokens", "critic_output_tokens", "critiques_reused"),
-    *("critique_seconds", "critic_wait_seconds", "critic_money"),
+    *("critique_seconds", "critic_wait_seconds", "critic_money", "steps", "total_tokens", "train_flops"),
 )
 """Costs of a trial that stand beside every result, in this order; 0 where a method has none."""
 

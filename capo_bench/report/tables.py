@@ -81,7 +81,7 @@ def cost_table(summary: Summary) -> Table:
     """Return what a trial costs (mean over seeds) and how long responses are on the primary metric's task."""
     task = task_of(summary.primary)
     headings = ["variant", "seeds", "wall seconds (× baseline)", "policy tokens", "critic tokens (a policy token)"]
-    headings += ["critiques (abstained)", "steps", "tokens"]
+    headings += ["critiques (abstained)", "training steps", "FLOPs (× baseline)", "steps", "tokens"]
     rows = []
     for row in summary.rows:
         if row.seeds:
@@ -202,10 +202,14 @@ def _cell(row: Row, metric: str) -> str:
     return _interval(metric, cell.value) if cell and cell.value.known else NOTHING
 
 
+def _times(row: Row, name: str) -> str:
+    """Return a cost over the baseline's, as it follows the cost."""
+    return f" ({row.relative[name]:.2f})" if name in row.relative else ""
+
+
 def _costs(row: Row) -> list[str]:
-    relative = f" ({row.relative['wall_seconds']:.2f})" if "wall_seconds" in row.relative else ""
     count = {name: f"{row.cost[name]:,.0f}" for name in COSTS[1:]}
-    wall = f"{row.cost['wall_seconds']:,.1f}{relative}"
+    wall = f"{row.cost['wall_seconds']:,.1f}{_times(row, 'wall_seconds')}"
     policy, critic = row.cost["policy_tokens"], row.cost["critic_tokens"]
     each = f" ({critic / policy:.2f})" if policy and critic else ""
     return [
@@ -213,6 +217,8 @@ def _costs(row: Row) -> list[str]:
         count["policy_tokens"],
         f"{count['critic_tokens']}{each}",
         f"{count['critiques']} ({count['abstained']})",
+        count["steps"],
+        f"{row.cost['train_flops']:.2e}{_times(row, 'train_flops')}" if row.cost["train_flops"] else NOTHING,
     ]
 
 

@@ -168,6 +168,10 @@ def measured(folder: TrialFolder, tasks: Iterable[str]) -> dict[str, dict[str, f
 
 def _cost(steps: Iterable[dict[str, Any]], evaluate_seconds: float) -> dict[str, float]:
     steps = list(steps)
+    spent = {name: steps[-1][name] for name in ("budget_share",) if steps and name in steps[-1]}
+    for name in ("total_tokens", "train_flops"):
+        if steps and all(name in step for step in steps):
+            spent[name] = math.fsum(step[name] for step in steps)
     seconds = {
         f"{stage}_seconds": sum(float(step.get(f"seconds_{stage}", 0.0)) for step in steps)
         for stage in ("generate", "verify", "critique", "update")
@@ -177,7 +181,15 @@ def _cost(steps: Iterable[dict[str, Any]], evaluate_seconds: float) -> dict[str,
     waited = sum(float(step.get("critic_wait", 0.0)) for step in steps)
     money = sum(float(step.get("critic_money", 0.0)) for step in steps)
     whole = {"wall_seconds": train + evaluate_seconds, "train_seconds": train, "evaluate_seconds": evaluate_seconds}
-    return {**whole, **seconds, **counts, "critic_wait_seconds": waited, "critic_money": money}
+    return {
+        **whole,
+        **seconds,
+        **counts,
+        **spent,
+        "steps": len(steps),
+        "critic_wait_seconds": waited,
+        "critic_money": money,
+    }
 
 
 def _provenance(run: _Run) -> dict[str, Any]:

@@ -141,6 +141,20 @@ def bad_critics(variants: Sequence[Variant], found: Mapping[str, Draft], base: B
             yield StudyError(place, "critic", config.critic.name, rule, way_out)
 
 
+def bad_budgets(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+    """Yield variants whose budget weighs the tokens of a critic of which nobody says how large it is."""
+    for variant in variants:
+        config, budget = variant.config, variant.config.train.budget
+        weighs = budget is not None and budget.total_tokens is not None
+        if weighs and "critic" in METHODS.get(config.method).uses and not config.critic.size_known:
+            place = base.locate(found[variant.name], ("critic",))
+            rule = (
+                f"variant {variant.name!r}: train.budget.total_tokens weighs the critic's tokens by its size, and "
+                f"nothing says how large {getattr(config.critic, 'model', config.critic.name)!r} is"
+            )
+            yield StudyError(place, "critic.parameters", None, rule, "set critic.parameters, as in 72.7e9")
+
+
 def bad_processes(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
     """Yield variants whose rollouts of a step do not divide among the processes that train their backbone."""
     for variant in variants:

@@ -174,11 +174,20 @@ def _training(config: TrialConfig) -> dict[str, Any]:
         "cold_start": _cold_start(config),
         **sections,
         **({"critic": critic_identity(config.critic)} if "critic" in method.uses else {}),
+        **_weighed(config),
         **cuts,
         **({"verifier": _verifier_version()} if method.train else {}),
         "code": training_code(config.method, config.benchmark, config.critic.name, config.cold_start is not None),
         "packages": _packages(),
     }
+
+
+def _weighed(config: TrialConfig) -> dict[str, Any]:
+    """Return the size that the settings give a critic where a budget weighs its tokens by it."""
+    method, budget = METHODS.get(config.method), config.train.budget
+    if "critic" not in method.uses or budget is None or budget.total_tokens is None:
+        return {}
+    return {"critic_parameters": getattr(config.critic, "parameters", None)}
 
 
 def _generation(config: TrialConfig) -> dict[str, Any]:

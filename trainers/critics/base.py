@@ -117,6 +117,15 @@ class CriticParams(Strict):
         """Return the settings that decide what the critic says; not where it is reached, how fast, or its price."""
         return self.model_dump(mode="json")
 
+    @property
+    def size_known(self) -> bool:
+        """Whether `size` will be a number."""
+        return True
+
+    def size(self, surroundings: Surroundings) -> int | None:
+        """Return the parameters of the critic's model: 0 for a checker, None where nobody said."""
+        return 0
+
     def build(self, surroundings: Surroundings) -> Critic:
         """Return the critic."""
         raise NotImplementedError

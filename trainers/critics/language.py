@@ -12,7 +12,7 @@ from trainers.credit.critique import Critique
 from trainers.credit.parse import parse
 from trainers.credit.prompt import PROMPT_VERSION, critique_prompt
 from trainers.critics.backend import Backend, Reply
-from trainers.critics.base import CriticParams, Solution
+from trainers.critics.base import CriticParams, Solution, Surroundings
 
 
 class LanguageCritic:
@@ -67,9 +67,11 @@ class LanguageParams(CriticParams):
         max_tokens: Longest critique; a longer one is cut and abstains.
         reference: Whether the critic sees the reference answer (paper, Table 9).
         seed: Seed of the draws, the critic's own: trials of any seed hear the same critique of the same solution.
+        parameters: Size of the model, for what its tokens cost; a model in a local folder is counted.
     """
 
     kept: ClassVar[bool] = True
+    parameters: Annotated[float, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_tokens: Positive = 1024
@@ -78,4 +80,14 @@ class LanguageParams(CriticParams):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide what the critic says, and the version of what it is asked."""
-        return {**super().identity(), "prompt_version": PROMPT_VERSION}
+        settings = {name: value for name, value in super().identity().items() if name != "parameters"}
+        return {**settings, "prompt_version": PROMPT_VERSION}
+
+    @property
+    def size_known(self) -> bool:
+        """Whether the settings say how large the model is."""
+        return self.parameters is not None
+
+    def size(self, surroundings: Surroundings) -> int | None:
+        """Return what the settings say."""
+        return None if self.parameters is None else int(self.parameters)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import math
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import model_validator
@@ -61,6 +63,16 @@ class LocalParams(LanguageParams):
         left_out = self.MACHINE if self.embedded_critic else self.MACHINE | {"embedded"}
         return {name: value for name, value in super().identity().items() if name not in left_out}
 
+    @property
+    def size_known(self) -> bool:
+        """Whether the model can be counted, or the settings say how large it is."""
+        return super().size_known or self.embedded_critic is not None or Path(self.model).is_dir()
+
+    def size(self, surroundings: Surroundings) -> int | None:
+        """Return the parameters of the model's files where they are in a folder, else what the settings say."""
+        folder = surroundings.embedded if self.embedded_critic is not None else Path(self.model)
+        return parameters_in(folder) if folder is not None and folder.is_dir() else super().size(surroundings)
+
     def source(self, surroundings: Surroundings) -> str:
         """Return the folder or repository id that the model is loaded from.
 
@@ -75,6 +87,17 @@ class LocalParams(LanguageParams):
                 "train it first, or set critic.model to a repository id or a folder"
             )
         return str(surroundings.embedded)
+
+
+def parameters_in(folder: Path) -> int | None:
+    """Return how many numbers the safetensors files of a folder hold, by their headers; None without one."""
+    from safetensors import safe_open
+
+    total = 0
+    for file in folder.glob("*.safetensors"):
+        with safe_open(file, "pt") as tensors:
+            total += sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    return total or None
 
 
 def prompt_ids(tokenizer: PreTrainedTokenizerBase, prompt: str) -> list[int]:
