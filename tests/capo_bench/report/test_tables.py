@@ -81,7 +81,18 @@ def test_without_a_comparison_there_is_no_power():
 
 def test_the_cost_table():
     table = cost_table(summary(BASE, CAPO))
-    assert table.rows[1] == ("capo", "3 of 3", "66.0 (1.10)", "1,000", "900,000 (900.00)", "0 (0)", "5.50 ± 0.03", "–")
+    assert table.rows[1] == (
+        "capo",
+        "3 of 3",
+        "66.0 (1.10)",
+        "1,000",
+        "900,000 (900.00)",
+        "0 (0)",
+        "0",
+        "–",
+        "5.50 ± 0.03",
+        "–",
+    )
 
 
 def test_a_report_has_a_table_a_metric_and_one_of_costs(report: Report):
