@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -58,7 +59,8 @@ def store_of(home: Home) -> Store:
         return Store(uri)
     artifacts, lock = home.artifacts.absolute(), home.tracking.absolute().with_name("mlflow.lock")
     if uri:
-        return Store(uri, artifacts, lock=lock)
+        # Which driver a bare name means changed with SQLAlchemy 2.1; the one that the extra brings is named.
+        return Store(re.sub(r"^postgresql(?=://)", "postgresql+psycopg2", uri), artifacts, lock=lock)
     database = home.tracking.absolute()
     return Store(f"sqlite:///{database}", artifacts, database, lock)
 

@@ -9,6 +9,7 @@ sys.path.append(str(Path(__file__).parents[1] / "run"))
 import standins
 
 from capo_bench.home import Home, write_json
+from capo_bench.run.ledger import Ledger
 from capo_bench.track.store import Store, open_client, store_of
 from capo_bench.track.tracker import Tracker
 
@@ -87,6 +88,25 @@ class Desk:
 @pytest.fixture
 def desk(home, store, client, request, monkeypatch):
     return Desk(home, store, client, request.node.name[:60], monkeypatch)
+
+
+@pytest.fixture
+def study(desk):
+    """Three trials that were run without a store: two done, one failed."""
+    plan = desk.plan("a", "b", "c")
+    ledger = Ledger(desk.home.study(plan.study).ledger)
+    ids = [trial.id for trial in plan.trials]
+    ledger.append("study_started", profile="quick", plan=ids, question="Does it?", swept=["train.steps"])
+    for trial in plan.trials:
+        folder = desk.home.trial(trial.id)
+        write_json(folder.config, trial.as_json())
+        desk.write_steps(trial, 1, 3)
+    for trial in plan.trials[:2]:
+        desk.finish(trial)
+        ledger.append("trial_done", trial=trial.id, variant=trial.variant, seed=0, seconds=1.0)
+    failed = plan.trials[2]
+    ledger.append("trial_failed", trial=failed.id, variant=failed.variant, seed=0, error="ValueError: no", log="x")
+    return plan
 
 
 @pytest.fixture

@@ -7,18 +7,13 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from postgres import free_port
 
 from capo_bench.home import Home
 from capo_bench.track.server import ServerError, serve
 from capo_bench.track.store import Store, server_command, store_of
 
 ROOT = Path(__file__).parents[3]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def processes_of(session):
@@ -43,7 +38,9 @@ def test_the_store_is_the_users_if_there_is_one(home, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://mlflow.example")
     assert (store_of(home), store_of(home).remote) == (Store("https://mlflow.example"), True)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://u:p@127.0.0.1/runs")
-    assert store_of(home) == Store("postgresql://u:p@127.0.0.1/runs", home.artifacts, lock=lock)
+    assert store_of(home) == Store("postgresql+psycopg2://u:p@127.0.0.1/runs", home.artifacts, lock=lock)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql+psycopg://u:p@127.0.0.1/runs")
+    assert store_of(home).uri == "postgresql+psycopg://u:p@127.0.0.1/runs"
 
 
 def test_a_home_without_a_store_is_told_with_the_way_out(home, monkeypatch):

@@ -2,52 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-
 import pytest
 from mlflow.exceptions import MlflowException
+from stored import content
 
-from capo_bench.home import write_json
-from capo_bench.run.ledger import Ledger
 from capo_bench.track.book import StudyBook
 from capo_bench.track.sync import sync
-
-
-@pytest.fixture
-def study(desk):
-    """Three trials that were run without a store: two done, one failed."""
-    plan = desk.plan("a", "b", "c")
-    ledger = Ledger(desk.home.study(plan.study).ledger)
-    ids = [trial.id for trial in plan.trials]
-    ledger.append("study_started", profile="quick", plan=ids, question="Does it?", swept=["train.steps"])
-    for trial in plan.trials:
-        folder = desk.home.trial(trial.id)
-        write_json(folder.config, trial.as_json())
-        desk.write_steps(trial, 1, 3)
-    for trial in plan.trials[:2]:
-        desk.finish(trial)
-        ledger.append("trial_done", trial=trial.id, variant=trial.variant, seed=0, seconds=1.0)
-    failed = plan.trials[2]
-    ledger.append("trial_failed", trial=failed.id, variant=failed.variant, seed=0, error="ValueError: no", log="x")
-    return plan
-
-
-def content(store, study):
-    """Every run of the study with its points, and how often each is there."""
-    with sqlite3.connect(store.uri.removeprefix("sqlite:///")) as database:
-        points = database.execute(
-            "select t.value, m.key, m.step, m.value, count(*) from metrics m join tags t on t.run_uuid = m.run_uuid "
-            "and t.key = 'capo.trial' join tags s on s.run_uuid = m.run_uuid and s.key = 'capo.study' and s.value = ? "
-            "group by 1, 2, 3, 4 order by 1, 2, 3",
-            (study.study,),
-        ).fetchall()
-        runs = database.execute(
-            "select t.value, r.status, count(*) from runs r join tags t on t.run_uuid = r.run_uuid and t.key = "
-            "'capo.trial' join tags s on s.run_uuid = r.run_uuid and s.key = 'capo.study' and s.value = ? "
-            "group by 1, 2 order by 1",
-            (study.study,),
-        ).fetchall()
-    return runs, points
 
 
 def test_all_is_delivered_and_then_nothing(desk, study, store):
