@@ -1,4 +1,4 @@
-"""Stores as users have them: a PostgreSQL that dies, a server that hangs. Runs go on; all comes later, nothing twice."""
+"""Stores as users have them: a PostgreSQL that dies, a server that hangs. All comes later, and nothing twice."""
 
 import os
 import signal
