@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +36,19 @@ _STATE = "capo.state"
 _STATUS = {"done": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 
 
+@dataclass(frozen=True)
+class _Known:
+    """What is kept of a run in the store: a study has thousands, and the whole of one has all its metrics."""
+
+    run_id: str
+    began: int
+    state: str | None
+
+
+def _known(run: Run) -> _Known:
+    return _Known(str(run.info.run_id), int(run.info.start_time), run.data.tags.get(_STATE))
+
+
 class StudyBook:
     """The runs of one study and profile in a store; made, or found if they are there. Any call may raise.
 
@@ -51,8 +65,12 @@ class StudyBook:
         self._experiment = self._open_experiment(store.artifacts)
         self._parent = self._open_parent()
         children = self._search({_PARENT: self._parent, "capo.kind": "trial"})
-        self._runs = {run.data.tags["capo.trial"]: run for run in children}
-        self._last_step = {trial: int(run.data.tags.get(_LAST_STEP, 0)) for trial, run in self._runs.items()}
+        self._runs: dict[str, _Known] = {}
+        self._last_step: dict[str, int] = {}
+        for run in children:
+            trial = run.data.tags["capo.trial"]
+            self._runs[trial] = _known(run)
+            self._last_step[trial] = int(run.data.tags.get(_LAST_STEP, 0))
 
     def catch_up(self) -> None:
         """Write the trials that are done on disk and not in the store."""
@@ -66,7 +84,7 @@ class StudyBook:
     def state(self, trial: str) -> str | None:
         """Return how the store says that a trial ended, as it was when this was opened; None if it does not."""
         run = self._runs.get(trial)
-        return None if run is None else run.data.tags.get(_STATE)
+        return None if run is None else run.state
 
     def start(self, trial: str) -> None:
         """Write that a trial is running."""
@@ -74,7 +92,7 @@ class StudyBook:
 
     def curves(self, trial: str) -> None:
         """Write the steps of a trial that are not written yet."""
-        run, began = self._run(trial), self._runs[trial].info.start_time
+        run, began = self._run(trial), self._runs[trial].began
         batch: list[Metric] = []
         last, seconds = self._last_step.get(trial, 0), 0.0
         for record in _records(self._home.trial(trial).steps):
@@ -93,7 +111,7 @@ class StudyBook:
         run, folder = self._run(trial), self._home.trial(trial)
         self.curves(trial)
         if state == "done":
-            self._final(run, self._runs[trial].info.start_time, read_json(folder.metrics))
+            self._final(run, self._runs[trial].began, read_json(folder.metrics))
             self._files(run, folder)
         elif folder.log.exists():
             self._file(run, folder.log, folder.log.name)
@@ -141,8 +159,8 @@ class StudyBook:
 
     def _run(self, trial: str) -> str:
         if trial not in self._runs:
-            self._runs[trial] = self._create(self._trials[trial])
-        return str(self._runs[trial].info.run_id)
+            self._runs[trial] = _known(self._create(self._trials[trial]))
+        return self._runs[trial].run_id
 
     def _create(self, trial: Trial) -> Run:
         tags = {_PARENT: self._parent, "capo.kind": "trial", "capo.trial": trial.id, "capo.variant": trial.variant}
