@@ -43,7 +43,8 @@ class Recorder(TrainerCallback):
         if logs and "loss" in logs:
             seconds = time.perf_counter() - self._began
             spent = {"seconds": seconds, **(self._meter.read(logs) if self._meter else {})}
-            state.log_history[-1].update(spent)  # kept in checkpoints: a budget counts over all tries
+            if self._meter:
+                state.log_history[-1].update(spent)  # kept in checkpoints: a budget counts over all tries
             if self._meter and self._meter.budget:
                 spent["budget_share"] = self._meter.budget.share(step_logs(state))
             self._record({"step": state.global_step, "of": self._steps, **logs, **spent})

@@ -19,6 +19,7 @@ from capo_bench.doctor import machine, network
 from capo_bench.doctor.needs import HubItem, needs_of
 from capo_bench.doctor.packages import packages
 from capo_bench.study.load import load_plan
+from evals.tasks import SUITES
 from trainers.backbones import VllmRollouts
 from trainers.config import TrialConfig
 from trainers.critics.endpoint import EndpointParams
@@ -70,10 +71,13 @@ def listing(*names):
 def test_what_a_plan_needs_is_gathered_once():
     found = needs()
     assert list(found.backbones) == ["qwen2.5-1.5b"]
-    assert [(item.kind, item.name) for item in found.hub] == [("model", "Qwen/Qwen2.5-1.5B")]
+    named = [(item.kind, item.name) for item in found.hub]
+    assert named[:2] == [("model", "Qwen/Qwen2.5-1.5B"), ("dataset", "EleutherAI/hendrycks_math")]
+    assert ("dataset", "HuggingFaceH4/MATH-500") in named
+    assert len(named) == len({*named}) == 2 + len(SUITES["paper"])
     assert all(len(item.revision) == 40 for item in found.hub)
     assert [params.model for params in found.endpoints] == ["Qwen/Qwen2.5-72B-Instruct"]
-    assert found.extras == {"vllm": "section vllm of backbone qwen2.5-1.5b"}
+    assert found.extras == {"vllm": "evaluation.backend: vllm"}
     local = needs("quick")
     assert (local.hub, local.endpoints, local.servers, local.extras) == ((), (), (), {})
 
@@ -221,9 +225,10 @@ def test_the_disk_is_compared_with_what_trials_leave(tmp_path, monkeypatch):
     full = machine.disk(needs(), tmp_path, 0)
     assert full.state == "missing"
     assert "1.0 GiB free" in full.told
-    # 18 models of 4 bytes a parameter, and two checkpoints of 12
-    whole = (18 * (16 * 2**20 + 4 * 1543714304) + 24 * 1543714304) / 2**30
-    assert f"{whole:.1f} GiB needed for 18 trials" in full.told
+    # Models of 4 bytes a parameter, and two checkpoints of 12
+    count = needs().trials
+    whole = (count * (16 * 2**20 + 4 * 1543714304) + 24 * 1543714304) / 2**30
+    assert f"{whole:.1f} GiB needed for {count} trials" in full.told
 
 
 def test_the_clock_of_the_disk_is_ours(tmp_path, monkeypatch):

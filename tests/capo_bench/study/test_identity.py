@@ -45,6 +45,10 @@ CHANGED: dict[str, Any] = {
     "cold_start.slip": 0.5,
     "cold_start.operations": [3, 4],
     "train.steps": 7,
+    "train.budget": {"policy_tokens": 7},
+    "train.budget.policy_tokens": 8,
+    "train.budget.total_tokens": 7,
+    "train.budget.seconds": 7.0,
     "train.prompts_per_step": 6,
     "train.group_size": 4,
     "train.learning_rate": 0.5,
@@ -99,7 +103,7 @@ CRITICS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 # Where a critic runs, how fast and at what price: nothing of what it says.
 PLACES: dict[str, dict[str, Any]] = {
-    "transformers": {"batch_tokens": 7},
+    "transformers": {"batch_tokens": 7, "parameters": 7e9},
     "vllm": {"gpu_memory_utilization": 0.9, "tensor_parallel_size": 2, "enforce_eager": True},
     "openai": {
         "base_url": "http://127.0.0.1:2/v1",

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 import standins
+from instore import content
 from postgres import BINARIES, PASSWORD, Postgres, free_port
-from stored import content
 
 from capo_bench.home import write_json
 from capo_bench.run.ledger import Ledger

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from instore import content
 from mlflow.exceptions import MlflowException
-from stored import content
 
 from capo_bench.track.book import StudyBook
 from capo_bench.track.sync import sync
