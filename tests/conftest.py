@@ -7,6 +7,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# How long an example takes on a machine that others use says nothing of a law.
+settings.register_profile("capo-bench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("capo-bench")
 
 # What runs in the background of a shell ignores SIGINT, and so would every process that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
