@@ -189,28 +189,3 @@ def wait_for(folder: Path, trained: int, process: subprocess.Popen[bytes]) -> No
         if len(list((folder / "home" / "trials").glob("*/steps.jsonl"))) >= trained:
             return
         time.sleep(0.05)
-
-
-def test_ctrl_c_saves_and_the_same_command_goes_on(finished: Path, tmp_path: Path) -> None:
-    (tmp_path / "small.yaml").write_text(STUDY)
-    only = ["--only", "vote=union", "--no-tracking"]
-    process = subprocess.Popen(
-        command(tmp_path, "run", "small.yaml", *only),
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 120
-    while not list((tmp_path / "home" / "trials").glob("*/steps.jsonl")) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
-    out, _ = process.communicate(timeout=120)
-    if process.returncode != 0:  # it may have finished first on a fast machine
-        assert process.returncode == 130
-        assert "go on with: capo-bench run small.yaml" in out
-        assert not trials(tmp_path)
-    capo_bench(tmp_path, "run", "small.yaml", *only)
-    (ended,) = trials(tmp_path).values()
-    assert ended["metrics"] == results(finished)["vote=union", 0]
