@@ -30,10 +30,13 @@ seeds: [0]
 """
 
 
-@pytest.fixture(params=[False, True], ids=["shared folder", "store"])
+SITES = ["shared folder", "store"]
+
+
+@pytest.fixture
 def site(request, two_nodes, tmp_path):
     """Options of a run on the two nodes."""
-    url = f"file://{tmp_path}/store" if request.param else None
+    url = f"file://{tmp_path}/store" if request.param == "store" else None
     return {"executor": "ray", "address": two_nodes.address, "artifacts": url, "track": False}
 
 
@@ -54,6 +57,7 @@ def metrics(home, plan):
     return {trial.id: read_json(home.trial(trial.id).metrics)["metrics"] for trial in plan.trials}
 
 
+@pytest.mark.parametrize("site", SITES, indirect=True)
 def test_a_study_of_stand_ins_ends_with_the_table_of_local_workers(two_nodes, site, session, home, tmp_path):
     plan = make_plan(["slow a", "slow b"], seeds=(0, 1))
     lost = lose_when(two_nodes, lambda: len(session.records("trial_started")) >= 2, seconds=1.0)
@@ -67,6 +71,7 @@ def test_a_study_of_stand_ins_ends_with_the_table_of_local_workers(two_nodes, si
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("site", ["store"], indirect=True)  # what another machine needs is all brought to it
 def test_a_study_of_tiny_trials_ends_with_the_table_of_local_workers(two_nodes, site, session, home, tmp_path):
     file = tmp_path / "small.yaml"
     file.write_text(STUDY)
