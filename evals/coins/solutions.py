@@ -15,6 +15,8 @@ from evals.verify.numbers import equal_numbers
 SEPARATOR = "\n\n"
 _STEP = re.compile(r"(-?\d{1,4}) ([+\-*]) (\d{1,4}) = (-?\d{1,4})", re.ASCII)
 _ANSWER = re.compile(r"\\boxed\{[^{}]*\}")
+_BEGUN = re.compile(r"-?\d{1,4}(?: [+\-*](?: \d{1,4}(?: =)?)?)?|\\boxed\{ ?[^{} ]*", re.ASCII)
+_BLANK_LINES = re.compile(r"\n\s*\n")
 
 
 def demonstrate(chain: Chain, rng: random.Random, slip: float = 0.0) -> str:
@@ -54,39 +56,91 @@ class _Reading:
     most: int = 0
 
 
+@dataclass(frozen=True)
+class _Statement:
+    """A sum, an answer or something else, and the index of the step that each of its words lies in (one at least)."""
+
+    text: str
+    steps: tuple[int, ...]
+
+    def __add__(self, more: _Statement) -> _Statement:
+        return _Statement(f"{self.text} {more.text}", self.steps + more.steps)
+
+
+@dataclass(frozen=True)
+class _Judgement:
+    """What is said of a statement.
+
+    Attributes:
+        stands: After how many operations it stands; None for what is no operation or answer that may come there.
+        wrong: Indices of the words that make it wrong; none if it is right.
+    """
+
+    stands: int | None
+    wrong: range = range(0)
+
+
 def check(chain: Chain, steps: Sequence[str]) -> StepCheck:
     """Say which steps are wrong in themselves and which merely follow an earlier slip.
 
-    A step is right in itself if it does the next operation of the problem on the total that the step before claimed,
-    and does the sum right; the answer, if it repeats the last claim after every operation is done. A step that does a
-    later operation is wrong for what it skipped, and checking goes on from there. After any step that is not the next
-    operation, checking goes on where the solution does: with the operation that the step left out or with the one
-    after it. Text that is neither a sum nor an answer is wrong and does nothing.
+    What is judged are the sums and the answer as the solution writes them, parted by blank lines, wherever the steps
+    are cut. A sum is right in itself if it does the next operation of the problem on the total that the sum before
+    claimed, and comes out right; the answer, if it repeats the last claim after every operation is done. A sum that
+    does a later operation is wrong for what it skipped, and checking goes on from there. After any sum that is not the
+    next operation, checking goes on where the solution does: with the operation that it left out or with the one after
+    it. Text that is neither a sum nor an answer is wrong and does nothing.
+
+    A step is wrong if something goes wrong in it. Where a sum is cut, that is the step with its first word that no
+    right sum could have there: the total that it begins with, else the sign, else the operand, else the result; of an
+    answer, its last word. What comes before it in the sum is right, and what comes after merely follows: a critic that
+    judges each step by itself would say so, and so one mistake makes one step wrong.
 
     Args:
         chain: The problem.
-        steps: The solution, cut into steps.
+        steps: The solution, cut into steps. One that ends with a space goes on in the next (`step_texts`).
     """
     truth = [chain.start, *chain.totals()]
-    readings = list(_readings(chain, steps))
-    wrong = frozenset(index for index, (rests_on, _) in enumerate(readings) if rests_on is None)
-    follow = frozenset(
-        index
-        for index, (rests_on, before) in enumerate(readings)
-        if rests_on is not None and before.total != truth[rests_on]
-    )
-    return StepCheck(wrong, follow)
+    wrong, follow = set[int](), set[int]()
+    statements = list(_statements(steps))
+    readings = _readings(chain, [statement.text for statement in statements])
+    for statement, (judged, before) in zip(statements, readings, strict=True):
+        wrong.update(statement.steps[word] for word in judged.wrong)
+        if judged.wrong:
+            follow.update(statement.steps[judged.wrong.stop :])
+        if judged.stands is not None and before.total != truth[judged.stands]:
+            follow.update(statement.steps)
+    return StepCheck(frozenset(wrong), frozenset(follow - wrong))
+
+
+def _statements(steps: Sequence[str]) -> Iterator[_Statement]:
+    """Yield what the steps say: what blank lines part, joined where a sum or answer goes on in the next step."""
+    begun: _Statement | None = None
+    for index, step in enumerate(steps):
+        texts = _BLANK_LINES.split(step.strip())
+        for place, text in enumerate(texts, start=1):
+            part = _Statement(text, (index,) * max(len(text.split()), 1))
+            statement = part if begun is None else begun + part
+            if begun is not None and not any(form.fullmatch(statement.text) for form in (_STEP, _ANSWER, _BEGUN)):
+                yield begun
+                statement = part
+            goes_on = place == len(texts) and step.endswith(" ") and _BEGUN.fullmatch(statement.text)
+            begun = statement if goes_on else None
+            if begun is None:
+                yield statement
+    if begun is not None:
+        yield begun
 
 
 def review(chain: Chain, steps: Sequence[str]) -> list[tuple[str, bool]]:
     """Return for each step what it should have been, given the claims before it, and whether it is wrong in itself.
 
-    What a right step should have been is itself; what a wrong one should have been, the next operation on the total
-    claimed last, or the answer where all operations are done.
+    Each step is to be one sum or answer, as `attempt` writes them. What a right step should have been is itself; what a
+    wrong one should have been, the next operation on the total claimed last, or the answer where all operations are
+    done.
     """
     return [
-        (_due(chain, before) if rests_on is None else step.strip(), rests_on is None)
-        for step, (rests_on, before) in zip(steps, _readings(chain, steps), strict=True)
+        (_due(chain, before) if judged.wrong else step.strip(), bool(judged.wrong))
+        for step, (judged, before) in zip(steps, _readings(chain, steps), strict=True)
     ]
 
 
@@ -136,29 +190,42 @@ def _due(chain: Chain, reading: _Reading) -> str:
     return f"{reading.total} {sign} {operand} = {apply(reading.total, sign, operand)}"
 
 
-def _readings(chain: Chain, steps: Sequence[str]) -> Iterator[tuple[int | None, _Reading]]:
-    """Yield for each step after how many operations it stands if it is right, None if not, and the reading before."""
+def _readings(chain: Chain, statements: Sequence[str]) -> Iterator[tuple[_Judgement, _Reading]]:
+    """Yield the judgement of each statement, and the reading before it."""
     reading = _Reading(chain.start)
-    for step in steps:
+    for statement in statements:
         before = reading
-        rests_on, reading = _judge(chain, step.strip(), before)
-        yield rests_on, before
+        judged, reading = _judge(chain, statement.strip(), before)
+        yield judged, before
 
 
-def _judge(chain: Chain, step: str, reading: _Reading) -> tuple[int | None, _Reading]:
-    """Return after how many operations a right step stands, None for a wrong one, and the reading after it."""
-    match = _STEP.fullmatch(step)
+def _judge(chain: Chain, statement: str, reading: _Reading) -> tuple[_Judgement, _Reading]:
+    """Return the judgement of a statement and the reading after it."""
+    match = _STEP.fullmatch(statement)
     if match is None:
-        done = len(chain.operations)
-        return (done if reading.most == done and _is_answer(step, reading.total) else None), reading
+        return _judge_answer(chain, statement, reading), reading
     before, sign, operand, after = int(match[1]), match[2], int(match[3]), int(match[4])
     places = [i for i, operation in enumerate(chain.operations) if operation == (sign, operand) and i >= reading.least]
     expected = [i for i in places if i <= reading.most]
+    carried = before == reading.total
     if not expected:
+        signs = [due for due, _ in chain.operations[reading.least : reading.most + 1]]
+        at = 0 if not carried else 2 if sign in signs else 1
         most = places[0] + 1 if places else min(reading.most + 1, len(chain.operations))
-        return None, _Reading(after, reading.least, most)
-    right = before == reading.total and after == apply(before, sign, operand)
-    return (expected[-1] if right else None), _Reading(after, expected[-1] + 1, expected[-1] + 1)
+        return _Judgement(None, range(at, at + 1)), _Reading(after, reading.least, most)
+    place = expected[-1]
+    at = 4 if carried else 0
+    right = carried and after == apply(before, sign, operand)
+    return _Judgement(place, range(0) if right else range(at, at + 1)), _Reading(after, place + 1, place + 1)
+
+
+def _judge_answer(chain: Chain, statement: str, reading: _Reading) -> _Judgement:
+    """Return the judgement of what is no sum."""
+    done = len(chain.operations)
+    if reading.most == done and _is_answer(statement, reading.total):
+        return _Judgement(done)
+    words = max(len(statement.split()), 1)
+    return _Judgement(None, range(words - 1 if _ANSWER.fullmatch(statement) else 0, words))
 
 
 def _is_answer(step: str, claim: int) -> bool:

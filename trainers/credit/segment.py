@@ -135,8 +135,17 @@ def spans_of(text: str, cuts: Iterable[int]) -> list[Span]:
 
 
 def step_texts(text: str, spans: Sequence[Span]) -> tuple[str, ...]:
-    """Return the text of each step as a critic reads it, without the whitespace around it."""
-    return tuple(text[start:end].strip() for start, end in spans)
+    """Return the text of each step as a critic reads it, without the whitespace around it.
+
+    A step that is cut within a line keeps one space at its end: it says that the line goes on in the next step.
+    """
+    pieces = [text[start:end] for start, end in spans]
+    within = [_cut_within_line(piece) for piece in pieces[:-1]]
+    return tuple(piece.strip() + " " * goes_on for piece, goes_on in zip(pieces, [*within, False], strict=True))
+
+
+def _cut_within_line(piece: str) -> bool:
+    return "\n" not in piece[len(piece.rstrip()) :]
 
 
 SEGMENTERS: Registry[Segmenter] = Registry(

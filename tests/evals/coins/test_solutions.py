@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 import random
+import re
+from itertools import groupby, pairwise
+from operator import itemgetter
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.coins.problems import LIMIT, Chain, draw_chain
+from evals.coins.problems import LIMIT, Chain, apply, draw_chain
 from evals.coins.solutions import SEPARATOR, attempt, check, demonstrate, review
+from evals.verify.answers import clean
+from evals.verify.numbers import equal_numbers
 
 CHAIN = Chain("Ann", 3, (("+", 4), ("-", 2), ("*", 3)))  # 3 → 7 → 5 → 15
 CLEAN = ("3 + 4 = 7", "7 - 2 = 5", "5 * 3 = 15", "\\boxed{15}")
@@ -185,6 +190,93 @@ def test_one_line_that_does_nothing_costs_one_step(chain, data):
     steps = demonstrate(chain, random.Random(0)).split(SEPARATOR)
     place = data.draw(st.integers(0, len(steps)))
     assert check(chain, [*steps[:place], "hm", *steps[place:]]).wrong == {place}
+
+
+@pytest.mark.parametrize(
+    ("what", "steps", "wrong", "follow"),
+    [
+        ("a right sum in two", ("3 + 4 ", "= 7", *CLEAN[1:]), [], []),
+        ("a right sum in five", ("3 ", "+ ", "4 ", "= ", "7", *CLEAN[1:]), [], []),
+        ("two sums in a step", ("3 + 4 = 7\n\n7 - 2 = 5", *CLEAN[2:]), [], []),
+        ("all in one step", ("\n\n".join(CLEAN),), [], []),
+        ("one and a half", ("3 + 4 = 7\n\n7 - ", "2 = 5\n\n5 * 3 = 15", CLEAN[3]), [], []),
+        ("an answer in two", (*CLEAN[:3], "\\boxed{ ", "15 }"), [], []),
+        ("one of two sums is wrong", ("3 + 4 = 8\n\n8 - 2 = 6", "6 * 3 = 18", "\\boxed{18}"), [0], [1, 2]),
+        ("all in one step, one wrong", ("3 + 4 = 8\n\n8 - 2 = 6\n\n6 * 3 = 18\n\n\\boxed{18}",), [0], []),
+        # One mistake, one wrong step: that of the word that makes the sum wrong.
+        ("the result", ("3 + 4 ", "= 8", "8 - 2 = 6", "6 * 3 = 18", "\\boxed{18}"), [1], [2, 3, 4]),
+        ("the total", ("4 + 4 ", "= 8", "8 - 2 = 6", "6 * 3 = 18", "\\boxed{18}"), [0], [1, 2, 3, 4]),
+        ("the sign", ("3 ", "- 4 = ", "-1", "-1 - 2 = -3"), [1], [2, 3]),
+        ("the operand", ("3 + ", "5 = ", "8", "8 - 2 = 6"), [1], [2, 3]),
+        ("a sum that follows a slip, in two", ("3 + 4 = 8", "8 - ", "2 = 6"), [0], [1, 2]),
+        ("the result, after a slip", ("3 + 4 = 8", "8 - 2 ", "= 7"), [0, 2], [1]),
+        ("the answer", (*CLEAN[:3], "\\boxed{ ", "14 ", "}"), [5], []),
+        ("the early answer", ("3 + 4 = 7", "\\boxed{ 7 ", "}", *CLEAN[1:]), [2], []),
+        # What is neither does nothing, in as many steps as it takes.
+        ("a sum over a blank line", ("3 + 4", "= 7", *CLEAN), [0, 1], []),
+        ("a sum over a blank line in a step", ("3 + 4\n\n= 7", *CLEAN), [0], []),
+        ("a sum without an end", ("3 + 4 ", "= 7", "7 - ", *CLEAN[1:]), [2], []),
+        ("a sum without an end, in two", (*CLEAN[:3], "15 + ", "1"), [3, 4], []),
+        ("a wrong end", ("3 + 4 ", "is 7", *CLEAN), [0, 1], []),
+        ("an open box", ("\\boxed{7 ", *CLEAN), [0], []),
+        ("words", ("let me ", "think", *CLEAN), [0, 1], []),
+        ("words beside a sum", ("so\n\n3 + 4 = 7", *CLEAN[1:]), [0], []),
+    ],
+)
+def test_steps_that_are_cut_otherwise(what, steps, wrong, follow):
+    assert judged(*steps) == (wrong, follow), what
+
+
+def judged_step_by_step(chain, steps):
+    """How steps are judged that are each one sum or answer: wrong and follow, as `check` of such steps has them."""
+    truth, done = [chain.start, *chain.totals()], len(chain.operations)
+    total, least, most, wrong, follow = chain.start, 0, 0, set(), set()
+    for index, step in enumerate(map(str.strip, steps)):
+        stands, before = None, total
+        if found := re.fullmatch(r"(-?\d{1,4}) ([+\-*]) (\d{1,4}) = (-?\d{1,4})", step, re.ASCII):
+            start, operation, total = int(found[1]), (found[2], int(found[3])), int(found[4])
+            places = [i for i, each in enumerate(chain.operations) if each == operation and i >= least]
+            if expected := [i for i in places if i <= most]:
+                right = start == before and total == apply(start, *operation)
+                stands, least, most = expected[-1] if right else None, expected[-1] + 1, expected[-1] + 1
+            else:
+                most = places[0] + 1 if places else min(most + 1, done)
+        elif most == done and re.fullmatch(r"\\boxed\{[^{}]*\}", step):
+            stands = done if equal_numbers(clean(step[7:-1]), str(total)) is True else None
+        if stands is None:
+            wrong.add(index)
+        elif before != truth[stands]:
+            follow.add(index)
+    return wrong, follow
+
+
+@given(drawn, st.integers(0, 2**32), st.floats(0, 0.6), st.floats(0, 0.6), st.data())
+def test_steps_of_one_sum_each_are_judged_as_ever(chain, seed, slip, stray, data):
+    steps = attempt(chain, random.Random(seed), slip, stray)
+    for odd in data.draw(st.lists(st.one_of(texts, sums, boxes), max_size=3)):
+        steps.insert(data.draw(st.integers(0, len(steps))), odd)
+    found = check(chain, steps)
+    assert (found.wrong, found.follow) == judged_step_by_step(chain, steps)
+
+
+@given(drawn, st.integers(0, 2**32), st.data())
+def test_wherever_a_solution_is_cut_each_mistake_makes_the_step_wrong_that_it_lies_in(chain, seed, data):
+    sums = attempt(chain, random.Random(seed), 0.2, 0.2)
+    words = [(place, word) for place, each in enumerate(sums) for word in each.split()]
+    cuts = data.draw(st.sets(st.integers(1, len(words) - 1)))
+    bounds = [0, *sorted(cuts), len(words)]
+    steps = [words[start:end] for start, end in pairwise(bounds)]
+    ends = [" " if step[-1][0] == more[0][0] else "" for step, more in pairwise(steps)]
+    said = ["\n\n".join(" ".join(w for _, w in part) for _, part in groupby(step, itemgetter(0))) for step in steps]
+    found = check(chain, [text + end for text, end in zip(said, [*ends, ""], strict=True)])
+    whole = check(chain, sums)
+    held = {place: [index for index, step in enumerate(steps) if place in dict(step)] for place in range(len(sums))}
+    # Each wrong sum makes one of its steps wrong, and no step is wrong without one.
+    assert all(found.wrong & {*held[place]} for place in whole.wrong)
+    assert all(whole.wrong & {*dict(steps[index])} for index in found.wrong)
+    assert len(found.wrong) <= len(whole.wrong)
+    # What follows a slip does so in every one of its steps, but for those that are wrong.
+    assert all({*held[place]} <= found.follow | found.wrong for place in whole.follow)
 
 
 def test_a_review_says_of_each_step_what_was_due_given_the_claims_before_it():

@@ -177,6 +177,12 @@ def test_critics_read_steps_without_the_whitespace_around_them():
     assert step_texts(text, blank_lines(text)) == ("She has 3.", "She finds 4.")
 
 
+def test_a_step_that_is_cut_within_a_line_says_so_by_the_space_after_it():
+    assert step_texts("a b\n\nc d \n e\t\tf ", [(0, 2), (2, 5), (5, 7), (7, 10), (10, 14), (14, 16)]) == (
+        *("a ", "b", "c ", "d", "e ", "f"),
+    )
+
+
 def test_an_empty_text_is_one_empty_step():
     assert step_texts("", blank_lines("")) == ("",)
     assert step_texts(" \n", lines(" \n")) == ("",)
