@@ -67,6 +67,11 @@ class Rollout:
         if self.pieces and len(self.pieces) != sum(self.tokens):
             raise ValueError(f"{len(self.pieces)} pieces of text for {sum(self.tokens)} tokens; give one a token")
 
+    @property
+    def text(self) -> str:
+        """The text as its steps tell it: blank lines between them, but where a line goes on in the next (a space)."""
+        return "".join(step if step.endswith(" ") else f"{step}\n\n" for step in self.steps).removesuffix("\n\n")
+
 
 @dataclass(frozen=True)
 class StoredStep:

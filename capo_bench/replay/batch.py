@@ -85,7 +85,7 @@ def batch_of(rollouts: Sequence[Rollout], critiques: int) -> Batch:
 def as_answer(rollout: Rollout) -> Rollout:
     """Return the rollout with its answer as its one step, wrong where the verifier says so."""
     truth = None if rollout.outcome is None else frozenset[int]() if rollout.outcome else frozenset({0})
-    return replace(rollout, steps=("\n\n".join(rollout.steps),), tokens=(sum(rollout.tokens),), truth=truth)
+    return replace(rollout, steps=(rollout.text,), tokens=(sum(rollout.tokens),), truth=truth)
 
 
 def step_index(tokens: Iterable[Sequence[int]]) -> IntArray:

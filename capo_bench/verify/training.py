@@ -95,7 +95,7 @@ def _rollouts(  # noqa: PLR0913, PLR0917 - what is checked, by whom, and where i
 ) -> None:
     check = checks["rollouts"]
     same = trial.identity["training"].get("verifier") == VERIFIER_VERSION
-    pairs = [("\n\n".join(rollout.steps), rollout.answer) for rollout in rollouts]
+    pairs = [(rollout.text, rollout.answer) for rollout in rollouts]
     verdicts = verifier.verify(pairs) if same else [None] * len(pairs)
     for line, (rollout, verdict) in enumerate(zip(rollouts, verdicts, strict=True), 1):
         if verdict is None or verdict.correct is None or rollout.outcome is None:

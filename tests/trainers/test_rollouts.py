@@ -86,6 +86,18 @@ def test_any_text_survives(tmp_path, batch):
     assert next(read_rollouts(tmp_path)).rollouts == tuple(batch)
 
 
+@pytest.mark.parametrize(
+    ("steps", "text"),
+    [
+        (("3 + 4 = 7", "\\boxed{7}"), "3 + 4 = 7\n\n\\boxed{7}"),
+        (("3 + 4 ", "= 7", "\\boxed{ ", "7 }"), "3 + 4 = 7\n\n\\boxed{ 7 }"),  # lines that go on
+        (("",), ""),
+    ],
+)
+def test_the_text_is_told_by_its_steps(steps, text):
+    assert replace(ROLLOUT, steps=steps, tokens=(1,) * len(steps)).text == text
+
+
 def test_whether_a_critique_was_reused_is_kept(tmp_path):
     row = replace(ROLLOUT, critiques=tuple(replace(one, reused=place == 1) for place, one in enumerate(CRITIQUES)))
     write_step(tmp_path, 1, 0, [row])
