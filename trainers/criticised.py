@@ -8,10 +8,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
 
 from evals.benchmarks import BENCHMARKS
+from trainers.backbones import BACKBONES
 from trainers.credit.critique import Aim, Critique, usage_metrics
-from trainers.critics.base import Solution, Surroundings
+from trainers.critics.base import CriticParams, Solution, Surroundings
 from trainers.critics.desk import Asked, CriticDesk
 from trainers.critics.opening import open_critic
 from trainers.methods import TrainRun
@@ -146,9 +148,31 @@ def _example(critiques: list[list[Critique]]) -> str:
 def train_with_critic(run: TrainRun, trainer_class: type[CriticisedTrainer]) -> bool:
     """Train with the critic of the settings; see `train_policy`."""
     surroundings = Surroundings(BENCHMARKS.get(run.config.benchmark), run.seed, run.critic)
-    desk = CriticDesk(open_critic(run.config.critic, surroundings, run.critique_cache))
+    critic = critic_of(run)
+    desk = CriticDesk(open_critic(critic, surroundings, run.critique_cache))
     try:
-        size = run.config.critic.size(surroundings)
+        size = critic.size(surroundings)
         return train_policy(run, trainer_class, run.config.credit.segmenter, size, desk=desk)
     finally:
         desk.close()
+
+
+def critic_of(run: TrainRun) -> CriticParams:
+    """Return the critic's settings; where they ask for the policy, those of the model that training starts from.
+
+    So it is loaded, its critiques are kept and its tokens weighed as those of that model named outright.
+    """
+    critic = run.config.critic
+    if not critic.asks_policy:
+        return critic
+    revision = BACKBONES.load(run.config.backbone).revision
+    named = {"model": run.start, "revision": revision, "parameters": count_parameters(run.start, revision)}
+    return critic.model_copy(update=named)
+
+
+def count_parameters(model: str, revision: str | None) -> int:
+    """Return how many parameters a model has, by its configuration: no weight is read."""
+    config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
+    models: Any = AutoModelForCausalLM  # whose `from_config` has no types
+    with torch.device("meta"):
+        return sum(weight.numel() for weight in models.from_config(config, trust_remote_code=False).parameters())

@@ -123,6 +123,21 @@ def bad_starts(variants: Sequence[Variant], found: Mapping[str, Draft], base: Ba
             yield StudyError(place, "cold_start", start, rule, way_out)
 
 
+def bad_own_critics(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+    """Yield variants whose policy is to be its own critic and cannot read what a critic is asked."""
+    for variant in variants:
+        config = variant.config
+        own = "critic" in METHODS.get(config.method).uses and config.critic.asks_policy
+        if own and BACKBONES.load(config.backbone).source == "embedded":
+            place = base.locate(found[variant.name], ("critic",))
+            rule = (
+                f"variant {variant.name!r}: critic.model is 'policy', and backbone {config.backbone!r} knows "
+                f"solutions of {config.benchmark} and no other text: every critique would abstain"
+            )
+            way_out = "set critic.model to 'embedded', or backbone to one of a hub or a folder"
+            yield StudyError(place, "critic.model", "policy", rule, way_out)
+
+
 def bad_critics(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
     """Yield variants whose critic asks the benchmark's checker of steps, where the benchmark has none."""
     for variant in variants:

@@ -153,8 +153,13 @@ def cold_start_key(config: TrialConfig) -> str | None:
 
 
 def critic_identity(params: CriticParams) -> Identity:
-    """Return what decides a critic's critiques: its settings, and its model by content where no name pins that."""
+    """Return what decides a critic's critiques: its settings, and its model by content where no name pins that.
+
+    Of the policy as critic only that it is asked: what training starts from stands beside it in a trial's identity.
+    """
     settings = params.identity()
+    if params.asks_policy:
+        return settings
     if params.embedded_critic is not None:
         return {**settings, "embedded": embedded_critic_key(params.embedded_critic)}
     # A folder is known by its weights, as a backbone's is.

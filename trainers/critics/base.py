@@ -113,6 +113,11 @@ class CriticParams(Strict):
         """How the embedded critic is trained, where these settings ask for it; None for any other critic."""
         return None
 
+    @property
+    def asks_policy(self) -> bool:
+        """Whether the critic is the policy as its training starts: its `model` and `revision` are then the start's."""
+        return False
+
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide what the critic says; not where it is reached, how fast, or its price."""
         return self.model_dump(mode="json")

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 EMBEDDED = "embedded"
+POLICY = "policy"
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +31,8 @@ class LocalParams(LanguageParams):
     """Settings of a critic whose model runs in this process.
 
     Attributes:
-        model: ``embedded`` (the tiny critic that the harness trains), a repository id or a local folder.
+        model: ``embedded`` (the tiny critic that the harness trains), ``policy`` (the model that training starts from,
+            which stays as it is), a repository id or a local folder.
         revision: Pinned revision of the repository.
         dtype: Precision of the weights.
         embedded: How the embedded critic is taught; without effect for any other model.
@@ -46,9 +48,10 @@ class LocalParams(LanguageParams):
 
     @model_validator(mode="after")
     def _revision_of_a_repository(self) -> LocalParams:
-        if self.revision is not None and self.model == EMBEDDED:
+        if self.revision is not None and self.model in {EMBEDDED, POLICY}:
+            owner = "has none" if self.model == EMBEDDED else "has that of the backbone"
             raise ValueError(
-                f"revision {self.revision!r} is set but the model is 'embedded', which has none; "
+                f"revision {self.revision!r} is set but the model is {self.model!r}, which {owner}; "
                 "set model to a repository id, or leave revision out"
             )
         return self
@@ -58,6 +61,11 @@ class LocalParams(LanguageParams):
         """How the embedded critic is trained; None for any other model."""
         return self.embedded if self.model == EMBEDDED else None
 
+    @property
+    def asks_policy(self) -> bool:
+        """Whether the critic is the policy as its training starts."""
+        return self.model == POLICY
+
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide what the critic says; of weights in a local folder, only the name."""
         left_out = self.MACHINE if self.embedded_critic else self.MACHINE | {"embedded"}
@@ -66,7 +74,8 @@ class LocalParams(LanguageParams):
     @property
     def size_known(self) -> bool:
         """Whether the model can be counted, or the settings say how large it is."""
-        return super().size_known or self.embedded_critic is not None or Path(self.model).is_dir()
+        found = self.embedded_critic is not None or self.asks_policy or Path(self.model).is_dir()
+        return found or super().size_known
 
     def size(self, surroundings: Surroundings) -> int | None:
         """Return the parameters of the model's files where they are in a folder, else what the settings say."""
@@ -77,8 +86,14 @@ class LocalParams(LanguageParams):
         """Return the folder or repository id that the model is loaded from.
 
         Raises:
-            ValueError: The model is the embedded one and the surroundings hold none.
+            ValueError: The model is the embedded one and the surroundings hold none; or it is the policy, which only
+                a trial has.
         """
+        if self.asks_policy:
+            raise ValueError(
+                f"critic {self.name!r} asks for the policy that a trial starts from, and this is no trial; "
+                "set critic.model to that model: its repository id or its folder"
+            )
         if self.embedded_critic is None:
             return self.model
         if surroundings.embedded is None:

@@ -142,6 +142,6 @@ class TransformersParams(LocalParams):
         """Return the critic; its model is loaded when it is first asked.
 
         Raises:
-            ValueError: The model is the embedded one and the surroundings hold none.
+            ValueError: The model is nowhere to be found: see `source`.
         """
         return LanguageCritic(TransformersBackend(self, self.source(surroundings)), self.reference)

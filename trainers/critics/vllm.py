@@ -132,6 +132,6 @@ class VllmParams(LocalParams):
         """Return the critic; its engine is started when it is first asked.
 
         Raises:
-            ValueError: The model is the embedded one and the surroundings hold none.
+            ValueError: The model is nowhere to be found: see `source`.
         """
         return LanguageCritic(VllmBackend(self, self.source(surroundings)), self.reference)

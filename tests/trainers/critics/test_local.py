@@ -53,6 +53,18 @@ def test_the_embedded_model_has_no_revision(params):
 
 
 @LOCAL
+def test_the_policy_is_a_trials_own(params, sums):
+    policy = params(model="policy")
+    assert (policy.asks_policy, params().asks_policy, params(model="some/model").asks_policy) == (True, False, False)
+    assert policy.embedded_critic is None
+    assert policy.size_known
+    with pytest.raises(ValueError, match=r"this is no trial; set critic\.model to that model"):
+        policy.build(Surroundings(sums, 0))
+    with pytest.raises(ValidationError, match="has that of the backbone"):
+        params(model="policy", revision="abc")
+
+
+@LOCAL
 def test_how_it_is_taught_is_part_of_what_the_embedded_critic_is(params):
     assert params().identity()["embedded"] == EmbeddedCriticConfig().model_dump(mode="json")
     assert params().identity() != params(embedded=EmbeddedCriticConfig(steps=5)).identity()
