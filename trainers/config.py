@@ -15,6 +15,7 @@ from trainers.credit.votes import VOTES
 from trainers.critics import CRITICS, critic_params
 from trainers.critics.base import CriticParams
 from trainers.methods import METHODS
+from trainers.prm.config import PrmConfig
 from trainers.sft import SupervisedConfig
 
 Rate = Annotated[float, Field(gt=0)]
@@ -130,6 +131,7 @@ class TrialConfig(Strict):
     train: TrainConfig = TrainConfig()
     credit: CreditConfig = CreditConfig()
     critic: AnyCritic = Field(default_factory=default_critic)
+    prm: PrmConfig = PrmConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @field_validator("method")

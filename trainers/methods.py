@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trainers.config import TrialConfig
     from trainers.credit.rewards import StepCharge
 
-SECTIONS = ("train", "credit", "critic")
+SECTIONS = ("train", "credit", "critic", "prm")
 """Sections of `TrialConfig` that only some methods use (`Method.uses`)."""
 
 Emit = Callable[[dict[str, Any]], None]
@@ -35,6 +35,7 @@ class TrainRun:
         record: Called once an optimizer step with that step's record (plain values), in every process that trains.
         resume: Checkpoint of an earlier try to go on from.
         critic: Folder of the embedded critic's model, where the settings ask for it.
+        prm: Folder of the embedded process reward model, where the settings ask for it.
         critique_cache: Folder in which critiques are kept; None keeps none.
         stop: Asked after every step; true means: save a checkpoint and return.
         checkpoint_seconds: At least so many seconds lie between two checkpoints; 0: one after every step; infinite:
@@ -51,6 +52,7 @@ class TrainRun:
     record: Emit
     resume: str | None = None
     critic: Path | None = None
+    prm: Path | None = None
     critique_cache: Path | None = None
     stop: Callable[[], bool] = lambda: False
     checkpoint_seconds: float = math.inf
@@ -66,6 +68,7 @@ class Method:
         source: Where the method comes from.
         uses: Sections of `TrialConfig` that decide its result beside method, backbone, benchmark, cold start and
             evaluation; the others stay out of a trial's identity.
+        ignores: Dotted keys of these sections that decide nothing all the same, and stay out of it too.
         train: ``"module:function"`` that trains, imported when training starts. The function takes a `TrainRun` and
             returns True when training is complete, False when `stop` ended it early. None: the start is the result.
         charge: ``"module:function"`` of the `StepCharge` of a method that charges steps as a critic's vote says; also
@@ -75,8 +78,14 @@ class Method:
     name: str
     source: str
     uses: frozenset[str] = field(default_factory=frozenset)
+    ignores: frozenset[str] = field(default_factory=frozenset)
     train: str | None = None
     charge: str = "trainers.credit.rewards:own_step"
+
+    def heeds(self, key: str) -> bool:
+        """Whether a dotted key of the settings may decide anything under this method."""
+        section = key.partition(".")[0]
+        return section not in SECTIONS or (section in self.uses and key not in self.ignores)
 
 
 def step_charge(method: str) -> StepCharge:
@@ -131,6 +140,20 @@ FIRST_ERROR = Method(
     charge="trainers.credit.first_error:from_first_error",
 )
 
+PRM_SUM = Method(
+    "prm_sum",
+    source="arXiv 2402.03300, section 4.1.3: GRPO with process supervision, scores of steps added up, and the outcome",
+    uses=frozenset({"train", "prm"}),
+    ignores=frozenset({"prm.temperature"}),
+    train="trainers.prm_sum:train",
+)
+PRM_MIN = Method(
+    "prm_min",
+    source="arXiv 2504.15275 (PURE): the worst of a process reward model's scores, and the outcome",
+    uses=frozenset({"train", "prm"}),
+    train="trainers.prm_min:train",
+)
+
 METHODS: Registry[Method] = Registry(
     "method",
     "capo_bench.methods",
@@ -143,5 +166,7 @@ METHODS: Registry[Method] = Registry(
         "grpo_genorm": "trainers.methods:GRPO_GENORM",
         "capo": "trainers.methods:CAPO",
         "first_error": "trainers.methods:FIRST_ERROR",
+        "prm_sum": "trainers.methods:PRM_SUM",
+        "prm_min": "trainers.methods:PRM_MIN",
     },
 )

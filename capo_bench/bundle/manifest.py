@@ -12,9 +12,10 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, get_args
 
 from capo_bench.bundle.errors import BundleError
+from capo_bench.study.identity import SharedKind
 
 FORMAT = 1
 """Of bundles; raised when older readers would misread a newer one."""
@@ -23,7 +24,7 @@ NAME = "bundle.json"
 PLAN, STUDY_FILE = "plan.json", "study.yaml"
 
 _STUDY = re.compile(r"[^/\x00-\x1f\\]+")
-_PLACES = re.compile(r"trials/[0-9a-f]{12}/.+|cache/(?:stages|cold_start|critic)/.+")
+_PLACES = re.compile(rf"trials/[0-9a-f]{{12}}/.+|cache/(?:stages|{'|'.join(get_args(SharedKind))})/.+")
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,14 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import get_args
 
 from capo_bench.bundle.archive import Tell
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
 from capo_bench.bundle.manifest import Manifest
 from capo_bench.home import Home
+from capo_bench.study.identity import SharedKind
 
 _MOST_TOLD = 20
 
@@ -68,9 +70,8 @@ def _units(manifest: Manifest) -> Iterator[str]:
 
 def _unit(path: str) -> str:
     parts = path.split("/")
-    whole = (
-        2 if parts[0] == "trials" else 3 if parts[:2] in (["cache", "cold_start"], ["cache", "critic"]) else len(parts)
-    )
+    shared = parts[0] == "cache" and parts[1] in get_args(SharedKind)
+    whole = 2 if parts[0] == "trials" else 3 if shared else len(parts)
     return "/".join(parts[:whole])
 
 

@@ -37,7 +37,7 @@ SUFFIX = ".tar.gz"
 @study_options
 @home_option
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The archive.  [default: STUDY.tar.gz]")
-@click.option("--weights", is_flag=True, help="Trained weights, cold starts and the embedded critic, too.")
+@click.option("--weights", is_flag=True, help="Trained weights and the models that trials share, too.")
 @click.option("--blot", is_flag=True, help="Put *** in the place of secrets instead of refusing them.")
 @click.option("--dry-run", is_flag=True, help="Only list what would be in it, and sizes.")
 @click.option(

@@ -23,7 +23,7 @@ KINDS = {
     "orphans": "unfinished trials that no study will have again: of older code, or of no study",
     "models": "trained weights of finished trials, as --keep-models says",
     "trials": "whole trials, as --trial says",
-    "shared": "cold starts and embedded critics that no trial needs",
+    "shared": "cold starts and embedded judges of steps that no trial needs",
     "stages": "entries of the index whose trial is gone",
     "digests": "what reports worked out; the next one takes longer",
     "critiques": "critiques beyond the limit of their cache, and its unused space",

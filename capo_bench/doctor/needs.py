@@ -61,11 +61,12 @@ def needs_of(plan: Plan) -> Needs:
     training = [config for config in configs if METHODS.get(config.method).train is not None]
     asking = [config.critic for config in configs if "critic" in METHODS.get(config.method).uses]
     endpoints = {(params.base_url, params.model): params for params in asking if isinstance(params, EndpointParams)}
+    judges = [*_critics(asking), *_prms(configs)]
     samplers = [backbones[config.backbone].vllm for config in training]
     return Needs(
         backbones=backbones,
         trained={config.backbone: config for config in reversed(training)},
-        hub=tuple(dict.fromkeys([*_models(backbones.values()), *_critics(asking), *_datasets(configs)])),
+        hub=tuple(dict.fromkeys([*_models(backbones.values()), *judges, *_datasets(configs)])),
         endpoints=tuple(endpoints.values()),
         servers=tuple(dict.fromkeys(one for one in samplers if one is not None and one.mode == "server")),
         extras=_extras(configs, backbones),
@@ -82,6 +83,12 @@ def _critics(asked: Iterable[object]) -> list[HubItem]:
     local = [one for one in asked if getattr(one, "name", "") in {"transformers", "vllm"}]
     found = [HubItem("model", str(getattr(one, "model", "")), getattr(one, "revision", None)) for one in local]
     return [item for item in found if item.name not in {"embedded", "policy"}]
+
+
+def _prms(configs: Iterable[TrialConfig]) -> list[HubItem]:
+    """Return the repositories of process reward models."""
+    asked = [config.prm for config in configs if "prm" in METHODS.get(config.method).uses]
+    return [HubItem("model", one.model, one.revision) for one in asked if one.taught is None]
 
 
 def _datasets(configs: Iterable[TrialConfig]) -> list[HubItem]:

@@ -263,7 +263,8 @@ def _used_models(look: Scan) -> set[str | None]:
             continue
         with suppress(OSError, ValueError, KeyError, TypeError):
             training: Any = read_json(path)["identity"]["training"]
-            used |= {(training.get("cold_start") or {}).get("key"), (training.get("critic") or {}).get("embedded")}
+            used |= {(training.get("cold_start") or {}).get("key")}
+            used |= {(training.get(judge) or {}).get("embedded") for judge in ("critic", "prm")}
     return used
 
 

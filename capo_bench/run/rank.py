@@ -28,11 +28,13 @@ LAUNCHER = "CAPO_BENCH_LAUNCHER"
 """Environment variable with the launcher's process id."""
 
 JOB, STOP, RESULT = "job.json", "stop", "result.json"
+PATHS = ("critic", "prm", "critiques")
+"""What of a `Training` is a folder, or None."""
 
 
 def write_job(training: Training, folder: Path) -> None:
     """Write down what the processes are to do."""
-    paths = {name: getattr(training, name) for name in ("critic", "critiques")}
+    paths = {name: getattr(training, name) for name in PATHS}
     plain: dict[str, Any] = {
         "trial": training.trial.as_json(),
         "folder": str(training.folder.path),
@@ -46,15 +48,14 @@ def write_job(training: Training, folder: Path) -> None:
 def read_job(folder: Path) -> Training:
     """Return what `write_job` wrote down."""
     job = read_json(folder / JOB)
-    critic, critiques = (Path(job[name]) if job[name] else None for name in ("critic", "critiques"))
+    paths = {name: Path(job[name]) if job[name] else None for name in PATHS}
     return Training(
         trial=Trial.from_json(job["trial"]),
         folder=TrialFolder(Path(job["folder"])),
         start=job["start"],
-        critic=critic,
-        critiques=critiques,
         resume=job["resume"],
         attempt=Attempt(**job["attempt"]),
+        **paths,
     )
 
 

@@ -1,4 +1,4 @@
-"""The models that trials share: cold starts and embedded critics, each made once and put in place in one go."""
+"""The models that trials share, each made once and put in place in one go: cold starts and embedded judges of steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.home import Home, write_json
 from capo_bench.provenance import environment
-from capo_bench.study.identity import SHARED_TITLES, SharedKind, cold_start_key, embedded_critic_key
+from capo_bench.study.identity import SHARED_TITLES, SharedKind, cold_start_key, embedded_critic_key, embedded_prm_key
 from trainers.backbones import BACKBONES
 from trainers.methods import Emit
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from capo_bench.study.plan import Trial
     from trainers.critics.base import EmbeddedCriticConfig
+    from trainers.prm.config import EmbeddedPrmConfig
 
 SHARED_THREADS = 2
 """Threads of a shared model's training: fixed, because their number decides the order of sums, and with it bits."""
@@ -33,6 +34,11 @@ def ensure_shared(kind: SharedKind, trial: Trial, home: Home, emit: Emit) -> Pat
     """
     if kind == "cold_start":
         return ensure_cold_start(trial, home, emit)
+    if kind == "prm":
+        taught = trial.config.prm.taught
+        if taught is None:
+            raise ValueError(f"the process reward model {trial.config.prm.model!r} of trial {trial.id} is not embedded")
+        return ensure_prm(taught, home, emit)
     config = trial.config.critic.embedded_critic
     if config is None:
         raise ValueError(f"the critic {trial.config.critic.name!r} of trial {trial.id} is not the embedded one")
@@ -70,6 +76,16 @@ def ensure_critic(config: EmbeddedCriticConfig, home: Home, emit: Emit) -> Path:
         from trainers.critics.embedded import train_critic
 
         _make_shared("critic", partial(train_critic, config), folder, emit, config)
+    return folder
+
+
+def ensure_prm(config: EmbeddedPrmConfig, home: Home, emit: Emit) -> Path:
+    """Return the folder of the embedded process reward model, making it if it is not there yet."""
+    folder = home.cache("prm", embedded_prm_key(config))
+    if not folder.exists():
+        from trainers.prm.embedded import train_prm
+
+        _make_shared("prm", partial(train_prm, config), folder, emit, config)
     return folder
 
 

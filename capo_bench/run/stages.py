@@ -32,7 +32,7 @@ from trainers.methods import METHODS, Emit
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
 
-STAGES = ("waiting", "cold start", "embedded critic", "train", "generate", "score", "record")
+STAGES = ("waiting", "cold start", "embedded critic", "embedded PRM", "train", "generate", "score", "record")
 """What a trial says it is at, in this order: ``{"kind": "stage", "stage": one of these, "task": name?}``.
 
 The task is told with the stages that go task by task.

@@ -44,6 +44,7 @@ class Training:
         folder: Receives everything that training leaves.
         start: Folder or repository id of the model to start from.
         critic: Folder of the embedded critic, where the trial asks for it.
+        prm: Folder of the embedded process reward model, where the trial asks for it.
         critiques: Folder in which critiques are kept; None keeps none.
         resume: Folder of the checkpoint to go on from.
         attempt: How it is tried.
@@ -53,6 +54,7 @@ class Training:
     folder: TrialFolder
     start: str
     critic: Path | None
+    prm: Path | None
     critiques: Path | None
     resume: str | None
     attempt: Attempt
@@ -74,6 +76,7 @@ class Training:
             record=record,
             resume=self.resume,
             critic=self.critic,
+            prm=self.prm,
             critique_cache=self.critiques,
             stop=stop,
             checkpoint_seconds=self.attempt.checkpoint_seconds,
@@ -101,12 +104,13 @@ def train(  # noqa: PLR0913, PLR0917 - what is trained, from where, how, and who
     fix_threads(trial, TRIAL_THREADS)
     kinds = {model.kind for model in shared_models(trial.config)}
     critic = ensure_shared("critic", trial, home, emit) if "critic" in kinds else None
+    prm = ensure_shared("prm", trial, home, emit) if "prm" in kinds else None
     fix_threads(trial, TRIAL_THREADS)
     emit({"kind": "stage", "stage": "train"})
     point = _resume_point(folder)
     _tell_micro_batch(trial, folder, attempt, point)
     resume = None if point is None else str(point.path)
-    training = Training(trial, folder, start, critic, home.critiques, resume, attempt)
+    training = Training(trial, folder, start, critic, prm, home.critiques, resume, attempt)
     finished = _train(training, emit, stop)
     if finished:
         _keep_model(folder)

@@ -14,7 +14,8 @@ from evals.benchmarks import BENCHMARKS
 from evals.config import EvaluationConfig
 from trainers.backbones import BACKBONES
 from trainers.config import TrialConfig
-from trainers.methods import METHODS, SECTIONS
+from trainers.methods import METHODS
+from trainers.prm.config import TAUGHT_ON
 
 
 def bad_sweep(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
@@ -156,6 +157,21 @@ def bad_critics(variants: Sequence[Variant], found: Mapping[str, Draft], base: B
             yield StudyError(place, "critic", config.critic.name, rule, way_out)
 
 
+def bad_prms(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+    """Yield variants that ask the embedded process reward model of problems that it was not taught."""
+    for variant in variants:
+        config = variant.config
+        asked = "prm" in METHODS.get(config.method).uses and config.prm.taught is not None
+        if asked and config.benchmark != TAUGHT_ON:
+            place = base.locate(found[variant.name], ("prm",))
+            rule = (
+                f"variant {variant.name!r}: prm.model {config.prm.model!r} is taught on {TAUGHT_ON}, and benchmark "
+                f"{config.benchmark!r} is another"
+            )
+            way_out = f"set prm.model to a folder or a repository id, or train on {TAUGHT_ON}"
+            yield StudyError(place, "prm.model", config.prm.model, rule, way_out)
+
+
 def bad_budgets(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
     """Yield variants whose budget weighs the tokens of a critic of which nobody says how large it is."""
     for variant in variants:
@@ -209,10 +225,9 @@ def _why(group: Sequence[Variant]) -> str:
     method = METHODS.get(group[0].config.method)
     keys = dict.fromkeys(key for variant in group for key in variant.overrides)
     differing = [key for key in keys if len({repr(variant.overrides.get(key)) for variant in group}) > 1]
-    sections = {*SECTIONS} - method.uses
-    ignored = [key for key in differing if key.partition(".")[0] in sections]
+    ignored = [key for key in differing if not method.heeds(key)]
     if ignored:
         told = ", ".join(map(repr, ignored))
-        used = ", ".join(sorted(method.uses)) or "none of train, credit and critic"
+        used = ", ".join(sorted(method.uses)) or "none of the sections that methods differ in"
         return f"{told} does not matter to method {method.name!r}, which uses {used}"
     return "all that decides the result is equal"

@@ -19,7 +19,7 @@ Code = dict[str, str]
 # Their content is in the identity as values; a new check or a new name changes no result.
 _DECLARATIONS = {
     *("evals/benchmarks.py", "evals/config.py", "evals/registry.py", "evals/harness/base.py"),
-    *("trainers/config.py", "trainers/methods.py"),
+    *("trainers/config.py", "trainers/methods.py", "trainers/prm/config.py"),
 }
 # What a folder of completions passes on to scoring.
 _ONLY_SCORING = {"evals/metrics.py", "evals/tasks/scoring.py"}
@@ -39,6 +39,8 @@ def training_code(method: str, benchmark: str, critic: str, cold_start: bool) ->
         files |= _credit_files(method)
     if "critic" in found.uses:
         files |= closure(CRITICS.module(critic), "trainers.critics")
+    if "prm" in found.uses:
+        files |= prm_files("trainers.prm.trainer")
     if found.train:
         files |= imported(files, "evals", _DECLARATIONS)
     return hashes(files)
@@ -78,6 +80,12 @@ def model_files(benchmark: str) -> dict[str, Path]:
 def cold_start_files() -> dict[str, Path]:
     """Return the files of supervised training."""
     return module_files("trainers.sft")
+
+
+def prm_files(module: str) -> dict[str, Path]:
+    """Return the files of a module of `trainers.prm`, and those of it, of credit and of critics that it rests on."""
+    files = closure(module, "trainers.prm", _DECLARATIONS)
+    return files | imported(files, "trainers.credit") | imported(files, "trainers.critics")
 
 
 def hashes(files: dict[str, Path]) -> Code:

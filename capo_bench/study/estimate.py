@@ -21,10 +21,14 @@ from trainers.methods import METHODS
 
 # Measured on two x86-64 cores without a GPU, backbone tiny, two trials at a time: a cold start of 400 steps × 64
 # demonstrations in 70 s, 40 steps × 96 rollouts in 32 s, 768 samples in 4 s; the embedded critic of 520 steps × 64
-# reviews in 224 s, and 1,536 critiques by it in 5.7 s. What is kept costs nothing: the guess is the most.
+# reviews in 224 s, and 1,536 critiques by it in 5.7 s. What is kept costs nothing: the guess is the most. The embedded
+# process reward model of 500 steps × 32 lessons took 119 s of one processor, of which two are taken to need half, and
+# 600 solutions 2.5 s of one (`python -m benchmarks.prm`).
 SECONDS_PER_DEMONSTRATION = 2.7e-3
 SECONDS_PER_REVIEW = 6.7e-3
 SECONDS_PER_CRITIQUE = 3.7e-3
+SECONDS_PER_LESSON = 3.7e-3
+SECONDS_PER_SCORED = 4.1e-3
 SECONDS_PER_ROLLOUT = 8.3e-3
 SECONDS_PER_SAMPLE = 5.2e-3
 PROBLEMS = 256
@@ -36,7 +40,7 @@ class Preparation:
     """A model that trials share and that is made before them.
 
     Attributes:
-        kind: A cold start or the embedded critic.
+        kind: A cold start, or an embedded critic or process reward model.
         key: Its content hash.
         trials: How many trials need it.
         done: Whether the results folder has it.
@@ -61,7 +65,7 @@ class Estimate:
         measured: Unfinished ones whose time is the mean of finished trials that differ in the seed alone.
         unknown: Unfinished ones without a guess.
         seconds: Work that is left, preparations included, of one worker; without the unknown ones.
-        critic_calls: Critiques asked for by the whole plan.
+        critic_calls: Critiques asked for by the whole plan; a rollout that is scored is one.
         preparations: The models that trials share.
     """
 
@@ -117,11 +121,10 @@ def estimate(plan: Plan, home: Home | None = None) -> Estimate:
 
 
 def critic_calls(config: TrialConfig) -> int:
-    """Return how many critiques a trial asks for: steps × prompts × group × critiques."""
-    train = config.train
-    if "critic" not in METHODS.get(config.method).uses:
-        return 0
-    return train.steps * train.prompts_per_step * train.group_size * config.credit.critiques
+    """Return how many critiques a trial asks for: steps × prompts × group × critiques, one where steps are scored."""
+    train, uses = config.train, METHODS.get(config.method).uses
+    each = config.credit.critiques if "critic" in uses else 1 if "prm" in uses else 0
+    return train.steps * train.prompts_per_step * train.group_size * each
 
 
 def trial_seconds(config: TrialConfig) -> float | None:
@@ -155,6 +158,8 @@ def training_done(home: Home, trial: Trial) -> bool:
 
 def _critic_seconds(config: TrialConfig) -> float | None:
     """Return the guessed time of the critiques; None for a model of which nothing is known."""
+    if "prm" in METHODS.get(config.method).uses:
+        return critic_calls(config) * SECONDS_PER_SCORED if config.prm.taught else None
     if config.critic.embedded_critic is not None:
         return critic_calls(config) * SECONDS_PER_CRITIQUE
     # Critics that are not kept are checkers: what they take is in the time of a rollout.
@@ -199,6 +204,9 @@ def _preparation_seconds(kind: SharedKind, config: TrialConfig) -> float | None:
     if kind == "critic":
         critic = config.critic.embedded_critic
         return critic.steps * critic.problems_per_step * SECONDS_PER_REVIEW if critic else None
+    if kind == "prm":
+        taught = config.prm.taught
+        return taught.steps * taught.problems_per_step * SECONDS_PER_LESSON if taught else None
     start = config.cold_start
     if start is None or BACKBONES.load(config.backbone).source != "embedded":
         return None

@@ -2,8 +2,8 @@
 
 ``training``
     Method, backbone, benchmark and the fingerprint of its data, cold start, the sections that the method uses, the
-    embedded critic where it is asked, the verifier's version, the code of the parts used, the versions of the packages
-    that compute. For a method that does not train: what decides the start.
+    embedded critic or process reward model where it is asked, the verifier's version, the code of the parts used, the
+    versions of the packages that compute. For a method that does not train: what decides the start.
 ``generation``
     How the model is asked, and every task by its settings and data. `batch_size` is in it, as `train.micro_batch` is in
     the training: they change the order of sums and padding, and with them bits, and a trial of one id reruns to the
@@ -35,6 +35,7 @@ from capo_bench.study.code import (
     generation_code,
     hashes,
     model_files,
+    prm_files,
     scoring_code,
     training_code,
 )
@@ -46,6 +47,8 @@ from trainers.backbones import BACKBONES
 from trainers.config import ColdStartConfig, TrialConfig
 from trainers.critics.base import CriticParams, EmbeddedCriticConfig
 from trainers.methods import METHODS
+from trainers.prm.config import TAUGHT_ON as PRM_TAUGHT_ON
+from trainers.prm.config import EmbeddedPrmConfig
 
 VERSION = 1
 PACKAGES = ("torch", "transformers", "trl", "math-verify")
@@ -54,8 +57,8 @@ PARTS = ("training", "generation", "scoring")
 TAUGHT_ON = "coins"
 """The benchmark that the embedded critic is taught on."""
 
-SharedKind = Literal["cold_start", "critic"]
-SHARED_TITLES: dict[SharedKind, str] = {"cold_start": "cold start", "critic": "embedded critic"}
+SharedKind = Literal["cold_start", "critic", "prm"]
+SHARED_TITLES: dict[SharedKind, str] = {"cold_start": "cold start", "critic": "embedded critic", "prm": "embedded PRM"}
 
 Identity = dict[str, Any]
 
@@ -119,7 +122,11 @@ class SharedModel:
 
 def shared_models(config: TrialConfig) -> list[SharedModel]:
     """Return the models that a trial with these settings needs made before it."""
-    keys: dict[SharedKind, str | None] = {"cold_start": cold_start_key(config), "critic": critic_key(config)}
+    keys: dict[SharedKind, str | None] = {
+        "cold_start": cold_start_key(config),
+        "critic": critic_key(config),
+        "prm": prm_key(config),
+    }
     return [SharedModel(kind, key) for kind, key in keys.items() if key]
 
 
@@ -140,6 +147,26 @@ def embedded_critic_key(config: EmbeddedCriticConfig) -> str:
         "critic": config.model_dump(mode="json"),
         "benchmark": _benchmark(TAUGHT_ON),
         "code": hashes(files | model_files(TAUGHT_ON) | cold_start_files()),
+        "packages": _packages(),
+    }
+    return digest(parts)
+
+
+def prm_key(config: TrialConfig) -> str | None:
+    """Return the content hash of what decides the embedded process reward model; None if the trial asks none."""
+    if config.prm.taught is None or "prm" not in METHODS.get(config.method).uses:
+        return None
+    return embedded_prm_key(config.prm.taught)
+
+
+@cache
+def embedded_prm_key(config: EmbeddedPrmConfig) -> str:
+    """Return the content hash of what decides the embedded process reward model."""
+    parts = {
+        "version": VERSION,
+        "prm": config.model_dump(mode="json"),
+        "benchmark": _benchmark(PRM_TAUGHT_ON),
+        "code": hashes(prm_files("trainers.prm.embedded") | model_files(PRM_TAUGHT_ON)),
         "packages": _packages(),
     }
     return digest(parts)
@@ -167,11 +194,20 @@ def critic_identity(params: CriticParams) -> Identity:
     return {**settings, "weights": weights_fingerprint(Path(settings["model"]))} if local else settings
 
 
+def _prm(config: TrialConfig) -> dict[str, Any]:
+    """Return what decides the scores of steps and what is made of them, without what the method ignores."""
+    params, method = config.prm, METHODS.get(config.method)
+    settings = {name: value for name, value in params.identity().items() if method.heeds(f"prm.{name}")}
+    weights = {"weights": weights_fingerprint(params.folder)} if params.folder else {}
+    return {**settings, **weights, **({"embedded": prm_key(config)} if params.taught else {})}
+
+
 def _training(config: TrialConfig) -> dict[str, Any]:
     method = METHODS.get(config.method)
     sections = config.model_dump(mode="json", include=set(method.uses & {"train", "credit"}))
     # A method without a critic cuts rollouts only to count and check their steps, as the evaluation does.
-    cuts = {"segmenter": config.evaluation.segmenter} if method.train and "credit" not in method.uses else {}
+    own_cuts = method.uses & {"credit", "prm"}
+    cuts = {"segmenter": config.evaluation.segmenter} if method.train and not own_cuts else {}
     return {
         "method": config.method,
         "backbone": _backbone(config.backbone),
@@ -180,6 +216,7 @@ def _training(config: TrialConfig) -> dict[str, Any]:
         **sections,
         **({"critic": critic_identity(config.critic)} if "critic" in method.uses else {}),
         **_weighed(config),
+        **({"prm": _prm(config)} if "prm" in method.uses else {}),
         **cuts,
         **({"verifier": _verifier_version()} if method.train else {}),
         "code": training_code(config.method, config.benchmark, config.critic.name, config.cold_start is not None),

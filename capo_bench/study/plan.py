@@ -9,7 +9,7 @@ from typing import Any
 
 from capo_bench.study.keys import value_at, with_value
 from trainers.config import TrialConfig
-from trainers.methods import METHODS, SECTIONS
+from trainers.methods import METHODS
 
 
 @dataclass(frozen=True)
@@ -173,5 +173,4 @@ class Plan:
 
 def uses(config: TrialConfig, key: str) -> bool:
     """Whether a dotted key decides anything under the method of these settings."""
-    section = key.partition(".")[0]
-    return section not in SECTIONS or section in METHODS.get(config.method).uses
+    return METHODS.get(config.method).heeds(key)

@@ -21,7 +21,7 @@ from capo_bench.home import Home, TrialFolder, read_json
 from capo_bench.track.names import mlflow_metrics, mlflow_name, mlflow_param
 from capo_bench.track.redact import redact
 from capo_bench.track.store import Store, open_client
-from trainers.methods import METHODS, SECTIONS
+from trainers.methods import METHODS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -178,8 +178,8 @@ class StudyBook:
     def _swept(self, trial: Trial) -> dict[str, object]:
         """Return what the study varies and this trial's values of it, without what its method does not use."""
         keys = dict.fromkeys(key for variant in self._plan.variants for key in variant.overrides)
-        config = trial.config.model_dump(mode="json", exclude={*SECTIONS} - METHODS.get(trial.config.method).uses)
-        return {key: value for key in keys if (value := _at(config, key)) is not None}
+        config, method = trial.config.model_dump(mode="json"), METHODS.get(trial.config.method)
+        return {key: value for key in keys if method.heeds(key) and (value := _at(config, key)) is not None}
 
     def _steps(self, trial: str, run: str, batch: list[Metric]) -> None:
         """Write whole steps, and empty `batch`."""

@@ -68,6 +68,16 @@ def listing(*names):
     return {"/v1/models": (200, {"data": [{"id": name} for name in names]})}
 
 
+def test_a_process_reward_model_of_the_hub_is_needed_where_a_method_asks_it():
+    named = "org/prm"
+    asked = load_plan("main", "full", (f"prm.model={named}",), ("prm_*",))
+    assert named in [item.name for item in needs_of(asked).hub]
+    assert named not in [item.name for item in needs_of(load_plan("main", "full", (), ("prm_*",))).hub]
+    assert named not in [
+        item.name for item in needs_of(load_plan("main", "full", (f"prm.model={named}",), ("dapo",))).hub
+    ]
+
+
 def test_what_a_plan_needs_is_gathered_once():
     found = needs()
     assert list(found.backbones) == ["qwen2.5-1.5b"]

@@ -209,6 +209,15 @@ def test_shared_models_that_a_trial_was_made_with_stay(home: Home) -> None:
     assert found(home, trials=[trial]).get(f"cache/cold_start/{key}") == "shared"
 
 
+def test_the_process_reward_model_of_a_trial_stays(home: Home) -> None:
+    trial = put(home, method="prm_min")
+    key = read_json(home.trial(trial).config)["identity"]["training"]["prm"]["embedded"]
+    for name in (key, "unused"):
+        write(home.cache("prm", name) / "model.safetensors", 1)
+    plan(home, trial)
+    assert found(home) == {"cache/prm/unused": "shared"}
+
+
 def test_entries_of_the_index_go_when_their_donor_has(home: Home) -> None:
     trial = put(home)
     identity = read_json(home.trial(trial).config)["identity"]

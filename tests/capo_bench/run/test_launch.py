@@ -166,7 +166,9 @@ real.main()
 def training(tmp_path: Path) -> Training:
     folder = TrialFolder(tmp_path / "trial")
     folder.path.mkdir()
-    return Training(make_trial(), folder, "start", None, tmp_path / "critiques", None, Attempt(2, 4, 7.5))
+    return Training(
+        make_trial(), folder, "start", None, tmp_path / "prm", tmp_path / "critiques", None, Attempt(2, 4, 7.5)
+    )
 
 
 @pytest.fixture
@@ -196,7 +198,7 @@ def test_a_job_is_read_as_it_was_written(training: Training, tmp_path: Path) -> 
     write_job(training, tmp_path / "talk")
     read = read_job(tmp_path / "talk")
     assert read.trial.as_json() == training.trial.as_json()
-    assert (read.folder, read.start, read.critic) == (training.folder, "start", None)
+    assert (read.folder, read.start, read.critic, read.prm) == (training.folder, "start", None, training.prm)
     assert (read.critiques, read.resume, read.attempt) == (training.critiques, None, Attempt(2, 4, 7.5))
 
 

@@ -173,13 +173,15 @@ def test_an_evaluation_of_a_model_that_is_no_more_goes(home: Home) -> None:
 def test_what_a_process_is_told_is_what_the_method_is_given(tmp_path: Path) -> None:
     trial = make_trial(8)
     attempt = Attempt(number=2, micro_batch=4, checkpoint_seconds=7)
-    training = Training(trial, TrialFolder(tmp_path), "start", tmp_path / "critic", None, "checkpoint-3", attempt)
+    training = Training(
+        trial, TrialFolder(tmp_path), "start", tmp_path / "critic", tmp_path / "prm", None, "checkpoint-3", attempt
+    )
     run = training.run(record=lambda record: None, stop=lambda: False)
     assert (run.config, run.seed, run.start, run.resume) == (trial.config, 8, "start", "checkpoint-3")
     assert (run.out, run.rollouts) == (tmp_path / "checkpoints", tmp_path / "rollouts")
     assert run.model != tmp_path / "model"  # which appears at once
     assert (run.micro_batch, run.checkpoint_seconds) == (4, 7)
-    assert (run.critic, run.critique_cache) == (tmp_path / "critic", None)
+    assert (run.critic, run.prm, run.critique_cache) == (tmp_path / "critic", tmp_path / "prm", None)
 
 
 def test_records_are_plain_json_a_line_a_step(home: Home) -> None:

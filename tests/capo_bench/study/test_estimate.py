@@ -12,9 +12,11 @@ from capo_bench.run.reuse import offer_training
 from capo_bench.study.estimate import (
     SECONDS_PER_CRITIQUE,
     SECONDS_PER_DEMONSTRATION,
+    SECONDS_PER_LESSON,
     SECONDS_PER_REVIEW,
     SECONDS_PER_ROLLOUT,
     SECONDS_PER_SAMPLE,
+    SECONDS_PER_SCORED,
     critic_calls,
     estimate,
     evaluation_seconds,
@@ -49,6 +51,26 @@ def test_critic_calls_are_steps_times_prompts_times_group_times_critiques(small:
 @pytest.mark.parametrize("method", ["sft", "grpo_rule"])
 def test_methods_without_a_critic_call_none(method: str) -> None:
     assert critic_calls(TrialConfig.model_validate({"method": method})) == 0
+
+
+def test_a_process_reward_model_reads_each_rollout_once() -> None:
+    train = {"steps": 5, "prompts_per_step": 2, "group_size": 3}
+    settings = {"method": "prm_sum", "train": train}
+    trial = TrialConfig.model_validate(settings)
+    assert critic_calls(trial) == 30
+    seconds, plain = trial_seconds(trial), trial_seconds(trial.model_copy(update={"method": "grpo_rule"}))
+    assert seconds is not None
+    assert plain is not None
+    assert seconds - plain == pytest.approx(30 * SECONDS_PER_SCORED)
+    other = TrialConfig.model_validate({**settings, "prm": {"model": "org/prm"}})
+    assert trial_seconds(other) is None, "of a model from elsewhere nothing is known"
+
+
+def test_the_lessons_of_the_embedded_process_reward_model(plan: Load, demo: str) -> None:
+    settings = {"method": "prm_min", "prm.embedded": {"steps": 5, "problems_per_step": 4}}
+    taken = estimate(plan(demo + f"include: [{{name: prm, set: {settings}}}]\n"))
+    seconds = {made.kind: made.seconds for made in taken.preparations}
+    assert seconds["prm"] == pytest.approx(5 * 4 * SECONDS_PER_LESSON)
 
 
 def test_the_model_of_time(small: Plan) -> None:

@@ -19,6 +19,7 @@ from capo_bench.study.identity import (
     critic_key,
     digest,
     identity_of,
+    prm_key,
     shared_models,
 )
 from capo_bench.study.keys import dotted_keys, with_value
@@ -117,6 +118,19 @@ PLACES: dict[str, dict[str, Any]] = {
         "price": {"prompt": 1.0, "cached": 0.5, "output": 2.0},
     },
 }
+# The same for methods with a process reward model.
+PRM: dict[str, Any] = {
+    "prm.model": "org/prm",
+    "prm.dtype": "bfloat16",
+    "prm.batch_tokens": 7,
+    "prm.segmenter": "lines",
+    "prm.w_whole": 0.5,
+    "prm.temperature": None,
+    "prm.max_unscored": 0.25,
+    **{f"prm.{name}": value for name, value in EMBEDDED.items()},
+}
+ELSEWHERE: dict[str, Any] = {"prm.format": "qwen", "prm.revision": "main"}
+"""Settings of a model that is not the embedded one."""
 # Keys with one valid value today, sections (their keys are here), and a key that goes with another.
 APART = {
     "benchmark",
@@ -124,6 +138,7 @@ APART = {
     "critic.name",
     "train",
     "credit",
+    "prm",
     "evaluation",
     "credit.at_least",
 }
@@ -157,7 +172,7 @@ def test_the_tables_have_every_key() -> None:
     places = [key for changed in PLACES.values() for key in changed]
     price = {f"price.{part}" for part in ("prompt", "cached", "output")}  # parts of no use one by one
     critics = {f"critic.{key}" for key in {*language, *places, *price, "revision"}}
-    assert {*CHANGED} | APART | critics == {*dotted_keys(TrialConfig)}
+    assert {*CHANGED, *PRM, *ELSEWHERE} | APART | critics == {*dotted_keys(TrialConfig)}
 
 
 def language_critics(table: dict[str, Any]) -> list[tuple[str, str, Any]]:
@@ -256,19 +271,85 @@ def test_all_these_ids_differ() -> None:
     assert len(ids) == len(CHANGED)
 
 
-IGNORED = [name for name in CHANGED if name.startswith(("credit", "critic"))]
+ALL = CHANGED | PRM
+IGNORED = [name for name in ALL if name.startswith(("credit", "critic", "prm"))]
 
 
 @pytest.mark.parametrize("changed", IGNORED)
-def test_credit_and_critic_do_not_matter_to_grpo_rule(changed: str) -> None:
+def test_credit_and_judges_do_not_matter_to_grpo_rule(changed: str) -> None:
     grpo = {**BASE, "method": "grpo_rule"}
-    assert key(config(grpo, **{changed: CHANGED[changed]})) == key(config(grpo))
+    assert key(config(grpo, **{changed: ALL[changed]})) == key(config(grpo))
 
 
 @pytest.mark.parametrize("changed", [*IGNORED, *(name for name in CHANGED if name.startswith("train"))])
 def test_nothing_of_training_matters_to_the_start(changed: str) -> None:
     sft = {**BASE, "method": "sft"}
-    assert key(config(sft, **{changed: CHANGED[changed]})) == key(config(sft))
+    assert key(config(sft, **{changed: ALL[changed]})) == key(config(sft))
+
+
+# -- process reward models
+
+
+@pytest.mark.parametrize("changed", PRM)
+def test_every_key_of_a_process_reward_model_decides(changed: str) -> None:
+    base = config({"method": "prm_min"})
+    assert key(config({"method": "prm_min"}, **{changed: PRM[changed]})) != key(base)
+    assert key(config(**{changed: PRM[changed]})) == key(config()), "and nothing under CAPO"
+
+
+def test_the_temperature_is_min_credits_alone() -> None:
+    one, other = (config({"method": "prm_sum"}, **{"prm.temperature": value}) for value in (0.1, None))
+    assert key(one) == key(other)
+    assert "temperature" not in identity_of(one)["training"]["prm"]
+
+
+@pytest.mark.parametrize("changed", ELSEWHERE)
+def test_every_key_of_a_model_from_elsewhere_decides(changed: str) -> None:
+    base = {"method": "prm_sum", "prm": {"model": "org/prm"}}
+    assert key(config(base, **{changed: ELSEWHERE[changed]})) != key(config(base))
+    assert key(config(base, **{"prm.embedded.steps": 7})) == key(config(base))
+
+
+@pytest.mark.parametrize("changed", [name for name in CHANGED if name.startswith(("credit", "critic"))])
+def test_credit_and_critic_do_not_matter_to_a_process_reward_model(changed: str) -> None:
+    prm = {**BASE, "method": "prm_sum"}
+    assert key(config(prm, **{changed: CHANGED[changed]})) == key(config(prm))
+
+
+def test_a_process_reward_model_in_a_folder_is_known_by_its_weights(tmp_path: Path) -> None:
+    base = {"method": "prm_sum", "prm": {"model": str(tmp_path)}}
+    (tmp_path / "model.safetensors").write_bytes(b"one")
+    first = identity_of(config(base))["training"]["prm"]
+    (tmp_path / "model.safetensors").write_bytes(b"two")
+    assert first["weights"] != identity_of(config(base))["training"]["prm"]["weights"]
+
+
+def test_the_embedded_process_reward_model_is_shared_by_both_methods() -> None:
+    one, other = (config({"method": method}) for method in ("prm_sum", "prm_min"))
+    assert prm_key(one) == prm_key(other) == identity_of(one)["training"]["prm"]["embedded"]
+    assert {model.kind: model.key for model in shared_models(one)} == {
+        "cold_start": cold_start_key(one),
+        "prm": prm_key(one),
+    }
+    assert prm_key(config(method="capo")) is None
+    assert prm_key(config({"method": "prm_sum", "prm": {"model": "org/prm"}})) is None
+
+
+@pytest.mark.parametrize("changed", EMBEDDED)
+def test_what_decides_the_embedded_process_reward_model(changed: str) -> None:
+    base: dict[str, Any] = {"method": "prm_sum"}
+    assert prm_key(config(base, **{f"prm.{changed}": EMBEDDED[changed]})) != prm_key(config(base))
+    assert prm_key(config(base, **{"prm.w_whole": 0.5})) == prm_key(config(base))
+
+
+def test_the_code_of_a_process_reward_model_is_what_it_runs_through() -> None:
+    code = {method: set(code_of(config({**BASE, "method": method}), "training")) for method in METHODS.names()}
+    shared = {"trainers/prm/trainer.py", "trainers/prm/returns.py", "trainers/prm/scorer.py", "trainers/prm/qwen.py"}
+    for method in ("prm_sum", "prm_min"):
+        assert {*shared, f"trainers/{method}.py", "trainers/credit/advantages.py"} <= code[method]
+        assert not {"trainers/prm/config.py", "trainers/prm/embedded.py", "trainers/critics/store.py"} & code[method]
+    others = set().union(*(files for method, files in code.items() if not method.startswith("prm")))
+    assert not [file for file in others if "prm" in file]
 
 
 def test_a_default_written_out_is_the_default() -> None:
@@ -333,6 +414,8 @@ def test_a_method_counts_what_it_builds_on_and_no_method_counts_what_is_anothers
         "dapo": {"trainers/dapo.py"},
         "rloo": {"trainers/rloo.py"},
         "first_error": {"trainers/first_error.py", "trainers/credit/first_error.py"},
+        "prm_sum": {"trainers/prm_sum.py"},
+        "prm_min": {"trainers/prm_min.py"},
     }
     for method, files in alone.items():
         assert files <= code[method]

@@ -294,6 +294,34 @@ def test_a_trained_backbone_takes_no_cold_start(errors: Many, demo: str) -> None
     )
 
 
+def test_the_embedded_process_reward_model_is_of_coins_alone(errors: Many, demo: str) -> None:
+    text = demo.replace("method: capo", "method: prm_sum").replace("credit.vote: [union, majority]", "train.kl: [0, 1]")
+    found = errors(text.replace("vote=union", "kl=0"), sets=["benchmark=gsm8k"])
+    assert str(found[0]) == (
+        "study.yaml:4: variant 'kl=0': prm.model 'embedded' is taught on coins, and benchmark 'gsm8k' is another; "
+        "set prm.model to a folder or a repository id, or train on coins"
+    )
+
+
+def test_the_embedded_process_reward_model_reads_one_format(error: One, demo: str) -> None:
+    told = error(demo, sets=["prm.format=qwen"])
+    assert told == (
+        "--set prm.format=qwen: variants 'vote=union', 'vote=majority': prm: model 'embedded' with format 'qwen' and "
+        "revision None: it reads the format 'trl' and has no revision; set model to a repository id or a folder, or "
+        "leave both out"
+    )
+
+
+def test_what_a_method_ignores_of_a_section_makes_no_variant(error: One, demo: str) -> None:
+    text = demo.replace("method: capo", "method: prm_sum").replace(
+        "credit.vote: [union, majority]", "prm.temperature: [0.1, 1.0]"
+    )
+    assert error(text.replace("vote=union", "temperature=0.1")) == (
+        "study.yaml:9: variants 'temperature=0.1' and 'temperature=1.0' are the same trial: 'prm.temperature' does not "
+        "matter to method 'prm_sum', which uses prm, train; keep one of them (remove or exclude the others)"
+    )
+
+
 @pytest.mark.parametrize(
     ("sets", "told"),
     [

@@ -1,0 +1,119 @@
+"""What teaching the embedded process reward model takes, and how good it is on held-out solutions of coins.
+
+    python -m benchmarks.prm [--solutions 600] [--model FOLDER]
+
+Teaches it as the studies do, unless a folder is given, and scores three sets of solutions to problems that no training
+sees: those that go wrong in every way of its lessons, demonstrations that slip, and these on longer problems. A step is
+flagged where its score is below one half; intervals are of 95 %, over whole solutions. Times are of the processor and
+of the clock: on a machine that others use the clock's says little.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import rankdata
+from transformers.utils import logging
+
+from capo_bench.run.shared import SHARED_THREADS
+from capo_bench.run.training import TRIAL_THREADS
+from evals.coins import COINS
+from evals.coins.problems import read
+from evals.coins.solutions import attempt
+from evals.critics.coins import COINS as DEMONSTRATIONS
+from evals.critics.data import Selection
+from evals.critics.labels import LabelledSolution, exact_labels
+from evals.critics.metrics import Estimate, interval, step_scores
+from trainers.prm.config import PrmConfig
+from trainers.prm.embedded import train_prm
+from trainers.prm.scorer import Scorer
+from trainers.prm.trainer import HALF
+
+DRAWS = 1000
+
+
+def attempts(count: int) -> list[LabelledSolution]:
+    """Return solutions that go wrong as those of the lessons do, to problems of the split ``test``."""
+    taught, rng, found = PrmConfig().embedded, random.Random("attempts"), []
+    for problem in COINS.problems("test", count, 0):
+        steps = tuple(attempt(read(problem.prompt), rng, taught.slip, taught.stray))
+        labels = exact_labels(COINS.check_steps(problem, steps), len(steps), problem.id)
+        found.append(LabelledSolution(problem.id, "test", problem, steps, labels))
+    return found
+
+
+def demonstrations(split: str, count: int) -> list[LabelledSolution]:
+    return list(DEMONSTRATIONS.load(Selection((split,), limit=count)).solutions)
+
+
+def area(doubts: Sequence[Any], wrong: Sequence[Any]) -> Estimate:
+    """Return the chance that a wrong step is doubted more than a right one, solutions drawn anew for the interval."""
+    rng = np.random.default_rng(0)
+    drawn = [rng.integers(len(doubts), size=len(doubts)) for _ in range(DRAWS)]
+    values = np.array([_area(np.concatenate([doubts[i] for i in rows]), np.concatenate([wrong[i] for i in rows]))
+                       for rows in drawn])  # fmt: skip
+    return Estimate(_area(np.concatenate(doubts), np.concatenate(wrong)), *interval(values))
+
+
+def _area(doubt: Any, wrong: Any) -> float:
+    ranks, bad = rankdata(doubt), int(wrong.sum())
+    return float((ranks[wrong].sum() - bad * (bad + 1) / 2) / (bad * (len(wrong) - bad)))
+
+
+def told(name: str, solutions: Sequence[LabelledSolution], scorer: Scorer) -> None:
+    began, clock = time.process_time(), time.perf_counter()
+    scored = scorer.score([(each.problem.prompt, each.steps) for each in solutions])
+    took, passed = time.process_time() - began, time.perf_counter() - clock
+    pairs = [(each.scores, one.labels) for each, one in zip(scored, solutions, strict=True) if each.scores is not None]
+    scores = step_scores([row < HALF for row, _ in pairs], [labels for _, labels in pairs])
+    wrong = [np.isin(np.arange(labels.steps), list(labels.wrong)) for _, labels in pairs]
+    found = {"precision": scores.precision, "recall": scores.recall, "AUC": area([-row for row, _ in pairs], wrong)}
+    print(f"{name}: {len(pairs)} of {len(solutions)} solutions scored, {scores.steps} steps, {scores.wrong} wrong")
+    print("  " + " · ".join(f"{key} {_shown(value)}" for key, value in found.items()))
+    print(f"  {1000 * took / len(pairs):.2f} ms of processor a solution, {1000 * passed / len(pairs):.2f} ms of clock")
+
+
+def _shown(share: Estimate) -> str:
+    if share.value is None or share.low is None or share.high is None:
+        return "none"
+    return f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"
+
+
+def taught(folder: Path) -> None:
+    config = PrmConfig().embedded
+    began, clock = time.process_time(), time.perf_counter()
+    train_prm(config, folder, lambda record: None)
+    took, passed = time.process_time() - began, time.perf_counter() - clock
+    lessons = config.steps * config.problems_per_step
+    print(f"{lessons} lessons, {SHARED_THREADS} threads: {took:.0f} s of processor, {passed:.0f} s by the clock")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--solutions", type=int, default=600)
+    parser.add_argument("--model", type=Path)
+    arguments = parser.parse_args()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    torch.set_num_threads(SHARED_THREADS)
+    with tempfile.TemporaryDirectory() as name:
+        if arguments.model is None:
+            taught(Path(name))
+        torch.set_num_threads(TRIAL_THREADS)
+        scorer = Scorer(PrmConfig(), str(arguments.model or name))
+        print(f"{scorer.parameters} parameters; one thread")
+        told("lessons' kind", attempts(arguments.solutions), scorer)
+        told("demonstrations", demonstrations("test", arguments.solutions), scorer)
+        told("longer problems", demonstrations("longer", arguments.solutions), scorer)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""The embedded process reward model: a tiny token classifier taught which steps of coins the exact checker calls right.
+
+It is Llama-shaped: Granite, the architecture of the embedded backbone, has no class for token classification. It reads
+a solution once, from left to right, and writes nothing. Labels of steps alone did not teach it sums: whether a sum is
+right is one bit, and rests on four tokens together. So all layers but the last learn beside them to foresee each next
+token, as a language model does, and the last one has to see only where a step is not what was foreseen.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from evals.coins.problems import draw, read
+from evals.coins.solutions import attempt, check
+from trainers.backbones.tiny import MAX_POSITIONS, build_tokenizer, save
+from trainers.methods import Emit
+from trainers.prm.config import EmbeddedPrmConfig
+from trainers.prm.reading import Reader
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+
+WIDTH, LAYERS, HEADS = 128, 3, 4
+WRONG, RIGHT = 0, 1
+"""The classes, in the order of Qwen2.5-Math-PRM."""
+UNLABELLED = -100
+
+Lesson = tuple[str, list[str], frozenset[int]]
+"""A problem, the steps of a solution, and which of them are wrong."""
+
+
+def train_prm(config: EmbeddedPrmConfig, out: Path, record: Emit) -> None:
+    """Build the embedded model, teach it, and write model and tokenizer to `out`.
+
+    Args:
+        config: Length and content of what it is taught.
+        out: Folder that receives the model; also the trainer's scratch folder.
+        record: Called once a step with ``{"step", "of", "loss", …}``.
+    """
+    taught = list(lessons(config))
+    tokenizer = build_tokenizer(problem + "\n".join(steps) + "\n" for problem, steps, _ in taught[:4096])
+    model = build_model(tokenizer, config.seed)
+    _teach(model, tokenizer, taught, config, out, record)
+    save(model, tokenizer, out)
+
+
+def lessons(config: EmbeddedPrmConfig) -> Iterator[Lesson]:
+    """Yield solutions that go wrong, with the exact checker's word on their steps."""
+    rng = random.Random(f"prm/{config.seed}")
+    for problem in draw("train", config.steps * config.problems_per_step, config.seed, config.operations):
+        chain = read(problem.prompt)
+        steps = attempt(chain, rng, config.slip, config.stray)
+        yield problem.prompt, steps, check(chain, steps).wrong
+
+
+def build_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedModel:
+    """Return the model with random weights drawn from `seed`."""
+    import torch
+    from transformers import LlamaConfig, LlamaForTokenClassification
+
+    no_dropout: dict[str, Any] = {"classifier_dropout": 0.0}
+    shape = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=HEADS,
+        max_position_embeddings=MAX_POSITIONS,
+        initializer_range=0.06,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        id2label={WRONG: "wrong", RIGHT: "right"},
+        label2id={"wrong": WRONG, "right": RIGHT},
+        **no_dropout,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model: Any = LlamaForTokenClassification
+        return cast("PreTrainedModel", model(shape))
+
+
+def _teach(  # noqa: PLR0913, PLR0917 - what is taught, to whom, how, and where it goes
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    taught: Sequence[Lesson],
+    config: EmbeddedPrmConfig,
+    out: Path,
+    record: Emit,
+) -> None:
+    from transformers import DataCollatorForTokenClassification, PrinterCallback, Trainer
+
+    from trainers.callbacks import Recorder
+
+    class Teacher(Trainer):
+        def compute_loss(self, model: Any, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
+            return lesson_loss(model, inputs)
+
+    reader = Reader(tokenizer, "trl")
+    steps = math.ceil(len(taught) / config.problems_per_step)
+    trainer = Teacher(
+        model=model,
+        args=_settings(config, steps, out, use_cpu=model.device.type == "cpu"),
+        train_dataset=cast("Any", [labelled(reader, lesson) for lesson in taught]),
+        data_collator=DataCollatorForTokenClassification(tokenizer),
+        callbacks=[Recorder(record, steps)],
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+
+
+def lesson_loss(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+    """Return the mean loss of the labels of steps, and of each next token foreseen by all layers but the last.
+
+    Args:
+        model: The model.
+        inputs: ``input_ids``, ``attention_mask`` and ``labels``, shape (B, T) each.
+    """
+    from torch.nn.functional import cross_entropy
+
+    told, ids, mask = inputs["labels"], inputs["input_ids"], inputs["attention_mask"]
+    said = model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+    foreseen = model.model.norm(said.hidden_states[-2]) @ model.get_input_embeddings().weight.T
+    following = ids.masked_fill(mask == 0, UNLABELLED)[:, 1:]
+    judged = cross_entropy(said.logits.flatten(0, 1), told.flatten(), ignore_index=UNLABELLED)
+    return judged + cross_entropy(foreseen[:, :-1].flatten(0, 1), following.flatten(), ignore_index=UNLABELLED)
+
+
+def labelled(reader: Reader, lesson: Lesson) -> dict[str, list[int]]:
+    """Return a lesson in tokens, with a label at the place of each step and none elsewhere."""
+    problem, steps, wrong = lesson
+    reading = reader.read(problem, steps)
+    labels = [UNLABELLED] * len(reading.ids)
+    for step, place in enumerate(reading.ends):
+        labels[place] = WRONG if step in wrong else RIGHT
+    return {"input_ids": reading.ids, "labels": labels}
+
+
+def _settings(config: EmbeddedPrmConfig, steps: int, out: Path, *, use_cpu: bool) -> TrainingArguments:
+    from transformers import TrainingArguments
+
+    return TrainingArguments(
+        output_dir=str(out),
+        max_steps=steps,
+        per_device_train_batch_size=config.problems_per_step,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type="cosine",
+        warmup_steps=min(20, steps // 5),
+        weight_decay=0.0,
+        adam_beta2=0.98,  # as the cold start's: the run is short
+        train_sampling_strategy="sequential",  # the lessons are drawn at random already
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        seed=config.seed,
+        use_cpu=use_cpu,
+    )

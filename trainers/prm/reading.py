@@ -1,0 +1,80 @@
+r"""How a process reward model reads a solution: which tokens, and at which of them a step is scored.
+
+``trl``
+    As TRL's PRMTrainer lays out its lessons (arXiv 2211.14275): the problem as plain text, then each step with a line
+    break after it; the label of a step stands at its last token, the break's.
+``qwen``
+    As Qwen2.5-Math-PRM reads (arXiv 2501.07301 and the model's card): the problem as a user's message in the model's
+    chat template, the solution as the reply, with the token ``<extra_0>`` after each step; a step is scored there.
+
+Positions come from putting the tokens together, not from searching for the separator: a solution that spells one
+moves no score. Nothing in a step reads as a special token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from trainers.critics.local import prompt_ids
+from trainers.prm.config import Format
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+SEPARATORS: dict[Format, str] = {"trl": "\n", "qwen": "<extra_0>"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A solution in tokens.
+
+    Attributes:
+        ids: Token ids of problem and solution.
+        ends: Place in `ids` at which each step is scored, ascending.
+    """
+
+    ids: list[int]
+    ends: list[int]
+
+
+class Reader:
+    """Puts problems and solutions into a model's tokens.
+
+    Args:
+        tokenizer: The model's.
+        form: How it reads.
+
+    Raises:
+        ValueError: The tokenizer lacks the separator of that format.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, form: Format) -> None:
+        self._tokenizer, self._form = tokenizer, form
+        separator: Any = tokenizer(SEPARATORS[form], add_special_tokens=False)["input_ids"]
+        if not separator or (form == "qwen" and len(separator) > 1):
+            raise ValueError(
+                f"prm.format {form!r} ends a step with the token {SEPARATORS[form]!r}, which the model's tokenizer "
+                "does not have; set prm.format as the model was trained"
+            )
+        self._separator: list[int] = separator
+
+    def read(self, problem: str, steps: Sequence[str]) -> Reading:
+        """Return a problem and its solution as the model reads them."""
+        ids, ends = self._opening(problem), []
+        for step in steps:
+            ids += self._plain(step) + self._separator
+            ends.append(len(ids) - 1)
+        return Reading(ids, ends)
+
+    def _opening(self, problem: str) -> list[int]:
+        if self._form == "qwen":
+            return prompt_ids(self._tokenizer, problem)
+        first = self._tokenizer.bos_token_id
+        return [*([] if first is None else [first]), *self._plain(problem)]
+
+    def _plain(self, text: str) -> list[int]:
+        """Return the tokens of a text in which nothing stands for a special token."""
+        found: Any = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+        return list(found["input_ids"])

@@ -1,0 +1,152 @@
+"""Scores of steps by a process reward model: the probability that a step is right, read off in one pass.
+
+A score is p = softmax(logits)[1] at the place of its step (`trainers.prm.reading`). What cannot be scored is data: such
+a solution has no scores and the reason why, and no other suffers.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer
+
+from trainers.credit.arrays import FloatArray
+from trainers.prm.config import PrmConfig
+from trainers.prm.qwen import ARCHITECTURE, Qwen2ForProcessRewardModel
+from trainers.prm.reading import Reader, Reading
+
+log = logging.getLogger(__name__)
+
+Unscored = Literal["too_long", "not_finite", "error"]
+RIGHT = 1
+"""The class that says that a step is right."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What the model says of one solution.
+
+    Attributes:
+        scores: Probability that each step is right, shape (steps,); None where there are none.
+        unscored: Why there are none; None where there are.
+        tokens: Tokens that the model read.
+    """
+
+    scores: FloatArray | None
+    unscored: Unscored | None = None
+    tokens: int = 0
+
+
+class Scorer:
+    """A process reward model, loaded.
+
+    Args:
+        params: The settings.
+        source: Folder or repository id of the model.
+
+    Raises:
+        ValueError: It is no model that scores steps in that format.
+        OSError: It cannot be loaded.
+    """
+
+    def __init__(self, params: PrmConfig, source: str) -> None:
+        self._batch_tokens = params.batch_tokens
+        tokenizer = AutoTokenizer.from_pretrained(source, revision=params.revision, trust_remote_code=False)
+        self._reader = Reader(tokenizer, params.format)
+        self._model = load_model(source, params.revision, getattr(torch, params.dtype))
+        self._positions = getattr(self._model.config, "max_position_embeddings", None)
+        self._filler = 0 if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+
+    @property
+    def parameters(self) -> int:
+        """Size of the model."""
+        return sum(weight.numel() for weight in self._model.parameters())
+
+    def to(self, device: torch.device) -> None:
+        """Move the model to where it is to run."""
+        self._model.to(device)
+
+    def score(self, solutions: Sequence[tuple[str, Sequence[str]]]) -> list[Scored]:
+        """Score the steps of solutions.
+
+        Args:
+            solutions: The problem and the steps of each.
+        """
+        readings = [self._reader.read(problem, steps) for problem, steps in solutions]
+        found = [Scored(None, "too_long")] * len(readings)
+        for rows in self._batches(readings):
+            for row, scored in zip(rows, self._batch([readings[row] for row in rows]), strict=True):
+                found[row] = scored
+        return found
+
+    def _batches(self, readings: Sequence[Reading]) -> Iterator[list[int]]:
+        """Yield what fits the model's positions: the longest first, as many as `batch_tokens` allow, at least one."""
+        fit = [row for row, each in enumerate(readings) if not self._positions or len(each.ids) <= self._positions]
+        rows = sorted(fit, key=lambda row: -len(readings[row].ids))
+        while rows:
+            count = max(self._batch_tokens // len(readings[rows[0]].ids), 1)
+            yield rows[:count]
+            rows = rows[count:]
+
+    def _batch(self, readings: Sequence[Reading]) -> list[Scored]:
+        try:
+            right = self._right(readings)
+        except Exception:
+            log.exception("the process reward model failed on %d solutions; they are not scored", len(readings))
+            return [Scored(None, "error")] * len(readings)
+        return [_scored(row[each.ends], len(each.ids)) for row, each in zip(right, readings, strict=True)]
+
+    @torch.inference_mode()
+    def _right(self, readings: Sequence[Reading]) -> FloatArray:
+        """Return the probability of the class right at every token, shape (readings, longest)."""
+        width, device = max(len(each.ids) for each in readings), self._model.device
+        # Padded on the right: a causal model's token sees nothing that follows it.
+        ids = torch.tensor([each.ids + [self._filler] * (width - len(each.ids)) for each in readings], device=device)
+        lengths = torch.tensor([len(each.ids) for each in readings], device=device)
+        mask = (torch.arange(width, device=device)[None, :] < lengths[:, None]).long()
+        logits = self._model(input_ids=ids, attention_mask=mask).logits
+        return np.asarray(logits.double().softmax(dim=-1)[..., RIGHT].cpu().numpy(), dtype=np.float64)
+
+
+def _scored(scores: FloatArray, tokens: int) -> Scored:
+    if not np.isfinite(scores).all():
+        return Scored(None, "not_finite", tokens)
+    return Scored(scores, tokens=tokens)
+
+
+def load_model(source: str, revision: str | None, dtype: torch.dtype) -> Any:
+    """Return a token classifier of two classes, ready to be asked; no code of a repository is run.
+
+    Args:
+        source: Folder or repository id.
+        revision: Pinned revision of the repository.
+        dtype: Precision of the weights.
+
+    Raises:
+        ValueError: Its head is not in its files, or has not two classes.
+        OSError: It cannot be loaded.
+    """
+    config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
+    kind: Any = AutoModelForTokenClassification
+    if ARCHITECTURE in (config.architectures or ()):
+        kind = Qwen2ForProcessRewardModel
+    model, loading = kind.from_pretrained(
+        source, revision=revision, dtype=dtype, output_loading_info=True, trust_remote_code=False
+    )
+    classes = int(model.config.num_labels)
+    if missing := sorted(loading["missing_keys"]):
+        raise ValueError(
+            f"prm.model {source!r} has no weights for {', '.join(missing[:3])}: it was not trained to classify tokens; "
+            "name a process reward model"
+        )
+    if classes != 2:
+        raise ValueError(
+            f"prm.model {source!r} tells {classes} classes of tokens apart; a process reward model has two, wrong and "
+            "right"
+        )
+    return model.eval()
