@@ -6,7 +6,7 @@ Studies are drawn from a known truth: whether seed s answers problem p is a coin
 plus the seed's luck plus the problem's ease. Ease is shared between variant and baseline up to a correlation; below 1
 there are problems that suit one of them. The true difference is that of the two means over all seeds and problems, by
 quadrature. Compared are the report's interval, the percentile interval of the crossed bootstrap and the bootstrap-t of
-the same resamples.
+the same resamples; and the report's degrees of freedom, Satterthwaite's and the fewest.
 """
 
 from __future__ import annotations
@@ -21,9 +21,12 @@ import numpy as np
 
 from capo_bench.report.power import components, detectable
 from capo_bench.report.resample import Weights, newcombe, resampled_means, weights
-from capo_bench.report.stats import NOISE, Matrix, holm, mean_interval
+from capo_bench.report.stats import NOISE, Matrix, Terms, holm, mean_interval, terms
 
 VARIANTS = 5
+GAIN = 0.2
+"""The true difference that the ways to count degrees of freedom are asked to find."""
+
 EASE = 1.5
 """Standard deviation of the problems' ease, in log odds."""
 
@@ -138,27 +141,57 @@ def _ahead(studies: int) -> None:
 
 def _rule(studies: int) -> None:
     print(f"\nThe rule over {VARIANTS} variants, {studies} studies a line: any called beyond noise where none differs,")
-    print("and detected where one differs by what is detectable with 80 % power")
-    print("seeds problems luck shared | false | detectable | detected")
+    print(f"and found where one differs by {100 * GAIN:.0f} points, by the report's degrees of freedom, by")
+    print("Satterthwaite's and by the fewest; found where one differs by what is detectable with 80 % power")
+    print("seeds problems luck shared | false | found | detectable | found")
     for seeds, problems, luck, shared in product((2, 3, 5, 10), (64, 256), (0.0, 0.2, 0.5), (1.0, 0.8)):
         truth = Truth(seeds, problems, luck, shared, gain=0.0)
         rng = np.random.default_rng([seeds, problems, int(10 * luck), int(10 * shared), 1])
-        false, limits = 0, []
+        false, limits = np.zeros(3), []
         for _ in range(studies):
             differences = [ours - theirs for ours, theirs in study(truth, rng, VARIANTS)]
-            false += min(holm([mean_interval(one).p for one in differences])) < NOISE
+            by_way = zip(*map(_p_values, differences), strict=True)
+            false += [min(holm(found)) < NOISE for found in by_way]
             found = components(differences[0])
             assert found is not None
             limits.append(detectable(found, NOISE / VARIANTS))
         limit = float(np.median(limits))
-        reached, detected = _with(truth, limit), 0
-        if reached is not None:
-            for _ in range(studies):
-                ours, theirs = next(study(reached, rng))
-                detected += mean_interval(ours - theirs).p < NOISE / VARIANTS
-        told = "none possible" if reached is None else f"{detected / studies:.3f}"
+        told = (_shown(false / studies), _found(truth, GAIN, studies, rng), _found(truth, limit, studies, rng)[:5])
         line = f"{seeds:5d} {problems:8d} {luck:4.1f} {shared:6.1f}"
-        print(f"{line} | {false / studies:.3f} | {100 * limit:.1f} points | {told}", flush=True)
+        print(f"{line} | {told[0]} | {told[1]} | {100 * limit:.1f} points | {told[2]}", flush=True)
+
+
+def _found(truth: Truth, difference: float, studies: int, rng: np.random.Generator) -> str:
+    """Return in how many studies a true difference is found at Holm's first step, by each way."""
+    reached, found = _with(truth, difference), np.zeros(3)
+    if reached is None:
+        return " none"
+    for _ in range(studies):
+        ours, theirs = next(study(reached, rng))
+        found += np.array(_p_values(ours - theirs)) < NOISE / VARIANTS
+    return _shown(found / studies)
+
+
+def _p_values(values: Matrix) -> tuple[float, float, float]:
+    """Return p by the report's degrees of freedom, by Satterthwaite's and by the fewest that seeds or problems have."""
+    from scipy.special import stdtr
+
+    found, parts = mean_interval(values), terms(values)
+    if not found.error:
+        return (found.p,) * 3
+    fewest = min(parts.freedoms[:2])
+    return found.p, *(float(2 * stdtr(freedom, -abs(found.mean / found.error))) for freedom in (_welch(parts), fewest))
+
+
+def _welch(parts: Terms) -> float:
+    """Return Satterthwaite's degrees of freedom, not fewer than the fewest."""
+    spread = zip((parts.seed, parts.problem, parts.rest), parts.freedoms, strict=True)
+    variance, _ = parts.combined()
+    return max(variance**2 / sum(term**2 / freedom for term, freedom in spread), min(parts.freedoms[:2]))
+
+
+def _shown(shares: Matrix) -> str:
+    return " ".join(f"{share:.3f}" for share in shares)
 
 
 def _with(truth: Truth, difference: float) -> Truth | None:

@@ -22,7 +22,7 @@ from capo_bench.report.stats import Estimate
 from capo_bench.report.summary import Cell, Row, Summary
 
 FEW_SEEDS = 5
-"""Below this many seeds an interval rests on very few degrees of freedom and the rule is wrong too often (measured:
+"""Below this many seeds an interval rests on very few degrees of freedom and sees only large differences (measured:
 docs/statistics.md), and the report says so."""
 
 
@@ -220,7 +220,7 @@ def _cautions(summary: Summary) -> tuple[str, ...]:
             "an interval without width there says nothing about noise."
         )
     found += [text for row in summary.rows if (text := _length_caution(summary, row))]
-    short = [row.variant for row in summary.rows if 0 < row.cost.get("budget_share", 1.0) < 1]
+    short = [f"{row.variant} ({row.unspent} of {len(row.seeds)} trials)" for row in summary.rows if row.unspent]
     if short:
         found.append(f"Not compute-matched: {', '.join(short)} took all of train.steps before the budget was spent.")
     failed = {row.variant: row.failed_critiques for row in summary.rows if row.failed_critiques > 0}
@@ -244,9 +244,8 @@ def _seed_caution(summary: Summary) -> list[str]:
         return ["One seed: seed noise unknown. Its intervals cover the draw of problems only."]
     if 1 < fewest < FEW_SEEDS:
         return [
-            f"Few seeds: some results rest on {fewest}, so their intervals are wide and say little about seed noise. "
-            "Where seeds differ much, fewer than five call a difference that is not there more often than one time in "
-            "twenty."
+            f"Few seeds: some results rest on {fewest}, so their intervals are wide and only large differences can be "
+            f"told from noise; {FEW_SEEDS} seeds see much smaller ones."
         ]
     return []
 

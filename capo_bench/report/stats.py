@@ -27,6 +27,10 @@ LEVEL = 0.95
 NOISE = 0.05
 """A Holm-adjusted p value from here on is called noise."""
 
+MOST_FREEDOM = 1.5
+"""Degrees of freedom are at most this many times those of the smaller side. Seeds that agree by chance would be trusted
+like as many problems (measured: docs/statistics.md)."""
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -37,7 +41,7 @@ class Estimate:
         low: Lower end of the interval; NaN when one number is all there is.
         high: Upper end.
         error: Standard error of the mean.
-        freedom: Satterthwaite degrees of freedom.
+        freedom: Degrees of freedom of the interval and of the p value.
         p: Two-sided p value of "the true mean is 0"; meant for differences.
         seeds: S, rows with an observed cell.
         problems: P, columns with an observed cell.
@@ -127,9 +131,9 @@ def mean_interval(values: Matrix, level: float = LEVEL) -> Estimate:
 
         ν = Var(ȳ)² / [A²/(S−1) + B²/(P−1) + C²/((S−1)(P−1))],
 
-    with A, B, C the three terms, but not fewer than the smaller of S−1 and P−1, and the interval is ȳ ± t(ν)·√Var(ȳ).
-    With one seed only B is left, so the interval holds for that seed alone; with one problem (or a metric without
-    problems) only A is left.
+    with A, B, C the three terms, but not fewer than m = min(S−1, P−1) and not more than 1.5·m, and the interval is
+    ȳ ± t(ν)·√Var(ȳ). With one seed only B is left, so the interval holds for that seed alone; with one problem (or a
+    metric without problems) only A is left.
 
     NaN cells are left out; with some missing, means are over the observed cells, and the residual degrees of freedom
     count those, an approximation that is exact without gaps. If no cell differs from another the formula has nothing
@@ -189,8 +193,10 @@ class Terms:
         variance = max(self.seed + self.problem - self.rest, self.seed, self.problem)
         parts = zip((self.seed, self.problem, self.rest), self.freedoms, strict=True)
         spread = sum(term**2 / freedom for term, freedom in parts if freedom > 0)
+        if spread == 0:
+            return variance, math.nan
         fewest = min(freedom for freedom in self.freedoms[:2] if freedom > 0)
-        return variance, max(variance**2 / spread, fewest) if spread > 0 else math.nan
+        return variance, min(max(variance**2 / spread, fewest), MOST_FREEDOM * fewest)
 
 
 def terms(values: Matrix) -> Terms:

@@ -64,6 +64,7 @@ class Row:
         relative: Cost over the baseline's; absent where the baseline's is 0 or unknown.
         failed_critiques: Share of critiques that abstained; NaN without critiques.
         unscored: Largest share of samples of a task left out because they could not be scored.
+        unspent: Trials that took all of `train.steps` before their budget was spent.
         baseline: The variant that it is compared with; itself for a baseline.
         start: The untrained one that its gain is counted from; itself for a start.
     """
@@ -76,6 +77,7 @@ class Row:
     relative: Mapping[str, float]
     failed_critiques: float
     unscored: float
+    unspent: int = 0
     baseline: str | None = None
     start: str | None = None
 
@@ -219,6 +221,16 @@ def _cost(runs: Mapping[int, Run]) -> dict[str, float]:
     return {name: sum(run.cost.get(name, 0.0) for run in runs.values()) / len(runs) for name in names}
 
 
+def _unspent(run: Run) -> bool:
+    """Say whether training ended for want of steps.
+
+    Of processes that count seconds, each by its own clock, any may end it: the share on record is then just below 1,
+    but steps are left.
+    """
+    steps = run.trial.config.train.steps
+    return run.cost.get("budget_share", 1.0) < 1 and run.cost.get("steps", 0.0) >= steps
+
+
 def _row(results: Results, variant: str, cells: Mapping[str, Cell]) -> Row:
     runs, baseline = results.runs[variant], results.plan.baseline_of(variant)
     cost, base = _cost(runs), _cost(results.runs.get(baseline or "", {}))
@@ -233,6 +245,7 @@ def _row(results: Results, variant: str, cells: Mapping[str, Cell]) -> Row:
         relative={name: value / base[name] for name, value in cost.items() if base.get(name)},
         failed_critiques=cost["abstained"] / critiques if critiques else math.nan,
         unscored=max((v for v in unscored if not math.isnan(v)), default=0.0),
+        unspent=sum(map(_unspent, runs.values())),
         baseline=baseline,
         start=results.plan.start_of(variant),
     )

@@ -153,6 +153,13 @@ def test_abstentions_and_unscored_samples_are_cautions():
     assert "Samples of a task, at most, that were not scored and are left out: capo 2.0 %." in found
 
 
+def test_a_budget_that_was_not_spent_is_a_caution():
+    short = replace(row("capo", {ACCURACY: cell(0.6)}), unspent=1)
+    assert answer(summary(BASE, short)).cautions[-1] == (
+        "Not compute-matched: capo (1 of 3 trials) took all of train.steps before the budget was spent."
+    )
+
+
 def test_an_interval_without_width_is_a_caution():
     flat = replace(cell(0.0), value=replace(around(0.0, 0.0), error=0.0))
     found = answer(summary(BASE, row("capo", {ACCURACY: flat}))).cautions

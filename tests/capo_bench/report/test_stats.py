@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats as reference
 
-from capo_bench.report.stats import Estimate, difference, estimate, holm, mean_interval
+from capo_bench.report.stats import Estimate, difference, estimate, holm, mean_interval, terms
 
 WORKED = np.array([[1.0, 2.0, 3.0], [3.0, 4.0, 8.0]])
 # Seed means 2 and 5, problem means 2, 3, 5.5, grand mean 3.5.
@@ -21,7 +21,8 @@ A, B, C = 2.25, 3.25 / 3, 0.25
 
 def test_a_hand_worked_layout():
     found = mean_interval(WORKED)
-    freedom = (A + B - C) ** 2 / (A**2 / 1 + B**2 / 2 + C**2 / 2)
+    assert (A + B - C) ** 2 / (A**2 / 1 + B**2 / 2 + C**2 / 2) > 1.5
+    freedom = 1.5  # not more than this many times the one degree of freedom of two seeds
     half = reference.t.ppf(0.975, freedom) * math.sqrt(A + B - C)
     assert found.mean == 3.5
     assert found.error == pytest.approx(math.sqrt(A + B - C))
@@ -81,6 +82,24 @@ def test_degrees_of_freedom_never_fall_below_the_smaller_side():
     assert found.high == pytest.approx(reference.t.ppf(0.975, 1) / 3)
 
 
+def test_between_the_bounds_they_are_satterthwaites():
+    rng = np.random.default_rng(3)  # a layout of which the formula says 6.36
+    values = rng.normal(size=(6, 1)) + 0.3 * rng.normal(size=(1, 6)) + 0.1 * rng.normal(size=(6, 6))
+    found, parts = mean_interval(values), terms(values)
+    spread = parts.seed**2 / 5 + parts.problem**2 / 5 + parts.rest**2 / 25
+    assert found.freedom == pytest.approx((parts.seed + parts.problem - parts.rest) ** 2 / spread)
+    assert 5 < found.freedom < 7.5
+
+
+def test_two_seeds_that_agree_are_not_trusted_like_many_problems():
+    """Without an upper bound the 200 problems' 199 degrees of freedom would make this p = 0.02."""
+    rng = np.random.default_rng(3)
+    values = 0.06 + 0.4 * rng.normal(size=(1, 200)) + np.zeros((2, 1))
+    found = mean_interval(values)
+    assert found.freedom == 1.5
+    assert 2 * reference.t.sf(found.mean / found.error, 199) < 0.05 < found.p
+
+
 def test_a_problem_that_nobody_scored_changes_nothing():
     wider = np.column_stack([WORKED, [np.nan, np.nan]])
     assert mean_interval(wider) == mean_interval(WORKED)
@@ -117,6 +136,13 @@ def test_the_interval_holds_the_mean(values):
     found = mean_interval(values)
     assert found.low <= found.mean <= found.high
     assert 0 <= found.p <= 1
+
+
+@given(cells, st.floats(-3, 3))
+def test_p_is_below_0_05_where_the_interval_excludes_0_and_nowhere_else(values, by):
+    found = mean_interval(values + by)
+    if found.error > 0 and abs(found.p - 0.05) > 1e-9:
+        assert (found.p < 0.05) == (not found.low <= 0 <= found.high)
 
 
 def test_a_difference_is_paired_so_what_both_share_cancels():

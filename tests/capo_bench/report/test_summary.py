@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from fakehome import FakeHome, Truth
 
-from capo_bench.home import read_json
+from capo_bench.home import read_json, write_json
 from capo_bench.report.build import Report
 from capo_bench.report.collect import collect
 from capo_bench.report.power import power
@@ -82,6 +82,23 @@ def test_costs_are_means_over_seeds_and_relative_to_the_baseline(report: Report)
     assert row.relative["wall_seconds"] == pytest.approx(row.cost["wall_seconds"] / base.cost["wall_seconds"])
     assert "critic_tokens" not in row.relative  # the baseline has none
     assert row.failed_critiques == 64 / 25_600
+
+
+@pytest.mark.parametrize(
+    ("spent", "unspent"),
+    [
+        ({"budget_share": 0.6, "steps": 50}, 1),  # all of the 50 steps, and the budget not spent
+        ({"budget_share": 0.998, "steps": 31}, 0),  # another process reached the seconds first, by its own clock
+        ({"budget_share": 1.02, "steps": 50}, 0),
+        ({"steps": 50}, 0),  # no budget
+    ],
+)
+def test_a_budget_is_unspent_where_the_steps_ran_out_first(fake: FakeHome, spent: dict[str, float], unspent: int):
+    fake.finish("grpo_rule")
+    path = fake.home.trial(next(t.id for t in fake.plan().trials if t.variant == "grpo_rule")).metrics
+    final = read_json(path)
+    write_json(path, {**final, "cost": {**final["cost"], **spent}})
+    assert summarise(collect(fake.plan(), fake.home)).row("grpo_rule").unspent == unspent
 
 
 def test_a_partly_finished_study_compares_what_is_shared(fake: FakeHome):
