@@ -95,7 +95,8 @@ def _costs(taken: Estimate, home: Path) -> list[str]:
     for made in taken.preparations:
         state = "done" if made.done else "to be trained"
         lines.append(f"{SHARED_TITLES[made.kind]} {made.key}: shared by {made.trials} trials, {state}")
-    lines.append(f"critic calls: {taken.critic_calls:,}")
+    lines += _budgets(taken)
+    lines.append(critic_calls(taken))
     guessed = taken.trials - taken.done - taken.unknown
     if guessed:
         basis = f"{taken.measured} of {guessed} trials from finished ones, the others from a model of two CPU cores"
@@ -107,6 +108,22 @@ def _costs(taken: Estimate, home: Path) -> list[str]:
     if taken.unknown:
         lines.append(f"time left: not known for {taken.unknown} trials; it is after the first of each variant")
     return lines
+
+
+def critic_calls(taken: Estimate) -> str:
+    """Say how many critiques a plan asks for."""
+    sure = "at most " if any(one.steps is None for one in taken.bounded) else "about " if taken.bounded else ""
+    return f"critic calls: {sure}{taken.critic_calls:,}"
+
+
+def _budgets(taken: Estimate) -> list[str]:
+    """Say of each budget, in a line, after how many steps it ends the training of each variant."""
+    told: dict[str, list[str]] = {}
+    for one in taken.bounded:
+        budget = f"budget of a trial: {one.limit:,.0f} {one.unit.replace('_', ' ')}, at most {one.most:,} steps"
+        steps = "not known" if one.steps is None else f"about {one.steps:,}"
+        told.setdefault(budget, []).append(f"{one.variant} {steps}")
+    return [f"{budget} ({', '.join(steps)})" for budget, steps in told.items()]
 
 
 def _minutes(seconds: float) -> str:

@@ -3,10 +3,14 @@
 The model of time is for the embedded backbone on two CPU cores: a constant number of seconds per demonstration, per
 rollout, per critique of the embedded critic and per evaluation sample. Models from a hub, and those behind an endpoint,
 run on whatever machine is there: no guess is made for them.
+
+A budget ends training before `train.steps`: how many steps it allows, finished trials of the variant tell, and else a
+constant number of tokens a rollout and a critique.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,6 +35,10 @@ SECONDS_PER_LESSON = 3.7e-3
 SECONDS_PER_SCORED = 4.1e-3
 SECONDS_PER_ROLLOUT = 8.3e-3
 SECONDS_PER_SAMPLE = 5.2e-3
+# Measured in the study voting: 153,000 tokens of 3,840 rollouts, and 9.8 of the embedded critic for each of these where
+# it was asked four times. It is as large as the policy, so its tokens weigh as much.
+TOKENS_PER_ROLLOUT = 40.0
+TOKENS_PER_CRITIQUE = 98.0
 PROBLEMS = 256
 """Of a task that is taken whole, and whose size a plan does not know."""
 
@@ -55,6 +63,25 @@ class Preparation:
 
 
 @dataclass(frozen=True)
+class Bounded:
+    """A variant whose training a budget ends.
+
+    Attributes:
+        variant: Its name.
+        unit: What is limited: a name of `trainers.budget.LIMITS`.
+        limit: How much of it.
+        steps: Steps that it is taken to allow; None without a guess.
+        most: `train.steps`.
+    """
+
+    variant: str
+    unit: str
+    limit: float
+    steps: int | None
+    most: int
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What a plan will take.
 
@@ -65,7 +92,9 @@ class Estimate:
         measured: Unfinished ones whose time is the mean of finished trials that differ in the seed alone.
         unknown: Unfinished ones without a guess.
         seconds: Work that is left, preparations included, of one worker; without the unknown ones.
-        critic_calls: Critiques asked for by the whole plan; a rollout that is scored is one.
+        critic_calls: Critiques asked for by the whole plan, a scored rollout being one; the most, where a budget
+            allows an unknown number of steps.
+        bounded: Variants whose training a budget ends.
         preparations: The models that trials share.
     """
 
@@ -76,6 +105,7 @@ class Estimate:
     unknown: int
     seconds: float
     critic_calls: int
+    bounded: tuple[Bounded, ...]
     preparations: tuple[Preparation, ...]
 
     def wall_seconds(self, workers: int) -> float:
@@ -91,14 +121,11 @@ def estimate(plan: Plan, home: Home | None = None) -> Estimate:
         plan: The plan.
         home: The results folder, if there is one: finished trials cost nothing more and tell what others will take.
     """
-    measured = _measured(plan, home)
-    left = [trial for trial in plan.trials if trial.id not in measured]
-    by_variant = defaultdict[str, list[float]](list)
-    for trial in plan.trials:
-        seconds = measured.get(trial.id)
-        if seconds is not None:
-            by_variant[trial.variant].append(seconds)
-    means = {name: sum(times) / len(times) for name, times in by_variant.items()}
+    costs = _costs(plan, home)
+    left = [trial for trial in plan.trials if trial.id not in costs]
+    means = _means(plan, costs, "wall_seconds")
+    bounded = _bounded(plan, _means(plan, costs, "steps"))
+    steps = {one.variant: one.steps for one in bounded}
     trained = {trial.id for trial in left if home is not None and training_done(home, trial)}
     guesses = [
         evaluation_seconds(trial.config)
@@ -115,27 +142,66 @@ def estimate(plan: Plan, home: Home | None = None) -> Estimate:
         measured=sum(trial.variant in means for trial in left if trial.id not in trained),
         unknown=guesses.count(None),
         seconds=sum(guess for guess in [*guesses, *needed] if guess is not None),
-        critic_calls=sum(critic_calls(trial.config) for trial in plan.trials),
+        critic_calls=sum(critic_calls(trial.config, steps.get(trial.variant)) for trial in plan.trials),
+        bounded=tuple(bounded),
         preparations=tuple(preparations),
     )
 
 
-def critic_calls(config: TrialConfig) -> int:
-    """Return how many critiques a trial asks for: steps × prompts × group × critiques, one where steps are scored."""
-    train, uses = config.train, METHODS.get(config.method).uses
+def critic_calls(config: TrialConfig, steps: int | None = None) -> int:
+    """Return how many critiques a trial asks for: steps × prompts × group × critiques, one where steps are scored.
+
+    Args:
+        config: The trial's settings.
+        steps: Steps that training takes; unless given, all of `train.steps`.
+    """
+    uses = METHODS.get(config.method).uses
     each = config.credit.critiques if "critic" in uses else 1 if "prm" in uses else 0
-    return train.steps * train.prompts_per_step * train.group_size * each
+    return (steps or config.train.steps) * _rollouts(config) * each
+
+
+def allowed_steps(config: TrialConfig) -> int | None:
+    """Return the steps that training takes on coins: as many as the budget allows, at most `train.steps`.
+
+    None where a budget limits what nothing is known of: the tokens of models that are not embedded.
+    """
+    train = config.train
+    if train.budget is None:
+        return train.steps
+    spent = _spending(config, train.budget.unit)
+    return None if spent is None else min(train.steps, math.ceil(train.budget.limit / spent))
+
+
+def _spending(config: TrialConfig, unit: str) -> float | None:
+    """Return what a step spends of what a budget limits; None without a guess."""
+    if BACKBONES.load(config.backbone).source != "embedded":
+        return None
+    sampled, reading = _rollouts(config) * TOKENS_PER_ROLLOUT, _critic_seconds(config, 1)
+    if unit == "policy_tokens":
+        return sampled
+    if reading is None or (unit == "total_tokens" and "prm" in METHODS.get(config.method).uses):
+        return None
+    if unit == "seconds":
+        return _rollouts(config) * SECONDS_PER_ROLLOUT + reading
+    embedded = config.critic.embedded_critic is not None
+    return sampled + embedded * critic_calls(config, 1) * TOKENS_PER_CRITIQUE
+
+
+def _rollouts(config: TrialConfig) -> int:
+    """Return the rollouts of a step."""
+    return config.train.prompts_per_step * config.train.group_size
 
 
 def trial_seconds(config: TrialConfig) -> float | None:
     """Return the guessed time of a trial without its preparations; None for models that are not embedded."""
     if BACKBONES.load(config.backbone).source != "embedded":
         return None
-    train = config.train
     trains = "train" in METHODS.get(config.method).uses
-    rollouts = train.steps * train.prompts_per_step * train.group_size if trains else 0
-    reading, asking = _critic_seconds(config), evaluation_seconds(config)
-    return None if reading is None or asking is None else rollouts * SECONDS_PER_ROLLOUT + asking + reading
+    steps, asking = allowed_steps(config) if trains else 0, evaluation_seconds(config)
+    if steps is None or asking is None:
+        return None
+    reading = _critic_seconds(config, steps)
+    return None if reading is None else steps * _rollouts(config) * SECONDS_PER_ROLLOUT + asking + reading
 
 
 def evaluation_seconds(config: TrialConfig) -> float | None:
@@ -156,30 +222,56 @@ def training_done(home: Home, trial: Trial) -> bool:
     return home.trial(trial.id).model.is_dir() or training_donor(home, trial) is not None
 
 
-def _critic_seconds(config: TrialConfig) -> float | None:
+def _critic_seconds(config: TrialConfig, steps: int) -> float | None:
     """Return the guessed time of the critiques; None for a model of which nothing is known."""
     if "prm" in METHODS.get(config.method).uses:
-        return critic_calls(config) * SECONDS_PER_SCORED if config.prm.taught else None
+        return critic_calls(config, steps) * SECONDS_PER_SCORED if config.prm.taught else None
     if config.critic.embedded_critic is not None:
-        return critic_calls(config) * SECONDS_PER_CRITIQUE
+        return critic_calls(config, steps) * SECONDS_PER_CRITIQUE
     # Critics that are not kept are checkers: what they take is in the time of a rollout.
     return None if critic_calls(config) and config.critic.kept else 0.0
 
 
-def _measured(plan: Plan, home: Home | None) -> dict[str, float | None]:
-    """Return the wall time of each finished trial; None where its record does not say."""
+def _costs(plan: Plan, home: Home | None) -> dict[str, Mapping[str, Any]]:
+    """Return what each finished trial cost, by its id; nothing where its record does not say."""
     if home is None:
         return {}
-    done = [trial.id for trial in plan.trials if home.trial(trial.id).done]
-    return {name: _wall_seconds(home, name) for name in done}
+    return {trial.id: _cost(home, trial.id) for trial in plan.trials if home.trial(trial.id).done}
 
 
-def _wall_seconds(home: Home, trial_id: str) -> float | None:
+def _cost(home: Home, trial_id: str) -> Mapping[str, Any]:
     try:
-        record: Mapping[str, Any] = read_json(home.trial(trial_id).metrics)
-        return float(record["cost"]["wall_seconds"])
+        cost = read_json(home.trial(trial_id).metrics)["cost"]
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return {}
+    return cost if isinstance(cost, dict) else {}
+
+
+def _means(plan: Plan, costs: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, float]:
+    """Return the mean of a cost over the finished trials of each variant that has some."""
+    found = defaultdict[str, list[float]](list)
+    for trial in plan.trials:
+        value = costs.get(trial.id, {}).get(name)
+        if isinstance(value, (int, float)):
+            found[trial.variant].append(float(value))
+    return {variant: sum(values) / len(values) for variant, values in found.items()}
+
+
+def _bounded(plan: Plan, taken: Mapping[str, float]) -> list[Bounded]:
+    """Return the variants whose training a budget ends; `taken` is how many steps finished trials took."""
+    return [
+        Bounded(
+            variant=variant.name,
+            unit=budget.unit,
+            limit=budget.limit,
+            steps=round(taken[variant.name]) if variant.name in taken else allowed_steps(variant.config),
+            most=variant.config.train.steps,
+        )
+        for variant in plan.variants
+        if (budget := variant.config.train.budget) is not None
+        and "train" in METHODS.get(variant.config.method).uses
+        and any(trial.variant == variant.name for trial in plan.trials)
+    ]
 
 
 def _preparations(plan: Plan, home: Home | None) -> list[Preparation]:

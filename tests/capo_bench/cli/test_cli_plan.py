@@ -92,6 +92,14 @@ def test_a_backbone_without_a_guess_is_said_to_have_none(folder: Path) -> None:
     assert "cold start" not in text
 
 
+def test_it_shows_what_a_budget_allows(folder: Path) -> None:
+    text = printed("--set", "train.budget={policy_tokens: 1000}", "--set", "train.steps=500")
+    # 8 rollouts of 40 tokens a step: 1,000 tokens are spent with the fourth; the start is not trained.
+    told = "budget of a trial: 1,000 policy tokens, at most 500 steps ("
+    assert f"{told}vote=union about 4, vote=majority about 4, rule about 4)\n" in text
+    assert "critic calls: about 512\n" in text  # two variants × 2 seeds × 4 steps × 8 rollouts × 4 critiques
+
+
 def test_variants_without_a_trial_are_not_listed(folder: Path) -> None:
     text = printed("--only", "rule")
     assert "vote=union" not in text

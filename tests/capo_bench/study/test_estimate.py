@@ -17,6 +17,9 @@ from capo_bench.study.estimate import (
     SECONDS_PER_ROLLOUT,
     SECONDS_PER_SAMPLE,
     SECONDS_PER_SCORED,
+    TOKENS_PER_CRITIQUE,
+    TOKENS_PER_ROLLOUT,
+    allowed_steps,
     critic_calls,
     estimate,
     evaluation_seconds,
@@ -160,6 +163,65 @@ def test_the_embedded_critic_is_made_once_and_every_critique_takes_its_time(plan
     assert calls == sum(critic_calls(trial.config) for trial in planned.trials) > 0
     assert made is not None
     assert taken.seconds == pytest.approx(checked + calls * SECONDS_PER_CRITIQUE + made)
+
+
+EMBEDDED = {"name": "transformers"}
+
+
+@pytest.mark.parametrize(
+    ("method", "critic", "budget", "steps"),
+    [
+        # A step of 2 × 3 rollouts is 240 tokens of the policy, and 24 critiques of the embedded critic are 2,352 more.
+        ("grpo_rule", EMBEDDED, {"total_tokens": 1000}, 5),
+        ("capo", EMBEDDED, {"total_tokens": 5000}, 2),
+        ("capo", EMBEDDED, {"policy_tokens": 1000}, 5),
+        ("capo", {"name": "exact"}, {"total_tokens": 1000}, 5),  # a checker weighs nothing
+        ("grpo_rule", EMBEDDED, {"seconds": 0.1}, 3),  # 6 × 8.3 ms
+        ("capo", EMBEDDED, {"seconds": 0.2}, 2),  # and 24 × 3.7 ms
+        ("capo", EMBEDDED, {"total_tokens": 10**9}, 9),  # no more than train.steps
+        ("capo", {"name": "transformers", "model": "org/critic", "parameters": 7e9}, {"total_tokens": 1000}, None),
+        ("capo", {"name": "transformers", "model": "org/critic"}, {"policy_tokens": 1000}, 5),
+        ("capo", {"name": "transformers", "model": "org/critic"}, {"seconds": 1}, None),
+    ],
+)
+def test_a_budget_allows_as_many_steps_as_it_takes_to_spend_it(
+    method: str, critic: dict[str, object], budget: dict[str, float], steps: int | None
+) -> None:
+    assert (TOKENS_PER_ROLLOUT, TOKENS_PER_CRITIQUE) == (40, 98)
+    train = {"steps": 9, "prompts_per_step": 2, "group_size": 3, "budget": budget}
+    config = TrialConfig.model_validate({"method": method, "critic": critic, "train": train})
+    assert allowed_steps(config) == steps
+
+
+def test_without_a_budget_training_takes_all_its_steps(small: Plan) -> None:
+    assert allowed_steps(small.trials[0].config) == 5
+    assert estimate(small).bounded == ()
+
+
+def test_a_budget_bounds_time_and_critic_calls(plan: Load, demo: str, tmp_path: Path) -> None:
+    sets = ["critic={name: transformers}", "train.steps=1000", "train.budget={total_tokens: 5000}"]
+    planned = plan(demo.replace("base:\n", f"base:\n{SIZES}"), sets=sets)
+    taken = estimate(planned)
+    assert [(one.unit, one.limit, one.steps, one.most) for one in taken.bounded] == [
+        ("total_tokens", 5000, 2, 1000),
+        ("total_tokens", 5000, 2, 1000),
+    ]
+    assert taken.critic_calls == 4 * 2 * 6 * 4  # 4 trials × 2 steps × 6 rollouts × 4 critiques
+    trial = 2 * 6 * (SECONDS_PER_ROLLOUT + 4 * SECONDS_PER_CRITIQUE) + 7 * 2 * 2 * SECONDS_PER_SAMPLE
+    assert trial_seconds(planned.trials[0].config) == pytest.approx(trial)
+    # A finished trial tells the steps of its variant: 3 instead of 2.
+    first = planned.trials[0]
+    write_json(Home(tmp_path).trial(first.id).metrics, {"metrics": {}, "cost": {"wall_seconds": 9.0, "steps": 3}})
+    found = estimate(planned, Home(tmp_path))
+    assert {one.variant: one.steps for one in found.bounded}[first.variant] == 3
+    assert found.critic_calls == (2 * 3 + 2 * 2) * 24
+
+
+def test_what_a_budget_allows_a_model_from_a_hub_is_not_known_and_its_calls_are_the_most(plan: Load, demo: str) -> None:
+    sets = ["backbone=qwen2.5-1.5b", "cold_start=null", "train.budget={policy_tokens: 1000}"]
+    taken = estimate(plan(demo, sets=sets))
+    assert {one.steps for one in taken.bounded} == {None}
+    assert taken.critic_calls == estimate(plan(demo, sets=sets[:2])).critic_calls
 
 
 def test_no_guess_for_a_critic_from_a_hub(plan: Load, demo: str) -> None:
