@@ -23,7 +23,7 @@ from capo_bench.report.summary import Cell, Row, Summary
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-MOST_CURVES = 7
+MOST_CURVES = 8
 """More learning curves than this in one figure are not told apart."""
 
 MOST_VARIANTS = 30

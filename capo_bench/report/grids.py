@@ -100,10 +100,7 @@ def _told(metric: str, cell: Cell) -> str:
 
 def precision_recall(points: Sequence[CriticPoint]) -> Figure | None:
     """Precision against recall of each critic, a line a rule from few critiques to many."""
-    lines: dict[str, list[CriticPoint]] = {}
-    for point in points:
-        if all(map(math.isfinite, (*point.precision, *point.recall))):
-            lines.setdefault(f"{point.critic}: {point.rule}", []).append(point)
+    lines = _lines([point for point in points if all(map(math.isfinite, (*point.precision, *point.recall)))])
     shown = dict(list(lines.items())[:MOST_LINES])
     if not shown:
         return None
@@ -111,10 +108,9 @@ def precision_recall(points: Sequence[CriticPoint]) -> Figure | None:
 
     def paint(ax: Axes) -> None:
         for name, line in shown.items():
-            ordered = sorted(line, key=lambda point: point.k)
-            x, y = [100 * p.recall[0] for p in ordered], [100 * p.precision[0] for p in ordered]
+            x, y = [100 * p.recall[0] for p in line], [100 * p.precision[0] for p in line]
             ax.plot(x, y, color=look[name].color, marker=look[name].marker, linestyle=look[name].line, label=name)
-            for px, py, point in zip(x, y, ordered, strict=True):
+            for px, py, point in zip(x, y, line, strict=True):
                 ax.plot([100 * e for e in point.recall[1:]], [py, py], color=look[name].color, linewidth=0.8)
                 ax.plot([px, px], [100 * e for e in point.precision[1:]], color=look[name].color, linewidth=0.8)
                 ax.annotate(str(point.k), (px, py), textcoords="offset points", xytext=(5, 5), fontsize=8)
@@ -136,3 +132,16 @@ def precision_recall(points: Sequence[CriticPoint]) -> Figure | None:
         for p in line
     )
     return draw("precision_recall", caption, alt, (7.6, max(4.0, 0.4 * len(shown))), paint)
+
+
+def _lines(points: Sequence[CriticPoint]) -> dict[str, list[CriticPoint]]:
+    """Return the points of each line by its name, few critiques first; of a critic asked once all rules are one."""
+    lines: dict[str, list[CriticPoint]] = {}
+    asked = {critic: max(p.k for p in points if p.critic == critic) for critic in {p.critic for p in points}}
+    for point in sorted(points, key=lambda point: point.k):
+        if asked[point.critic] == 1:
+            lines[f"{point.critic}: one critique"] = [point]
+        else:
+            lines.setdefault(f"{point.critic}: {point.rule}", []).append(point)
+    # One critique under a rule of its own, such as greedy, is where the others begin.
+    return {name: line for name, line in lines.items() if line[-1].k > 1 or asked[line[-1].critic] == 1}

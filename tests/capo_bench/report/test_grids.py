@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 from summaries import ACCURACY, BASE, cell, row, summary
 
@@ -69,6 +70,15 @@ def test_more_critics_than_can_be_told_apart_are_counted():
     figure = precision_recall([point(f"r{n}", 4, 0.5) for n in range(14)])
     assert figure is not None
     assert figure.caption.endswith("3 more are not drawn.")
+
+
+def test_what_was_asked_once_is_one_point_and_one_critique_is_where_the_other_lines_begin():
+    once = [replace(point(rule, 1, 0.9), critic="exact") for rule in ("greedy", "union", "majority")]
+    figure = precision_recall([*once, point("greedy", 1, 0.6), point("union", 4, 0.5), point("union", 1, 0.6)])
+    assert figure is not None
+    assert figure.alt.count("exact") == 1
+    assert "tiny, greedy" not in figure.alt
+    assert "tiny, union of 1: precision 60.0 %, recall 50.0 %; tiny, union of 4: precision 50.0 %" in figure.alt
 
 
 def test_the_frontier_is_what_nothing_beats_for_less():
