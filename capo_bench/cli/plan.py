@@ -96,24 +96,23 @@ def _costs(taken: Estimate, home: Path) -> list[str]:
         state = "done" if made.done else "to be trained"
         lines.append(f"{SHARED_TITLES[made.kind]} {made.key}: shared by {made.trials} trials, {state}")
     lines += _budgets(taken)
-    lines.append(critic_calls(taken))
+    lines.append(f"critic calls: {calls(taken.calls_known, taken.critic_calls)}")
     guessed = taken.trials - taken.done - taken.unknown
     if guessed:
         basis = f"{taken.measured} of {guessed} trials from finished ones, the others from a model of two CPU cores"
         workers = min(available_cores(), guessed)
         lines.append(
-            f"time left: about {_minutes(taken.wall_seconds(workers))} with {workers} "
-            f"worker{'s' * (workers > 1)}, {_minutes(taken.seconds)} of work ({basis})"
+            f"time left: about {minutes(taken.wall_seconds(workers))} with {workers} "
+            f"worker{'s' * (workers > 1)}, {minutes(taken.seconds)} of work ({basis})"
         )
     if taken.unknown:
         lines.append(f"time left: not known for {taken.unknown} trials; it is after the first of each variant")
     return lines
 
 
-def critic_calls(taken: Estimate) -> str:
-    """Say how many critiques a plan asks for."""
-    sure = "at most " if any(one.steps is None for one in taken.bounded) else "about " if taken.bounded else ""
-    return f"critic calls: {sure}{taken.critic_calls:,}"
+def calls(known: str, number: int) -> str:
+    """Say how many critiques are asked for; `known` is `Estimate.calls_known`."""
+    return f"{number:,}" if known == "exactly" else f"{known} {number:,}"
 
 
 def _budgets(taken: Estimate) -> list[str]:
@@ -126,5 +125,6 @@ def _budgets(taken: Estimate) -> list[str]:
     return [f"{budget} ({', '.join(steps)})" for budget, steps in told.items()]
 
 
-def _minutes(seconds: float) -> str:
+def minutes(seconds: float) -> str:
+    """Say a time in minutes, or in hours from an hour and a half on."""
     return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{max(seconds / 60, 0.1):.1f} min"

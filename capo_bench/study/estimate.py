@@ -108,6 +108,13 @@ class Estimate:
     bounded: tuple[Bounded, ...]
     preparations: tuple[Preparation, ...]
 
+    @property
+    def calls_known(self) -> str:
+        """How well `critic_calls` is known, of what budgets allow: ``exactly``, ``about`` or ``at most``."""
+        if any(one.steps is None for one in self.bounded):
+            return "at most"
+        return "about" if self.bounded else "exactly"
+
     def wall_seconds(self, workers: int) -> float:
         """Return the time left when so many trials run at a time; preparations come first, one after the other."""
         first = sum(made.seconds or 0.0 for made in self.preparations if not made.done) if self.seconds else 0.0

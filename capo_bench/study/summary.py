@@ -1,4 +1,4 @@
-"""A plan as plain data: what ``capo-bench plan --json`` prints, and what the golden files of shipped studies keep."""
+"""A plan as plain data: what `plan --json` and `ls --json` print, and what golden files of shipped studies keep."""
 
 from __future__ import annotations
 
@@ -7,6 +7,10 @@ from typing import Any
 
 from capo_bench.study.estimate import Estimate, critic_calls
 from capo_bench.study.plan import Plan
+from trainers.backbones import BACKBONES
+
+WORKERS = 2
+"""Trials at a time that the costs of a profile are told for."""
 
 
 def plan_json(plan: Plan, taken: Estimate) -> dict[str, Any]:
@@ -39,4 +43,22 @@ def plan_outline(plan: Plan) -> dict[str, Any]:
             }
             for variant in plan.variants
         ],
+    }
+
+
+def profile_costs(plan: Plan, taken: Estimate) -> dict[str, Any]:
+    """Return the size of a profile and what it costs.
+
+    ``seconds`` is the time with `WORKERS` workers, None where no guess is made. ``gpus`` says how many train
+    a policy, of each kind of backbone once, in ascending order; 0 means processors.
+    """
+    return {
+        "profile": plan.profile,
+        "variants": len(plan.variants),
+        "trials": len(plan.trials),
+        "critic_calls": taken.critic_calls,
+        "critic_calls_known": taken.calls_known,
+        "workers": WORKERS,
+        "seconds": None if taken.unknown else taken.wall_seconds(WORKERS),
+        "gpus": sorted({BACKBONES.load(variant.config.backbone).gpus for variant in plan.variants}),
     }

@@ -1,4 +1,4 @@
-"""``capo-bench validate`` and ``capo-bench ls``."""
+"""``capo-bench validate``."""
 
 from __future__ import annotations
 
@@ -56,11 +56,3 @@ def test_shipped_studies_by_name(folder: Path) -> None:
     done = run("validate", *shipped_studies())
     assert done.exit_code == 0
     assert done.stdout.count("OK ablations/") == len(shipped_studies())
-
-
-def test_ls_names_studies_with_questions_and_sizes(folder: Path) -> None:
-    lines = run("ls").stdout.splitlines()
-    assert [line.partition(":")[0] for line in lines if not line.startswith(" ")] == shipped_studies()
-    at = next(index for index, line in enumerate(lines) if line.startswith("voting: "))
-    assert lines[at].endswith("?")
-    assert lines[at + 1].strip().startswith("--profile quick: 6 variants, ")

@@ -1,0 +1,99 @@
+"""``capo-bench ls``: the shipped studies, their questions and what each profile costs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from capo_bench.cli import main
+from capo_bench.cli.ls import _cost
+from capo_bench.study.load import read_study, shipped_studies
+
+
+def printed(*args: str) -> str:
+    done = CliRunner().invoke(main, ["ls", *args], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def text() -> str:
+    return printed()
+
+
+@pytest.fixture(scope="module")
+def costs() -> dict[tuple[str, str], dict[str, Any]]:
+    """What ``--json`` says of each profile, by study and profile."""
+    studies = json.loads(printed("--json"))
+    assert [study["study"] for study in studies] == shipped_studies()
+    assert all(study["question"].endswith("?") for study in studies)
+    return {(study["study"], one["profile"]): one for study in studies for one in study["profiles"]}
+
+
+def test_every_study_is_there_with_its_question_and_every_profile(text: str) -> None:
+    listed = text.partition("\n\n")[0]
+    words = " ".join(listed.split())
+    for name in shipped_studies():
+        study = read_study(name)
+        assert f"{name}: {' '.join(study.study.question.split())} --profile {study.profiles[0]} " in words
+    lines = [line for line in listed.splitlines() if "--profile" in line]
+    assert len(lines) == sum(len(read_study(name).profiles) for name in shipped_studies())
+
+
+def test_no_line_is_wider_than_100_columns_and_costs_stand_below_each_other(text: str) -> None:
+    lines = text.splitlines()
+    assert max(map(len, lines)) <= 100
+    assert len({line.index(" critic calls ") for line in lines if "--profile" in line}) == 1
+
+
+def test_the_costs_of_the_profiles_of_a_study_in_lines(text: str) -> None:
+    voting = text[text.index("voting: ") : text.index("weights: ")].splitlines()[-3:]
+    assert [" ".join(line.split()) for line in voting] == [
+        "--profile quick 6 variants 18 trials 149,760 critic calls about 13.7 min",
+        "--profile full 11 variants 55 trials 576,000 critic calls about 34.8 min",
+        "--profile paper 5 variants 15 trials 7,372,800 critic calls 1 GPU",
+    ]
+
+
+def test_calls_and_time_by_hand(costs: dict[tuple[str, str], dict[str, Any]]) -> None:
+    quick = costs["voting", "quick"]
+    assert (quick["variants"], quick["trials"], quick["workers"], quick["gpus"]) == (6, 18, 2, [0])
+    rollouts = 40 * 96  # of a trial; one variant asks the exact critic once, three the embedded one four times
+    assert (quick["critic_calls"], quick["critic_calls_known"]) == (3 * rollouts * (1 + 3 * 4), "exactly")
+    shared = 400 * 64 * 2.7e-3 + 520 * 64 * 6.7e-3  # the cold start and the embedded critic, one after the other
+    trials = 15 * rollouts * 8.3e-3 + 9 * rollouts * 4 * 3.7e-3 + 18 * 3 * 256 * 5.2e-3
+    assert quick["seconds"] == pytest.approx(shared + trials / 2)
+
+
+def test_what_a_budget_allows_is_said_to_be_a_guess_and_what_is_not_guessed_to_be_the_most(
+    costs: dict[tuple[str, str], dict[str, Any]], text: str
+) -> None:
+    assert costs["compute_matched", "quick"]["critic_calls_known"] == "about"
+    paper = costs["compute_matched", "paper"]  # 2,000 steps × 64 × 16 rollouts × (4 + 1) critiques × 2 seeds
+    assert (paper["critic_calls"], paper["critic_calls_known"]) == (2000 * 64 * 16 * 5 * 2, "at most")
+    assert " at most 20,480,000 critic calls " in text
+
+
+def test_where_gpus_are_needed_their_number_stands_in_place_of_a_time(
+    costs: dict[tuple[str, str], dict[str, Any]],
+) -> None:
+    assert all((one["seconds"] is None) == (one["gpus"] != [0]) for one in costs.values())
+    assert costs["main", "paper"]["gpus"] == [1, 2, 8]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "seconds", "told"),
+    [
+        ([0], 90.0, "about 1.5 min"),
+        ([0], 7200.0, "about 2.0 h"),
+        ([0], None, "time not known"),
+        ([2], None, "2 GPUs"),
+        ([0, 1], None, "0 to 1 GPU"),
+        ([1, 8], None, "1 to 8 GPUs"),
+    ],
+)
+def test_a_cost_in_words(gpus: list[int], seconds: float | None, told: str) -> None:
+    assert _cost(gpus, seconds) == told
