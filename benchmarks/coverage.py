@@ -1,12 +1,14 @@
 """How often the report's intervals hold the truth, how often its rule is wrong, and whether its power is as told.
 
-    python -m benchmarks.coverage [--studies 1000]
+    python -m benchmarks.coverage [--studies 1000] [--only overall]
 
 Studies are drawn from a known truth: whether seed s answers problem p is a coin whose log odds are the variant's level
 plus the seed's luck plus the problem's ease. Ease is shared between variant and baseline up to a correlation; below 1
 there are problems that suit one of them. The true difference is that of the two means over all seeds and problems, by
 quadrature. Compared are the report's interval, the percentile interval of the crossed bootstrap and the bootstrap-t of
 the same resamples; and the report's degrees of freedom, Satterthwaite's and the fewest.
+
+Over several tasks the true interquartile mean is that of all seeds there could be, on all problems of these tasks.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from itertools import product
 
 import numpy as np
 
+from capo_bench.report.overall import Combined, interquartile_mean, overall
 from capo_bench.report.power import components, detectable
 from capo_bench.report.resample import Weights, newcombe, resampled_means, weights
 from capo_bench.report.stats import NOISE, Matrix, Terms, holm, mean_interval, terms
@@ -26,6 +29,9 @@ from capo_bench.report.stats import NOISE, Matrix, Terms, holm, mean_interval, t
 VARIANTS = 5
 GAIN = 0.2
 """The true difference that the ways to count degrees of freedom are asked to find."""
+
+TASKS = (1.5, 0.0, -1.5)
+"""How easy three tasks are, in log odds."""
 
 EASE = 1.5
 """Standard deviation of the problems' ease, in log odds."""
@@ -60,10 +66,12 @@ class Truth:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--studies", type=int, default=1000)
-    studies = parser.parse_args().studies
-    _coverage(studies)
-    _ahead(studies)
-    _rule(studies)
+    parts = {"intervals": _coverage, "improvement": _ahead, "rule": _rule, "overall": _overall}
+    parser.add_argument("--only", choices=parts, help="one part of it")
+    arguments = parser.parse_args()
+    for name, part in parts.items():
+        if arguments.only in {None, name}:
+            part(arguments.studies)
 
 
 def study(truth: Truth, rng: np.random.Generator, variants: int = 1) -> Iterator[tuple[Matrix, Matrix]]:
@@ -188,6 +196,59 @@ def _welch(parts: Terms) -> float:
     spread = zip((parts.seed, parts.problem, parts.rest), parts.freedoms, strict=True)
     variance, _ = parts.combined()
     return max(variance**2 / sum(term**2 / freedom for term, freedom in spread), min(parts.freedoms[:2]))
+
+
+def _overall(studies: int) -> None:
+    print(f"\nCoverage over {len(TASKS)} tasks, {studies} studies a line; median width in points")
+    print("seeds problems luck | mean | difference of means | IQM | difference of IQMs")
+    for seeds, problems, luck in product((2, 3, 5, 10), (64, 256), (0.0, 0.2, 0.5)):
+        truth = Truth(seeds, problems, luck, 0.8)
+        rng, true = np.random.default_rng([seeds, problems, int(10 * luck), 2]), _true(truth)
+        ends = np.array([_over_tasks(truth, rng) for _ in range(studies)])
+        hits = ((ends[:, :, 0] <= true) & (true <= ends[:, :, 1])).mean(axis=0)
+        widths = 100 * np.median(ends[:, :, 1] - ends[:, :, 0], axis=0)
+        shown = " | ".join(f"{hit:.3f} ({width:.1f})" for hit, width in zip(hits, widths, strict=True))
+        print(f"{seeds:5d} {problems:8d} {luck:4.1f} | {shown}", flush=True)
+
+
+def _true(truth: Truth) -> Matrix:
+    """Return mean, difference of means, interquartile mean and difference of these, of all seeds and problems."""
+    from scipy.special import ndtri
+
+    points, mass = np.polynomial.hermite_e.hermegauss(80)
+    seeds = truth.luck * ndtri((np.arange(2000) + 0.5) / 2000)
+
+    def runs(level: float) -> Matrix:
+        levels = np.add.outer(np.array(TASKS) + level, seeds)
+        return np.asarray(_odds(levels[..., None] + EASE * points) @ mass / mass.sum())
+
+    ours, theirs = runs(truth.gain), runs(0.0)
+    iqm = interquartile_mean(ours)
+    return np.array([ours.mean(), ours.mean() - theirs.mean(), iqm, iqm - interquartile_mean(theirs)])
+
+
+def _over_tasks(truth: Truth, rng: np.random.Generator) -> list[tuple[float, float]]:
+    """Return the report's intervals of one study, in the order of `_true`; a seed is as lucky on every task."""
+    luck = {name: truth.luck * rng.normal(size=(truth.seeds, 1)) for name in ("ours", "theirs")}
+    scores: dict[str, list[dict[int, dict[str, float]]]] = {"ours": [], "theirs": []}
+    for level in TASKS:
+        ease = rng.normal(size=(1, truth.problems))
+        own = truth.shared * ease + math.sqrt(1 - truth.shared**2) * rng.normal(size=ease.shape)
+        for name, gain, suits in (("ours", truth.gain, own), ("theirs", 0.0, ease)):
+            chance = _odds(level + gain + EASE * suits + luck[name])
+            right = (rng.random(chance.shape) < chance).astype(float)
+            scores[name].append({seed: dict(zip(_NAMES, row, strict=False)) for seed, row in enumerate(right.tolist())})
+    found = overall(scores, {"ours": "theirs"})["ours"]
+    assert found.versus is not None
+    return [one for kind in ("mean", "iqm") for one in (_end(found.value, kind), _end(found.versus, kind))]
+
+
+def _end(found: Combined, kind: str) -> tuple[float, float]:
+    _, low, high = getattr(found, kind)
+    return low, high
+
+
+_NAMES = [f"{number:03d}" for number in range(256)]
 
 
 def _shown(shares: Matrix) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from capo_bench.report.provenance import ALWAYS_DIFFERENT
-from capo_bench.report.tables import POWER_NOTE
+from capo_bench.report.tables import OVERALL_NOTE, POWER_NOTE
 
 if TYPE_CHECKING:
     from capo_bench.report.build import Report
@@ -35,6 +35,7 @@ def page(report: Report, *, credit: bool = False) -> str:
         provenance=report.provenance,
         picture=picture,
         power_note=POWER_NOTE,
+        overall_note=OVERALL_NOTE,
         configs=_configs(report),
         expected=ALWAYS_DIFFERENT,
         credit=credit,

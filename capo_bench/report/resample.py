@@ -63,14 +63,23 @@ def resampled_means(values: Matrix, drawn: Weights) -> Matrix:
         return np.asarray(sums / counts)
 
 
-@lru_cache(maxsize=8)
 def weights(seeds: tuple[int, ...], problems: tuple[str, ...], resamples: int = RESAMPLES) -> Weights:
     """Draw resamples of seeds and of problems, the same ones for the same names."""
-    content = sha256(repr((seeds, problems, resamples)).encode()).digest()
-    rng = np.random.default_rng(int.from_bytes(content[:16], "big"))
-    sides = (len(seeds), len(problems))
-    by_seed, by_problem = (rng.multinomial(n, [1 / n] * n, size=resamples).astype(np.float64) for n in sides)
+    by_seed, by_problem = drawn((seeds, problems), resamples)
     return by_seed, by_problem
+
+
+@lru_cache(maxsize=8)
+def drawn(sides: tuple[tuple[object, ...], ...], resamples: int = RESAMPLES) -> tuple[Matrix, ...]:
+    """Draw resamples of several sides, each for itself; the same ones for the same names.
+
+    Returns:
+        How often each resample drew each name of a side, shape (R, its names).
+    """
+    content = sha256(repr((*sides, resamples)).encode()).digest()
+    rng = np.random.default_rng(int.from_bytes(content[:16], "big"))
+    sizes = map(len, sides)
+    return tuple(rng.multinomial(n, [1 / n] * n, size=resamples).astype(np.float64) for n in sizes)
 
 
 def improvement(pair: Pair, *, lower: bool = False) -> Share | None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from capo_bench.report.collect import Results, Run, measured
 from capo_bench.report.measures import measure
+from capo_bench.report.overall import Overall, overall
 from capo_bench.report.power import Power, power
 from capo_bench.report.resample import Share, bootstrap, improvement
 from capo_bench.report.stats import NOISE, Estimate, Pair, difference, estimate, holm, mean_interval, pair
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Plan
 
 COSTS = (
     *("wall_seconds", "policy_tokens", "critic_tokens", "critiques", "abstained"),
@@ -96,6 +101,7 @@ class Summary:
         rows: One a variant, in the plan's order.
         missing: Planned trials that are not done, as (variant, seed, trial id).
         within: Settings that are the same in all that is compared; then each variant has a baseline of its own.
+        overall: Variant to its accuracy over all benchmarks of the study; empty where it has fewer than two.
     """
 
     name: str
@@ -107,6 +113,7 @@ class Summary:
     rows: tuple[Row, ...]
     missing: tuple[tuple[str, int, str], ...]
     within: tuple[str, ...] = ()
+    overall: Mapping[str, Overall] = field(default_factory=dict)
 
     @property
     def reference(self) -> str:
@@ -127,6 +134,11 @@ class Summary:
         return self.metrics[0]
 
     @property
+    def accuracies(self) -> tuple[str, ...]:
+        """The metrics that are the accuracy on a benchmark."""
+        return accuracies(self.metrics)
+
+    @property
     def finished(self) -> int:
         """How many trials are done."""
         return sum(len(row.seeds) for row in self.rows)
@@ -143,6 +155,11 @@ class Summary:
     def cells(self, metric: str) -> list[tuple[Row, Cell]]:
         """Return the rows that have the metric with an interval, and their cells."""
         return [(row, row.cells[metric]) for row in self.rows if metric in row.cells and row.cells[metric].value.known]
+
+
+def accuracies(metrics: Sequence[str]) -> tuple[str, ...]:
+    """Return those of the metrics that are the accuracy on a benchmark."""
+    return tuple(metric for metric in metrics if metric.endswith("/accuracy"))
 
 
 def summarise(results: Results) -> Summary:
@@ -162,20 +179,34 @@ def summarise(results: Results) -> Summary:
         rows=tuple(_row(results, variant, cells[variant]) for variant in results.runs),
         missing=tuple((trial.variant, trial.seed, trial.id) for trial in results.missing),
         within=plan.within,
+        overall=_overall(results),
     )
+
+
+def _overall(results: Results) -> dict[str, Overall]:
+    tasks = accuracies(results.plan.metrics)
+    scores = {name: [results.scores(name, task) for task in tasks] for name, runs in results.runs.items() if runs}
+    return overall(scores, _opponents(results.plan, scores)) if len(tasks) > 1 else {}
+
+
+def _opponents(plan: Plan, scored: Collection[str]) -> dict[str, str]:
+    """Return the baseline of each variant that is compared with one; baselines and starts are not."""
+    found = {name: (plan.baseline_of(name), plan.start_of(name)) for name in scored}
+    starts = {start for _, start in found.values()}
+    return {
+        name: base
+        for name, (base, _) in found.items()
+        if base is not None and base in scored and name not in {base, *starts}
+    }
 
 
 def _cells(results: Results, metric: str) -> dict[str, Cell]:
     plan = results.plan
     scores = {name: found for name in results.runs if (found := results.scores(name, metric))}
-    bases = {name: plan.baseline_of(name) for name in scores}
     starts = {name: plan.start_of(name) for name in scores}
-    pairs = {
-        name: pair(found, scores[base])
-        for name, found in scores.items()
-        if (base := bases[name]) in scores and base is not None and name not in {base, *starts.values()}
-    }
-    versus = _versus(metric, pairs)
+    versus = _versus(
+        metric, {name: pair(scores[name], scores[base]) for name, base in _opponents(plan, scores).items()}
+    )
     return {
         name: replace(
             versus.get(name, _NOT_COMPARED),

@@ -7,10 +7,11 @@ import io
 import math
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from capo_bench.report.answer import p_value, size
 from capo_bench.report.measures import label, measure, number, task_of
+from capo_bench.report.overall import Combined, Overall
 from capo_bench.report.stats import Estimate
 from capo_bench.report.summary import COSTS, Cell, Row, Summary
 
@@ -26,6 +27,14 @@ POWER_NOTE = (
     "uncertain; no number: more of them alone would not do."
 )
 """What the columns of the power table mean."""
+
+OVERALL_NOTE = (
+    "Over all tasks: the mean counts each task alike; the interquartile mean (IQM) is that of the middle half of the "
+    "accuracies of all seeds on all tasks, so mostly of tasks that are neither the easiest nor the hardest. Intervals "
+    "are 95 % percentiles of a bootstrap that draws seeds once for all tasks, and problems within each; with few seeds "
+    "they are too narrow, and with one they say nothing about seeds. This table decides nothing."
+)
+"""What the table over all tasks means."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +53,8 @@ class Table:
 
 
 def tables(summary: Summary) -> list[Table]:
-    """Return the tables of a report: one a metric, the primary one first, then costs."""
-    found = [metric_table(summary, metric) for metric in summary.metrics]
+    """Return the tables of a report: one a metric, the primary one first, then all accuracies together, then costs."""
+    found = [*(metric_table(summary, metric) for metric in summary.metrics), overall_table(summary)]
     return [*(table for table in found if table.rows), cost_table(summary)]
 
 
@@ -62,6 +71,21 @@ def metric_table(summary: Summary, metric: str) -> Table:
         headings.append(f"change from {summary.start if not summary.within else 'its start'}")
     better = {"higher": ", higher is better", "lower": ", lower is better", "neither": ""}[measure(metric).better]
     return Table(f"{metric}: {label(metric)}{better}", tuple(headings), tuple(rows))
+
+
+def overall_table(summary: Summary) -> Table:
+    """Return the accuracy of every variant over all tasks; without rows where there are fewer than two."""
+    tasks = [task_of(metric) for metric in summary.accuracies]
+    to = f"difference to {summary.reference}"
+    headings = ["variant", "seeds × tasks × problems", "mean over tasks [95 %]", f"{to}, of the means"]
+    headings += ["interquartile mean [95 %]", f"{to}, of the IQMs"]
+    rows = []
+    for row in summary.rows:
+        if (found := summary.overall.get(row.variant)) is not None:
+            means = [_ends(found.value.mean), _change(found, "mean"), _ends(found.value.iqm), _change(found, "iqm")]
+            rows.append((_named(summary, row), _over(found.value), *means))
+    title = f"Accuracy over {len(tasks)} tasks ({', '.join(tasks)}), %: it describes and decides nothing"
+    return Table(title, tuple(headings), tuple(rows))
 
 
 def power_table(summary: Summary) -> Table:
@@ -179,6 +203,25 @@ def _difference(metric: str, change: Estimate | None, value: Estimate) -> str:
     mean, low, high = (number(metric, x, sign=True) for x in (change.mean, change.low, change.high))
     same = (change.seeds, change.problems) == (value.seeds, value.problems)
     return f"{mean} [{low}, {high}]" + ("" if same else f" (n = {size(change)})")
+
+
+def _over(n: Combined) -> str:
+    """Return seeds × tasks × problems; the problems of each task where they differ."""
+    sizes = [f"{size:,}" for size in n.problems]
+    each = sizes[0] if len(set(sizes)) == 1 else f"({', '.join(sizes)})"
+    return f"{n.seeds} × {len(sizes)} × {each}"
+
+
+def _ends(found: tuple[float, float, float], *, sign: bool = False) -> str:
+    value, low, high = (number("accuracy", x, sign=sign) for x in found)
+    return f"{value} [{low}, {high}]"
+
+
+def _change(found: Overall, kind: Literal["mean", "iqm"]) -> str:
+    if found.versus is None:
+        return NOTHING
+    same = _over(found.versus) == _over(found.value)
+    return _ends(getattr(found.versus, kind), sign=True) + ("" if same else f" (n = {_over(found.versus)})")
 
 
 def _chance(cell: Cell) -> str:

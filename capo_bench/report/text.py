@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from capo_bench.report.tables import POWER_NOTE, escaped, markdown
+from capo_bench.report.tables import OVERALL_NOTE, POWER_NOTE, escaped, markdown
 
 if TYPE_CHECKING:
     from capo_bench.report.build import Report
@@ -25,6 +25,7 @@ def text(report: Report) -> str:
         *_section("Cautions", (*report.provenance.warnings, *answer.cautions)),
         "## Results",
         *(f"### {escaped(table.title)}\n\n{markdown(table).rstrip()}" for table in report.tables),
+        *([escaped(OVERALL_NOTE)] if summary.overall else []),
         *(["## Power", markdown(report.power).rstrip(), escaped(POWER_NOTE)] if report.power.rows else []),
         *_critics(report.critics),
         *_section("Gain over the start", answer.gains),

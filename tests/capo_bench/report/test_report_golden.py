@@ -4,14 +4,17 @@ The file is `report.md` of the finished fake study; after a wanted change, run t
 the diff.
 """
 
+import html
 import os
 from pathlib import Path
 
+import pytest
 from fakehome import STUDY, FakeHome, Truth
 
 from capo_bench.home import read_json, write_json
 from capo_bench.report.build import Report, build_report
 from capo_bench.report.page import page
+from capo_bench.report.tables import OVERALL_NOTE
 from capo_bench.report.text import text
 
 EXPECTED = Path(__file__).parent / "expected" / "report.md"
@@ -97,6 +100,28 @@ def test_a_task_that_differs_from_the_primary_one_is_read_from_its_own_samples(t
             folder.samples("coins_longer").write_bytes(folder.samples("coins_test").read_bytes())
             final["metrics"]["coins_longer/accuracy"] = final["metrics"]["coins_test/accuracy"]
             write_json(folder.metrics, final)
-    row = build_report(fake.plan(), fake.home).summary.row("majority")
+    built = build_report(fake.plan(), fake.home)
+    row = built.summary.row("majority")
+    over_tasks(built)
     assert row.cells["coins_longer/accuracy"] == row.cells["coins_test/accuracy"]
     assert "coins_longer/steps" not in row.cells  # beside the primary metric's task only
+
+
+def over_tasks(built: Report) -> None:
+    """Of two tasks with the same answers the mean is that of one; variants that did not finish are not shown."""
+    found = built.summary.overall
+    assert list(found) == ["grpo_rule", "majority"]
+    assert found["grpo_rule"].versus is None
+    cell = built.summary.row("majority").cells["coins_test/accuracy"]
+    assert found["majority"].value.mean[0] == pytest.approx(cell.value.mean)
+    assert found["majority"].versus.mean[0] == pytest.approx(cell.versus.mean)
+    (title,) = (table.title for table in built.tables if table.title.startswith("Accuracy over 2 tasks"))
+    for shown in (text(built).replace("\\", ""), page(built)):
+        assert title in shown
+        assert OVERALL_NOTE in html.unescape(shown)
+
+
+def test_a_study_of_one_benchmark_has_no_table_over_tasks(report: Report):
+    assert report.summary.overall == {}
+    assert OVERALL_NOTE not in text(report).replace("\\", "")
+    assert "Over all tasks" not in page(report)

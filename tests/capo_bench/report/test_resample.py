@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
-from capo_bench.report.resample import RESAMPLES, bootstrap, improvement, newcombe, resampled_means, weights
+from capo_bench.report.resample import RESAMPLES, bootstrap, drawn, improvement, newcombe, resampled_means, weights
 from capo_bench.report.stats import Pair, pair
 
 RNG = np.random.default_rng(0)
@@ -50,9 +50,17 @@ def test_every_resample_has_as_many_seeds_and_problems_as_there_are():
 
 def test_the_same_names_draw_the_same_and_others_do_not():
     first = weights((0, 1), ("a", "b", "c"))[1]
-    weights.cache_clear()
+    drawn.cache_clear()
     assert (weights((0, 1), ("a", "b", "c"))[1] == first).all()
     assert (weights((0, 1), ("a", "b", "d"))[1] != first).any()
+
+
+def test_any_number_of_sides_is_drawn_each_for_itself_and_two_are_seeds_and_problems():
+    three = drawn(((0, 1), ("a", "b", "c"), ("a", "b", "c")), 50)
+    assert [side.shape for side in three] == [(50, 2), (50, 3), (50, 3)]
+    assert (three[1] != three[2]).any()
+    two = drawn(((0, 1), ("a", "b", "c")), 50)
+    assert all((one == other).all() for one, other in zip(two, weights((0, 1), ("a", "b", "c"), 50), strict=True))
 
 
 def test_all_variants_are_resampled_alike_so_their_difference_is_that_of_the_resamples():

@@ -10,6 +10,7 @@ from rich.console import Console
 from summaries import ACCURACY, BASE, around, cell, row, summary
 
 from capo_bench.report.build import Report
+from capo_bench.report.overall import Combined, Overall
 from capo_bench.report.power import Power
 from capo_bench.report.resample import Share
 from capo_bench.report.tables import (
@@ -19,6 +20,7 @@ from capo_bench.report.tables import (
     escaped,
     markdown,
     metric_table,
+    overall_table,
     plain,
     power_table,
     tables,
@@ -77,6 +79,37 @@ def test_with_one_seed_the_power_table_has_dashes():
 
 def test_without_a_comparison_there_is_no_power():
     assert power_table(summary(BASE)).rows == ()
+
+
+LONGER = "coins_longer/accuracy"
+BOTH = Combined((0.5, 0.45, 0.556), (0.4, 0.3, 0.5), 3, (256, 256))
+ABOVE = Combined((0.1, 0.05, 0.15), (0.08, -0.01, 0.12), 3, (256, 256))
+
+
+def test_the_table_over_all_tasks():
+    found = {"grpo_rule": Overall(BOTH), "capo": Overall(BOTH, ABOVE)}
+    study = summary(BASE, CAPO, metrics=(ACCURACY, "coins_test/wrong_step_rate", LONGER), overall=found)
+    table = overall_table(study)
+    assert table.title == "Accuracy over 2 tasks (coins_test, coins_longer), %: it describes and decides nothing"
+    assert table.headings[1:] == (
+        "seeds × tasks × problems", "mean over tasks [95 %]", "difference to grpo_rule, of the means",
+        "interquartile mean [95 %]", "difference to grpo_rule, of the IQMs",
+    )  # fmt: skip
+    n, mean, iqm = "3 × 2 × 256", "50.0 [45.0, 55.6]", "40.0 [30.0, 50.0]"
+    assert table.rows == (
+        ("grpo_rule (baseline)", n, mean, "–", iqm, "–"),
+        ("capo", n, mean, "+10.0 [+5.0, +15.0]", iqm, "+8.0 [−1.0, +12.0]"),
+    )
+    assert tables(study)[-2] == table
+    assert tables(replace(study, overall={}))[-2] != table
+
+
+def test_the_table_over_all_tasks_says_the_problems_of_each_and_of_differences():
+    uneven, fewer = replace(BOTH, problems=(1319, 30)), replace(ABOVE, seeds=2, problems=(1319, 30))
+    study = summary(BASE, CAPO, metrics=(ACCURACY, LONGER), overall={"capo": Overall(uneven, fewer)})
+    (shown,) = overall_table(study).rows
+    assert shown[1] == "3 × 2 × (1,319, 30)"
+    assert shown[3] == "+10.0 [+5.0, +15.0] (n = 2 × 2 × (1,319, 30))"
 
 
 def test_the_cost_table():

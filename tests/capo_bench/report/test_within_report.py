@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
 from fakehome import FakeHome, Truth
 
+from capo_bench.home import read_json, write_json
 from capo_bench.report.build import build_report
 
 STUDY = """
@@ -48,3 +50,22 @@ def test_each_is_compared_with_its_own_baseline(tmp_path):
     assert sum(line.startswith("A trial of grpo_") for line in report.answer.costs) == 2
     assert report.tables[0].headings[3] == "difference to the baseline of its group_size"
     assert [row[0] for row in report.tables[0].rows][1:4] == ["grpo_4 (baseline)", "capo_4", "grpo_8 (baseline)"]
+
+
+def test_over_all_tasks_too_each_is_compared_with_its_own_baseline(tmp_path):
+    study = STUDY.replace("coins_test/wrong_step_rate]", "coins_longer/accuracy]").replace(
+        "base: {", "base: {evaluation: {tasks: [coins_test, coins_longer]}, "
+    )
+    fake = FakeHome(tmp_path, study=study, truths=TRUTHS).finish()
+    for trial in fake.plan().trials:
+        folder = fake.home.trial(trial.id)
+        final = read_json(folder.metrics)
+        folder.samples("coins_longer").parent.mkdir()
+        folder.samples("coins_longer").write_bytes(folder.samples("coins_test").read_bytes())
+        final["metrics"]["coins_longer/accuracy"] = final["metrics"]["coins_test/accuracy"]
+        write_json(folder.metrics, final)
+    found = build_report(fake.plan(), fake.home).summary.overall
+    assert [name for name, one in found.items() if one.versus is None] == ["cold_start", "grpo_4", "grpo_8"]
+    means = {name: one.value.mean[0] for name, one in found.items()}
+    assert found["capo_8"].versus.mean[0] == pytest.approx(means["capo_8"] - means["grpo_8"])
+    assert found["capo_4"].versus.mean[0] == pytest.approx(means["capo_4"] - means["grpo_4"])
