@@ -92,8 +92,8 @@ def test_the_table_over_all_tasks():
     table = overall_table(study)
     assert table.title == "Accuracy over 2 tasks (coins_test, coins_longer), %: it describes and decides nothing"
     assert table.headings[1:] == (
-        "seeds × tasks × problems", "mean over tasks [95 %]", "difference to grpo_rule, of the means",
-        "interquartile mean [95 %]", "difference to grpo_rule, of the IQMs",
+        "seeds × tasks × problems", "mean over tasks [95 %]", "means: difference to grpo_rule",
+        "interquartile mean [95 %]", "IQMs: difference to grpo_rule",
     )  # fmt: skip
     n, mean, iqm = "3 × 2 × 256", "50.0 [45.0, 55.6]", "40.0 [30.0, 50.0]"
     assert table.rows == (
