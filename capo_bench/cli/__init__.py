@@ -9,7 +9,7 @@ import click
 
 # Name: where the command is, and its line in --help, which imports none of them.
 COMMANDS = {
-    "ls": ("capo_bench.cli.ls:ls", "List the shipped studies and their questions."),
+    "ls": ("capo_bench.cli.ls:ls", "List the shipped studies, their questions and costs."),
     "validate": ("capo_bench.cli.validate:validate", "Check study files; say everything that is wrong."),
     "plan": ("capo_bench.cli.plan:plan", "Show what a study would run, what is shared and how long it takes."),
     "doctor": ("capo_bench.cli.doctor:doctor", "Check this machine against a study; say what is missing."),

@@ -19,13 +19,13 @@ AXES = {
 
 
 def spent(steps: Sequence[Mapping[str, Any]]) -> dict[str, NDArray[np.float64]]:
-    """Return the spending up to and with each step, shape (steps,) each; an axis that a record lacks is left out.
+    """Return the spending up to and with each step, shape (steps,) each; an axis that any record lacks is left out.
 
     Args:
         steps: Records of all steps from the first.
     """
     found = {"steps": np.arange(1, len(steps) + 1, dtype=np.float64)}
     for name in list(AXES)[1:]:
-        if all(name in step for step in steps):
+        if all(step.get(name) is not None for step in steps):
             found[name] = np.cumsum([float(step[name]) for step in steps])
     return found

@@ -82,8 +82,30 @@ def wrapped(name: str, width: int = 30) -> str:
     return "\n".join(lines if len(lines) <= 3 else [*lines[:2], lines[2][: width - 1] + "…"])
 
 
+def legend(ax: Axes) -> None:
+    """Put the legend to the right of the axes."""
+    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
+
+
+def legend_size(count: int) -> tuple[float, float]:
+    """Return the size, in inches, of a figure with so many names in the legend beside it."""
+    return 7.6, max(4.0, 0.4 * count)
+
+
 def draw(name: str, caption: str, alt: str, size: tuple[float, float], paint: Callable[[Axes], None]) -> Figure:
     """Paint one pair of axes and return the figure; `size` is in inches."""
+    return draw_panels(name, caption, alt, size, (1, 1), lambda panels: paint(panels[0]))
+
+
+def draw_panels(  # noqa: PLR0913, PLR0917 - `draw` for several pairs of axes
+    name: str,
+    caption: str,
+    alt: str,
+    size: tuple[float, float],
+    grid: tuple[int, int],
+    paint: Callable[[Sequence[Axes]], None],
+) -> Figure:
+    """Paint small multiples that share their vertical axis: `grid` has rows and columns, `paint` gets them in a row."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure as Canvas
@@ -91,7 +113,7 @@ def draw(name: str, caption: str, alt: str, size: tuple[float, float], paint: Ca
     with mpl.rc_context(RC):
         canvas = Canvas(figsize=size, layout="constrained")
         FigureCanvasAgg(canvas)
-        paint(canvas.add_subplot())
+        paint(canvas.subplots(*grid, sharey=True, squeeze=False).ravel().tolist())
         svg, png = io.BytesIO(), io.BytesIO()
         canvas.savefig(svg, format="svg", metadata={"Date": None, "Creator": "capo-bench"})
         canvas.savefig(png, format="png", dpi=150, metadata={"Software": "capo-bench"})

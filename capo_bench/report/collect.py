@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from capo_bench.home import Home, TrialFolder, read_json
+from capo_bench.report.axes import spent
 from capo_bench.report.digest import digested
 from capo_bench.report.measures import quantity, task_of
 from capo_bench.report.scores import first_of_each_kind, linearised
@@ -40,6 +41,7 @@ class Run:
         cost: Seconds, tokens and counts by name.
         shares: All final metrics by name; None became NaN.
         curve: Outcome reward of each optimizer step that recorded one.
+        spent: Axis of `capo_bench.report.axes` to what had been spent by each of these steps.
         provenance: Commit, packages, hardware and what else was written, as it stands.
         shown: Task to kind of rollout to the first line (from 0) of the task's samples that is one.
     """
@@ -50,6 +52,7 @@ class Run:
     cost: Mapping[str, float]
     shares: Mapping[str, float]
     curve: tuple[float, ...]
+    spent: Mapping[str, Sequence[float]]
     provenance: Record
     shown: Mapping[str, Mapping[str, int]]
 
@@ -139,6 +142,7 @@ def read_run(trial: Trial, folder: TrialFolder, metrics: list[str], digest: Path
         cost={name: float(value) for name, value in final.get("cost", {}).items() if value is not None},
         shares=shares,
         curve=tuple(found["curve"]),
+        spent=found["spent"],
         provenance=read_object(folder.provenance) if folder.provenance.exists() else {},
         shown={task: part["shown"] for task, part in found["tasks"].items()},
     )
@@ -148,7 +152,12 @@ def _worked_out(folder: TrialFolder, sampled: Mapping[str, Sequence[str]]) -> Re
     """Return what a report needs of a trial's steps and samples, as plain JSON values."""
     steps = read_records(folder.steps) if folder.steps.exists() else []
     tasks = {task: _of_samples(folder.samples(task), names) for task, names in sampled.items()}
-    return {"curve": [step["outcome"] for step in steps if step.get("outcome") is not None], "tasks": tasks}
+    told = [place for place, step in enumerate(steps) if step.get("outcome") is not None]
+    return {
+        "curve": [steps[place]["outcome"] for place in told],
+        "spent": {axis: values[told].tolist() for axis, values in spent(steps).items()},
+        "tasks": tasks,
+    }
 
 
 def _of_samples(path: Path, names: Sequence[str]) -> Record:

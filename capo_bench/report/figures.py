@@ -9,22 +9,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
-
 from capo_bench.report.answer import change, level
-from capo_bench.report.canvas import Figure, Style, draw, styles, wrapped
-from capo_bench.report.collect import Results, Run
+from capo_bench.report.canvas import Figure, Style, draw, legend, legend_size, wrapped
+from capo_bench.report.collect import Results
+from capo_bench.report.curves import Curve, curve_of, learning_curves, spending_curves
 from capo_bench.report.digest import digested
 from capo_bench.report.grids import CriticPoint, precision_recall, rule_by_k
 from capo_bench.report.measures import is_better, label, measure, scale, task_of
-from capo_bench.report.stats import Estimate, Matrix
-from capo_bench.report.summary import Cell, Row, Summary
+from capo_bench.report.shown import left_out, look_of, most_telling
+from capo_bench.report.stats import Estimate
+from capo_bench.report.summary import Row, Summary
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-
-MOST_CURVES = 8
-"""More learning curves than this in one figure are not told apart."""
 
 MOST_VARIANTS = 30
 """More variants than this in one figure are not read; the tables have them all."""
@@ -41,9 +38,9 @@ def figures(
         points: How good the critics were.
         digest: Where the drawings are kept: of the same numbers they are the same, and drawing takes seconds.
     """
-    curves = {name: curve for name, runs in results.runs.items() if (curve := outcome_curve(runs)).size}
+    curves = {name: curve for name, runs in results.runs.items() if (curve := curve_of(runs)) is not None}
     variants = [(one.name, one.config.model_dump(mode="json")) for one in results.plan.variants]
-    drawn = [summary, variants, list(points), [(name, curve.tolist()) for name, curve in curves.items()]]
+    drawn = [summary, variants, list(points), [(name, curve.plain()) for name, curve in curves.items()]]
     shown = sha256(repr(drawn).encode()).hexdigest()
 
     def paint() -> list[dict[str, str]]:
@@ -60,11 +57,12 @@ def _packed(figure: Figure) -> dict[str, str]:
     return {**vars(figure), "svg": figure.svg.decode(), "png": b64encode(figure.png).decode("ascii")}
 
 
-def _draw(summary: Summary, curves: Mapping[str, Matrix]) -> list[Figure | None]:
+def _draw(summary: Summary, curves: Mapping[str, Curve]) -> list[Figure | None]:
     return [
         values(summary),
         differences(summary),
         learning_curves(summary, curves),
+        spending_curves(summary, curves),
         wrong_steps(summary),
         cost(summary),
     ]
@@ -93,7 +91,7 @@ def values(summary: Summary) -> Figure | None:
     caption = f"{name[0].upper()}{name[1:]} with 95 % intervals over seeds × problems. "
     caption += f"Hatched: {'the baselines' if summary.within else f'the baseline {summary.baseline}'}"
     caption += f"; dotted: the start {summary.start}." if summary.start else "."
-    caption += _left_out(len(every) - len(cells))
+    caption += left_out(len(every) - len(cells))
     alt = "; ".join(f"{row.variant}: {level(metric, cell.value)}" for row, cell in cells)
     return draw("values", caption, alt, _rows_size(len(cells)), paint)
 
@@ -120,53 +118,9 @@ def differences(summary: Summary) -> Figure | None:
     caption = (
         f"Paired difference to {summary.reference} with 95 % intervals. Filled: beyond noise (Holm-adjusted p < 0.05)."
     )
-    caption += _left_out(len(every) - len(cells))
+    caption += left_out(len(every) - len(cells))
     alt = "; ".join(f"{row.variant}: {change(metric, versus, cell.holm)}" for row, cell, versus in cells)
     return draw("differences", caption, alt, _rows_size(len(cells)), paint)
-
-
-def learning_curves(summary: Summary, curves: Mapping[str, Matrix]) -> Figure | None:
-    """Outcome reward by step: running mean over steps, mean and range over seeds."""
-    shown = _most_telling(summary, list(curves), MOST_CURVES)
-    if not shown:
-        return None
-    window = max(1, max(curves[name].shape[1] for name in shown) // 10)
-    look = _styles(summary)
-
-    def paint(ax: Axes) -> None:
-        for name in shown:
-            smooth = running_mean(curves[name], window)
-            style, steps = look[name], np.arange(window, window + smooth.shape[1])
-            every = max(1, smooth.shape[1] // 6)
-            ax.plot(
-                steps, smooth.mean(axis=0), color=style.color, linestyle=style.line, marker=style.marker,
-                markevery=every, label=wrapped(name),
-            )  # fmt: skip
-            if len(smooth) > 1:
-                ax.fill_between(steps, smooth.min(axis=0), smooth.max(axis=0), color=style.color, alpha=0.13, lw=0)
-        ax.set_xlabel("optimizer step")
-        ax.set_ylabel(f"share of rollouts with a right answer\n(running mean of {window} steps)")
-        _legend(ax)
-
-    caption = "Outcome reward while training: mean over seeds, band from the lowest seed to the highest."
-    caption += _left_out(len(curves) - len(shown))
-    ends = [f"{name} ends at {running_mean(curves[name], window)[:, -1].mean():.2f}" for name in shown]
-    return draw("learning_curves", caption, "; ".join(ends), _legend_size(len(shown)), paint)
-
-
-def outcome_curve(runs: Mapping[int, Run]) -> Matrix:
-    """Return the outcome reward, shape (seeds, steps), cut to the shortest run; empty without one."""
-    rows = [run.curve for run in runs.values() if run.curve]
-    length = min((len(row) for row in rows), default=0)
-    return np.array([row[:length] for row in rows], dtype=np.float64).reshape(len(rows), length)
-
-
-def running_mean(curve: Matrix, window: int) -> Matrix:
-    """Average each row over `window` neighbouring steps; a row shorter than that becomes its mean."""
-    window = min(window, curve.shape[1])
-    sums = np.cumsum(np.pad(curve, ((0, 0), (1, 0))), axis=1)
-    smooth: Matrix = (sums[:, window:] - sums[:, :-window]) / window
-    return smooth
 
 
 def wrong_steps(summary: Summary) -> Figure | None:
@@ -187,7 +141,7 @@ def _scatter(summary: Summary, up: str, across: str, name: str, caption: str) ->
     rows = _drawn(summary, every)
     if not rows:
         return None
-    look = _styles(summary)
+    look = look_of(summary)
 
     def paint(ax: Axes) -> None:
         for row, right, wrong in rows:
@@ -197,10 +151,10 @@ def _scatter(summary: Summary, up: str, across: str, name: str, caption: str) ->
         ax.set_xlim(_bounds(across, ax.get_xlim()))
         ax.set_ylim(_bounds(up, ax.get_ylim()))
         ax.set_ylabel(label(up))
-        _legend(ax)
+        legend(ax)
 
     alt = "; ".join(f"{row.variant}: {across} {level(across, a)}, {up} {level(up, b)}" for row, a, b in rows)
-    return draw(name, caption + _left_out(len(every) - len(rows)), alt, _legend_size(len(rows)), paint)
+    return draw(name, caption + left_out(len(every) - len(rows)), alt, legend_size(len(rows)), paint)
 
 
 def cost(summary: Summary) -> Figure | None:
@@ -210,7 +164,7 @@ def cost(summary: Summary) -> Figure | None:
     cells = _drawn(summary, every)
     if not cells:
         return None
-    look, up = _styles(summary), is_better(metric, 1.0) is not False
+    look, up = look_of(summary), is_better(metric, 1.0) is not False
 
     def paint(ax: Axes) -> None:
         for row, cell in cells:
@@ -222,13 +176,13 @@ def cost(summary: Summary) -> Figure | None:
         ax.set_ylabel(label(metric))
         ax.set_xlim(left=0)
         ax.set_ylim(_bounds(metric, ax.get_ylim()))
-        _legend(ax)
+        legend(ax)
 
     caption = f"What a result costs, with 95 % intervals; {'up' if up else 'down'} and to the left is better. "
     caption += "Dotted: the frontier, variants of which no other has a better mean for less."
-    caption += _left_out(len(every) - len(cells))
+    caption += left_out(len(every) - len(cells))
     alt = "; ".join(f"{r.variant}: {level(metric, c.value)} at {r.cost['wall_seconds']:,.1f} s" for r, c in cells)
-    return draw("cost", caption, alt, _legend_size(len(cells)), paint)
+    return draw("cost", caption, alt, legend_size(len(cells)), paint)
 
 
 def frontier(points: Sequence[tuple[float, float]], *, up: bool) -> list[tuple[float, float]]:
@@ -252,17 +206,9 @@ def _point(ax: Axes, style: Style, name: str, at: tuple[float, float], error: tu
     )  # fmt: skip
 
 
-def _legend(ax: Axes) -> None:
-    ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
-
-
 def _names(ax: Axes, rows: list[Row]) -> None:
     ax.set_yticks(range(len(rows)), [wrapped(row.variant) for row in rows])
     ax.set_ylim(len(rows) - 0.4, -0.6)
-
-
-def _legend_size(count: int) -> tuple[float, float]:
-    return 7.6, max(4.0, 0.4 * count)
 
 
 def _rows_size(count: int) -> tuple[float, float]:
@@ -279,32 +225,10 @@ def _bounds(metric: str, limits: tuple[float, float]) -> tuple[float, float]:
     return (max(low, -2.0), min(high, 102.0)) if measure(metric).share else limits
 
 
-def _styles(summary: Summary) -> dict[str, Style]:
-    return styles([row.variant for row in summary.rows], summary.baseline, summary.start)
-
-
 T = TypeVar("T", bound=tuple[Any, ...])
 
 
 def _drawn(summary: Summary, rows: list[T]) -> list[T]:
     """Return those of the rows, each led by its `Row`, that are drawn."""
-    kept = set(_most_telling(summary, [row[0].variant for row in rows], MOST_VARIANTS))
+    kept = set(most_telling(summary, [row[0].variant for row in rows], MOST_VARIANTS))
     return [row for row in rows if row[0].variant in kept]
-
-
-def _left_out(count: int) -> str:
-    return f" {count} more variants are not drawn." if count else ""
-
-
-def _most_telling(summary: Summary, names: list[str], most: int) -> list[str]:
-    """Return the baseline, the start and the best of the others by the primary metric, in the plan's order."""
-
-    def rank(name: str) -> tuple[bool, float]:
-        row = summary.row(name)
-        cell: Cell | None = row.cells.get(summary.primary) if row else None
-        mean = cell.value.mean if cell else -np.inf
-        named = name in summary.roles
-        return named, mean if is_better(summary.primary, 1.0) is not False else -mean
-
-    kept = set(sorted(names, key=rank, reverse=True)[:most])
-    return [name for name in names if name in kept]

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from capo_bench.report.answer import level
-from capo_bench.report.canvas import Figure, draw, styles
+from capo_bench.report.canvas import Figure, draw, legend, legend_size, styles
 from capo_bench.report.measures import label, number, scale
 from capo_bench.report.summary import Cell, Summary
 from capo_bench.study.plan import Variant
@@ -118,7 +118,7 @@ def precision_recall(points: Sequence[CriticPoint]) -> Figure | None:
         ax.set_ylabel("precision: flagged steps that are wrong (%)")
         ax.set_xlim(0, 104)
         ax.set_ylim(0, 104)
-        ax.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize=9)
+        legend(ax)
 
     caption = (
         "Precision against recall of the critics' votes on rollouts of training, with 95 % intervals; each point says "
@@ -131,7 +131,7 @@ def precision_recall(points: Sequence[CriticPoint]) -> Figure | None:
         for line in shown.values()
         for p in line
     )
-    return draw("precision_recall", caption, alt, (7.6, max(4.0, 0.4 * len(shown))), paint)
+    return draw("precision_recall", caption, alt, legend_size(len(shown)), paint)
 
 
 def _lines(points: Sequence[CriticPoint]) -> dict[str, list[CriticPoint]]:

@@ -165,6 +165,8 @@ def curve(truth: Truth, rng: random.Random) -> list[dict[str, Any]]:
         {
             "step": step + 1,
             "seconds": 1.0,
+            "policy_tokens": 5600.0,
+            "total_tokens": 5600.0 + truth.critic_tokens / 50,
             "outcome": start + (truth.right - start) * step / 50 + rng.gauss(0, 0.04),
             "steps_per_response": float(truth.steps),
         }

@@ -1,5 +1,7 @@
 """From files to results: what is read, what is missing, and how a damaged file is told."""
 
+from pathlib import Path
+
 import pytest
 from fakehome import FakeHome, read_lines, write_lines
 
@@ -16,6 +18,26 @@ def test_every_finished_trial_is_read(full: FakeHome):
     assert len(run.curve) == 50
     assert run.cost["policy_tokens"] == 280_000
     assert run.provenance["git"]["commit"] == "c56f98b"
+
+
+def test_what_the_steps_of_the_curve_had_spent_counts_steps_without_an_outcome(fake: FakeHome):
+    fake.finish("grpo_rule", seeds=(0,))
+    folder = fake.home.trial(next(t.id for t in fake.plan().trials if (t.variant, t.seed) == ("grpo_rule", 0)))
+    steps = [
+        {"outcome": 0.25, "seconds": 2.0, "policy_tokens": 100.0, "total_tokens": 400.0},
+        {"outcome": None, "seconds": 3.0, "policy_tokens": 50.0, "total_tokens": None},
+        {"outcome": 0.5, "seconds": 1.5, "policy_tokens": 70.0, "total_tokens": 400.0},
+    ]
+    write_lines(folder.steps, steps)
+    run = collect(fake.plan(), fake.home).runs["grpo_rule"][0]
+    assert run.curve == (0.25, 0.5)
+    assert run.spent == {"steps": [1.0, 3.0], "seconds": [2.0, 6.5], "policy_tokens": [100.0, 220.0]}
+
+
+def test_spending_is_the_same_from_a_digest(full: FakeHome, tmp_path: Path):
+    again = [collect(full.plan(), full.home, digests=tmp_path).runs["majority"][2].spent for _ in range(2)]
+    assert again[0] == again[1] == collect(full.plan(), full.home).runs["majority"][2].spent
+    assert again[0]["total_tokens"][-1] == 50 * (5600 + 900_000 / 50)
 
 
 def test_what_stands_beside_the_studys_metrics_is_read_too(full: FakeHome):

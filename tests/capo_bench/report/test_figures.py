@@ -2,18 +2,14 @@
 
 import xml.etree.ElementTree as ET
 from dataclasses import replace
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from fakehome import FakeHome
-from hypothesis import given
-from hypothesis import strategies as st
 from summaries import ACCURACY, BASE, cell, row, summary
 
 from capo_bench.report.build import Report, build_report
 from capo_bench.report.canvas import styles, wrapped
-from capo_bench.report.figures import MOST_VARIANTS, differences, figures, outcome_curve, running_mean, values
+from capo_bench.report.figures import MOST_VARIANTS, differences, figures, values
 
 
 def test_figures_each_with_words_for_who_does_not_see_it(report: Report):
@@ -21,6 +17,7 @@ def test_figures_each_with_words_for_who_does_not_see_it(report: Report):
         "values",
         "differences",
         "learning_curves",
+        "spending_curves",
         "wrong_steps",
         "cost",
         "precision_recall",
@@ -85,28 +82,6 @@ def test_many_variants_are_told_apart_without_colour():
 )
 def test_long_names_are_broken_after_commas(name, lines):
     assert wrapped(name).split("\n") == lines
-
-
-def test_curves_are_cut_to_the_shortest_run():
-    runs = {
-        0: SimpleNamespace(curve=(0.1, 0.2, 0.3)),
-        1: SimpleNamespace(curve=(0.5, 0.6)),
-        2: SimpleNamespace(curve=()),
-    }
-    assert outcome_curve(runs).tolist() == [[0.1, 0.2], [0.5, 0.6]]
-    assert outcome_curve({2: runs[2]}).size == 0
-
-
-def test_a_running_mean_on_a_worked_example():
-    assert running_mean(np.array([[1.0, 2.0, 6.0, 4.0]]), 2).tolist() == [[1.5, 4.0, 5.0]]
-    assert running_mean(np.array([[1.0, 3.0]]), 5).tolist() == [[2.0]]
-
-
-@given(st.lists(st.floats(0, 1), min_size=1, max_size=20), st.integers(1, 20))
-def test_a_running_mean_stays_within_its_values(row_, window):
-    smooth = running_mean(np.array([row_]), window)
-    assert smooth.shape == (1, max(1, len(row_) - window + 1))
-    assert min(row_) - 1e-9 <= smooth.min() <= smooth.max() <= max(row_) + 1e-9
 
 
 def test_of_many_variants_the_baseline_the_start_and_the_best_are_drawn_and_the_rest_counted():

@@ -29,7 +29,10 @@ def test_the_files_are_where_the_study_keeps_them(full: FakeHome):
     assert len(paths.figures) == 2 * len(FIGURES)
 
 
-FIGURES = ("values", "differences", "learning_curves", "wrong_steps", "cost", "precision_recall")
+FIGURES = (
+    *("values", "differences", "learning_curves", "spending_curves"),
+    *("wrong_steps", "cost", "precision_recall"),
+)
 TABLES = (
     *("01-coins-test-accuracy", "02-coins-test-wrong-step-rate", "03-cost-of-a-trial"),
     *("04-power-on-coins-test-accuracy-of-the-comparisons-", "05-votes-of-the-critics-against-the-exact-checker-o"),
