@@ -39,7 +39,7 @@ include:
 seeds: [0]
 """
 PAIR = "source: embedded\nwidth: 32\nlayers: 2\nprocesses: 2\n"
-PATIENCE = 120
+PATIENCE = 300
 """Seconds until something that has to come is given up."""
 
 
