@@ -24,7 +24,7 @@ import numpy as np
 from capo_bench.report.overall import Combined, interquartile_mean, overall
 from capo_bench.report.power import components, detectable
 from capo_bench.report.resample import Weights, newcombe, resampled_means, weights
-from capo_bench.report.stats import NOISE, Matrix, Terms, holm, mean_interval, terms
+from capo_bench.report.stats import NOISE, Layout, Matrix, Terms, holm, mean_interval, terms
 
 VARIANTS = 5
 GAIN = 0.2
@@ -230,14 +230,15 @@ def _true(truth: Truth) -> Matrix:
 def _over_tasks(truth: Truth, rng: np.random.Generator) -> list[tuple[float, float]]:
     """Return the report's intervals of one study, in the order of `_true`; a seed is as lucky on every task."""
     luck = {name: truth.luck * rng.normal(size=(truth.seeds, 1)) for name in ("ours", "theirs")}
-    scores: dict[str, list[dict[int, dict[str, float]]]] = {"ours": [], "theirs": []}
+    scores: dict[str, list[Layout]] = {"ours": [], "theirs": []}
+    names = tuple(f"{number:03d}" for number in range(truth.problems))
     for level in TASKS:
         ease = rng.normal(size=(1, truth.problems))
         own = truth.shared * ease + math.sqrt(1 - truth.shared**2) * rng.normal(size=ease.shape)
         for name, gain, suits in (("ours", truth.gain, own), ("theirs", 0.0, ease)):
             chance = _odds(level + gain + EASE * suits + luck[name])
             right = (rng.random(chance.shape) < chance).astype(float)
-            scores[name].append({seed: dict(zip(_NAMES, row, strict=False)) for seed, row in enumerate(right.tolist())})
+            scores[name].append(Layout(tuple(range(truth.seeds)), names, right))
     found = overall(scores, {"ours": "theirs"})["ours"]
     assert found.versus is not None
     return [one for kind in ("mean", "iqm") for one in (_end(found.value, kind), _end(found.versus, kind))]
@@ -246,9 +247,6 @@ def _over_tasks(truth: Truth, rng: np.random.Generator) -> list[tuple[float, flo
 def _end(found: Combined, kind: str) -> tuple[float, float]:
     _, low, high = getattr(found, kind)
     return low, high
-
-
-_NAMES = [f"{number:03d}" for number in range(256)]
 
 
 def _shown(shares: Matrix) -> str:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from capo_bench.report.resample import drawn
-from capo_bench.report.stats import LEVEL, Matrix, Scores, matrix
+from capo_bench.report.stats import LEVEL, Layout, Matrix
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class Runs:
     tasks: tuple[Matrix, ...]
 
 
-def overall(scores: Mapping[str, Sequence[Scores]], against: Mapping[str, str]) -> dict[str, Overall]:
+def overall(scores: Mapping[str, Sequence[Layout]], against: Mapping[str, str]) -> dict[str, Overall]:
     """Combine every variant's tasks.
 
     Args:
@@ -170,13 +170,14 @@ def _picked(by_seed: Matrix) -> NDArray[np.int64]:
 class Grid:
     """All variants on all seeds and problems of the study, so that what two of them share is a matter of two masks."""
 
-    def __init__(self, scores: Mapping[str, Sequence[Scores]]) -> None:
+    def __init__(self, scores: Mapping[str, Sequence[Layout]]) -> None:
         every = [*zip(*scores.values(), strict=True)]
-        self._seeds = sorted(set[int]().union(*(one for task in every for one in task)))
-        self._problems = [sorted(set[str]().union(*(row for one in task for row in one.values()))) for task in every]
+        self._seeds = sorted(set[int]().union(*(one.seeds for task in every for one in task)))
+        self._problems = [sorted(set[str]().union(*(one.problems for one in task))) for task in every]
         ends = np.cumsum([0, *map(len, self._problems)])
         self._spans = [slice(*span) for span in pairwise(ends)]
-        self._cells = {name: self._laid_out(tasks) for name, tasks in scores.items()}
+        self._places = [{name: place for place, name in enumerate(names)} for names in self._problems]
+        self._cells = {name: self._side_by_side(tasks) for name, tasks in scores.items()}
         self._known = {name: ~np.isnan(cells) for name, cells in self._cells.items()}
         self._runs: dict[tuple[str, bytes], Runs] = {}
         self._names: dict[bytes, Names] = {}
@@ -189,10 +190,13 @@ class Grid:
             self._runs[key] = self._without_gaps(self._cells[name], known)
         return self._runs[key]
 
-    def _laid_out(self, tasks: Sequence[Scores]) -> Matrix:
+    def _side_by_side(self, tasks: Sequence[Layout]) -> Matrix:
         """Return the cells of all tasks side by side, shape (S, P_1 + … + P_T)."""
-        rows = [{seed: task.get(seed, {}) for seed in self._seeds} for task in tasks]
-        return np.hstack([matrix(row, self._seeds, names) for row, names in zip(rows, self._problems, strict=True)])
+        cells = np.full((len(self._seeds), self._spans[-1].stop), np.nan)
+        for one, places, span in zip(tasks, self._places, self._spans, strict=True):
+            rows, columns = map(self._seeds.index, one.seeds), map(places.__getitem__, one.problems)
+            cells[:, span][np.ix_([*rows], [*columns])] = one.values
+        return cells
 
     def _without_gaps(self, cells: Matrix, known: NDArray[np.bool_]) -> Runs:
         """Leave out the seeds that lack a task, and then the problems of which nothing is known."""

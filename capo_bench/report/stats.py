@@ -73,10 +73,24 @@ def matrix(scores: Scores, seeds: Sequence[int], problems: Sequence[str]) -> Mat
     return np.array(rows, dtype=np.float64).reshape(len(seeds), len(problems))
 
 
+@dataclass(frozen=True)
+class Layout:
+    """Scores of a variant on all its seeds and problems, both sorted; shape (S, P), NaN where there is none."""
+
+    seeds: tuple[int, ...]
+    problems: tuple[str, ...]
+    values: Matrix
+
+
+def lay_out(scores: Scores) -> Layout:
+    """Lay out the scores of one variant."""
+    seeds, problems = sorted(scores), sorted(set[str]().union(*scores.values()))
+    return Layout(tuple(seeds), tuple(problems), matrix(scores, seeds, problems))
+
+
 def estimate(scores: Scores) -> Estimate:
     """Estimate the mean of one variant over its seeds and their problems."""
-    problems = sorted(set[str]().union(*scores.values()))
-    return mean_interval(matrix(scores, sorted(scores), problems))
+    return mean_interval(lay_out(scores).values)
 
 
 @dataclass(frozen=True)

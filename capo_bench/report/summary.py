@@ -14,7 +14,18 @@ from capo_bench.report.measures import measure
 from capo_bench.report.overall import Overall, overall
 from capo_bench.report.power import Power, power
 from capo_bench.report.resample import Share, bootstrap, improvement
-from capo_bench.report.stats import NOISE, Estimate, Pair, difference, estimate, holm, mean_interval, pair
+from capo_bench.report.stats import (
+    NOISE,
+    Estimate,
+    Layout,
+    Pair,
+    Scores,
+    difference,
+    holm,
+    lay_out,
+    mean_interval,
+    pair,
+)
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
@@ -166,8 +177,11 @@ def summarise(results: Results) -> Summary:
     """Work out every number of the report."""
     plan = results.plan
     cells: dict[str, dict[str, Cell]] = {variant: {} for variant in results.runs}
+    laid: dict[str, dict[str, Layout]] = {}
     for metric in measured(plan.metrics):
-        for variant, cell in _cells(results, metric).items():
+        scores = {name: found for name in results.runs if (found := results.scores(name, metric))}
+        laid[metric] = {name: lay_out(found) for name, found in scores.items()}
+        for variant, cell in _cells(plan, metric, scores, laid[metric]).items():
             cells[variant][metric] = cell
     return Summary(
         name=plan.study,
@@ -179,14 +193,15 @@ def summarise(results: Results) -> Summary:
         rows=tuple(_row(results, variant, cells[variant]) for variant in results.runs),
         missing=tuple((trial.variant, trial.seed, trial.id) for trial in results.missing),
         within=plan.within,
-        overall=_overall(results),
+        overall=_overall(plan, [laid[metric] for metric in accuracies(plan.metrics)]),
     )
 
 
-def _overall(results: Results) -> dict[str, Overall]:
-    tasks = accuracies(results.plan.metrics)
-    scores = {name: [results.scores(name, task) for task in tasks] for name, runs in results.runs.items() if runs}
-    return overall(scores, _opponents(results.plan, scores)) if len(tasks) > 1 else {}
+def _overall(plan: Plan, tasks: Sequence[Mapping[str, Layout]]) -> dict[str, Overall]:
+    if len(tasks) < 2:
+        return {}
+    scores = {name: [task[name] for task in tasks] for name in tasks[0] if all(name in task for task in tasks)}
+    return overall(scores, _opponents(plan, scores))
 
 
 def _opponents(plan: Plan, scored: Collection[str]) -> dict[str, str]:
@@ -200,9 +215,7 @@ def _opponents(plan: Plan, scored: Collection[str]) -> dict[str, str]:
     }
 
 
-def _cells(results: Results, metric: str) -> dict[str, Cell]:
-    plan = results.plan
-    scores = {name: found for name in results.runs if (found := results.scores(name, metric))}
+def _cells(plan: Plan, metric: str, scores: Mapping[str, Scores], laid: Mapping[str, Layout]) -> dict[str, Cell]:
     starts = {name: plan.start_of(name) for name in scores}
     versus = _versus(
         metric, {name: pair(scores[name], scores[base]) for name, base in _opponents(plan, scores).items()}
@@ -210,7 +223,7 @@ def _cells(results: Results, metric: str) -> dict[str, Cell]:
     return {
         name: replace(
             versus.get(name, _NOT_COMPARED),
-            value=estimate(found),
+            value=mean_interval(laid[name].values),
             gain=_shown(difference(found, scores[start]))
             if (start := starts[name]) is not None and start in scores and name != start
             else None,

@@ -9,8 +9,10 @@ from hypothesis import strategies as st
 from scipy.special import ndtri
 from scipy.stats import trim_mean
 
-from capo_bench.report.overall import Overall, interquartile_mean, middle, overall
+from capo_bench.report import overall as module
+from capo_bench.report.overall import Overall, interquartile_mean, middle
 from capo_bench.report.resample import RESAMPLES, drawn, resampled_means, weights
+from capo_bench.report.stats import lay_out
 
 NAN = math.nan
 
@@ -19,6 +21,10 @@ def scored(*rows, seeds=None, prefix="p"):
     """Return one task's scores: a row a seed, a number a problem."""
     seeds = range(len(rows)) if seeds is None else seeds
     return {s: {f"{prefix}{n}": float(x) for n, x in enumerate(row)} for s, row in zip(seeds, rows, strict=True)}
+
+
+def overall(study, against):
+    return module.overall({name: [*map(lay_out, tasks)] for name, tasks in study.items()}, against)
 
 
 def random_study(seeds=3, problems=(8, 5), variants=("a", "b"), seed=0):

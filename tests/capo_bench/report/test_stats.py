@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats as reference
 
-from capo_bench.report.stats import Estimate, difference, estimate, holm, mean_interval, terms
+from capo_bench.report.stats import Estimate, difference, estimate, holm, lay_out, mean_interval, terms
 
 WORKED = np.array([[1.0, 2.0, 3.0], [3.0, 4.0, 8.0]])
 # Seed means 2 and 5, problem means 2, 3, 5.5, grand mean 3.5.
@@ -213,3 +213,9 @@ def test_counting_problems_alone_would_cover_far_too_rarely():
 def _close(a: Estimate, b: Estimate) -> bool:
     pairs = zip((a.mean, a.low, a.high, a.error, a.p), (b.mean, b.low, b.high, b.error, b.p), strict=True)
     return all(x == pytest.approx(y, abs=1e-9, nan_ok=True) for x, y in pairs)
+
+
+def test_scores_are_laid_out_by_seed_and_problem_with_gaps_where_there_is_none():
+    found = lay_out({4: {"b": 1.0}, 1: {"b": 0.5, "a": 0.25}})
+    assert (found.seeds, found.problems) == ((1, 4), ("a", "b"))
+    np.testing.assert_array_equal(found.values, [[0.25, 0.5], [math.nan, 1.0]])
