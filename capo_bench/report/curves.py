@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from hashlib import sha256
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -36,9 +37,12 @@ class Curve:
     outcome: Matrix
     spent: Mapping[str, Matrix]
 
-    def plain(self) -> list[Any]:
-        """Return all its numbers as plain values."""
-        return [self.outcome.tolist(), [(name, spent.tolist()) for name, spent in self.spent.items()]]
+    def digest(self) -> str:
+        """Return a hash of all its numbers."""
+        content = sha256(repr((self.outcome.shape, list(self.spent))).encode())
+        for numbers in (self.outcome, *self.spent.values()):
+            content.update(numbers.tobytes())
+        return content.hexdigest()
 
 
 def curve_of(runs: Mapping[int, Run]) -> Curve | None:

@@ -40,7 +40,7 @@ def figures(
     """
     curves = {name: curve for name, runs in results.runs.items() if (curve := curve_of(runs)) is not None}
     variants = [(one.name, one.config.model_dump(mode="json")) for one in results.plan.variants]
-    drawn = [summary, variants, list(points), [(name, curve.plain()) for name, curve in curves.items()]]
+    drawn = [summary, variants, list(points), [(name, curve.digest()) for name, curve in curves.items()]]
     shown = sha256(repr(drawn).encode()).hexdigest()
 
     def paint() -> list[dict[str, str]]:

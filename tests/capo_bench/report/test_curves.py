@@ -28,9 +28,18 @@ def test_curves_are_cut_to_the_shortest_run():
         }
     )
     assert found is not None
-    assert found.plain() == [[[0.1, 0.2], [0.5, 0.6]], [("steps", [[1.0, 2.0], [1.0, 3.0]])]]
+    assert found.outcome.tolist() == [[0.1, 0.2], [0.5, 0.6]]
+    assert {name: spent.tolist() for name, spent in found.spent.items()} == {"steps": [[1.0, 2.0], [1.0, 3.0]]}
     assert curve_of({2: run((), steps=[])}) is None
     assert curve_of({}) is None
+
+
+def test_a_curve_is_known_by_every_number_and_axis_of_it():
+    rows = [{0: run((0.1, 0.2), steps=[1.0, 2.0])}, {0: run((0.1, 0.3), steps=[1.0, 2.0])}]
+    rows += [{0: run((0.1, 0.2), steps=[1.0, 3.0])}, {0: run((0.1, 0.2), seconds=[1.0, 2.0])}]
+    found = [curve.digest() for runs in [*rows, rows[0]] if (curve := curve_of(runs)) is not None]
+    assert len(set(found)) == 4
+    assert found[0] == found[-1]
 
 
 def test_an_axis_that_a_seed_lacks_is_none_of_the_variants():
