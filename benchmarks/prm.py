@@ -20,12 +20,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from scipy.stats import rankdata
 from transformers.utils import logging
 
-from capo_bench.run.shared import SHARED_THREADS
-from capo_bench.run.training import TRIAL_THREADS
+from capo_bench.run.threads import SHARED_THREADS, TRIAL_THREADS, set_threads
 from evals.coins import COINS
 from evals.coins.problems import read
 from evals.coins.solutions import attempt
@@ -90,7 +88,7 @@ def _shown(share: Estimate) -> str:
 
 def taught(folder: Path, threads: int) -> None:
     config = PrmConfig().embedded
-    torch.set_num_threads(threads)
+    set_threads(threads)
     began, clock = time.process_time(), time.perf_counter()
     train_prm(config, folder, lambda record: None)
     took, passed = time.process_time() - began, time.perf_counter() - clock
@@ -109,7 +107,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         if arguments.model is None:
             taught(Path(name), arguments.threads)
-        torch.set_num_threads(TRIAL_THREADS)
+        set_threads(TRIAL_THREADS)
         scorer = Scorer(PrmConfig(), str(arguments.model or name))
         print(f"{scorer.parameters} parameters; one thread")
         told("lessons' kind", attempts(arguments.solutions), scorer)

@@ -25,16 +25,17 @@ from trainers.backbones import OWN_FOLDER
 STUDY = """
 name: stopped
 question: Does whatever ends a run change its result?
-baseline: rule
+baseline: capo
 start: start
 metrics: [coins_test/accuracy]
 base:
-  method: grpo_rule
+  method: capo
+  critic: {name: noisy}
   cold_start: {steps: 4, problems_per_step: 16}
   train: {steps: 40, prompts_per_step: 2, group_size: 4, max_completion_tokens: 40}
   evaluation: {tasks: [coins_test], problems: 8, max_completion_tokens: 40}
 include:
-  - {name: rule, set: {method: grpo_rule}}
+  - {name: capo, set: {method: capo}}
   - {name: start, set: {method: sft}}
 seeds: [0]
 """
@@ -54,7 +55,7 @@ class Run:
         self.home, self.screen, self._mark = Home(folder / "home"), b"", uuid.uuid4().hex
         self._terminal, other = pty.openpty()
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "capo_bench", "run", "stopped.yaml", "--only", "rule", "--home", "home", *more],
+            [sys.executable, "-m", "capo_bench", "run", "stopped.yaml", "--only", "capo", "--home", "home", *more],
             cwd=folder,
             env={**os.environ, **(environment or {}), "MARK_OF_A_TEST": self._mark},
             stdin=other,
@@ -194,6 +195,8 @@ def test_whatever_ends_a_run_nothing_is_left_and_the_same_command_ends_as_an_unb
     (one,), (other,) = (list(run.home.path.glob("trials/*")) for run in (last, unbroken))
     assert read_json(one / "metrics.json")["metrics"] == read_json(other / "metrics.json")["metrics"]
     weights = Path("model", "model.safetensors")
+    (start_of_all,) = run.home.path.glob("cache/cold_start/*/model.safetensors")
+    assert (one / weights).read_bytes() != start_of_all.read_bytes()  # it has learnt something
     assert (one / weights).read_bytes() == (other / weights).read_bytes()
 
 

@@ -81,27 +81,39 @@ def train_sft(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, and wh
 def _settings(config: SupervisedConfig, steps: int, out: Path, *, use_cpu: bool) -> SFTConfig:
     from trl.trainer.sft_config import SFTConfig
 
-    return SFTConfig(
-        output_dir=str(out),
-        max_steps=steps,
-        per_device_train_batch_size=config.problems_per_step,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=min(20, steps // 5),
-        weight_decay=0.0,
-        adam_beta2=0.98,  # the run is short: its second moments must not be those of its first steps
-        # The order of the demonstrations is the caller's: already drawn at random, and so independent of the trainer.
-        train_sampling_strategy="sequential",
-        dataset_kwargs={"skip_prepare_dataset": True},
-        gradient_checkpointing=False,
-        bf16=False,
-        logging_steps=1,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        seed=config.seed,
-        use_cpu=use_cpu,
-    )
+    prepared = {"skip_prepare_dataset": True}
+    return SFTConfig(**settings_of_lesson(config, steps, out, use_cpu=use_cpu), dataset_kwargs=prepared)
+
+
+def settings_of_lesson(config: SupervisedConfig, steps: int, out: Path, *, use_cpu: bool) -> dict[str, Any]:
+    """Return what `transformers.TrainingArguments`, or a subclass, takes for a short supervised training.
+
+    Args:
+        config: Examples per optimizer step, and the peak of the learning rate.
+        steps: Optimizer steps.
+        out: Folder that the trainer may write to.
+        use_cpu: Whether the model is on the CPU.
+    """
+    return {
+        "output_dir": str(out),
+        "max_steps": steps,
+        "per_device_train_batch_size": config.problems_per_step,
+        "learning_rate": config.learning_rate,
+        "lr_scheduler_type": "cosine",
+        "warmup_steps": min(20, steps // 5),
+        "weight_decay": 0.0,
+        "adam_beta2": 0.98,  # the run is short: its second moments must not be those of its first steps
+        # The order of the examples is the caller's: already drawn at random, and so independent of the trainer.
+        "train_sampling_strategy": "sequential",
+        "gradient_checkpointing": False,
+        "bf16": False,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+        "seed": config.seed,
+        "use_cpu": use_cpu,
+    }
 
 
 def _dataset(tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[tuple[str, str]]) -> Dataset:

@@ -20,7 +20,8 @@ from capo_bench.home import TrialFolder, read_json, write_json
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.failures import cause_of
 from capo_bench.run.orphans import die_with
-from capo_bench.run.training import TRIAL_THREADS, Training, fix_threads, train_here
+from capo_bench.run.threads import TRIAL_THREADS, fix_threads
+from capo_bench.run.training import Training, train_here
 from capo_bench.run.worker import summary
 from capo_bench.study.plan import Trial
 

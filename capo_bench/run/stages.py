@@ -21,7 +21,8 @@ from capo_bench.run.attempt import Attempt
 from capo_bench.run.evaluation import generate, owed_tasks, score
 from capo_bench.run.reuse import adopt_tasks, adopt_training, claimed, offer_tasks, offer_training, reused
 from capo_bench.run.shared import ensure_cold_start
-from capo_bench.run.training import TRIAL_THREADS, fix_threads, read_steps, train
+from capo_bench.run.threads import TRIAL_THREADS, fix_threads
+from capo_bench.run.training import read_steps, train
 from capo_bench.study.identity import cold_start_key, generation_key, training_key
 from evals.files import drop_torn
 from evals.fingerprint import weights_fingerprint

@@ -21,6 +21,7 @@ from capo_bench.home import Home, TrialFolder, read_json, write_json
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.failures import usual_micro_batch
 from capo_bench.run.shared import emit_step, ensure_shared
+from capo_bench.run.threads import TRIAL_THREADS, fix_threads
 from capo_bench.study.identity import shared_models
 from evals.files import write_atomic
 from trainers.backbones import BACKBONES
@@ -30,9 +31,6 @@ from trainers.rollouts import drop_after
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
-
-TRIAL_THREADS = 1
-"""Threads of an embedded backbone: fixed, because their number decides the order of sums, and with it bits."""
 
 
 @dataclass(frozen=True)
@@ -149,14 +147,6 @@ def read_steps(folder: TrialFolder) -> list[dict[str, Any]]:
         return []
     text = folder.steps.read_text(encoding="utf-8")
     return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
-def fix_threads(trial: Trial, count: int) -> None:
-    """Fix the number of threads of an embedded backbone; a larger one keeps what the worker was given."""
-    import torch
-
-    if BACKBONES.load(trial.config.backbone).source == "embedded":
-        torch.set_num_threads(count)
 
 
 def _resume_point(folder: TrialFolder) -> Checkpoint | None:

@@ -166,7 +166,7 @@ def embedded_prm_key(config: EmbeddedPrmConfig) -> str:
         "version": VERSION,
         "prm": config.model_dump(mode="json"),
         "benchmark": _benchmark(PRM_TAUGHT_ON),
-        "code": hashes(prm_files("trainers.prm.embedded") | model_files(PRM_TAUGHT_ON)),
+        "code": hashes(prm_files("trainers.prm.embedded") | model_files(PRM_TAUGHT_ON) | cold_start_files()),
         "packages": _packages(),
     }
     return digest(parts)

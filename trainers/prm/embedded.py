@@ -23,7 +23,7 @@ from trainers.prm.reading import Reader
 
 if TYPE_CHECKING:
     import torch
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase, TrainingArguments
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 WIDTH, LAYERS, HEADS = 128, 3, 4
 WRONG, RIGHT = 0, 1
@@ -94,9 +94,10 @@ def _teach(  # noqa: PLR0913, PLR0917 - what is taught, to whom, how, and where 
     out: Path,
     record: Emit,
 ) -> None:
-    from transformers import DataCollatorForTokenClassification, PrinterCallback, Trainer
+    from transformers import DataCollatorForTokenClassification, PrinterCallback, Trainer, TrainingArguments
 
     from trainers.callbacks import Recorder
+    from trainers.sft import settings_of_lesson
 
     class Teacher(Trainer):
         def compute_loss(self, model: Any, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
@@ -106,7 +107,7 @@ def _teach(  # noqa: PLR0913, PLR0917 - what is taught, to whom, how, and where 
     steps = math.ceil(len(taught) / config.problems_per_step)
     trainer = Teacher(
         model=model,
-        args=_settings(config, steps, out, use_cpu=model.device.type == "cpu"),
+        args=TrainingArguments(**settings_of_lesson(config, steps, out, use_cpu=model.device.type == "cpu")),
         train_dataset=cast("Any", [labelled(reader, lesson) for lesson in taught]),
         data_collator=DataCollatorForTokenClassification(tokenizer),
         callbacks=[Recorder(record, steps)],
@@ -140,25 +141,3 @@ def labelled(reader: Reader, lesson: Lesson) -> dict[str, list[int]]:
     for step, place in enumerate(reading.ends):
         labels[place] = WRONG if step in wrong else RIGHT
     return {"input_ids": reading.ids, "labels": labels}
-
-
-def _settings(config: EmbeddedPrmConfig, steps: int, out: Path, *, use_cpu: bool) -> TrainingArguments:
-    from transformers import TrainingArguments
-
-    return TrainingArguments(
-        output_dir=str(out),
-        max_steps=steps,
-        per_device_train_batch_size=config.problems_per_step,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type="cosine",
-        warmup_steps=min(20, steps // 5),
-        weight_decay=0.0,
-        adam_beta2=0.98,  # as the cold start's: the run is short
-        train_sampling_strategy="sequential",  # the lessons are drawn at random already
-        logging_steps=1,
-        save_strategy="no",
-        report_to=[],
-        disable_tqdm=True,
-        seed=config.seed,
-        use_cpu=use_cpu,
-    )
