@@ -99,7 +99,10 @@ def check_stored(folder: TrialFolder, config: TrialConfig, *, done: bool) -> Non
     Raises:
         NothingStoredError: It has not.
     """
-    if "critic" not in METHODS.get(config.method).uses:
+    uses = METHODS.get(config.method).uses
+    if "prm" in uses:
+        raise NothingStoredError(f"method {config.method} keeps no rollouts, nor the scores of its process reward model")
+    if "critic" not in uses:
         raise NothingStoredError(f"method {config.method} asks no critic")
     if not done:
         raise NothingStoredError("not finished; `capo-bench run` finishes it")

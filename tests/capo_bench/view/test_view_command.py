@@ -63,9 +63,20 @@ def test_what_cannot_be_shown_is_told(run, seen, arguments, message):
     assert message in " ".join(done.output.split())
 
 
-def test_a_trial_without_a_critic_and_an_unknown_one(run, seen):
-    other = next(trial for trial in seen.plan().trials if trial.variant == "grpo_rule")
-    assert "method grpo_rule asks no critic" in run(other.id).output
+@pytest.mark.parametrize(
+    ("method", "why"),
+    [
+        ("grpo_rule", "method grpo_rule asks no critic"),
+        ("prm_sum", "method prm_sum keeps no rollouts, nor the scores of its process reward model"),
+    ],
+)
+def test_a_trial_without_critiques_says_why_it_has_none(run, seen, method, why):
+    other = next(trial for trial in seen.plan().trials if trial.variant == method)
+    done = run(other.id)
+    assert (done.exit_code, done.output) == (2, f"nothing to view in trial {other.id}: {why}\n")
+
+
+def test_an_unknown_trial(run):
     done = run("fffffff")
     assert done.exit_code == 2
     assert "no trial 'fffffff'" in done.output

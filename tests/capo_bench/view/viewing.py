@@ -29,6 +29,7 @@ base:
 include:
   - {name: cold_start, set: {method: sft}}
   - {name: grpo_rule, set: {method: grpo_rule}}
+  - {name: prm_sum, set: {method: prm_sum}}
   - {name: majority, set: {credit.vote: majority}}
 seeds: [0]
 """
