@@ -4,7 +4,7 @@
 
 Teaches it as the studies do, unless a folder is given, and scores three sets of solutions to problems that no training
 sees: those that go wrong in every way of its lessons, demonstrations that slip, and these on longer problems. A step is
-flagged where its score is below one half; intervals are of 95 %, over whole solutions. Times are of the processor and
+flagged where its score is below one half; intervals are of 95 %, over whole problems. Times are of the processor and
 of the clock: on a machine that others use the clock's says little, and so does the processor's of two threads, each of
 which waits busily for the other: take one.
 """
@@ -17,26 +17,23 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from scipy.stats import rankdata
 from transformers.utils import logging
 
 from capo_bench.run.threads import SHARED_THREADS, TRIAL_THREADS, set_threads
 from evals.coins import COINS
 from evals.coins.problems import read
 from evals.coins.solutions import attempt
+from evals.critics.area import area_estimate
 from evals.critics.coins import COINS as DEMONSTRATIONS
 from evals.critics.data import Selection
 from evals.critics.labels import LabelledSolution, exact_labels
-from evals.critics.metrics import Estimate, interval, step_scores
+from evals.critics.metrics import Estimate, step_scores
 from trainers.prm.config import PrmConfig
 from trainers.prm.embedded import train_prm
 from trainers.prm.scorer import Scorer
 from trainers.prm.trainer import HALF
-
-DRAWS = 1000
 
 
 def attempts(count: int) -> list[LabelledSolution]:
@@ -53,28 +50,16 @@ def demonstrations(split: str, count: int) -> list[LabelledSolution]:
     return list(DEMONSTRATIONS.load(Selection((split,), limit=count)).solutions)
 
 
-def area(doubts: Sequence[Any], wrong: Sequence[Any]) -> Estimate:
-    """Return the chance that a wrong step is doubted more than a right one, solutions drawn anew for the interval."""
-    rng = np.random.default_rng(0)
-    drawn = [rng.integers(len(doubts), size=len(doubts)) for _ in range(DRAWS)]
-    values = np.array([_area(np.concatenate([doubts[i] for i in rows]), np.concatenate([wrong[i] for i in rows]))
-                       for rows in drawn])  # fmt: skip
-    return Estimate(_area(np.concatenate(doubts), np.concatenate(wrong)), *interval(values))
-
-
-def _area(doubt: Any, wrong: Any) -> float:
-    ranks, bad = rankdata(doubt), int(wrong.sum())
-    return float((ranks[wrong].sum() - bad * (bad + 1) / 2) / (bad * (len(wrong) - bad)))
-
-
 def told(name: str, solutions: Sequence[LabelledSolution], scorer: Scorer) -> None:
     began, clock = time.process_time(), time.perf_counter()
     scored = scorer.score([(each.problem.prompt, each.steps) for each in solutions])
     took, passed = time.process_time() - began, time.perf_counter() - clock
     pairs = [(each.scores, one.labels) for each, one in zip(scored, solutions, strict=True) if each.scores is not None]
     scores = step_scores([row < HALF for row, _ in pairs], [labels for _, labels in pairs])
-    wrong = [np.isin(np.arange(labels.steps), list(labels.wrong)) for _, labels in pairs]
-    found = {"precision": scores.precision, "recall": scores.recall, "AUC": area([-row for row, _ in pairs], wrong)}
+    doubts = np.concatenate([1 - row for row, _ in pairs])
+    wrong = np.concatenate([np.isin(np.arange(labels.steps), list(labels.wrong)) for _, labels in pairs])
+    area = area_estimate(doubts, wrong, [labels.group for _, labels in pairs for _ in range(labels.steps)])
+    found = {"precision": scores.precision, "recall": scores.recall, "AUC": area}
     print(f"{name}: {len(pairs)} of {len(solutions)} solutions scored, {scores.steps} steps, {scores.wrong} wrong")
     print("  " + " · ".join(f"{key} {_shown(value)}" for key, value in found.items()))
     print(f"  {1000 * took / len(pairs):.2f} ms of processor a solution, {1000 * passed / len(pairs):.2f} ms of clock")

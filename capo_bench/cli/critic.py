@@ -13,10 +13,12 @@ from capo_bench.cli.options import home_option
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from capo_bench.critic.ask import Terms
     from capo_bench.critic.measure import Measured, Request
     from capo_bench.critic.summary import Summary
     from capo_bench.critic.write import Files
     from capo_bench.home import Home
+    from trainers.critics.base import CriticParams
 
 EPILOG = """\b
 Exit codes:
@@ -32,6 +34,7 @@ Examples:
   capo-bench critic openai --set model=my-model --set base_url=http://127.0.0.1:8000/v1 \\
       --data processbench:gsm8k,math --limit 200
   capo-bench critic transformers --data prmbench --data-dir data -k 4
+  capo-bench critic prm --data processbench --set model=Qwen/Qwen2.5-Math-PRM-7B --set format=qwen
 """
 
 
@@ -44,7 +47,7 @@ Examples:
     help="coins, processbench, prm800k or prmbench, with the subsets to take.",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Local file or folder.  [default: the hub]")
-@click.option("-k", "--critiques", type=click.IntRange(1), default=8, show_default=True, help="Critiques of each.")
+@click.option("-k", "--critiques", type=click.IntRange(1), show_default="8", help="Critiques of each.")
 @click.option("--limit", type=click.IntRange(1), help="Draw at most so many solutions, as many of each subset.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of what is drawn.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a key of the critic.")
@@ -70,7 +73,7 @@ def critic(  # noqa: PLR0913, PLR0917 - one for each option
     critic: str,
     data: str,
     data_dir: Path | None,
-    critiques: int,
+    critiques: int | None,
     limit: int | None,
     seed: int,
     sets: tuple[str, ...],
@@ -83,10 +86,10 @@ def critic(  # noqa: PLR0913, PLR0917 - one for each option
 ) -> None:
     """Measure CRITIC on solutions whose steps are labelled, through the prompt, parser and votes of training.
 
-    CRITIC is a registered critic (exact, noisy, transformers, vllm, openai), or a study whose base critic is taken.
-    K critiques of every solution are sampled once; every voting rule is scored on the first 1, 2, 4, … K of them.
+    CRITIC is a registered critic (exact, noisy, transformers, vllm, openai), a study whose base critic is taken, or
+    prm, a process reward model. K critiques of every solution are sampled once; every voting rule is scored on the
+    first 1, 2, 4, … K of them. A process reward model scores every solution once.
     """
-    from capo_bench.critic.ask import Terms
     from capo_bench.critic.choose import chosen_critic
     from capo_bench.critic.measure import Request
     from capo_bench.home import Home
@@ -94,9 +97,20 @@ def critic(  # noqa: PLR0913, PLR0917 - one for each option
 
     name, _, subsets = data.partition(":")
     selection = Selection(tuple(filter(None, subsets.split(","))), data_dir, limit, seed, neutral)
-    terms = Terms(critiques, not no_greedy, max_abstained)
-    request = Request(chosen_critic(critic, profile, sets), name, selection, terms)
+    params = chosen_critic(critic, profile, sets)
+    request = Request(params, name, selection, _terms(params, critiques, no_greedy, max_abstained))
     sys.exit(_measure(request, Home(home, keep_critiques=not no_critique_cache)))
+
+
+def _terms(params: CriticParams, critiques: int | None, no_greedy: bool, max_abstained: float) -> Terms:
+    from capo_bench.critic.ask import Terms
+    from capo_bench.critic.prm import PrmParams
+
+    if not isinstance(params, PrmParams):
+        return Terms(critiques or Terms.critiques, not no_greedy, max_abstained)
+    if critiques is not None or no_greedy:
+        raise click.UsageError("a process reward model says the same every time; leave -k and --no-greedy out")
+    return Terms(0, True, max_abstained)
 
 
 def _measure(request: Request, home: Home) -> int:

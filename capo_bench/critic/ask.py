@@ -9,6 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
 from capo_bench.critic.errors import TooManyAbstainedError
+from capo_bench.critic.prm import reason
 from trainers.credit.critique import Critique
 from trainers.critics.base import Critic, Solution
 from trainers.critics.desk import Answers, CriticDesk
@@ -136,7 +137,7 @@ class Round:
             for place, row in enumerate(future.result().critiques, question.first):
                 kept[place] = row
                 self._asked += len(row)
-                self._abstained.update(critique.abstained for critique in row if critique.abstained)
+                self._abstained.update(filter(None, map(reason, row)))
         self._tell(self._state())
         self._check(least=ENOUGH)
 

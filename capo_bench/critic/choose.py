@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from capo_bench.critic.prm import PRM, PrmParams
 from capo_bench.study.errors import Place, StudyError, StudyErrors
 from capo_bench.study.explain import explain
 from capo_bench.study.keys import with_value
@@ -23,14 +24,14 @@ def chosen_critic(name: str, profile: str, sets: Sequence[str]) -> CriticParams:
     """Return a critic's settings.
 
     Args:
-        name: A registered critic, a study file, or a shipped study, whose base critic is taken.
+        name: A registered critic, ``prm``, a study file, or a shipped study, whose base critic is taken.
         profile: The study's profile; what it sets for the critic applies.
         sets: ``"key=value"`` with a YAML value, on top.
 
     Raises:
         StudyErrors: All that is wrong with the name, the study or the settings.
     """
-    tree = {"name": name} if name in CRITICS.names() else _of_study(name, profile)
+    tree = {"name": name} if name in (PRM, *CRITICS.names()) else _of_study(name, profile)
     written = dict[str, str]()
     for text in sets:
         key, value = _setting(text)
@@ -55,8 +56,8 @@ def _setting(text: str) -> tuple[str, Any]:
 
 def _of_study(name: str, profile: str) -> dict[str, Any]:
     if name not in shipped_studies() and not Path(name).exists():
-        known = [*CRITICS.names(), *shipped_studies()]
-        way_out = f"critics: {', '.join(CRITICS.names())}; shipped studies: {', '.join(shipped_studies())}"
+        known = [*CRITICS.names(), PRM, *shipped_studies()]
+        way_out = f"critics: {', '.join([*CRITICS.names(), PRM])}; shipped studies: {', '.join(shipped_studies())}"
         rule = f"no critic and no study {name!r}{did_you_mean(name, known)}"
         raise StudyErrors([StudyError(Place(name), "", name, rule, way_out)])
     load_plan(name, profile)  # says all that is wrong with the study
@@ -70,7 +71,7 @@ def _of_study(name: str, profile: str) -> dict[str, Any]:
 
 def _validated(tree: dict[str, Any], locate: Any) -> CriticParams:
     try:
-        model = CRITICS.get(tree["name"])
+        model = PrmParams if tree["name"] == PRM else CRITICS.get(tree["name"])
     except UnknownNameError as error:
         rule, _, way_out = str(error).partition("; ")
         raise StudyErrors([StudyError(locate(("name",)), "name", tree["name"], rule, way_out)]) from error

@@ -18,7 +18,7 @@ SIZE = (7.6, 4.4)
 
 def figures(summary: Summary) -> list[Figure]:
     """Draw what there is to show."""
-    found = [precision_recall(summary), reliability(summary)]
+    found = [precision_recall(summary) if summary.area is None else None, reliability(summary)]
     return [figure for figure in found if figure is not None]
 
 
@@ -57,6 +57,10 @@ def reliability(summary: Summary) -> Figure | None:
     if not found.bins:
         return None
     most = max(part.steps for part in found.bins)
+    scored = summary.area is not None
+    what = "1 − score of a step" if scored else f"share of the {k} critiques that flag a step"
+    told = "1 − score" if scored else f"the share of {k} votes"
+    unit = "% doubt" if scored else "% of votes"
 
     def paint(ax: Axes) -> None:
         ax.plot([0, 100], [0, 100], color="0.5", linestyle=":", label="calibrated")
@@ -68,15 +72,15 @@ def reliability(summary: Summary) -> Figure | None:
             ax.annotate(f"{part.steps:,}", (x, y), textcoords="offset points", xytext=(9, -11), fontsize=8)
         ax.set_xlim(-4, 104)
         ax.set_ylim(-4, 104)
-        ax.set_xlabel(f"share of the {k} critiques that flag a step (%)")
+        ax.set_xlabel(f"{what} (%)")
         ax.set_ylabel("share of these steps that are wrong (%)")
 
     caption = (
-        f"Reliability of the share of {k} votes; at the points the number of labelled steps. "
+        f"Reliability of {told}; at the points the number of labelled steps. "
         f"Expected calibration error {found.error:.3f}, Brier score {found.brier:.3f}."
     )
     alt = "; ".join(
-        f"{100 * part.share:.0f} % of votes: {100 * part.wrong:.0f} % of {part.steps} steps are wrong"
+        f"{100 * part.share:.0f} {unit}: {100 * part.wrong:.0f} % of {part.steps} steps are wrong"
         for part in found.bins
     )
     return draw("reliability", caption, alt, SIZE, paint)
@@ -89,9 +93,9 @@ def _line(ax: Axes, rows: list[VoteQuality], style: Style, most: int) -> None:
         markeredgecolor="black", label=rows[0].vote.label,
     )  # fmt: skip
     for (x, y), row in zip(at, rows, strict=True):
-        if row.vote != GREEDY:
+        if not row.vote.alone:
             ax.annotate(str(row.k), (x, y), textcoords="offset points", xytext=(5, 5), fontsize=8)
-        if row.k == most or row.vote == GREEDY:
+        if row.k == most or row.vote.alone:
             across, up = _error(row.scores.recall), _error(row.scores.precision)
             ax.errorbar(x, y, xerr=across, yerr=up, fmt="none", color=style.color, elinewidth=1, capsize=3)
 

@@ -11,8 +11,9 @@ from typing import Any
 from capo_bench.critic.ask import Asked, Round, State, Terms
 from capo_bench.critic.embedded import embedded_folder
 from capo_bench.critic.errors import MeasureError
+from capo_bench.critic.prm import PrmParams
 from capo_bench.home import Home
-from capo_bench.study.identity import critic_identity, digest
+from capo_bench.study.identity import critic_identity, digest, embedded_prm_key
 from evals.benchmarks import BENCHMARKS, Benchmark, Problem, StepCheck
 from evals.critics.data import STEP_DATA, Loaded, Selection, StepData
 from evals.critics.labels import LabelledSolution
@@ -101,13 +102,18 @@ def identity(request: Request, solutions: Sequence[LabelledSolution]) -> dict[st
     """Return all that decides the result."""
     return {
         "version": VERSION,
-        "critic": critic_identity(request.critic),
+        "critic": {**critic_identity(request.critic), **_taught(request.critic)},
         "data": request.data,
         "solutions": fingerprint(solutions),
         "seed": request.selection.seed,
         "critiques": request.terms.critiques,
         "greedy": request.terms.greedy,
     }
+
+
+def _taught(params: CriticParams) -> dict[str, str]:
+    taught = params.taught if isinstance(params, PrmParams) else None
+    return {} if taught is None else {"embedded": embedded_prm_key(taught)}
 
 
 def measurement_id(request: Request, solutions: Sequence[LabelledSolution]) -> str:

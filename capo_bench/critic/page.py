@@ -18,6 +18,11 @@ STEPS = (
     "verdict counts neither for nor against a step. k critiques are the first k of those sampled. Intervals resample "
     "whole problems."
 )
+SCORED = (
+    "Only labelled steps count, and only solutions that the model scored. A step is flagged where its score, the "
+    "probability that it is right, is below the threshold. AUC is the chance that a wrong step has a lower score than "
+    "a right one, of all labelled steps together, equal scores counting half. Intervals resample whole problems."
+)
 FIRST = (
     "As ProcessBench is published: of erroneous solutions those whose first flagged step is the labelled one, of clean "
     "ones those without a flag; F1 is the harmonic mean of the two shares, and a solution without a verdict "
@@ -27,13 +32,13 @@ FIRST = (
 
 def page(measured: Measured, summary: Summary, drawn: Sequence[Figure], provenance: Mapping[str, Any]) -> str:
     """Render the page."""
-    settings = measured.request.critic.model_dump(mode="json")
+    settings, steps = measured.request.critic.model_dump(mode="json"), STEPS if summary.area is None else SCORED
     return render(
         "critic.html.j2",
         title=title(measured),
         about=about(measured, summary),
         tables=tables(summary),
-        notes=[FIRST, STEPS] if summary.first_error else [STEPS],
+        notes=[FIRST, steps] if summary.first_error else [steps],
         lines=[agreement_in_words(summary), *cost_in_words(summary.cost)],
         figures=drawn,
         picture=picture,
@@ -50,10 +55,11 @@ def title(measured: Measured) -> str:
 
 def about(measured: Measured, summary: Summary) -> str:
     """Return how much was measured, in one line."""
+    asked = "scored once" if summary.area is not None else f"{measured.request.terms.critiques} critiques of each"
     left_out = "".join(f" · {count} left out: {reason}" for reason, count in measured.loaded.left_out.items())
     return (
         f"{summary.solutions:,} solutions, {summary.erroneous:,} with a wrong step · {summary.steps:,} labelled steps, "
-        f"{summary.wrong:,} wrong · {measured.request.terms.critiques} critiques of each · "
+        f"{summary.wrong:,} wrong · {asked} · "
         f"{measured.loaded.source}{left_out}"
     )
 

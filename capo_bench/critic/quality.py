@@ -35,6 +35,11 @@ class Vote:
         """The rule as tables name it."""
         return self.rule if self.at_least is None else f"{self.rule} {self.at_least}"
 
+    @property
+    def alone(self) -> bool:
+        """Whether it takes one critique of its own, and none of the sampled ones."""
+        return self.rule == "greedy"
+
 
 @dataclass(frozen=True)
 class VoteQuality:

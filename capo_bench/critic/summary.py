@@ -10,13 +10,15 @@ from itertools import chain
 import numpy as np
 
 from capo_bench.critic.measure import Measured
+from capo_bench.critic.prm import Below, PrmParams, ScoredCritique, reason
 from capo_bench.critic.quality import FLAGGED, Vote, VoteQuality, penalties, powers_of_two, quality, set_votes
 from evals.critics.agreement import alpha_estimate
-from evals.critics.calibration import Calibration, calibration
+from evals.critics.area import area_estimate
+from evals.critics.calibration import MOST_BINS, Calibration, calibration
 from evals.critics.first_error import FirstErrorScores, first_error_scores
 from evals.critics.labels import LabelledSolution, StepLabels
 from evals.critics.metrics import Estimate
-from trainers.credit.arrays import BoolArray
+from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.credit.assign import checked
 from trainers.credit.critique import Critique
 from trainers.credit.votes import flag_matrix
@@ -71,8 +73,9 @@ class Summary:
         wrong: Those labelled wrong.
         votes: Precision, recall and F1 per step, the greedy critique first.
         first_error: ProcessBench's score by rule and k; empty for other data.
-        calibration: k to how the share of votes stands to the labels.
+        calibration: k to how the share of votes stands to the labels; of a process reward model how 1 − score does.
         alpha: Krippendorff's alpha over all steps of all solutions among the K critiques.
+        area: Chance that a process reward model scores a wrong step below a right one; None for any other critic.
         cost: What it cost.
     """
 
@@ -84,6 +87,7 @@ class Summary:
     first_error: list[FirstError]
     calibration: dict[int, Calibration]
     alpha: Estimate
+    area: Estimate | None
     cost: Cost
 
 
@@ -91,9 +95,13 @@ def summarise(measured: Measured) -> Summary:
     """Work out a measurement's numbers."""
     sampled, solutions = measured.asked.sampled, measured.solutions
     labels = [solution.labels for solution in solutions]
-    ks = powers_of_two(measured.request.terms.critiques)
-    greedy = quality(measured.asked.greedy, labels, [GREEDY], [1]) if measured.request.terms.greedy else []
+    prm = measured.request.critic if isinstance(measured.request.critic, PrmParams) else None
+    ks = powers_of_two(measured.request.terms.critiques) if prm is None else ()
+    own = GREEDY if prm is None else Below(threshold=prm.threshold)
+    greedy = quality(measured.asked.greedy, labels, [own], [1]) if measured.request.terms.greedy else []
+    doubts, wrong, groups = doubted(measured.asked.greedy, labels)
     votes = [*greedy, *quality(sampled, labels, set_votes(), ks)]
+    shares = {k: vote_calibration(sampled, labels, k) for k in ks}
     return Summary(
         solutions=len(labels),
         erroneous=sum(bool(label.wrong) for label in labels),
@@ -101,8 +109,9 @@ def summarise(measured: Measured) -> Summary:
         wrong=sum(len(label.wrong) for label in labels),
         votes=votes,
         first_error=[_first_error(row.vote, row.k, measured) for row in votes] if measured.data.first_error else [],
-        calibration={k: vote_calibration(sampled, labels, k) for k in ks},
+        calibration=shares if prm is None else {1: calibration(doubts, wrong, MOST_BINS)},
         alpha=agreement(sampled, labels),
+        area=None if prm is None else area_estimate(doubts, wrong, groups),
         cost=_cost(measured),
     )
 
@@ -127,12 +136,25 @@ def vote_calibration(critiques: Rows, labels: Sequence[StepLabels], k: int) -> C
     return calibration(np.array(shares, dtype=np.float64), np.array(wrong, dtype=np.bool_), k)
 
 
+def doubted(critiques: Rows, labels: Sequence[StepLabels]) -> tuple[FloatArray, BoolArray, list[str]]:
+    """Return 1 - score of each labelled step that has a score, whether it is wrong, and its group."""
+    steps = [
+        (1 - said.scores[step], step in label.wrong, label.group or f"#{row}")
+        for row, (read, label) in enumerate(zip(critiques, labels, strict=True))
+        for said in read
+        if isinstance(said, ScoredCritique) and said.scores
+        for step in sorted(label.labelled)
+    ]
+    doubts, wrong = np.array([step[0] for step in steps]), np.array([step[1] for step in steps], dtype=np.bool_)
+    return doubts, wrong, [step[2] for step in steps]
+
+
 def _flags(critiques: Sequence[Critique], labels: StepLabels) -> BoolArray:
     return flag_matrix([checked(critique, labels.steps) for critique in critiques], labels.steps)
 
 
 def _first_error(vote: Vote, k: int, measured: Measured) -> FirstError:
-    kept = measured.asked.greedy if vote == GREEDY else measured.asked.sampled
+    kept = measured.asked.greedy if vote.alone else measured.asked.sampled
     flags: dict[str, list[BoolArray | None]] = {}
     labels: dict[str, list[StepLabels]] = {}
     for solution, row in zip(measured.solutions, kept, strict=True):
@@ -152,7 +174,7 @@ def _cost(measured: Measured) -> Cost:
     return Cost(
         critiques=len(critiques),
         reused=sum(critique.reused for critique in critiques),
-        abstained=dict(Counter(critique.abstained for critique in critiques if critique.abstained).most_common()),
+        abstained=dict(Counter(filter(None, map(reason, critiques))).most_common()),
         prompt_tokens=sum(usage.prompt_tokens for usage in usages),
         cached_tokens=sum(usage.cached_tokens for usage in usages),
         output_tokens=sum(usage.output_tokens for usage in usages),

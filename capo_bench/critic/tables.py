@@ -9,7 +9,7 @@ from dataclasses import fields
 from typing import TypeVar
 
 from capo_bench.critic.quality import VoteQuality
-from capo_bench.critic.summary import GREEDY, Cost, FirstError, Summary
+from capo_bench.critic.summary import Cost, FirstError, Summary
 from capo_bench.report.tables import NOTHING, Table
 from evals.critics.calibration import Calibration
 from evals.critics.first_error import FirstErrorScores
@@ -28,7 +28,7 @@ def tables(summary: Summary, *, whole: bool = True) -> list[Table]:
         *first,
         *subsets,
         vote_table(summary.votes, SCORES if whole else SCORES[:-1]),
-        calibration_table(summary.calibration),
+        calibration_table(summary),
     ]
 
 
@@ -59,17 +59,20 @@ def subset_table(rows: Sequence[FirstError]) -> Table:
     shown = [
         (_named(row), subset, *_first_error(scores))
         for row in rows
-        if row.k == most or row.vote == GREEDY
+        if row.k == most or row.vote.alone
         for subset, scores in row.subsets.items()
     ]
     headings = ("critiques", "subset", "erroneous", "clean", "F1", "n", "no verdict")
     return Table("First error by subset: % [95 % interval]", headings, tuple(shown))
 
 
-def calibration_table(found: dict[int, Calibration]) -> Table:
-    """Return how far shares of votes are from the share of wrong steps."""
-    rows = tuple((str(k), f"{row.steps:,}", _number(row.error), _number(row.brier)) for k, row in found.items())
+def calibration_table(summary: Summary) -> Table:
+    """Return how far shares of votes, or 1 − score, are from the share of wrong steps."""
+    found = [(str(k), row) for k, row in summary.calibration.items()]
+    rows = tuple((k, f"{row.steps:,}", _number(row.error), _number(row.brier)) for k, row in found)
     title = "Calibration of the share of k votes, which is what `average` charges"
+    if summary.area is not None:
+        title = "Calibration of 1 − score as the chance that a step is wrong"
     return Table(title, ("k", "labelled steps", "expected calibration error", "Brier score"), rows)
 
 
@@ -84,7 +87,10 @@ def per_cent(estimate: Estimate) -> str:
 
 
 def agreement_in_words(summary: Summary) -> str:
-    """Return the agreement among critiques as a sentence."""
+    """Return the agreement among critiques as a sentence, or how well a process reward model ranks steps."""
+    if summary.area is not None:
+        area = f"{per_cent(summary.area)} % of pairs of labelled steps" if summary.area.value is not None else ""
+        return f"A wrong step has a lower score than a right one (AUC): {area or 'not defined here'}."
     return f"Agreement among critiques (Krippendorff's alpha): {alpha_in_words(summary.alpha) or 'not defined here'}."
 
 
@@ -169,11 +175,11 @@ def _once(rows: Sequence[R], scores: Sequence[object]) -> list[tuple[str, R]]:
 
 
 def _is_single(row: VoteQuality | FirstError) -> bool:
-    return row.k == 1 and row.vote != GREEDY
+    return row.k == 1 and not row.vote.alone
 
 
 def _named(row: VoteQuality | FirstError) -> str:
-    return row.vote.label if row.vote == GREEDY else f"{row.vote.label} of {row.k}"
+    return row.vote.label if row.vote.alone else f"{row.vote.label} of {row.k}"
 
 
 def _subsets(rows: Sequence[FirstError]) -> list[str]:

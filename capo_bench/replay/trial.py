@@ -101,7 +101,9 @@ def check_stored(folder: TrialFolder, config: TrialConfig, *, done: bool) -> Non
     """
     uses = METHODS.get(config.method).uses
     if "prm" in uses:
-        raise NothingStoredError(f"method {config.method} keeps no rollouts, nor the scores of its process reward model")
+        raise NothingStoredError(
+            f"method {config.method} keeps no rollouts, nor the scores of its process reward model"
+        )
     if "critic" not in uses:
         raise NothingStoredError(f"method {config.method} asks no critic")
     if not done:

@@ -114,15 +114,17 @@ def by_group(counts: FloatArray, groups: Sequence[str]) -> FloatArray:
 
 def resampled(grouped: FloatArray) -> FloatArray:
     """Return the column sums of bootstrap draws of whole rows, shape (DRAWS, columns); the same for the same rows."""
-    rows = len(grouped)
-    if rows < 2:
-        return np.zeros((0, grouped.shape[1]))
-    return np.asarray(_times(rows) @ grouped, dtype=np.float64)
+    return np.asarray(times_drawn(len(grouped)) @ grouped, dtype=np.float64)
 
 
 @lru_cache(maxsize=1)
-def _times(rows: int) -> FloatArray:
-    """Return how often each draw takes each of `rows` rows, shape (DRAWS, rows); kept, as rules share their rows."""
+def times_drawn(rows: int) -> FloatArray:
+    """Return how often each draw takes each of `rows` rows, shape (DRAWS, rows); kept, as rules share their rows.
+
+    Of fewer than two rows there is no draw: nothing varies.
+    """
+    if rows < 2:
+        return np.zeros((0, rows))
     return np.random.default_rng(0).multinomial(rows, np.full(rows, 1 / rows), size=DRAWS).astype(np.float64)
 
 
