@@ -1,4 +1,7 @@
-"""Trials killed (SIGKILL) at every stage, every step, every file operation and at random end as unbroken ones do."""
+"""Trials killed (SIGKILL) at every stage, every step, every file operation and at random end as unbroken ones do.
+
+So do trials whose training a budget ends: what was spent before a kill counts.
+"""
 
 import gzip
 import hashlib
@@ -7,6 +10,7 @@ import os
 import random
 import subprocess
 import sys
+from itertools import accumulate
 from pathlib import Path
 
 import pytest
@@ -158,6 +162,11 @@ def noisy(nursery, tmp_path_factory):
     return result, seconds
 
 
+@pytest.fixture(scope="module")
+def language(nursery, tmp_path_factory):
+    return unbroken(nursery, LANGUAGE, tmp_path_factory.mktemp("language") / "whole")
+
+
 def killed_at(life, kinds):
     """Live a life that is killed before each thing of some kinds, once; return these things."""
     met = life.folder / "met"
@@ -210,8 +219,8 @@ def test_killed_at_random_moments(nursery, noisy, tmp_path, seed):
     assert life.result() == noisy[0]
 
 
-def test_killed_at_random_moments_while_a_language_model_criticises(nursery, tmp_path):
-    whole, seconds = unbroken(nursery, LANGUAGE, tmp_path / "whole")
+def test_killed_at_random_moments_while_a_language_model_criticises(nursery, language, tmp_path):
+    whole, seconds = language
     life = Life(nursery, LANGUAGE, tmp_path / "life")
     life.live(moments(seconds / 4, 2, 8))
     assert life.kills >= 1
@@ -219,3 +228,42 @@ def test_killed_at_random_moments_while_a_language_model_criticises(nursery, tmp
     assert all(step["critic_output_tokens"] > 0 for step in whole["steps"])
     assert list(life.home.path.glob("cache/critic/*/model.safetensors"))
     assert (life.home.critiques / "critiques.sqlite").exists()
+
+
+def budgeted(settings, budget):
+    """A trial of twice the steps, which a budget is to end sooner."""
+    return settings | {"train": settings["train"] | {"steps": 2 * STEPS, "budget": budget}}
+
+
+MODEL = "rename /trials/#/.model"
+
+
+@pytest.mark.parametrize(
+    ("unit", "settings", "met"),
+    [
+        pytest.param("policy_tokens", NOISY, ["step 1", "step 2", "step 3", "step 4", MODEL], id="noisy"),
+        pytest.param("total_tokens", LANGUAGE, ["step 4", MODEL], id="language"),
+    ],
+)
+def test_killed_or_not_a_budget_ends_training_at_the_same_step(request, nursery, tmp_path, unit, settings, met):
+    """A trial of twice the steps whose budget is spent at the last of the trial without one ends as that does."""
+    whole, _ = request.getfixturevalue(request.node.callspec.id)
+    spent = list(accumulate(step[unit] for step in whole["steps"]))
+    limit = int(spent[-2]) + 1
+    life = Life(nursery, budgeted(settings, {unit: limit}), tmp_path / "life")
+    assert killed_at(life, "|".join(met)) == met
+    result = life.result()
+    assert [step.pop("budget_share") for step in result["steps"]] == pytest.approx([one / limit for one in spent])
+    assert {step.pop("of") for step in result["steps"]} == {2 * STEPS}
+    steps = [{name: value for name, value in step.items() if name != "of"} for step in whole["steps"]]
+    assert result == whole | {"steps": steps}
+
+
+def test_seconds_spent_before_a_kill_count(nursery, tmp_path):
+    """How many they are is of the machine, so no step may reach this budget: its share says what is counted."""
+    life = Life(nursery, budgeted(NOISY, {"seconds": 1e6}), tmp_path / "life")
+    assert killed_at(life, "step 3") == ["step 3"]
+    steps = [json.loads(line) for line in life.files.steps.read_text().splitlines()]
+    spent = list(accumulate(step["seconds"] for step in steps))
+    assert len(spent) == 2 * STEPS
+    assert [step["budget_share"] * 1e6 for step in steps] == pytest.approx(spent)
