@@ -79,10 +79,11 @@ def _machines(planned: Plan) -> list[str]:
     """Say of each backbone on how many GPUs it is trained, how its steps divide and what of a GPU they take."""
     from capo_bench.study.memory import machine_lines
 
-    needed: dict[str, None] = {}
+    needed: dict[str, dict[str, None]] = {}
     for variant in planned.variants:
-        needed |= dict.fromkeys(machine_lines(variant.config))
-    return list(needed)
+        for division, *lines in filter(None, [machine_lines(variant.config)]):
+            needed.setdefault(division, {}).update(dict.fromkeys(lines))
+    return [line for division, lines in needed.items() for line in (division, *lines)]
 
 
 def _costs(taken: Estimate, home: Path) -> list[str]:

@@ -12,11 +12,12 @@ from capo_bench.doctor.finding import Finding
 from capo_bench.doctor.needs import Needs
 from capo_bench.run.cores import available_cores
 from capo_bench.run.limits import size
-from capo_bench.study.memory import memory
+from capo_bench.study.beside import models_beside
+from capo_bench.study.memory import trial_memory
 from trainers.backbones import BackboneConfig
 
 WORKER_BYTES = 2 * 2**30
-"""What a worker of an embedded backbone takes, with the libraries that it imports."""
+"""What a process takes beside the weights of models from elsewhere: the libraries that it imports, embedded models."""
 TRIAL_BYTES = 16 * 2**20
 """What a trial of an embedded backbone leaves, generously."""
 SKEW_SECONDS = 2.0
@@ -52,23 +53,25 @@ def _served(backbone: BackboneConfig) -> int:
 def _large_enough(what: str, name: str, needs: Needs, told: str) -> Finding:
     import torch
 
-    config = needs.trained.get(name)
-    held = memory(needs.backbones[name], config.train) if config else None
+    held = [one for one in map(trial_memory, needs.trained[name]) if one is not None]
+    peak, unknown = max((one.peak for one in held), default=0.0), {role for one in held for role in one.unknown}
     smallest = min(torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count()))
-    if held is not None and held.peak > smallest:
+    if peak > smallest:
         remedy = "lower the backbone's micro_batch or vllm.memory, shard among more GPUs, or train adapters (lora)"
-        return Finding(what, "missing", f"{told} of {size(smallest)}, and a step takes about {size(held.peak)}", remedy)
+        return Finding(what, "missing", f"{told} of {size(smallest)}, and a step takes about {size(peak)}", remedy)
     if needs.backbones[name].precision == "bfloat16" and not torch.cuda.is_bf16_supported():
         return Finding(what, "missing", f"{told}, which have no bfloat16", "set the backbone's precision to float32")
+    if unknown:
+        beside = f"a step takes about {size(peak)} and the {' and the '.join(sorted(unknown))} beside it"
+        remedy = "nobody knows how large that is: download it or name its folder; of a critic, set critic.parameters"
+        return Finding(what, "unknown", f"{told} of {size(smallest)}; {beside}", remedy)
     return Finding(what, "ok", f"{told} of {size(smallest)}")
 
 
 def host_memory(needs: Needs, workers: int | None = None) -> Finding:
-    """Say whether the host's memory holds the workers, or the weights that each process loads."""
+    """Say whether the host's memory holds the workers, with the weights that each of their processes loads."""
     free = available_memory()
-    embedded = any(one.source == "embedded" for one in needs.backbones.values())
-    wanted = WORKER_BYTES * (workers or available_cores()) if embedded else WORKER_BYTES
-    wanted = max([wanted, *(_loaded(one) for one in needs.backbones.values())])
+    wanted = max(_loaded(name, needs, workers or available_cores()) for name in needs.backbones)
     if free is None:
         return Finding("memory", "unknown", "this system does not say how much is free")
     told = f"{size(free)} available, about {size(wanted)} needed"
@@ -77,9 +80,13 @@ def host_memory(needs: Needs, workers: int | None = None) -> Finding:
     return Finding("memory", "missing", told, "fewer --workers, close other programs, or a machine with more memory")
 
 
-def _loaded(backbone: BackboneConfig) -> int:
-    """Return the bytes of the weights that a host loads: each process reads all of them."""
-    return backbone.planned.parameters * 4 * backbone.processes + WORKER_BYTES if backbone.planned else 0
+def _loaded(name: str, needs: Needs, workers: int) -> int:
+    """Return what training a backbone takes of a host: each process reads the policy and what is beside it."""
+    backbone = needs.backbones[name]
+    beside = [sum(one.weights or 0 for one in models_beside(config)) for config in needs.trained[name]]
+    weights = 4 * backbone.planned.parameters if backbone.planned else 0
+    processes = backbone.processes * (workers if backbone.source == "embedded" else 1)
+    return processes * (WORKER_BYTES + weights + max(beside, default=0))
 
 
 def available_memory() -> int | None:

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from capo_bench.study.beside import models_beside
 from capo_bench.study.plan import Plan
 from evals.benchmarks import BENCHMARKS
 from evals.tasks import task_files
@@ -37,7 +38,7 @@ class Needs:
 
     Attributes:
         backbones: Backbones that are trained or measured, by name.
-        trained: Settings of trials that train, each backbone's the first.
+        trained: Settings of the trials that train each backbone.
         hub: Models and datasets to be had from the hub.
         endpoints: Critics behind an endpoint.
         servers: Servers of rollouts.
@@ -46,7 +47,7 @@ class Needs:
     """
 
     backbones: dict[str, BackboneConfig]
-    trained: dict[str, TrialConfig]
+    trained: dict[str, tuple[TrialConfig, ...]]
     hub: tuple[HubItem, ...]
     endpoints: tuple[EndpointParams, ...]
     servers: tuple[VllmRollouts, ...]
@@ -61,11 +62,11 @@ def needs_of(plan: Plan) -> Needs:
     training = [config for config in configs if METHODS.get(config.method).train is not None]
     asking = [config.critic for config in configs if "critic" in METHODS.get(config.method).uses]
     endpoints = {(params.base_url, params.model): params for params in asking if isinstance(params, EndpointParams)}
-    judges = [*_critics(asking), *_prms(configs)]
+    judges = [HubItem("model", one.model, one.revision) for config in training for one in models_beside(config)]
     samplers = [backbones[config.backbone].vllm for config in training]
     return Needs(
         backbones=backbones,
-        trained={config.backbone: config for config in reversed(training)},
+        trained={name: tuple(one for one in training if one.backbone == name) for name in backbones},
         hub=tuple(dict.fromkeys([*_models(backbones.values()), *judges, *_datasets(configs)])),
         endpoints=tuple(endpoints.values()),
         servers=tuple(dict.fromkeys(one for one in samplers if one is not None and one.mode == "server")),
@@ -76,19 +77,6 @@ def needs_of(plan: Plan) -> Needs:
 
 def _models(backbones: Iterable[BackboneConfig]) -> list[HubItem]:
     return [HubItem("model", str(one.model), one.revision) for one in backbones if one.source == "hub"]
-
-
-def _critics(asked: Iterable[object]) -> list[HubItem]:
-    """Return the repositories of critics that run in the process."""
-    local = [one for one in asked if getattr(one, "name", "") in {"transformers", "vllm"}]
-    found = [HubItem("model", str(getattr(one, "model", "")), getattr(one, "revision", None)) for one in local]
-    return [item for item in found if item.name not in {"embedded", "policy"}]
-
-
-def _prms(configs: Iterable[TrialConfig]) -> list[HubItem]:
-    """Return the repositories of process reward models."""
-    asked = [config.prm for config in configs if "prm" in METHODS.get(config.method).uses]
-    return [HubItem("model", one.model, one.revision) for one in asked if one.taught is None]
 
 
 def _datasets(configs: Iterable[TrialConfig]) -> list[HubItem]:

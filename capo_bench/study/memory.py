@@ -10,20 +10,23 @@ completion)):
 
 where one layer keeps about 8 · hidden + 2 · query + 3 · key_value + 4 · intermediate numbers a token for the backward
 pass, and logits are held in bfloat16, once more in float32 for the log-probabilities, and their gradient. A colocated
-engine of vLLM takes its share of the GPU too; one that sleeps while the policy is updated gives it back by then.
+engine of vLLM takes its share of the GPU too; one that sleeps while the policy is updated gives it back by then. A
+critic or process reward model beside the policy is there all the time: its weights, whole on each GPU, or its engine's
+share. What it takes while it reads is left out: it reads while nothing is kept for a backward pass.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 
+from capo_bench.study.beside import BYTES, Beside, models_beside
 from trainers.backbones import BACKBONES, BackboneConfig, Planned
 from trainers.config import TrainConfig, TrialConfig
 from trainers.holding import server_command
 from trainers.methods import METHODS
 
 GIB = 2**30
-_BYTES = {"float32": 4, "bfloat16": 2}
 _SPARE = 0.95
 """Share of a GPU's memory that can be filled: the rest is the driver's, and lost between blocks."""
 
@@ -71,19 +74,26 @@ class Memory:
         engine: Bytes of a colocated engine while it samples.
         sleeps: Whether it gives them back while the policy is updated.
         gpu: Bytes of the GPU that it was planned for.
+        beside: Role of a model beside the policy to its bytes, which are there all the time; None: nobody knows them.
     """
 
     parts: dict[str, float]
     engine: float
     sleeps: bool
     gpu: float
+    beside: dict[str, float | None] = field(default_factory=dict)
+
+    @property
+    def unknown(self) -> list[str]:
+        """What is there too, nobody knows how large, and is not counted."""
+        return [role for role, size in self.beside.items() if size is None]
 
     @property
     def peak(self) -> float:
-        """The most that is held at a time: while updating, or, with an engine, while sampling."""
+        """The most that is held at a time, of what is known: while updating, or, with an engine, while sampling."""
         states = self.parts["weights"] + self.parts["gradients"] + self.parts["AdamW"]
         updating = sum(self.parts.values()) + (0.0 if self.sleeps else self.engine)
-        return max(updating, states + self.engine)
+        return max(updating, states + self.engine) + sum(size or 0.0 for size in self.beside.values())
 
     @property
     def fits(self) -> bool:
@@ -92,12 +102,14 @@ class Memory:
 
     def __str__(self) -> str:
         """Return it as a line."""
-        told = ", ".join(f"{name} {size / GIB:.1f}" for name, size in self.parts.items())
-        engine = (
-            f", vLLM {self.engine / GIB:.1f}{' (asleep during updates)' if self.sleeps else ''}" if self.engine else ""
-        )
-        verdict = "fits" if self.fits else "DOES NOT FIT: lower micro_batch, shard, or use LoRA"
-        return f"about {self.peak / GIB:.0f} of {self.gpu / GIB:.0f} GiB a GPU ({verdict}): {told}{engine}"
+        told = [f"{name} {size / GIB:.1f}" for name, size in self.parts.items()]
+        if self.engine:
+            told.append(f"vLLM {self.engine / GIB:.1f}{' (asleep during updates)' if self.sleeps else ''}")
+        told += [f"{role} {size / GIB:.1f}" for role, size in self.beside.items() if size is not None]
+        told += [f"{role} of unknown size, not counted" for role in self.unknown]
+        fits = f"fits without the {' and the '.join(self.unknown)}" if self.unknown else "fits"
+        verdict = fits if self.fits else "DOES NOT FIT: lower micro_batch, shard, or use LoRA"
+        return f"about {self.peak / GIB:.0f} of {self.gpu / GIB:.0f} GiB a GPU ({verdict}): {', '.join(told)}"
 
 
 def step_plan(backbone: BackboneConfig, train: TrainConfig) -> StepPlan:
@@ -108,8 +120,14 @@ def step_plan(backbone: BackboneConfig, train: TrainConfig) -> StepPlan:
     return StepPlan(train.prompts_per_step, train.group_size, backbone.processes, micro_batch)
 
 
-def memory(backbone: BackboneConfig, train: TrainConfig) -> Memory | None:
-    """Return what each GPU holds; None for a backbone that does not say its shape."""
+def memory(backbone: BackboneConfig, train: TrainConfig, beside: Iterable[Beside] = ()) -> Memory | None:
+    """Return what each GPU holds; None for a backbone that does not say its shape.
+
+    Args:
+        backbone: The policy.
+        train: What a step takes.
+        beside: Models that are held beside it.
+    """
     planned = backbone.planned
     if planned is None:
         return None
@@ -120,10 +138,10 @@ def memory(backbone: BackboneConfig, train: TrainConfig) -> Memory | None:
     layer = layer_numbers(planned)
     kept = planned.layers * planned.hidden + layer if backbone.gradient_checkpointing else planned.layers * layer
     parts = {
-        "weights": planned.parameters * _BYTES[backbone.dtype] / weights + (4 * trained if backbone.lora else 0),
+        "weights": planned.parameters * BYTES[backbone.dtype] / weights + (4 * trained if backbone.lora else 0),
         "gradients": 4 * trained / gradients,
         "AdamW": 8 * trained / optimizer,
-        "activations": _BYTES[backbone.precision] * tokens * kept,
+        "activations": BYTES[backbone.precision] * tokens * kept,
         "logits": 10.0 * rollouts * train.max_completion_tokens * planned.vocabulary,
     }
     vllm, gpu = backbone.vllm, planned.gpu_gib * GIB
@@ -133,7 +151,13 @@ def memory(backbone: BackboneConfig, train: TrainConfig) -> Memory | None:
         engine=vllm.memory * gpu if vllm is not None and colocated else 0.0,
         sleeps=vllm is not None and colocated and vllm.sleep,
         gpu=gpu,
+        beside={each.role: each.held(gpu) for each in beside},
     )
+
+
+def trial_memory(config: TrialConfig) -> Memory | None:
+    """Return what each GPU holds while a trial trains; None for a backbone that does not say its shape."""
+    return memory(BACKBONES.load(config.backbone), config.train, models_beside(config))
 
 
 def layer_numbers(planned: Planned) -> int:
@@ -163,7 +187,7 @@ def machine_lines(config: TrialConfig) -> list[str]:
         return []
     backbone = BACKBONES.load(config.backbone)
     told = f"backbone {config.backbone}: {_where(backbone)}; {step_plan(backbone, config.train)}"
-    needs, server = memory(backbone, config.train), server_command(backbone)
+    needs, server = trial_memory(config), server_command(backbone)
     return [
         told,
         *([f"  {needs}"] if needs is not None else []),

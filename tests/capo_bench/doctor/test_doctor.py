@@ -12,19 +12,23 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import SimpleNamespace
 
 import pytest
+import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 
 from capo_bench.cli import main
 from capo_bench.doctor import machine, network
 from capo_bench.doctor.needs import HubItem, needs_of
 from capo_bench.doctor.packages import packages
 from capo_bench.study.load import load_plan
+from capo_bench.study.memory import trial_memory
 from evals.tasks import SUITES
 from trainers.backbones import VllmRollouts
-from trainers.config import TrialConfig
+from trainers.config import TrainConfig, TrialConfig
 from trainers.critics.endpoint import EndpointParams
 
 MODEL = "org/critic"
+PAPER = TrainConfig(prompts_per_step=64, group_size=16, max_completion_tokens=1024)
 
 
 def needs(profile="paper", *sets):
@@ -68,14 +72,27 @@ def listing(*names):
     return {"/v1/models": (200, {"data": [{"id": name} for name in names]})}
 
 
+def models(study, profile, *only, sets=()):
+    hub = needs_of(load_plan(study, profile, sets, only)).hub
+    return [(item.name, item.revision) for item in hub if item.kind == "model"]
+
+
 def test_a_process_reward_model_of_the_hub_is_needed_where_a_method_asks_it():
-    named = "org/prm"
-    asked = load_plan("main", "full", (f"prm.model={named}",), ("prm_*",))
-    assert named in [item.name for item in needs_of(asked).hub]
-    assert named not in [item.name for item in needs_of(load_plan("main", "full", (), ("prm_*",))).hub]
-    assert named not in [
-        item.name for item in needs_of(load_plan("main", "full", (f"prm.model={named}",), ("dapo",))).hub
-    ]
+    named = ("org/prm", None)
+    for asked in ("prm_sum", "prm_min"):
+        assert models("main", "full", asked, sets=("prm.model=org/prm",)) == [named]
+    assert models("main", "full", "prm_*") == []
+    assert models("main", "full", "dapo", sets=("prm.model=org/prm",)) == []
+    policy, prm = models("main", "paper", "method=prm_sum,backbone=qwen2.5-1.5b")
+    assert (policy[0], prm[0]) == ("Qwen/Qwen2.5-1.5B", "Qwen/Qwen2.5-Math-PRM-7B")
+    assert len(prm[1]) == 40
+
+
+def test_a_critic_in_the_process_is_needed_and_one_that_is_the_policy_is_the_policy():
+    only, critic = "vote=majority", "critic={name: transformers, model: %s}"
+    policy = ("Qwen/Qwen2.5-1.5B", "8faed761d45a263340a0528343f099c05c9a4323")
+    assert models("voting", "paper", only, sets=(critic % "org/critic",)) == [policy, ("org/critic", None)]
+    assert models("voting", "paper", only, sets=(critic % "policy",)) == [policy]
 
 
 def test_what_a_plan_needs_is_gathered_once():
@@ -210,6 +227,30 @@ def test_gpus_that_are_too_small_are_told_with_what_a_step_takes(monkeypatch):
     assert "no bfloat16" in next(machine.gpus(needs())).told
 
 
+@pytest.fixture
+def weights(tmp_path):
+    """A folder of a model of 2²⁰ numbers: 4 MiB in float32."""
+    save_file({"w": torch.zeros(2**20)}, tmp_path / "model.safetensors")
+    return tmp_path
+
+
+def beside(folder):
+    plan = load_plan("main", "paper", (f"prm.model={folder}", "prm.dtype=float32"), ("*backbone=qwen2.5-1.5b",))
+    return needs_of(plan)
+
+
+def test_a_gpu_has_to_hold_what_is_beside_the_policy_whichever_trial_asks_it(monkeypatch, weights):
+    alone = trial_memory(TrialConfig(method="grpo_rule", backbone="qwen2.5-1.5b", cold_start=None, train=PAPER)).peak
+    gpu(monkeypatch, 1, (alone + 4 * 2**20) / 2**30)
+    assert next(machine.gpus(beside(weights))).state == "ok"
+    gpu(monkeypatch, 1, (alone + 3 * 2**20) / 2**30)
+    assert next(machine.gpus(beside(weights))).state == "missing"
+    unknown = next(machine.gpus(beside("org/prm")))
+    assert unknown.state == "unknown"
+    assert unknown.told.endswith("and the PRM beside it")
+    assert "download it" in unknown.remedy
+
+
 def gpu(monkeypatch, count, gib, bf16=True):
     monkeypatch.setattr("torch.cuda.device_count", lambda: count)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "X1")
@@ -226,6 +267,17 @@ def test_memory_is_compared_with_what_workers_take(monkeypatch):
     assert (crowded.state, crowded.told) == ("missing", "5.0 GiB available, about 6.0 GiB needed")
     monkeypatch.setattr(machine, "available_memory", lambda: None)
     assert machine.host_memory(needs("quick")).state == "unknown"
+
+
+def test_each_process_loads_what_is_beside_the_policy(monkeypatch, weights):
+    free = 2 * (machine.WORKER_BYTES + 4 * 2**20)
+    monkeypatch.setattr(machine, "available_memory", lambda: free - 1)
+    without = needs_of(load_plan("main", "full", (), ("prm_sum",)))
+    besides = needs_of(load_plan("main", "full", (f"prm.model={weights}",), ("prm_sum",)))
+    assert machine.host_memory(without, workers=2).state == "ok"
+    assert machine.host_memory(besides, workers=2).state == "missing"
+    monkeypatch.setattr(machine, "available_memory", lambda: free)
+    assert machine.host_memory(besides, workers=2).state == "ok"
 
 
 def test_the_disk_is_compared_with_what_trials_leave(tmp_path, monkeypatch):

@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
 
 from capo_bench.cli import main
+from capo_bench.study.beside import Beside
 from capo_bench.study.memory import GIB, adapter_parameters, layer_numbers, machine_lines, memory, step_plan
 from trainers.backbones import BACKBONES, BackboneConfig, Planned
 from trainers.config import TrainConfig, TrialConfig
@@ -99,6 +101,25 @@ def test_an_engine_that_sleeps_gives_its_memory_to_the_update():
     assert "DOES NOT FIT: lower micro_batch" in str(memory(small(vllm={"memory": 0.97}), train))
 
 
+def test_a_model_beside_the_policy_is_there_all_the_time():
+    train = TrainConfig(prompts_per_step=2, group_size=2, max_completion_tokens=4)
+    prm, engine = Beside("PRM", "a/b", None, 3000), Beside("critic", "a/c", None, None, share=0.25)
+    for policy in (small(), small(vllm={"memory": 0.5}), small(processes=2, sharding="fsdp")):
+        alone = memory(policy, train).peak
+        assert memory(policy, train, [prm]).peak == alone + 3000  # shared out with nobody, asleep never
+        assert memory(policy, train, [prm, engine]).peak == alone + 3000 + GIB / 4
+    assert not memory(small(), train, [Beside("PRM", "a/b", None, GIB)]).fits
+    assert str(memory(small(), train, [engine])).endswith(", critic 0.2")
+
+
+def test_what_is_of_unknown_size_is_told_and_not_counted_as_nothing():
+    train = TrainConfig(prompts_per_step=2, group_size=2, max_completion_tokens=4)
+    held = memory(small(), train, [Beside("PRM", "a/b", None, None)])
+    assert (held.peak, held.unknown) == (memory(small(), train).peak, ["PRM"])
+    assert "(fits without the PRM)" in str(held)
+    assert str(held).endswith(", PRM of unknown size, not counted")
+
+
 def test_what_a_layer_keeps_is_about_what_autograd_keeps():
     """The count of numbers per layer, against what a real layer saves for its backward pass."""
     planned = small().planned.model_copy(
@@ -144,3 +165,14 @@ def test_a_plan_tells_gpus_memory_and_the_server_to_start():
     assert machine_lines(TrialConfig(method="sft")) == []
     shown = CliRunner().invoke(main, ["plan", "voting"]).output
     assert "backbone tiny: processors; 6 prompts × 16 generations = 96 rollouts a step = 1 process" in shown
+
+
+def test_a_plan_tells_of_each_backbone_what_its_trials_take_with_and_without_a_model_beside(tmp_path):
+    save_file({"w": torch.zeros(2**26, dtype=torch.int8)}, tmp_path / "model.safetensors")
+    shown = CliRunner().invoke(main, ["plan", "main", "--profile", "paper", "--set", f"prm.model={tmp_path}"])
+    lines = shown.output.splitlines()
+    first = next(at for at, line in enumerate(lines) if line.startswith("backbone llama3.2-1b"))
+    alone, beside, following = lines[first + 1 : first + 4]
+    assert alone.startswith("  about 42 of 80 GiB a GPU (fits): weights 4.6")
+    assert beside.partition(":")[2] == f"{alone.partition(':')[2]}, PRM 0.1"  # 2²⁶ numbers of two bytes
+    assert following.startswith("backbone ")
