@@ -19,7 +19,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from capo_bench.report.stats import Matrix, Terms, observed, terms
+from capo_bench.report.stats import Matrix, Terms, mean, observed, terms
 
 POWER = 0.8
 """Chance of telling a true difference from noise that is asked for."""
@@ -73,7 +73,7 @@ def power(values: Matrix, level: float) -> Power | None:
     found = components(values)
     if found is None or found.seed + found.problem + found.rest <= 1e-24:
         return None
-    effect = abs(float(np.nanmean(values)))
+    effect = abs(float(mean(values)))
     return Power(detectable(found, level), seeds_needed(found, effect, level), problems_needed(found, effect, level))
 
 

@@ -11,14 +11,15 @@ With few seeds it is too narrow (docs/statistics.md has the measurement), so it 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 
 import numpy as np
+from numpy.typing import NDArray
 
-from capo_bench.report.stats import LEVEL, Matrix, Pair
+from capo_bench.report.stats import LEVEL, Matrix, Pair, mean
 
 RESAMPLES = 1000
 """R: at 95 % the ends of an interval are then the 25th means from either side."""
@@ -37,30 +38,47 @@ class Share:
     seeds: int
 
 
-def bootstrap(pair: Pair) -> tuple[float, float] | None:
-    """Return the percentile interval of the mean difference; None with fewer than two seeds or problems."""
-    if min(pair.difference.shape) < 2:
-        return None
-    means = resampled_means(pair.difference, weights(pair.seeds, pair.problems))
+def bootstrap(pairs: Mapping[str, Pair]) -> dict[str, tuple[float, float]]:
+    """Return the percentile interval of each mean difference; of fewer than two seeds or problems there is none.
+
+    Pairs of the same seeds and problems are resampled alike, and multiplied out together: many small products keep
+    the processor waiting for its threads.
+    """
+    alike: dict[tuple[tuple[int, ...], tuple[str, ...]], list[str]] = {}
+    for name, pair in pairs.items():
+        if min(pair.difference.shape) >= 2:
+            alike.setdefault((pair.seeds, pair.problems), []).append(name)
+    found: dict[str, tuple[float, float]] = {}
+    for sides, names in alike.items():
+        means = resampled_means(np.stack([pairs[name].difference for name in names]), weights(*sides))
+        found |= {name: _ends(row) for name, row in zip(names, means, strict=True)}
+    return {name: found[name] for name in pairs if name in found}
+
+
+def _ends(means: Matrix) -> tuple[float, float]:
     low, high = np.quantile(means[~np.isnan(means)], [0.5 - LEVEL / 2, 0.5 + LEVEL / 2])
     return float(low), float(high)
 
 
-def resampled_means(values: Matrix, drawn: Weights) -> Matrix:
-    """Return the mean of each resample, shape (R,), over the cells that are not NaN; NaN where it drew no other.
+def resampled_means(values: NDArray[np.float64], drawn: Weights) -> Matrix:
+    """Return the mean of each resample, shape (V, R), over the cells that are not NaN; NaN where it drew no other.
 
     Args:
-        values: Shape (S, P).
-        drawn: How often each resample drew each seed and each problem.
+        values: Shape (V, S, P).
+        drawn: How often each resample drew each seed, shape (R, S), and each problem, shape (R, P).
     """
-    by_seed, by_problem = drawn
     known = ~np.isnan(values)
-    sums = (np.where(known, values, 0.0) @ by_problem.T * by_seed.T).sum(axis=0)
+    sums = _drawn_sums(np.where(known, values, 0.0), drawn)
     if known.all():
-        return np.asarray(sums / values.size)
-    counts = (known.astype(float) @ by_problem.T * by_seed.T).sum(axis=0)
+        return np.asarray(sums / values[0].size)
     with np.errstate(invalid="ignore"):
-        return np.asarray(sums / counts)
+        return np.asarray(sums / _drawn_sums(known.astype(float), drawn))
+
+
+def _drawn_sums(values: NDArray[np.float64], drawn: Weights) -> Matrix:
+    by_seed, by_problem = drawn
+    by_draw = (values.reshape(-1, values.shape[2]) @ by_problem.T).reshape(*values.shape[:2], len(by_problem))
+    return np.asarray((by_draw * by_seed.T).sum(axis=1))
 
 
 def weights(seeds: tuple[int, ...], problems: tuple[str, ...], resamples: int = RESAMPLES) -> Weights:
@@ -103,7 +121,7 @@ def improvement(pair: Pair, *, lower: bool = False) -> Share | None:
     seeds = len(pair.seeds)
     if seeds < 2 or not pair.problems or np.isnan(pair.ours).all(axis=1).any():
         return None
-    ours, theirs = np.nanmean(pair.ours, axis=1), np.nanmean(pair.theirs, axis=1)
+    ours, theirs = mean(pair.ours, 1), mean(pair.theirs, 1)
     ahead = np.sign(np.round(ours[:, None] - theirs[None, :], 12)) * (-1 if lower else 1)
     value = float((1 + ahead.mean()) / 2)
     return Share(value, *newcombe(value, seeds), seeds)

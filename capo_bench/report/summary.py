@@ -19,7 +19,6 @@ from capo_bench.report.stats import (
     Estimate,
     Layout,
     Pair,
-    Scores,
     difference,
     holm,
     lay_out,
@@ -49,8 +48,10 @@ class Cell:
         gain: Paired difference to the start; None for the start itself and where there is none.
         improvement: Chance that a new training comes out better than one of the baseline; None with one seed and for
             metrics of which neither way is better.
-        power: What the comparison could see, at the level of Holm's first step; None with one seed.
-        bootstrap: Percentile interval of `versus`, for whoever wants to see how it differs; it decides nothing.
+        power: What the comparison could see, at the level of Holm's first step; None with one seed, and of a metric
+            that the study does not ask about.
+        bootstrap: Percentile interval of `versus`, for whoever wants to see how it differs; it decides nothing. None
+            likewise.
     """
 
     value: Estimate
@@ -179,9 +180,8 @@ def summarise(results: Results) -> Summary:
     cells: dict[str, dict[str, Cell]] = {variant: {} for variant in results.runs}
     laid: dict[str, dict[str, Layout]] = {}
     for metric in measured(plan.metrics):
-        scores = {name: found for name in results.runs if (found := results.scores(name, metric))}
-        laid[metric] = {name: lay_out(found) for name, found in scores.items()}
-        for variant, cell in _cells(plan, metric, scores, laid[metric]).items():
+        laid[metric] = {name: lay_out(found) for name in results.runs if (found := results.scores(name, metric))}
+        for variant, cell in _cells(plan, metric, laid[metric]).items():
             cells[variant][metric] = cell
     return Summary(
         name=plan.study,
@@ -215,37 +215,39 @@ def _opponents(plan: Plan, scored: Collection[str]) -> dict[str, str]:
     }
 
 
-def _cells(plan: Plan, metric: str, scores: Mapping[str, Scores], laid: Mapping[str, Layout]) -> dict[str, Cell]:
-    starts = {name: plan.start_of(name) for name in scores}
-    versus = _versus(
-        metric, {name: pair(scores[name], scores[base]) for name, base in _opponents(plan, scores).items()}
-    )
+def _cells(plan: Plan, metric: str, laid: Mapping[str, Layout]) -> dict[str, Cell]:
+    starts = {name: plan.start_of(name) for name in laid}
+    pairs = {name: pair(laid[name], laid[base]) for name, base in _opponents(plan, laid).items()}
+    versus = _versus(metric, pairs, asked=metric in plan.metrics)
     return {
         name: replace(
             versus.get(name, _NOT_COMPARED),
-            value=mean_interval(laid[name].values),
-            gain=_shown(difference(found, scores[start]))
-            if (start := starts[name]) is not None and start in scores and name != start
+            value=mean_interval(found.values),
+            gain=_shown(difference(found, laid[start]))
+            if (start := starts[name]) is not None and start in laid and name != start
             else None,
         )
-        for name, found in scores.items()
+        for name, found in laid.items()
     }
 
 
-def _versus(metric: str, pairs: Mapping[str, Pair]) -> dict[str, Cell]:
-    """Return what each variant's pair with the baseline says; its own mean is left open."""
+def _versus(metric: str, pairs: Mapping[str, Pair], *, asked: bool) -> dict[str, Cell]:
+    """Return what each variant's pair with the baseline says; its own mean is left open.
+
+    Of a metric that the study does not ask about nobody is told what the comparison could have seen.
+    """
     changes = {name: mean_interval(found.difference) for name, found in pairs.items()}
     adjusted = holm([change.p for change in changes.values()])
     level = NOISE / max(1, sum(not math.isnan(p) for p in adjusted))
-    better = measure(metric).better
+    better, ends = measure(metric).better, bootstrap(pairs) if asked else {}
     return {
         name: replace(
             _NOT_COMPARED,
             versus=_shown(changes[name]),
             holm=p,
             improvement=None if better == "neither" else improvement(found, lower=better == "lower"),
-            power=power(found.difference, level),
-            bootstrap=bootstrap(found),
+            power=power(found.difference, level) if asked else None,
+            bootstrap=ends.get(name),
         )
         for (name, found), p in zip(pairs.items(), adjusted, strict=True)
     }

@@ -18,7 +18,11 @@ _DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 def source_hash(text: str) -> str:
     """Return a hash of Python source that comments, docstrings and layout do not change (12 hex digits)."""
-    tree = ast.parse(text)
+    return _hash(ast.parse(text))
+
+
+def _hash(tree: ast.Module) -> str:
+    """Return the hash of a syntax tree, which loses its docstrings."""
     for node in ast.walk(tree):
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:]
@@ -68,15 +72,20 @@ def imported(files: Mapping[str, Path], package: str, but: Collection[str] = ())
 
 
 @cache
+def _tree(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@cache
 def _imports(path: Path) -> frozenset[str]:
-    nodes = ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+    nodes = ast.walk(_tree(path))
     return frozenset(node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module)
 
 
 @cache
 def file_hash(path: Path) -> str:
     """Return the `source_hash` of a file, read once: a process runs the code that it started with."""
-    return source_hash(path.read_text(encoding="utf-8"))
+    return _hash(_tree(path))
 
 
 @cache

@@ -48,6 +48,6 @@ def test_the_bootstrap_of_three_lucky_or_unlucky_seeds_does_not():
     rng, true, hits, names = np.random.default_rng(0), truth(0.5), 0, tuple(map(str, range(256)))
     for _ in range(STUDIES):
         values = draw(rng, 3, 256, 0.5)
-        low, high = bootstrap(Pair((0, 1, 2), names, values, np.zeros_like(values)))
+        low, high = bootstrap({"": Pair((0, 1, 2), names, values, np.zeros_like(values))})[""]
         hits += low <= true <= high
     assert hits / STUDIES < LOWEST

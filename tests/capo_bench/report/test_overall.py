@@ -114,7 +114,7 @@ def test_a_resample_draws_seeds_once_for_all_tasks_and_problems_within_each(gaps
 def test_the_mean_over_one_task_is_the_crossed_bootstrap():
     values = np.random.default_rng(1).normal(size=(4, 6))
     found = overall({"a": [scored(*values)]}, {})["a"].value
-    means = resampled_means(values, weights((0, 1, 2, 3), tuple(f"p{n}" for n in range(6))))
+    (means,) = resampled_means(values[None], weights((0, 1, 2, 3), tuple(f"p{n}" for n in range(6))))
     assert found.mean == pytest.approx((values.mean(), *np.quantile(means, [0.025, 0.975])))
 
 

@@ -9,7 +9,7 @@ from fakehome import STUDY, FakeHome, read_lines, write_lines
 
 from capo_bench.home import Home, read_json, write_json
 from capo_bench.report.collect import collect
-from capo_bench.report.stats import NOISE, difference, holm
+from capo_bench.report.stats import NOISE, Layout, difference, holm
 from capo_bench.report.summary import Summary, summarise
 
 METRICS = ("coins_test/accuracy", "coins_test/wrong_step_rate", "coins_test/steps")
@@ -90,17 +90,17 @@ def test_costs_do_not_touch_results(finished: FakeHome):
     assert all(row.cost["wall_seconds"] == 0 and row.relative == {} for row in found.rows)
 
 
-def scores(values: np.ndarray) -> dict[int, dict[str, float]]:
-    return {seed: {str(p): float(x) for p, x in enumerate(row)} for seed, row in enumerate(values)}
+def laid(values: np.ndarray) -> Layout:
+    return Layout(tuple(range(len(values))), tuple(map(str, range(values.shape[1]))), values)
 
 
 def beaten(rng: np.random.Generator, gains: tuple[float, ...], seeds: int = 4, problems: int = 40) -> list[bool]:
     """Say which variants a study with these true gains tells from the baseline: answers are right or wrong."""
     hard = rng.normal(0, 0.8, (1, problems))
 
-    def train(gain: float) -> dict[int, dict[str, float]]:
+    def train(gain: float) -> Layout:
         luck = rng.normal(0, 0.3, (seeds, 1))
-        return scores((rng.random((seeds, problems)) < 1 / (1 + np.exp(-(gain + hard + luck)))).astype(float))
+        return laid((rng.random((seeds, problems)) < 1 / (1 + np.exp(-(gain + hard + luck)))).astype(float))
 
     base = train(0.0)
     return [p < NOISE for p in holm([difference(train(gain), base).p for gain in gains])]

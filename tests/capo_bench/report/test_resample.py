@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from scipy.stats import mannwhitneyu
 
 from capo_bench.report.resample import RESAMPLES, bootstrap, drawn, improvement, newcombe, resampled_means, weights
-from capo_bench.report.stats import Pair, pair
+from capo_bench.report.stats import Pair, lay_out, pair
 
 RNG = np.random.default_rng(0)
 
@@ -30,7 +30,7 @@ def test_the_weighted_mean_is_the_mean_of_the_resampled_matrix(gaps):
     if gaps:
         values[1, 2] = values[0, 0] = np.nan
     drawn = weights((0, 1, 2), ("a", "b", "c", "d", "e"), 50)
-    for by_seed, by_problem, found in zip(*drawn, resampled_means(values, drawn), strict=True):
+    for by_seed, by_problem, found in zip(*drawn, resampled_means(values[None], drawn)[0], strict=True):
         rows, columns = (np.repeat(np.arange(len(w)), w.astype(int)) for w in (by_seed, by_problem))
         assert found == pytest.approx(np.nanmean(values[rows][:, columns]))
 
@@ -38,7 +38,7 @@ def test_the_weighted_mean_is_the_mean_of_the_resampled_matrix(gaps):
 def test_a_resample_of_nothing_but_gaps_is_unknown():
     values = np.array([[1.0, np.nan], [np.nan, np.nan]])
     drawn = np.array([[0.0, 2.0]]), np.array([[1.0, 1.0]])
-    assert math.isnan(resampled_means(values, drawn)[0])
+    assert math.isnan(resampled_means(values[None], drawn)[0, 0])
 
 
 def test_every_resample_has_as_many_seeds_and_problems_as_there_are():
@@ -66,21 +66,31 @@ def test_any_number_of_sides_is_drawn_each_for_itself_and_two_are_seeds_and_prob
 def test_all_variants_are_resampled_alike_so_their_difference_is_that_of_the_resamples():
     ours, theirs = RNG.normal(size=(3, 6)), RNG.normal(size=(3, 6))
     drawn = weights((0, 1, 2), tuple("abcdef"))
-    apart = resampled_means(ours, drawn) - resampled_means(theirs, drawn)
-    assert resampled_means(ours - theirs, drawn) == pytest.approx(apart)
+    apart = resampled_means(ours[None], drawn) - resampled_means(theirs[None], drawn)
+    assert resampled_means((ours - theirs)[None], drawn) == pytest.approx(apart)
 
 
 def test_the_bootstrap_of_much_data_agrees_with_the_formula():
     """Seeds without noise of their own, problems many: both are the usual interval over problems."""
     values = np.tile(RNG.normal(0.3, 1, size=400), (4, 1))
-    low, high = bootstrap(paired(values, np.zeros_like(values)))
+    low, high = bootstrap({"much": paired(values, np.zeros_like(values))})["much"]
     half = 1.96 * values[0].std(ddof=1) / 20
     assert (low, high) == pytest.approx((values.mean() - half, values.mean() + half), abs=0.02)
 
 
 def test_without_two_seeds_and_two_problems_there_is_none():
-    assert bootstrap(paired([[0.1, 0.2]], [[0.0, 0.1]])) is None
-    assert bootstrap(runs([0.1, 0.2], [0.1, 0.3])) is None
+    one_seed, one_problem = paired([[0.1, 0.2]], [[0.0, 0.1]]), runs([0.1, 0.2], [0.1, 0.3])
+    assert bootstrap({"seed": one_seed, "problem": one_problem}) == {}
+
+
+def test_pairs_of_other_seeds_or_problems_or_with_gaps_beside_it_do_not_change_an_interval():
+    pairs = {name: paired(RNG.normal(size=(3, 6)), RNG.normal(size=(3, 6))) for name in "abc"}
+    pairs["gap"] = paired(np.where(np.arange(18).reshape(3, 6) == 4, np.nan, 1.0), RNG.normal(size=(3, 6)))
+    pairs["small"] = paired(RNG.normal(size=(2, 6)), RNG.normal(size=(2, 6)))
+    together = bootstrap(pairs)
+    assert list(together) == list(pairs)
+    for name, found in pairs.items():
+        assert together[name] == pytest.approx(bootstrap({name: found})[name])
 
 
 def test_improvement_is_what_rliable_computes():
@@ -104,7 +114,7 @@ def test_improvement_is_the_share_of_mann_and_whitneys_u(ours, data):
 def test_a_run_is_its_mean_over_problems_and_a_gap_is_left_out():
     scores = {0: {"a": 1.0, "b": 0.0}, 1: {"a": 1.0, "b": math.nan}}
     base = {0: {"a": 0.0, "b": 0.0}, 1: {"a": 0.0, "b": 1.0}}
-    assert improvement(pair(scores, base)).value == 1.0  # without the gap's partner, which is 1
+    assert improvement(pair(lay_out(scores), lay_out(base))).value == 1.0  # without the gap's partner, which is 1
 
 
 def test_three_runs_that_are_all_ahead_are_no_certainty():

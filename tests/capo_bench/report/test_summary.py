@@ -11,7 +11,7 @@ from capo_bench.report.build import Report
 from capo_bench.report.collect import collect
 from capo_bench.report.power import power
 from capo_bench.report.resample import bootstrap, improvement
-from capo_bench.report.stats import holm, mean_interval, pair
+from capo_bench.report.stats import holm, lay_out, mean_interval, pair
 from capo_bench.report.summary import summarise
 
 
@@ -54,11 +54,13 @@ def test_holm_is_over_the_variants_compared_without_baseline_and_start(report: R
 def test_power_is_at_the_level_of_holms_first_step(full: FakeHome, report: Report):
     """Two variants are compared, so what a study detects has p < 0.05/2."""
     results = collect(full.plan(), full.home)
-    found = pair(*(results.scores(name, "coins_test/accuracy") for name in ("majority", "grpo_rule")))
+    found = pair(*(lay_out(results.scores(name, "coins_test/accuracy")) for name in ("majority", "grpo_rule")))
     cell = report.summary.row("majority").cells["coins_test/accuracy"]
     assert cell.power == power(found.difference, 0.025)
     assert cell.improvement == improvement(found)
-    assert cell.bootstrap == bootstrap(found)
+    assert cell.bootstrap == pytest.approx(bootstrap({"majority": found})["majority"])
+    beside = report.summary.row("majority").cells["coins_test/steps"]
+    assert (beside.power, beside.bootstrap) == (None, None)  # the study does not ask about it
 
 
 def test_improvement_is_fewer_wrong_steps_and_of_steps_there_is_none(report: Report):
