@@ -21,6 +21,7 @@ WORKER_BYTES = 2 * 2**30
 TRIAL_BYTES = 16 * 2**20
 """What a trial of an embedded backbone leaves, generously."""
 SKEW_SECONDS = 2.0
+_SIZE_UNKNOWN = "nobody knows how large that is: download it or name its folder; of a critic, set critic.parameters"
 
 
 def gpus(needs: Needs) -> Iterator[Finding]:
@@ -63,8 +64,7 @@ def _large_enough(what: str, name: str, needs: Needs, told: str) -> Finding:
         return Finding(what, "missing", f"{told}, which have no bfloat16", "set the backbone's precision to float32")
     if unknown:
         beside = f"a step takes about {size(peak)} and the {' and the '.join(sorted(unknown))} beside it"
-        remedy = "nobody knows how large that is: download it or name its folder; of a critic, set critic.parameters"
-        return Finding(what, "unknown", f"{told} of {size(smallest)}; {beside}", remedy)
+        return Finding(what, "unknown", f"{told} of {size(smallest)}; {beside}", _SIZE_UNKNOWN)
     return Finding(what, "ok", f"{told} of {size(smallest)}")
 
 
@@ -75,9 +75,14 @@ def host_memory(needs: Needs, workers: int | None = None) -> Finding:
     if free is None:
         return Finding("memory", "unknown", "this system does not say how much is free")
     told = f"{size(free)} available, about {size(wanted)} needed"
-    if free >= wanted:
-        return Finding("memory", "ok", told)
-    return Finding("memory", "missing", told, "fewer --workers, close other programs, or a machine with more memory")
+    if free < wanted:
+        return Finding(
+            "memory", "missing", told, "fewer --workers, close other programs, or a machine with more memory"
+        )
+    models = [one for configs in needs.trained.values() for config in configs for one in models_beside(config)]
+    if unknown := sorted({one.role for one in models if one.weights is None}):
+        return Finding("memory", "unknown", f"{told} without the {' and the '.join(unknown)}", _SIZE_UNKNOWN)
+    return Finding("memory", "ok", told)
 
 
 def _loaded(name: str, needs: Needs, workers: int) -> int:

@@ -278,6 +278,9 @@ def test_each_process_loads_what_is_beside_the_policy(monkeypatch, weights):
     assert machine.host_memory(besides, workers=2).state == "missing"
     monkeypatch.setattr(machine, "available_memory", lambda: free)
     assert machine.host_memory(besides, workers=2).state == "ok"
+    unknown = machine.host_memory(needs_of(load_plan("main", "full", ("prm.model=org/prm",), ("prm_sum",))), workers=2)
+    assert (unknown.state, unknown.told) == ("unknown", "4.0 GiB available, about 4.0 GiB needed without the PRM")
+    assert "name its folder" in unknown.remedy
 
 
 def test_the_disk_is_compared_with_what_trials_leave(tmp_path, monkeypatch):
