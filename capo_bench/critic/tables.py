@@ -106,13 +106,15 @@ def cost_in_words(cost: Cost) -> list[str]:
     """Return abstentions and cost as sentences."""
     reasons = ", ".join(f"{reason} {count}" for reason, count in cost.abstained.items())
     abstained = f"{sum(cost.abstained.values()):,} of {cost.critiques:,} critiques without a verdict"
-    tokens = f"{cost.prompt_tokens:,} prompt tokens ({cost.cached_tokens:,} cached), {cost.output_tokens:,} written"
-    each = cost.output_tokens / cost.critiques if cost.critiques else 0
+    tokens = f"{cost.prompt_tokens:,} prompt tokens ({cost.cached_tokens:,} cached)"
+    if cost.output_tokens:  # a process reward model writes none
+        each = cost.output_tokens / cost.critiques
+        tokens += f", {cost.output_tokens:,} written ({each:,.1f} a critique)"
     reused = f"; {cost.reused:,} critiques were there from before" if cost.reused else ""
     money = f", price {cost.money:,.4f}" if cost.money else ""
     return [
         f"Abstentions: {abstained}{f' ({reasons})' if reasons else ''}.",
-        f"Cost: {tokens} ({each:,.1f} a critique), {cost.seconds:,.1f} s{money}{reused}.",
+        f"Cost: {tokens}, {cost.seconds:,.1f} s{money}{reused}.",
     ]
 
 

@@ -154,6 +154,10 @@ def test_what_it_cost(made):
     ]
 
 
+def test_of_what_writes_nothing_only_what_it_read_is_told():
+    assert cost_in_words(Cost(4, 0, {}, 2000, 0, 0, 0.0, 1.5))[1] == "Cost: 2,000 prompt tokens (0 cached), 1.5 s."
+
+
 @pytest.mark.parametrize(
     ("estimate", "text"),
     [
