@@ -62,25 +62,29 @@ def curve_of(runs: Mapping[int, Run]) -> Curve | None:
 
 
 def learning_curves(summary: Summary, curves: Mapping[str, Curve]) -> Figure | None:
-    """Outcome reward by step: running mean over steps, mean and range over seeds."""
+    """Outcome reward by step: running mean over a tenth of a variant's steps, mean and range over seeds."""
     shown = most_telling(summary, list(curves), MOST_CURVES)
     if not shown:
         return None
-    outcomes = {name: curves[name].outcome for name in shown}
-    window = max(1, max(outcome.shape[1] for outcome in outcomes.values()) // 10)
+    windows = {name: _window(curves[name]) for name in shown}
+    smooth = {name: running_mean(curves[name].outcome, window) for name, window in windows.items()}
     look = look_of(summary)
 
     def paint(ax: Axes) -> None:
-        for name in shown:
-            smooth = running_mean(outcomes[name], window)
-            _line(ax, look[name], name, np.arange(window, window + smooth.shape[1]), smooth)
+        for name, line in smooth.items():
+            _line(ax, look[name], name, np.arange(windows[name], windows[name] + line.shape[1]), line)
         ax.set_xlabel("optimizer step")
-        ax.set_ylabel(f"{_SHARE}\n(running mean of {window} steps)")
+        sizes = sorted({*windows.values()})
+        told = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else f"{sizes[0]}"
+        ax.set_ylabel(f"{_SHARE}\n(running mean of {told} steps)")
         legend(ax)
 
-    caption = "Outcome reward while training: mean over seeds, band from the lowest seed to the highest."
+    caption = (
+        "Outcome reward while training: mean over seeds, band from the lowest seed to the highest; running mean over a "
+        "tenth of a variant's steps."
+    )
     caption += left_out(len(curves) - len(shown))
-    ends = [f"{name} ends at {running_mean(outcomes[name], window)[:, -1].mean():.2f}" for name in shown]
+    ends = [f"{name} ends at {line[:, -1].mean():.2f}" for name, line in smooth.items()]
     return draw("learning_curves", caption, "; ".join(ends), legend_size(len(shown)), paint)
 
 
@@ -128,8 +132,12 @@ def against(curve: Curve, axis: str) -> tuple[Matrix, Matrix]:
 
     The outcome is the running mean over a tenth of the steps; the spending is the mean over seeds at the last of these.
     """
-    window = max(1, curve.outcome.shape[1] // 10)
+    window = _window(curve)
     return curve.spent[axis][:, window - 1 :].mean(axis=0), running_mean(curve.outcome, window)
+
+
+def _window(curve: Curve) -> int:
+    return max(1, int(curve.outcome.shape[1]) // 10)
 
 
 def _end(name: str, lines: Mapping[str, tuple[Matrix, Matrix]]) -> str:

@@ -52,6 +52,8 @@ def rule_by_k(summary: Summary, variants: Sequence[Variant]) -> Figure | None:
         return None
 
     def paint(ax: Axes) -> None:
+        from matplotlib.patches import Rectangle
+
         grid = [[scale(metric) * _mean(cells.get((rule, k))) for k in counts] for rule in rules]
         shown = [value for row in grid for value in row if not math.isnan(value)]
         middle = (min(shown) + max(shown)) / 2
@@ -59,7 +61,9 @@ def rule_by_k(summary: Summary, variants: Sequence[Variant]) -> Figure | None:
         for y, rule in enumerate(rules):
             for x, k in enumerate(counts):
                 cell = cells.get((rule, k))
-                if cell is not None:
+                if cell is None:  # the lowest value is white, too
+                    ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fill=False, hatch="///", lw=0, edgecolor="0.6"))
+                else:
                     shade = "white" if grid[y][x] > middle else "black"
                     ax.text(x, y, _told(metric, cell), ha="center", va="center", color=shade, fontsize=9)
         ax.set_xticks(range(len(counts)), [str(k) for k in counts])
@@ -71,7 +75,7 @@ def rule_by_k(summary: Summary, variants: Sequence[Variant]) -> Figure | None:
     name = label(metric)
     caption = (
         f"{name[0].upper()}{name[1:]} by voting rule and number of critiques; darker is higher. In each cell the mean "
-        "and half its 95 % interval; what is empty is not in the study."
+        "and half its 95 % interval; what is hatched is not in the study."
     )
     return draw("rule_by_k", caption, alt, (1.6 + 1.5 * len(counts), 1.2 + 0.7 * len(rules)), paint)
 

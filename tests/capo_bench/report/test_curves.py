@@ -11,8 +11,16 @@ from summaries import ACCURACY, BASE, cell, row, summary
 
 from capo_bench.report import curves as module
 from capo_bench.report.axes import AXES
-from capo_bench.report.canvas import draw_panels
-from capo_bench.report.curves import MOST_CURVES, Curve, against, curve_of, running_mean, spending_curves
+from capo_bench.report.canvas import draw, draw_panels
+from capo_bench.report.curves import (
+    MOST_CURVES,
+    Curve,
+    against,
+    curve_of,
+    learning_curves,
+    running_mean,
+    spending_curves,
+)
 
 
 def run(curve: tuple[float, ...], **spent: list[float]) -> Any:
@@ -81,6 +89,26 @@ def grown(seeds: int, each: float, *axes: str) -> Curve:
 
 
 STUDY = summary(BASE, row("capo", {ACCURACY: cell(0.6, 0.05, holm=0.2)}))
+
+
+def test_each_learning_curve_is_averaged_over_a_tenth_of_its_own_steps(monkeypatch):
+    """A variant whose budget ends it after 10 steps is drawn at all 10, beside one of 40."""
+    kept: list[Any] = []
+
+    def watched(*args: Any) -> Any:
+        *first, paint = args
+        return draw(*first, lambda ax: (kept.append(ax), paint(ax)))
+
+    monkeypatch.setattr(module, "draw", watched)
+    curves = {"grpo_rule": Curve(np.arange(40.0)[None], {}), "capo": Curve(np.arange(10.0)[None], {})}
+    figure = learning_curves(STUDY, curves)
+    lines = {line.get_label(): line for line in kept[0].get_lines()}
+    assert lines["capo"].get_xdata().tolist() == list(range(1, 11))
+    assert lines["capo"].get_ydata().tolist() == list(range(10))
+    assert lines["grpo_rule"].get_xdata().tolist() == list(range(4, 41))
+    assert lines["grpo_rule"].get_ydata()[0] == (0 + 1 + 2 + 3) / 4
+    assert kept[0].get_ylabel().endswith("(running mean of 1 to 4 steps)")
+    assert "capo ends at 9.00" in figure.alt
 
 
 def painted(monkeypatch: pytest.MonkeyPatch, curves: dict[str, Curve]) -> tuple[Any, list[Any]]:

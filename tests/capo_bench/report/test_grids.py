@@ -35,6 +35,16 @@ def test_rules_and_counts_make_a_map_that_says_its_numbers():
     assert "majority of 4: 53.0 %" in figure.alt
 
 
+def test_a_cell_that_the_study_lacks_is_hatched_and_no_other_is():
+    wanted = [variant(f"{vote}{k}", vote, k) for vote in ("union", "majority") for k in (2, 4)]
+    whole, lacking = (rule_by_k(grid(*(one.name for one in some)), some) for some in (wanted, wanted[:3]))
+    assert whole is not None
+    assert lacking is not None
+    assert b"<pattern" not in whole.svg
+    assert b"<pattern" in lacking.svg
+    assert "hatched" in lacking.caption
+
+
 def test_another_critic_and_rules_with_a_number_are_left_out():
     wanted = [variant(f"{vote}{k}", vote, k) for vote in ("union", "majority") for k in (2, 4)]
     others = [variant("exact", "union", 8, critic="exact"), variant("three", "at_least", 4, at_least=3)]
