@@ -14,6 +14,7 @@ observed, it begins with "Too few seeds to tell".
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from capo_bench.report.measures import is_better, measure, number, task_of, unit
@@ -108,11 +109,19 @@ def _compare(summary: Summary) -> tuple[str, tuple[str, ...]]:
             f"One seed, so seed noise is unknown and nothing is decided. Ahead on {metric}: {best.variant}, {told}."
         )
     else:
-        headline = (
-            f"No difference beyond noise: no variant beats {summary.reference} on {metric}. "
-            f"Nearest: {best.variant}, {told}.{_could_see(metric, cell)}"
-        )
+        seen = "" if cell.beyond_noise else _could_see(metric, cell)
+        headline = f"{_nobody(summary, ranked)} Nearest: {best.variant}, {told}.{seen}"
     return headline, tuple(_sentence(metric, row, c, compared_with(summary, row)) for row, c in ranked[1:])
+
+
+def _nobody(summary: Summary, compared: Sequence[tuple[Row, Cell]]) -> str:
+    """Say that no variant beats the baseline, and which of them are behind it beyond noise."""
+    metric = summary.primary
+    apart = [row.variant for row, cell in compared if cell.beyond_noise and not _one_seed(cell)]
+    if not apart:
+        return f"No difference beyond noise: no variant beats {summary.reference} on {metric}."
+    how = "different" if is_better(metric, 1.0) is None else "worse"
+    return f"Beyond noise no variant beats {summary.reference} on {metric}; {how}: {', '.join(apart)}."
 
 
 def compared_with(summary: Summary, row: Row) -> str:
