@@ -44,7 +44,7 @@ def settle_kernels() -> None:
 
     MKL picks a function's kernel at its first call. Where several threads make that call at the same time, one of them
     may run a kernel of low accuracy, that once (pytorch/pytorch#188792; MKL 2024.2, which PyTorch's wheels hold): a
-    cold start made by two threads came out in other bits once in twelve times.
+    cold start made by two threads came out in other bits now and then.
     """
     import torch
 
