@@ -8,6 +8,7 @@ import signal
 import sys
 
 _PR_SET_PDEATHSIG = 1
+_GUARD = "trap '' HUP INT TERM; read -r _; kill -s KILL -- -$1"
 
 
 def die_with(parent: int, number: int = signal.SIGKILL) -> None:
@@ -21,3 +22,16 @@ def die_with(parent: int, number: int = signal.SIGKILL) -> None:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, number)
     if os.getppid() != parent:
         sys.exit("the process that started this one is gone")
+
+
+def end_group_with(lifeline: int) -> None:
+    """Have the group that this process leads killed, with all that was started in it, once a pipe has no writer left.
+
+    A shell in the group waits for that: it does not depend on what this process is busy with, nor on whether it lives.
+
+    Args:
+        lifeline: The pipe's end for reading. The other end is held by the process to die with, and by no other.
+    """
+    command = ["sh", "-c", _GUARD, "sh", str(os.getpid())]
+    os.posix_spawn("/bin/sh", command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, lifeline, 0)])
+    os.close(lifeline)

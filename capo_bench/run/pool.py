@@ -25,7 +25,7 @@ TICK_SECONDS = 1.0
 
 
 class Worker:
-    """The runner's handle of one worker process. Start it in the main thread: it dies with the starting thread.
+    """The runner's handle of one worker process, which dies with this one and takes along what it has started.
 
     Args:
         threads: Threads of its numeric libraries.
@@ -36,7 +36,9 @@ class Worker:
     def __init__(self, threads: int, log: Path, gpus: Sequence[str] | None = None) -> None:
         self.gpus = list(gpus or ())
         ours, theirs = socket.socketpair()
-        command = [sys.executable, "-P", "-u", "-m", "capo_bench.run.worker", str(theirs.fileno()), str(os.getpid())]
+        watched, self._lifeline = os.pipe()
+        passed = (theirs.fileno(), watched)
+        command = [sys.executable, "-P", "-u", "-m", "capo_bench.run.worker", *map(str, passed)]
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
             rotate(log)
@@ -44,7 +46,7 @@ class Worker:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
                     command,
                     env=_environment(threads, gpus),
-                    pass_fds=[theirs.fileno()],
+                    pass_fds=passed,
                     process_group=0,  # a Ctrl-C in the terminal reaches the runner alone
                     stdin=subprocess.DEVNULL,
                     stdout=out,
@@ -53,6 +55,7 @@ class Worker:
         except OSError as error:
             raise RunError(f"cannot start a worker process (log {log}): {error}") from error
         theirs.close()
+        os.close(watched)
         self.connection = Connection(ours.detach())
         self.ended = os.pidfd_open(self._process.pid)
         self.job: Job | None = None
@@ -96,6 +99,7 @@ class Worker:
         code = self._process.wait()
         self.connection.close()
         os.close(self.ended)
+        os.close(self._lifeline)
         if code >= 0:
             return f"its worker process ended with exit code {code}"
         hint = " (out of memory?)" if -code == signal.SIGKILL else ""

@@ -1,6 +1,6 @@
 """The worker process: started once, runs one job after another for the runner, and dies with it.
 
-Started as ``python -m capo_bench.run.worker DESCRIPTOR PARENT_PID``. What a job prints, from Python or from C, goes to
+Started as ``python -m capo_bench.run.worker CONNECTION LIFELINE``, two descriptors. What a job prints, from Python or from C, goes to
 the job's log and never to the terminal, which belongs to the progress display.
 """
 
@@ -27,7 +27,7 @@ from capo_bench.run.failures import advice, cause_of
 from capo_bench.run.interrupt import SIGNALS
 from capo_bench.run.lock import wait_for_lock
 from capo_bench.run.logs import rotating
-from capo_bench.run.orphans import die_with
+from capo_bench.run.orphans import end_group_with
 from capo_bench.track.redact import redact
 
 
@@ -38,7 +38,6 @@ class Link:
         self._connection = connection
         self._jobs: queue.SimpleQueue[wire.Message | None] = queue.SimpleQueue()
         self._stop = threading.Event()
-        self._busy = False
         threading.Thread(target=self._listen, daemon=True).start()
 
     def jobs(self) -> Iterator[wire.Message]:
@@ -52,7 +51,6 @@ class Link:
 
     def end(self, message: dict[str, Any]) -> None:
         """Tell the runner that the job has ended."""
-        self._busy = False
         self.emit({"kind": "end", **message})
 
     def stop(self) -> bool:
@@ -64,18 +62,11 @@ class Link:
             try:
                 message = wire.receive(self._connection)
             except (EOFError, OSError):
-                return self._orphaned()
+                return self._jobs.put(None)
             if message["do"] == "stop":
                 self._stop.set()
             else:
-                self._busy = True
                 self._jobs.put(message)
-
-    def _orphaned(self) -> None:
-        # Nobody would hear of the result; what the job started (verifier processes) is in this process group.
-        if self._busy:
-            os.killpg(0, signal.SIGKILL)
-        self._jobs.put(None)
 
 
 def run_job(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Callable[[], bool]) -> dict[str, Any]:
@@ -156,8 +147,8 @@ def output_to(log: Path) -> Iterator[None]:
 
 def main() -> None:
     """Serve the runner named on the command line."""
-    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
-    die_with(parent)
+    descriptor, lifeline = int(sys.argv[1]), int(sys.argv[2])
+    end_group_with(lifeline)
     # Schedulers signal every process of a job; the runner hears it too, and asks this one to save. Not SIG_IGN: that
     # would pass to the processes a job starts.
     for number in SIGNALS:

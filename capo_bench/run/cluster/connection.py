@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,6 +20,9 @@ from capo_bench.run.errors import RunError
 # Ray wants at least 75 MiB; what goes through it here is a few messages.
 _STORE_BYTES = 100 * 2**20
 _KNOCK_SECONDS = 10
+
+_apart = False
+"""Whether processes that are started now leave this one's session."""
 
 
 @contextmanager
@@ -63,11 +67,33 @@ def _init(ray: ModuleType, address: str | None, cores: int, scratch: str | None)
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _knock(address)
-        ray.init(job_config=_imports(), **_settings(address, cores, scratch))
+        with _in_a_session_of_their_own():
+            ray.init(job_config=_imports(), **_settings(address, cores, scratch))
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise RunError(_refusal(address, error)) from error
     finally:
         signal.signal(signal.SIGTERM, handler)  # over which Ray puts its own
+
+
+@contextmanager
+def _in_a_session_of_their_own() -> Iterator[None]:
+    """Start Ray's processes where no signal reaches them that is meant for this process and its group.
+
+    A scheduler and a shell signal whole groups. Ray's daemons would end at once, and with them the way by which jobs are
+    asked to save. Ray has no setting for it, but starts them by a fork that runs hooks.
+    """
+    global _apart  # noqa: PLW0603 - a hook cannot be taken back, only told to do nothing
+    _hook()
+    _apart = True
+    try:
+        yield
+    finally:
+        _apart = False
+
+
+@cache
+def _hook() -> None:
+    os.register_at_fork(after_in_child=lambda: os.setsid() if _apart else None)
 
 
 def _knock(address: str | None) -> None:

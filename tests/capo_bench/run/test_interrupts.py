@@ -64,11 +64,14 @@ def test_a_cold_start_has_no_checkpoint_and_ends_at_the_first_signal(home, sessi
     assert session.events() == ["study_started"]
 
 
-def test_workers_die_with_a_runner_that_is_killed(home, runner_process, until, is_alive):
-    process = runner_process("orphan", workers=1)
-    (pid,) = until(lambda: started(home, "orphan-0"))
+def test_workers_die_with_a_runner_that_is_killed_and_so_does_what_they_started(
+    home, runner_process, until, is_alive
+):
+    process = runner_process("stubborn", workers=1)
+    pids = until(lambda: started(home, "stubborn-0"))
+    assert len(pids) == 2
     process.kill()
-    until(lambda: not is_alive(pid))
+    until(lambda: not any(map(is_alive, pids)))
 
 
 def test_after_everything_was_killed_the_next_run_finishes_with_the_same_result(home, session, runner_process, until):

@@ -1,5 +1,7 @@
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
 from multiprocessing import Pipe
@@ -48,9 +50,17 @@ def test_output_of_any_kind_goes_to_the_log_and_comes_back_after(tmp_path, capfd
 
 
 def test_a_worker_whose_runner_is_gone_before_it_is_ready_ends():
-    command = [sys.executable, "-m", "capo_bench.run.worker", "0", "1"]
-    run = subprocess.run(command, env=os.environ | {"PYTHONPATH": ROOT}, capture_output=True, text=True, check=False)
-    assert (run.returncode, run.stderr.strip()) == (1, "the process that started this one is gone")
+    ours, theirs = socket.socketpair()
+    watched, lifeline = os.pipe()
+    os.close(lifeline)
+    passed = (theirs.fileno(), watched)
+    command = [sys.executable, "-m", "capo_bench.run.worker", *map(str, passed)]
+    with ours, theirs:
+        run = subprocess.run(
+            command, env=os.environ | {"PYTHONPATH": ROOT}, pass_fds=passed, process_group=0, check=False
+        )
+    os.close(watched)
+    assert run.returncode == -signal.SIGKILL
 
 
 def test_a_worker_starts_without_the_heavy_packages():

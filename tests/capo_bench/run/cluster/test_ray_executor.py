@@ -2,10 +2,12 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 
@@ -191,27 +193,60 @@ def scratch_of(pids):
     return {Path(found) for text in told for found in re.findall(r"/tmp/capo-ray-\w+", text)}
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_lets_trials_save_and_leaves_nothing(home, until, is_alive, number):
-    process = start_ray_program(home, "-", "slow", "stubborn" if number == signal.SIGTERM else "slow 2")
-    try:
-        until(lambda: len(Ledger(home.study("demo").ledger).read()) >= 3)
-        time.sleep(0.5)
-        started = descendants(process.pid)
-        scratch = scratch_of(started)
-        assert len(scratch) == 1
-        assert listening(started) == LOOPBACK
-        os.killpg(process.pid, number)  # as a terminal does
-        if number == signal.SIGTERM:  # one trial does not stop by itself
-            time.sleep(1.0)
-            os.killpg(process.pid, number)
-        assert process.wait(30) == 128 + number
-    finally:
-        process.kill()
+@pytest.fixture
+def ray_program(home, until):
+    """A program that runs trials through Ray, and the processes of it."""
+    programs = []
+
+    def start(*variants):
+        process = start_ray_program(home, "-", *variants)
+        until(lambda: all(home.trial(f"{name}-0").log.exists() for name in variants))
+        if "stubborn" in variants:
+            until((home.trial("stubborn-0").path / "pids").exists)
+        programs.append((process, started := descendants(process.pid)))
+        return process, started
+
+    yield start
+    for process, started in programs:
         process.stderr.close()
-    until(lambda: not any(is_alive(pid) for pid in started))
-    assert not any(folder.exists() for folder in scratch)
-    if number == signal.SIGINT:
-        events = [record["event"] for record in Ledger(home.study("demo").ledger).read()]
-        assert events.count("trial_stopped") == 2
-        assert all((home.trial(name).checkpoints / "state.json").exists() for name in ("slow-0", "slow 2-0"))
+        for pid in (process.pid, *started):
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_lets_trials_save_and_leaves_nothing(home, ray_program, until, is_alive, number):
+    """As a terminal and a scheduler send it."""
+    process, started = ray_program("slow", "slow 2")
+    (scratch,) = scratch_of(started)
+    assert listening(started) == LOOPBACK
+    os.killpg(process.pid, number)
+    assert process.wait(30) == 128 + number
+    until(lambda: not any(map(is_alive, started)))
+    assert not scratch.exists()
+    events = [record["event"] for record in Ledger(home.study("demo").ledger).read()]
+    assert events.count("trial_stopped") == 2
+    assert all((home.trial(name).checkpoints / "state.json").exists() for name in ("slow-0", "slow 2-0"))
+
+
+def test_the_second_signal_ends_a_trial_that_does_not_stop_by_itself(ray_program, until, is_alive):
+    process, started = ray_program("slow", "stubborn")
+    (scratch,) = scratch_of(started)
+    os.killpg(process.pid, signal.SIGTERM)
+    time.sleep(1.0)
+    os.killpg(process.pid, signal.SIGTERM)
+    assert process.wait(30) == 128 + signal.SIGTERM
+    until(lambda: not any(map(is_alive, started)))
+    assert not scratch.exists()
+
+
+@pytest.mark.parametrize("victim", ["program", "relay"])
+def test_what_a_trial_started_does_not_outlive_those_above_it(home, ray_program, until, is_alive, victim):
+    process, started = ray_program("stubborn")
+    (scratch,) = scratch_of(started)
+    relays = [pid for pid in started if "ray::trial" in Path(f"/proc/{pid}/cmdline").read_text()]
+    pids = (home.trial("stubborn-0").path / "pids").read_text().split()
+    os.kill(process.pid if victim == "program" else relays[0], signal.SIGKILL)
+    until(lambda: not any(map(is_alive, pids)))
+    process.kill()
+    shutil.rmtree(scratch, ignore_errors=True)
