@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from transformers.utils import logging
 
-from capo_bench.run.threads import SHARED_THREADS, TRIAL_THREADS, set_threads
+from capo_bench.run.threads import EMBEDDED_THREADS, set_threads
 from evals.coins import COINS
 from evals.coins.problems import read
 from evals.coins.solutions import attempt
@@ -84,7 +84,7 @@ def taught(folder: Path, threads: int) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--solutions", type=int, default=600)
-    parser.add_argument("--threads", type=int, default=SHARED_THREADS)
+    parser.add_argument("--threads", type=int, default=EMBEDDED_THREADS)
     parser.add_argument("--model", type=Path)
     arguments = parser.parse_args()
     logging.set_verbosity_error()
@@ -92,7 +92,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         if arguments.model is None:
             taught(Path(name), arguments.threads)
-        set_threads(TRIAL_THREADS)
+        set_threads(EMBEDDED_THREADS)
         scorer = Scorer(PrmConfig(), str(arguments.model or name))
         print(f"{scorer.parameters} parameters; one thread")
         told("lessons' kind", attempts(arguments.solutions), scorer)

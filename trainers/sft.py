@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from trl.trainer.sft_config import SFTConfig
 
 
+PARTS = 8
+"""So many parts of a step's demonstrations pass through the model one after the other, where its number allows it."""
+
+
 class SupervisedConfig(Strict):
     """Supervised training of an embedded model, one pass over solutions of coins drawn for it.
 
@@ -52,6 +56,9 @@ def train_sft(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, and wh
 ) -> None:
     """Train `model` in place, one pass over the demonstrations in the order given.
 
+    Within a step they go by length, in parts: the loss is the mean over the step's tokens all the same, and less than
+    half as much is padded.
+
     Args:
         model: The model.
         tokenizer: Its tokenizer.
@@ -66,11 +73,12 @@ def train_sft(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, and wh
 
     from trainers.callbacks import Recorder
 
-    steps = math.ceil(len(demonstrations) / config.problems_per_step)
+    size = config.problems_per_step
+    steps = math.ceil(len(demonstrations) / size)
     trainer = SFTTrainer(
         model=model,
         args=_settings(config, steps, out, use_cpu=model.device.type == "cpu"),
-        train_dataset=_dataset(tokenizer, demonstrations),
+        train_dataset=_dataset(tokenizer, demonstrations, size),
         processing_class=tokenizer,
         callbacks=[Recorder(record, steps)],
     )
@@ -81,8 +89,11 @@ def train_sft(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, and wh
 def _settings(config: SupervisedConfig, steps: int, out: Path, *, use_cpu: bool) -> SFTConfig:
     from trl.trainer.sft_config import SFTConfig
 
-    prepared = {"skip_prepare_dataset": True}
-    return SFTConfig(**settings_of_lesson(config, steps, out, use_cpu=use_cpu), dataset_kwargs=prepared)
+    size = config.problems_per_step
+    parts = math.gcd(size, PARTS)
+    in_parts = {"per_device_train_batch_size": size // parts, "gradient_accumulation_steps": parts}
+    settings = settings_of_lesson(config, steps, out, use_cpu=use_cpu) | in_parts
+    return SFTConfig(**settings, dataset_kwargs={"skip_prepare_dataset": True})
 
 
 def settings_of_lesson(config: SupervisedConfig, steps: int, out: Path, *, use_cpu: bool) -> dict[str, Any]:
@@ -116,14 +127,17 @@ def settings_of_lesson(config: SupervisedConfig, steps: int, out: Path, *, use_c
     }
 
 
-def _dataset(tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[tuple[str, str]]) -> Dataset:
+def _dataset(tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[tuple[str, str]], size: int) -> Dataset:
+    """Return the tokens of the demonstrations and the labels of their solutions, each `size` of them by length."""
     from datasets import Dataset
 
     prompts: Any = tokenizer([prompt for prompt, _ in demonstrations])["input_ids"]
     # The tokens that open or close a text belong to the prompt; the end is added here.
     solutions: Any = tokenizer([solution for _, solution in demonstrations], add_special_tokens=False)["input_ids"]
     end = [tokenizer.eos_token_id]
-    rows = list(zip(prompts, solutions, strict=True))
+    drawn = list(zip(prompts, solutions, strict=True))
+    steps = [drawn[at : at + size] for at in range(0, len(drawn), size)]
+    rows = [row for step in steps for row in sorted(step, key=lambda row: len(row[0]) + len(row[1]))]
     return Dataset.from_dict(
         {
             "input_ids": [prompt + solution + end for prompt, solution in rows],

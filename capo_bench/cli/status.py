@@ -151,11 +151,8 @@ def _lines(study: StudyStatus) -> list[str]:
 def _pace(study: StudyStatus) -> str:
     from capo_bench.run.board import duration
 
-    parts = []
-    if study.preparing:
-        parts.append("{model}, step {step}/{of}".format(**study.preparing))
-    left: float | None = study.preparing.get("seconds_left") if study.preparing else study.seconds_left
-    parts += [] if left is None else [f"about {duration(left)} left"]
+    parts = ["{model}, step {step}/{of}".format(**made) for made in study.preparing]
+    parts += [] if study.seconds_left is None else [f"about {duration(study.seconds_left)} left"]
     parts += [] if study.an_hour is None else [f"{study.an_hour:,.1f} trials an hour"]
     parts += [f"{number:,.0f} {who} tokens a second" for who, number in study.tokens.items() if number]
     return " · ".join(parts)
@@ -210,7 +207,7 @@ def _study_json(study: StudyStatus) -> dict[str, Any]:
         "seconds_left": study.seconds_left,
         "trials_an_hour": study.an_hour,
         "tokens_a_second": dict(study.tokens),
-        "preparing": study.preparing,
+        "preparing": [dict(made) for made in study.preparing],
         "last_failure": study.failure and {**_trial_json(study.failure), "time": study.failure.entry.time},
         "trials": [_trial_json(trial) for trial in study.trials if trial.state in ("running", "failed", "stopped")],
     }

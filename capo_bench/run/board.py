@@ -66,7 +66,6 @@ class Running:
 class Making:
     """A model in the making that trials share."""
 
-    model: str
     first: int
     since: float
     step: int
@@ -91,6 +90,8 @@ class Board:
         retried: Tries that failed and are made again.
         policy_tokens: Tokens that the policies wrote in this run's training steps.
         critic_tokens: Tokens that critics read and wrote in them.
+        running: The trials at work, by id.
+        making: The shared models in the making, by title.
     """
 
     owed: int
@@ -104,7 +105,7 @@ class Board:
     policy_tokens: int = 0
     critic_tokens: int = 0
     running: dict[str, Running] = field(default_factory=dict)
-    making: Making | None = None
+    making: dict[str, Making] = field(default_factory=dict)
     _started: float | None = None
     _lanes: int = 1
 
@@ -117,20 +118,22 @@ class Board:
             self._end(kind, trial, event)
         elif kind == "preparing":
             self._prepare(event)
+        elif kind == "prepared":
+            self.making.pop(event["model"], None)
         elif trial in self.running:
             self._move(kind, self.running[trial], event)
 
     def _start(self, trial: str, event: Record) -> None:
         now, before = self.clock(), self.running.get(trial)
         self._started = now if self._started is None else self._started
-        self.making = None
         self.to_do.pop(trial, None)
         if before is None:
             self.running[trial] = Running(event["variant"], event["seed"], now)
         else:
             before.attempt += 1
             before.on_stage("starting")
-        self._lanes = max(self._lanes, sum(one.stage != AGAIN for one in self.running.values()))
+        at_work = sum(one.stage != AGAIN for one in self.running.values()) + len(self.making)
+        self._lanes = max(self._lanes, at_work)
 
     def _end(self, kind: str, trial: str, event: Record) -> None:
         ended = self.running.pop(trial, None)
@@ -142,9 +145,9 @@ class Board:
             self.lengths.setdefault(ended.variant, []).append(event["seconds"])
 
     def _prepare(self, event: Record) -> None:
-        if self.making is None or self.making.model != event["model"]:
-            self.making = Making(event["model"], event["step"], self.clock(), event["step"], event["of"])
-        self.making.step, self.making.of = event["step"], event["of"]
+        begun = Making(event["step"], self.clock(), event["step"], event["of"])
+        making = self.making.setdefault(event["model"], begun)
+        making.step, making.of = event["step"], event["of"]
 
     def _move(self, kind: str, trial: Running, event: Record) -> None:
         if kind == "step":
@@ -162,10 +165,17 @@ class Board:
         """Return the estimated seconds to the end; None while there is nothing to go by.
 
         It goes by what finished trials took, of the same variant where there is one, shared out over the trials that
-        run at a time; while none has finished, by the steps that this run has done.
+        run at a time; while none has finished, by the steps that this run has done, and while none runs, by those of
+        the models that they wait for.
         """
+        makings = [left for made in self.making.values() if (left := made.left(self.clock())) is not None]
         if self._started is None:
-            return None
+            return max(makings, default=None)
+        trials = self._trials_left(self.clock() - self._started)
+        return None if trials is None else max([trials, *makings])
+
+    def _trials_left(self, worked: float) -> float | None:
+        """Return the estimated seconds of the trials that are owed, `worked` seconds after the first began."""
         known = {variant: fmean(lengths) for variant, lengths in self.lengths.items() if lengths}
         if known and len(self.to_do) == self.owed - self.done - self.failed - len(self.running):
             usual = fmean(known.values())
@@ -174,28 +184,25 @@ class Board:
             return max(sum(lefts) / self._lanes, *lefts, 0.0)
         gained = self.done + self.failed + sum(trial.gained for trial in self.running.values())
         left = self.owed - self.done - self.failed - sum(trial.share for trial in self.running.values())
-        return (self.clock() - self._started) / gained * max(0.0, left) if gained > 0 else None
+        return worked / gained * max(0.0, left) if gained > 0 else None
 
     def headline(self) -> str:
         """Return the counts in words."""
         parts = [f"{self.had + self.done}/{self.had + self.owed} trials done"]
         parts += [f"{self.failed} failed"] * bool(self.failed)
         parts += [f"{self.retried} tried again"] * bool(self.retried)
-        if self.making:
-            left = self.making.left(self.clock())
-            parts.append(f"{self.making.model}, step {self.making.step}/{self.making.of}")
-        else:
-            left = self.seconds_left() if self.running else None
+        parts += [f"{model}, step {made.step}/{made.of}" for model, made in self.making.items()]
+        left = self.seconds_left() if self.running or self.making else None
         parts += [f"about {duration(left)} left"] if left is not None else []
         return " · ".join(parts)
 
     def as_json(self) -> dict[str, Any]:
         """Return what one who looks from outside is told, as plain values."""
         now = self.clock()
-        making = self.making and {
-            **{name: getattr(self.making, name) for name in ("model", "step", "of")},
-            "seconds_left": self.making.left(now),
-        }
+        making = [
+            {"model": model, "step": made.step, "of": made.of, "seconds_left": made.left(now)}
+            for model, made in self.making.items()
+        ]
         trials = {
             trial: {
                 **{name: getattr(one, name) for name in ("variant", "seed", "attempt", "stage", "task", "step", "of")},

@@ -28,6 +28,7 @@ class Job:
         keep_critiques: See `Home`.
         gpus: Accelerators that it needs.
         attempt: How it is tried.
+        rank: Of the jobs that are due, those with the smallest are started first.
     """
 
     do: Literal["trial"] | SharedKind
@@ -39,6 +40,7 @@ class Job:
     keep_critiques: bool = True
     gpus: int = 0
     attempt: Attempt = field(default_factory=Attempt)
+    rank: int = 0
 
     def message(self) -> wire.Message:
         """Return the job as it goes to a worker: plain data."""

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from bisect import insort
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -135,7 +136,7 @@ class LocalExecutor:
     def submit(self, job: Job, delay: float = 0.0) -> None:
         """Owe a job; see `Executor.submit`."""
         if not self.stopping:
-            self._owed.append((time.monotonic() + delay, job))
+            insort(self._owed, (time.monotonic() + delay, job), key=lambda owed: owed[1].rank)
 
     def events(self) -> Iterator[tuple[Job | None, wire.Message]]:
         """Run what was submitted; see `Executor.events`."""

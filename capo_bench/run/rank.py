@@ -20,7 +20,7 @@ from capo_bench.home import TrialFolder, read_json, write_json
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.failures import cause_of
 from capo_bench.run.orphans import die_with
-from capo_bench.run.threads import TRIAL_THREADS, fix_threads
+from capo_bench.run.threads import fix_threads
 from capo_bench.run.training import Training, train_here
 from capo_bench.run.worker import summary
 from capo_bench.study.plan import Trial
@@ -66,7 +66,7 @@ def train_rank(folder: Path, rank: int) -> bool:
     The first process writes the records of the steps, each on the disk before a checkpoint after it is marked.
     """
     training = read_job(folder)
-    fix_threads(training.trial, TRIAL_THREADS)
+    fix_threads(training.trial)
     with training.folder.steps.open("a", encoding="utf-8") as log:
 
         def record(step: dict[str, Any]) -> None:

@@ -24,13 +24,17 @@ from capo_bench.run.ledger import Event, Ledger, Record
 from capo_bench.run.limits import DiskWatch, StageClock
 from capo_bench.run.opening import open_executor
 from capo_bench.run.retry import again
+from capo_bench.run.waiting import Waiting
 from capo_bench.run.wire import Message
+from capo_bench.study.identity import SHARED_TITLES, SharedKind
 
 if TYPE_CHECKING:
-    from capo_bench.study.identity import SharedKind
     from capo_bench.study.plan import Plan, Trial
 
 Observer = Callable[[Record], None]
+
+_FIRST = -1
+"""Rank of the models that trials share: until they are made, trials wait."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ class Runner:
         home: The results folder.
         options: How to run.
         observers: Called in this process with every ledger record and with live events: ``{"event": "step" | "stage" |
-            "preparing" | "tick" | "stopping", "trial": id, …}``.
+            "preparing" | "prepared" | "tick" | "stopping", "trial": id, …}``.
 
     Attributes:
         limit: Why the run stopped by itself, as a sentence; empty if it did not.
@@ -153,19 +157,25 @@ class Runner:
         Raises:
             RunError: The ledger cannot be written, or no worker can be started.
         """
+        if not owed:
+            return
         cores, gpus, log = available_cores(), visible_gpus(), self._folder.path / "workers.log"
         needs = gpus_of(owed, gpus if self.options.executor == "local" else None)
-        with open_executor(self.options, 1, cores, log, interrupts, gpus) as pool:
-            owed = self._prepare(owed, pool)
-        if interrupts.count or self._stop_asked or not owed:
-            return
-        count = min(self.options.workers or default_workers(owed, cores, len(gpus)), len(owed))
-        threads = max(1, cores // count)
-        with open_executor(self.options, count, threads, log, interrupts, gpus) as pool:
-            for trial in owed:
-                pool.submit(self._trial_job(trial, needs[trial.id]))
+        waiting = Waiting(owed, self.home)
+        jobs = {trial.id: self._trial_job(trial, needs[trial.id], rank) for rank, trial in enumerate(owed)}
+        models = [self._model_job(model.kind, trials[0]) for model, trials in waiting.missing.items()]
+        wanted = self.options.workers or default_workers(owed, cores, len(gpus))
+        count = min(wanted, max(len(jobs), len(models)))
+        with open_executor(self.options, count, max(1, cores // count), log, interrupts, gpus) as pool:
+            for owing in [*models, *(jobs[trial.id] for trial in waiting.ready())]:
+                pool.submit(owing)
             for job, message in pool.events():
-                self._hear_trial(pool, job, message)
+                if job is None or job.do == "trial":
+                    self._hear_trial(pool, job, message)
+                else:
+                    self._hear_model(pool, job, message, waiting)
+                    for trial in waiting.ready():
+                        pool.submit(jobs[trial.id])
                 self._watch(pool, message)
 
     def record(self, event: Event, **fields: object) -> None:
@@ -178,46 +188,16 @@ class Runner:
             with suppress(OSError):
                 observer(event)
 
-    def _trial_job(self, trial: Trial, gpus: int) -> Job:
+    def _trial_job(self, trial: Trial, gpus: int, rank: int) -> Job:
         folder = self.home.trial(trial.id)
         lock, keep = folder.path / "lock", self.home.keep_critiques
         attempt = Attempt(checkpoint_seconds=self.options.checkpoint_seconds)
-        return Job("trial", self.options.task, trial, self.home.path, folder.log, lock, keep, gpus, attempt)
+        return Job("trial", self.options.task, trial, self.home.path, folder.log, lock, keep, gpus, attempt, rank)
 
-    def _prepare(self, owed: list[Trial], pool: Executor) -> list[Trial]:
-        """Make the models that trials share, each by a process with all the cores; return the trials that can go on."""
-        from capo_bench.study.identity import SHARED_TITLES, SharedModel, shared_models
-
-        groups: dict[SharedModel, list[Trial]] = {}
-        for trial in owed:
-            for model in shared_models(trial.config):
-                groups.setdefault(model, []).append(trial)
-        missing = [model for model in groups if not self.home.cache(model.kind, model.key).exists()]
-        jobs = [self._shared_job(model.kind, groups[model][0]) for model in missing]
-        made = {(job.do, job.trial.id): model for job, model in zip(jobs, missing, strict=True)}
-        lost: set[str] = set()
-        for owing in jobs:
-            pool.submit(owing)
-        for job, message in pool.events():
-            if job is None or message["kind"] != "end":
-                self.notify({**message, "event": message["kind"]})
-            elif message["status"] == "failed" and not self._passes(pool, job, message):
-                model = made[job.do, job.trial.id]
-                error = f"{SHARED_TITLES[model.kind]} failed: {message['error']}"
-                lost |= self._fail_all([trial for trial in groups[model] if trial.id not in lost], error, pool, job)
-            self._follow(job, message)
-            self._watch(pool, message)
-        return [trial for trial in owed if trial.id not in lost]
-
-    def _shared_job(self, kind: SharedKind, trial: Trial) -> Job:
+    def _model_job(self, kind: SharedKind, trial: Trial) -> Job:
         lock = self.home.path / "cache" / f"{kind}.lock"
-        return Job(kind, self.options.prepare, trial, self.home.path, self._folder.path / f"{kind}.log", lock)
-
-    def _fail_all(self, trials: list[Trial], error: str, pool: Executor, job: Job) -> set[str]:
-        for trial in trials:
-            self.record("trial_failed", **_label(trial), error=error, log=str(job.log))
-        self._failed(pool)
-        return {trial.id for trial in trials}
+        log = self._folder.path / f"{kind}.log"
+        return Job(kind, self.options.prepare, trial, self.home.path, log, lock, rank=_FIRST)
 
     def _hear_trial(self, pool: Executor, job: Job | None, message: Message) -> None:
         if job is None:
@@ -231,6 +211,23 @@ class Runner:
         else:
             self._follow(job, message)
             self.notify({**message, "event": message["kind"], "trial": job.trial.id})
+
+    def _hear_model(self, pool: Executor, job: Job, message: Message, waiting: Waiting) -> None:
+        """Follow the making of a model that trials share; without it they fail."""
+        self._follow(job, message)
+        if message["kind"] != "end":
+            self.notify({**message, "event": message["kind"]})
+            return
+        model = waiting.model(job)
+        title = SHARED_TITLES[model.kind]
+        self.notify({"event": "prepared", "model": title})
+        if message["status"] == "done":
+            waiting.made(model)
+        elif message["status"] == "failed" and not self._passes(pool, job, message):
+            why = {"error": f"{title} failed: {message['error']}", "log": str(job.log)}
+            for trial in waiting.lost(model):
+                self.record("trial_failed", **_label(trial), **why)
+            self._failed(pool)
 
     def _follow(self, job: Job | None, message: Message) -> None:
         """Keep in mind which jobs run, and since when in their stage."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.home import Home, write_json
 from capo_bench.provenance import environment
-from capo_bench.run.threads import SHARED_THREADS, set_threads
+from capo_bench.run.threads import EMBEDDED_THREADS, set_threads
 from capo_bench.study.identity import SHARED_TITLES, SharedKind, cold_start_key, embedded_critic_key, embedded_prm_key
 from trainers.backbones import BACKBONES
 from trainers.methods import Emit
@@ -91,7 +91,7 @@ def _make_shared(
     kind: SharedKind, make: Callable[[Path, Emit], None], folder: Path, emit: Emit, settings: BaseModel
 ) -> None:
     """Make a shared model in a scratch folder and put it in place in one go."""
-    set_threads(SHARED_THREADS)
+    set_threads(EMBEDDED_THREADS)
     title = SHARED_TITLES[kind]
     emit({"kind": "stage", "stage": title})
     folder.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from capo_bench.run.attempt import Attempt
 from capo_bench.run.evaluation import generate, owed_tasks, score
 from capo_bench.run.reuse import adopt_tasks, adopt_training, claimed, offer_tasks, offer_training, reused
 from capo_bench.run.shared import ensure_cold_start
-from capo_bench.run.threads import TRIAL_THREADS, fix_threads
+from capo_bench.run.threads import fix_threads
 from capo_bench.run.training import read_steps, train
 from capo_bench.study.identity import cold_start_key, generation_key, training_key
 from evals.files import drop_torn
@@ -130,7 +130,7 @@ def _generate(run: _Run) -> bool:
         if not held:
             return False
         adopt_tasks(home, trial, run.model, owed)
-        fix_threads(trial, TRIAL_THREADS)
+        fix_threads(trial)
         if not generate(trial.config, trial.seed, run.model, out, run.emit, run.stop):
             return False
         offer_tasks(home, trial, settings.tasks)

@@ -9,7 +9,7 @@ import json
 import platform
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -76,7 +76,7 @@ class StudyStatus:
         seconds_left: Estimate of the run that goes on.
         an_hour: Trials that it has done an hour.
         tokens: Tokens a second in training, of ``policy`` and ``critic``; empty where nothing is known.
-        preparing: The shared model that is being made: ``model``, ``step``, ``of``, ``seconds_left``.
+        preparing: The shared models that are being made: ``model``, ``step``, ``of``, ``seconds_left`` each.
         failure: The trial that failed last, now or in an earlier run, also one that was tried again and did better.
     """
 
@@ -88,7 +88,7 @@ class StudyStatus:
     seconds_left: float | None = None
     an_hour: float | None = None
     tokens: Mapping[str, float] = field(default_factory=dict)
-    preparing: Mapping[str, Any] | None = None
+    preparing: Sequence[Mapping[str, Any]] = ()
     failure: TrialStatus | None = None
 
     def counts(self) -> dict[State, int]:
@@ -135,7 +135,7 @@ def study_status(home: Home, study: str, profile: str | None = None, ids: tuple[
         seconds_left=_left(now),
         an_hour=_an_hour(state),
         tokens={who: _number(now.get(f"{who}_tokens")) / seconds for who in ("policy", "critic")} if seconds else {},
-        preparing=now.get("preparing"),
+        preparing=now.get("preparing", ()),
         failure=failure,
     )
 

@@ -10,11 +10,8 @@ from trainers.backbones import BACKBONES
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
 
-TRIAL_THREADS = 1
-"""Threads of an embedded backbone: fixed, because their number decides the order of sums, and with it bits."""
-
-SHARED_THREADS = 2
-"""Threads of the training of a model that trials share; fixed likewise."""
+EMBEDDED_THREADS = 1
+"""Threads of all that trains or asks an embedded model: their number decides the order of sums, and with it bits."""
 
 UNARY = (
     "acos", "asin", "atan", "ceil", "cos", "erf", "erfc", "erfinv", "exp", "expm1", "floor", "lgamma", "log", "log10",
@@ -23,10 +20,10 @@ UNARY = (
 """Functions of one array that PyTorch may leave to MKL's vector mathematics."""
 
 
-def fix_threads(trial: Trial, count: int) -> None:
+def fix_threads(trial: Trial) -> None:
     """Fix the number of threads of an embedded backbone; a larger one keeps what the worker was given."""
     if BACKBONES.load(trial.config.backbone).source == "embedded":
-        set_threads(count)
+        set_threads(EMBEDDED_THREADS)
     else:
         settle_kernels()
 

@@ -21,7 +21,7 @@ from capo_bench.home import Home, TrialFolder, read_json, write_json
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.failures import usual_micro_batch
 from capo_bench.run.shared import emit_step, ensure_shared
-from capo_bench.run.threads import TRIAL_THREADS, fix_threads
+from capo_bench.run.threads import fix_threads
 from capo_bench.study.identity import shared_models
 from evals.files import write_atomic
 from trainers.backbones import BACKBONES
@@ -99,11 +99,11 @@ def train(  # noqa: PLR0913, PLR0917 - what is trained, from where, how, and who
         True when the trained model is in place, False when it was stopped with a checkpoint.
     """
     folder = home.trial(trial.id)
-    fix_threads(trial, TRIAL_THREADS)
+    fix_threads(trial)
     kinds = {model.kind for model in shared_models(trial.config)}
     critic = ensure_shared("critic", trial, home, emit) if "critic" in kinds else None
     prm = ensure_shared("prm", trial, home, emit) if "prm" in kinds else None
-    fix_threads(trial, TRIAL_THREADS)
+    fix_threads(trial)
     emit({"kind": "stage", "stage": "train"})
     point = _resume_point(folder)
     _tell_micro_batch(trial, folder, attempt, point)

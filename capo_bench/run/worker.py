@@ -1,7 +1,7 @@
 """The worker process: started once, runs one job after another for the runner, and dies with it.
 
-Started as ``python -m capo_bench.run.worker CONNECTION LIFELINE``, two descriptors. What a job prints, from Python or from C, goes to
-the job's log and never to the terminal, which belongs to the progress display.
+Started as ``python -m capo_bench.run.worker CONNECTION LIFELINE``, two descriptors. What a job prints, from Python or
+from C, goes to the job's log and never to the terminal, which belongs to the progress display.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ import math
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from heapq import heapreplace
 from typing import Any
 
 from capo_bench.home import Home, read_json
@@ -23,15 +24,15 @@ from trainers.backbones import BACKBONES
 from trainers.config import TrialConfig
 from trainers.methods import METHODS
 
-# Measured on two x86-64 cores without a GPU, backbone tiny, two trials at a time: a cold start of 400 steps × 64
-# demonstrations in 70 s, 40 steps × 96 rollouts in 32 s, 768 samples in 4 s; the embedded critic of 520 steps × 64
-# reviews in 224 s, and 1,536 critiques by it in 5.7 s. What is kept costs nothing: the guess is the most. The embedded
-# process reward model of 500 steps × 32 lessons took 119 s of one processor, of which two are taken to need half, and
-# 600 solutions 2.5 s of one (`python -m benchmarks.prm`).
-SECONDS_PER_DEMONSTRATION = 2.7e-3
-SECONDS_PER_REVIEW = 6.7e-3
+# Measured on two x86-64 cores without a GPU, backbone tiny, two jobs of one thread at a time: a cold start of 64
+# demonstrations a step in 0.24 s a step, 40 steps × 96 rollouts in 32 s, 768 samples in 4 s; the embedded critic of 64
+# reviews a step in 0.52 s a step, and 1,536 critiques by it in 5.7 s. What is kept costs nothing: the guess is the
+# most. The embedded process reward model of 500 steps × 32 lessons took 119 s, and 600 solutions 2.5 s
+# (`python -m benchmarks.prm`).
+SECONDS_PER_DEMONSTRATION = 3.8e-3
+SECONDS_PER_REVIEW = 8.1e-3
 SECONDS_PER_CRITIQUE = 3.7e-3
-SECONDS_PER_LESSON = 3.7e-3
+SECONDS_PER_LESSON = 7.4e-3
 SECONDS_PER_SCORED = 4.1e-3
 SECONDS_PER_ROLLOUT = 8.3e-3
 SECONDS_PER_SAMPLE = 5.2e-3
@@ -96,6 +97,7 @@ class Estimate:
             allows an unknown number of steps.
         bounded: Variants whose training a budget ends.
         preparations: The models that trials share.
+        waits: Seconds of each unfinished trial, without the unknown ones, and which of the preparations it waits for.
     """
 
     trials: int
@@ -107,6 +109,7 @@ class Estimate:
     critic_calls: int
     bounded: tuple[Bounded, ...]
     preparations: tuple[Preparation, ...]
+    waits: tuple[tuple[float, tuple[int, ...]], ...]
 
     @property
     def calls_known(self) -> str:
@@ -116,9 +119,17 @@ class Estimate:
         return "about" if self.bounded else "exactly"
 
     def wall_seconds(self, workers: int) -> float:
-        """Return the time left when so many trials run at a time; preparations come first, one after the other."""
-        first = sum(made.seconds or 0.0 for made in self.preparations if not made.done) if self.seconds else 0.0
-        return first + (self.seconds - first) / workers
+        """Return the time left when so many jobs run at a time: models first, then each trial once its own are made."""
+        free = [0.0] * workers
+        made = [0.0] * len(self.preparations)
+        for at, model in enumerate(self.preparations):
+            if self.waits and not model.done:
+                made[at] = free[0] + (model.seconds or 0.0)
+                heapreplace(free, made[at])
+        ready = [(max((made[at] for at in models), default=0.0), took) for took, models in self.waits]
+        for begin, took in sorted(ready, key=lambda one: one[0]):
+            heapreplace(free, max(begin, free[0]) + took)
+        return max(free)
 
 
 def estimate(plan: Plan, home: Home | None = None) -> Estimate:
@@ -141,6 +152,7 @@ def estimate(plan: Plan, home: Home | None = None) -> Estimate:
         for trial in left
     ]
     preparations = _preparations(plan, home)
+    models = [SharedModel(made.kind, made.key) for made in preparations]
     needed = [made.seconds for made in preparations if not made.done] if left else []
     return Estimate(
         trials=len(plan.trials),
@@ -152,6 +164,11 @@ def estimate(plan: Plan, home: Home | None = None) -> Estimate:
         critic_calls=sum(critic_calls(trial.config, steps.get(trial.variant)) for trial in plan.trials),
         bounded=tuple(bounded),
         preparations=tuple(preparations),
+        waits=tuple(
+            (guess, tuple(models.index(model) for model in shared_models(trial.config)))
+            for trial, guess in zip(left, guesses, strict=True)
+            if guess is not None
+        ),
     )
 
 

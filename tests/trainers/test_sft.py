@@ -42,7 +42,7 @@ def solution_loss(model, tokenizer, lessons):
 
 
 def test_the_loss_is_on_the_solution_and_its_end_by_hand(tokenizer):
-    row = _dataset(tokenizer, LESSONS)[1]
+    row = _dataset(tokenizer, LESSONS, size=1)[1]
     tokens = tokenizer.convert_ids_to_tokens(row["input_ids"])
     prompt = ["Bob", "Ġhas", "Ġ12", "Ġcoins", ".", "ĠBob", "Ġfinds", "Ġ4", ".", "ĠHow", "Ġmany", "?", "Ċ"]
     solution = ["12", "Ġ+", "Ġ4", "Ġ=", "Ġ16", "ĊĊ", "\\boxed{", "16", "}", "<|im_end|>"]
@@ -58,7 +58,7 @@ def test_a_token_that_opens_a_text_stands_before_the_prompt_alone():
     opening.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
     )
-    row = _dataset(opening, LESSONS)[0]
+    row = _dataset(opening, LESSONS, size=1)[0]
     assert row["input_ids"].count(0) == 1
     assert row["input_ids"][0] == 0
     assert row["labels"][0] == -100
@@ -90,6 +90,24 @@ def test_the_last_step_takes_what_is_left(tokenizer, tmp_path):
     assert [(record["step"], record["of"]) for record in records] == [(1, 2), (2, 2)]
     _, records = train(tokenizer, tmp_path, LESSONS[:1], batch_size=2)
     assert [(record["step"], record["of"]) for record in records] == [(1, 1)]
+
+
+def test_the_lessons_of_a_step_go_by_length_and_steps_stay_as_they_are(tokenizer):
+    lengths = [len(tokens) for tokens in _dataset(tokenizer, LESSONS, size=1)["input_ids"]]
+    assert lengths != sorted(lengths)
+    rows = _dataset(tokenizer, [*LESSONS, *LESSONS], size=3)["input_ids"]
+    assert [len(row) for row in rows] == 2 * sorted(lengths)
+
+
+def test_a_step_in_parts_is_the_same_step(tokenizer, tmp_path, monkeypatch):
+    """Lessons of unlike lengths, so that a mean over parts would not be the mean over tokens."""
+    lessons = [LESSONS[at] for at in (0, 1, 2, 1, 1, 0, 2, 1, 0, 0, 1, 2)]  # 12: one whole step, and half of one
+    in_parts, records = train(tokenizer, tmp_path, lessons, batch_size=8)
+    monkeypatch.setattr("trainers.sft.PARTS", 1)
+    whole, expected = train(tokenizer, tmp_path, lessons, batch_size=8)
+    assert [record["loss"] for record in records] == pytest.approx([record["loss"] for record in expected], abs=2e-4)
+    for mine, other in zip(in_parts.parameters(), whole.parameters(), strict=True):
+        torch.testing.assert_close(mine, other, atol=2e-5, rtol=1e-4)
 
 
 def test_nothing_is_left_in_the_scratch_folder(tokenizer, tmp_path):

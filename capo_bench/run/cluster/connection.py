@@ -79,8 +79,8 @@ def _init(ray: ModuleType, address: str | None, cores: int, scratch: str | None)
 def _in_a_session_of_their_own() -> Iterator[None]:
     """Start Ray's processes where no signal reaches them that is meant for this process and its group.
 
-    A scheduler and a shell signal whole groups. Ray's daemons would end at once, and with them the way by which jobs are
-    asked to save. Ray has no setting for it, but starts them by a fork that runs hooks.
+    A scheduler and a shell signal whole groups. Ray's daemons would end at once, and with them the way by which jobs
+    are asked to save. Ray has no setting for it, but starts them by a fork that runs hooks.
     """
     global _apart  # noqa: PLW0603 - a hook cannot be taken back, only told to do nothing
     _hook()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections import deque
+from bisect import insort
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -81,7 +81,7 @@ class RayExecutor:
         self._count, self._threads, self._log = count, threads, log.absolute()
         self._site, self._interrupts = site, interrupts
         self._couriers = Couriers(site.artifacts)
-        self._owed: deque[tuple[float, Job]] = deque()
+        self._owed: list[tuple[float, Job]] = []
         self._running: list[_Running] = []
         self._lost_on: dict[str, str] = {}
         self._cluster: Cluster | None = None
@@ -102,7 +102,7 @@ class RayExecutor:
     def submit(self, job: Job, delay: float = 0.0) -> None:
         """Owe a job; see `Executor.submit`."""
         if not self.stopping:
-            self._owed.append((time.monotonic() + delay, job))
+            insort(self._owed, (time.monotonic() + delay, job), key=lambda owed: owed[1].rank)
 
     def events(self) -> Iterator[tuple[Job | None, wire.Message]]:
         """Run what was submitted; see `Executor.events`."""

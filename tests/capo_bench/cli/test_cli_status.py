@@ -42,7 +42,7 @@ def ledger(home):
         home.study("demo").now,
         {
             "time": datetime.now(UTC).isoformat(), "seconds": 10.0, "seconds_left": 600.0, "policy_tokens": 5000,
-            "critic_tokens": 0, "preparing": None, "trials": {"b": trial},
+            "critic_tokens": 0, "preparing": [], "trials": {"b": trial},
         },
     )  # fmt: skip
     return ledger
@@ -98,8 +98,9 @@ def test_the_json_of_a_folder_without_studies_is_empty(home):
 
 
 def test_what_is_made_for_all_trials_has_its_own_estimate(home, ledger):
-    making = {"model": "embedded critic", "step": 10, "of": 100, "seconds_left": 240.0}
-    write_json(home.study("demo").now, {"time": datetime.now(UTC).isoformat(), "preparing": making, "trials": {}})
+    making = [{"model": "embedded critic", "step": 10, "of": 100, "seconds_left": 240.0}]
+    said = {"time": datetime.now(UTC).isoformat(), "seconds_left": 240.0, "preparing": making, "trials": {}}
+    write_json(home.study("demo").now, said)
     with study_lock(home.study("demo").path / "lock"):
         assert "  embedded critic, step 10/100 · about 4 min left" in call(home).output.splitlines()
 

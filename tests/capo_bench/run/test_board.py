@@ -59,6 +59,7 @@ def test_the_board_follows_a_trial(clock):
     board = Board(owed=2, clock=clock)
     board.on({"event": "preparing", "model": "cold start", "step": 30, "of": 500})
     assert board.headline() == "0/2 trials done · cold start, step 30/500"
+    board.on({"event": "prepared", "model": "cold start"})
     board.on(started("a"))
     board.on({"event": "stage", "trial": "a", "stage": "train"})
     board.on(step("a", 3, 50, outcome=0.5))
@@ -146,15 +147,28 @@ def test_a_trial_that_is_tried_again_stays_on_the_board_and_its_steps_count_once
     assert board.seconds_left() == pytest.approx(9 * 1800)
 
 
-def test_what_is_made_for_all_has_an_estimate_of_its_own(clock):
+def test_while_no_trial_runs_the_estimate_is_that_of_the_models_that_they_wait_for(clock):
     board = Board(owed=2, clock=clock)
     board.on({"event": "preparing", "model": "cold start", "step": 10, "of": 100})
     clock.now += 5
     board.on({"event": "preparing", "model": "cold start", "step": 20, "of": 100})
     assert board.headline() == "0/2 trials done · cold start, step 20/100 · about 40 s left"
     board.on({"event": "preparing", "model": "embedded critic", "step": 1, "of": 500})
+    told = "0/2 trials done · cold start, step 20/100 · embedded critic, step 1/500 · about 40 s left"
+    assert board.headline() == told
+    board.on({"event": "prepared", "model": "cold start"})
     assert board.headline() == "0/2 trials done · embedded critic, step 1/500"
-    assert board.as_json()["preparing"] == {"model": "embedded critic", "step": 1, "of": 500, "seconds_left": None}
+    assert board.as_json()["preparing"] == [{"model": "embedded critic", "step": 1, "of": 500, "seconds_left": None}]
+
+
+def test_trials_that_run_beside_a_model_in_the_making_end_no_sooner_than_it(clock):
+    board = Board(owed=2, clock=clock, to_do={"a": "v", "b": "v"}, lengths={"v": [10.0]})
+    board.on({"event": "preparing", "model": "embedded critic", "step": 10, "of": 100})
+    board.on(started("a", "v"))
+    assert board.seconds_left() == pytest.approx(10)  # two lanes: the other one makes the critic
+    clock.now += 5
+    board.on({"event": "preparing", "model": "embedded critic", "step": 20, "of": 100})
+    assert board.seconds_left() == pytest.approx(40)
 
 
 def test_trials_that_fail_before_they_start_are_not_waited_for(clock):
@@ -171,7 +185,7 @@ def test_who_looks_from_outside_is_told_of_tokens_stages_and_steps(clock):
     board.on(step("a", 2, 8, outcome=0.5, policy_tokens=100, critic_tokens=30))
     clock.now += 2
     told = board.as_json()
-    assert (told["seconds"], told["policy_tokens"], told["critic_tokens"], told["preparing"]) == (2.0, 100, 30, None)
+    assert (told["seconds"], told["policy_tokens"], told["critic_tokens"], told["preparing"]) == (2.0, 100, 30, [])
     assert told["trials"] == {
         "a": {
             "variant": "vote=union", "seed": 4, "attempt": 1, "stage": "generate", "task": "coins_test", "step": 2,

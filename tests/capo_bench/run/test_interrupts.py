@@ -64,9 +64,7 @@ def test_a_cold_start_has_no_checkpoint_and_ends_at_the_first_signal(home, sessi
     assert session.events() == ["study_started"]
 
 
-def test_workers_die_with_a_runner_that_is_killed_and_so_does_what_they_started(
-    home, runner_process, until, is_alive
-):
+def test_workers_die_with_a_runner_that_is_killed_and_so_does_what_they_started(home, runner_process, until, is_alive):
     process = runner_process("stubborn", workers=1)
     pids = until(lambda: started(home, "stubborn-0"))
     assert len(pids) == 2

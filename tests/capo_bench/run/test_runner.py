@@ -11,9 +11,11 @@ from standins import make_plan
 from capo_bench.home import Home, read_json
 from capo_bench.run.cores import available_cores
 from capo_bench.run.errors import RunError, StudyLockedError
+from capo_bench.run.executor import Job
 from capo_bench.run.interrupt import Interrupts
 from capo_bench.run.ledger import Ledger
 from capo_bench.run.lock import study_lock
+from capo_bench.run.pool import LocalExecutor
 from capo_bench.run.runner import Runner, RunOptions, default_workers, owed_trials
 from capo_bench.study.identity import cold_start_key
 
@@ -134,11 +136,11 @@ def test_what_a_trial_prints_goes_to_its_log(session, home, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_shared_cold_start_is_made_once_with_all_cores_before_the_trials(session, home):
+def test_a_shared_cold_start_is_made_once_before_the_trials(session, home):
     plan = make_plan(["ok", "ok 2", "ok 3"], seeds=(0, 1), cold=("ok", "ok 2"))
     assert session.run(plan, workers=2).exit_code == 0
     calls = (home.cache("cold_start", "counted") / "calls").read_text()
-    assert calls == f"ok-0 {available_cores()}\n"
+    assert calls == f"ok-0 {max(1, available_cores() // 2)}\n"
 
 
 def test_a_cold_start_that_fails_fails_the_trials_that_need_it_alone(session):
@@ -185,6 +187,39 @@ def test_after_a_failure_the_next_trial_gets_a_fresh_process(session, home):
     assert len(pids) == 3
 
 
+def test_trials_begin_as_soon_as_their_own_models_are_made(session, home):
+    """The cold start of `patient` is not made before `ok`, which needs none, is done."""
+    result = session.run(make_plan(["patient", "ok"], cold=("patient",)), workers=2)
+    events = session.events()
+    assert (result.done, result.failed) == (2, 0)
+    assert events.index("trial_done ok-0") < events.index("trial_started patient-0")
+
+
+def test_of_the_jobs_that_are_due_those_of_the_smallest_rank_are_started_first(home, tmp_path):
+    trials = make_plan(["ok", "ok 2", "ok 3", "ok 4"]).trials
+    first, third, second, fourth = (
+        Job(
+            "trial",
+            standins.TASK,
+            trial,
+            home.path,
+            home.trial(trial.id).log,
+            home.trial(trial.id).path / "lock",
+            rank=rank,
+        )
+        for trial, rank in zip(trials, (4, 2, 1, 2), strict=True)
+    )
+    begun = []
+    with Interrupts() as interrupts, LocalExecutor(1, 1, tmp_path / "log", interrupts) as pool:
+        pool.submit(first)
+        for job, message in pool.events():
+            if message["kind"] == "start":
+                begun.append(job)
+                for more in [third, second, fourth] if job is first else []:
+                    pool.submit(more)
+    assert begun == [first, second, third, fourth]
+
+
 def test_no_message_is_lost_however_many_there_are(home):
     seen = []
     plan = make_plan(["flood"])
@@ -215,7 +250,7 @@ def test_no_worker_is_left_after_a_run_that_ended_with_an_error(session, home, m
 
 def test_fail_fast_holds_for_a_cold_start_too(session):
     plan = make_plan(["broken", "ok"], cold=("broken",))
-    result = session.run(plan, max_failures=1)
+    result = session.run(plan, max_failures=1, workers=1)
     assert (result.done, result.exit_code) == (0, 3)
     assert "trial_started ok-0" not in session.events()
 

@@ -79,7 +79,7 @@ def test_a_running_study_tells_who_runs_it_how_fast_and_what_each_trial_is_at(ho
     ledger = begun(home, "a", "b")
     ledger.append("trial_done", trial="a", variant="v", seed=0, seconds=3.0)
     trial = {"stage": "generate", "task": "coins_test", "step": 4, "of": 4, "outcome": 0.5, "attempt": 2, "seconds": 7}
-    say(home, seconds_left=100.0, trials={"b": trial}, preparing=None)
+    say(home, seconds_left=100.0, trials={"b": trial}, preparing=[])
     with study_lock(lock):
         status = study_status(home, "demo")
     assert (status.holder.pid, status.holder.checked) == (os.getpid(), True)

@@ -82,7 +82,7 @@ def test_the_model_of_time(small: Plan) -> None:
     assert trial_seconds(small.trials[0].config) == pytest.approx(trial)
     taken = estimate(small)
     assert taken.seconds == pytest.approx(4 * trial + start)
-    # The cold start is one job; what follows is shared out.
+    # The cold start is one job, and all wait for it; what follows is shared out.
     assert taken.wall_seconds(1) == pytest.approx(taken.seconds)
     assert taken.wall_seconds(2) == pytest.approx(start + 2 * trial)
     assert (taken.trials, taken.done, taken.measured, taken.unknown) == (4, 0, 0, 0)
@@ -163,6 +163,18 @@ def test_the_embedded_critic_is_made_once_and_every_critique_takes_its_time(plan
     assert calls == sum(critic_calls(trial.config) for trial in planned.trials) > 0
     assert made is not None
     assert taken.seconds == pytest.approx(checked + calls * SECONDS_PER_CRITIQUE + made)
+
+
+def test_what_needs_no_critic_runs_beside_the_critic_in_the_making(plan: Load, demo: str) -> None:
+    asked = "include: [{name: asked, set: {method: capo, critic: {name: transformers}}}]\n"
+    taken = estimate(plan(demo.replace("base:\n", f"base:\n{SIZES}") + asked))
+    start, critic = (made.seconds or 0.0 for made in taken.preparations)
+    times = [seconds for seconds, _ in taken.waits]
+    plain, read = times[0], times[-1]
+    assert times == [plain] * 4 + [read] * 2
+    assert critic > start + 4 * plain  # so one worker does all that needs no critic meanwhile
+    assert taken.wall_seconds(2) == pytest.approx(critic + read)
+    assert taken.wall_seconds(1) == pytest.approx(start + critic + 4 * plain + 2 * read) == taken.seconds
 
 
 EMBEDDED = {"name": "transformers"}

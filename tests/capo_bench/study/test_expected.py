@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from capo_bench.study.estimate import estimate
 from capo_bench.study.load import check_study, shipped_studies
 from capo_bench.study.plan import Plan
 from capo_bench.study.summary import plan_outline
@@ -28,6 +29,13 @@ def test_the_plan_is_as_expected(name: str) -> None:
         file.write_text(text, encoding="utf-8")
     assert file.exists(), f"{file} is missing; {__doc__}"
     assert file.read_text(encoding="utf-8") == text, f"the plan changed; {__doc__}"
+
+
+@pytest.mark.parametrize("name", shipped_studies())
+def test_the_quick_profile_takes_ten_minutes_at_most_from_nothing_on_two_cores(name: str) -> None:
+    taken = estimate(PLANS[f"{name}.quick"])
+    assert taken.unknown == 0
+    assert taken.wall_seconds(workers=2) <= 600
 
 
 def test_no_file_is_left_of_a_study_that_is_gone() -> None:
