@@ -62,7 +62,7 @@ def run_trial(trial, home, emit, stop, attempt=None):
         "ok": _ok, "slow": _slow, "fail": _fail, "die": _die, "exit": _exit, "lie": _lie, "chatty": _chatty,
         "stubborn": _stubborn, "env": _env, "orphan": _orphan, "segfault": _segfault, "flood": _flood, "leaky": _leaky,
         "shaky": _shaky, "hungry": partial(_hungry, attempt), "unreachable": _unreachable, "stuck": _stuck,
-        "full": _full, "patient": _ok,
+        "full": _full, "patient": _ok, "steady": _steady,
     }[trial.variant.split()[0]](trial, home, emit, stop)  # fmt: skip
 
 
@@ -111,6 +111,14 @@ def _chatty(trial, home, emit, stop):
     sys.stdout.write("from python\n")
     os.system("echo from a child process; echo and its errors >&2")
     return _ok(trial, home, emit, stop)
+
+
+def _steady(trial, home, emit, stop):
+    """Go on until it is asked to save."""
+    while not stop():
+        time.sleep(0.05)
+    write_json(home.trial(trial.id).checkpoints / "state.json", {"saved": True})
+    return False
 
 
 def _stubborn(trial, home, emit, stop):

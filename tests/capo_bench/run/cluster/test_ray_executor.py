@@ -200,7 +200,7 @@ def ray_program(home, until):
 
     def start(*variants):
         process = start_ray_program(home, "-", *variants)
-        until(lambda: all(home.trial(f"{name}-0").log.exists() for name in variants))
+        until(lambda: all(home.trial(f"{name}-0").log.exists() for name in variants), 60.0)
         if "stubborn" in variants:
             until((home.trial("stubborn-0").path / "pids").exists)
         programs.append((process, started := descendants(process.pid)))
@@ -217,7 +217,7 @@ def ray_program(home, until):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_the_whole_group_lets_trials_save_and_leaves_nothing(home, ray_program, until, is_alive, number):
     """As a terminal and a scheduler send it."""
-    process, started = ray_program("slow", "slow 2")
+    process, started = ray_program("steady", "steady 2")
     (scratch,) = scratch_of(started)
     assert listening(started) == LOOPBACK
     os.killpg(process.pid, number)
@@ -226,11 +226,11 @@ def test_a_signal_to_the_whole_group_lets_trials_save_and_leaves_nothing(home, r
     assert not scratch.exists()
     events = [record["event"] for record in Ledger(home.study("demo").ledger).read()]
     assert events.count("trial_stopped") == 2
-    assert all((home.trial(name).checkpoints / "state.json").exists() for name in ("slow-0", "slow 2-0"))
+    assert all((home.trial(name).checkpoints / "state.json").exists() for name in ("steady-0", "steady 2-0"))
 
 
 def test_the_second_signal_ends_a_trial_that_does_not_stop_by_itself(ray_program, until, is_alive):
-    process, started = ray_program("slow", "stubborn")
+    process, started = ray_program("steady", "stubborn")
     (scratch,) = scratch_of(started)
     os.killpg(process.pid, signal.SIGTERM)
     time.sleep(1.0)
