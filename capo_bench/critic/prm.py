@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 PRM = "prm"
 
-_OF_TRAINING = frozenset({"segmenter", "w_whole", "temperature", "max_unscored"})
+_OF_TRAINING = frozenset({"segmenter", "w_whole", "temperature", "max_unscored", "parameters"})
 
 
 @dataclass(frozen=True)

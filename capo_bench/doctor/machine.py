@@ -21,7 +21,9 @@ WORKER_BYTES = 2 * 2**30
 TRIAL_BYTES = 16 * 2**20
 """What a trial of an embedded backbone leaves, generously."""
 SKEW_SECONDS = 2.0
-_SIZE_UNKNOWN = "nobody knows how large that is: download it or name its folder; of a critic, set critic.parameters"
+_SIZE_UNKNOWN = (
+    "nobody knows how large that is: download it, name its folder, or set critic.parameters or prm.parameters"
+)
 
 
 def gpus(needs: Needs) -> Iterator[Finding]:

@@ -49,7 +49,8 @@ def models_beside(config: TrialConfig) -> list[Beside]:
     uses, prm = METHODS.get(config.method).uses, config.prm
     found = list(_critics(config)) if "critic" in uses else []
     if "prm" in uses and prm.taught is None:
-        found.append(Beside("PRM", prm.model, prm.revision, _bytes(parameters(prm.model, prm.revision), prm.dtype)))
+        count = parameters(prm.model, prm.revision) or prm.parameters
+        found.append(Beside("PRM", prm.model, prm.revision, _bytes(count, prm.dtype)))
     return found
 
 

@@ -37,6 +37,7 @@ class PrmConfig(Strict):
         revision: Pinned revision of the repository.
         format: How it reads a solution: see `trainers.prm.reading`.
         dtype: Precision of its weights.
+        parameters: Size of the model, for what it takes of a machine; one whose files are there is counted by them.
         batch_tokens: Most tokens, padding among them, that it reads at once; decides bits, as padding does.
         embedded: How the embedded model is taught; without effect for any other.
         segmenter: Cuts rollouts into steps.
@@ -49,6 +50,7 @@ class PrmConfig(Strict):
     revision: str | None = None
     format: Format = "trl"
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    parameters: Annotated[float, Field(ge=1)] | None = None
     batch_tokens: Positive = 16384
     embedded: EmbeddedPrmConfig = EmbeddedPrmConfig()
     segmenter: str = "blank_lines"
@@ -82,4 +84,4 @@ class PrmConfig(Strict):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide the scores and what is made of them; of weights, only the name."""
-        return self.model_dump(mode="json", exclude=set() if self.taught else {"embedded"})
+        return self.model_dump(mode="json", exclude={"parameters"} if self.taught else {"parameters", "embedded"})

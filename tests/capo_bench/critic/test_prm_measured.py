@@ -189,6 +189,7 @@ def test_a_folder_without_such_a_model_is_told(tmp_path):
     ("setting", "told"),
     [
         ("w_whole=2", "w_whole: of training, without effect on the scores; leave it out"),
+        ("parameters=7e9", "parameters: of training, without effect on the scores; leave it out"),
         ("threshold=2", "threshold is 2 but should be less than or equal to 1"),
         ("format=qwen", "it reads the format 'trl' and has no revision"),
         ("treshold=1", "unknown key 'treshold' (did you mean 'threshold'?)"),

@@ -70,6 +70,16 @@ def test_what_is_on_the_hub_is_as_large_as_the_settings_say_or_of_unknown_size()
     assert prm.held(1000) is None
 
 
+@pytest.mark.parametrize("dtype, wide", [("float32", 4), ("bfloat16", 2)])
+def test_a_process_reward_model_is_as_large_as_its_files_and_until_they_are_there_as_the_settings_say(
+    folder, dtype, wide
+):
+    named = {"dtype": dtype, "parameters": 7.6e9}
+    hub = beside(method="prm_min", prm={**named, "model": "org/prm", "revision": "abc"})
+    assert hub == [Beside("PRM", "org/prm", "abc", wide * 7_600_000_000)]
+    assert beside(method="prm_sum", prm={**named, "model": str(folder)})[0].weights == wide * 6000
+
+
 def test_what_the_hubs_cache_holds_is_counted_once_all_of_it_is_there(tmp_path, folder, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     repository = tmp_path / "hub" / "models--org--prm"

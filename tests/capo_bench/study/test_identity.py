@@ -129,6 +129,8 @@ PRM: dict[str, Any] = {
     "prm.max_unscored": 0.25,
     **{f"prm.{name}": value for name, value in EMBEDDED.items()},
 }
+PRM_PLACES: dict[str, Any] = {"prm.parameters": 7e9}
+"""Of a process reward model too: nothing of its scores."""
 ELSEWHERE: dict[str, Any] = {"prm.format": "qwen", "prm.revision": "main"}
 """Settings of a model that is not the embedded one."""
 # Keys with one valid value today, sections (their keys are here), and a key that goes with another.
@@ -172,7 +174,7 @@ def test_the_tables_have_every_key() -> None:
     places = [key for changed in PLACES.values() for key in changed]
     price = {f"price.{part}" for part in ("prompt", "cached", "output")}  # parts of no use one by one
     critics = {f"critic.{key}" for key in {*language, *places, *price, "revision"}}
-    assert {*CHANGED, *PRM, *ELSEWHERE} | APART | critics == {*dotted_keys(TrialConfig)}
+    assert {*CHANGED, *PRM, *PRM_PLACES, *ELSEWHERE} | APART | critics == {*dotted_keys(TrialConfig)}
 
 
 def language_critics(table: dict[str, Any]) -> list[tuple[str, str, Any]]:
@@ -295,6 +297,13 @@ def test_every_key_of_a_process_reward_model_decides(changed: str) -> None:
     base = config({"method": "prm_min"})
     assert key(config({"method": "prm_min"}, **{changed: PRM[changed]})) != key(base)
     assert key(config(**{changed: PRM[changed]})) == key(config()), "and nothing under CAPO"
+
+
+@pytest.mark.parametrize("changed", PRM_PLACES)
+@pytest.mark.parametrize("model", ["embedded", "org/prm"])
+def test_how_large_a_process_reward_model_is_said_to_be_decides_nothing(changed: str, model: str) -> None:
+    base = {"method": "prm_min", "prm": {"model": model}}
+    assert key(config(base, **{changed: PRM_PLACES[changed]})) == key(config(base))
 
 
 def test_the_temperature_is_min_credits_alone() -> None:
