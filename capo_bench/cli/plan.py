@@ -76,12 +76,12 @@ def _table(planned: Plan) -> Table:
 
 
 def _machines(planned: Plan) -> list[str]:
-    """Say of each backbone on how many GPUs it is trained, how its steps divide and what of a GPU they take."""
+    """Say of each backbone that is trained on how many GPUs it is trained, how its steps divide and what of a GPU they take."""
     from capo_bench.study.memory import machine_lines
 
     needed: dict[str, dict[str, None]] = {}
-    for variant in planned.variants:
-        for division, *lines in filter(None, [machine_lines(variant.config)]):
+    for config in {trial.variant: trial.config for trial in planned.trials}.values():
+        for division, *lines in filter(None, [machine_lines(config)]):
             needed.setdefault(division, {}).update(dict.fromkeys(lines))
     return [line for division, lines in needed.items() for line in (division, *lines)]
 

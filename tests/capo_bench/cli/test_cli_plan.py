@@ -106,6 +106,22 @@ def test_variants_without_a_trial_are_not_listed(folder: Path) -> None:
     assert "trials: 2, " in text
 
 
+def test_only_the_machines_of_the_selected_trials_are_told(folder: Path) -> None:
+    study = STUDY.replace("{credit.vote: [union, majority]}", "{backbone: [qwen2.5-1.5b, llama3.2-1b]}")
+    base = "backbone: llama3.2-3b\n  cold_start: null"
+    (folder / "small.yaml").write_text(study.replace("cold_start: {steps: 100, problems_per_step: 64}", base))
+    assert machines() == ["qwen2.5-1.5b", "llama3.2-1b", "llama3.2-3b"]
+    assert machines("--only", "backbone=llama3.2-1b") == ["llama3.2-1b"]
+    assert machines("--only", "rule") == ["llama3.2-3b"]
+    assert machines("--only", "begun") == []
+
+
+def machines(*args: str) -> list[str]:
+    """The backbones that the plan has a line of, in its order."""
+    told = printed("--set", "train.prompts_per_step=16", *args).splitlines()
+    return [line.split(":")[0].removeprefix("backbone ") for line in told if line.startswith("backbone ")]
+
+
 def test_json_is_the_plan(folder: Path) -> None:
     plan, found = load_plan("small.yaml"), as_json()
     assert [(item["id"], item["variant"], item["seed"]) for item in found["trials"]] == [
