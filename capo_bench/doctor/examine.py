@@ -5,7 +5,7 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from capo_bench.doctor import machine, network
+from capo_bench.doctor import disk, machine, network
 from capo_bench.doctor.finding import Finding
 from capo_bench.doctor.needs import needs_of
 from capo_bench.doctor.packages import packages
@@ -30,8 +30,8 @@ def examine(plan: Plan, home: Path, *, min_free: int, workers: int | None = None
         found = [
             *machine.gpus(needs),
             machine.host_memory(needs, workers),
-            machine.disk(needs, home, min_free),
-            machine.file_clock(home),
+            *disk.disks(needs, home, min_free),
+            disk.file_clock(home),
             *packages(needs),
             network.loopback(),
         ]

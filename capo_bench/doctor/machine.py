@@ -1,10 +1,7 @@
-"""The machine itself: GPUs, memory, disk, the clock."""
+"""The machine itself: GPUs and memory."""
 
 from __future__ import annotations
 
-import os
-import shutil
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +15,7 @@ from trainers.backbones import BackboneConfig
 
 WORKER_BYTES = 2 * 2**30
 """What a process takes beside the weights of models from elsewhere: the libraries that it imports, embedded models."""
-TRIAL_BYTES = 16 * 2**20
-"""What a trial of an embedded backbone leaves, generously."""
-SKEW_SECONDS = 2.0
-_SIZE_UNKNOWN = (
+SIZE_UNKNOWN = (
     "nobody knows how large that is: download it, name its folder, or set critic.parameters or prm.parameters"
 )
 
@@ -66,7 +60,7 @@ def _large_enough(what: str, name: str, needs: Needs, told: str) -> Finding:
         return Finding(what, "missing", f"{told}, which have no bfloat16", "set the backbone's precision to float32")
     if unknown:
         beside = f"a step takes about {size(peak)} and the {' and the '.join(sorted(unknown))} beside it"
-        return Finding(what, "unknown", f"{told} of {size(smallest)}; {beside}", _SIZE_UNKNOWN)
+        return Finding(what, "unknown", f"{told} of {size(smallest)}; {beside}", SIZE_UNKNOWN)
     return Finding(what, "ok", f"{told} of {size(smallest)}")
 
 
@@ -83,7 +77,7 @@ def host_memory(needs: Needs, workers: int | None = None) -> Finding:
         )
     models = [one for configs in needs.trained.values() for config in configs for one in models_beside(config)]
     if unknown := sorted({one.role for one in models if one.weights is None}):
-        return Finding("memory", "unknown", f"{told} without the {' and the '.join(unknown)}", _SIZE_UNKNOWN)
+        return Finding("memory", "unknown", f"{told} without the {' and the '.join(unknown)}", SIZE_UNKNOWN)
     return Finding("memory", "ok", told)
 
 
@@ -104,34 +98,3 @@ def available_memory() -> int | None:
         return None
     kib = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
     return int(kib) * 1024 if kib else None
-
-
-def disk(needs: Needs, home: Path, min_free: int) -> Finding:
-    """Say whether the disk of the results folder holds what trials leave: models, and two checkpoints in training."""
-    nearest = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
-    if not os.access(nearest, os.W_OK):
-        return Finding("disk", "missing", f"{nearest} cannot be written", "choose another --home, or change its rights")
-    largest = max((one.planned.parameters for one in needs.backbones.values() if one.planned), default=0)
-    wanted = needs.trials * (TRIAL_BYTES + 4 * largest) + 2 * 12 * largest + min_free
-    free = shutil.disk_usage(nearest).free
-    told = f"{size(free)} free at {nearest}, about {size(wanted)} needed for {needs.trials} trials"
-    if free >= wanted:
-        return Finding("disk", "ok", told)
-    return Finding("disk", "missing", told, "free space, choose another --home, or run fewer trials (--only)")
-
-
-def file_clock(home: Path) -> Finding:
-    """Say whether the clock of the results folder's disk is ours: locks and status go by both."""
-    import tempfile
-
-    nearest = next(folder for folder in (home, *home.absolute().parents) if folder.exists())
-    try:
-        with tempfile.NamedTemporaryFile(dir=nearest, prefix=".capo-bench-doctor-") as probe:
-            off = Path(probe.name).stat().st_mtime - time.time()
-    except OSError as error:
-        return Finding("clock of the disk", "unknown", f"{nearest}: {error.strerror}")
-    if abs(off) <= SKEW_SECONDS:
-        return Finding("clock of the disk", "ok", f"within {SKEW_SECONDS:g} s of this machine's")
-    return Finding(
-        "clock of the disk", "warning", f"{off:+.0f} s from this machine's", "set both by the same time server (NTP)"
-    )

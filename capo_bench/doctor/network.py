@@ -38,7 +38,7 @@ def hub_item(item: HubItem) -> Finding:
         return Finding(what, "ok", "a folder of this machine")
     from huggingface_hub import constants
 
-    if _kept(item):
+    if in_cache(item):
         return Finding(what, "ok", f"in the hub's cache, {_at(item)}")
     if constants.HF_HUB_OFFLINE:
         remedy = "unset HF_HUB_OFFLINE, or download it where there is a network"
@@ -66,7 +66,8 @@ def _on_the_hub(what: str, item: HubItem) -> Finding:
     return Finding(what, "ok", f"on the hub, {_at(item)}")
 
 
-def _kept(item: HubItem) -> bool:
+def in_cache(item: HubItem) -> bool:
+    """Whether the hub's cache has a model or dataset, or has begun to."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in ("config.json", "README.md", ".gitattributes"):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import namedtuple
 from contextlib import contextmanager
 from dataclasses import replace
 from email.utils import formatdate
@@ -235,8 +234,8 @@ def weights(tmp_path):
 
 
 def beside(folder):
-    plan = load_plan("main", "paper", (f"prm.model={folder}", "prm.dtype=float32"), ("*backbone=qwen2.5-1.5b",))
-    return needs_of(plan)
+    sets = (f"prm.model={folder}", "prm.dtype=float32", "prm.parameters=null")
+    return needs_of(load_plan("main", "paper", sets, ("*backbone=qwen2.5-1.5b",)))
 
 
 def test_a_gpu_has_to_hold_what_is_beside_the_policy_whichever_trial_asks_it(monkeypatch, weights):
@@ -281,26 +280,6 @@ def test_each_process_loads_what_is_beside_the_policy(monkeypatch, weights):
     unknown = machine.host_memory(needs_of(load_plan("main", "full", ("prm.model=org/prm",), ("prm_sum",))), workers=2)
     assert (unknown.state, unknown.told) == ("unknown", "4.0 GiB available, about 4.0 GiB needed without the PRM")
     assert "name its folder" in unknown.remedy
-
-
-def test_the_disk_is_compared_with_what_trials_leave(tmp_path, monkeypatch):
-    assert machine.disk(needs("quick"), tmp_path / "not" / "yet", 1).state == "ok"
-    usage = namedtuple("usage", "total used free")
-    monkeypatch.setattr("shutil.disk_usage", lambda path: usage(0, 0, 2**30))
-    full = machine.disk(needs(), tmp_path, 0)
-    assert full.state == "missing"
-    assert "1.0 GiB free" in full.told
-    # Models of 4 bytes a parameter, and two checkpoints of 12
-    count = needs().trials
-    whole = (count * (16 * 2**20 + 4 * 1543714304) + 24 * 1543714304) / 2**30
-    assert f"{whole:.1f} GiB needed for {count} trials" in full.told
-
-
-def test_the_clock_of_the_disk_is_ours(tmp_path, monkeypatch):
-    assert machine.file_clock(tmp_path).state == "ok"
-    assert not list(tmp_path.iterdir())
-    monkeypatch.setattr("time.time", lambda: 0.0)
-    assert machine.file_clock(tmp_path).state == "warning"
 
 
 def test_packages_are_held_to_what_the_project_requires(monkeypatch):

@@ -1,0 +1,127 @@
+"""The disks: room for what trials leave and for models that are still to be downloaded; and the clock of files."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from capo_bench.doctor.finding import Finding
+from capo_bench.doctor.machine import SIZE_UNKNOWN
+from capo_bench.doctor.needs import HubItem, Needs
+from capo_bench.doctor.network import in_cache
+from capo_bench.run.limits import size
+from capo_bench.study.beside import BYTES, models_beside, parameters
+
+TRIAL_BYTES = 16 * 2**20
+"""What a trial of an embedded backbone leaves, generously."""
+SKEW_SECONDS = 2.0
+
+Downloads = dict[HubItem, int | None]
+"""What is to be had from the hub to its bytes; None: nobody knows them."""
+
+
+def disks(needs: Needs, home: Path, min_free: int) -> Iterator[Finding]:
+    """Yield whether the disks hold what comes onto them: trials into the results folder, models into the hub's cache.
+
+    Args:
+        needs: What the trials need.
+        home: The results folder, which need not exist.
+        min_free: Bytes that stay free on each disk.
+    """
+    from huggingface_hub import constants
+
+    coming = downloads(needs)
+    models = sum(count or 0 for count in coming.values())
+    results, cache = _nearest(home), _nearest(Path(constants.HF_HUB_CACHE))
+    wanted, trials = left_behind(needs) + min_free, f"{needs.trials} trials"
+    if not coming:
+        yield _room("disk", results, wanted, trials)
+    elif results.stat().st_dev == cache.stat().st_dev:
+        yield _room("disk", results, wanted + models, f"{trials} and {_named(coming)}", coming)
+    else:
+        yield _room("disk", results, wanted, trials)
+        yield _room("disk of the hub's cache", cache, models + min_free, _named(coming), coming)
+
+
+def left_behind(needs: Needs) -> int:
+    """Return the bytes that trials leave: a model each in float32, and two checkpoints of one that trains."""
+    largest = max((one.planned.parameters for one in needs.backbones.values() if one.planned), default=0)
+    return needs.trials * (TRIAL_BYTES + 4 * largest) + 2 * 12 * largest
+
+
+def downloads(needs: Needs) -> Downloads:
+    """Return what is neither in a folder nor in the hub's cache.
+
+    Models count as many bytes a parameter as they are loaded with; where the hub has fewer, less comes.
+    """
+    policies = [
+        (one.model, one.revision, one.planned.parameters * BYTES[one.dtype] if one.planned else None)
+        for one in needs.backbones.values()
+    ]
+    trained = [config for configs in needs.trained.values() for config in configs]
+    judges = [(one.model, one.revision, one.weights) for config in trained for one in models_beside(config)]
+
+    def counted(item: HubItem) -> int | None:
+        known = [count for name, commit, count in [*policies, *judges] if (name, commit) == (item.name, item.revision)]
+        return max(filter(None, known), default=None)
+
+    return {item: counted(item) if item.kind == "model" else None for item in needs.hub if not _here(item)}
+
+
+def _here(item: HubItem) -> bool:
+    whole = item.kind == "model" and parameters(item.name, item.revision) is not None
+    return whole or Path(item.name).is_dir() or (item.kind == "dataset" and in_cache(item))
+
+
+def _named(coming: Downloads) -> str:
+    """Say what is counted of the downloads, and what is not because nobody knows its size."""
+    counted = [f"{item.name} {size(count)}" for item, count in coming.items() if count is not None]
+    unknown = [item.name for item in _unknown(coming)]
+    datasets = sum(item.kind == "dataset" for item in coming)
+    if datasets:
+        unknown.append("1 dataset" if datasets == 1 else f"{datasets} datasets")
+    told = f"downloads ({', '.join(counted)})" if counted else "downloads"
+    return f"{told}; not counted, of unknown size: {', '.join(unknown)}" if unknown else told
+
+
+def _unknown(coming: Downloads) -> list[HubItem]:
+    return [item for item, count in coming.items() if count is None and item.kind == "model"]
+
+
+def _room(what: str, folder: Path, wanted: int, of: str, coming: Downloads | None = None) -> Finding:
+    if not os.access(folder, os.W_OK):
+        way_out = (
+            "choose another --home, or change its rights" if what == "disk" else "set HF_HOME, or change its rights"
+        )
+        return Finding(what, "missing", f"{folder} cannot be written", way_out)
+    free = shutil.disk_usage(folder).free
+    told = f"{size(free)} free at {folder}, about {size(wanted)} needed for {of}"
+    if free < wanted:
+        remedy = "free space, choose another --home (trials) or HF_HOME (models), or run fewer trials (--only)"
+        return Finding(what, "missing", told, remedy)
+    return Finding(what, "unknown", told, SIZE_UNKNOWN) if _unknown(coming or {}) else Finding(what, "ok", told)
+
+
+def _nearest(folder: Path) -> Path:
+    """Return the folder, or the nearest one above it that there is."""
+    return next(one for one in (folder, *folder.absolute().parents) if one.exists())
+
+
+def file_clock(home: Path) -> Finding:
+    """Say whether the clock of the results folder's disk is ours: locks and status go by both."""
+    import tempfile
+
+    nearest = _nearest(home)
+    try:
+        with tempfile.NamedTemporaryFile(dir=nearest, prefix=".capo-bench-doctor-") as probe:
+            off = Path(probe.name).stat().st_mtime - time.time()
+    except OSError as error:
+        return Finding("clock of the disk", "unknown", f"{nearest}: {error.strerror}")
+    if abs(off) <= SKEW_SECONDS:
+        return Finding("clock of the disk", "ok", f"within {SKEW_SECONDS:g} s of this machine's")
+    return Finding(
+        "clock of the disk", "warning", f"{off:+.0f} s from this machine's", "set both by the same time server (NTP)"
+    )
