@@ -157,6 +157,6 @@ def _show(measured: Measured, summary: Summary, files: Files) -> None:
     console: Console = Console(highlight=False, markup=False)
     lines: list[Any] = [plain(title(measured)), plain(about(measured, summary)), ""]
     lines += [terminal(table) for table in tables(summary, whole=False)]
-    for line in [*lines, agreement_in_words(summary), *cost_in_words(summary.cost)]:
+    for line in [*lines, agreement_in_words(summary), *cost_in_words(summary.cost, scored=summary.scored)]:
         console.print(line)
     click.echo(f"report: {files.page}")

@@ -76,7 +76,7 @@ def _table(planned: Plan) -> Table:
 
 
 def _machines(planned: Plan) -> list[str]:
-    """Say of each backbone that is trained on how many GPUs it is trained, how its steps divide and what of a GPU they take."""
+    """Say of each backbone that trains how many GPUs it needs, how its steps divide and what of a GPU they take."""
     from capo_bench.study.memory import machine_lines
 
     needed: dict[str, dict[str, None]] = {}

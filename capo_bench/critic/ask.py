@@ -150,8 +150,9 @@ class Round:
     def _check(self, least: int) -> None:
         abstained = self._abstained.total()
         if self._asked >= least and abstained > self._terms.max_abstained * self._asked:
+            asked = "critiques" if self._terms.critiques else "solutions"
             reasons = ", ".join(f"{reason} {count}" for reason, count in self._abstained.most_common())
             raise TooManyAbstainedError(
-                f"{abstained} of {self._asked} critiques have no verdict ({reasons}): more than --max-abstained "
+                f"{abstained} of {self._asked} {asked} have no verdict ({reasons}): more than --max-abstained "
                 f"{self._terms.max_abstained} allows; correct the critic's settings, or allow more"
             )

@@ -18,7 +18,7 @@ SIZE = (7.6, 4.4)
 
 def figures(summary: Summary) -> list[Figure]:
     """Draw what there is to show."""
-    found = [precision_recall(summary) if summary.area is None else None, reliability(summary)]
+    found = [None if summary.scored else precision_recall(summary), reliability(summary)]
     return [figure for figure in found if figure is not None]
 
 
@@ -57,10 +57,9 @@ def reliability(summary: Summary) -> Figure | None:
     if not found.bins:
         return None
     most = max(part.steps for part in found.bins)
-    scored = summary.area is not None
-    what = "1 − score of a step" if scored else f"share of the {k} critiques that flag a step"
-    told = "1 − score" if scored else f"the share of {k} votes"
-    unit = "% doubt" if scored else "% of votes"
+    what = "1 − score of a step" if summary.scored else f"share of the {k} critiques that flag a step"
+    told = "1 − score" if summary.scored else f"the share of {k} votes"
+    unit = "% doubt" if summary.scored else "% of votes"
 
     def paint(ax: Axes) -> None:
         ax.plot([0, 100], [0, 100], color="0.5", linestyle=":", label="calibrated")

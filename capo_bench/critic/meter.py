@@ -44,7 +44,7 @@ def meter(console: Console, name: str, clock: Clock = time.monotonic) -> Iterato
 def headline(state: State, seconds: float) -> str:
     """Return a state in words, with the time left if it goes on as in the `seconds` so far."""
     parts = [f"{state.done}/{state.of} solutions"]
-    parts += [f"{state.abstained} of {state.critiques} critiques abstained"] * bool(state.abstained)
+    parts += [f"{state.abstained} of {state.critiques} without a verdict"] * bool(state.abstained)
     if 0 < state.done < state.of:
         parts.append(f"about {duration(seconds / state.done * (state.of - state.done))} left")
     return " · ".join(parts)

@@ -32,14 +32,14 @@ FIRST = (
 
 def page(measured: Measured, summary: Summary, drawn: Sequence[Figure], provenance: Mapping[str, Any]) -> str:
     """Render the page."""
-    settings, steps = measured.request.critic.model_dump(mode="json"), STEPS if summary.area is None else SCORED
+    settings, steps = measured.request.critic.model_dump(mode="json"), SCORED if summary.scored else STEPS
     return render(
         "critic.html.j2",
         title=title(measured),
         about=about(measured, summary),
         tables=tables(summary),
         notes=[FIRST, steps] if summary.first_error else [steps],
-        lines=[agreement_in_words(summary), *cost_in_words(summary.cost)],
+        lines=[agreement_in_words(summary), *cost_in_words(summary.cost, scored=summary.scored)],
         figures=drawn,
         picture=picture,
         provenance={"Critic": _yaml(settings), "Data and environment": _yaml(dict(provenance))},
@@ -55,7 +55,7 @@ def title(measured: Measured) -> str:
 
 def about(measured: Measured, summary: Summary) -> str:
     """Return how much was measured, in one line."""
-    asked = "scored once" if summary.area is not None else f"{measured.request.terms.critiques} critiques of each"
+    asked = "scored once" if summary.scored else f"{measured.request.terms.critiques} critiques of each"
     left_out = "".join(f" · {count} left out: {reason}" for reason, count in measured.loaded.left_out.items())
     return (
         f"{summary.solutions:,} solutions, {summary.erroneous:,} with a wrong step · {summary.steps:,} labelled steps, "

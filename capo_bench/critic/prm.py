@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -39,6 +39,8 @@ class ScoredCritique(Critique):
 class Below(Vote):
     """The one reading of a process reward model, which flags the steps with a score below the threshold."""
 
+    heading: ClassVar[str] = "flagged steps"
+
     rule: str = "greedy"
     threshold: float = 0.5
 
@@ -46,6 +48,10 @@ class Below(Vote):
     def label(self) -> str:
         """The rule as tables name it."""
         return f"score below {self.threshold:g}"
+
+    def cells(self, k: int) -> dict[str, object]:
+        """Return the threshold: it takes no critiques."""
+        return {"threshold": self.threshold}
 
 
 class PrmParams(PrmConfig, CriticParams):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 
@@ -27,6 +28,9 @@ class Vote:
         at_least: For the rule of that name.
     """
 
+    heading: ClassVar[str] = "critiques"
+    """What tables call the column of labels."""
+
     rule: str
     at_least: int | None = None
 
@@ -39,6 +43,10 @@ class Vote:
     def alone(self) -> bool:
         """Whether it takes one critique of its own, and none of the sampled ones."""
         return self.rule == "greedy"
+
+    def cells(self, k: int) -> dict[str, object]:
+        """Return what it takes of the first k critiques, as columns of a file."""
+        return {"rule": self.rule, "at_least": self.at_least, "k": k}
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,11 @@ class Summary:
     area: Estimate | None
     cost: Cost
 
+    @property
+    def scored(self) -> bool:
+        """Whether a process reward model scored the steps, which says nothing in words and has no k."""
+        return self.area is not None
+
 
 def summarise(measured: Measured) -> Summary:
     """Work out a measurement's numbers."""

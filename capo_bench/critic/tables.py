@@ -11,7 +11,6 @@ from typing import TypeVar
 from capo_bench.critic.quality import VoteQuality
 from capo_bench.critic.summary import Cost, FirstError, Summary
 from capo_bench.report.tables import NOTHING, Table
-from evals.critics.calibration import Calibration
 from evals.critics.first_error import FirstErrorScores
 from evals.critics.metrics import Estimate
 
@@ -40,7 +39,7 @@ def vote_table(rows: Sequence[VoteQuality], parts: Sequence[str] = SCORES) -> Ta
         (name, *(per_cent(getattr(row.scores, part)) for part in parts), *[f"{row.unanswered:,}"] * lacking)
         for name, row in kept
     ]
-    headings = ("critiques", *(HEADINGS[part] for part in parts), *["no verdict"] * lacking)
+    headings = (rows[0].vote.heading, *(HEADINGS[part] for part in parts), *["no verdict"] * lacking)
     return Table("Steps flagged: % [95 % interval]", headings, tuple(shown))
 
 
@@ -49,7 +48,7 @@ def first_error_table(rows: Sequence[FirstError]) -> Table:
     name = list(rows[0].subsets)[-1]
     scored = [row.subsets[name] for row in rows]
     shown = [(label, *_first_error(row.subsets[name])) for label, row in _once(rows, scored)]
-    headings = ("critiques", "erroneous", "clean", "F1", "n", "no verdict")
+    headings = (rows[0].vote.heading, "erroneous", "clean", "F1", "n", "no verdict")
     return Table(f"First error, {name}: % [95 % interval]", headings, tuple(shown))
 
 
@@ -62,18 +61,19 @@ def subset_table(rows: Sequence[FirstError]) -> Table:
         if row.k == most or row.vote.alone
         for subset, scores in row.subsets.items()
     ]
-    headings = ("critiques", "subset", "erroneous", "clean", "F1", "n", "no verdict")
+    headings = (rows[0].vote.heading, "subset", "erroneous", "clean", "F1", "n", "no verdict")
     return Table("First error by subset: % [95 % interval]", headings, tuple(shown))
 
 
 def calibration_table(summary: Summary) -> Table:
     """Return how far shares of votes, or 1 − score, are from the share of wrong steps."""
-    found = [(str(k), row) for k, row in summary.calibration.items()]
-    rows = tuple((k, f"{row.steps:,}", _number(row.error), _number(row.brier)) for k, row in found)
-    title = "Calibration of the share of k votes, which is what `average` charges"
-    if summary.area is not None:
+    headings = ("labelled steps", "expected calibration error", "Brier score")
+    found = {k: (f"{row.steps:,}", _number(row.error), _number(row.brier)) for k, row in summary.calibration.items()}
+    if summary.scored:
         title = "Calibration of 1 − score as the chance that a step is wrong"
-    return Table(title, ("k", "labelled steps", "expected calibration error", "Brier score"), rows)
+        return Table(title, headings, tuple(found.values()))
+    title = "Calibration of the share of k votes, which is what `average` charges"
+    return Table(title, ("k", *headings), tuple((str(k), *cells) for k, cells in found.items()))
 
 
 def per_cent(estimate: Estimate) -> str:
@@ -102,10 +102,11 @@ def alpha_in_words(alpha: Estimate) -> str:
     return f"{alpha.value + 0.0:.2f}{bounds}".replace("-", "−")
 
 
-def cost_in_words(cost: Cost) -> list[str]:
-    """Return abstentions and cost as sentences."""
+def cost_in_words(cost: Cost, *, scored: bool = False) -> list[str]:
+    """Return abstentions and cost as sentences; `scored` if a process reward model read each solution once."""
     reasons = ", ".join(f"{reason} {count}" for reason, count in cost.abstained.items())
-    abstained = f"{sum(cost.abstained.values()):,} of {cost.critiques:,} critiques without a verdict"
+    lacking = "solutions without scores" if scored else "critiques without a verdict"
+    abstained = f"{sum(cost.abstained.values()):,} of {cost.critiques:,} {lacking}"
     tokens = f"{cost.prompt_tokens:,} prompt tokens ({cost.cached_tokens:,} cached)"
     if cost.output_tokens:  # a process reward model writes none
         each = cost.output_tokens / cost.critiques
@@ -119,37 +120,40 @@ def cost_in_words(cost: Cost) -> list[str]:
 
 
 def votes_csv(rows: Sequence[VoteQuality]) -> str:
-    """Return quality by rule and k with every number."""
-    headings = ["rule", "at_least", "k", "solutions", "unanswered", "steps", "wrong", "flagged", *_three(SCORES)]
+    """Return quality by rule and k, or of a threshold, with every number."""
+    headings = ["solutions", "unanswered", "steps", "wrong", "flagged", *_three(SCORES)]
     lines = [
         [
-            *(row.vote.rule, row.vote.at_least, row.k, row.solutions, row.unanswered),
-            *(row.scores.steps, row.scores.wrong, row.scores.flagged),
+            *row.vote.cells(row.k).values(),
+            *(row.solutions, row.unanswered, row.scores.steps, row.scores.wrong, row.scores.flagged),
             *_bounds(getattr(row.scores, name) for name in SCORES),
         ]
         for row in rows
     ]
-    return comma_separated(headings, lines)
+    return comma_separated([*rows[0].vote.cells(rows[0].k), *headings], lines)
 
 
 def first_error_csv(rows: Sequence[FirstError]) -> str:
-    """Return ProcessBench's score by rule, k and subset with every number."""
-    headings = ["rule", "at_least", "k", "subset", "erroneous", "clean", "unanswered", *_three(FIRST_ERROR)]
+    """Return ProcessBench's score by rule and k, or of a threshold, and by subset, with every number."""
+    headings = ["subset", "erroneous", "clean", "unanswered", *_three(FIRST_ERROR)]
     lines = [
         [
-            *(row.vote.rule, row.vote.at_least, row.k, subset),
-            *(scores.erroneous, scores.clean, scores.unanswered),
+            *row.vote.cells(row.k).values(),
+            *(subset, scores.erroneous, scores.clean, scores.unanswered),
             *_bounds(getattr(scores, name) for name in FIRST_ERROR),
         ]
         for row in rows
         for subset, scores in row.subsets.items()
     ]
-    return comma_separated(headings, lines)
+    return comma_separated([*rows[0].vote.cells(rows[0].k), *headings], lines)
 
 
-def calibration_csv(found: dict[int, Calibration]) -> str:
-    """Return the reliability table of every k."""
-    lines = [[k, part.steps, part.share, part.wrong] for k, row in found.items() for part in row.bins]
+def calibration_csv(summary: Summary) -> str:
+    """Return the reliability table of every k, or of 1 − score."""
+    parts = [(k, part) for k, row in summary.calibration.items() for part in row.bins]
+    if summary.scored:
+        return comma_separated(["steps", "doubt", "wrong"], [[part.steps, part.share, part.wrong] for _, part in parts])
+    lines = [[k, part.steps, part.share, part.wrong] for k, part in parts]
     return comma_separated(["k", "steps", "share", "wrong"], lines)
 
 

@@ -50,7 +50,7 @@ def write(measured: Measured, summary: Summary, home: Home) -> Files:
     write_atomic(files.critiques, "".join(_lines(measured)))
     write_json(files.folder / "provenance.json", provenance)
     write_atomic(files.folder / "votes.csv", votes_csv(summary.votes))
-    write_atomic(files.folder / "calibration.csv", calibration_csv(summary.calibration))
+    write_atomic(files.folder / "calibration.csv", calibration_csv(summary))
     if summary.first_error:
         write_atomic(files.folder / "first_error.csv", first_error_csv(summary.first_error))
     for figure in drawn:

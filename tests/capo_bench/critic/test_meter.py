@@ -16,7 +16,7 @@ from capo_bench.critic.meter import headline, meter, preparing
     [
         (State(0, 10, 0, 0), 5, "0/10 solutions"),
         (State(4, 10, 32, 0), 20, "4/10 solutions · about 30 s left"),
-        (State(4, 10, 32, 3), 20, "4/10 solutions · 3 of 32 critiques abstained · about 30 s left"),
+        (State(4, 10, 32, 3), 20, "4/10 solutions · 3 of 32 without a verdict · about 30 s left"),
         (State(10, 10, 80, 0), 50, "10/10 solutions"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +22,7 @@ from capo_bench.critic.figures import figures
 from capo_bench.critic.measure import Measured, Request, measure, measurement_id
 from capo_bench.critic.prm import Below, PrmParams, ScoredCritique, reason
 from capo_bench.critic.summary import doubted, summarise
-from capo_bench.critic.tables import agreement_in_words, tables
+from capo_bench.critic.tables import agreement_in_words, first_error_csv, first_error_table, tables
 from capo_bench.critic.write import write
 from capo_bench.home import Home
 from capo_bench.study.errors import StudyErrors
@@ -136,7 +137,7 @@ def test_reasons_are_counted_and_told(tmp_path):
     assert summary.cost.abstained == {"too_long": summary.erroneous}
     assert summary.votes[0].unanswered == summary.erroneous
     assert summary.area.value is None, "no wrong step has a score"
-    with pytest.raises(TooManyAbstainedError, match=r"have no verdict \(too_long \d+\)"):
+    with pytest.raises(TooManyAbstainedError, match=r"of 40 solutions have no verdict \(too_long \d+\)"):
         measured(sometimes, "coins", tmp_path, terms=Terms(0, max_abstained=0.1), limit=40)
 
 
@@ -150,6 +151,8 @@ def test_first_errors_as_processbench_scores_them(home, tmp_path):
     assert (row.subsets["math"].on_erroneous.value, row.subsets["math"].on_clean.value) == (0.5, 0)
     (row,) = summarise(asked(home, data, "processbench", threshold=0)).first_error
     assert (row.subsets["math"].on_erroneous.value, row.subsets["math"].on_clean.value) == (0, 1)
+    assert first_error_table([row]).headings[:2] == ("flagged steps", "erroneous")
+    assert first_error_csv([row]).startswith("threshold,subset,erroneous,")
 
 
 def test_files_and_page(middling, tmp_path):
@@ -167,6 +170,22 @@ def test_files_and_page(middling, tmp_path):
     assert result["area"] == {"value": summary.area.value, "low": summary.area.low, "high": summary.area.high}
     assert result["cost"]["prompt_tokens"] == sum(row[0].usage.prompt_tokens for row in middling.asked.greedy) > 0
     assert [row[0] for row in tables(summary)[0].rows] == [f"score below {middling.request.critic.threshold:g}"]
+
+
+def test_what_it_says_is_nowhere_called_a_critique(middling, tmp_path):
+    summary = summarise(middling)
+    files = write(middling, summary, Home(tmp_path))
+    steps, calibration = tables(summary)
+    assert steps.headings == ("flagged steps", "precision", "recall", "F1", "false alarms")
+    assert calibration.headings == ("labelled steps", "expected calibration error", "Brier score")
+    shown = files.page.read_text(encoding="utf-8").partition('id="provenance"')[0]
+    assert "critique" not in shown.partition("<body>")[2]
+    threshold = middling.request.critic.threshold
+    (line,) = csv.DictReader((files.folder / "votes.csv").open(encoding="utf-8"))
+    assert (float(line["threshold"]), line.keys() & {"rule", "at_least", "k"}) == (threshold, set())
+    bins = list(csv.DictReader((files.folder / "calibration.csv").open(encoding="utf-8")))
+    assert bins[0].keys() == {"steps", "doubt", "wrong"}
+    assert sum(int(part["steps"]) for part in bins) == summary.steps
 
 
 def test_the_id_is_of_model_and_threshold(home, middling, tmp_path):
@@ -214,7 +233,7 @@ def test_from_the_command_line(home):
     assert "8 solutions" in done.stdout
     assert "score below 0.5" in done.stdout
     assert "A wrong step has a lower score than a right one (AUC): " in done.stdout
-    assert "0 of 8 critiques without a verdict" in done.stdout
+    assert "0 of 8 solutions without scores" in done.stdout
     assert Path(done.stdout.splitlines()[-1].removeprefix("report: ")).is_file()
 
 
