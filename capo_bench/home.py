@@ -131,6 +131,10 @@ class Home:
         """Folder of an evaluation."""
         return self.path / "evals" / evaluation_id
 
+    def view(self, trial_id: str) -> Path:
+        """Page of a trial's rollouts, where `capo-bench view` is not told another."""
+        return self.path / "views" / f"{trial_id}.html"
+
     def cache(self, kind: str, key: str) -> Path:
         """Folder of a cached artifact, e.g. a cold start."""
         return self.path / "cache" / kind / key

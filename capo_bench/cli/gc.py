@@ -24,8 +24,9 @@ KINDS = {
     "models": "trained weights of finished trials, as --keep-models says",
     "trials": "whole trials, as --trial says",
     "shared": "cold starts and embedded judges of steps that no trial needs",
-    "stages": "entries of the index whose trial is gone",
+    "stages": "entries of the index whose trial is gone, and locks of stages that it does not have",
     "digests": "what reports worked out; the next one takes longer",
+    "views": "pages of `capo-bench view`, which can write them again",
     "critiques": "critiques beyond the limit of their cache, and its unused space",
     "logs": "older parts of logs",
 }

@@ -86,7 +86,7 @@ def view(  # noqa: PLR0913, PLR0917 - one argument an option
     wish = Wish(pick, most, step, problem, rollouts)
     try:
         chosen = _chosen(Home(home), study, profile, sets, only)
-        path = write_view(chosen, wish, out or home / "views" / f"{chosen.trial.id}.html")
+        path = write_view(chosen, wish, out or Home(home).view(chosen.trial.id))
     except (NothingToViewError, DamagedFileError) as error:
         raise Refused(error) from error
     click.echo(str(path))

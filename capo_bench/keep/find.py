@@ -14,7 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
-from capo_bench.home import Home, TrialFolder, read_json
+from capo_bench.home import Home, StudyFolder, TrialFolder, read_json
 from capo_bench.keep.free import AWAY
 from capo_bench.keep.item import KINDS, Item, Kind
 from capo_bench.keep.models import best
@@ -109,6 +109,12 @@ class Scan:
         """The trials that stay, of which parts may go."""
         return [folder for folder in self.folders if folder.path.name not in self.whole]
 
+    @property
+    def resting(self) -> list[StudyFolder]:
+        """The studies in the folder, or the one that is wanted, of which no run goes on."""
+        asked = [study for study in self.studies if self.wanted.study in ("", study.name)]
+        return [self.home.study(study.name) for study in asked if not study.running]
+
     def refers(self, trial: str) -> bool:
         """Whether a study's newest plans have a trial."""
         return any(trial in study.wanted for study in self.studies)
@@ -155,6 +161,9 @@ def _leftovers(look: Scan) -> Iterator[Item]:
         parts = [folder.path / name for name in (".reused", ".model", AWAY)] + _unmarked(folder.checkpoints)
         for path in (*filter(Path.exists, parts), *torn(folder.path)):
             yield _of("leftovers", folder, path, "a killed process left it half-written")
+    for study in look.resting:
+        for path in sorted(study.path.glob(f".{study.now.name}.*")):
+            yield Item("leftovers", path, "a killed process left it half-written")
     if look.wanted.study:
         return
     home = look.home.path
@@ -164,7 +173,7 @@ def _leftovers(look: Scan) -> Iterator[Item]:
     away = [*home.glob(f"trials/{AWAY}"), *home.glob(f"cache/stages/{AWAY}"), *home.glob(f"cache/report/{AWAY}")]
     for path in away:
         yield Item("leftovers", path, "a killed gc left it")
-    for part in ("cache/stages", "cache/report", "studies", "evals", "critics"):
+    for part in ("cache/stages", "cache/report", "studies", "evals", "critics", "views"):
         for path in torn(home / part):
             if time.time() - path.stat().st_mtime > SETTLED_SECONDS:
                 yield Item("leftovers", path, "a killed process left it half-written")
@@ -271,9 +280,14 @@ def _used_models(look: Scan) -> set[str | None]:
 def _stages(look: Scan) -> Iterator[Item]:
     if look.wanted.study or not look.quiet:
         return
-    for path in sorted((look.home.path / "cache" / "stages").glob("[!.]*.json")):
-        if donor_gone(look.home, path):
-            yield Item("stages", path, "the trial that it names is gone, or its weights are", path.with_suffix(".lock"))
+    index = look.home.path / "cache" / "stages"
+    entries = {path: donor_gone(look.home, path) for path in sorted(index.glob("[!.]*.json"))}
+    for path in (path for path, gone in entries.items() if gone):
+        yield Item("stages", path, "the trial that it names is gone, or its weights are", path.with_suffix(".lock"))
+    # After the entries: who frees one makes its lock.
+    for lock in sorted(index.glob("[!.]*.lock")):
+        if entries.get(lock.with_suffix(".json"), True):
+            yield Item("stages", lock, "nobody holds it, and the index names no trial for it", lock)
 
 
 def _digests(look: Scan) -> Iterator[Item]:
@@ -281,6 +295,16 @@ def _digests(look: Scan) -> Iterator[Item]:
     for path in sorted(look.home.digests.glob("[!.]*.json")):
         if not look.wanted.study or path.name.split(".")[0] in mine:
             yield Item("digests", path, "the next report works it out again")
+
+
+def _views(look: Scan) -> Iterator[Item]:
+    """Pages of trials at rest; one whose trial is gone stays, for nothing can write it again."""
+    for folder in look.folders:
+        trial = folder.path.name
+        page = look.home.view(trial)
+        if page.exists() and (folder.rollouts.is_dir() or trial in look.whole):
+            why = "its trial goes" if trial in look.whole else "`capo-bench view` writes it again"
+            yield _of("views", folder, page, why)
 
 
 def _critiques(look: Scan) -> Iterator[Item]:
@@ -292,9 +316,8 @@ def _logs(look: Scan) -> Iterator[Item]:
     why = "an older part of a log that outgrew its limit"
     for folder in look.parts:
         yield from (_of("logs", folder, path, why) for path in sorted(folder.path.glob("*.log.[0-9]")))
-    for study in look.studies:
-        if not study.running and look.wanted.study in ("", study.name):
-            yield from (Item("logs", p, why) for p in sorted(look.home.study(study.name).path.glob("*.log.[0-9]")))
+    for study in look.resting:
+        yield from (Item("logs", path, why) for path in sorted(study.path.glob("*.log.[0-9]")))
 
 
 _FINDERS = {
@@ -306,6 +329,7 @@ _FINDERS = {
     "shared": _shared,
     "stages": _stages,
     "digests": _digests,
+    "views": _views,
     "critiques": _critiques,
     "logs": _logs,
 }

@@ -13,7 +13,17 @@ from typing import Literal, get_args
 from trainers.critics.store import spare
 
 Kind = Literal[
-    "leftovers", "checkpoints", "orphans", "models", "trials", "shared", "stages", "digests", "critiques", "logs"
+    "leftovers",
+    "checkpoints",
+    "orphans",
+    "models",
+    "trials",
+    "shared",
+    "stages",
+    "digests",
+    "views",
+    "critiques",
+    "logs",
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
 

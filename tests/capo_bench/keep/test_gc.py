@@ -230,6 +230,74 @@ def test_entries_of_the_index_go_when_their_donor_has(home: Home) -> None:
     assert f"cache/stages/{entry.name}" in found(home)
 
 
+def test_locks_go_of_stages_that_the_index_does_not_name(home: Home) -> None:
+    trial = put(home)
+    entry = home.stage(training_key(read_json(home.trial(trial).config)["identity"], 0))
+    write_json(entry, {"trial": trial})
+    write_json(home.stage("111111111111"), {"trial": "gone"})
+    for key in (entry.stem, "000000000000", "111111111111"):
+        write(home.stage(key).with_suffix(".lock"), 0)
+    plan(home, trial)
+    left = {f"cache/stages/{name}" for name in ("000000000000.lock", "111111111111.json", "111111111111.lock")}
+    assert found(home) == dict.fromkeys(left, "stages")
+    assert "000000000000.lock  0 bytes: nobody holds it, and the index names no trial for it" in gc(home)
+    with elsewhere(home.stage("000000000000").with_suffix(".lock")):
+        assert "cache/stages/000000000000.lock" not in found(home)
+    gc(home, "--yes")
+    assert {path.name for path in entry.parent.iterdir()} == {entry.name, f"{entry.stem}.lock"}
+
+
+def test_a_lock_that_somebody_takes_meanwhile_is_left_alone(home: Home) -> None:
+    plan(home, put(home))
+    lock = write(home.stage("000000000000").with_suffix(".lock"), 0)
+    items = scan(home, Wanted()).items()
+    with elsewhere(lock):
+        assert ["somebody is at work" in told for told in free(items)] == [True]
+    assert lock.exists()
+
+
+def test_while_a_study_runs_no_lock_of_a_stage_goes(home: Home) -> None:
+    """Its trials hold them one after another, and make them when they come to it."""
+    plan(home, put(home))
+    write(home.stage("000000000000").with_suffix(".lock"), 0)
+    with elsewhere(home.study("demo").path / "lock"):
+        assert found(home) == {}
+
+
+def test_half_written_news_of_a_killed_run_go_and_those_of_one_that_goes_on_stay(home: Home) -> None:
+    plan(home, put(home))
+    plan(home, put(home, 1), study="runs")
+    killed, last = (write(home.study("demo").path / name, 30) for name in (".now.json.4711", "now.json"))
+    os.utime(last, (OLD, OLD))  # what a crashed run was at: `status` tells of it
+    lives = write(home.study("runs").path / ".now.json.4712", 30)
+    with elsewhere(home.study("runs").path / "lock"):
+        assert found(home) == {"studies/demo/.now.json.4711": "leftovers"}
+        assert found(home, study="demo") == found(home)
+        gc(home, "--yes")
+    assert (killed.exists(), last.exists(), lives.exists()) == (False, True, True)
+    assert found(home, study="demo") == {}
+    assert found(home) == {"studies/runs/.now.json.4712": "leftovers"}
+
+
+def test_pages_go_that_can_be_written_again(home: Home) -> None:
+    shown, silent, other = (put(home, seed) for seed in range(3))
+    for trial in (shown, other):
+        write(home.trial(trial).rollouts / "00001.0.jsonl.gz", 1)
+    for trial in (shown, silent, other, "gone"):
+        write(home.view(trial), 4096)
+    half = write(home.view(shown).with_name(f".{shown}.html.0123456789abcdef"), 1)
+    plan(home, shown, silent)
+    plan(home, other, study="runs")
+    with elsewhere(home.study("runs").path / "lock"):
+        assert found(home) == {f"views/{shown}.html": "views"}
+    assert found(home, study="demo") == {f"views/{shown}.html": "views"}
+    assert f"views/{shown}.html  4 KiB: `capo-bench view` writes it again" in gc(home, "--kind", "views")
+    assert found(home, trials=[silent])[f"views/{silent}.html"] == "views", "the trial goes"
+    os.utime(half, (OLD, OLD))
+    gc(home, "--yes")
+    assert {path.name for path in half.parent.iterdir()} == {f"{silent}.html", "gone.html"}
+
+
 def test_digests_and_older_parts_of_logs_go(home: Home) -> None:
     trial = put(home)
     plan(home, trial)
