@@ -124,52 +124,49 @@ def bad_starts(variants: Sequence[Variant], found: Mapping[str, Draft], base: Ba
             yield StudyError(place, "cold_start", start, rule, way_out)
 
 
-def bad_own_critics(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
-    """Yield variants whose policy is to be its own critic and cannot read what a critic is asked."""
+def bad_judges(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+    """Yield variants whose critic or process reward model cannot judge the steps of what they train on."""
     for variant in variants:
-        config = variant.config
-        own = "critic" in METHODS.get(config.method).uses and config.critic.asks_policy
-        if own and BACKBONES.load(config.backbone).source == "embedded":
-            place = base.locate(found[variant.name], ("critic",))
-            rule = (
-                f"variant {variant.name!r}: critic.model is 'policy', and backbone {config.backbone!r} knows "
-                f"solutions of {config.benchmark} and no other text: every critique would abstain"
-            )
-            way_out = "set critic.model to 'embedded', or backbone to one of a hub or a folder"
-            yield StudyError(place, "critic.model", "policy", rule, way_out)
+        uses = METHODS.get(variant.config.method).uses
+        for judge, unfit in _UNFIT:
+            for key, value, rule, way_out in unfit(variant.config) if judge in uses else ():
+                place = base.locate(found[variant.name], (judge,))
+                yield StudyError(place, key, value, f"variant {variant.name!r}: {rule}", way_out)
 
 
-def bad_critics(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
-    """Yield variants whose critic asks the benchmark's checker of steps, where the benchmark has none."""
-    for variant in variants:
-        config = variant.config
-        asks = config.critic.asks_checker or config.critic.embedded_critic is not None
-        if "critic" not in METHODS.get(config.method).uses or not asks:
-            continue
-        if not BENCHMARKS.get(config.benchmark).checks_steps:
-            known = [name for name in BENCHMARKS.names() if BENCHMARKS.get(name).checks_steps]
-            place = base.locate(found[variant.name], ("critic",))
-            rule = (
-                f"variant {variant.name!r}: critic {config.critic.name!r} rests on a checker of steps, and benchmark "
-                f"{config.benchmark!r} has none"
-            )
-            way_out = f"name a critic that is a language model of its own, or train on {', '.join(known)}"
-            yield StudyError(place, "critic", config.critic.name, rule, way_out)
+_Unfit = Iterator[tuple[str, str, str, str]]
+"""Key, its value, the rule that it breaks, and the way out."""
 
 
-def bad_prms(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
-    """Yield variants that ask the embedded process reward model of problems that it was not taught."""
-    for variant in variants:
-        config = variant.config
-        asked = "prm" in METHODS.get(config.method).uses and config.prm.taught is not None
-        if asked and config.benchmark != TAUGHT_ON:
-            place = base.locate(found[variant.name], ("prm",))
-            rule = (
-                f"variant {variant.name!r}: prm.model {config.prm.model!r} is taught on {TAUGHT_ON}, and benchmark "
-                f"{config.benchmark!r} is another"
-            )
-            way_out = f"set prm.model to a folder or a repository id, or train on {TAUGHT_ON}"
-            yield StudyError(place, "prm.model", config.prm.model, rule, way_out)
+def _without_checker(config: TrialConfig) -> _Unfit:
+    """A critic that asks the benchmark's checker of steps, where the benchmark has none."""
+    asks = config.critic.asks_checker or config.critic.embedded_critic is not None
+    if asks and not BENCHMARKS.get(config.benchmark).checks_steps:
+        known = [name for name in BENCHMARKS.names() if BENCHMARKS.get(name).checks_steps]
+        rule = f"critic {config.critic.name!r} rests on a checker of steps, and benchmark {config.benchmark!r} has none"
+        way_out = f"name a critic that is a language model of its own, or train on {', '.join(known)}"
+        yield "critic", config.critic.name, rule, way_out
+
+
+def _unread(config: TrialConfig) -> _Unfit:
+    """A policy that is to be its own critic and cannot read what a critic is asked."""
+    if config.critic.asks_policy and BACKBONES.load(config.backbone).source == "embedded":
+        rule = (
+            f"critic.model is 'policy', and backbone {config.backbone!r} knows solutions of {config.benchmark} and no "
+            "other text: every critique would abstain"
+        )
+        yield "critic.model", "policy", rule, "set critic.model to 'embedded', or backbone to one of a hub or a folder"
+
+
+def _untaught(config: TrialConfig) -> _Unfit:
+    """The embedded process reward model, asked of problems that it was not taught."""
+    if config.prm.taught is not None and config.benchmark != TAUGHT_ON:
+        model = config.prm.model
+        rule = f"prm.model {model!r} is taught on {TAUGHT_ON}, and benchmark {config.benchmark!r} is another"
+        yield "prm.model", model, rule, f"set prm.model to a folder or a repository id, or train on {TAUGHT_ON}"
+
+
+_UNFIT = (("critic", _without_checker), ("critic", _unread), ("prm", _untaught))
 
 
 def bad_budgets(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:

@@ -11,12 +11,10 @@ from pathlib import Path
 from capo_bench.study.checks import (
     bad_budgets,
     bad_counterparts,
-    bad_critics,
+    bad_judges,
     bad_measurements,
     bad_metrics,
     bad_names,
-    bad_own_critics,
-    bad_prms,
     bad_processes,
     bad_starts,
     bad_sweep,
@@ -122,8 +120,7 @@ class StudyFile:
         errors += more
         by_name = {draft.name: draft for draft in found}
         errors += [*bad_metrics(sweep, sources, variants), *bad_starts(variants, by_name, base)]
-        errors += [*bad_critics(variants, by_name, base), *bad_own_critics(variants, by_name, base)]
-        errors += [*bad_prms(variants, by_name, base), *bad_budgets(variants, by_name, base)]
+        errors += [*bad_judges(variants, by_name, base), *bad_budgets(variants, by_name, base)]
         errors += [*bad_measurements(variants, by_name, base, sweep.baseline), *bad_processes(variants, by_name, base)]
         if not self.errors:  # what was pruned would bring errors that the file does not have
             errors += list(bad_sweep(sweep, sources)) or bad_names(sweep, sources, found)
