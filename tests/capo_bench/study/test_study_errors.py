@@ -294,6 +294,15 @@ def test_a_trained_backbone_takes_no_cold_start(errors: Many, demo: str) -> None
     )
 
 
+def test_a_tiny_policy_is_not_its_own_critic(errors: Many, demo: str) -> None:
+    first, _ = errors(demo, sets=["critic={name: transformers, model: policy}"])
+    assert str(first) == (
+        "--set critic={name: transformers, model: policy}: variant 'vote=union': critic.model is 'policy', and "
+        "backbone 'tiny' knows solutions of coins and no other text: every critique would abstain; set critic.model to "
+        "'embedded', or backbone to one of a hub or a folder"
+    )
+
+
 def test_the_embedded_process_reward_model_is_of_coins_alone(errors: Many, demo: str) -> None:
     text = demo.replace("method: capo", "method: prm_sum").replace("credit.vote: [union, majority]", "train.kl: [0, 1]")
     found = errors(text.replace("vote=union", "kl=0"), sets=["benchmark=gsm8k"])
