@@ -32,8 +32,8 @@ from evals.critics.labels import LabelledSolution, exact_labels
 from evals.critics.metrics import Estimate, step_scores
 from trainers.prm.config import PrmConfig
 from trainers.prm.embedded import train_prm
+from trainers.prm.scored import HALF
 from trainers.prm.scorer import Scorer
-from trainers.prm.trainer import HALF
 
 
 def attempts(count: int) -> list[LabelledSolution]:
@@ -54,7 +54,8 @@ def told(name: str, solutions: Sequence[LabelledSolution], scorer: Scorer) -> No
     began, clock = time.process_time(), time.perf_counter()
     scored = scorer.score([(each.problem.prompt, each.steps) for each in solutions])
     took, passed = time.process_time() - began, time.perf_counter() - clock
-    pairs = [(each.scores, one.labels) for each, one in zip(scored, solutions, strict=True) if each.scores is not None]
+    both = zip(scored, solutions, strict=True)
+    pairs = [(np.array(each.scores), one.labels) for each, one in both if each.scores is not None]
     scores = step_scores([row < HALF for row, _ in pairs], [labels for _, labels in pairs])
     doubts = np.concatenate([1 - row for row, _ in pairs])
     wrong = np.concatenate([np.isin(np.arange(labels.steps), list(labels.wrong)) for _, labels in pairs])

@@ -1,18 +1,22 @@
-"""Both methods with a process reward model through the command line: planned, trained, kept, bundled and verified."""
+"""Both methods with a process reward model on the command line: planned, trained, viewed, bundled and verified."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import re
+import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from capo_bench.cli import main
+from capo_bench.home import Home, TrialFolder
+from trainers.rollouts import read_rollouts, write_step
 
 STUDY = """
 name: tiny
@@ -32,7 +36,7 @@ seeds: [0]
 """
 
 
-def capo_bench(folder: Path, *arguments: str) -> str:
+def capo_bench(folder: Path, *arguments: str, expect: int = 0) -> str:
     """Run a command in a folder; trials in a process of its own, the others in this one."""
     if arguments[0] == "run":
         words = [sys.executable, "-m", "capo_bench", *arguments]
@@ -42,7 +46,7 @@ def capo_bench(folder: Path, *arguments: str) -> str:
         with contextlib.chdir(folder):
             result = CliRunner().invoke(main, list(arguments))
         code, out = result.exit_code, result.output
-    assert code == 0, out
+    assert code == expect, out
     return out
 
 
@@ -84,6 +88,60 @@ def test_trials_tell_what_was_read(ran: Path) -> None:
     assert told["prm_sum"]["critic_tokens"] > told["prm_sum"]["policy_tokens"]
     report = (ran / "home" / "studies" / "tiny" / "report" / "report.md").read_text(encoding="utf-8")
     assert "prm\\_min" in report
+
+
+def trial_of(home: Path, variant: str) -> TrialFolder:
+    """Return the folder of a variant's trial."""
+    (path,) = (
+        path.parent
+        for path in (home / "trials").glob("*/config.json")
+        if json.loads(path.read_text(encoding="utf-8"))["variant"] == variant
+    )
+    return Home(home).trial(path.name)
+
+
+def test_rollouts_are_kept_with_the_scores_that_the_records_tell_of(ran: Path) -> None:
+    folder = trial_of(ran / "home", "prm_min")
+    kept, records = list(read_rollouts(folder.rollouts)), folder.steps.read_text(encoding="utf-8").splitlines()
+    assert [step.step for step in kept] == [1, 2]
+    for step, record in zip(kept, map(json.loads, records), strict=True):
+        assert [len(row.scored.scores) for row in step.rollouts] == [len(row.steps) for row in step.rollouts]
+        assert sum(row.scored.tokens for row in step.rollouts) == record["critic_tokens"]
+        scores = [score for row in step.rollouts for score in row.scored.scores]
+        assert sum(score < 0.5 for score in scores) / len(scores) == pytest.approx(record["flagged_step_rate"])
+        assert not any(row.critiques for row in step.rollouts)
+    plain = list(read_rollouts(trial_of(ran / "home", "grpo_rule").rollouts))
+    assert [len(step.rollouts) for step in plain] == [8, 8], "a method that asks nobody keeps them as well"
+    assert {row.scored for step in plain for row in step.rollouts} == {None}
+
+
+def test_a_trial_of_them_is_viewed_and_gives_what_training_recorded(ran: Path) -> None:
+    trial = trial_of(ran / "home", "prm_min")
+    page = Path(capo_bench(ran, "view", trial.path.name, "--home", "home", "--pick", "random").strip())
+    text = (ran / page).read_text(encoding="utf-8")
+    # Six numbers of scoring, and the share of groups with the process's signal alone, of each of two steps.
+    assert "in the 2 optimizer steps looked at all 14\nnumbers are those that training recorded" in text
+    assert "process reward model embedded" in text
+    assert text.count("<h4>Scores</h4>") == 12
+    assert (ran / "home" / "studies" / "tiny" / "report" / "credit.html").exists()
+
+
+def test_votes_of_them_are_refused_with_a_way_out(ran: Path) -> None:
+    told = capo_bench(ran, "revote", "tiny.yaml", "--home", "home", expect=2)
+    trial = trial_of(ran / "home", "prm_min").path.name
+    assert "method prm_min asks no critic, and scores of a process reward model are no votes" in told
+    assert f"`capo-bench view {trial}` shows them" in " ".join(told.split())
+
+
+def test_scores_that_were_changed_are_found_out(ran: Path, tmp_path: Path) -> None:
+    shutil.copytree(ran / "home", tmp_path / "home")
+    folder = trial_of(tmp_path / "home", "prm_min").rollouts
+    first, *_ = read_rollouts(folder)
+    forged, *others = first.rollouts
+    scores = tuple(1 - score for score in forged.scored.scores)
+    write_step(folder, 1, 0, [replace(forged, scored=replace(forged.scored, scores=scores)), *others])
+    told = capo_bench(ran, "verify", "tiny.yaml", "--home", str(tmp_path / "home"), expect=1)
+    assert "step 1: flagged_step_rate was" in " ".join(told.split())
 
 
 def test_a_bundle_of_them_verifies_and_brings_the_model(ran: Path) -> None:

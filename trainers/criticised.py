@@ -1,4 +1,4 @@
-"""What methods with a critic share: asking early, waiting late, keeping what was said, giving up when it fails."""
+"""What methods with a critic share: asking early, waiting late, giving up when it fails."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import time
 from collections import Counter
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
@@ -18,7 +17,6 @@ from trainers.critics.desk import Asked, CriticDesk
 from trainers.critics.opening import open_critic
 from trainers.methods import TrainRun
 from trainers.policy import PolicyTrainer, train_policy
-from trainers.rollouts import Rollout, write_step
 
 _SHOWN = 400
 """Most characters of an abstention that the message shows."""
@@ -59,6 +57,7 @@ class CriticisedTrainer(PolicyTrainer):
         self.desk = desk
         self._asked: dict[int, tuple[Solution, Asked]] = {}
         self.pending: list[tuple[list[int], Asked]] = []  # rows of rollouts, and where their critiques will be
+        self._critiques: list[list[Critique]] = []  # of the batch, a rollout each
         super().__init__(**kwargs)
 
     @property
@@ -82,49 +81,28 @@ class CriticisedTrainer(PolicyTrainer):
             self.pending.append((late, self._ask([solutions[row] for row in late])))
 
     def critiques(self) -> list[list[Critique]]:
-        """Wait for the critiques of all rollouts, in order, and report what they took.
-
-        Raises:
-            CriticFailingError: More of them abstained than the settings allow.
-        """
+        """Wait for the critiques of all rollouts, in order, and report what they took."""
         began = time.perf_counter()
         came = [(rows, asked.result()) for rows, asked in self.pending]
         waited = time.perf_counter() - began
         of_row = {row: said for rows, answers in came for row, said in zip(rows, answers.critiques, strict=True)}
-        critiques = [of_row[row] for row in range(len(of_row))]
+        self._critiques = [of_row[row] for row in range(len(of_row))]
         seconds = max(answers.ended for _, answers in came) - min(answers.began for _, answers in came)
-        self._keep(critiques)
-        self.report({**usage_metrics(critiques), "seconds_critique": seconds, "critic_wait": waited})
-        self._check_abstentions(critiques)
-        return critiques
+        self.report({**usage_metrics(self._critiques), "seconds_critique": seconds, "critic_wait": waited})
+        return self._critiques
 
-    def _ask(self, solutions: list[Solution]) -> Asked:
-        credit = self.config.credit
-        return self.desk.ask(solutions, credit.critiques, greedy=credit.vote == "greedy")
+    def said(self, row: int) -> dict[str, Any]:
+        """Return the critiques of a rollout, and what the critic was asked."""
+        return {"aim": self.aim, "critiques": tuple(self._critiques[row])}
 
-    def _keep(self, critiques: list[list[Critique]]) -> None:
-        first = self.accelerator.process_index * len(critiques)
-        rollouts = [
-            Rollout(
-                group=(first + row) // self.config.train.group_size,
-                problem=problem.id,
-                prompt=problem.prompt,
-                answer=problem.answer,
-                steps=self.alignment.steps[row],
-                tokens=tuple(np.bincount(index[index >= 0], minlength=len(self.alignment.steps[row])).tolist()),
-                pieces=self.alignment.pieces[row],
-                outcome=None if np.isnan(self.outcomes[row]) else float(self.outcomes[row]),
-                truth=self.truth[row],
-                aim=self.aim,
-                critiques=tuple(critiques[row]),
-            )
-            for row, (problem, index) in enumerate(zip(self.problems, self.alignment.index, strict=True))
-        ]
-        write_step(self.rollouts, self.state.global_step + 1, self.accelerator.process_index, rollouts)
+    def rollouts_kept(self) -> None:
+        """Give up where too many critiques abstained.
 
-    def _check_abstentions(self, critiques: list[list[Critique]]) -> None:
-        reasons = Counter(critique.abstained for row in critiques for critique in row if critique.abstained)
-        local = torch.tensor([[reasons.total(), sum(map(len, critiques))]], device=self.accelerator.device)
+        Raises:
+            CriticFailingError: They are more than the settings allow.
+        """
+        reasons = Counter(critique.abstained for row in self._critiques for critique in row if critique.abstained)
+        local = torch.tensor([[reasons.total(), sum(map(len, self._critiques))]], device=self.accelerator.device)
         # Of all processes: they stop together, or the others wait for one that is gone.
         abstained, asked = self.accelerator.gather(local).sum(dim=0).tolist()
         limit = self.config.credit.max_abstained
@@ -132,9 +110,13 @@ class CriticisedTrainer(PolicyTrainer):
             told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
             raise CriticFailingError(
                 f"{abstained} of {asked} critiques of this step abstained ({told or 'in other processes'}), more than "
-                f"credit.max_abstained {limit}; mend the critic, or raise the limit{_example(critiques)}",
+                f"credit.max_abstained {limit}; mend the critic, or raise the limit{_example(self._critiques)}",
                 unreachable=2 * sum(n for reason, n in reasons.items() if reason in UNREACHABLE) > reasons.total(),
             )
+
+    def _ask(self, solutions: list[Solution]) -> Asked:
+        credit = self.config.credit
+        return self.desk.ask(solutions, credit.critiques, greedy=credit.vote == "greedy")
 
 
 def _example(critiques: list[list[Critique]]) -> str:

@@ -14,6 +14,7 @@ from evals.registry import Registry
 if TYPE_CHECKING:
     from trainers.config import TrialConfig
     from trainers.credit.rewards import StepCharge
+    from trainers.prm.returns import ScoreRule
 
 SECTIONS = ("train", "credit", "critic", "prm")
 """Sections of `TrialConfig` that only some methods use (`Method.uses`)."""
@@ -31,7 +32,7 @@ class TrainRun:
         start: Folder, or repository id, of the model and tokenizer that training starts from.
         out: Folder for checkpoints while training.
         model: Folder that receives the trained model and tokenizer.
-        rollouts: Folder that receives the rollouts with their critiques.
+        rollouts: Folder that receives the rollouts, with what judged their steps.
         record: Called once an optimizer step with that step's record (plain values), in every process that trains.
         resume: Checkpoint of an earlier try to go on from.
         critic: Folder of the embedded critic's model, where the settings ask for it.
@@ -73,6 +74,8 @@ class Method:
             returns True when training is complete, False when `stop` ended it early. None: the start is the result.
         charge: ``"module:function"`` of the `StepCharge` of a method that charges steps as a critic's vote says; also
             how a replay of its rollouts charges them.
+        step_rewards: ``"module:function"`` of a method that trains on the scores of a process reward model: from
+            `PrmConfig` to the `StepRewards` that are also worked out again from its rollouts. The module is light.
     """
 
     name: str
@@ -81,6 +84,7 @@ class Method:
     ignores: frozenset[str] = field(default_factory=frozenset)
     train: str | None = None
     charge: str = "trainers.credit.rewards:own_step"
+    step_rewards: str | None = None
 
     def heeds(self, key: str) -> bool:
         """Whether a dotted key of the settings may decide anything under this method."""
@@ -90,9 +94,27 @@ class Method:
 
 def step_charge(method: str) -> StepCharge:
     """Return which steps pay, by a method's name, for those that are voted wrong."""
-    module, _, function = METHODS.get(method).charge.partition(":")
-    found: StepCharge = getattr(import_module(module), function)
+    found: StepCharge = _named(METHODS.get(method).charge)
     return found
+
+
+def score_rule(config: TrialConfig) -> ScoreRule:
+    """Return how a trial makes advantages of the scores of steps.
+
+    Raises:
+        ValueError: Its method does not say.
+    """
+    from trainers.prm.returns import ScoreRule
+
+    named = METHODS.get(config.method).step_rewards
+    if named is None:
+        raise ValueError(f"method {config.method!r} has no step_rewards; name them in its description (Method)")
+    return ScoreRule(_named(named)(config.prm), config.prm.w_whole, config.train.group_size)
+
+
+def _named(target: str) -> Any:
+    module, _, function = target.partition(":")
+    return getattr(import_module(module), function)
 
 
 SFT = Method("sft", source="paper, baselines: supervised fine-tuning, the cold start of the others, as it is")
@@ -146,12 +168,14 @@ PRM_SUM = Method(
     uses=frozenset({"train", "prm"}),
     ignores=frozenset({"prm.temperature"}),
     train="trainers.prm_sum:train",
+    step_rewards="trainers.prm_sum:step_rewards",
 )
 PRM_MIN = Method(
     "prm_min",
     source="arXiv 2504.15275 (PURE): the worst of a process reward model's scores, and the outcome",
     uses=frozenset({"train", "prm"}),
     train="trainers.prm_min:train",
+    step_rewards="trainers.prm_min:step_rewards",
 )
 
 METHODS: Registry[Method] = Registry(

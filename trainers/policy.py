@@ -1,4 +1,4 @@
-"""What every reinforcement method shares: TRL's GRPO trainer with its settings spelled out, and what each step reports.
+"""What every reinforcement method shares: TRL's GRPO trainer with its settings spelled out, what steps report and keep.
 
 A method is a subclass that may replace the advantages. The seam is the one that TRL leaves: `_compute_loss` takes
 advantages of shape (B,) or (B, T). Each of TRL's defaults that differs from the paper's GRPO is set in `settings`, with
@@ -34,6 +34,7 @@ from trainers.credit.segment import SEGMENTERS
 from trainers.holding import adapters, merged, sampling, server_alone
 from trainers.methods import TrainRun
 from trainers.prompts import render
+from trainers.rollouts import Rollout, write_step
 from trainers.watch import watching
 
 COUNTS = frozenset({
@@ -54,11 +55,12 @@ FROM_TRL = {
 
 
 class PolicyTrainer(GRPOTrainer):
-    """GRPO on the verifier's outcome, with the reports that every method owes.
+    """GRPO on the verifier's outcome, with the reports that every method owes; every rollout is kept.
 
     Subclasses override `rollout_finished` and `rollouts_known` to start work while rollouts are sampled and while
-    their answers are verified, `reward` to replace the verifier's outcome as TRL's reward, and `advantages` to replace
-    TRL's advantages.
+    their answers are verified, `reward` to replace the verifier's outcome as TRL's reward, `advantages` to replace
+    TRL's advantages, `said` to keep with a rollout what judged its steps, and `rollouts_kept` to give up where that
+    failed.
 
     Args:
         config: The trial's settings.
@@ -66,7 +68,7 @@ class PolicyTrainer(GRPOTrainer):
         benchmark: Where the problems come from.
         verifier: Judges the answers.
         tokenizer: The policy's.
-        rollouts: Folder that receives the rollouts of methods that keep them.
+        rollouts: Folder that receives the rollouts.
         kwargs: What `GRPOTrainer` takes.
     """
 
@@ -123,6 +125,13 @@ class PolicyTrainer(GRPOTrainer):
         """Return advantages of shape (B, width) in place of TRL's own of shape (B,), or None to keep those."""
         return None
 
+    def said(self, row: int) -> dict[str, Any]:
+        """Return what was said of a rollout's steps, by the names of `Rollout`, to be kept with it."""
+        return {}
+
+    def rollouts_kept(self) -> None:
+        """Called when a batch has been kept, before it is trained on: the place to give up."""
+
     def report(self, metrics: dict[str, float]) -> None:
         """Add metrics of this step, averaged (`COUNTS`: added) over processes; every process reports the same names."""
         names = sorted(metrics)
@@ -166,8 +175,29 @@ class PolicyTrainer(GRPOTrainer):
         replaced = self.advantages(output["completion_ids"].size(1))
         if replaced is not None:
             output["advantages"] = replaced.to(output["advantages"])
+        self._keep()
+        self.rollouts_kept()
         self.report({**self._rollout_metrics(), "seconds_rollout": time.perf_counter() - began})
         return output
+
+    def _keep(self) -> None:
+        first = self.accelerator.process_index * len(self.problems)
+        rollouts = [
+            Rollout(
+                group=(first + row) // self.config.train.group_size,
+                problem=problem.id,
+                prompt=problem.prompt,
+                answer=problem.answer,
+                steps=self.alignment.steps[row],
+                tokens=tuple(np.bincount(index[index >= 0], minlength=len(self.alignment.steps[row])).tolist()),
+                pieces=self.alignment.pieces[row],
+                outcome=None if np.isnan(self.outcomes[row]) else float(self.outcomes[row]),
+                truth=self.truth[row],
+                **self.said(row),
+            )
+            for row, (problem, index) in enumerate(zip(self.problems, self.alignment.index, strict=True))
+        ]
+        write_step(self.rollouts, self.state.global_step + 1, self.accelerator.process_index, rollouts)
 
     def _rollout_metrics(self) -> dict[str, float]:
         """Return what is known of the rollouts whatever the method; wrong steps by the benchmark's own checker."""

@@ -21,7 +21,8 @@ import numpy as np
 
 from trainers.credit.arrays import FloatArray
 from trainers.methods import TrainRun
-from trainers.prm.trainer import train_with_prm
+from trainers.prm.config import PrmConfig
+from trainers.prm.returns import StepRewards
 
 
 def worst_weighed(scores: FloatArray, temperature: float | None) -> FloatArray:
@@ -38,6 +39,13 @@ def worst_weighed(scores: FloatArray, temperature: float | None) -> FloatArray:
     return np.asarray(values * weights / weights.sum())
 
 
+def step_rewards(prm: PrmConfig) -> StepRewards:
+    """Return what this method makes of the scores of steps, at the temperature of the settings."""
+    return partial(worst_weighed, temperature=prm.temperature)
+
+
 def train(run: TrainRun) -> bool:
     """Train; see `train_policy`."""
-    return train_with_prm(run, partial(worst_weighed, temperature=run.config.prm.temperature))
+    from trainers.prm.trainer import train_with_prm
+
+    return train_with_prm(run)

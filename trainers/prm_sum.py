@@ -11,7 +11,8 @@ from __future__ import annotations
 
 from trainers.credit.arrays import FloatArray
 from trainers.methods import TrainRun
-from trainers.prm.trainer import train_with_prm
+from trainers.prm.config import PrmConfig
+from trainers.prm.returns import StepRewards
 
 
 def as_scored(scores: FloatArray) -> FloatArray:
@@ -19,6 +20,13 @@ def as_scored(scores: FloatArray) -> FloatArray:
     return scores
 
 
+def step_rewards(prm: PrmConfig) -> StepRewards:
+    """Return what this method makes of the scores of steps, whatever the settings."""
+    return as_scored
+
+
 def train(run: TrainRun) -> bool:
     """Train; see `train_policy`."""
-    return train_with_prm(run, as_scored)
+    from trainers.prm.trainer import train_with_prm
+
+    return train_with_prm(run)

@@ -1,8 +1,8 @@
-"""What training saw: every rollout with its critiques, one gzip JSONL file an optimizer step and process.
+"""What training saw: every rollout with what was said of its steps, one gzip JSONL file an optimizer step and process.
 
-Kept so that another vote, another number of critiques or other weights can be tried on them without a model. A token's
-reward depends on its step alone, so the number of tokens of each step is all that a replay needs of them; the text of
-each token is kept to show which words they were.
+Kept so that its credit can be looked at and checked, and another vote, another number of critiques or other weights be
+tried on it without a model. A token's reward depends on its step alone, so the number of tokens of each step is all
+that a replay needs of them; the text of each token is kept to show which words they were.
 
 A file appears whole or not at all, and the same rollouts give the same bytes. Files are named
 ``<step>.<process>.jsonl.gz``; a step's rollouts in the order of training are those of its processes one after another.
@@ -21,6 +21,7 @@ from typing import Any
 
 from evals.files import write_atomic
 from trainers.credit.critique import Aim, Critique, Usage
+from trainers.prm.scored import Scored
 
 _NAME = re.compile(r"(\d+)\.(\d+)\.jsonl\.gz")
 _LEVEL = 6
@@ -47,6 +48,7 @@ class Rollout:
         critiques: What it said, in the order of the critiques' indices; empty where the method asks no critic.
         pieces: What each token adds to the text (`Alignment.pieces`), as many as `tokens` counts; empty where it was
             not kept.
+        scored: What the process reward model said of its steps; None where the method asks none.
     """
 
     group: int
@@ -60,12 +62,15 @@ class Rollout:
     aim: Aim = "steps"
     critiques: tuple[Critique, ...] = ()
     pieces: tuple[str, ...] = ()
+    scored: Scored | None = None
 
     def __post_init__(self) -> None:
         if len(self.steps) != len(self.tokens):
             raise ValueError(f"{len(self.steps)} steps with {len(self.tokens)} counts of tokens; give one a step")
         if self.pieces and len(self.pieces) != sum(self.tokens):
             raise ValueError(f"{len(self.pieces)} pieces of text for {sum(self.tokens)} tokens; give one a token")
+        if self.scored and self.scored.scores is not None and len(self.scored.scores) != len(self.steps):
+            raise ValueError(f"{len(self.scored.scores)} scores for {len(self.steps)} steps; give one a step")
 
     @property
     def text(self) -> str:
@@ -183,6 +188,7 @@ def _to_json(step: int, rollout: Rollout) -> dict[str, Any]:
         "aim": rollout.aim,
         "critiques": [_critique_to_json(critique) for critique in rollout.critiques],
         **({"pieces": rollout.pieces} if rollout.pieces else {}),
+        **({"scored": asdict(rollout.scored)} if rollout.scored else {}),
     }
 
 
@@ -206,7 +212,13 @@ def _from_json(row: Mapping[str, Any]) -> Rollout:
         aim=row["aim"],
         critiques=tuple(_critique_from_json(critique) for critique in row["critiques"]),
         pieces=tuple(row.get("pieces", ())),
+        scored=_scored_from_json(row["scored"]) if "scored" in row else None,
     )
+
+
+def _scored_from_json(row: Mapping[str, Any]) -> Scored:
+    scores = None if row["scores"] is None else tuple(row["scores"])
+    return Scored(scores, row["unscored"], row["tokens"])
 
 
 def _critique_from_json(row: Mapping[str, Any]) -> Critique:

@@ -17,7 +17,8 @@ from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 from trainers.prm.config import PrmConfig
 
 if TYPE_CHECKING:
-    from trainers.prm.scorer import Scored, Scorer
+    from trainers.prm.scored import Scored
+    from trainers.prm.scorer import Scorer
 
 PRM = "prm"
 
@@ -115,9 +116,8 @@ class _PrmCritic:
         usage = Usage(prompt_tokens=scored.tokens)
         if scored.scores is None:
             return ScoredCritique(None, "error", str(scored.unscored), usage)
-        scores = tuple(scored.scores.tolist())
-        wrong = frozenset(step for step, score in enumerate(scores) if score < self._threshold)
-        return ScoredCritique(wrong, usage=usage, scores=scores)
+        wrong = frozenset(step for step, score in enumerate(scored.scores) if score < self._threshold)
+        return ScoredCritique(wrong, usage=usage, scores=scored.scores)
 
 
 def reason(said: Critique) -> str | None:

@@ -10,6 +10,7 @@ import numpy as np
 
 from capo_bench.replay.batch import batch_of, step_index
 from capo_bench.replay.credit import advantages, penalties
+from capo_bench.replay.scored import earned, trains_on_scores
 from capo_bench.replay.setting import trained_setting
 from trainers.config import TrialConfig
 from trainers.credit.advantages import group_moments
@@ -18,10 +19,11 @@ from trainers.credit.assign import Credit, CreditRule, assign, process_signal_on
 from trainers.credit.normalization import NORMALIZATIONS, normalised, part_stats
 from trainers.credit.votes import VOTES
 from trainers.methods import step_charge
+from trainers.prm.scored import scored_metrics
 from trainers.rollouts import Rollout, StoredStep
 
 RECORDED = ("flagged_step_rate", "penalised_tokens", "vote_agreement", "abstained", "uncritiqued")
-ADDED = frozenset({"abstained", "uncritiqued"})
+ADDED = frozenset({"abstained", "uncritiqued", "critiques", "critic_tokens", "critic_prompt_tokens"})
 """Recorded numbers that are added over processes; the others are averaged."""
 
 CLOSE = 1e-9
@@ -62,7 +64,9 @@ def retrained(rollouts: Sequence[Rollout], config: TrialConfig) -> Credit:
 
 
 def check_step(check: Check, step: StoredStep, config: TrialConfig, record: Mapping[str, float] | None) -> None:
-    """Compare one optimizer step with its record, and the replay's advantages with those of training's code.
+    """Compare one optimizer step with its record and, of votes, the replay's advantages with those of training's code.
+
+    Of scores, both are worked out by the same functions.
 
     Args:
         check: Receives what was found.
@@ -72,11 +76,7 @@ def check_step(check: Check, step: StoredStep, config: TrialConfig, record: Mapp
     """
     if record is None:
         return
-    whole = retrained(step.rollouts, config)
-    alone = len(step.parts) == 1
-    parts = [whole.metrics] if alone else [retrained(part, config).metrics for part in step.parts if part]
-    again = {name: _joined(name, [part[name] for part in parts if name in part]) for name in RECORDED}
-    again["groups_process_signal_only"] = _same_advantages(check, step, whole, config)
+    again = _of_scores(step, config) if trains_on_scores(config) else _of_votes(check, step, config)
     check.steps += 1
     for name, value in again.items():
         then = record.get(name)
@@ -87,7 +87,22 @@ def check_step(check: Check, step: StoredStep, config: TrialConfig, record: Mapp
             check.off.append(f"step {step.step}: {name} was {then:.6g} and is {value:.6g}")
 
 
-def _joined(name: str, values: list[float]) -> float:
+def _of_votes(check: Check, step: StoredStep, config: TrialConfig) -> dict[str, float]:
+    whole = retrained(step.rollouts, config)
+    alone = len(step.parts) == 1
+    parts = [whole.metrics] if alone else [retrained(part, config).metrics for part in step.parts if part]
+    again = {name: _joined(name, [part[name] for part in parts if name in part]) for name in RECORDED}
+    return {**again, "groups_process_signal_only": _same_advantages(check, step, whole, config)}
+
+
+def _of_scores(step: StoredStep, config: TrialConfig) -> dict[str, float]:
+    parts = [scored_metrics([row.scored for row in part if row.scored]) for part in step.parts if part]
+    again = {name: _joined(name, [part[name] for part in parts]) for name in parts[0]}
+    return {**again, "groups_process_signal_only": earned(step.rollouts, config).process_only}
+
+
+def _joined(name: str, found: list[float]) -> float:
+    values = [value for value in found if not math.isnan(value)]
     if not values:
         return math.nan
     return sum(values) if name in ADDED else sum(values) / len(values)

@@ -12,6 +12,7 @@ from capo_bench.home import TrialFolder
 from capo_bench.replay.batch import Batch, batch_of
 from capo_bench.replay.check import Check, check_step
 from capo_bench.replay.credit import Earned, advantages, penalties
+from capo_bench.replay.scored import trains_on_scores
 from capo_bench.replay.setting import Ballot, Setting, Weights, trained_setting
 from capo_bench.replay.tally import LabelTally, TokenTally
 from trainers.config import TrialConfig
@@ -99,15 +100,24 @@ def check_stored(folder: TrialFolder, config: TrialConfig, *, done: bool) -> Non
     Raises:
         NothingStoredError: It has not.
     """
-    uses = METHODS.get(config.method).uses
-    if "prm" in uses:
+    if trains_on_scores(config):
         raise NothingStoredError(
-            f"method {config.method} keeps no rollouts, nor the scores of its process reward model"
+            f"method {config.method} asks no critic, and scores of a process reward model are no votes; "
+            f"`capo-bench view {folder.path.name}` shows them"
         )
-    if "critic" not in uses:
+    if "critic" not in METHODS.get(config.method).uses:
         raise NothingStoredError(f"method {config.method} asks no critic")
     if not done:
         raise NothingStoredError("not finished; `capo-bench run` finishes it")
+    check_kept(folder)
+
+
+def check_kept(folder: TrialFolder) -> None:
+    """Say that a trial's rollouts are not there, if they are not.
+
+    Raises:
+        NothingStoredError: They are not.
+    """
     if not any(stored_steps(folder.rollouts)):
         raise NothingStoredError(f"{folder.rollouts} holds no rollouts; run the trial again to store them")
 

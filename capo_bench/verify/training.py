@@ -1,4 +1,4 @@
-"""What training recorded, derived again from the rollouts and critiques that it stored."""
+"""What training recorded, derived again from the rollouts, critiques and scores that it stored."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.home import TrialFolder
+from capo_bench.replay.check import Check as Replayed
+from capo_bench.replay.check import check_step
+from capo_bench.replay.scored import trains_on_scores
 from capo_bench.replay.study import recorded
-from capo_bench.replay.trial import replay_trial
+from capo_bench.replay.trial import is_whole, replay_trial
 from capo_bench.study.code import hashes
 from capo_bench.study.source import module_files
 from capo_bench.verify.checks import ABSENT, Check, Checks
@@ -17,7 +20,7 @@ from evals.verify import VERIFIER_VERSION, Verifier
 from trainers.credit.critique import Critique, usage_metrics
 from trainers.credit.parse import parse
 from trainers.methods import METHODS
-from trainers.rollouts import Rollout, read_step, stored_steps
+from trainers.rollouts import Rollout, StoredStep, read_step, stored_steps
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
@@ -50,10 +53,10 @@ def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: 
             _whole(
                 checks["steps"], f"{where}/steps.jsonl: step {step}", record, train.prompts_per_step * train.group_size
             )
-        if "critic" in METHODS.get(trial.config.method).uses:
+        if stored_steps(folder.rollouts) or _asked(trial):
             _stored(checks, trial, folder, records, verifier)
         else:
-            checks["steps"].leave(f"step records of {trial.config.method}, which keeps no rollouts", len(records))
+            checks["steps"].leave(f"step records of {trial.config.method}, whose rollouts are not there", len(records))
         _measured_only(checks["steps"], records)
 
 
@@ -82,12 +85,20 @@ def _stored(
             step = read_step(number, paths)
             for path, part in zip(paths, step.parts, strict=True):
                 _rollouts(checks, trial, part, f"{where}/{path.name}", benchmark, verifier)
-            _record(checks["steps"], f"trials/{trial.id}/steps.jsonl: step {number}", records.get(number), step.parts)
-            short |= any(len(rollout.critiques) != trial.config.credit.critiques for rollout in step.rollouts)
+            numbers = [_numbers(part, critics=_asked(trial) > 0) for part in step.parts]
+            _record(checks["steps"], f"trials/{trial.id}/steps.jsonl: step {number}", records.get(number), numbers)
+            if trains_on_scores(trial.config):
+                _scores(checks, trial, step, records.get(number))
+            short |= any(len(rollout.critiques) != _asked(trial) for rollout in step.rollouts)
     if short:
         checks["credit"].leave("credit of rollouts with another number of critiques than the settings", len(records))
-    else:
+    elif not trains_on_scores(trial.config):
         _credit(checks["credit"], trial, folder, records)
+
+
+def _asked(trial: Trial) -> int:
+    """Return how many critiques of a rollout a trial asks for."""
+    return trial.config.credit.critiques if "critic" in METHODS.get(trial.config.method).uses else 0
 
 
 def _rollouts(  # noqa: PLR0913, PLR0917 - what is checked, by whom, and where it stands
@@ -102,8 +113,7 @@ def _rollouts(  # noqa: PLR0913, PLR0917 - what is checked, by whom, and where i
             check.leave("outcomes that another verifier, or a limit of time or memory, decided")
         else:
             check.equal(f"{where}:{line} outcome", rollout.outcome, float(verdict.correct))
-        wanted = trial.config.credit.critiques
-        checks["critiques"].equal(f"{where}:{line} number of critiques", len(rollout.critiques), wanted)
+        checks["critiques"].equal(f"{where}:{line} number of critiques", len(rollout.critiques), _asked(trial))
         if rollout.truth is not None:
             problem = Problem(rollout.problem, rollout.prompt, rollout.answer)
             found = benchmark.check_steps(problem, rollout.steps).wrong
@@ -134,12 +144,24 @@ def _same_parser(trial: Trial) -> bool:
     return all(code.get(name) == found for name, found in hashes(module_files(_PARSER)).items())
 
 
-def _record(check: Check, where: str, record: Mapping[str, Any] | None, parts: Sequence[Sequence[Rollout]]) -> None:
+def _scores(checks: Checks, trial: Trial, step: StoredStep, record: Mapping[str, Any] | None) -> None:
+    """Compare what was recorded of scores with those stored; that they are the model's, only the model could say."""
+    where, lacking = f"trials/{trial.id}/rollouts: step {step.step}", [row.scored is None for row in step.rollouts]
+    checks["rollouts"].equal(f"{where} without scores or a reason", sum(lacking), 0)
+    checks["rollouts"].equal(f"{where} whole groups", is_whole(step, trial.config.train.group_size), found=True)
+    found = Replayed()
+    check_step(found, step, trial.config, record)
+    checks["credit"].compared += found.numbers - len(found.off)
+    for line in found.off:
+        checks["credit"].differs(f"trials/{trial.id}/rollouts and steps.jsonl", "what training recorded", line)
+    checks["credit"].leave("scores of a process reward model, which only the model could give again", len(lacking))
+
+
+def _record(check: Check, where: str, record: Mapping[str, Any] | None, found: Sequence[Mapping[str, float]]) -> None:
     """Compare a step's record with what the rollouts of its processes say."""
     if record is None:
         check.differs(where, ABSENT, "rollouts are there")
         return
-    found = [_numbers(part) for part in parts]
     for name in found[0]:
         values = [numbers[name] for numbers in found if not math.isnan(numbers[name])]
         added = name in _ADDED or name.startswith("criti")
@@ -148,7 +170,7 @@ def _record(check: Check, where: str, record: Mapping[str, Any] | None, parts: S
         check.equal(f"{where} {name}", math.nan if said is None else said, derived, close=True)
 
 
-def _numbers(rollouts: Sequence[Rollout]) -> dict[str, float]:
+def _numbers(rollouts: Sequence[Rollout], *, critics: bool) -> dict[str, float]:
     known = [rollout.outcome for rollout in rollouts if rollout.outcome is not None]
     steps = sum(len(rollout.steps) for rollout in rollouts)
     tokens = sum(sum(rollout.tokens) for rollout in rollouts)
@@ -158,7 +180,7 @@ def _numbers(rollouts: Sequence[Rollout]) -> dict[str, float]:
         "steps_per_response": steps / len(rollouts),
         "tokens_per_response": tokens / len(rollouts),
         "policy_tokens": float(tokens),
-        **usage_metrics([rollout.critiques for rollout in rollouts]),
+        **(usage_metrics([rollout.critiques for rollout in rollouts]) if critics else {}),
     }
     if all(rollout.truth is not None for rollout in rollouts):
         wrong = sum(len(rollout.truth or ()) for rollout in rollouts)
@@ -169,7 +191,9 @@ def _numbers(rollouts: Sequence[Rollout]) -> dict[str, float]:
 def _credit(check: Check, trial: Trial, folder: TrialFolder, records: Mapping[int, Mapping[str, Any]]) -> None:
     """Replay token rewards, penalties and advantages from the critiques."""
     if trial.config.method != "capo":
-        check.leave(f"credit of method {trial.config.method}: only that of capo is replayed", len(records))
+        check.leave(
+            f"credit of method {trial.config.method}: only that of capo and of scores is worked out again", len(records)
+        )
         return
     found = replay_trial(folder, trial.config, (), (), recorded=records)
     check.compared += found.check.numbers - len(found.check.off)

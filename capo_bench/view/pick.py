@@ -35,17 +35,25 @@ def _abstained(one: Credited) -> set[str]:
     return {critique.abstained for critique in one.critiques if critique.abstained}
 
 
+def _kinds(blamed: str) -> tuple[Kind, ...]:
+    return (
+        Kind(f"Right answer, no step {blamed}", lambda one: _right(one) and one.some_spared and not one.some_blamed),
+        Kind(f"Right answer, with a {blamed} step", lambda one: _right(one) and one.some_blamed),
+        Kind(
+            f"Wrong answer, with right steps beside {blamed} ones",
+            lambda one: one.rollout.outcome == 0 and one.some_blamed and one.some_spared,
+        ),
+        Kind("No answer of the group is right, yet steps differ", lambda one: not any(one.group) and one.signal),
+    )
+
+
 KINDS = (
-    Kind("Right answer, no step charged", lambda one: _right(one) and one.spared and not one.charged),
-    Kind("Right answer, with a charged step", lambda one: _right(one) and one.charged),
-    Kind(
-        "Wrong answer, with right steps beside charged ones",
-        lambda one: one.rollout.outcome == 0 and one.charged and one.spared,
-    ),
-    Kind("No answer of the group is right, yet steps differ", lambda one: not any(one.group) and one.signal),
+    *_kinds("charged"),
     Kind("A critique abstained", lambda one: bool(_abstained(one) - {"truncated"})),
     Kind("A critique was cut off", lambda one: "truncated" in _abstained(one)),
 )
+SCORED_KINDS = (*_kinds("doubted"), Kind("Not scored", lambda one: one.doubts is None))
+"""The kinds where a process reward model scored the steps."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +95,7 @@ class Wish:
         return self.pick == "interesting" and self.problem is None and self.step is None and not self.rollouts
 
 
-def pick(steps: Sequence[int], read: Read, wish: Wish, seed: str) -> list[Section]:
+def pick(steps: Sequence[int], read: Read, wish: Wish, seed: str, kinds: Sequence[Kind] = KINDS) -> list[Section]:
     """Pick rollouts.
 
     Args:
@@ -95,6 +103,7 @@ def pick(steps: Sequence[int], read: Read, wish: Wish, seed: str) -> list[Sectio
         read: Reads one.
         wish: What is asked for.
         seed: Decides the random picks.
+        kinds: What is looked for where nothing else is asked for.
 
     Raises:
         LookupError: What is asked for by name is not there; says what is.
@@ -111,7 +120,7 @@ def pick(steps: Sequence[int], read: Read, wish: Wish, seed: str) -> list[Sectio
     if wish.pick == "worst":
         ranked = sorted((one for step in steps for one in read(step)), key=lambda one: one.mean_advantage)
         return [Section("Lowest mean advantage", tuple(ranked[: wish.most]), "Over all stored optimizer steps.")]
-    return _by_kind(steps, read, wish.most)
+    return _by_kind(steps, read, wish.most, kinds)
 
 
 def eras(steps: Sequence[int]) -> Mapping[str, list[int]]:
@@ -121,11 +130,11 @@ def eras(steps: Sequence[int]) -> Mapping[str, list[int]]:
     return {"early": early, "late": late}
 
 
-def _by_kind(steps: Sequence[int], read: Read, most: int) -> list[Section]:
+def _by_kind(steps: Sequence[int], read: Read, most: int, kinds: Sequence[Kind]) -> list[Section]:
     pools = {era: [one for step in numbers for one in read(step)] for era, numbers in eras(steps).items() if numbers}
     taken: set[tuple[int, int]] = set()
     sections = []
-    for kind in KINDS:
+    for kind in kinds:
         found, lacking = [], []
         for era, pool in pools.items():
             one = next((o for o in pool if (o.step, o.place) not in taken and kind.holds(o)), None)

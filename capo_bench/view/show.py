@@ -30,12 +30,12 @@ class ShownStep:
         tokens: What its tokens add to the text; a single text where that was not kept.
         count: How many tokens it has.
         first: Number of its first token in the rollout, from 1.
-        level: Shade, from 0 (no vote) to `LEVELS` (all).
-        votes: As ``2/4``; ``–`` without a verdict.
+        level: Shade, from 0 (nothing speaks against it) to `LEVELS` (everything).
+        judged: Votes as ``2/4``, or the score as ``0.12``; ``–`` without a verdict.
         reward: Reward of each of its tokens.
         advantage: Advantage of each.
         exact: The advantage with four digits.
-        charged: Whether the vote charges it.
+        blamed: Whether the vote charges it, or the model calls it rather wrong than right.
         mark: The exact checker's word; empty where there is none.
         spoken: All of this in a sentence.
     """
@@ -45,11 +45,11 @@ class ShownStep:
     count: int
     first: int
     level: int
-    votes: str
+    judged: str
     reward: str
     advantage: str
     exact: str
-    charged: bool
+    blamed: bool
     mark: str
     spoken: str
 
@@ -67,7 +67,11 @@ class ShownCritique:
 
 @dataclass(frozen=True)
 class ShownRollout:
-    """One rollout; `left_out` says what of it is not shown, `whole` whether tokens are told apart."""
+    """One rollout.
+
+    `left_out` says what of it is not shown, `whole` whether tokens are told apart, `unscored` why a process reward
+    model gave no scores, if it gave none.
+    """
 
     step: int
     place: int
@@ -78,6 +82,7 @@ class ShownRollout:
     group: str
     steps: tuple[ShownStep, ...]
     critiques: tuple[ShownCritique, ...]
+    unscored: str
     left_out: str
     whole: bool
 
@@ -100,6 +105,7 @@ def shown(one: Credited) -> ShownRollout:
         group=_group(one),
         steps=steps,
         critiques=tuple(_critique(number, said) for number, said in enumerate(one.critiques, 1)),
+        unscored=_reason(rollout.scored.unscored) if rollout.scored and rollout.scored.unscored else "",
         left_out=f"{told} of this rollout are not shown." if told else "",
         whole=bool(rollout.pieces),
     )
@@ -164,14 +170,12 @@ def _broken(pieces: Sequence[str]) -> tuple[str, ...]:
 
 
 def _step(one: Credited, place: int, tokens: tuple[str, ...]) -> ShownStep:
-    votes, voters = one.votes[place], one.voters
     reward, advantage = one.rewards[place], one.advantages[place]
-    charge = one.charges[place] if one.charges else 0.0
-    told = "unknown" if math.isnan(reward) else plain_number(reward)
+    judged, heard = _judged(one, place)
+    told = plain_number(round(reward, 4)) if not math.isnan(reward) else "none" if one.rollout.scored else "unknown"
     truth = one.rollout.truth
     mark = "" if truth is None else "wrong" if place in truth else "right"
-    flagged = f"flagged by {votes} of {voters} critiques" if voters else "no critique has a verdict"
-    spoken = [f"step {place + 1}", flagged, f"reward {told}", f"advantage {signed(advantage)}"]
+    spoken = [f"step {place + 1}", heard, f"reward {told}", f"advantage {signed(advantage)}"]
     if mark == "wrong":
         spoken.append("wrong by the exact checker")
     return ShownStep(
@@ -179,21 +183,38 @@ def _step(one: Credited, place: int, tokens: tuple[str, ...]) -> ShownStep:
         tokens=tokens,
         count=one.rollout.tokens[place],
         first=sum(one.rollout.tokens[:place]) + 1,
-        level=round(LEVELS * votes / voters) if voters else 0,
-        votes=f"{votes}/{voters}" if voters else "–",
+        level=round(LEVELS * one.doubts[place]) if one.doubts else 0,
+        judged=judged,
         reward=told,
         advantage=signed(advantage),
         exact=signed(advantage, 4),
-        charged=charge > 0,
+        blamed=bool(one.blamed and one.blamed[place]),
         mark=mark,
         spoken=", ".join(spoken),
     )
 
 
+def _judged(one: Credited, place: int) -> tuple[str, str]:
+    """Return what critics, or a process reward model, say of a step, short and in words."""
+    if one.rollout.scored is None:
+        votes, voters = one.votes[place], one.voters
+        if not voters:
+            return "–", "no critique has a verdict"
+        return f"{votes}/{voters}", f"flagged by {votes} of {voters} critiques"
+    if one.rollout.scored.scores is None:
+        return "–", "not scored"
+    score = f"{one.rollout.scored.scores[place]:.2f}"
+    return score, f"score {score}{', doubted' * bool(one.blamed and one.blamed[place])}"
+
+
+def _reason(name: str) -> str:
+    return visible(name).replace("_", " ")
+
+
 def _critique(number: int, said: Critique) -> ShownCritique:
     flags = tuple(step + 1 for step in sorted(said.wrong or ()))
     if said.wrong is None:
-        verdict = f"abstained: {visible(str(said.abstained)).replace('_', ' ')}"
+        verdict = f"abstained: {_reason(str(said.abstained))}"
     elif not flags:
         verdict = "no step wrong"
     else:

@@ -9,9 +9,10 @@ from typing import Any
 
 from capo_bench.home import TrialFolder
 from capo_bench.replay.check import Check, check_step
+from capo_bench.replay.scored import trains_on_scores
 from capo_bench.replay.setting import trained_setting
 from capo_bench.replay.study import recorded
-from capo_bench.replay.trial import NothingStoredError, check_stored, is_whole
+from capo_bench.replay.trial import NothingStoredError, check_kept, is_whole
 from capo_bench.report.collect import DamagedFileError, Results, Run, read_object
 from capo_bench.report.digest import digested
 from capo_bench.report.measures import measure, task_of
@@ -19,18 +20,19 @@ from capo_bench.report.page import self_contained, template_hash
 from capo_bench.study.plan import Trial
 from capo_bench.view.credited import Credited, credited
 from capo_bench.view.pairs import Pair, pairs
-from capo_bench.view.pick import Section, Wish, eras, pick
-from capo_bench.view.show import LEVELS, shown
-from capo_bench.view.text import plain_number
+from capo_bench.view.pick import KINDS, SCORED_KINDS, Section, Wish, eras, pick
+from capo_bench.view.show import LEVELS, LONGEST_NAME, shown
+from capo_bench.view.text import clipped, plain_number
 from evals.files import write_atomic
 from trainers.config import TrialConfig
+from trainers.methods import METHODS
 from trainers.rollouts import DamagedRolloutsError, read_step, stored_steps
 
 DEFAULT = Wish()
 
 
 class NothingToViewError(ValueError):
-    """There is no rollout with critiques of steps, or not the one that was asked for; says why."""
+    """There is no rollout with critiques or scores of steps, or not the one that was asked for; says why."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,13 @@ class Chosen:
 
 
 def choose(results: Results) -> Chosen:
-    """Return the trial to look at: of the variants with critiques, the best on the primary metric; its first seed.
+    """Return the trial to look at: of the variants with critiques or scores, the best; its first seed.
 
     Args:
-        results: What the study's finished trials left.
+        results: What the study's finished trials left; the best is so on the primary metric.
 
     Raises:
-        NothingToViewError: No finished trial has stored critiques of steps.
+        NothingToViewError: No finished trial has stored critiques or scores of steps.
     """
     why = []
     for runs in sorted(results.runs.values(), key=lambda runs: _rank(runs.values(), results.primary)):
@@ -108,7 +110,7 @@ def report_view(results: Results, digests: Path, out: Path) -> Path | None:
         out: Where to write.
 
     Returns:
-        The page; None where no trial has stored critiques, and then an older page goes.
+        The page; None where no trial has stored critiques or scores, and then an older page goes.
     """
     try:
         chosen = choose(results)
@@ -135,7 +137,8 @@ def view(chosen: Chosen, wish: Wish = DEFAULT) -> str:
         raise NothingToViewError(f"nothing to view in trial {chosen.trial.id}: {error}") from error
     shelf = _Shelf(chosen)
     try:
-        sections = pick(list(shelf.files), shelf.read, wish, chosen.trial.id)
+        kinds = SCORED_KINDS if trains_on_scores(chosen.trial.config) else KINDS
+        sections = pick(list(shelf.files), shelf.read, wish, chosen.trial.id, kinds)
     except LookupError as error:
         raise NothingToViewError(f"trial {chosen.trial.id}: {error.args[0]}") from error
     compared = _pairs(chosen) if wish.by_kind else []
@@ -143,13 +146,13 @@ def view(chosen: Chosen, wish: Wish = DEFAULT) -> str:
 
 
 def _page(chosen: Chosen, sections: Sequence[Section], compared: Sequence[Pair], shelf: _Shelf) -> str:
-    trial, setting = chosen.trial, trained_setting(chosen.trial.config.credit)
+    trial = chosen.trial
     return self_contained(
         "credit",
         trial=trial,
         last=max(shelf.files, default=0),
-        vote=f"{setting.ballot.vote.label} of {setting.ballot.k}",
-        weights=(plain_number(setting.weights.whole), plain_number(setting.weights.process)),
+        scored=trains_on_scores(trial.config),
+        facts=_facts(trial.config),
         sections=[(section, [shown(one) for one in section.shown]) for section in sections],
         pairs=compared,
         task=chosen.task,
@@ -157,6 +160,26 @@ def _page(chosen: Chosen, sections: Sequence[Section], compared: Sequence[Pair],
         check=shelf.check,
         damaged=shelf.damaged,
     )
+
+
+def _facts(config: TrialConfig) -> list[str]:
+    """Return what decided the credit."""
+    if trains_on_scores(config):
+        heeds, temperature = METHODS.get(config.method).heeds("prm.temperature"), config.prm.temperature
+        told = [f"temperature {'0' if temperature is None else plain_number(temperature)}"] if heeds else []
+        return [
+            f"process reward model {clipped(config.prm.model, LONGEST_NAME)}",
+            f"W_whole {plain_number(config.prm.w_whole)}",
+            *told,
+        ]
+    setting = trained_setting(config.credit)
+    whole, process = plain_number(setting.weights.whole), plain_number(setting.weights.process)
+    return [
+        f"critic {config.critic.name}",
+        f"vote {setting.ballot.vote.label} of {setting.ballot.k}",
+        f"W_whole {whole}, W_process {process}",
+        f"advantages over {config.credit.normalization.replace('_', ' ')}",
+    ]
 
 
 class _Shelf:
@@ -194,8 +217,10 @@ class _Shelf:
 
 
 def _check(folder: TrialFolder, config: TrialConfig) -> None:
-    """Say why a trial has no critiques of steps, if it has none; one that still trains may have some."""
-    check_stored(folder, config, done=True)
+    """Say why a trial has no critiques or scores of steps, if it has none; one that still trains may have some."""
+    if not trains_on_scores(config) and "critic" not in METHODS.get(config.method).uses:
+        raise NothingStoredError(f"method {config.method} asks no critic and no process reward model about steps")
+    check_kept(folder)
     first = next(iter(stored_steps(folder.rollouts).items()))
     try:
         aims = {rollout.aim for rollout in read_step(*first).rollouts[:1]}

@@ -98,6 +98,8 @@ def test_training_ends_with_a_message_when_too_many_critiques_abstain(make_run: 
     with pytest.raises(CriticFailingError, match=r"8 of 8 critiques .* \(timeout 8\).*credit\.max_abstained 0\.5"):
         trained(run, Abstaining())
     assert records == []
+    (step,) = read_rollouts(run.rollouts)
+    assert {one.abstained for rollout in step.rollouts for one in rollout.critiques} == {"timeout"}, "to be looked at"
 
 
 def test_the_message_says_what_went_wrong_and_how_texts_ended(make_run: Any) -> None:

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from capo_bench.home import TrialFolder
 from trainers.credit.critique import Critique, Usage
+from trainers.prm.scored import Scored
 from trainers.rollouts import (
     DamagedRolloutsError,
     Rollout,
@@ -66,6 +67,7 @@ critiques = st.one_of(
 @st.composite
 def rollouts(draw):
     steps = draw(st.lists(texts, min_size=1, max_size=4))
+    scores = st.tuples(*[st.floats(0, 1) for _ in steps])
     return Rollout(
         draw(st.integers(0, 99)),
         *(draw(texts) for _ in range(3)),
@@ -75,6 +77,7 @@ def rollouts(draw):
         draw(st.none() | st.frozensets(st.integers(0, 9))),
         draw(st.sampled_from(["steps", "answer"])),
         tuple(draw(st.lists(critiques, max_size=3))),
+        scored=draw(st.one_of(st.none(), st.builds(Scored, scores), st.just(Scored(None, "too_long", 7)))),
     )
 
 
@@ -226,6 +229,35 @@ def test_the_text_of_every_token_or_of_none(tmp_path):
     assert next(read_rollouts(tmp_path)).rollouts == (row, ROLLOUT)
     with pytest.raises(ValueError, match="2 pieces of text for 7 tokens"):
         replace(ROLLOUT, pieces=("3", "8"))
+
+
+def test_what_a_process_reward_model_said_can_be_read_by_any_tool(tmp_path):
+    write_step(tmp_path, 1, 0, [replace(ROLLOUT, scored=Scored((0.1, 2 / 3), tokens=30)), ROLLOUT])
+
+    scored, plain = map(json.loads, gzip.decompress((tmp_path / "00001.0.jsonl.gz").read_bytes()).splitlines())
+    assert scored["scored"] == {"scores": [0.1, 2 / 3], "unscored": None, "tokens": 30}
+    assert "scored" not in plain
+
+
+@pytest.mark.parametrize(
+    ("scored", "message"),
+    [
+        ({"scores": [0.5], "unscored": None, "tokens": 1}, "1 scores for 2 steps"),
+        ({"scores": [0.5, float("nan")], "unscored": None, "tokens": 1}, "no probabilities"),
+        ({"scores": [0.5, 1.5], "unscored": None, "tokens": 1}, "no probabilities"),
+        ({"scores": None, "unscored": None, "tokens": 1}, "never both or neither"),
+        ({"scores": [0.5, 0.5], "unscored": "error", "tokens": 1}, "never both or neither"),
+        ({"scores": ["a", "b"], "unscored": None, "tokens": 1}, "cannot be read"),
+    ],
+)
+def test_scores_that_are_none_are_damage(tmp_path, scored, message):
+    write_step(tmp_path, 1, 0, [ROLLOUT])
+    path = tmp_path / "00001.0.jsonl.gz"
+    row = json.loads(gzip.decompress(path.read_bytes()))
+    path.write_bytes(gzip.compress(json.dumps({**row, "scored": scored}).encode("ascii")))
+
+    with pytest.raises(DamagedRolloutsError, match=message):
+        read_step(1, [path])
 
 
 def test_where_a_trial_keeps_them():

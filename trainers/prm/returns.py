@@ -19,18 +19,85 @@ be verified the other way round.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from trainers.credit.advantages import completion_stats, normalise
+from trainers.credit.advantages import completion_stats, group_moments, normalise
 from trainers.credit.arrays import FloatArray, IntArray
+from trainers.credit.assign import process_signal_only
 from trainers.credit.rewards import token_charges
 
 StepRewards = Callable[[FloatArray], FloatArray]
 """From the scores of one rollout's steps, each in [0, 1], to the rewards of these steps, shape (steps,) both."""
 
+Share = Callable[[FloatArray], tuple[FloatArray, slice]]
+"""From what a process knows of its rollouts to the same of all processes' rollouts, and which of them are its own."""
 
-def reward_table(scores: Sequence[FloatArray | None], rewards: StepRewards) -> FloatArray:
+
+@dataclass(frozen=True)
+class ScoreRule:
+    """How scores become advantages.
+
+    Attributes:
+        rewards: What the method makes of a rollout's scores.
+        w_whole: Weight of the outcome.
+        group_size: G.
+    """
+
+    rewards: StepRewards
+    w_whole: float
+    group_size: int
+
+
+@dataclass(frozen=True)
+class Returns:
+    """What a batch of scored rollouts has earned.
+
+    Attributes:
+        rewards: u of every step, shape (B, S); NaN where there is no step, or no score.
+        advantages: Of every token, shape (B, T); 0 for padding.
+        process_only: Share of all groups whose outcomes are all equal and whose steps are not.
+    """
+
+    rewards: FloatArray
+    advantages: FloatArray
+    process_only: float
+
+
+def alone(local: FloatArray) -> tuple[FloatArray, slice]:
+    """Return the rollouts as they are: there is no other process."""
+    return local, slice(None)
+
+
+def returns(
+    outcomes: FloatArray,
+    scores: Sequence[Sequence[float] | None],
+    index: IntArray,
+    rule: ScoreRule,
+    share: Share = alone,
+) -> Returns:
+    """Turn outcomes and scores into advantages, over groups that may span processes.
+
+    Args:
+        outcomes: r of each rollout, shape (B,); NaN where the verifier could not say.
+        scores: Scores of each rollout's steps; None where it has none.
+        index: Step of every token, shape (B, T); -1 for padding.
+        rule: Rewards of steps, weight of the outcome and size of a group.
+        share: Brings the other processes' rollouts.
+
+    Raises:
+        ValueError: The rollouts of all processes do not make whole groups.
+    """
+    table = reward_table(scores, rule.rewards)
+    stats = part_stats(outcomes, table)
+    everyone, own = share(np.column_stack([outcomes, stats.reshape(len(stats), -1)]))
+    mean, std = group_moments(everyone[:, 1:].reshape(-1, *stats.shape[1:]), rule.group_size)
+    advantages = step_advantages(outcomes, table, index, rule.w_whole, (mean[own], std[own]))
+    return Returns(table, advantages, process_signal_only(everyone[:, 0], std, rule.group_size))
+
+
+def reward_table(scores: Sequence[Sequence[float] | None], rewards: StepRewards) -> FloatArray:
     """Return the rewards of the steps of B rollouts, shape (B, S); NaN where there is no step, or no score.
 
     Args:
@@ -40,7 +107,7 @@ def reward_table(scores: Sequence[FloatArray | None], rewards: StepRewards) -> F
     table = np.full((len(scores), max((len(row) for row in scores if row is not None), default=0)), np.nan)
     for place, row in enumerate(scores):
         if row is not None:
-            table[place, : len(row)] = rewards(row)
+            table[place, : len(row)] = rewards(np.asarray(row, dtype=np.float64))
     return table
 
 

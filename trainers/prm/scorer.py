@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,27 +18,12 @@ from trainers.credit.arrays import FloatArray
 from trainers.prm.config import PrmConfig
 from trainers.prm.qwen import ARCHITECTURE, Qwen2ForProcessRewardModel
 from trainers.prm.reading import Reader, Reading
+from trainers.prm.scored import Scored
 
 log = logging.getLogger(__name__)
 
-Unscored = Literal["too_long", "not_finite", "error"]
 RIGHT = 1
 """The class that says that a step is right."""
-
-
-@dataclass(frozen=True)
-class Scored:
-    """What the model says of one solution.
-
-    Attributes:
-        scores: Probability that each step is right, shape (steps,); None where there are none.
-        unscored: Why there are none; None where there are.
-        tokens: Tokens that the model read.
-    """
-
-    scores: FloatArray | None
-    unscored: Unscored | None = None
-    tokens: int = 0
 
 
 class Scorer:
@@ -116,7 +100,7 @@ class Scorer:
 def _scored(scores: FloatArray, tokens: int) -> Scored:
     if not np.isfinite(scores).all():
         return Scored(None, "not_finite", tokens)
-    return Scored(scores, tokens=tokens)
+    return Scored(tuple(scores.tolist()), tokens=tokens)
 
 
 def load_model(source: str, revision: str | None, dtype: torch.dtype) -> Any:

@@ -6,13 +6,13 @@
   const tokensOf = (line) => [...line.querySelectorAll(".text > span")];
 
   const told = (line, token) => {
-    const { step, votes, reward, advantage, count, first } = line.dataset;
+    const { step, judged, reward, advantage, count, first } = line.dataset;
     const tokens = tokensOf(line);
     const one = token && line.dataset.split === "1";
     const which = one
       ? `token ${Number(first) + tokens.indexOf(token)} “${token.textContent}”, step ${step}`
       : `step ${step}, ${count} ${count === "1" ? "token" : "tokens"}`;
-    return `${which} · votes ${votes} · reward ${reward} · advantage ${advantage}`;
+    return `${which} · ${judged} · reward ${reward} · advantage ${advantage}`;
   };
 
   const tell = (line, token) => {

@@ -74,7 +74,7 @@ def test_its_scores_are_those_that_training_has(home, middling):
 
 
 def test_the_default_threshold_is_that_of_flagged_step_rate():
-    from trainers.prm.trainer import HALF
+    from trainers.prm.scored import HALF
 
     assert PrmParams().threshold == Below().threshold == HALF
 

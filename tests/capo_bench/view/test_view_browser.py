@@ -12,7 +12,7 @@ from viewing import HOSTILE, SeenHome
 from capo_bench.report.collect import collect
 from capo_bench.view.credited import credited
 from capo_bench.view.text import signed
-from capo_bench.view.view import DEFAULT, choose, write_view
+from capo_bench.view.view import DEFAULT, choose, chosen_trial, write_view
 from trainers.rollouts import read_rollouts
 
 FOCUSED = "document.activeElement"
@@ -42,9 +42,14 @@ def written(home: SeenHome, folder):
     return write_view(choose(collect(home.plan(), home.home)), DEFAULT, folder / "credit.html")
 
 
+def of_scores(home: SeenHome, folder):
+    return write_view(chosen_trial(home.home.trial(home.scored.id)), DEFAULT, folder / "scored.html")
+
+
 @pytest.fixture(scope="module")
 def pages(seen, attacked, tmp_path_factory):
-    return {name: written(home, tmp_path_factory.mktemp(name)) for name, home in (("seen", seen), ("bad", attacked))}
+    found = {name: written(home, tmp_path_factory.mktemp(name)) for name, home in (("seen", seen), ("bad", attacked))}
+    return {**found, "scored": of_scores(seen, tmp_path_factory.mktemp("scored"))}
 
 
 @pytest.fixture
@@ -117,6 +122,18 @@ def test_keys_go_from_step_to_step_and_from_token_to_token(opened):
     assert one.focused("dataset.step") == "3", "Tab goes the same way"
     one.press("ArrowUp")
     assert one.focused("dataset.step") == "2"
+
+
+def test_a_score_stands_where_votes_do_and_is_marked_beside_the_text(opened):
+    one = opened("scored")
+    line(one, 1, 2, 1).focus()
+    assert one.told().startswith("step 1, 10 tokens · score 0.10 · reward 0.1 · advantage ")
+    one.press("ArrowRight")
+    assert one.told().startswith("token 1 “3”, step 1 · score 0.10 · reward 0.1 · advantage ")
+    beside = one.page.locator("article[aria-labelledby=o1r2] li.critique")
+    says = beside.evaluate_all("all => all.map(one => one.classList.contains('says'))")
+    assert says == [True, False, False, False]
+    assert beside.all_inner_texts()[:2] == ["step 1: 0.10 · doubted · wrong by the exact checker", "step 2: 0.50"]
 
 
 def test_enter_opens_and_closes_the_critiques_beside_the_step(opened):

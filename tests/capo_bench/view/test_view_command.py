@@ -63,17 +63,18 @@ def test_what_cannot_be_shown_is_told(run, seen, arguments, message):
     assert message in " ".join(done.output.split())
 
 
-@pytest.mark.parametrize(
-    ("method", "why"),
-    [
-        ("grpo_rule", "method grpo_rule asks no critic"),
-        ("prm_sum", "method prm_sum keeps no rollouts, nor the scores of its process reward model"),
-    ],
-)
-def test_a_trial_without_critiques_says_why_it_has_none(run, seen, method, why):
-    other = next(trial for trial in seen.plan().trials if trial.variant == method)
+def test_a_trial_whose_steps_nobody_judged_is_refused(run, seen):
+    other = next(trial for trial in seen.plan().trials if trial.variant == "grpo_rule")
     done = run(other.id)
+    why = "method grpo_rule asks no critic and no process reward model about steps"
     assert (done.exit_code, done.output) == (2, f"nothing to view in trial {other.id}: {why}\n")
+
+
+def test_a_trial_whose_rollouts_are_gone_is_refused(tmp_path):
+    home = SeenHome(tmp_path, steps=0)
+    done = CliRunner().invoke(main, ["view", home.scored.id, "--home", str(home.home.path)])
+    assert done.exit_code == 2
+    assert "rollouts holds no rollouts; run the trial again to store them" in done.output
 
 
 def test_an_unknown_trial(run):

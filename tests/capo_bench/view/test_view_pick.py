@@ -33,7 +33,8 @@ def where(sections):
 def test_rewards_by_hand(read):
     second, third, unverified = read(1)[1:4]
     assert second.votes == (3, 1, 0, 0)
-    assert second.charges == (1, 0, 0, 0)
+    assert second.blamed == (True, False, False, False)
+    assert second.doubts == (0.75, 0.25, 0, 0)
     assert second.rewards == (1, 2, 2, 2)
     assert (third.voters, third.rewards) == (3, (0, -1, 0))
     assert math.isnan(unverified.rewards[0])
@@ -110,7 +111,7 @@ def test_what_is_not_there_is_told_with_what_is(read, wish, message):
 def test_a_step_that_is_not_there_makes_an_abstention_of_a_critique(read):
     one = shown(read(1)[5])
     assert one.critiques[3].verdict == "abstained: out of range"
-    assert one.steps[0].votes == "1/3"
+    assert one.steps[0].judged == "1/3"
 
 
 def test_a_long_rollout_is_bounded_and_says_so(config):

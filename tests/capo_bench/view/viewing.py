@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 
 from capo_bench.home import Home, write_json
 from capo_bench.replay.check import retrained
+from capo_bench.replay.scored import earned
 from capo_bench.study.load import load_plan
 from capo_bench.study.plan import Plan, Trial
 from evals.coins import COINS
 from evals.harness.folder import Asked, TaskRecord, write_task
 from trainers.credit.critique import Critique
+from trainers.prm.scored import Scored, scored_metrics
 from trainers.rollouts import Rollout, write_step
 
 STUDY = """
@@ -29,8 +32,8 @@ base:
 include:
   - {name: cold_start, set: {method: sft}}
   - {name: grpo_rule, set: {method: grpo_rule}}
-  - {name: prm_sum, set: {method: prm_sum}}
   - {name: majority, set: {credit.vote: majority}}
+  - {name: prm_sum, set: {method: prm_sum}}
 seeds: [0]
 """
 
@@ -90,6 +93,24 @@ def ordinary(rng: random.Random) -> list[Rollout]:
     ]
 
 
+SCORES = (
+    (0.9, 0.8),
+    (0.1, 0.5, 0.8, 0.98),
+    (0.95, 0.2, 0.3),
+    (0.5, 0.5),
+    (0.9, 0.05),
+    (0.9, 0.9),
+    (0.25,),
+)
+"""Scores of the steps of `ordinary`; the last rollout has none."""
+
+
+def scored(rollouts: list[Rollout]) -> list[Rollout]:
+    """Return the rollouts of `ordinary` as a process reward model scored them, instead of critics."""
+    said = [*(Scored(scores, tokens=20) for scores in SCORES), Scored(None, "too_long")]
+    return [replace(row, critiques=(), scored=one) for row, one in zip(rollouts, said, strict=True)]
+
+
 def hostile(rng: random.Random) -> list[Rollout]:
     """Return rollouts in which everything that a model writes is hostile."""
     said = tuple(Critique(frozenset({place}), text=text) for place, text in enumerate(HOSTILE[:3]))
@@ -109,7 +130,7 @@ def hostile(rng: random.Random) -> list[Rollout]:
 
 
 class SeenHome:
-    """A results folder of one finished study whose variant `majority` stored rollouts."""
+    """A results folder of one finished study whose variants `majority` and `prm_sum` stored rollouts."""
 
     def __init__(self, path: Path, rollouts=ordinary, steps: int = 12) -> None:
         self.home = Home(path / "results")
@@ -124,13 +145,18 @@ class SeenHome:
 
     @property
     def trial(self) -> Trial:
-        """The trial with stored rollouts."""
+        """The trial with critiques."""
         return next(trial for trial in self.plan().trials if trial.variant == "majority")
+
+    @property
+    def scored(self) -> Trial:
+        """The trial with scores."""
+        return next(trial for trial in self.plan().trials if trial.variant == "prm_sum")
 
     def _write(self, trial: Trial) -> None:
         folder = self.home.trial(trial.id)
         folder.path.mkdir(parents=True)
-        if trial.variant == "majority":
+        if trial.variant in {"majority", "prm_sum"}:
             records = [self._step(trial, number) for number in range(1, self._steps + 1)]
             folder.steps.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
         problems = COINS.problems("test", 4)
@@ -144,9 +170,13 @@ class SeenHome:
         )
 
     def _step(self, trial: Trial, number: int) -> dict:
-        rows = self._rollouts(random.Random(number))
+        votes = trial.variant == "majority"
+        rows = self._rollouts(random.Random(number)) if votes else scored(ordinary(random.Random(number)))
         write_step(self.home.trial(trial.id).rollouts, number, 0, rows)
-        return {"step": number, **retrained(rows, trial.config).metrics}
+        if votes:
+            return {"step": number, **retrained(rows, trial.config).metrics}
+        told = scored_metrics([row.scored for row in rows])
+        return {"step": number, **told, "groups_process_signal_only": earned(rows, trial.config).process_only}
 
     def _sample(self, trial: Trial, place: int, problem: str) -> dict:
         """Return an answer: the trained policy mends problem 0, unlearns 1, and rights a flawed step of 2."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from trainers.methods import TrainRun
 from trainers.policy import train_policy
 from trainers.prm.config import PrmConfig
 from trainers.prm.returns import reward_table
-from trainers.prm.scorer import Scored, Scorer
+from trainers.prm.scorer import Scorer
 from trainers.prm.trainer import ScoredTrainer
 from trainers.prm_sum import as_scored
 
@@ -27,13 +26,9 @@ class Seen(ScoredTrainer):
 
     folder: Path
 
-    def _scored(self) -> list[Scored]:
-        self.found = super()._scored()
-        return self.found
-
     def advantages(self, width: int) -> torch.Tensor:
         advantages = super().advantages(width)
-        table = reward_table([each.scores for each in self.found], as_scored)
+        table = reward_table([each.scores for each in self.scored], as_scored)
         rank = self.accelerator.process_index
         seen: dict[str, FloatArray] = {"table": table, "outcomes": self.outcomes}
         index = self.alignment.index
@@ -53,9 +48,8 @@ def main(start: str, model: str, folder: Path, max_unscored: float | None = None
     if max_unscored and rank:
         scorer._positions = 1
     Seen.folder = folder
-    extra: dict[str, Any] = {"scorer": scorer, "step_rewards": as_scored}
     try:
-        assert train_policy(run, Seen, "blank_lines", **extra)
+        assert train_policy(run, Seen, "blank_lines", scorer=scorer)
     except CriticFailingError as error:
         (folder / f"{rank}.stopped").write_text(str(error))
 

@@ -63,8 +63,8 @@ def test_the_model_comes_back_as_a_token_classifier(taught_prm: Path) -> None:
     for problem, steps, _ in lessons(SHORT):
         (scored,) = scorer.score([(problem, steps)])
         assert scored.scores is not None
-        assert scored.scores.shape == (len(steps),)
-        assert ((scored.scores > 0) & (scored.scores < 1)).all()
+        assert len(scored.scores) == len(steps)
+        assert all(0 < score < 1 for score in scored.scores)
 
 
 def test_every_step_of_the_lesson_is_told_of(tmp_path: Path) -> None:

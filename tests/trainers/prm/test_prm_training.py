@@ -12,13 +12,15 @@ import pytest
 import torch
 from onebatch import trainer_of
 
+from capo_bench.view.credited import credited
 from trainers import prm_min, prm_sum
 from trainers.criticised import CriticFailingError
 from trainers.methods import METHODS, TrainRun
 from trainers.prm.config import PrmConfig
-from trainers.prm.scorer import Scored, Scorer
+from trainers.prm.scored import Scored
+from trainers.prm.scorer import Scorer
 from trainers.prm.trainer import ScoredTrainer
-from trainers.prm_sum import as_scored
+from trainers.rollouts import read_rollouts
 
 STEPS = {"steps": 4, "prompts_per_step": 2, "group_size": 4, "max_completion_tokens": 40}
 CLOCKS = ("seconds", "critic_wait")
@@ -47,17 +49,19 @@ class Told(Scorer):
     def score(self, solutions: Any) -> list[Scored]:
         self.seen += len(solutions)
         told = [self._said[row % len(self._said)] for row in range(len(solutions))]
-        return [replace(one, scores=np.resize(one.scores, len(steps)) if one.scores is not None else None)
-                for one, (_, steps) in zip(told, solutions, strict=True)]  # fmt: skip
+        return [
+            replace(one, scores=tuple(np.resize(one.scores, len(steps)).tolist()) if one.scores is not None else None)
+            for one, (_, steps) in zip(told, solutions, strict=True)
+        ]
 
 
 def half_scored() -> Told:
-    return Told(Scored(np.array([0.9, 0.2]), tokens=30), Scored(None, "too_long"))
+    return Told(Scored((0.9, 0.2), tokens=30), Scored(None, "too_long"))
 
 
 def step_of(run: TrainRun, scorer: Scorer) -> tuple[Any, Any]:
     """The trainer after it has scored one batch, and its advantages."""
-    trainer = trainer_of(ScoredTrainer, run, scorer=scorer, step_rewards=as_scored)
+    trainer = trainer_of(ScoredTrainer, run, scorer=scorer)
     rows = [trainer.train_dataset[index // 4] for index in range(8)]
     return trainer, trainer._generate_and_score_completions(rows)["advantages"]
 
@@ -87,7 +91,7 @@ def _policy_size(run: TrainRun) -> int:
 
 def test_the_advantages_are_those_of_the_scores(prm_run: Any) -> None:
     run, _ = prm_run(prm={"w_whole": 0.0})
-    trainer, found = step_of(run, Told(Scored(np.array([1.0, 0.0]), tokens=1)))
+    trainer, found = step_of(run, Told(Scored((1.0, 0.0), tokens=1)))
     index = trainer.alignment.index
     for group in (slice(0, 4), slice(4, 8)):
         counts = [len(steps) for steps in trainer.alignment.steps[group]]
@@ -112,6 +116,20 @@ def test_too_many_unscored_end_the_run(prm_run: Any) -> None:
     run, _ = prm_run(prm={"max_unscored": 0.4})
     with pytest.raises(CriticFailingError, match=r"4 of 8 rollouts .* \(too_long 4\), more than prm.max_unscored 0.4"):
         step_of(run, half_scored())
+    (step,) = read_rollouts(run.rollouts)
+    assert [row.scored.unscored for row in step.rollouts] == [None, "too_long"] * 4, "kept, to be looked at"
+
+
+@pytest.mark.parametrize("settings", [{"method": "prm_sum"}, {"method": "prm_min", "prm": {"temperature": 0.2}}])
+def test_what_is_kept_gives_the_advantages_of_training(prm_run: Any, settings: dict[str, Any]) -> None:
+    run, _ = prm_run(**settings)
+    trainer, found = step_of(run, half_scored())
+    (step,) = read_rollouts(run.rollouts)
+    assert [row.scored for row in step.rollouts] == trainer.scored
+    for row, one in enumerate(credited(step, run.config)):
+        tokens = np.repeat(one.advantages, one.rollout.tokens)
+        assert found[row, : len(tokens)].tolist() == np.float32(tokens).tolist()
+        assert not found[row, len(tokens) :].any()
 
 
 def test_a_model_that_reads_nothing_ends_the_run(prm_run: Any) -> None:
@@ -124,7 +142,7 @@ def test_a_model_that_reads_nothing_ends_the_run(prm_run: Any) -> None:
 
 
 def test_a_lone_group_process_signal_is_told(prm_run: Any) -> None:
-    trainer, _ = step_of(prm_run()[0], Told(Scored(np.array([0.9, 0.2]), tokens=30)))
+    trainer, _ = step_of(prm_run()[0], Told(Scored((0.9, 0.2), tokens=30)))
     equal = [len({*trainer.outcomes[group].tolist()}) == 1 for group in (slice(0, 4), slice(4, 8))]
     assert trainer._metrics["train"]["groups_process_signal_only"][-1] == np.mean(equal)
 
@@ -157,3 +175,6 @@ def test_a_run_that_was_stopped_goes_on_as_if_unbroken(prm_run: Any) -> None:
     assert timeless(first + second) == timeless(told)
     weights = [(run.model / "model.safetensors").read_bytes() for run in (whole, broken)]
     assert weights[0] == weights[1]
+    kept = [{path.name: path.read_bytes() for path in run.rollouts.iterdir()} for run in (whole, broken)]
+    assert len(kept[0]) == 4
+    assert kept[0] == kept[1]
