@@ -1,1 +1,1 @@
-"""The credit view: rollouts with what critics said of their steps and what their tokens earned, on one page."""
+"""The credit view: rollouts with what was said of their steps and what their tokens earned, on one page."""
