@@ -18,6 +18,7 @@ from capo_bench.view.pick import SCORED_KINDS, Wish, pick
 from capo_bench.view.show import shown
 from capo_bench.view.view import chosen_trial, view
 from trainers.config import TrialConfig
+from trainers.methods import score_rule
 from trainers.prm.scored import Scored, scored_metrics
 from trainers.rollouts import Rollout, StoredStep
 
@@ -175,3 +176,8 @@ def test_only_the_trial_with_scores_of_a_study(seen, tmp_path):
     done = CliRunner().invoke(main, arguments)
     assert (done.exit_code, done.output) == (0, f"{out}\n")
     assert "Who got the credit: prm_sum, seed 0" in out.read_text(encoding="utf-8")
+
+
+def test_a_method_that_does_not_say_what_it_makes_of_scores():
+    with pytest.raises(ValueError, match="method 'grpo_rule' has no step_rewards; name them"):
+        score_rule(settings("grpo_rule"))
