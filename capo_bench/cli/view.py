@@ -73,7 +73,8 @@ def view(  # noqa: PLR0913, PLR0917 - one argument an option
 
     STUDY is a study's file or name, or a trial: its id, the beginning of one, or its folder. Of a study the best
     variant with critiques of steps, or with scores of a process reward model, is shown, its first seed, and the same
-    problems before and after training; --only names another. Picks are the same whenever it is run. The page is one file that needs no network.
+    problems before and after training; --only names another. Picks are the same whenever it is run. The page is one
+    file that needs no network.
     """
     from capo_bench.cli import Refused
     from capo_bench.home import Home

@@ -221,6 +221,11 @@ def other_truth(files: Files) -> str:
     return f"{name}:1 wrong steps"
 
 
+def other_truth_without_a_critic(files: Files) -> str:
+    lines(files, name := named(files, "00001.0.jsonl.gz", "grpo_rule"), lambda rollout: rollout.update(truth=[]))
+    return f"{name}:1 wrong steps"
+
+
 def swapped(files: Files) -> str:
     one, other = (named(files, "/config.json", variant).split("/")[1] for variant in ("majority", "grpo_rule"))
     moved = {name: data for name, data in files.items() if name.startswith("trials/")}
@@ -261,6 +266,7 @@ def cut_short(files: Files) -> str:
         ("steps", more_tokens),
         ("credit", other_critique),
         ("rollouts", other_truth),
+        ("rollouts", other_truth_without_a_critic),
         ("identities", swapped),
         ("identities", swapped_samples),
         ("problems", other_answer),
