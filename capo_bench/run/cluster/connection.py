@@ -22,7 +22,7 @@ _STORE_BYTES = 100 * 2**20
 _KNOCK_SECONDS = 10
 
 _apart = False
-"""Whether processes that are started now leave this one's session."""
+"""Whether processes that are started now leave this one's group and terminal."""
 
 
 @contextmanager
@@ -67,7 +67,7 @@ def _init(ray: ModuleType, address: str | None, cores: int, scratch: str | None)
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _knock(address)
-        with _in_a_session_of_their_own():
+        with _out_of_reach():
             ray.init(job_config=_imports(), **_settings(address, cores, scratch))
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise RunError(_refusal(address, error)) from error
@@ -76,7 +76,7 @@ def _init(ray: ModuleType, address: str | None, cores: int, scratch: str | None)
 
 
 @contextmanager
-def _in_a_session_of_their_own() -> Iterator[None]:
+def _out_of_reach() -> Iterator[None]:
     """Start Ray's processes where no signal reaches them that is meant for this process and its group.
 
     A scheduler and a shell signal whole groups. Ray's daemons would end at once, and with them the way by which jobs
