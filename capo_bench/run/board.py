@@ -17,9 +17,11 @@ AGAIN = "waiting to be tried again"
 
 @dataclass
 class Running:
-    """A trial at work, or between two tries. `first` is the step before the first one seen in this run.
+    """A trial at work, or between two tries.
 
-    A resumed trial had the steps before; a new try keeps `first`, so that steps done twice count once.
+    `had` is the share of training that was done before the first step seen in this run: a resumed trial had it, and a
+    new try keeps it, so that steps done twice count once. `spent` is the share of a budget that ends training before
+    its last step.
     """
 
     variant: str
@@ -30,15 +32,18 @@ class Running:
     task: str = ""
     step: int = 0
     of: int = 0
-    first: int = 0
+    had: float = 0.0
+    spent: float = 0.0
     outcome: float | None = None
 
     def on_step(self, event: Record) -> None:
         """Take a step event."""
-        if not self.of:
-            self.first = event["step"] - 1
+        metrics, begins = event.get("metrics", {}), not self.of
         self.step, self.of = event["step"], event["of"]
-        outcome = event.get("metrics", {}).get("outcome")
+        self.spent = min(1.0, metrics.get("budget_share") or 0.0)
+        if begins:
+            self.had = self.share * (self.step - 1) / self.step
+        outcome = metrics.get("outcome")
         self.outcome = outcome if outcome is not None and math.isfinite(outcome) else self.outcome
 
     def on_stage(self, stage: str, task: str = "") -> None:
@@ -47,17 +52,17 @@ class Running:
 
     @property
     def share(self) -> float:
-        """Share of the training steps that are done, 0 to 1."""
-        return self.step / self.of if self.of else 0.0
+        """Share of training that is done, 0 to 1."""
+        return max(self.step / self.of, self.spent) if self.of else 0.0
 
     @property
     def gained(self) -> float:
-        """Share of the training steps that this run has done."""
-        return max(0, self.step - self.first) / self.of if self.of else 0.0
+        """Share of training that this run has done."""
+        return max(0.0, self.share - self.had)
 
     def left(self, length: float, now: float) -> float:
         """Return the seconds to its end, if such a trial takes `length` seconds."""
-        if self.of and self.step < self.of:
+        if self.of and self.share < 1:
             return length * (1 - self.share)
         return max(0.0, length - (now - self.since))
 
@@ -141,7 +146,7 @@ class Board:
         self.done += kind == "trial_done"
         self.failed += kind == "trial_failed"
         # What was begun in an earlier run or try took longer than this end tells.
-        if kind == "trial_done" and ended and ended.attempt == 1 and not ended.first and event.get("seconds"):
+        if kind == "trial_done" and ended and ended.attempt == 1 and not ended.had and event.get("seconds"):
             self.lengths.setdefault(ended.variant, []).append(event["seconds"])
 
     def _prepare(self, event: Record) -> None:

@@ -147,6 +147,26 @@ def test_a_trial_that_is_tried_again_stays_on_the_board_and_its_steps_count_once
     assert board.seconds_left() == pytest.approx(9 * 1800)
 
 
+def test_a_trial_with_a_budget_is_as_far_as_what_it_has_spent(clock):
+    board = Board(owed=1, clock=clock)
+    board.on(started("a"))
+    clock.now += 10
+    board.on(step("a", 1, 2000, budget_share=0.05))
+    assert board.seconds_left() == pytest.approx(190)
+    clock.now += 90
+    board.on(step("a", 10, 2000, budget_share=0.5))
+    assert board.seconds_left() == pytest.approx(100)
+
+
+def test_a_resumed_trial_with_a_budget_does_not_gain_what_it_had(clock):
+    board = Board(owed=1, clock=clock)
+    board.on(started("a"))
+    clock.now += 10
+    board.on(step("a", 10, 2000, budget_share=0.5))  # nine steps were done before
+    assert board.running["a"].gained == pytest.approx(0.05)
+    assert board.seconds_left() == pytest.approx(100)
+
+
 def test_while_no_trial_runs_the_estimate_is_that_of_the_models_that_they_wait_for(clock):
     board = Board(owed=2, clock=clock)
     board.on({"event": "preparing", "model": "cold start", "step": 10, "of": 100})
