@@ -24,18 +24,18 @@ from trainers.backbones import BACKBONES
 from trainers.config import TrialConfig
 from trainers.methods import METHODS
 
-# Measured on two x86-64 cores without a GPU, backbone tiny, two jobs of one thread at a time: a cold start of 64
-# demonstrations a step in 0.24 s a step, 40 steps × 96 rollouts in 32 s, 768 samples in 4 s; the embedded critic of 64
-# reviews a step in 0.52 s a step, and 1,536 critiques by it in 5.7 s. What is kept costs nothing: the guess is the
-# most. The embedded process reward model of 500 steps × 32 lessons took 119 s, and 600 solutions 2.5 s
-# (`python -m benchmarks.prm`).
-SECONDS_PER_DEMONSTRATION = 3.8e-3
-SECONDS_PER_REVIEW = 8.1e-3
-SECONDS_PER_CRITIQUE = 3.7e-3
+# Measured on two x86-64 cores without a GPU, backbone tiny, two jobs of one thread at a time: the study voting at
+# `quick` on a quiet machine (docs/measurements.md). A cold start of 400 steps × 64 demonstrations took 109 s beside the
+# embedded critic of 520 steps × 64 reviews in 322 s; 24 steps × 96 rollouts 22.4 s, 768 samples 4.6 s; 9,216 critiques
+# of three rules 33, 21 and 19 s, the later ones with critiques that were kept: their mean is taken. The embedded
+# process reward model of 500 steps × 32 lessons took 119 s, and 600 solutions 2.5 s (`python -m benchmarks.prm`).
+SECONDS_PER_DEMONSTRATION = 4.3e-3
+SECONDS_PER_REVIEW = 9.7e-3
+SECONDS_PER_CRITIQUE = 2.7e-3
 SECONDS_PER_LESSON = 7.4e-3
 SECONDS_PER_SCORED = 4.1e-3
-SECONDS_PER_ROLLOUT = 8.3e-3
-SECONDS_PER_SAMPLE = 5.2e-3
+SECONDS_PER_ROLLOUT = 9.7e-3
+SECONDS_PER_SAMPLE = 6.0e-3
 # Measured in the study voting: 153,000 tokens of 3,840 rollouts, and 9.8 of the embedded critic for each of these where
 # it was asked four times. It is as large as the policy, so its tokens weigh as much.
 TOKENS_PER_ROLLOUT = 40.0

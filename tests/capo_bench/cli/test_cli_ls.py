@@ -52,8 +52,8 @@ def test_no_line_is_wider_than_100_columns_and_costs_stand_below_each_other(text
 def test_the_costs_of_the_profiles_of_a_study_in_lines(text: str) -> None:
     voting = text[text.index("voting: ") : text.index("weights: ")].splitlines()[-3:]
     assert [" ".join(line.split()) for line in voting] == [
-        "--profile quick 6 variants 18 trials 89,856 critic calls about 9.3 min",
-        "--profile full 11 variants 55 trials 576,000 critic calls about 33.4 min",
+        "--profile quick 6 variants 18 trials 89,856 critic calls about 9.7 min",
+        "--profile full 11 variants 55 trials 576,000 critic calls about 32.5 min",
         "--profile paper 5 variants 15 trials 7,372,800 critic calls 1 GPU",
     ]
 
@@ -63,9 +63,9 @@ def test_calls_and_time_by_hand(costs: dict[tuple[str, str], dict[str, Any]]) ->
     assert (quick["variants"], quick["trials"], quick["workers"], quick["gpus"]) == (6, 18, 2, [0])
     rollouts = 24 * 96  # of a trial; one variant asks the exact critic once, three the embedded one four times
     assert (quick["critic_calls"], quick["critic_calls_known"]) == (3 * rollouts * (1 + 3 * 4), "exactly")
-    shared = 400 * 64 * 3.8e-3 + 520 * 64 * 8.1e-3  # the cold start and the embedded critic
-    longest = rollouts * 8.3e-3 + rollouts * 4 * 3.7e-3 + 3 * 256 * 5.2e-3
-    trials = 15 * rollouts * 8.3e-3 + 9 * rollouts * 4 * 3.7e-3 + 18 * 3 * 256 * 5.2e-3
+    shared = 400 * 64 * 4.3e-3 + 520 * 64 * 9.7e-3  # the cold start and the embedded critic
+    longest = rollouts * 9.7e-3 + rollouts * 4 * 2.7e-3 + 3 * 256 * 6.0e-3
+    trials = 15 * rollouts * 9.7e-3 + 9 * rollouts * 4 * 2.7e-3 + 18 * 3 * 256 * 6.0e-3
     assert 0 <= quick["seconds"] - (shared + trials) / 2 < longest  # shared out, but for what is idle at the end
 
 

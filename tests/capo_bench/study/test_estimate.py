@@ -188,8 +188,8 @@ EMBEDDED = {"name": "transformers"}
         ("capo", EMBEDDED, {"total_tokens": 5000}, 2),
         ("capo", EMBEDDED, {"policy_tokens": 1000}, 5),
         ("capo", {"name": "exact"}, {"total_tokens": 1000}, 5),  # a checker weighs nothing
-        ("grpo_rule", EMBEDDED, {"seconds": 0.1}, 3),  # 6 × 8.3 ms
-        ("capo", EMBEDDED, {"seconds": 0.2}, 2),  # and 24 × 3.7 ms
+        ("grpo_rule", EMBEDDED, {"seconds": 0.1}, 2),  # 6 × 9.7 ms
+        ("capo", EMBEDDED, {"seconds": 0.2}, 2),  # and 24 × 2.7 ms
         ("capo", EMBEDDED, {"total_tokens": 10**9}, 9),  # no more than train.steps
         ("capo", {"name": "transformers", "model": "org/critic", "parameters": 7e9}, {"total_tokens": 1000}, None),
         ("capo", {"name": "transformers", "model": "org/critic"}, {"policy_tokens": 1000}, 5),
