@@ -17,12 +17,12 @@ import torch
 from transformers.utils import logging
 
 from trainers.backbones import BACKBONES
-from trainers.backbones.cold_start import train_cold_start
 from trainers.capo import CapoTrainer
 from trainers.checkpoints import mark
+from trainers.cold_start import train_cold_start
 from trainers.config import ColdStartConfig, TrialConfig
 from trainers.criticised import train_with_critic
-from trainers.methods import TrainRun
+from trainers.run import TrainRun
 
 STEPS = 12
 

@@ -1,6 +1,7 @@
-"""Times credit assignment for a large batch on one thread: 1,024 completions of 1,000 tokens, 4 critiques each.
+"""Times credit for a large batch on one thread: 1,024 completions of 1,000 tokens, 4 critiques each.
 
-Run with ``python benchmarks/credit.py``. The target is one second from token ids to advantages.
+Run with ``python benchmarks/credit.py``. The targets are one second from token ids to CAPO's advantages, and two
+seconds for the advantages of every method that gives credit to steps.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+from dataclasses import fields
 from time import perf_counter
 
 import numpy as np
@@ -17,13 +19,15 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from trainers.credit.align import step_index
-from trainers.credit.assign import CreditRule, assign
+from trainers.credit.batch import Batch, Evidence
 from trainers.credit.critique import Critique
-from trainers.credit.normalization import all_tokens, group_advantages
 from trainers.credit.segment import blank_lines
-from trainers.credit.votes import VOTES
+from trainers.credit.terms import Terms
+from trainers.credit.votes import VOTES, combine, flags_of
+from trainers.grouped import layout_of_alignment
+from trainers.methods import METHODS, credit_function
 
-COMPLETIONS, TOKENS, CRITIQUES, GROUP, TARGET = 1024, 1000, 4, 16, 1.0
+COMPLETIONS, TOKENS, CRITIQUES, GROUP, TARGET, ALL = 1024, 1000, 4, 16, 1.0, 2.0
 
 
 def byte_level() -> PreTrainedTokenizerFast:
@@ -43,27 +47,38 @@ def main() -> None:
     batch = [(line * TOKENS)[:TOKENS]] * COMPLETIONS
     rng = np.random.default_rng(0)
     outcomes = rng.integers(0, 2, COMPLETIONS).astype(np.float64)
-    rule = CreditRule(VOTES.get("majority"))
     step_index(batch[:1], tokenizer, blank_lines)
 
     began = perf_counter()
-    alignment = step_index(batch, tokenizer, blank_lines)
+    layout = layout_of_alignment(step_index(batch, tokenizer, blank_lines))
     aligned = perf_counter()
     critiques = [
-        [Critique(frozenset(np.flatnonzero(row).tolist())) for row in rng.random((CRITIQUES, len(steps))) < 0.3]
-        for steps in alignment.steps
+        [Critique(frozenset(np.flatnonzero(row).tolist())) for row in rng.random((CRITIQUES, count)) < 0.3]
+        for count in layout.steps.tolist()
     ]
     criticised = perf_counter()
-    credit = assign(outcomes, critiques, alignment, rule)
-    assigned = perf_counter()
-    group_advantages(all_tokens(2.0, 1.0), outcomes, credit.charges, alignment.index, GROUP)
+    shares = combine(VOTES.get("majority"), flags_of(critiques, layout.steps))
+    voted = perf_counter()
+    whole = Batch(layout, outcomes, GROUP, Evidence(shares=shares))
+    layout.by_token(credit_function("capo")(whole, Terms()).advantages)
     ended = perf_counter()
 
     seconds = (ended - criticised) + (aligned - began)
     print(f"{COMPLETIONS} completions × {TOKENS} tokens × {CRITIQUES} critiques")
-    parts = (("steps", aligned - began), ("rewards", assigned - criticised), ("advantages", ended - assigned))
+    parts = (("steps", aligned - began), ("votes", voted - criticised), ("advantages", ended - voted))
     print(" · ".join(f"{name} {part:.3f} s" for name, part in parts))
     print(f"total {seconds:.3f} s, {seconds / TARGET:.2f} of the target of {TARGET:g} s")
+
+    drawn = {entry.name: rng.random(len(layout.tokens)) for entry in fields(Evidence)}
+    everything = Batch(layout, outcomes, GROUP, Evidence(**{**drawn, "shares": shares}))
+    together = 0.0
+    for name in METHODS.names():
+        if METHODS.get(name).credit is not None:
+            began = perf_counter()
+            layout.by_token(credit_function(name)(everything, Terms()).advantages)
+            together += perf_counter() - began
+            print(f"{name} {perf_counter() - began:.3f} s")
+    print(f"all methods {together:.3f} s, {together / ALL:.2f} of the target of {ALL:g} s")
 
 
 if __name__ == "__main__":

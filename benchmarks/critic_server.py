@@ -2,9 +2,10 @@
 
     python -m benchmarks.critic_server [--rounds 15]
 
-Two servers, with prefix caching and without, serve the same tiny model, and the `openai` critic's backend asks them in
-turn. Every round asks about solutions that were never asked about before; only the instructions are known. All replies
-have the same length. Prints medians and their ratios. Needs vLLM, and the checkout to run in.
+Two servers, with prefix caching and without, serve the same tiny model, and the model that the `openai` critic asks
+through asks them in turn. Every round asks about solutions that were never asked about before; only the instructions
+are known. All completions have the same length. Prints medians and their ratios. Needs vLLM, and the checkout to run
+in.
 """
 
 from __future__ import annotations
@@ -19,38 +20,39 @@ from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from evals.coins import COINS
+from evals.models.base import Completion, Model, Sampling
+from evals.models.open import open_model
+from evals.models.spec import read_spec
 from tests.vllm_server import NAME, serving_vllm
 from trainers.backbones import BACKBONES
 from trainers.backbones.tiny import build_model, build_tokenizer, save
 from trainers.credit.prompt import critique_prompt
-from trainers.critics.backend import Reply
-from trainers.critics.endpoint import EndpointParams
-from trainers.critics.endpoint_backend import Endpoint
 
 K, BATCH, TOKENS = 8, 16, 64
+SAMPLING = Sampling(1.0, 1.0, TOKENS)
 TARGET = 1.5
 STEPS = [f"She has {number} and finds 4: {number} + 4 = {number + 4}" for number in range(8)]
 
-Ask = Callable[[Endpoint, list[str]], Awaitable[list[list[Reply]]]]
+Ask = Callable[[Model, list[str]], Awaitable[list[list[Completion]]]]
 
 
-async def one(backend: Endpoint, prompts: list[str]) -> list[list[Reply]]:
-    return await backend.complete(prompts, 1)
+async def one(model: Model, prompts: list[str]) -> list[list[Completion]]:
+    return await model.complete(prompts, 1, SAMPLING, seed=0)
 
 
-async def together(backend: Endpoint, prompts: list[str]) -> list[list[Reply]]:
-    return await backend.complete(prompts, K)
+async def together(model: Model, prompts: list[str]) -> list[list[Completion]]:
+    return await model.complete(prompts, K, SAMPLING, seed=0)
 
 
-async def apart(backend: Endpoint, prompts: list[str]) -> list[list[Reply]]:
-    """Ask for each of the k replies in a request of its own, all at once."""
-    rows = await asyncio.gather(*(backend.complete(prompts, 1, first=place) for place in range(K)))
-    return [[reply for row in rows for reply in row[at]] for at in range(len(prompts))]
+async def apart(model: Model, prompts: list[str]) -> list[list[Completion]]:
+    """Ask for each of the k completions in a request of its own, all at once."""
+    rows = await asyncio.gather(*(model.complete(prompts, 1, SAMPLING, seed=0, first=place) for place in range(K)))
+    return [[completion for row in rows for completion in row[at]] for at in range(len(prompts))]
 
 
-def open_backend(url: str) -> Endpoint:
-    settings = {"name": "openai", "model": NAME, "base_url": url, "max_tokens": TOKENS, "concurrency": K * BATCH}
-    return Endpoint.open(EndpointParams.model_validate({**settings, "body": {"ignore_eos": True}}))
+def open_endpoint(url: str) -> Model:
+    settings = {"model": NAME, "backend": "openai", "base_url": url, "template": "message", "concurrency": K * BATCH}
+    return open_model(read_spec(**settings, body={"ignore_eos": True}))
 
 
 def fresh_prompts() -> Iterator[str]:
@@ -68,17 +70,17 @@ class Clock:
         self.read: dict[str, list[int]] = {}
         self._prompts = fresh_prompts()
 
-    async def take(self, name: str, backend: Endpoint, prompts: int, ask: Ask) -> None:
+    async def take(self, name: str, model: Model, prompts: int, ask: Ask) -> None:
         asked = list(itertools.islice(self._prompts, prompts))
-        await backend.complete(["Wake up."], 1)  # a server that had nothing to do answers its first request later
+        await one(model, ["Wake up."])  # a server that had nothing to do answers its first request later
         began = time.perf_counter()
-        rows = await ask(backend, asked)
+        rows = await ask(model, asked)
         self.seconds.setdefault(name, []).append(time.perf_counter() - began)
-        replies = [reply for row in rows for reply in row]
-        assert all(reply.failure is None for reply in replies)
+        completions = [completion for row in rows for completion in row]
+        assert not any(completion.failed for completion in completions)
         self.read.setdefault(name, [0, 0])
-        self.read[name][0] += sum(reply.usage.prompt_tokens for reply in replies)
-        self.read[name][1] += sum(reply.usage.cached_tokens for reply in replies)
+        self.read[name][0] += sum(each.usage.prompt_tokens for each in completions)
+        self.read[name][1] += sum(each.usage.cached_tokens for each in completions)
 
     def median(self, name: str) -> float:
         return statistics.median(self.seconds[name])
@@ -89,7 +91,7 @@ class Clock:
 
 
 async def measure(cached_url: str, plain_url: str, rounds: int) -> Clock:
-    cached, plain = open_backend(cached_url), open_backend(plain_url)
+    cached, plain = open_endpoint(cached_url), open_endpoint(plain_url)
     clock = Clock()
     for number in range(rounds + 2):
         if number == 2:  # the first two warm up
@@ -106,7 +108,7 @@ async def measure(cached_url: str, plain_url: str, rounds: int) -> Clock:
 
 
 def show(clock: Clock, rounds: int) -> None:
-    print(f"medians of {rounds} rounds, replies of {TOKENS} tokens")
+    print(f"medians of {rounds} rounds, completions of {TOKENS} tokens")
     for prompts in (1, BATCH):
         solutions = "1 solution" if prompts == 1 else f"{prompts} solutions at once"
         target = f", target at most {TARGET}" if prompts == 1 else ""
@@ -122,7 +124,7 @@ def show(clock: Clock, rounds: int) -> None:
 
 
 def untaught_critic(folder: Path) -> Path:
-    """Write a tiny model that never ends by itself, so that all replies are of one length, and return its folder."""
+    """Write a tiny model that never ends by itself, so that all completions have one length, and return its folder."""
     tokenizer = build_tokenizer(problem.prompt for problem in COINS.problems("train", 40))
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     save(build_model(BACKBONES.load("tiny"), tokenizer, seed=0), tokenizer, folder)

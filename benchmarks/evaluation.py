@@ -3,7 +3,7 @@
     python -m benchmarks.evaluation [--rounds 5] [--problems 128] [--samples 4]
 
 The embedded model with random weights, which is the worst case: its batches are the shortest there are. The time that
-`generate` takes is set against the time that its calls of `backend.generate` take in the same run: what is left is
+`generate` takes is set against the time that its calls of `Model.complete` take in the same run: what is left is
 prompts, order, JSON and the disk. Then `capo-bench eval` is started on coins as a user would start it, and the time to
 the first batch on disk is taken; machines that are busy with something else tell nothing here.
 """
@@ -11,6 +11,7 @@ the first batch on disk is taken; machines that are busy with something else tel
 from __future__ import annotations
 
 import argparse
+import asyncio
 import os
 import statistics
 import subprocess
@@ -20,14 +21,13 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from evals.coins import COINS
-from evals.harness.base import Backend, Completion, Likelihood, Sampling
-from evals.harness.generate import generate
-from evals.harness.opening import open_backend
-from evals.harness.spec import ModelSpec
+from evals.harness.generate import Asker, generate
 from evals.harness.tasks import EvalTask, load_tasks
+from evals.models.base import Completion, Model, Sampling
+from evals.models.open import open_model
+from evals.models.spec import ModelSpec
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer, save
 
@@ -39,42 +39,34 @@ def make_model(folder: Path) -> str:
 
 
 class Timed:
-    """A backend that adds up the seconds of its generation."""
+    """A model that adds up the seconds of its completions."""
 
-    def __init__(self, backend: Backend) -> None:
-        self._backend = backend
-        self.batch_size = backend.batch_size
+    eager = False
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self.positions, self.batch = model.positions, model.batch
+        self.prompt, self.check, self.identity = model.prompt, model.check, model.identity
+        self.encode, self.prefix, self.score, self.close = model.encode, model.prefix, model.score, model.close
         self.seconds = 0.0
 
-    def prompt(self, text: str) -> str:
-        return self._backend.prompt(text)
-
-    def check_lengths(self, prompts: Sequence[str], sampling: Sampling) -> None:
-        self._backend.check_lengths(prompts, sampling)
-
-    def generate(self, prompts: Sequence[str], sampling: Sampling, seed: int) -> list[Completion]:
+    async def complete(
+        self, prompts: Sequence[str], n: int, sampling: Sampling, *, seed: int, first: int = 0
+    ) -> list[list[Completion]]:
         began = time.perf_counter()
         try:
-            return self._backend.generate(prompts, sampling, seed)
+            return await self._model.complete(prompts, n, sampling, seed=seed, first=first)
         finally:
             self.seconds += time.perf_counter() - began
 
-    def likelihoods(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
-        return self._backend.likelihoods(pairs)
 
-    def identity(self) -> dict[str, Any]:
-        return self._backend.identity()
-
-    def close(self) -> None:
-        self._backend.close()
-
-
-def overhead(task: EvalTask, backend: Backend, arguments: argparse.Namespace, folder: Path) -> None:
+def overhead(task: EvalTask, model: Model, arguments: argparse.Namespace, folder: Path) -> None:
     ratios = []
     for number in range(arguments.rounds + 1):
-        timed = Timed(backend)
+        timed = Timed(model)
         began = time.perf_counter()
-        generate(task, timed, folder / f"round-{number}", seed=number)
+        with asyncio.Runner() as runner:
+            generate(task, Asker(timed, number, runner), folder / f"round-{number}")
         whole = time.perf_counter() - began
         if number:  # the first warms up
             ratios.append(whole / timed.seconds)
@@ -110,10 +102,8 @@ def main() -> None:
         seconds = [first_batch(model, folder / f"home-{number}") for number in range(3)]
         print(f"first batch of coins on disk after {', '.join(f'{one:.2f}' for one in seconds)} s")
         (task,) = load_tasks(["coins_test"], limit=arguments.problems)
-        task = replace(task, samples=arguments.samples)
-        backend = open_backend(ModelSpec(model=model))
-        overhead(task, backend, arguments, folder)
-        backend.close()
+        task = replace(task, greedy=False, samples=arguments.samples)
+        overhead(task, open_model(ModelSpec(model=model)), arguments, folder)
 
 
 if __name__ == "__main__":

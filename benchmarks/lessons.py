@@ -1,62 +1,102 @@
-"""What it saves to teach the models that trials share in parts of like length: seconds a step, one thread.
+"""What the models that trials share learn in how many steps, by Muon with AdamW and by AdamW alone; one thread.
 
-    python -m benchmarks.lessons
+    python -m benchmarks.lessons --steps 280 --only critic
 
-Both ways alternate, so that what else the machine does meets both.
+The loss is that of lessons that were not taught, of a seed of their own. Seconds are of the processor, so that what
+else the machine does counts little.
 """
 
 from __future__ import annotations
 
 import argparse
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
+import torch
+from torch.optim import AdamW
+from transformers import AutoModelForCausalLM, AutoTokenizer, DataCollatorForTokenClassification
 from transformers.utils import logging
 
-import trainers.sft
+import trainers.lessons
 from capo_bench.run.threads import EMBEDDED_THREADS, set_threads
 from trainers.backbones import BACKBONES
-from trainers.backbones.cold_start import train_cold_start
+from trainers.cold_start import _demonstrations, train_cold_start
 from trainers.config import ColdStartConfig
 from trainers.critics.base import EmbeddedCriticConfig
-from trainers.critics.embedded import train_critic
-from trainers.methods import Emit
+from trainers.critics.embedded import _lessons, train_critic
+from trainers.emit import Emit
+from trainers.lessons import next_token_loss
+from trainers.muon import BETAS, MuonWithAdamW
+from trainers.sft import by_length, tokenize
+from trainers.teaching import UNLABELLED, SupervisedConfig
 
-WARM = 4
-"""Steps that are not counted."""
+HELD_OUT = {"seed": 977, "steps": 16}
+ADAMW_RATE = 3e-3
+"""The best for AdamW alone, of 3e-3 and 8e-3."""
 
 
-def seconds_a_step(make: Callable[[Path, Emit], None]) -> float:
-    ends: list[float] = []
-    with tempfile.TemporaryDirectory() as folder:
-        make(Path(folder), lambda _: ends.append(time.perf_counter()))
-    return (ends[-1] - ends[WARM - 1]) / (len(ends) - WARM)
+@dataclass(frozen=True)
+class Model:
+    """How a shared model is taught, and what its lessons are."""
+
+    config: type[SupervisedConfig]
+    train: Callable[[Any, Path, Emit], None]
+    lessons: Callable[[Any], Iterator[tuple[str, str]]]
+
+
+MODELS = {
+    "start": Model(ColdStartConfig, partial(train_cold_start, BACKBONES.load("tiny")), _demonstrations),
+    "critic": Model(EmbeddedCriticConfig, train_critic, _lessons),
+}
+
+
+def only_adamw(model: Any, *_: float) -> AdamW:
+    return AdamW(model.parameters(), lr=ADAMW_RATE, betas=BETAS, weight_decay=0.0)
+
+
+OPTIMIZERS: dict[str, Any] = {"muon": MuonWithAdamW, "adamw": only_adamw}
+
+
+def measure(model: Model, steps: int) -> tuple[float, float]:
+    """Return the loss on lessons that were not taught, and the processor's seconds of the teaching."""
+    began = time.process_time()
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        model.train(model.config(steps=steps), folder, lambda _: None)
+        took = time.process_time() - began
+        return held_out_loss(folder, list(model.lessons(model.config(**HELD_OUT)))), took
+
+
+@torch.no_grad()
+def held_out_loss(folder: Path, lessons: Sequence[tuple[str, str]]) -> float:
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    collate, total, labels = DataCollatorForTokenClassification(tokenizer), 0.0, 0
+    for at in range(0, len(lessons), 64):
+        batch = collate(by_length(tokenize(tokenizer, lessons[at : at + 64]), 64))
+        total += next_token_loss(model, batch, torch.tensor(1)).item()
+        labels += int((batch["labels"] != UNLABELLED).sum())
+    return total / labels
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--steps", type=int, default=24)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--steps", type=int, nargs="+", default=[120, 240])
+    parser.add_argument("--only", choices=MODELS, nargs="+", default=list(MODELS))
+    parser.add_argument("--optimizers", choices=OPTIMIZERS, nargs="+", default=list(OPTIMIZERS))
     arguments = parser.parse_args()
     logging.set_verbosity_error()
     set_threads(EMBEDDED_THREADS)
-    lessons = {
-        "cold start": partial(train_cold_start, BACKBONES.load("tiny"), ColdStartConfig(steps=arguments.steps)),
-        "embedded critic": partial(train_critic, EmbeddedCriticConfig(steps=arguments.steps)),
-    }
-    parts = trainers.sft.PARTS
-    for name, make in lessons.items():
-        found: dict[int, list[float]] = {1: [], parts: []}
-        for _ in range(arguments.rounds):
-            for number, times in found.items():
-                trainers.sft.PARTS = number
-                times.append(seconds_a_step(make))
-        whole, split = (statistics.median(times) for times in found.values())
-        print(f"{name}: {whole:.3f} s a step as a whole, {split:.3f} s in {parts} parts, {whole / split:.2f} times")
+    for name in arguments.only:
+        for optimizer in arguments.optimizers:
+            trainers.lessons.MuonWithAdamW = OPTIMIZERS[optimizer]
+            for steps in arguments.steps:
+                loss, took = measure(MODELS[name], steps)
+                print(f"{name}, {optimizer}, {steps} steps: loss {loss:.4f}, {took:.0f} s of one core", flush=True)
 
 
 if __name__ == "__main__":

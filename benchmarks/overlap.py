@@ -28,14 +28,14 @@ from transformers.utils import logging
 
 from evals.coins import COINS
 from trainers.backbones import BACKBONES
-from trainers.backbones.cold_start import train_cold_start
 from trainers.capo import CapoTrainer
+from trainers.cold_start import train_cold_start
 from trainers.config import ColdStartConfig, TrialConfig
 from trainers.criticised import CriticisedTrainer
 from trainers.critics.base import Surroundings
 from trainers.critics.desk import CriticDesk
-from trainers.methods import TrainRun
 from trainers.policy import train_policy
+from trainers.run import TrainRun
 
 WAYS = ("eager", "together", "awaited")
 

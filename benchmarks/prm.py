@@ -24,12 +24,13 @@ from transformers.utils import logging
 from capo_bench.run.threads import EMBEDDED_THREADS, set_threads
 from evals.coins import COINS
 from evals.coins.problems import read
+from evals.coins.pupil import draw_pupil
 from evals.coins.solutions import attempt
 from evals.critics.area import area_estimate
 from evals.critics.coins import COINS as DEMONSTRATIONS
 from evals.critics.data import Selection
 from evals.critics.labels import LabelledSolution, exact_labels
-from evals.critics.metrics import Estimate, step_scores
+from evals.critics.metrics import ShareEstimate, step_scores
 from trainers.prm.config import PrmConfig
 from trainers.prm.embedded import train_prm
 from trainers.prm.scored import HALF
@@ -40,7 +41,8 @@ def attempts(count: int) -> list[LabelledSolution]:
     """Return solutions that go wrong as those of the lessons do, to problems of the split ``test``."""
     taught, rng, found = PrmConfig().embedded, random.Random("attempts"), []
     for problem in COINS.problems("test", count, 0):
-        steps = tuple(attempt(read(problem.prompt), rng, taught.slip, taught.stray))
+        pupil = draw_pupil(taught.misconceptions, taught.slip, rng)
+        steps = tuple(attempt(read(problem.prompt), rng, pupil, taught.stray))
         labels = exact_labels(COINS.check_steps(problem, steps), len(steps), problem.id)
         found.append(LabelledSolution(problem.id, "test", problem, steps, labels))
     return found
@@ -66,7 +68,7 @@ def told(name: str, solutions: Sequence[LabelledSolution], scorer: Scorer) -> No
     print(f"  {1000 * took / len(pairs):.2f} ms of processor a solution, {1000 * passed / len(pairs):.2f} ms of clock")
 
 
-def _shown(share: Estimate) -> str:
+def _shown(share: ShareEstimate) -> str:
     if share.value is None or share.low is None or share.high is None:
         return "none"
     return f"{100 * share.value:.1f} [{100 * share.low:.1f}, {100 * share.high:.1f}]"

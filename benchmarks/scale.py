@@ -1,10 +1,11 @@
-"""How long the harness takes over many finished trials: status and scan of 10,000, the report of 1,000.
+"""How long the harness takes over many finished trials: status and scan of 10,000, report and frames of 1,000.
 
     python -m benchmarks.scale [--trials 1000] [--samples 4] [--finished 10000] [--keep FOLDER]
 
 Builds both homes of real files in the real form: 100 variants of CAPO × seeds, each trial with its settings,
 provenance, 40 optimizer steps with stored rollouts and critiques, and samples of three tasks. Their content is drawn
 from a small pool, as only their number and size matter. Commands are timed as a user runs them, interpreter included.
+The page of 10,000 rollouts is timed in the system's Chromium, from its address to the rollouts that it opens on.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import argparse
 import json
 import random
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,10 +33,11 @@ from capo_bench.study.plan import Plan, Trial
 from evals.coins import COINS
 from evals.harness.folder import Asked, TaskRecord, write_task
 from evals.metrics import Sample, summarize
-from trainers.credit.critique import Critique, Usage
+from evals.models.base import Usage
+from trainers.credit.critique import Critique
 from trainers.rollouts import Rollout, write_step
 
-SCAN_TARGET, REPORT_TARGET = 1.0, 5.0
+SCAN_TARGET, REPORT_TARGET, LOAD_TARGET, OPEN_TARGET = 1.0, 5.0, 2.0, 2.0
 TASKS, PROBLEMS, STEPS, ROLLOUTS, POOL = ("coins_test", "coins_longer", "coins_distractors"), 256, 40, 96, 8
 CRITIQUES = (2, 4, 6, 8, 10)
 
@@ -99,9 +102,35 @@ def report(folder: Path, trials: int, samples: int) -> None:
     for name in ("first", "again"):
         _tell(f"  capo-bench report, {name}", ["report", str(path)], home, REPORT_TARGET)
     _tell("  capo-bench run, of a finished study", ["run", str(path), "--no-tracking"], home, REPORT_TARGET)
+    frames = (
+        f"import capo_bench as cb; s = cb.load({str(path)!r}, home={str(home.path)!r}); s.trials, s.metrics, s.costs"
+    )
+    seconds = _command("-c", frames)
+    print(f"  cb.load, with trials, metrics and costs: {seconds:.2f} s, {seconds / LOAD_TARGET:.2f} of the target")
+    rollouts(home, path, folder / "rollouts.html")
     changed = home.trial(plan.trials[0].id).samples(TASKS[0])
     changed.write_bytes(changed.read_bytes())
     _tell("  capo-bench report, one trial's samples anew", ["report", str(path)], home, REPORT_TARGET)
+
+
+def rollouts(home: Home, study: Path, page: Path) -> None:
+    """Time the page of 10,000 rollouts: to write it, and to open it."""
+    words = ["view", str(study), "--only", "seed=0", "--most", "10000", "--out", str(page)]
+    _tell("  capo-bench view, 10,000 rollouts", words, home, REPORT_TARGET)
+    browser = shutil.which("chromium") or shutil.which("google-chrome")
+    if browser is None:
+        print("  no chromium to open the page in")
+        return
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"]).new_page()
+        began = time.perf_counter()
+        opened.goto(page.as_uri())
+        opened.wait_for_selector("[data-ready]", state="attached")
+        seconds, count = time.perf_counter() - began, opened.locator("#count").inner_text()
+    size = page.stat().st_size / 1e6
+    print(f"  opened, {count}, {size:.1f} MB: {seconds:.2f} s, {seconds / OPEN_TARGET:.2f} of the target")
 
 
 def _tell(name: str, words: list[str], home: Home, target: float) -> None:
@@ -195,7 +224,7 @@ def _sample(task: str, problem: int, number: int, rng: random.Random) -> Sample:
     wrong = [step for step in range(steps) if rng.random() < (0.05 if right else 0.3)]
     lines = [f"{step} + 1 = {step + 1 + (step in wrong)}" for step in range(steps)]
     return {
-        "problem": f"coins/{task}/0/{problem}", "sample": number, "correct": right,
+        "problem": f"coins/{task}/0/{problem}", "decoding": "sampled", "sample": number, "correct": right,
         "completion": "\n\n".join([*lines, "\\boxed{9}"]),
         "status": "right" if right else "wrong", "answer": "9", "tokens": 8 * steps, "truncated": False,
         "steps": steps, "wrong_steps": wrong, "follow_steps": [step for step in range(steps) if step - 1 in wrong],

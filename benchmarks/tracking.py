@@ -13,9 +13,10 @@ from pathlib import Path
 
 from capo_bench.home import Home
 from capo_bench.run import wire
+from capo_bench.run.ledger import Ledger
 from capo_bench.study.plan import Plan, Trial, Variant
-from capo_bench.track.book import StudyBook
 from capo_bench.track.store import Store
+from capo_bench.track.study import StudyBook
 from trainers.config import TrialConfig
 
 STEP_SECONDS = 0.9
@@ -50,16 +51,16 @@ def writer_seconds(folder: Path) -> float:
     home = Home(folder)
     store = Store(f"sqlite:///{home.tracking}", home.artifacts, home.tracking)
     book = StudyBook(plan, home, store)
-    book.start(trial.id)
+    Ledger(home.study("study").ledger).append("trial_started", trial=trial.id, variant=trial.variant, seed=0)
     home.trial(trial.id).path.mkdir(parents=True)
     spent = 0.0
     per_flush = int(FLUSH_SECONDS / STEP_SECONDS)
     for first in range(1, STEPS + 1, per_flush):
         with home.trial(trial.id).steps.open("a") as file:
             for step in range(first, first + per_flush):
-                file.write(json.dumps({"step": step, **METRICS}) + "\n")
+                file.write(json.dumps({"step": step, **{name: step * value for name, value in METRICS.items()}}) + "\n")
         began = time.process_time()
-        book.curves(trial.id)
+        book.deliver(live=True)
         spent += time.process_time() - began
     return spent / STEPS
 

@@ -25,10 +25,10 @@ from evals.coins import COINS
 from evals.verify.answers import boxed
 from trainers import capo
 from trainers.backbones import BACKBONES
-from trainers.backbones.cold_start import train_cold_start
+from trainers.cold_start import train_cold_start
 from trainers.config import ColdStartConfig, TrialConfig
-from trainers.methods import TrainRun
 from trainers.policy import _problems, settings
+from trainers.run import TrainRun
 
 TARGET = 1.05
 

@@ -118,8 +118,9 @@ def direct(completion: str, reference: str) -> bool:
 
 def agree(kind: str, asked: list[Asked], style: AnswerStyle = "stated") -> None:
     """Print how often each side says what, and every answer on which they differ or are both against the truth."""
-    with Verifier(workers=WORKERS, style=style) as verifier:
-        verdicts = verifier.verify([(a.completion, a.gold.answer) for a in asked], [a.gold.form for a in asked])
+    with Verifier(workers=WORKERS) as verifier:
+        pairs = [(a.completion, a.gold.answer) for a in asked]
+        verdicts = verifier.verify(pairs, [a.gold.form for a in asked], style)
     theirs = [direct(one.completion, one.gold.answer) for one in asked]
     counts = collections.Counter(
         (one.truth, verdict.correct, other) for one, verdict, other in zip(asked, verdicts, theirs, strict=True)

@@ -6,7 +6,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
+from evals.checksums import check_file
 from evals.files import write_atomic
 
 
@@ -30,6 +32,11 @@ class TrialFolder:
     def steps(self) -> Path:
         """One record per optimizer step."""
         return self.path / "steps.jsonl"
+
+    @property
+    def step_sums(self) -> Path:
+        """Checksum of each of these records, while training."""
+        return self.path / "steps.sums"
 
     @property
     def rollouts(self) -> Path:
@@ -62,6 +69,16 @@ class TrialFolder:
         return self.path / "reused.json"
 
     @property
+    def trained(self) -> list[str]:
+        """Names of what training leaves."""
+        return [path.name for path in (self.steps, self.rollouts, self.training, self.reused, self.model)]
+
+    @property
+    def processes(self) -> Path:
+        """Where the worker talks with processes that work for it; gone when they have ended."""
+        return self.path / ".launch"
+
+    @property
     def checkpoints(self) -> Path:
         """Checkpoints while training; gone when the trial is done."""
         return self.path / "checkpoints"
@@ -82,6 +99,38 @@ class TrialFolder:
 
 
 @dataclass(frozen=True)
+class ProfileFolder:
+    """Files of one profile of a study: the plan that was last run, and what commands made of its results."""
+
+    path: Path
+
+    @property
+    def plan(self) -> Path:
+        """The plan as it was last run."""
+        return self.path / "plan.json"
+
+    @property
+    def study(self) -> Path:
+        """The study file as it was last run."""
+        return self.path / "study.yaml"
+
+    @property
+    def report(self) -> Path:
+        """Folder of the report."""
+        return self.path / "report"
+
+    @property
+    def revote(self) -> Path:
+        """Folder of the replay of other votes."""
+        return self.path / "revote"
+
+    @property
+    def credit(self) -> Path:
+        """Folder of the fidelity of credit."""
+        return self.path / "credit"
+
+
+@dataclass(frozen=True)
 class StudyFolder:
     """Files of one study."""
 
@@ -97,10 +146,9 @@ class StudyFolder:
         """What the run that goes on is at."""
         return self.path / "now.json"
 
-    @property
-    def report(self) -> Path:
-        """Folder of the report."""
-        return self.path / "report"
+    def profile(self, name: str) -> ProfileFolder:
+        """Folder of a profile; no name leads out of the study's folder."""
+        return ProfileFolder(self.path / "profiles" / (quote(name, safe=" '").replace(".", "%2E") or "%"))
 
 
 @dataclass(frozen=True)
@@ -127,9 +175,10 @@ class Home:
         """Folder of a critic's measurement."""
         return self.path / "critics" / measurement_id
 
-    def evaluation(self, evaluation_id: str) -> Path:
-        """Folder of an evaluation."""
-        return self.path / "evals" / evaluation_id
+    @property
+    def evaluations(self) -> Path:
+        """Holds a folder for each evaluation, named by model, tasks and id."""
+        return self.path / "evals"
 
     def view(self, trial_id: str) -> Path:
         """Page of a trial's rollouts, where `capo-bench view` is not told another."""
@@ -139,6 +188,10 @@ class Home:
         """Folder of a cached artifact, e.g. a cold start."""
         return self.path / "cache" / kind / key
 
+    def shared_lock(self, kind: str, key: str) -> Path:
+        """File that is locked while a model that trials share is made; models of one kind are made side by side."""
+        return self.path / "cache" / f"{kind}-{key}.lock"
+
     def stage(self, key: str) -> Path:
         """File that names a trial which has done the stage of a key."""
         return self.path / "cache" / "stages" / f"{key}.json"
@@ -147,6 +200,11 @@ class Home:
     def critiques(self) -> Path | None:
         """Folder in which critiques are kept; None where they are not to be."""
         return self.path / "cache" / "critiques" if self.keep_critiques else None
+
+    @property
+    def values(self) -> Path:
+        """Folder of the values of states, counted over continuations; all of it can be counted again."""
+        return self.path / "cache" / "values"
 
     @property
     def digests(self) -> Path:
@@ -166,9 +224,19 @@ class Home:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file atomically, keys sorted; NaN is refused."""
-    write_atomic(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+    write_atomic(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """Return what `write_json` writes."""
+    return (json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n").encode()
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file."""
+    """Read a JSON file.
+
+    Raises:
+        ChangedFileError: Its bytes are not those that were written.
+    """
+    check_file(path)
     return json.loads(path.read_text(encoding="utf-8"))

@@ -75,8 +75,12 @@ BENCHMARKS: Registry[Benchmark] = Registry(
     "capo_bench.benchmarks",
     {
         "coins": "evals.coins:COINS",
-        "gsm8k": "evals.training_sets:GSM8K",
-        "math": "evals.training_sets:MATH",
-        "deepscaler": "evals.training_sets:DEEPSCALER",
+        "forks": "evals.coins.protocol:FORKS",
+        "repairs": "evals.coins.protocol:REPAIRS",
+        "gsm8k": "evals.tasks.training_sets:GSM8K",
+        "math": "evals.tasks.training_sets:MATH",
+        "deepscaler": "evals.tasks.training_sets:DEEPSCALER",
+        "dapo_math": "evals.tasks.training_sets:DAPO",
+        "numina_math": "evals.tasks.training_sets:NUMINA",
     },
 )

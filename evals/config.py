@@ -4,37 +4,38 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from evals.benchmarks import BENCHMARKS
-from evals.tasks import task_names
-
-
-class Strict(BaseModel):
-    """Base of every section: immutable, unknown keys are errors, numbers are finite and not made from strings."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-
-
-Positive = Annotated[int, Field(ge=1)]
+from evals.settings import Positive, Strict
+from evals.tasks import SUITES, task_files, task_names
+from evals.tasks.row_settings import TaskName, TestRows
+from evals.verify.answers import AnswerStyle
 
 
 class EvaluationConfig(Strict):
-    """How a trained policy is measured: `samples` completions of each of `problems` problems of every task.
+    """How a trained policy is measured: greedily and by `samples` sampled completions of each of `problems` problems.
 
-    `tasks` may name suites (`evals.tasks.SUITES`).
+    `tasks` may name suites (`evals.tasks.SUITES`). `greedy` asks for one completion of temperature 0, `samples` for k
+    at `temperature`; 0 samples none.
 
     Where samples, temperature, top_p or the longest completion are not set, a task's own hold. `problems` draws that
     many of a larger task; null takes all. `segmenter` cuts the solutions whose steps are checked. It stands apart from
-    the one that assigns credit, so that policies trained with different ones are measured alike. `data_dir` holds local
-    copies of the tasks' data; by default they come from the hub.
+    the one that assigns credit, so that policies trained with different ones are measured alike. `answers` says where
+    an answer may stand in a completion; where it is not set, the task does. `data_dir` holds local
+    copies of the tasks' data; by default they come from the hub. `rows` are tasks of the study's own: problems by the
+    name that `tasks` and metrics know them by.
     """
 
-    tasks: tuple[str, ...] = Field(("coins_test", "coins_longer", "coins_distractors"), min_length=1, strict=False)
+    rows: dict[TaskName, TestRows] = Field({})
+    tasks: tuple[str, ...] = Field(
+        ("coins_test", "coins_longer", "coins_distractors", "coins_unseen"), min_length=1, strict=False
+    )
     problems: Positive | None = 256
     segmenter: str = "blank_lines"
-    samples: Positive | None = None
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    answers: AnswerStyle | None = None
+    greedy: bool = True
+    samples: Annotated[int, Field(ge=0)] | None = None
+    temperature: Annotated[float, Field(gt=0, le=2)] | None = None
     top_p: Annotated[float, Field(gt=0, le=1)] | None = None
     max_completion_tokens: Positive | None = None
     backend: Literal["hf", "vllm"] = "hf"
@@ -43,12 +44,20 @@ class EvaluationConfig(Strict):
 
     @field_validator("tasks")
     @classmethod
-    def _tasks_known(cls, tasks: tuple[str, ...]) -> tuple[str, ...]:
+    def _tasks_known(cls, tasks: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if len(set(tasks)) != len(tasks):
             raise ValueError("a task is named twice; name each task once")
-        return task_names(tasks)
+        return task_names(tasks, own=info.data.get("rows", {}))
 
+    @field_validator("rows")
+    @classmethod
+    def _of_names_of_their_own(cls, rows: dict[str, TestRows]) -> dict[str, TestRows]:
+        for name in rows.keys() & {*SUITES, *task_files()}:
+            raise ValueError(f"a task or suite {name!r} ships with capo-bench or a package; rename your rows")
+        return rows
 
-def check_benchmark(name: str) -> str:
-    """Validator: the benchmark is registered."""
-    return BENCHMARKS.check(name)
+    @model_validator(mode="after")
+    def _something_is_asked(self) -> EvaluationConfig:
+        if not (self.greedy or self.samples):
+            raise ValueError("greedy is false and samples is not set: nothing is asked; set samples, as in samples: 8")
+        return self

@@ -18,7 +18,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from evals.metrics import LENGTHS, Count, Sample, counts, metric_names, ratio
+from evals.metrics import Count, Sample, counts, is_length, metric_names, ratio
 
 LEVEL = 0.95
 """Level of every interval."""
@@ -50,7 +50,7 @@ def estimates(samples: Iterable[Sample]) -> dict[str, Estimate]:
     """Return every metric that the samples of a task define, with the values of `evals.metrics.summarize`."""
     samples = list(samples)
     found = {
-        name: estimate(list(counts(samples, name).values()), share=name not in LENGTHS)
+        name: estimate(list(counts(samples, name).values()), share=not is_length(name))
         for name in metric_names(samples)
     }
     return {name: known for name, known in found.items() if known is not None}

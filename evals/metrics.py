@@ -1,5 +1,9 @@
 """From samples to metrics. Pure functions on the records of a task's samples.
 
+A problem is answered greedily (temperature 0, one answer), by k sampled answers, or both. A metric's name says of which
+answers it is: ``accuracy``, ``steps`` and the like are of the greedy ones; ``avg_at_8`` (their mean accuracy),
+``maj_at_8``, ``pass_at_8`` and what begins with ``sampled_``, as ``sampled_steps``, are of the sampled ones.
+
 Every metric is a ratio of two sums over problems: its part and its whole. A mean over problems has a whole of 1 a
 problem (accuracy), a rate has what it is a rate of (steps, responses). A metric that the records do not define (a rate
 over no steps, the accuracy of samples that were all abstained on) is absent from the result, never 0.
@@ -14,22 +18,28 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from math import fsum
 from statistics import fmean
-from typing import NotRequired, TypedDict
+from typing import Literal, NotRequired, TypedDict
 
 from evals.at_k import maj_at_k, pass_at_k
 from evals.registry import did_you_mean
+from evals.verify.golds import count_equal
+
+Decoding = Literal["greedy", "sampled"]
+"""How an answer was decoded: the most likely token at each place, or drawn at a temperature above 0."""
 
 
 class Sample(TypedDict):
     """One response to one problem, as evaluation wrote it.
 
-    `tokens` and `steps` are counts. `wrong_steps` and `follow_steps` are step indices, absent or None where nobody
-    checked the steps. `correct` is None where the verifier abstained, and where the response `failed` (its status).
-    `answer` is the answer as compared, None without one; absent where nobody kept it. A sample with `correct_norm` is
-    of options ranked by log-likelihood: nothing was generated.
+    `sample` counts from 0 among those of the problem with the same `decoding`. `tokens` and `steps` are counts.
+    `wrong_steps` and `follow_steps` are step indices, absent or None where nobody checked the steps. `correct` is None
+    where the verifier abstained, and where the response `failed` (its status). `answer` is the answer as compared, None
+    without one; absent where nobody kept it. A sample with `correct_norm` is of options ranked by log-likelihood:
+    nothing was generated, and it counts as greedy.
     """
 
     problem: str
+    decoding: Decoding
     sample: int
     completion: str
     correct: bool | None
@@ -53,9 +63,14 @@ NOTHING: Count = (0.0, 0.0)
 
 
 def accuracy(samples: Sequence[Sample]) -> Count:
-    """Mean over problems of the share of right answers among the problem's scored samples (avg@k)."""
+    """Mean over problems of the share of right answers among the problem's scored samples."""
     scored = _scored(samples)
     return (fmean(bool(sample["correct"]) for sample in scored), 1.0) if scored else NOTHING
+
+
+def known_right(samples: Sequence[Sample]) -> Count:
+    """Accuracy if all is wrong that it leaves out: what the verifier could not judge, and what never came."""
+    return (fmean(sample["correct"] is True for sample in samples), 1.0) if samples else NOTHING
 
 
 def accuracy_norm(samples: Sequence[Sample]) -> Count:
@@ -119,60 +134,97 @@ def passed(k: int, samples: Sequence[Sample]) -> Count:
     return pass_at_k(sum(bool(sample["correct"]) for sample in scored), len(scored), k), 1.0
 
 
+def averaged(k: int, samples: Sequence[Sample]) -> Count:
+    """Mean over problems of the accuracy that k answers have on average: that of all scored ones, whatever k is."""
+    return accuracy(samples)
+
+
 def voted(k: int, samples: Sequence[Sample]) -> Count:
     """Mean over problems of the chance that the right answer wins a vote of k; without problems of fewer scored ones.
 
-    Answers that the verifier called right are one class, wrong ones are the same where their cleaned texts are. The
-    expectation is over every choice of k of the samples. Not defined where nobody kept the answers.
+    Answers that the verifier called right are one class, and so are equal wrong ones. The expectation is over every
+    choice of k of the samples. Not defined where nobody kept the answers.
     """
     scored = _scored(samples)
     if len(scored) < k or any("answer" not in sample for sample in scored):
         return NOTHING
     right = sum(bool(sample["correct"]) for sample in scored)
     wrong = [sample.get("answer") for sample in scored if not sample["correct"]]
-    others = Counter(answer for answer in wrong if answer is not None)
-    return maj_at_k(right, list(others.values()), wrong.count(None), k), 1.0
+    others = count_equal([answer for answer in wrong if answer is not None])
+    return maj_at_k(right, others, wrong.count(None), k), 1.0
 
 
 METRICS: dict[str, Metric] = {
     metric.__name__: metric
     for metric in (
-        accuracy, accuracy_norm, wrong_step_rate, flawed_right, steps, tokens, no_answer, truncated, unscored, failed,
+        accuracy, known_right, accuracy_norm, wrong_step_rate, flawed_right, steps, tokens, no_answer, truncated,
+        unscored, failed,
     )
 }  # fmt: skip
 
-AT_K: dict[str, Callable[[int, Sequence[Sample]], Count]] = {"pass_at_": passed, "maj_at_": voted}
-"""Metrics of k answers, by how their names begin; k follows."""
+AT_K: dict[str, Callable[[int, Sequence[Sample]], Count]] = {
+    "avg_at_": averaged, "pass_at_": passed, "maj_at_": voted,
+}  # fmt: skip
+"""Metrics of k sampled answers, by how their names begin; k follows."""
 
-LENGTHS = frozenset({"steps", "tokens"})
-"""Metrics that are no shares: they have no upper bound."""
+SAMPLED = "sampled_"
+"""Begins the name of a metric of `METRICS` that is of the sampled answers."""
+
+_OF_SAMPLED = {f"{SAMPLED}{name}": metric for name, metric in METRICS.items() if not name.startswith("accuracy")}
+
+
+def is_length(name: str) -> bool:
+    """Whether a metric is no share: it has no upper bound."""
+    return name.removeprefix(SAMPLED) in {"steps", "tokens"}
 
 
 def metric_named(name: str) -> Metric:
-    """Return the metric of a name, ``pass_at_8`` and the like among them.
+    """Return the metric of a name, ``pass_at_8`` and the like among them: it counts all samples of one problem.
 
     Raises:
         ValueError: There is no such metric.
     """
-    for prefix, at_k in AT_K.items():
+    prefix, k = split_at_k(name)
+    if k:
+        return partial(_of, "sampled", partial(AT_K[prefix], k))
+    if name in _OF_SAMPLED:
+        return partial(_of, "sampled", _OF_SAMPLED[name])
+    if name not in METRICS:
+        known = [*METRICS, *_OF_SAMPLED, *(f"{prefix}{k}" for prefix in AT_K for k in (2, 4, 8))]
+        raise ValueError(f"unknown metric {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}, …")
+    return partial(_of, "greedy", METRICS[name])
+
+
+def _of(decoding: Decoding, metric: Metric, samples: Sequence[Sample]) -> Count:
+    return metric([sample for sample in samples if sample["decoding"] == decoding])
+
+
+def split_at_k(name: str) -> tuple[str, int]:
+    """Return the beginning and the k of a metric of k answers, ``("pass_at_", 8)``; k is 0 for every other name."""
+    for prefix in AT_K:
         k = name.removeprefix(prefix)
         if k != name and k.isdecimal() and int(k) > 0:
-            return partial(at_k, int(k))
-    if name not in METRICS:
-        known = [*METRICS, *(f"{prefix}{k}" for prefix in AT_K for k in (2, 4, 8))]
-        raise ValueError(f"unknown metric {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}, …")
-    return METRICS[name]
+            return prefix, int(k)
+    return name, 0
+
+
+def ks_up_to(most: int) -> list[int]:
+    """Return every power of two up to a number, and that number."""
+    return sorted({2**power for power in range(most.bit_length())} | {most}) if most else []
 
 
 def metric_names(samples: Iterable[Sample]) -> list[str]:
-    """Return the metrics of such samples: all of `METRICS` and, of several samples a problem, those of k answers.
+    """Return the metrics of such samples: `METRICS` of the greedy ones, and those of the sampled ones if there are any.
 
-    k is every power of two up to the most scored samples that a problem has, and that number itself. With one sample
-    a problem there is none: the accuracy says it all.
+    avg@k has the k that was asked for; pass@k and, of several, maj@k have those of `ks_up_to` the most scored answers.
     """
-    most = max(Counter(sample["problem"] for sample in _scored(samples)).values(), default=0)
-    ks = sorted({2**power for power in range(most.bit_length())} | {most}) if most > 1 else []
-    return [*METRICS, *(f"{prefix}{k}" for prefix in AT_K for k in ks)]
+    sampled = [sample for sample in samples if sample["decoding"] == "sampled"]
+    if not sampled:
+        return [*METRICS]
+    asked = max(Counter(sample["problem"] for sample in sampled).values())
+    scored = max(Counter(sample["problem"] for sample in _scored(sampled)).values(), default=0)
+    at_k = [f"{prefix}{k}" for prefix in ("pass_at_", "maj_at_") for k in ks_up_to(scored)]
+    return [*METRICS, f"avg_at_{asked}", *at_k, *_OF_SAMPLED]
 
 
 def counts(samples: Iterable[Sample], metric: str) -> dict[str, Count]:

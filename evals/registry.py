@@ -8,7 +8,7 @@ parts of one name are an error that names both, never a silent override.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -21,10 +21,19 @@ class UnknownNameError(ValueError):
     """A name that no part is registered under."""
 
 
+class BrokenPartError(ImportError):
+    """What is registered under a name cannot be imported; names the part, the error and the way out."""
+
+
 def did_you_mean(name: str, known: Iterator[str] | list[str]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the nearest known name, or an empty string."""
-    close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
+    close = nearest(name, known)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def nearest(name: str, known: Iterable[str], most: int = 1) -> list[str]:
+    """Return the known names that are like a mistyped one, at most so many, the likest first."""
+    return difflib.get_close_matches(name, list(known), n=most, cutoff=0.55)
 
 
 class Registry(Generic[T]):
@@ -75,26 +84,26 @@ class Registry(Generic[T]):
             )
         return name
 
-    def module(self, name: str) -> str:
-        """Return the module that holds the part, without importing it."""
-        return self.targets[self.check(name)].partition(":")[0]
+    def target(self, name: str) -> str:
+        """Return ``"module:attribute"`` of the part, without importing it."""
+        return self.targets[self.check(name)]
 
     def get(self, name: str) -> T:
         """Import and return the part.
 
         Raises:
             UnknownNameError: No part has this name.
-            ImportError: What is registered under the name cannot be imported.
+            BrokenPartError: What is registered under the name cannot be imported.
         """
-        target = self.targets[self.check(name)]
+        target = self.target(name)
         module, _, attribute = target.partition(":")
         try:
             part: Any = import_module(module)
             for piece in attribute.split("."):
                 part = getattr(part, piece)
-        except (ImportError, AttributeError) as error:
-            raise ImportError(
-                f"the {self.kind} {name!r} is registered as {target}, which cannot be imported: {error}; "
-                "install what it needs, or uninstall the package that registers it"
+        except Exception as error:  # of somebody else's module: whatever it raises when it is imported
+            raise BrokenPartError(
+                f"the {self.kind} {name!r} is registered as {target}, which cannot be imported "
+                f"({type(error).__name__}: {error}); install what it needs, or uninstall the package that registers it"
             ) from error
         return part  # type: ignore[no-any-return]

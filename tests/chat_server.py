@@ -24,7 +24,8 @@ class ChatServer(ThreadingHTTPServer):
         key: The one that is accepted; None accepts any.
         longest: Longest prompt in characters; longer ones are refused with 400.
 
-    What arrived is in `requests` (bodies) and `keys` (Authorization headers); `most` is the most at one time.
+    What arrived is in `requests` (bodies) and `keys` (Authorization headers); `most` is the most at one time. It lists
+    its model, whatever requests wait for `go`; `probes` counts who asked for that.
     """
 
     daemon_threads = True
@@ -34,7 +35,7 @@ class ChatServer(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.say, self.n_refused, self.key, self.longest = say, n_refused, key, longest
         self.requests, self.keys = [], []
-        self.most = self.now = 0
+        self.most = self.now = self.probes = 0
         self.lock = threading.Lock()
         self.go = threading.Event()
         self.go.set()
@@ -43,10 +44,16 @@ class ChatServer(ThreadingHTTPServer):
     def url(self):
         return f"http://127.0.0.1:{self.server_port}/v1"
 
-    def answer(self, body, key):
-        """Return status and reply to a request."""
+    def refuse(self, key):
+        """Return status and reply to a wrong key, None to a right one."""
         if self.key is not None and key != f"Bearer {self.key}":
             return 401, error(f"Incorrect API key provided: {key}")
+        return None
+
+    def answer(self, body, key):
+        """Return status and reply to a request."""
+        if refusal := self.refuse(key):
+            return refusal
         if body["model"] != MODEL:
             return 404, error(f"The model {body['model']} does not exist")
         prompt, n = body["messages"][0]["content"], body.get("n", 1)
@@ -97,6 +104,15 @@ class Handler(BaseHTTPRequestHandler):
         status, reply = server.answer(body, self.headers.get("Authorization"))
         with server.lock:
             server.now -= 1
+        self.send(status, reply)
+
+    def do_GET(self):
+        with self.server.lock:
+            self.server.probes += 1
+        listed = 200, {"object": "list", "data": [{"id": MODEL, "object": "model"}]}
+        self.send(*(self.server.refuse(self.headers.get("Authorization")) or listed))
+
+    def send(self, status, reply):
         data = json.dumps(reply).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")

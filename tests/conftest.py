@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+from smollm2_model import UnavailableError, make
 
 # How long an example takes on a machine that others use says nothing of a law.
 settings.register_profile("capo-bench", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -29,3 +30,15 @@ def benchmark_data() -> Path:
             f"no benchmark files in {folder}; set CAPO_BENCH_DATA to a folder that holds math500/test.jsonl etc."
         )
     return folder
+
+
+@pytest.fixture(scope="session")
+def smollm2(pytestconfig: pytest.Config) -> Path:
+    """Folder of a real language model, or skip: its first layers, with CAPO_BENCH_WHOLE_MODEL=1 all of it."""
+    layers = None if os.environ.get("CAPO_BENCH_WHOLE_MODEL") else 3
+    try:
+        return make(pytestconfig.cache.mkdir("smollm2"), layers)
+    except UnavailableError as error:
+        if os.environ.get("CAPO_BENCH_EXPECT_MODEL"):
+            pytest.fail(str(error))
+        pytest.skip(str(error))

@@ -1,7 +1,8 @@
 """A proxy that stands before any chat-completions server and spoils replies by plan.
 
 `FaultProxy(upstream, [hang, None, status(500)])` hangs on the first request, passes the second on untouched and answers
-the third with 500; requests after the plan pass. `rest` is the fault of all after the plan instead.
+the third with 500; requests after the plan pass. `rest` is the fault of all after the plan instead. What is not a
+completion (a list of models) is answered with 404, or by the plan `probes`, the last of which goes on.
 """
 
 from __future__ import annotations
@@ -16,16 +17,20 @@ from urllib.parse import urlsplit
 
 
 class FaultProxy(ThreadingHTTPServer):
-    """Spoils the replies of the server at `upstream` (the API's base URL). `seen` counts the requests."""
+    """Spoils the replies of the server at `upstream` (the API's base URL).
+
+    `seen` counts the requests, `probed` those for something else than a completion.
+    """
 
     daemon_threads = True
     block_on_close = False
 
-    def __init__(self, upstream, plan=(), rest=None):
+    def __init__(self, upstream, plan=(), rest=None, probes=()):
         super().__init__(("127.0.0.1", 0), _Spoiler)
         self.upstream = urlsplit(upstream)
         self.plan, self.rest = list(plan), rest
-        self.seen = 0
+        self.probes = list(probes) or [status(404)]
+        self.seen = self.probed = 0
         self.ended = threading.Event()
         self._lock = threading.Lock()
 
@@ -38,6 +43,11 @@ class FaultProxy(ThreadingHTTPServer):
             self.seen += 1
             return self.plan.pop(0) if self.plan else self.rest
 
+    def next_probe(self):
+        with self._lock:
+            self.probed += 1
+            return self.probes.pop(0) if len(self.probes) > 1 else self.probes[0]
+
     def server_close(self):
         self.ended.set()
         super().server_close()
@@ -48,7 +58,12 @@ class _Spoiler(BaseHTTPRequestHandler):
 
     def do_POST(self):
         self.body = self.rfile.read(int(self.headers["Content-Length"]))
-        fault = self.server.next_fault() or passed
+        self.meet(self.server.next_fault() or passed)
+
+    def do_GET(self):
+        self.meet(self.server.next_probe())
+
+    def meet(self, fault):
         try:
             fault(self)
         except (BrokenPipeError, ConnectionResetError):  # the client has given up
@@ -95,6 +110,11 @@ def status(code, retry_after=None):
 def hang(request):
     """Say nothing until the proxy ends."""
     request.server.ended.wait(60)
+    request.close_connection = True
+
+
+def drop(request):
+    """Close the connection without a word."""
     request.close_connection = True
 
 

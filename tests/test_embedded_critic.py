@@ -59,7 +59,7 @@ def test_the_critic_is_taught_once_for_both_methods(finished: Path) -> None:
     (model,) = (finished / "home" / "cache" / "critic").iterdir()
     about = json.loads((model / "critic.json").read_text())
     assert about["critic"]["steps"] == 6
-    assert about["seconds"] > 0
+    assert about["cost"]["seconds"] > 0
 
 
 def test_what_the_critic_wrote_is_kept_with_the_rollouts_and_paid_for(finished: Path) -> None:
@@ -78,14 +78,18 @@ def test_what_the_critic_wrote_is_kept_with_the_rollouts_and_paid_for(finished: 
 
 def test_the_report_says_how_good_the_critic_was_and_what_it_cost(finished: Path) -> None:
     text = capo_bench(finished, "report", "words.yaml")
-    page = (finished / "home" / "studies" / "words" / "report" / "report.html").read_text()
+    report = finished / "home" / "studies" / "words" / "profiles" / "quick" / "report"
+    page = (report / "report.html").read_text()
     assert "Critics" in page
+    rows = (report / "report.md").read_text().splitlines()
+    for critic in ("transformers", "transformers, on answers"):  # verdicts on steps and on answers are never pooled
+        assert any(row.startswith(f"| {critic} | 1 |") for row in rows)
     assert "Traceback" not in text
 
 
 def test_the_kept_critiques_can_be_voted_on_again(finished: Path) -> None:
     capo_bench(finished, "revote", "words.yaml", "--only", "capo")
-    with (finished / "home" / "studies" / "words" / "revote" / "revote.csv").open() as file:
+    with (finished / "home" / "studies" / "words" / "profiles" / "quick" / "revote" / "revote.csv").open() as file:
         rules = {row["rule"] for row in csv.DictReader(file)}
     assert {"intersection", "majority", "union", "average"} <= rules
 

@@ -200,6 +200,7 @@ def test_whatever_ends_a_run_nothing_is_left_and_the_same_command_ends_as_an_unb
     assert (one / weights).read_bytes() == (other / weights).read_bytes()
 
 
+@pytest.mark.nightly
 def test_ctrl_c_twice_ends_two_processes_of_one_trial_at_once_and_closes_their_port(
     start: Callable[..., Run], tmp_path: Path
 ) -> None:

@@ -23,9 +23,11 @@ from fault_proxy import FaultProxy
 from vllm_server import NAME, embedded_critic, serving_vllm
 
 from evals.coins import COINS
+from evals.models.base import Completion, Model, Sampling
+from evals.models.open import open_model
+from evals.models.spec import read_spec
 from trainers.credit.prompt import critique_prompt
 from trainers.critics import CRITICS
-from trainers.critics.backend import Backend, Reply
 from trainers.critics.base import Solution, Surroundings
 from trainers.rollouts import read_rollouts
 
@@ -39,6 +41,7 @@ PROBLEMS = COINS.problems("test", 6)
 PROMPTS = [critique_prompt(problem.prompt, STEPS) for problem in PROBLEMS]
 SOLUTIONS = [Solution(problem, STEPS) for problem in PROBLEMS]
 TOKENS = 24
+SAMPLED, GREEDY = Sampling(1.0, 1.0, TOKENS), Sampling(0.0, 1.0, TOKENS)
 WHOLE = 128
 """Tokens of the longest whole critique."""
 ROOT = Path(__file__).parents[1]
@@ -60,31 +63,31 @@ def url(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         assert probe.connect_ex((place.hostname, place.port)) != 0
 
 
-def settings(url: str, **changes: Any) -> Any:
-    given = {"name": "openai", "model": NAME, "base_url": url, "max_tokens": TOKENS, **changes}
-    return CRITICS.get("openai").model_validate(given)
-
-
-def ask(backend: Backend, n: int, prompts: list[str] = PROMPTS, **options: Any) -> list[list[Reply]]:
+def ask(
+    model: Model, n: int, prompts: list[str] = PROMPTS, sampling: Sampling = SAMPLED, first: int = 0
+) -> list[list[Completion]]:
     """Ask for one batch and close."""
 
-    async def batch() -> list[list[Reply]]:
+    async def batch() -> list[list[Completion]]:
         try:
-            return await backend.complete(prompts, n, **options)
+            return await model.complete(prompts, n, sampling, seed=0, first=first)
         finally:
-            await backend.close()
+            await model.close()
 
     return asyncio.run(batch())
 
 
-def endpoint(url: str, **changes: Any) -> Backend:
-    from trainers.critics.endpoint_backend import Endpoint
+def endpoint(url: str, **changes: Any) -> Model:
+    given = {"model": NAME, "backend": "openai", "base_url": url, "template": "message", **changes}
+    return open_model(read_spec(**given))
 
-    return Endpoint.open(settings(url, **changes))
+
+def texts(rows: list[list[Completion]]) -> list[list[str]]:
+    return [[completion.text for completion in row] for row in rows]
 
 
-def texts(rows: list[list[Reply]]) -> list[list[str]]:
-    return [[reply.text for reply in row] for row in rows]
+def failed(rows: list[list[Completion]]) -> list[list[bool]]:
+    return [[completion.failed for completion in row] for row in rows]
 
 
 @pytest.fixture(scope="module")
@@ -93,12 +96,16 @@ def known(url: str) -> list[list[str]]:
     return texts(ask(endpoint(url), 8))
 
 
-def test_eight_replies_are_one_request_and_differ(url: str) -> None:
+def test_a_server_that_answers_can_be_asked(url: str) -> None:
+    endpoint(url).check(PROMPTS, SAMPLED)
+
+
+def test_eight_completions_are_one_request_and_differ(url: str) -> None:
     with serving(FaultProxy(url)) as proxy:
         rows = ask(endpoint(proxy.url), 8)
         assert proxy.seen == len(PROMPTS)
     assert [len(row) for row in rows] == [8] * len(PROMPTS)
-    assert all(reply.failure is None for row in rows for reply in row)
+    assert failed(rows) == [[False] * 8] * len(PROMPTS)
     assert any(len(set(row)) > 1 for row in texts(rows))
 
 
@@ -109,33 +116,32 @@ def test_the_cost_is_the_servers_count(url: str, model: Path) -> None:
     # Longer than a block of the prefix cache, which is 128 tokens on a CPU.
     prompt = critique_prompt(PROBLEMS[0].prompt, STEPS * 6)
     (row,) = ask(endpoint(url), 8, [prompt])
-    assert sum(reply.usage.prompt_tokens for reply in row) == len(tokenizer(prompt).input_ids)
-    assert 8 < sum(reply.usage.output_tokens for reply in row) <= 8 * TOKENS
+    assert sum(each.usage.prompt_tokens for each in row) == len(tokenizer(prompt).input_ids)
+    assert 8 < sum(each.usage.output_tokens for each in row) <= 8 * TOKENS
     # Asked before: read from the prefix cache, whole blocks of it.
     ((again,),) = ask(endpoint(url), 1, [prompt])
     assert 0 < again.usage.cached_tokens <= again.usage.prompt_tokens
 
 
-def test_a_reply_does_not_depend_on_how_it_is_asked_for(url: str, known: list[list[str]]) -> None:
+def test_a_completion_does_not_depend_on_how_it_is_asked_for(url: str, known: list[list[str]]) -> None:
     singly = [texts(ask(endpoint(url), 1, first=place)) for place in (0, 3, 7)]
     assert [[row[0] for row in rows] for rows in singly] == [[row[place] for row in known] for place in (0, 3, 7)]
 
 
-def test_greedy_replies_are_the_same_each_time(url: str) -> None:
-    first, second = (texts(ask(endpoint(url), 1, greedy=True)) for _ in range(2))
+def test_greedy_completions_are_the_same_each_time(url: str) -> None:
+    first, second = (texts(ask(endpoint(url), 1, sampling=GREEDY)) for _ in range(2))
     assert first == second
     assert all(text for (text,) in first)
 
 
 def test_a_prompt_that_does_not_fit_fails_alone_with_the_servers_reason(url: str, caplog: Any) -> None:
     rows = ask(endpoint(url), 2, [PROMPTS[0], "coins " * 2000])
-    assert [reply.failure for reply in rows[0]] == [None] * 2
-    assert [reply.failure for reply in rows[1]] == ["error"] * 2
+    assert failed(rows) == [[False] * 2, [True] * 2]
     assert "maximum context length" in caplog.text
 
 
 def test_a_model_that_is_not_served_is_told(url: str, caplog: Any) -> None:
-    assert ask(endpoint(url, model="another"), 1, PROMPTS[:1])[0][0].failure == "error"
+    assert failed(ask(endpoint(url, model="another"), 1, PROMPTS[:1])) == [[True]]
     assert "is model 'another' served there" in caplog.text
 
 
@@ -162,7 +168,9 @@ def test_a_lasting_fault_abstains_in_bounded_time(url: str, known: list[list[str
     """A wrong n is no failure: what is missing is asked for, what is too much is left."""
     began = time.perf_counter()
     with serving(FaultProxy(url, rest=fault)) as proxy:
-        critic = settings(proxy.url, max_retries=1, deadline_seconds=4.0).build(Surroundings(COINS, 0))
+        given = {"name": "openai", "model": NAME, "base_url": proxy.url, "max_tokens": TOKENS}
+        params = CRITICS.get("openai").model_validate({**given, "max_retries": 1, "deadline_seconds": 4.0})
+        critic = params.build(Surroundings(COINS, 0))
         answers = asyncio.run(_critiques(critic))
     assert time.perf_counter() - began < 10
     assert [len(row) for row in answers] == [8] * len(SOLUTIONS)
@@ -182,33 +190,33 @@ async def _critiques(critic: Any) -> Any:
 
 LOCAL = """
     import asyncio, json, sys
-    from evals.coins import COINS
-    from trainers.critics import CRITICS
-    from trainers.critics.base import Surroundings
+    from evals.models.base import Sampling
+    from evals.models.open import open_model
+    from evals.models.spec import read_spec
 
     async def main():
         asked = json.load(sys.stdin)
-        params = CRITICS.get(asked["critic"]["name"]).model_validate(asked["critic"])
-        backend = params.build(Surroundings(COINS, 0))._backend
-        rows = await backend.complete(asked["prompts"], 1, greedy=True)
-        await backend.close()
-        print(json.dumps([[reply.text for reply in row] for row in rows]))
+        model = open_model(read_spec(**asked["spec"]))
+        prompts = [model.prompt(prompt) for prompt in asked["prompts"]]
+        rows = await model.complete(prompts, 1, Sampling(0.0, 1.0, asked["max_tokens"]), seed=0)
+        await model.close()
+        print(json.dumps([[completion.text for completion in row] for row in rows]))
 
     if __name__ == "__main__":  # vLLM's engine is another process, which imports this file
         asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize(("name", "options"), [("transformers", {}), ("vllm", {"enforce_eager": True})])
-def test_greedy_replies_are_those_of_the_backends_in_process(
-    url: str, model: Path, tmp_path: Path, name: str, options: dict[str, Any]
+@pytest.mark.parametrize(("backend", "options"), [("hf", {}), ("vllm", {"enforce_eager": True})])
+def test_greedy_completions_are_those_of_the_model_in_process(
+    url: str, model: Path, tmp_path: Path, backend: str, options: dict[str, Any]
 ) -> None:
     script = tmp_path / "local.py"
     script.write_text(textwrap.dedent(LOCAL))
-    critic = {"name": name, "model": str(model), "max_tokens": TOKENS, **options}
+    spec = {"model": str(model), "backend": backend, "template": "message", **options}
     done = subprocess.run(
         [sys.executable, str(script)],
-        input=json.dumps({"critic": critic, "prompts": PROMPTS}),
+        input=json.dumps({"spec": spec, "prompts": PROMPTS, "max_tokens": TOKENS}),
         capture_output=True,
         text=True,
         check=False,
@@ -217,7 +225,7 @@ def test_greedy_replies_are_those_of_the_backends_in_process(
         env={**os.environ, "VLLM_CPU_KVCACHE_SPACE": "1", "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert done.returncode == 0, done.stderr[-4000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == texts(ask(endpoint(url), 1, greedy=True))
+    assert json.loads(done.stdout.splitlines()[-1]) == texts(ask(endpoint(url), 1, sampling=GREEDY))
 
 
 STUDY = """

@@ -1,27 +1,37 @@
 """What training spends, and what it may spend beside its steps: methods of unlike cost compare at equal compute.
 
 With N parameters a token costs about 2·N floating-point operations forward and 4·N backward; attention is left out,
-which matters for texts much longer than the model is wide. So for T tokens sampled and trained on, and T_c read and
-written by a critic of N_c parameters,
+which matters for texts much longer than the model is wide. So for T tokens sampled and trained on, P tokens of the
+rollouts' prompts, of which sampling computes S (each rollout's prompt, or each group's once where its rollouts share
+it), and T_c read and written by a critic of N_c parameters,
 
-    total tokens = T + T_c · N_c / N          in tokens of the policy, by forward operations
-    train FLOPs  = 2·N·T + 6·N·T + 2·N_c·T_c   sampled, then passed forward and backward
+    total tokens = T + P + T_c · N_c / N                 in tokens of the policy
+    train FLOPs  = 2·N·(T + S) + 6·N·(T + P) + 2·N_c·T_c   sampled; passed forward and backward; criticised
 
-Critics that are checkers have no parameters. A critique that was reused counts with the tokens that it once cost.
+A policy token counts four times a critic's token of a model as large: total tokens leave that out, FLOPs do not. Left
+out of both: the reference model's pass where `train.kl` asks for one, and what is computed on padding. Critics that are
+checkers have no parameters. A critique that was reused counts with the tokens that it once cost. What the teaching of a
+critic, a process reward model or the cold start took is not a trial's, and stands apart in reports.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import Field, model_validator
 
-from evals.config import Positive, Strict
+from evals.settings import Positive, Strict
 
-LIMITS = ("policy_tokens", "total_tokens", "seconds")
+LIMITS = ("policy_tokens", "total_tokens", "train_flops", "seconds")
+WEIGHED = frozenset({"total_tokens", "train_flops"})
+"""Limits of spending that takes the size of a critic to be known."""
+
+
+COUNTED = ("policy_tokens", "policy_prompt_tokens", "policy_prefill_tokens", "critic_tokens")
+"""Tokens of a step's record: T, P, S and T_c."""
 
 
 class BudgetConfig(Strict):
@@ -29,12 +39,15 @@ class BudgetConfig(Strict):
 
     Attributes:
         policy_tokens: Tokens sampled.
-        total_tokens: These and the critic's, each of which weighs as much more as it has more parameters.
+        total_tokens: These, their prompts' and the critic's, each of which weighs as much more as it has more
+            parameters.
+        train_flops: Floating-point operations of sampling, updating and criticising.
         seconds: Wall time of training's steps, on this machine.
     """
 
     policy_tokens: Positive | None = None
     total_tokens: Positive | None = None
+    train_flops: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
     seconds: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
@@ -68,6 +81,14 @@ class BudgetConfig(Strict):
         """
         return math.fsum(step[self.unit] for step in steps) / self.limit
 
+    def shares(self, steps: Sequence[Mapping[str, Any]]) -> list[float]:
+        """Return `share` after each of the steps.
+
+        Raises:
+            KeyError: A record lacks what is limited.
+        """
+        return [self.share(steps[:count]) for count in range(1, len(steps) + 1)]
+
 
 @dataclass(frozen=True)
 class Meter:
@@ -84,12 +105,17 @@ class Meter:
     budget: BudgetConfig | None = None
 
     def read(self, step: Mapping[str, Any]) -> dict[str, float]:
-        """Return what a step spent beside what its record has; nothing where the critic's size is not known."""
-        tokens, read = float(step.get("policy_tokens", 0.0)), float(step.get("critic_tokens", 0.0))
+        """Return what a step spent beside what its record has; nothing where the critic's size is not known.
+
+        The sizes are told too, so that whoever has the record can work the rest out again.
+        """
+        sampled, prompts, prefilled, read = (float(step.get(name, 0.0)) for name in COUNTED)
         if self.critic is None and read:
             return {}
         critic = self.critic or 0
         return {
-            "total_tokens": tokens + read * critic / self.policy,
-            "train_flops": 8.0 * self.policy * tokens + 2.0 * critic * read,
+            "policy_parameters": float(self.policy),
+            "critic_parameters": float(critic),
+            "total_tokens": sampled + prompts + read * critic / self.policy,
+            "train_flops": self.policy * (2 * (sampled + prefilled) + 6 * (sampled + prompts)) + 2.0 * critic * read,
         }

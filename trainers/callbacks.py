@@ -8,28 +8,32 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from evals.clock import process_seconds
 from trainers.budget import BudgetConfig, Meter
-from trainers.methods import Emit
+from trainers.emit import Emit
 
 
 class Recorder(TrainerCallback):
     """Hands every step's logs on as plain numbers.
 
     Args:
-        record: Receives ``{"step", "of", "seconds", …the trainer's logs}``.
+        record: Receives ``{"step", "of", "seconds", "cpu_seconds", …the trainer's logs}``.
         steps: How many steps training takes, at most.
         meter: Adds what a step spent.
+        add: Given a number of this process, returns its sum over the processes that train together.
     """
 
-    def __init__(self, record: Emit, steps: int, meter: Meter | None = None) -> None:
-        self._record, self._steps, self._meter = record, steps, meter
-        self._began = time.perf_counter()
+    def __init__(
+        self, record: Emit, steps: int, meter: Meter | None = None, add: Callable[[float], float] = lambda value: value
+    ) -> None:
+        self._record, self._steps, self._meter, self._add = record, steps, meter, add
+        self._began, self._worked = time.perf_counter(), process_seconds()
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start the step's clock."""
-        self._began = time.perf_counter()
+        """Start the step's clocks."""
+        self._began, self._worked = time.perf_counter(), process_seconds()
 
     def on_log(
         self,
@@ -42,7 +46,8 @@ class Recorder(TrainerCallback):
         """Hand on the logs of one step; the summary at the end of training has no loss of a step and is left out."""
         if logs and "loss" in logs:
             seconds = time.perf_counter() - self._began
-            spent = {"seconds": seconds, **(self._meter.read(logs) if self._meter else {})}
+            worked = self._add(process_seconds() - self._worked)
+            spent = {"seconds": seconds, "cpu_seconds": worked, **(self._meter.read(logs) if self._meter else {})}
             if self._meter:
                 state.log_history[-1].update(spent)  # kept in checkpoints: a budget counts over all tries
             if self._meter and self._meter.budget:

@@ -1,6 +1,6 @@
 """Checkpoints of a run, and the mark that says which one is whole.
 
-``resume.json`` names the newest checkpoint with the sizes of its files. It is written after all of these are on the
+``resume.json`` names the newest checkpoint with the checksums of its files. It is written after all of these are on the
 disk and before any older checkpoint goes, so at every moment at least one that is whole is named, once there has been
 one. What lies beside it was cut short and counts for nothing.
 """
@@ -14,6 +14,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from evals.checksums import file_sum
 from evals.files import write_atomic
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def mark(folder: Path, step: int) -> None:
     """
     checkpoint = _of_step(folder, step)
     sync(checkpoint)
-    point = {"checkpoint": checkpoint.name, "step": step, "files": _sizes(checkpoint)}
+    point = {"checkpoint": checkpoint.name, "step": step, "files": _sums(checkpoint)}
     write_atomic(folder / MARK, json.dumps(point, indent=2, sort_keys=True) + "\n")
     _sync(folder)
     _drop_others(folder, checkpoint)
@@ -58,13 +59,13 @@ def newest(folder: Path) -> Checkpoint | None:
         return None
     try:
         point = json.loads((folder / MARK).read_text(encoding="utf-8"))
-        checkpoint, sizes = Checkpoint(_of_step(folder, point["step"]), point["step"]), dict(point["files"])
+        checkpoint, sums = Checkpoint(_of_step(folder, point["step"]), point["step"]), dict(point["files"])
     except (ValueError, KeyError, TypeError) as error:
         log.warning("%s cannot be read (%r): training starts from nothing", folder / MARK, error)
         return None
-    there = _sizes(checkpoint.path)
-    wrong = sorted(name for name, size in sizes.items() if there.get(name) != size)
-    if wrong or not sizes:
+    there = _sums(checkpoint.path)
+    wrong = sorted(name for name, value in sums.items() if there.get(name) != value)
+    if wrong or not sums:
         told = f"{', '.join(wrong)} not as it was written" if wrong else "it has no files"
         log.warning("%s is damaged (%s): training starts from nothing", checkpoint.path, told)
         return None
@@ -82,9 +83,9 @@ def _of_step(folder: Path, step: int) -> Path:
     return folder / f"checkpoint-{step:d}"
 
 
-def _sizes(checkpoint: Path) -> dict[str, int]:
+def _sums(checkpoint: Path) -> dict[str, str]:
     files = [path for path in checkpoint.rglob("*") if path.is_file()]
-    return {path.relative_to(checkpoint).as_posix(): path.stat().st_size for path in files}
+    return {path.relative_to(checkpoint).as_posix(): file_sum(path) for path in files}
 
 
 def _drop_others(folder: Path, kept: Path) -> None:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
-from evals.config import EvaluationConfig, Positive, Strict, check_benchmark
+from evals.benchmarks import BENCHMARKS
+from evals.config import EvaluationConfig
+from evals.settings import Positive, Strict
+from evals.tasks.row_settings import BenchmarkName, ProblemRows
+from evals.verify.answers import DEFAULT_STYLE, AnswerStyle
 from trainers.backbones import BACKBONES
 from trainers.budget import BudgetConfig
 from trainers.credit.normalization import NORMALIZATIONS
 from trainers.credit.segment import SEGMENTERS
+from trainers.credit.terms import Terms
 from trainers.credit.votes import VOTES
 from trainers.critics import CRITICS, critic_params
 from trainers.critics.base import CriticParams
 from trainers.methods import METHODS
 from trainers.prm.config import PrmConfig
-from trainers.sft import SupervisedConfig
+from trainers.teaching import SftConfig, SupervisedConfig
 
 Rate = Annotated[float, Field(gt=0)]
 
@@ -32,10 +37,37 @@ def default_critic() -> CriticParams:
 
 
 class ColdStartConfig(SupervisedConfig):
-    """Supervised start of the embedded backbone on demonstrations that slip, shared by all trials.
+    """Cold start of the embedded backbone: supervised training on solutions of pupils that hold wrong rules and slip.
 
-    Later steps follow a slip. Clean demonstrations leave sharp errors, which reinforcement cannot soften.
+    Later steps follow the wrong ones. With `misconceptions: []` and a larger `slip` errors are random alone: then the
+    likeliest answer of the cold start is right, and reinforcement can only sharpen.
+
+    Attributes:
+        belief: Probability that a pupil follows a misconception where it applies.
     """
+
+    belief: Annotated[float, Field(ge=0, le=1)] = 0.8
+
+    @model_validator(mode="after")
+    def _something_to_unlearn_and_to_explore(self) -> ColdStartConfig:
+        if self.misconceptions and self.belief in {0, 1}:
+            why = "no pupil follows them" if self.belief == 0 else "no rollout would ever leave them, to be rewarded"
+            raise ValueError(
+                f"misconceptions with belief {self.belief:g}: {why}; "
+                "set belief between 0 and 1, or misconceptions to []"
+            )
+        return self
+
+
+def _drawn_or_named(value: object) -> str:
+    named = "demonstrations" in value if isinstance(value, dict) else isinstance(value, SftConfig)
+    return "named" if named else "drawn"
+
+
+ColdStart = Annotated[
+    Annotated[ColdStartConfig, Tag("drawn")] | Annotated[SftConfig, Tag("named")], Discriminator(_drawn_or_named)
+]
+"""Supervised training before reinforcement: on demonstrations of coins that are drawn, or on those that are named."""
 
 
 class TrainConfig(Strict):
@@ -45,10 +77,11 @@ class TrainConfig(Strict):
     budget: BudgetConfig | None = None
     prompts_per_step: Positive = 8
     group_size: Annotated[int, Field(ge=2)] = 16
-    learning_rate: Rate = 2e-4
+    learning_rate: Rate = 1e-4
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
     max_completion_tokens: Positive = 96
+    answers: AnswerStyle = DEFAULT_STYLE
     clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
     kl: Annotated[float, Field(ge=0)] = 0.0
     max_grad_norm: Rate = 1.0
@@ -102,23 +135,37 @@ class CreditConfig(Strict):
         return NORMALIZATIONS.check(name)
 
     @model_validator(mode="after")
-    def _enough_critiques(self) -> CreditConfig:
-        if (self.vote == "at_least") != (self.at_least is not None):
-            raise ValueError(
-                f"vote {self.vote!r} with at_least {self.at_least}: the rule 'at_least' takes the number of critiques "
-                "that must agree, the others take none; set both or neither"
-            )
+    def _as_the_rule_needs(self) -> CreditConfig:
+        rule = VOTES.get(self.vote)
+        if rule.takes_number != (self.at_least is not None):
+            needs = "takes the number of critiques that must agree; set it" if rule.takes_number else "takes no number"
+            way_out = "" if rule.takes_number else "; leave at_least out"
+            raise ValueError(f"vote {self.vote!r} with at_least {self.at_least}: the rule {needs}{way_out}")
         if self.at_least is not None and self.at_least > self.critiques:
             raise ValueError(
-                f"vote 'at_least' needs {self.at_least} critiques that agree but critiques is {self.critiques}; "
+                f"vote {self.vote!r} needs {self.at_least} critiques that agree but critiques is {self.critiques}; "
                 f"set critiques to {self.at_least} or more, or at_least to {self.critiques} or fewer"
             )
-        if self.vote == "greedy" and self.critiques != 1:
+        if rule.asks_one and self.critiques != 1:
             raise ValueError(
-                f"vote 'greedy' takes one critique at temperature 0 but critiques is {self.critiques}; "
+                f"vote {self.vote!r} takes one critique at temperature 0 but critiques is {self.critiques}; "
                 "set critiques to 1"
             )
         return self
+
+
+class ValuesConfig(Strict):
+    """Monte Carlo values of steps, for methods that sample continuations.
+
+    Attributes:
+        samples: Continuations of each state.
+        oracle_samples: The same for the method `oracle`, whose values are to be near the true ones.
+        segment: Steps that are credited together, for a method that credits segments.
+    """
+
+    samples: Positive = 9
+    oracle_samples: Positive = 200
+    segment: Positive = 2
 
 
 class TrialConfig(Strict):
@@ -126,12 +173,13 @@ class TrialConfig(Strict):
 
     method: str = "capo"
     backbone: str = "tiny"
-    benchmark: str = "coins"
-    cold_start: ColdStartConfig | None = ColdStartConfig()
+    benchmark: BenchmarkName = "coins"
+    cold_start: ColdStart | None = ColdStartConfig()
     train: TrainConfig = TrainConfig()
     credit: CreditConfig = CreditConfig()
     critic: AnyCritic = Field(default_factory=default_critic)
     prm: PrmConfig = PrmConfig()
+    values: ValuesConfig = ValuesConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @field_validator("method")
@@ -146,11 +194,28 @@ class TrialConfig(Strict):
 
     @field_validator("benchmark")
     @classmethod
-    def _benchmark_known(cls, name: str) -> str:
-        return check_benchmark(name)
+    def _benchmark_known(cls, named: str | ProblemRows) -> str | ProblemRows:
+        return BENCHMARKS.check(named) if isinstance(named, str) else named
 
     @field_validator("evaluation")
     @classmethod
     def _evaluation_segmenter_known(cls, evaluation: EvaluationConfig) -> EvaluationConfig:
         SEGMENTERS.check(evaluation.segmenter)
         return evaluation
+
+    @property
+    def terms(self) -> Terms:
+        """What the settings say of credit: those of the process reward model where the method asks one."""
+        if "prm" in METHODS.get(self.method).uses:
+            return Terms(w_whole=self.prm.w_whole, temperature=self.prm.temperature, segment=self.values.segment)
+        return Terms(
+            self.credit.w_whole,
+            self.credit.w_process,
+            NORMALIZATIONS.get(self.credit.normalization),
+            segment=self.values.segment,
+        )
+
+    @property
+    def supervised(self) -> ColdStartConfig | SftConfig | None:
+        """The supervised training that the trial rests on; None where there is none."""
+        return self.cold_start if METHODS.get(self.method).heeds("cold_start") else None

@@ -9,14 +9,15 @@ from typing import Any, ClassVar
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from evals.benchmarks import BENCHMARKS
+from evals.tasks.named import benchmark_of
 from trainers.backbones import BACKBONES
 from trainers.credit.critique import Aim, Critique, usage_metrics
+from trainers.credit.votes import VOTES
 from trainers.critics.base import CriticParams, Solution, Surroundings
 from trainers.critics.desk import Asked, CriticDesk
 from trainers.critics.opening import open_critic
-from trainers.methods import TrainRun
 from trainers.policy import PolicyTrainer, train_policy
+from trainers.run import TrainRun
 
 _SHOWN = 400
 """Most characters of an abstention that the message shows."""
@@ -116,7 +117,7 @@ class CriticisedTrainer(PolicyTrainer):
 
     def _ask(self, solutions: list[Solution]) -> Asked:
         credit = self.config.credit
-        return self.desk.ask(solutions, credit.critiques, greedy=credit.vote == "greedy")
+        return self.desk.ask(solutions, credit.critiques, greedy=VOTES.get(credit.vote).asks_one)
 
 
 def _example(critiques: list[list[Critique]]) -> str:
@@ -129,7 +130,7 @@ def _example(critiques: list[list[Critique]]) -> str:
 
 def train_with_critic(run: TrainRun, trainer_class: type[CriticisedTrainer]) -> bool:
     """Train with the critic of the settings; see `train_policy`."""
-    surroundings = Surroundings(BENCHMARKS.get(run.config.benchmark), run.seed, run.critic)
+    surroundings = Surroundings(benchmark_of(run.config.benchmark), run.seed, run.critic)
     critic = critic_of(run)
     desk = CriticDesk(open_critic(critic, surroundings, run.critique_cache))
     try:

@@ -25,8 +25,8 @@ from trl.rewards.other_rewards import get_soft_overlong_punishment
 
 from trainers.config import TrainConfig
 from trainers.credit.arrays import FloatArray, IntArray
-from trainers.methods import TrainRun
 from trainers.policy import PolicyTrainer, train_policy
+from trainers.run import TrainRun
 
 CLIP_HIGHER = 1.4
 """ε_high over ε_low: the paper's 0.28 over 0.2."""

@@ -11,8 +11,8 @@ from __future__ import annotations
 from typing import Any
 
 from trainers.config import TrainConfig
-from trainers.methods import TrainRun
 from trainers.policy import PolicyTrainer, train_policy
+from trainers.run import TrainRun
 
 
 class DrGrpoTrainer(PolicyTrainer):

@@ -11,11 +11,10 @@ from typing import ClassVar
 import numpy as np
 
 from trainers.credit.arrays import FloatArray
-from trainers.credit.assign import checked
 from trainers.credit.critique import Aim
-from trainers.credit.votes import VOTES, combine, flag_matrix, vote_agreement
+from trainers.credit.votes import VOTES, combine, flags_of, vote_metrics
 from trainers.criticised import CriticisedTrainer, train_with_critic
-from trainers.methods import TrainRun
+from trainers.run import TrainRun
 
 
 class GenormTrainer(CriticisedTrainer):
@@ -25,21 +24,20 @@ class GenormTrainer(CriticisedTrainer):
 
     def reward(self) -> FloatArray:
         """Return 1 where the vote calls the answer right, 0 where wrong, between them under `average`; NaN unjudged."""
-        credit = self.config.credit
-        critiques = self.critiques()
-        flags = [flag_matrix([checked(critique, 1) for critique in row], 1) for row in critiques]
-        shares = [combine(VOTES.get(credit.vote), matrix, credit.at_least) for matrix in flags]
-        judged = np.array([np.nan if share is None else 1 - share[0] for share in shares])
-        agreements = [agreement for matrix in flags if (agreement := vote_agreement(matrix)) is not None]
+        credit, critiques = self.config.credit, self.critiques()
+        flags = flags_of(critiques, [1] * len(critiques))
+        shares = combine(VOTES.get(credit.vote), flags, credit.at_least)
+        judged = 1 - shares
         known = ~np.isnan(judged)
         both = known & ~np.isnan(self.outcomes)
+        metrics = vote_metrics(flags, shares)
         self.report(
             {
                 "judged": _mean(judged[known]),
                 "judged_as_verified": _mean((judged[both] >= 0.5) == (self.outcomes[both] == 1)),
-                "vote_agreement": _mean(np.array(agreements)),
-                "abstained": float(sum(map(len, critiques)) - sum(map(len, flags))),
-                "uncritiqued": float((~known).sum()),
+                "vote_agreement": metrics["vote_agreement"],
+                "abstained": float(sum(map(len, critiques)) - flags.answered.sum()),
+                "uncritiqued": metrics["uncritiqued"],
             }
         )
         return judged

@@ -6,8 +6,8 @@ group, TRL's own, with the sample standard deviation.
 
 from __future__ import annotations
 
-from trainers.methods import TrainRun
 from trainers.policy import PolicyTrainer, train_policy
+from trainers.run import TrainRun
 
 
 def train(run: TrainRun) -> bool:

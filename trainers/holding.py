@@ -9,11 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evals.fingerprint import is_adapter
+from evals.models.adapters import attach
+from evals.models.folders import ModelFolders
 from trainers.backbones import BackboneConfig, VllmRollouts
 
 if TYPE_CHECKING:
+    import torch
     from peft import LoraConfig
-    from transformers import PreTrainedModel
 
 # Token by token, so that one unlucky token does not silence a whole rollout, as TRL's own choice would.
 _CORRECTION = {
@@ -97,7 +100,56 @@ def adapters(backbone: BackboneConfig) -> LoraConfig | None:
     )
 
 
-def merged(model: Any) -> PreTrainedModel:
-    """Return a model whose adapters, if it has any, are merged into its weights."""
-    whole: PreTrainedModel = model.merge_and_unload() if hasattr(model, "merge_and_unload") else model
-    return whole
+def load_start(place: ModelFolders, backbone: BackboneConfig) -> Any:
+    """Return the model that training starts from; of an adapter its base, with the adapter on it to be trained on.
+
+    Args:
+        place: Where it lies.
+        backbone: Precision of the weights.
+
+    Raises:
+        ModelError: The adapter does not fit its base.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    dtype = getattr(torch, backbone.dtype)
+    model = AutoModelForCausalLM.from_pretrained(place.model, dtype=dtype, trust_remote_code=False)
+    return model if place.adapter is None else attach(model, place.adapter, trainable=True)
+
+
+def name_base(model: Any, start: str, revision: str | None) -> None:
+    """Write into a model's adapter what it rests on, as whoever loads it needs to know.
+
+    Args:
+        model: A model, with an adapter or without.
+        start: Folder or repository id of the base; where training started from an adapter, that stays on its own.
+        revision: Revision of the repository.
+    """
+    settings = getattr(model, "peft_config", {}).get("default")
+    if settings is not None and not is_adapter(Path(start)):
+        folder = Path(start)
+        known = (str(folder.absolute()), None) if folder.is_dir() else (start, revision)
+        settings.base_model_name_or_path, settings.revision = known
+
+
+def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    """Yield the weights of a model with its adapter added, by the base's names, one at a time; the base stays as it is.
+
+    An engine that samples takes them. TRL would merge in place and unmerge again, in the base's precision, and move the
+    base a little each time. Here each sum is made in float32 and rounded once.
+
+    Args:
+        model: A `PeftModel` whose weights are whole in this process.
+    """
+    layers = dict(model.named_modules())
+    for name, weight in model.named_parameters():
+        if model.prefix in name or "original_module" in name:
+            continue
+        inner = name.removesuffix(".base_layer.weight")
+        data = weight.data
+        if inner != name and model.active_adapter in layers[inner].scaling:
+            delta = layers[inner].get_delta_weight(model.active_adapter)
+            data = (data.float() + delta.float()).to(data.dtype)
+        named = name.removeprefix("base_model.model.").replace(".base_layer", "")
+        yield named.replace("modules_to_save.default.", ""), data

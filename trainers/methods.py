@@ -2,62 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from evals.registry import Registry
 
 if TYPE_CHECKING:
-    from trainers.config import TrialConfig
-    from trainers.credit.rewards import StepCharge
-    from trainers.prm.returns import ScoreRule
+    from trainers.credit.terms import CreditFunction
 
-SECTIONS = ("train", "credit", "critic", "prm")
+SECTIONS = ("train", "credit", "critic", "prm", "values")
 """Sections of `TrialConfig` that only some methods use (`Method.uses`)."""
 
-Emit = Callable[[dict[str, Any]], None]
+ONE_UPDATE = frozenset({"train.clip"})
+"""Settings that decide nothing where a batch is updated on once: the ratio of probabilities is 1, and no clip bites."""
 
-
-@dataclass(frozen=True)
-class TrainRun:
-    """What a method is given.
-
-    Attributes:
-        config: The trial's settings.
-        seed: Seed of everything drawn during training.
-        start: Folder, or repository id, of the model and tokenizer that training starts from.
-        out: Folder for checkpoints while training.
-        model: Folder that receives the trained model and tokenizer.
-        rollouts: Folder that receives the rollouts, with what judged their steps.
-        record: Called once an optimizer step with that step's record (plain values), in every process that trains.
-        resume: Checkpoint of an earlier try to go on from.
-        critic: Folder of the embedded critic's model, where the settings ask for it.
-        prm: Folder of the embedded process reward model, where the settings ask for it.
-        critique_cache: Folder in which critiques are kept; None keeps none.
-        stop: Asked after every step; true means: save a checkpoint and return.
-        checkpoint_seconds: At least so many seconds lie between two checkpoints; 0: one after every step; infinite:
-            only at a stop.
-        micro_batch: Rollouts of a micro-batch in place of `train.micro_batch`.
-    """
-
-    config: TrialConfig
-    seed: int
-    start: str
-    out: Path
-    model: Path
-    rollouts: Path
-    record: Emit
-    resume: str | None = None
-    critic: Path | None = None
-    prm: Path | None = None
-    critique_cache: Path | None = None
-    stop: Callable[[], bool] = lambda: False
-    checkpoint_seconds: float = math.inf
-    micro_batch: int | None = None
+VOTED = ("critiques", "vote", "at_least", "w_whole", "w_process", "max_abstained")
+"""Settings of `credit` that decide nothing where no critic is asked."""
 
 
 @dataclass(frozen=True)
@@ -69,13 +30,11 @@ class Method:
         source: Where the method comes from.
         uses: Sections of `TrialConfig` that decide its result beside method, backbone, benchmark, cold start and
             evaluation; the others stay out of a trial's identity.
-        ignores: Dotted keys of these sections that decide nothing all the same, and stay out of it too.
+        ignores: Sections, and dotted keys of those used, that decide nothing all the same, and stay out of it too.
         train: ``"module:function"`` that trains, imported when training starts. The function takes a `TrainRun` and
             returns True when training is complete, False when `stop` ended it early. None: the start is the result.
-        charge: ``"module:function"`` of the `StepCharge` of a method that charges steps as a critic's vote says; also
-            how a replay of its rollouts charges them.
-        step_rewards: ``"module:function"`` of a method that trains on the scores of a process reward model: from
-            `PrmConfig` to the `StepRewards` that are also worked out again from its rollouts. The module is light.
+        credit: ``"module:function"`` of the `CreditFunction` of a method whose advantages are worked out once a step;
+            also how they are worked out again from stored rollouts. Its module is light. None: TRL's, or its trainer's.
     """
 
     name: str
@@ -83,105 +42,212 @@ class Method:
     uses: frozenset[str] = field(default_factory=frozenset)
     ignores: frozenset[str] = field(default_factory=frozenset)
     train: str | None = None
-    charge: str = "trainers.credit.rewards:own_step"
-    step_rewards: str | None = None
+    credit: str | None = None
+
+    @property
+    def rests_on_rollouts(self) -> bool:
+        """Whether its credit of steps can be worked out again from what is kept of rollouts."""
+        return self.credit is not None and "values" not in self.uses
 
     def heeds(self, key: str) -> bool:
-        """Whether a dotted key of the settings may decide anything under this method."""
+        """Whether a dotted key of the settings, or a section, may decide anything under this method."""
         section = key.partition(".")[0]
-        return section not in SECTIONS or (section in self.uses and key not in self.ignores)
+        return not {key, section} & self.ignores and (section not in SECTIONS or section in self.uses)
 
 
-def step_charge(method: str) -> StepCharge:
-    """Return which steps pay, by a method's name, for those that are voted wrong."""
-    found: StepCharge = _named(METHODS.get(method).charge)
-    return found
-
-
-def score_rule(config: TrialConfig) -> ScoreRule:
-    """Return how a trial makes advantages of the scores of steps.
+def credit_function(method: str) -> CreditFunction:
+    """Return how a method, by its name, works out the advantages of steps.
 
     Raises:
-        ValueError: Its method does not say.
+        ValueError: It works out none.
     """
-    from trainers.prm.returns import ScoreRule
-
-    named = METHODS.get(config.method).step_rewards
+    named = METHODS.get(method).credit
     if named is None:
-        raise ValueError(f"method {config.method!r} has no step_rewards; name them in its description (Method)")
-    return ScoreRule(_named(named)(config.prm), config.prm.w_whole, config.train.group_size)
+        raise ValueError(f"method {method!r} gives no credit to steps; name its function in its description (Method)")
+    function: CreditFunction = import_target(named)
+    return function
 
 
-def _named(target: str) -> Any:
+def import_target(target: str) -> Any:
+    """Return what ``"module:name"`` names."""
     module, _, function = target.partition(":")
     return getattr(import_module(module), function)
 
 
+BASE = Method("base", source="the backbone as it is, untouched", ignores=frozenset({"cold_start"}))
 SFT = Method("sft", source="paper, baselines: supervised fine-tuning, the cold start of the others, as it is")
 GRPO_RULE = Method(
     "grpo_rule",
     source="paper, baselines: GRPO (arXiv 2402.03300) with the rule verifier's outcome as the only reward",
     uses=frozenset({"train"}),
+    ignores=ONE_UPDATE,
     train="trainers.grpo_rule:train",
 )
 DR_GRPO = Method(
     "dr_grpo",
     source="arXiv 2503.20783: GRPO without division by length and spread",
     uses=frozenset({"train"}),
+    ignores=ONE_UPDATE,
     train="trainers.dr_grpo:train",
 )
 DAPO = Method(
     "dapo",
     source="arXiv 2503.14476, without dynamic sampling: token-level loss, higher clip, soft overlong punishment",
     uses=frozenset({"train"}),
+    ignores=ONE_UPDATE,
     train="trainers.dapo:train",
 )
 RLOO = Method(
     "rloo",
     source="arXiv 2402.14740: REINFORCE, the others of the group as baseline",
     uses=frozenset({"train"}),
+    ignores=ONE_UPDATE,
     train="trainers.rloo:train",
 )
 GRPO_GENORM = Method(
     "grpo_genorm",
     source="paper, baselines: GRPO with an LLM's voted judgment of the whole answer as the only reward",
     uses=frozenset({"train", "credit", "critic"}),
+    ignores=ONE_UPDATE,
     train="trainers.grpo_genorm:train",
 )
 CAPO = Method(
     "capo",
     source="arXiv 2508.02298",
     uses=frozenset({"train", "credit", "critic"}),
+    ignores=ONE_UPDATE,
     train="trainers.capo:train",
+    credit="trainers.credit.capo:capo",
 )
 FIRST_ERROR = Method(
     "first_error",
     source="CAPO's critiques and votes, charged from the first wrong step on",
     uses=frozenset({"train", "credit", "critic"}),
-    train="trainers.first_error:train",
-    charge="trainers.credit.first_error:from_first_error",
+    ignores=ONE_UPDATE,
+    train="trainers.capo:train",
+    credit="trainers.credit.first_error:first_error",
+)
+
+SPREAD = Method(
+    "spread",
+    source="a control: CAPO's critiques and votes, their charge spread evenly over the tokens of the rollout",
+    uses=frozenset({"train", "credit", "critic"}),
+    ignores=ONE_UPDATE,
+    train="trainers.capo:train",
+    credit="trainers.credit.spread:spread",
+)
+OUTCOME_ONLY = Method(
+    "outcome_only",
+    source="a control: CAPO with W_process = 0, so that no critic is asked, and CAPO's normalisation",
+    uses=frozenset({"train", "credit"}),
+    ignores=ONE_UPDATE | {f"credit.{key}" for key in VOTED},
+    train="trainers.unjudged:train",
+    credit="trainers.credit.outcome_only:outcome_only",
 )
 
 PRM_SUM = Method(
     "prm_sum",
     source="arXiv 2402.03300, section 4.1.3: GRPO with process supervision, scores of steps added up, and the outcome",
     uses=frozenset({"train", "prm"}),
-    ignores=frozenset({"prm.temperature"}),
-    train="trainers.prm_sum:train",
-    step_rewards="trainers.prm_sum:step_rewards",
+    ignores=ONE_UPDATE | {"prm.temperature"},
+    train="trainers.prm_trainer:train",
+    credit="trainers.credit.prm_sum:prm_sum",
 )
 PRM_MIN = Method(
     "prm_min",
     source="arXiv 2504.15275 (PURE): the worst of a process reward model's scores, and the outcome",
     uses=frozenset({"train", "prm"}),
-    train="trainers.prm_min:train",
-    step_rewards="trainers.prm_min:step_rewards",
+    ignores=ONE_UPDATE,
+    train="trainers.prm_trainer:train",
+    credit="trainers.credit.prm_min:prm_min",
+)
+
+VPPO = Method(
+    "vppo",
+    source="arXiv 2601.18984: of a wrong answer the steps before its first error earn, the others pay",
+    uses=frozenset({"train", "credit", "critic"}),
+    ignores=ONE_UPDATE | {"credit.normalization"},
+    train="trainers.capo:train",
+    credit="trainers.credit.vppo:vppo",
+)
+PAPO = Method(
+    "papo",
+    source="arXiv 2603.26535: outcome normalised over all answers, process over right ones only",
+    uses=frozenset({"train", "credit", "critic"}),
+    ignores=ONE_UPDATE | {"credit.normalization"},
+    train="trainers.capo:train",
+    credit="trainers.credit.papo:papo",
+)
+PRPO = Method(
+    "prpo",
+    source="arXiv 2601.07182: process advantages of steps, shifted to the outcome's",
+    uses=frozenset({"train", "credit", "critic"}),
+    ignores=ONE_UPDATE | {"credit.normalization"},
+    train="trainers.capo:train",
+    credit="trainers.credit.prpo:prpo",
+)
+PROGRS = Method(
+    "progrs",
+    source="arXiv 2604.02341: GRPO with a process bonus that is centred among wrong answers",
+    uses=frozenset({"train", "credit", "critic"}),
+    ignores=ONE_UPDATE | {"credit.normalization"},
+    train="trainers.capo:train",
+    credit="trainers.credit.progrs:progrs",
+)
+DRACO = Method(
+    "draco",
+    source="arXiv 2609.04094: GRPO's advantage of a rollout, moved among its steps by a judgment of them",
+    uses=frozenset({"train", "credit", "critic"}),
+    ignores=ONE_UPDATE | {"credit.normalization", "credit.w_whole"},
+    train="trainers.capo:train",
+    credit="trainers.credit.draco:draco",
+)
+LAMBDA_GRPO = Method(
+    "lambda_grpo",
+    source="arXiv 2509.21154: GRPO, a step divided by how many rollouts of its group share it; asks no critic",
+    uses=frozenset({"train"}),
+    ignores=ONE_UPDATE,
+    train="trainers.unjudged:train",
+    credit="trainers.credit.lambda_grpo:lambda_grpo",
+)
+RTMC = Method(
+    "rtmc",
+    source="arXiv 2604.11037: Monte Carlo over the states that a group's rollouts share; asks no critic",
+    uses=frozenset({"train"}),
+    ignores=ONE_UPDATE,
+    train="trainers.unjudged:train",
+    credit="trainers.credit.rtmc:rtmc",
+)
+VINEPPO = Method(
+    "vineppo",
+    source="arXiv 2410.01679: Monte Carlo values of every step; asks no critic, samples continuations",
+    uses=frozenset({"train", "values"}),
+    ignores=ONE_UPDATE | {"values.segment", "values.oracle_samples"},
+    train="trainers.valued:train",
+    credit="trainers.credit.monte_carlo:monte_carlo",
+)
+SPO = Method(
+    "spo",
+    source="arXiv 2505.23564: Monte Carlo values of segments; asks no critic, samples continuations",
+    uses=frozenset({"train", "values"}),
+    ignores=ONE_UPDATE | {"values.oracle_samples"},
+    train="trainers.valued:train",
+    credit="trainers.credit.segments:segments",
+)
+ORACLE = Method(
+    "oracle",
+    source="an upper bound: the true advantages of steps, counted over many continuations",
+    uses=frozenset({"train", "values"}),
+    ignores=ONE_UPDATE | {"values.segment", "values.samples"},
+    train="trainers.valued:train_oracle",
+    credit="trainers.credit.monte_carlo:monte_carlo",
 )
 
 METHODS: Registry[Method] = Registry(
     "method",
     "capo_bench.methods",
     {
+        "base": "trainers.methods:BASE",
         "sft": "trainers.methods:SFT",
         "grpo_rule": "trainers.methods:GRPO_RULE",
         "dr_grpo": "trainers.methods:DR_GRPO",
@@ -190,7 +256,19 @@ METHODS: Registry[Method] = Registry(
         "grpo_genorm": "trainers.methods:GRPO_GENORM",
         "capo": "trainers.methods:CAPO",
         "first_error": "trainers.methods:FIRST_ERROR",
+        "spread": "trainers.methods:SPREAD",
+        "outcome_only": "trainers.methods:OUTCOME_ONLY",
         "prm_sum": "trainers.methods:PRM_SUM",
         "prm_min": "trainers.methods:PRM_MIN",
+        "vppo": "trainers.methods:VPPO",
+        "papo": "trainers.methods:PAPO",
+        "prpo": "trainers.methods:PRPO",
+        "progrs": "trainers.methods:PROGRS",
+        "draco": "trainers.methods:DRACO",
+        "lambda_grpo": "trainers.methods:LAMBDA_GRPO",
+        "rtmc": "trainers.methods:RTMC",
+        "vineppo": "trainers.methods:VINEPPO",
+        "spo": "trainers.methods:SPO",
+        "oracle": "trainers.methods:ORACLE",
     },
 )

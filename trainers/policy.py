@@ -7,9 +7,11 @@ the reason; a method that needs others names them in `overrides`.
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,11 +19,13 @@ from typing import Any
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, PrinterCallback
+from transformers import AutoTokenizer, GenerationConfig, PreTrainedTokenizerBase, PrinterCallback
 from trl.trainer.grpo_config import GRPOConfig
-from trl.trainer.grpo_trainer import GRPOTrainer
 
-from evals.benchmarks import BENCHMARKS, Benchmark, Problem
+from evals.benchmarks import Benchmark, Problem
+from evals.models.conventions import Conventions, read_conventions
+from evals.models.folders import locate
+from evals.tasks.named import benchmark_of
 from evals.verify import Verifier
 from trainers.backbones import BACKBONES, BackboneConfig
 from trainers.budget import Meter
@@ -31,30 +35,26 @@ from trainers.config import TrainConfig, TrialConfig
 from trainers.credit.align import Alignment, step_index
 from trainers.credit.arrays import FloatArray
 from trainers.credit.segment import SEGMENTERS
-from trainers.holding import adapters, merged, sampling, server_alone
-from trainers.methods import TrainRun
+from trainers.holding import adapters, load_start, merged_weights, name_base, sampling, server_alone
+from trainers.microbatches import SortedTrainer
 from trainers.prompts import render
-from trainers.rollouts import Rollout, write_step
-from trainers.watch import watching
+from trainers.records import RecordingTrainer, record_step
+from trainers.run import TrainRun
+from trainers.watch import watching, watching_engine
 
-COUNTS = frozenset({
-    "policy_tokens", "critic_tokens", "critic_prompt_tokens", "critic_cached_tokens", "critic_output_tokens",
-    "critic_money", "critiques", "critiques_reused", "abstained", "uncritiqued", "unverified",
-})  # fmt: skip
-"""Metrics that are counts: added over processes, where the others are averaged."""
+log = logging.getLogger(__name__)
 
-FROM_TRL = {
-    "loss": "loss",
-    "grad_norm": "grad_norm",
-    "entropy": "entropy",
-    "clip_ratio/region_mean": "clipped_tokens",
-    "frac_reward_zero_std": "groups_without_outcome_signal",
-    "completions/clipped_ratio": "truncated",
-}
-"""What of TRL's own logs goes into a step's record, and under which name."""
+_NO_SAMPLING = frozenset(
+    {
+        *("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "transformers_version"),
+        *("output_attentions", "output_hidden_states", "output_scores", "output_logits", "return_dict_in_generate"),
+        *("use_cache", "cache_implementation", "_from_model_config"),
+    }
+)
+"""Settings of generation that change no draw."""
 
 
-class PolicyTrainer(GRPOTrainer):
+class PolicyTrainer(RecordingTrainer, SortedTrainer):
     """GRPO on the verifier's outcome, with the reports that every method owes; every rollout is kept.
 
     Subclasses override `rollout_finished` and `rollouts_known` to start work while rollouts are sampled and while
@@ -89,14 +89,23 @@ class PolicyTrainer(GRPOTrainer):
         self.alignment = Alignment([], [], np.zeros((0, 0), dtype=np.int64), [])
         self.problems: list[Problem] = []
         self.truth: list[frozenset[int] | None] = []
+        self.prompt_tokens: list[int] = []
+        self.cut: list[bool] = []
         self.outcomes: FloatArray = np.zeros(0)
         self.tokenizer = tokenizer
         super().__init__(reward_funcs=[self.outcome], processing_class=tokenizer, **kwargs)
+        if self.use_vllm and hasattr(self.model, "peft_config"):
+            engine: Any = self.vllm_generation
+            engine._iter_named_params = partial(merged_weights, self.model)
 
     def outcome(self, prompts: Sequence[str], answer: Sequence[str], **_: Any) -> list[float | None]:
-        """Verify the answers and return the rewards; None where there is none (TRL leaves it out)."""
+        """Verify the answers and return the rewards; None where there is none (TRL leaves it out).
+
+        A rollout that the token limit cut holds no answer.
+        """
         began = time.perf_counter()
-        verdicts = self.verifier.verify(list(zip(self.alignment.texts, answer, strict=True)))
+        texts = ["" if cut else text for cut, text in zip(self.cut, self.alignment.texts, strict=True)]
+        verdicts = self.verifier.verify(list(zip(texts, answer, strict=True)), style=self.config.train.answers)
         self.outcomes = np.array([np.nan if v.correct is None else float(v.correct) for v in verdicts])
         self.report({"seconds_verify": time.perf_counter() - began})
         return [None if np.isnan(reward) else float(reward) for reward in self.reward()]
@@ -116,7 +125,7 @@ class PolicyTrainer(GRPOTrainer):
         return False
 
     def rollout_finished(self, row: int, steps: tuple[str, ...]) -> None:
-        """Called when a rollout's end token has been sampled, while the rest of its batch is still being sampled."""
+        """Called when a rollout has ended, while the rest of its batch is still being sampled."""
 
     def rollouts_known(self) -> None:
         """Called when a batch has been sampled and cut into steps (`alignment`, `problems`), before it is verified."""
@@ -125,21 +134,8 @@ class PolicyTrainer(GRPOTrainer):
         """Return advantages of shape (B, width) in place of TRL's own of shape (B,), or None to keep those."""
         return None
 
-    def said(self, row: int) -> dict[str, Any]:
-        """Return what was said of a rollout's steps, by the names of `Rollout`, to be kept with it."""
-        return {}
-
     def rollouts_kept(self) -> None:
         """Called when a batch has been kept, before it is trained on: the place to give up."""
-
-    def report(self, metrics: dict[str, float]) -> None:
-        """Add metrics of this step, averaged (`COUNTS`: added) over processes; every process reports the same names."""
-        names = sorted(metrics)
-        local = torch.tensor([[metrics[name] for name in names]], dtype=torch.float64, device=self.accelerator.device)
-        rows = self.accelerator.gather(local)
-        for index, name in enumerate(names):
-            total = rows[:, index].nansum() if name in COUNTS else rows[:, index].nanmean()
-            self._metrics["train"][name].append(total.item())
 
     def _generate(self, prompts: list[Any]) -> Any:
         began = time.perf_counter()
@@ -149,70 +145,41 @@ class PolicyTrainer(GRPOTrainer):
 
     def _generate_single_turn(self, *args: Any, **kwargs: Any) -> Any:
         generate: Any = super()._generate_single_turn
-        if not self.watches or self.use_vllm:
+        with self._watched() if self.watches else nullcontext():
             return generate(*args, **kwargs)
-        model = self.accelerator.unwrap_model(self.model_wrapped)
-        with watching(model, self.tokenizer.eos_token_id, self._finished):
-            return generate(*args, **kwargs)
+
+    def _watched(self) -> AbstractContextManager[None]:
+        """Have whoever samples tell of every rollout that ends; not a server, nor engines that share a model out."""
+        if not self.use_vllm:
+            model = self.accelerator.unwrap_model(self.model_wrapped)
+            return watching(model, self.eos_token_ids, self._finished)
+        sampler = self.vllm_generation
+        if sampler.mode == "colocate" and sampler.tensor_parallel_size == 1:
+            return watching_engine(sampler.llm, self._finished)
+        return nullcontext()
 
     def _finished(self, row: int, ids: list[int]) -> None:
         self.rollout_finished(row, step_index([ids], self.tokenizer, self.segmenter).steps[0])
 
     def _calculate_rewards(self, inputs: Any, prompts: Any, completions: Any, completion_ids_list: Any) -> Any:
         self.alignment = step_index(completion_ids_list, self.tokenizer, self.segmenter)
+        self.cut = [not ids or ids[-1] not in self.eos_token_ids for ids in completion_ids_list]
         self.rollouts_known()
-        self.truth = [self._wrong_steps(*pair) for pair in zip(self.problems, self.alignment.steps, strict=True)]
+        self.truth = [self.wrong_steps(*pair) for pair in zip(self.problems, self.alignment.steps, strict=True)]
         return super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
-
-    def _wrong_steps(self, problem: Problem, steps: Sequence[str]) -> frozenset[int] | None:
-        """Return the steps that the benchmark's checker calls wrong; None where it has no checker."""
-        return self.benchmark.check_steps(problem, steps).wrong if self.benchmark.checks_steps else None
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         began = time.perf_counter()
         self.problems = [Problem(row["problem"], row["text"], row["answer"]) for row in inputs]
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
+        self.prompt_tokens = output["prompt_mask"].sum(dim=1).tolist()
         replaced = self.advantages(output["completion_ids"].size(1))
         if replaced is not None:
             output["advantages"] = replaced.to(output["advantages"])
-        self._keep()
+        self.keep()
         self.rollouts_kept()
-        self.report({**self._rollout_metrics(), "seconds_rollout": time.perf_counter() - began})
+        self.report({**self.rollout_metrics(), "seconds_rollout": time.perf_counter() - began})
         return output
-
-    def _keep(self) -> None:
-        first = self.accelerator.process_index * len(self.problems)
-        rollouts = [
-            Rollout(
-                group=(first + row) // self.config.train.group_size,
-                problem=problem.id,
-                prompt=problem.prompt,
-                answer=problem.answer,
-                steps=self.alignment.steps[row],
-                tokens=tuple(np.bincount(index[index >= 0], minlength=len(self.alignment.steps[row])).tolist()),
-                pieces=self.alignment.pieces[row],
-                outcome=None if np.isnan(self.outcomes[row]) else float(self.outcomes[row]),
-                truth=self.truth[row],
-                **self.said(row),
-            )
-            for row, (problem, index) in enumerate(zip(self.problems, self.alignment.index, strict=True))
-        ]
-        write_step(self.rollouts, self.state.global_step + 1, self.accelerator.process_index, rollouts)
-
-    def _rollout_metrics(self) -> dict[str, float]:
-        """Return what is known of the rollouts whatever the method; wrong steps by the benchmark's own checker."""
-        steps = [len(row) for row in self.alignment.steps]
-        tokens = (self.alignment.index >= 0).sum(axis=1)
-        known = self.outcomes[~np.isnan(self.outcomes)]
-        wrong = [len(row) for row in self.truth if row is not None]
-        return {
-            "outcome": float(known.mean()) if known.size else float("nan"),
-            "unverified": float(np.isnan(self.outcomes).sum()),
-            "wrong_step_rate": sum(wrong) / max(sum(steps), 1) if wrong else float("nan"),
-            "steps_per_response": float(np.mean(steps)),
-            "tokens_per_response": float(tokens.mean()),
-            "policy_tokens": float(tokens.sum()),
-        }
 
 
 def settings(run: TrainRun, backbone: BackboneConfig, trainer_class: type[PolicyTrainer] = PolicyTrainer) -> GRPOConfig:
@@ -293,15 +260,14 @@ def train_policy(
     """
     config = run.config
     backbone = BACKBONES.load(config.backbone)
-    tokenizer = AutoTokenizer.from_pretrained(
-        run.start, revision=backbone.revision, padding_side="left", trust_remote_code=False
-    )
-    dtype = getattr(torch, backbone.dtype)
-    model = AutoModelForCausalLM.from_pretrained(
-        run.start, revision=backbone.revision, dtype=dtype, trust_remote_code=False
-    )
-    benchmark = BENCHMARKS.get(config.benchmark)
-    meter = Meter(sum(weight.numel() for weight in model.parameters()), critic_parameters, config.train.budget)
+    place = locate(run.start, None if Path(run.start).is_dir() else backbone.revision)
+    tokenizer = AutoTokenizer.from_pretrained(place.tokenizer, padding_side="left", trust_remote_code=False)
+    model = load_start(place, backbone)
+    args = settings(run, backbone, trainer_class)
+    _set_ends(model, read_conventions(backbone.template, model.config, model.generation_config, tokenizer), args)
+    benchmark = benchmark_of(config.benchmark)
+    weights = sum(weight.numel() for name, weight in model.named_parameters() if "lora_" not in name)
+    meter = Meter(weights, critic_parameters, config.train.budget)
     with server_alone(backbone.vllm), Verifier() as verifier:
         trainer = trainer_class(
             config=config,
@@ -309,41 +275,56 @@ def train_policy(
             benchmark=benchmark,
             verifier=verifier,
             model=model,
-            args=settings(run, backbone, trainer_class),
-            peft_config=adapters(backbone),
+            args=args,
+            peft_config=None if place.adapter else adapters(backbone),
             train_dataset=_problems(run, benchmark, backbone, tokenizer),
             tokenizer=tokenizer,
             rollouts=run.rollouts,
-            callbacks=[Recorder(partial(_record, run), config.train.steps, meter)],
             **extra,
         )
         saver = _saver(run, trainer)
+        trainer.add_callback(Recorder(partial(record_step, run), config.train.steps, meter, partial(_sum, trainer)))
         trainer.add_callback(saver)
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=run.resume)
     if saver.stopped:
         return False
+    name_base(trainer.model, run.start, backbone.revision)
     _save_whole(trainer, run.model)
     return True
 
 
+def _set_ends(model: Any, conventions: Conventions, args: GRPOConfig) -> None:
+    """Let rollouts end where the model's turn ends, and follow the study's sampling in all else."""
+    recommended = model.generation_config.to_diff_dict()
+    if dropped := sorted(recommended.keys() - _NO_SAMPLING):
+        log.warning("generation_config.json sets %s; rollouts follow the study's sampling alone", ", ".join(dropped))
+    ends = sorted(conventions.ends)
+    named: Any = GenerationConfig  # untyped
+    model.generation_config = named(eos_token_id=ends, pad_token_id=recommended.get("pad_token_id"))
+    if args.use_vllm:
+        args.generation_kwargs = {"stop_token_ids": ends}
+
+
 def _save_whole(trainer: PolicyTrainer, folder: Path) -> None:
-    """Save the model for `from_pretrained`; sharded by FSDP, checkpoints may hold shares, but this gathers them."""
+    """Save the model, or its adapter; sharded by FSDP, checkpoints may hold shares, but this gathers them."""
     if trainer.is_fsdp_enabled:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
-    if adapters(BACKBONES.load(trainer.config.backbone)) is None:
-        trainer.save_model(str(folder))
-    elif trainer.accelerator.is_main_process:
-        merged(trainer.accelerator.unwrap_model(trainer.model)).save_pretrained(folder)
-        trainer.tokenizer.save_pretrained(folder)
+    trainer.save_model(str(folder))
+    (folder / "README.md").unlink(missing_ok=True)  # peft's form of a model card, with nothing filled in
+
+
+def _sum(trainer: PolicyTrainer, value: float) -> float:
+    """Return the sum of a number over the processes that train together."""
+    total: torch.Tensor = trainer.accelerator.reduce(torch.tensor(value, device=trainer.accelerator.device))
+    return float(total)
 
 
 def _saver(run: TrainRun, trainer: PolicyTrainer) -> Saver:
     accelerator = trainer.accelerator
 
     def agree(wish: bool) -> bool:
-        wishes: torch.Tensor = accelerator.reduce(torch.tensor(float(wish), device=accelerator.device))
-        return bool(wishes > 0)
+        return _sum(trainer, float(wish)) > 0
 
     def saved(step: int) -> None:
         accelerator.wait_for_everyone()  # a checkpoint is whole when each process has written its part
@@ -365,20 +346,3 @@ def _problems(
         for p in problems
     ]
     return Dataset.from_list(rows)
-
-
-OWN = COUNTS | {
-    "step", "of", "seconds", "seconds_rollout", "seconds_generate", "seconds_verify", "seconds_critique",
-    "critic_wait", "outcome", "judged", "judged_as_verified", "wrong_step_rate", "steps_per_response",
-    "tokens_per_response", "flagged_step_rate", "penalised_tokens", "vote_agreement", "groups_process_signal_only",
-    "total_tokens", "train_flops", "budget_share",
-}  # fmt: skip
-
-
-def _record(run: TrainRun, logs: dict[str, Any]) -> None:
-    """Hand on one step's record under our names; what a step lacks is left out."""
-    known = {name: value for name, value in logs.items() if value is not None and not np.isnan(value)}
-    own = {name: value for name, value in known.items() if name in OWN}
-    own["seconds_update"] = own["seconds"] - own.pop("seconds_rollout")
-    trl = {ours: known[theirs] for theirs, ours in FROM_TRL.items() if theirs in known}
-    run.record({**trl, **own})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from evals.benchmarks import Problem
-from evals.harness.prompt import render as render_text
+from evals.models.prompt import render as render_text
 from trainers.backbones import BackboneConfig
 
 if TYPE_CHECKING:

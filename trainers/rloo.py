@@ -16,8 +16,8 @@ import torch
 
 from trainers.config import TrainConfig
 from trainers.credit.arrays import FloatArray
-from trainers.methods import TrainRun
 from trainers.policy import PolicyTrainer, train_policy
+from trainers.run import TrainRun
 
 
 class RlooTrainer(PolicyTrainer):

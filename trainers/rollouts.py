@@ -19,9 +19,11 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evals.checksums import check_file
 from evals.files import write_atomic
-from trainers.credit.critique import Aim, Critique, Usage
-from trainers.prm.scored import Scored
+from evals.models.base import Usage
+from trainers.credit.critique import Aim, Critique
+from trainers.prm.scored import ScoredSolution
 
 _NAME = re.compile(r"(\d+)\.(\d+)\.jsonl\.gz")
 _LEVEL = 6
@@ -49,6 +51,8 @@ class Rollout:
         pieces: What each token adds to the text (`Alignment.pieces`), as many as `tokens` counts; empty where it was
             not kept.
         scored: What the process reward model said of its steps; None where the method asks none.
+        prompt_tokens: Tokens of its prompt, as the policy read it.
+        cut: Whether the token limit ended it, so that it holds no answer.
     """
 
     group: int
@@ -62,7 +66,9 @@ class Rollout:
     aim: Aim = "steps"
     critiques: tuple[Critique, ...] = ()
     pieces: tuple[str, ...] = ()
-    scored: Scored | None = None
+    scored: ScoredSolution | None = None
+    prompt_tokens: int = 0
+    cut: bool = False
 
     def __post_init__(self) -> None:
         if len(self.steps) != len(self.tokens):
@@ -168,6 +174,7 @@ def _read(path: Path) -> tuple[Rollout, ...]:
 
 
 def _lines(path: Path) -> list[str]:
+    check_file(path)
     packed = path.read_bytes()
     if not packed:  # which gzip would take for no lines
         raise EOFError("the file is empty")
@@ -183,11 +190,13 @@ def _to_json(step: int, rollout: Rollout) -> dict[str, Any]:
         "answer": rollout.answer,
         "steps": rollout.steps,
         "tokens": rollout.tokens,
+        "prompt_tokens": rollout.prompt_tokens,
         "outcome": rollout.outcome,
         "truth": None if rollout.truth is None else sorted(rollout.truth),
         "aim": rollout.aim,
         "critiques": [_critique_to_json(critique) for critique in rollout.critiques],
         **({"pieces": rollout.pieces} if rollout.pieces else {}),
+        **({"cut": True} if rollout.cut else {}),
         **({"scored": asdict(rollout.scored)} if rollout.scored else {}),
     }
 
@@ -213,12 +222,14 @@ def _from_json(row: Mapping[str, Any]) -> Rollout:
         critiques=tuple(_critique_from_json(critique) for critique in row["critiques"]),
         pieces=tuple(row.get("pieces", ())),
         scored=_scored_from_json(row["scored"]) if "scored" in row else None,
+        prompt_tokens=row["prompt_tokens"],
+        cut=row.get("cut", False),
     )
 
 
-def _scored_from_json(row: Mapping[str, Any]) -> Scored:
+def _scored_from_json(row: Mapping[str, Any]) -> ScoredSolution:
     scores = None if row["scores"] is None else tuple(row["scores"])
-    return Scored(scores, row["unscored"], row["tokens"])
+    return ScoredSolution(scores, row["unscored"], row["tokens"])
 
 
 def _critique_from_json(row: Mapping[str, Any]) -> Critique:

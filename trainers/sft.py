@@ -1,6 +1,8 @@
 """SFT: supervised training on demonstrations. The cold start of every other method, and a baseline by itself.
 
-Source: the paper's SFT baseline, over TRL's `SFTTrainer` with the loss on the solution's tokens alone.
+Source: the paper's SFT baseline; the loss is on the solution's tokens alone. TRL's `SFTTrainer` does the same, but its
+head reads the prompts too, and twice: on a CPU that took a third of the time. And it knows no other loss and optimizer,
+so that lessons of critics would need a second mechanism.
 """
 
 from __future__ import annotations
@@ -8,51 +10,31 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field, field_validator
-
-from evals.config import Positive, Strict
-from trainers.methods import Emit
+from evals.models.prompt import encode
+from trainers.emit import Emit
+from trainers.teaching import UNLABELLED, SftConfig, TeachingConfig
 
 if TYPE_CHECKING:
-    from datasets import Dataset
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
-    from trl.trainer.sft_config import SFTConfig
 
+    from trainers.backbones.config import BackboneConfig
 
+Pair = tuple[str, str]
+"""Prompt and solution."""
 PARTS = 8
 """So many parts of a step's demonstrations pass through the model one after the other, where its number allows it."""
-
-
-class SupervisedConfig(Strict):
-    """Supervised training of an embedded model, one pass over solutions of coins drawn for it.
-
-    `slip` is the probability that a step of a solution is wrong; `operations` bounds a problem's length.
-    """
-
-    seed: int = 0
-    steps: Positive = 400
-    problems_per_step: Positive = 64
-    learning_rate: Annotated[float, Field(gt=0)] = 3e-3
-    slip: Annotated[float, Field(ge=0, lt=1)] = 0.25
-    operations: Annotated[tuple[Positive, Positive], Field(strict=False)] = (2, 7)
-
-    @field_validator("operations")
-    @classmethod
-    def _ordered(cls, bounds: tuple[int, int]) -> tuple[int, int]:
-        if bounds[0] > bounds[1]:
-            raise ValueError(f"the smaller bound comes first: [{bounds[1]}, {bounds[0]}]")
-        return bounds
 
 
 def train_sft(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, and where it goes
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    demonstrations: Sequence[tuple[str, str]],
-    config: SupervisedConfig,
+    demonstrations: Sequence[Pair],
+    config: TeachingConfig,
     out: Path,
     record: Emit,
+    backbone: BackboneConfig | None = None,
 ) -> None:
     """Train `model` in place, one pass over the demonstrations in the order given.
 
@@ -63,84 +45,64 @@ def train_sft(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, and wh
         model: The model.
         tokenizer: Its tokenizer.
         demonstrations: (prompt, solution) pairs; the loss is on the solution and its end token.
-        config: Demonstrations per optimizer step (the last takes what is left), and the peak of the learning rate,
-            which falls to zero along a cosine.
+        config: Demonstrations per optimizer step (the last takes what is left), and the peaks of the learning rates,
+            which fall to zero along a cosine.
         out: Folder that the trainer may write to.
-        record: Called once a step with ``{"step", "of", "loss"}``.
+        record: Called once a step with ``{"step", "of", "loss", "num_input_tokens_seen", …}``.
+        backbone: How a model of a hub is held; None: an embedded one.
     """
-    from transformers import PrinterCallback
-    from trl.trainer.sft_trainer import SFTTrainer
+    from trainers.lessons import next_token_loss, teach
 
-    from trainers.callbacks import Recorder
-
-    size = config.problems_per_step
-    steps = math.ceil(len(demonstrations) / size)
-    trainer = SFTTrainer(
-        model=model,
-        args=_settings(config, steps, out, use_cpu=model.device.type == "cpu"),
-        train_dataset=_dataset(tokenizer, demonstrations, size),
-        processing_class=tokenizer,
-        callbacks=[Recorder(record, steps)],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
+    rows = by_length(tokenize(tokenizer, demonstrations), config.problems_per_step)
+    micro_batch = config.micro_batch if isinstance(config, SftConfig) else None
+    parts = parts_of_step(config.problems_per_step, micro_batch)
+    teach(model, tokenizer, rows, next_token_loss, config, out, record, parts, backbone)
 
 
-def _settings(config: SupervisedConfig, steps: int, out: Path, *, use_cpu: bool) -> SFTConfig:
-    from trl.trainer.sft_config import SFTConfig
-
-    size = config.problems_per_step
-    parts = math.gcd(size, PARTS)
-    in_parts = {"per_device_train_batch_size": size // parts, "gradient_accumulation_steps": parts}
-    settings = settings_of_lesson(config, steps, out, use_cpu=use_cpu) | in_parts
-    return SFTConfig(**settings, dataset_kwargs={"skip_prepare_dataset": True})
-
-
-def settings_of_lesson(config: SupervisedConfig, steps: int, out: Path, *, use_cpu: bool) -> dict[str, Any]:
-    """Return what `transformers.TrainingArguments`, or a subclass, takes for a short supervised training.
+def parts_of_step(size: int, micro_batch: int | None) -> int:
+    """Return in how many parts a step passes through the model: `PARTS` where that divides it, more where memory asks.
 
     Args:
-        config: Examples per optimizer step, and the peak of the learning rate.
-        steps: Optimizer steps.
-        out: Folder that the trainer may write to.
-        use_cpu: Whether the model is on the CPU.
+        size: Demonstrations of a step.
+        micro_batch: How many the machine holds at a time; None: as many as there are.
     """
-    return {
-        "output_dir": str(out),
-        "max_steps": steps,
-        "per_device_train_batch_size": config.problems_per_step,
-        "learning_rate": config.learning_rate,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": min(20, steps // 5),
-        "weight_decay": 0.0,
-        "adam_beta2": 0.98,  # the run is short: its second moments must not be those of its first steps
-        # The order of the examples is the caller's: already drawn at random, and so independent of the trainer.
-        "train_sampling_strategy": "sequential",
-        "gradient_checkpointing": False,
-        "bf16": False,
-        "logging_steps": 1,
-        "save_strategy": "no",
-        "report_to": [],
-        "disable_tqdm": True,
-        "seed": config.seed,
-        "use_cpu": use_cpu,
-    }
+    least = max(math.gcd(size, PARTS), math.ceil(size / (micro_batch or size)))
+    return next(parts for parts in range(least, size + 1) if size % parts == 0)
 
 
-def _dataset(tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[tuple[str, str]], size: int) -> Dataset:
-    """Return the tokens of the demonstrations and the labels of their solutions, each `size` of them by length."""
-    from datasets import Dataset
+def tokenize(tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[Pair]) -> list[dict[str, list[int]]]:
+    """Return the tokens of the demonstrations and the labels of their solutions; a solution ends with the end token.
 
-    prompts: Any = tokenizer([prompt for prompt, _ in demonstrations])["input_ids"]
-    # The tokens that open or close a text belong to the prompt; the end is added here.
+    A solution that brings the end of its turn gets no other.
+    """
+    # The token that opens a text belongs to the prompt; the end is added here.
+    prompts = [encode(prompt, tokenizer) for prompt, _ in demonstrations]
     solutions: Any = tokenizer([solution for _, solution in demonstrations], add_special_tokens=False)["input_ids"]
-    end = [tokenizer.eos_token_id]
-    drawn = list(zip(prompts, solutions, strict=True))
-    steps = [drawn[at : at + size] for at in range(0, len(drawn), size)]
-    rows = [row for step in steps for row in sorted(step, key=lambda row: len(row[0]) + len(row[1]))]
-    return Dataset.from_dict(
-        {
-            "input_ids": [prompt + solution + end for prompt, solution in rows],
-            "labels": [[-100] * len(prompt) + solution + end for prompt, solution in rows],
-        }
-    )
+    ends = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    whole = [said if said and said[-1] in ends else [*said, tokenizer.eos_token_id] for said in solutions]
+    return [
+        {"input_ids": prompt + said, "labels": [UNLABELLED] * len(prompt) + said}
+        for prompt, said in zip(prompts, whole, strict=True)
+    ]
+
+
+def by_length(rows: Sequence[dict[str, list[int]]], size: int) -> list[dict[str, list[int]]]:
+    """Return rows in their steps of `size`, those of a step by length."""
+    steps = [rows[at : at + size] for at in range(0, len(rows), size)]
+    return [row for step in steps for row in sorted(step, key=lambda row: len(row["input_ids"]))]
+
+
+def pairs_within(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, most: int) -> list[Pair]:
+    """Return the (prompt, solution) pairs of at most `most` tokens.
+
+    Raises:
+        ValueError: There is none.
+    """
+    lengths = [len(row["input_ids"]) for row in tokenize(tokenizer, pairs)]
+    kept = [pair for pair, length in zip(pairs, lengths, strict=True) if length <= most]
+    if not kept:
+        raise ValueError(
+            f"max_tokens is {most} and the shortest of {len(pairs)} demonstrations has {min(lengths)} tokens: nothing "
+            "is left to learn; set cold_start.max_tokens higher"
+        )
+    return kept

@@ -1,8 +1,8 @@
-"""Hearing of every completion as soon as its end token is sampled, while others of its batch still go on."""
+"""Hearing of every completion as soon as it ends, while others of its batch still go on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,17 +18,18 @@ class FinishedRows(StoppingCriteria):
 
     Args:
         prompt_length: Length of the padded prompts: what comes after it was sampled.
-        end: Id of the end token.
+        ends: Ids of the end tokens.
         on_finished: Called once for each row that samples its end token, in the order in which they end.
     """
 
-    def __init__(self, prompt_length: int, end: int, on_finished: OnFinished) -> None:
-        self._prompt_length, self._end, self._on_finished = prompt_length, end, on_finished
+    def __init__(self, prompt_length: int, ends: Collection[int], on_finished: OnFinished) -> None:
+        self._prompt_length, self._on_finished = prompt_length, on_finished
+        self._ends = torch.tensor(sorted(ends))
         self._told: set[int] = set()
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """Look at the token that every row got last."""
-        for row in (input_ids[:, -1] == self._end).nonzero().flatten().tolist():
+        for row in torch.isin(input_ids[:, -1], self._ends.to(input_ids.device)).nonzero().flatten().tolist():
             if row not in self._told:
                 self._told.add(row)
                 self._on_finished(row, input_ids[row, self._prompt_length :].tolist())
@@ -36,18 +37,18 @@ class FinishedRows(StoppingCriteria):
 
 
 @contextmanager
-def watching(model: Any, end: int, on_finished: OnFinished) -> Iterator[None]:
+def watching(model: Any, ends: Collection[int], on_finished: OnFinished) -> Iterator[None]:
     """Within it, `model.generate` tells of every row that ends; what it samples is the same.
 
     Args:
         model: The model, as it will be asked to generate.
-        end: Id of the end token.
+        ends: Ids of the end tokens.
         on_finished: See `FinishedRows`.
     """
     generate = model.generate
 
     def watched(*args: Any, input_ids: torch.Tensor, **kwargs: Any) -> Any:
-        rows = FinishedRows(input_ids.shape[1], end, on_finished)
+        rows = FinishedRows(input_ids.shape[1], ends, on_finished)
         return generate(*args, input_ids=input_ids, stopping_criteria=StoppingCriteriaList([rows]), **kwargs)
 
     model.generate = watched
@@ -55,3 +56,28 @@ def watching(model: Any, end: int, on_finished: OnFinished) -> Iterator[None]:
         yield
     finally:
         del model.generate
+
+
+@contextmanager
+def watching_engine(engine: Any, on_finished: OnFinished) -> Iterator[None]:
+    """Within it, an engine of vLLM tells of every completion that ends; what it samples is the same.
+
+    Args:
+        engine: vLLM's `LLM`, as it will be asked once for one completion of each prompt of the batch: it numbers its
+            requests in their order.
+        on_finished: See `FinishedRows`; told of completions that were cut, too.
+    """
+    step, first = engine.llm_engine.step, engine.request_counter.counter
+
+    def watched() -> Any:
+        outputs = step()
+        for output in outputs:
+            if output.finished:
+                on_finished(int(output.request_id) - first, list(output.outputs[0].token_ids))
+        return outputs
+
+    engine.llm_engine.step = watched
+    try:
+        yield
+    finally:
+        del engine.llm_engine.step

@@ -15,18 +15,21 @@ import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from capo_bench.bundle.contents import Item
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.manifest import Listed, Manifest
 from capo_bench.bundle.secrets import blotted
+from evals.checksums import SUMS
+
+if TYPE_CHECKING:
+    from capo_bench.bundle.contents import BundledFile
 
 Tell = Callable[[int, int], None]
 """Told how much is done of how much, in any unit."""
 
-_BLOCK = 2**20
-_LEVEL = 6
+BLOCK = 2**20
+_LEVEL, _RECORD = 6, 512
 _MOST_TOLD = 20
 
 
@@ -45,8 +48,8 @@ class Counter:
 
 
 def listed(
-    items: Sequence[Item], *, blot: bool, tell: Tell = lambda done, total: None
-) -> tuple[list[Item], list[Listed]]:
+    items: Sequence[BundledFile], *, blot: bool, tell: Tell = lambda done, total: None
+) -> tuple[list[BundledFile], list[Listed]]:
     """Return the files as they go into the bundle, and their lines of the manifest.
 
     Args:
@@ -74,15 +77,34 @@ def listed(
         counter.add(len(data))
     if places and not blot:
         raise BundleError("\n".join(_told(places)))
+    if places:
+        _list_blotted(kept, lines)
     return kept, lines
 
 
-def size_of(items: Sequence[Item]) -> int:
+def _list_blotted(items: list[BundledFile], lines: list[Listed]) -> None:
+    """Write the new checksums of files into the lists of checksums that name them."""
+    new = {line.path: line.sha256 for line in lines if line.blotted}
+    for place, item in enumerate(items):
+        folder, _, name = item.path.rpartition("/")
+        if name == SUMS and isinstance(item.source, Path):
+            old = item.source.read_text(encoding="utf-8").splitlines()
+            sums = [
+                (new.get(f"{folder}/{path}", value), path) for value, _, path in (row.partition("  ") for row in old)
+            ]
+            data = "".join(f"{value}  {path}\n" for value, path in sums).encode()
+            items[place] = replace(item, source=data)
+            lines[place] = replace(lines[place], size=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def size_of(items: Sequence[BundledFile]) -> int:
     """Return the bytes of files."""
     return sum(len(item.source) if isinstance(item.source, bytes) else item.source.stat().st_size for item in items)
 
 
-def write_archive(path: Path, manifest: Manifest, items: Sequence[Item], tell: Tell = lambda done, total: None) -> str:
+def write_archive(
+    path: Path, manifest: Manifest, items: Sequence[BundledFile], tell: Tell = lambda done, total: None
+) -> str:
     """Write a bundle, and return its sha256.
 
     Raises:
@@ -106,59 +128,57 @@ def write_archive(path: Path, manifest: Manifest, items: Sequence[Item], tell: T
     return digest
 
 
-def _write(packed: gzip.GzipFile, manifest: Manifest, items: Sequence[Item], tell: Tell) -> None:
-    counter = Counter(size_of(items), tell)
-    with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT, encoding="utf-8") as tar:
-        first = manifest.dump()
-        tar.addfile(_header(manifest.path, len(first)), io.BytesIO(first))
-        for item, line in zip(items, manifest.files, strict=True):
-            with _open(item) as file:
-                told = _Told(file, counter)
-                try:
-                    tar.addfile(_header(item.path, line.size), told)
-                except OSError as error:
-                    if not told.ended:
-                        raise
-                    raise _changed(item) from error
-                if file.read(1) or told.digest.hexdigest() != line.sha256:
-                    raise _changed(item)
+def _write(packed: gzip.GzipFile, manifest: Manifest, items: Sequence[BundledFile], tell: Tell) -> None:
+    counter, first = Counter(size_of(items), tell), manifest.dump()
+    _add(packed, manifest.path, len(first), io.BytesIO(first), lambda block: None)
+    for item, line in zip(items, manifest.files, strict=True):
+        digest = hashlib.sha256()
+        with _open(item) as file:
+            whole = _add(packed, item.path, line.size, file, digest.update)
+            if not whole or file.read(1) or digest.hexdigest() != line.sha256:
+                raise BundleError(
+                    f"{item.source if isinstance(item.source, Path) else item.path}: changed while it was bundled; "
+                    "bundle again when nothing writes there"
+                )
+        counter.add(line.size)
+    packed.write(bytes(2 * _RECORD))
 
 
-def _changed(item: Item) -> BundleError:
-    return BundleError(
-        f"{item.source if isinstance(item.source, Path) else item.path}: changed while it was bundled; "
-        "bundle again when nothing writes there"
-    )
+def _add(packed: gzip.GzipFile, path: str, size: int, file: IO[bytes], see: Callable[[bytes], None]) -> bool:
+    """Write a member; False if the file has fewer bytes than it should."""
+    packed.write(_header(path, size))
+    left = size
+    while left and (block := file.read(min(left, BLOCK))):
+        see(block)
+        left -= packed.write(block)
+    packed.write(bytes(-size % _RECORD))
+    return not left
 
 
-def _header(path: str, size: int) -> tarfile.TarInfo:
+def _header(path: str, size: int) -> bytes:
+    """Return a plain header: no extended one follows, whatever the name and the size.
+
+    Raises:
+        BundleError: The path is too long for one.
+    """
     header = tarfile.TarInfo(path)
     header.size, header.mtime, header.mode = size, 0, 0o644
-    return header
+    try:  # GNU's has longer numbers
+        data = header.tobuf(tarfile.USTAR_FORMAT if size < 8 * 2**30 else tarfile.GNU_FORMAT, "utf-8", "strict")
+    except ValueError as error:
+        raise BundleError(f"{path}: cannot be bundled ({error}); choose shorter names") from error
+    if len(data) != _RECORD:
+        raise BundleError(f"{path}: its name is too long for a file of {size:,} bytes; choose a shorter one")
+    return data
 
 
-class _Told(io.RawIOBase):
-    """A file that hashes and counts what is read of it."""
-
-    def __init__(self, file: IO[bytes], counter: Counter) -> None:
-        self._file, self._counter = file, counter
-        self.digest, self.ended = hashlib.sha256(), False
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._file.read(size)
-        self.ended = not data
-        self.digest.update(data)
-        self._counter.add(len(data))
-        return data
-
-
-def _open(item: Item) -> IO[bytes]:
+def _open(item: BundledFile) -> IO[bytes]:
     return io.BytesIO(item.source) if isinstance(item.source, bytes) else item.source.open("rb")
 
 
 def _hashed(file: IO[bytes], counter: Counter) -> tuple[int, str]:
     digest, size = hashlib.sha256(), 0
-    while block := file.read(_BLOCK):
+    while block := file.read(BLOCK):
         digest.update(block)
         size += len(block)
         counter.add(len(block))

@@ -2,7 +2,7 @@
 
 Trials that are not done are left out: half of one proves nothing, and who goes on runs it anew. The report is made of
 what is in the bundle, so that it is never the one of an hour ago. Left out, too, are logs and checkpoints, which hold
-paths and are read by nobody else, and the pickle of settings that TRL leaves beside weights. Critiques are in the
+paths and are read by nobody else. Critiques are in the
 rollouts; the cache of critiques stays at home.
 """
 
@@ -15,17 +15,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.bundle.errors import BundleError
-from capo_bench.bundle.manifest import PLAN, STUDY_FILE, study_path
+from capo_bench.bundle.manifest import study_path
 from capo_bench.home import Home, TrialFolder, read_json
+from evals.checksums import SUMS
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
 
-_LEFT_OUT = {"training_args.bin", "lock"}
+_LEFT_OUT = {"lock"}
 
 
 @dataclass(frozen=True)
-class Item:
+class BundledFile:
     """A file that goes into a bundle.
 
     Attributes:
@@ -39,7 +40,7 @@ class Item:
     binary: bool = False
 
 
-def contents(plan: Plan, home: Home, study_text: str, report: Path, *, weights: bool) -> list[Item]:
+def contents(plan: Plan, home: Home, study_text: str, report: Path, *, weights: bool) -> list[BundledFile]:
     """Return the files of a bundle, ordered by path.
 
     Args:
@@ -54,11 +55,13 @@ def contents(plan: Plan, home: Home, study_text: str, report: Path, *, weights: 
     """
     done = [home.trial(name) for name in dict.fromkeys(trial.id for trial in plan.trials) if home.trial(name).done]
     study = home.study(plan.study)
+    profile = study.profile(plan.profile)
+    made = profile.path.relative_to(home.path).as_posix()
     items = [
-        Item(study_path(plan.study, STUDY_FILE), study_text.encode()),
-        Item(study_path(plan.study, PLAN), _dumped(plan.as_json())),
-        *([Item(study_path(plan.study, study.ledger.name), study.ledger)] if study.ledger.exists() else []),
-        *_below(report, study_path(plan.study, "report")),
+        BundledFile(f"{made}/{profile.study.name}", study_text.encode()),
+        BundledFile(f"{made}/{profile.plan.name}", _dumped(plan.as_json())),
+        *([BundledFile(study_path(plan.study, study.ledger.name), study.ledger)] if study.ledger.exists() else []),
+        *_below(report, f"{made}/{profile.report.name}"),
     ]
     for trial in done:
         items += _trial(trial, weights=weights)
@@ -73,16 +76,17 @@ def _dumped(value: Any) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _trial(folder: TrialFolder, *, weights: bool) -> Iterator[Item]:
+def _trial(folder: TrialFolder, *, weights: bool) -> Iterator[BundledFile]:
     files = [folder.config, folder.provenance, folder.steps, folder.metrics, folder.training, folder.reused]
+    files.append(folder.path / SUMS)
     name = f"trials/{folder.path.name}"
-    yield from (Item(f"{name}/{path.name}", _plain(path)) for path in files if path.exists())
+    yield from (BundledFile(f"{name}/{path.name}", _plain(path)) for path in files if path.exists())
     folders = [folder.rollouts, folder.evaluation, *([folder.model] if weights else [])]
     for path in folders:
         yield from _below(path, f"{name}/{path.name}")
 
 
-def _stages(home: Home, done: set[str]) -> Iterator[Item]:
+def _stages(home: Home, done: set[str]) -> Iterator[BundledFile]:
     """Yield the index's entries of the trials, by which others find what these have done."""
     for path in sorted((home.path / "cache" / "stages").glob("*.json")):
         try:
@@ -90,7 +94,7 @@ def _stages(home: Home, done: set[str]) -> Iterator[Item]:
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if named:
-            yield Item(f"cache/stages/{path.name}", path)
+            yield BundledFile(f"cache/stages/{path.name}", path)
 
 
 def _shared(plan: Plan) -> list[tuple[str, str]]:
@@ -101,13 +105,13 @@ def _shared(plan: Plan) -> list[tuple[str, str]]:
     return list(dict.fromkeys((model.kind, model.key) for model in models))
 
 
-def _below(folder: Path, name: str) -> Iterator[Item]:
+def _below(folder: Path, name: str) -> Iterator[BundledFile]:
     for path in sorted(folder.rglob("*")):
         inner = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in inner.parts)
         if hidden or path.name in _LEFT_OUT or (path.is_dir() and not path.is_symlink()):
             continue
-        yield Item(f"{name}/{inner.as_posix()}", _plain(path), path.suffix in {".safetensors", ".bin", ".png"})
+        yield BundledFile(f"{name}/{inner.as_posix()}", _plain(path), path.suffix in {".safetensors", ".bin"})
 
 
 def _plain(path: Path) -> Path:

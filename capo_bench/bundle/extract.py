@@ -1,37 +1,38 @@
-"""Reading a bundle that anybody may have made: nothing is written outside, and nothing grows without bound.
+"""Reading a bundle that anybody may have made: all of it is looked at before a byte is written.
 
-The first file is the manifest. A member that is no plain file, that has no place in a results folder, or that comes
-twice ends the reading. So do contents that are larger than such files ever are when packed. What is whole in itself and
-only differs from the manifest is told, for `capo-bench verify` to go on with.
+A bundle is a gzip tar of plain files with plain headers: no links, no sparse files, no extended headers, so that what a
+header says is all there is. The first file is the manifest. A member that is no plain file, that has no place in a
+results folder, that comes twice or grows beyond what such files ever do ends the reading, before anything is unpacked.
+What is whole in itself and only differs from the manifest is returned, for `capo-bench verify` to go on with.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
-import io
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Self
+from typing import IO
 
-from capo_bench.bundle.archive import Counter, Tell
+from capo_bench.bundle.archive import BLOCK, Counter, Tell
 from capo_bench.bundle.errors import BundleError
-from capo_bench.bundle.manifest import NAME, Listed, Manifest, bad_paths, load_manifest
+from capo_bench.bundle.manifest import MOST_FILES, MOST_MANIFEST, NAME, Listed, Manifest, bad_paths, load_manifest
 
 MOST_RATIO = 200
-"""Times that a file may grow when it is unpacked: text that repeats itself grows by 30, a bomb by 1,000."""
+"""Times that a bundle may grow, with all that is packed within it: text grows by 30 at most, a bomb by 1,000."""
 
 SLACK = 2**24
-"""Bytes that anything may grow by, whatever its size."""
+"""Bytes that any bundle may grow by, whatever its size."""
 
-MOST_FILES = 1_000_000
-_MOST_MANIFEST = 2**28
-_MOST_HEADER = 2**16
-_BLOCK = 2**20
+MOST_TEXT = 2**28
+"""Bytes of one file that is read whole into memory: JSON, packed or not."""
+
+_HEADER = 512
+_PLAIN = {tarfile.REGTYPE, tarfile.AREGTYPE}
 
 
 @dataclass(frozen=True)
@@ -68,130 +69,185 @@ def extract(path: Path, folder: Path, tell: Tell = lambda done, total: None) -> 
     Args:
         path: The bundle.
         folder: Where to.
-        tell: Told of the bytes unpacked.
+        tell: Told of the bytes read, twice those of the archive: it is read through before it is unpacked.
 
     Raises:
-        BundleError: It is no bundle, cut short, or one that would do harm; names the member.
+        BundleError: It is no bundle, cut short, or one that would do harm; names the member. Nothing was written then.
     """
     try:
-        with path.open("rb") as file, gzip.GzipFile(fileobj=file) as unpacked:
-            bounded = _Bounded(unpacked, MOST_RATIO * path.stat().st_size + SLACK)
-            with tarfile.open(fileobj=bounded, mode="r|", encoding="utf-8", tarinfo=_Header) as tar:
-                extracted = _extract(tar, folder, tell)
-            while bounded.read(_BLOCK):  # to the end, where gzip's own checksum is
-                pass
-    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+        with path.open("rb") as file:
+            size = path.stat().st_size
+            counted = _Counted(file, Counter(2 * size, tell))
+            extracted = _read(counted, size, folder, lambda name: None)
+            file.seek(0)
+            again = _read(counted, size, folder, lambda name: _create(folder / name))
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
         raise BundleError(f"{path}: no bundle, or one that is damaged or cut short ({error}); get it again") from error
     except OSError as error:
-        raise BundleError(f"{path}: cannot be unpacked ({error}); free space, or get the bundle again") from error
+        raise BundleError(f"{path}: cannot be unpacked ({error}); free space, or name another folder") from error
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from error
+    if again != extracted:
+        raise BundleError(f"{path}: changed while it was unpacked; unpack it again")
     return extracted
 
 
-def _extract(tar: tarfile.TarFile, folder: Path, tell: Tell) -> Extracted:
-    members = _members(tar)
-    first = next(members, None)
-    if first is None or not first.name.startswith("studies/") or Path(first.name).name != NAME:
-        raise BundleError(f"no bundle: its first file is not a manifest, studies/<name>/{NAME}")
-    if first.size > _MOST_MANIFEST:
-        raise BundleError(f"{first.name}: a manifest of {first.size:,} bytes; none is so large")
-    manifest = load_manifest(_content(tar, first).read(), first.name)
-    total = sum(one.size for one in manifest.files)
-    if total > shutil.disk_usage(folder).free:
-        raise BundleError(f"it holds {total:,} bytes, more than are free in {folder}; free space")
-    _put(folder / manifest.path, io.BytesIO(manifest.dump()), Counter(0, lambda done, total: None))
-    wanted, seen, counter = {one.path: one for one in manifest.files}, {manifest.path}, Counter(total, tell)
-    unlike = []
-    for member in members:
-        listed = wanted.get(member.name)
-        if flaws := bad_paths(manifest.study, [member.name]):
-            raise BundleError(flaws[0])
-        if member.name in seen:
-            raise BundleError(f"{member.name!r} is there twice")
-        seen.add(member.name)
-        if listed is None:
-            unlike.append(Unlike(member.name, "not there", f"{member.size} bytes"))
-            continue
-        unlike += _file(folder / member.name, _content(tar, member), listed, counter)
+def _create(path: Path) -> IO[bytes]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("xb")
+
+
+Open = Callable[[str], IO[bytes] | None]
+
+
+def _read(file: _Counted, size: int, folder: Path, create: Open) -> Extracted:
+    """Read a bundle once, writing each member to the file that `create` opens for it, if it does."""
+    growth = _Growth(MOST_RATIO * size + SLACK)
+    with gzip.GzipFile(fileobj=file) as packed:  # type: ignore[call-overload]
+        tar = _Stream(packed, growth)
+        members = _members(tar)
+        manifest = _manifest(tar, next(members, None), create)
+        total = sum(line.size for line in manifest.files)
+        if total > shutil.disk_usage(folder).free:
+            raise BundleError(f"it holds {total:,} bytes, more than are free in {folder}; free space")
+        wanted, seen, unlike = {line.path: line for line in manifest.files}, {manifest.path}, list[Unlike]()
+        for name, length in members:
+            if flaws := bad_paths(manifest.study, [name]):
+                raise BundleError(flaws[0])
+            if name in seen:
+                raise BundleError(f"{name!r} is there twice")
+            seen.add(name)
+            unlike += _file(tar, name, length, wanted.get(name), growth, create)
+        while tar.read(BLOCK):  # to the end, where gzip's own checksum is
+            pass
     unlike += [Unlike(name, f"{wanted[name].size} bytes", "not there") for name in wanted.keys() - seen]
-    return Extracted(manifest, tuple(sorted(unlike, key=lambda one: one.path)))
+    return Extracted(manifest, tuple(sorted(unlike, key=lambda line: line.path)))
 
 
-def _members(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    for number, member in enumerate(tar):
+def _members(tar: _Stream) -> Iterator[tuple[str, int]]:
+    """Yield name and size of each member; its content is to be read before the next."""
+    for number in range(MOST_FILES + 2):
+        block = tar.exactly(_HEADER)
+        if not block.strip(b"\0"):
+            return
         if number > MOST_FILES:
             raise BundleError(f"more than {MOST_FILES:,} files; no study has so many")
-        yield member
-
-
-class _Header(tarfile.TarInfo):
-    """A header, refused before anything that it says is done."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        header = super().frombuf(buf, encoding, errors)
-        # An extended header is how tar writes long names and sizes; it is read into memory at once.
-        extended = header.type == tarfile.XHDTYPE and header.size <= _MOST_HEADER
-        if header.type not in {tarfile.REGTYPE, tarfile.AREGTYPE} and not extended:
+        header = tarfile.TarInfo.frombuf(block, "utf-8", "strict")
+        if header.type not in _PLAIN or header.size < 0:
             raise BundleError(f"{header.name!r} is a link or no plain file; bundles hold plain files alone")
-        return header
+        yield header.name, header.size
+        tar.exactly(-header.size % _HEADER)
 
 
-def _content(tar: tarfile.TarFile, member: tarfile.TarInfo) -> IO[bytes]:
-    content = tar.extractfile(member)
-    if content is None:
-        raise BundleError(f"{member.name!r} is no plain file; bundles hold plain files alone")
-    return content
+def _manifest(tar: _Stream, first: tuple[str, int] | None, create: Open) -> Manifest:
+    name, size = first or ("", 0)
+    if not name.startswith("studies/") or name.rpartition("/")[2] != NAME:
+        raise BundleError(f"no bundle: its first file is not a manifest, studies/<name>/{NAME}")
+    if size > MOST_MANIFEST:
+        raise BundleError(f"{name}: a manifest of {size:,} bytes; none has more than {MOST_MANIFEST:,}")
+    manifest = load_manifest(tar.exactly(size), name)
+    if (file := create(name)) is not None:
+        with file:
+            file.write(manifest.dump())
+    return manifest
 
 
-def _file(path: Path, content: IO[bytes], listed: Listed, counter: Counter) -> list[Unlike]:
-    size, digest = _put(path, content, counter)
-    if path.suffix == ".gz":
-        _check_grows(path, listed.path)
+def _file(  # noqa: PLR0913, PLR0917 - a member, what it should be, and where it goes
+    tar: _Stream, name: str, size: int, listed: Listed | None, growth: _Growth, create: Open
+) -> list[Unlike]:
+    if name.endswith((".json", ".jsonl")) and size > MOST_TEXT:
+        raise BundleError(f"{name!r}: {size:,} bytes, more than the {MOST_TEXT:,} that such a file ever has")
+    digest, grows = hashlib.sha256(), _Unpacked(name, size, growth) if name.endswith(".gz") else None
+    file, left = create(name) if listed else None, size
+    try:
+        while left:
+            block = tar.exactly(min(left, BLOCK))
+            left -= len(block)
+            digest.update(block)
+            if grows is not None:
+                grows.add(block)
+            if file is not None:
+                file.write(block)
+    finally:
+        if file is not None:
+            file.close()
+    if listed is None:
+        return [Unlike(name, "not there", f"{size} bytes")]
     if size != listed.size:
-        return [Unlike(listed.path, f"{listed.size} bytes", f"{size} bytes")]
-    if digest != listed.sha256:
-        return [Unlike(listed.path, f"sha256 {listed.sha256[:12]}…", f"sha256 {digest[:12]}…")]
+        return [Unlike(name, f"{listed.size} bytes", f"{size} bytes")]
+    if digest.hexdigest() != listed.sha256:
+        return [Unlike(name, f"sha256 {listed.sha256[:12]}…", f"sha256 {digest.hexdigest()[:12]}…")]
     return []
 
 
-def _put(path: Path, content: IO[bytes], counter: Counter) -> tuple[int, str]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    digest, size = hashlib.sha256(), 0
-    with path.open("xb") as file:
-        while block := content.read(_BLOCK):
-            file.write(block)
-            digest.update(block)
-            size += len(block)
-            counter.add(len(block))
-    return size, digest.hexdigest()
+class _Growth:
+    """Counts bytes that are unpacked, anywhere in a bundle, and raises when they are too many."""
 
+    def __init__(self, most: int, name: str = "") -> None:
+        self._most, self._left, self._name = most, most, name
 
-def _check_grows(path: Path, name: str) -> None:
-    """Refuse packed rollouts that would fill the memory; damaged ones are for their reader to tell."""
-    most, grown = MOST_RATIO * path.stat().st_size + SLACK, 0
-    try:
-        with gzip.open(path) as file:
-            while block := file.read(_BLOCK):
-                grown += len(block)
-                if grown > most:
-                    raise BundleError(f"{name!r} grows more than {MOST_RATIO}-fold when it is unpacked: a bomb")
-    except (OSError, EOFError, zlib.error):
-        return
-
-
-class _Bounded(io.RawIOBase):
-    """A stream that ends in an error when it brings more than it may."""
-
-    def __init__(self, file: gzip.GzipFile, most: int) -> None:
-        self._file, self._most, self._left = file, most, most
-
-    def read(self, size: int = -1, /) -> bytes:
-        data = self._file.read(min(size, self._left + 1) if size >= 0 else self._left + 1)
-        self._left -= len(data)
+    def add(self, amount: int) -> None:
+        self._left -= amount
         if self._left < 0:
-            raise BundleError(
-                f"grows to more than {self._most:,} bytes, {MOST_RATIO}-fold, when it is unpacked: a bomb"
-            )
+            raise BundleError(f"{self._name}grows to more than {self._most:,} bytes when it is unpacked: a bomb")
+
+
+class _Stream:
+    """What a bundle unpacks to, in order."""
+
+    def __init__(self, file: gzip.GzipFile, growth: _Growth) -> None:
+        self._file, self._growth = file, growth
+
+    def read(self, size: int) -> bytes:
+        """Return some bytes, at most `size`; none at the end."""
+        data = self._file.read(size)
+        self._growth.add(len(data))
+        return data
+
+    def exactly(self, size: int) -> bytes:
+        """Return so many bytes.
+
+        Raises:
+            EOFError: There are fewer.
+        """
+        data = self.read(size)
+        if len(data) != size:
+            raise EOFError(f"{size - len(data):,} more bytes were to come")
+        return data
+
+
+class _Unpacked:
+    """Unpacks rollouts to nowhere, so that those that would fill a reader's memory are refused."""
+
+    def __init__(self, name: str, size: int, growth: _Growth) -> None:
+        self._growth, self._own = growth, _Growth(min(MOST_RATIO * size + SLACK, MOST_TEXT), f"{name!r} ")
+        self._unpack = zlib.decompressobj(wbits=31)
+
+    def add(self, block: bytes) -> None:
+        try:
+            while block:
+                grown = len(self._unpack.decompress(block, BLOCK))
+                self._growth.add(grown)
+                self._own.add(grown)
+                block = self._unpack.unconsumed_tail or self._next()
+        except zlib.error:  # damaged: for its reader to tell
+            self._unpack = zlib.decompressobj(wbits=31)
+
+    def _next(self) -> bytes:
+        """Return what follows the end of one packed part: gzip files may have several."""
+        rest = self._unpack.unused_data
+        if self._unpack.eof:
+            self._unpack = zlib.decompressobj(wbits=31)
+        return rest
+
+
+class _Counted:
+    """A file that counts what is read of it."""
+
+    def __init__(self, file: IO[bytes], counter: Counter) -> None:
+        self._file, self._counter = file, counter
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self._counter.add(len(data))
         return data

@@ -7,19 +7,18 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from capo_bench.analysis.digest import code
 from capo_bench.bundle.archive import Tell, listed, size_of, write_archive
-from capo_bench.bundle.contents import Item, contents
+from capo_bench.bundle.contents import BundledFile, contents
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.manifest import Manifest
 from capo_bench.home import Home
+from capo_bench.pages.build import build_report
+from capo_bench.pages.write import write_files
 from capo_bench.provenance import origin
-from capo_bench.report.build import build_report
-from capo_bench.report.digest import code
-from capo_bench.report.write import write_files
 from capo_bench.run.lock import study_lock
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class BundleRequest:
     """What a bundle is to be of.
 
     Attributes:
@@ -60,7 +59,7 @@ class Made:
     sha256: str
 
 
-def make(wanted: Wanted, home: Home, out: Path, *, blot: bool, tell: Tell = lambda done, total: None) -> Made:
+def make(wanted: BundleRequest, home: Home, out: Path, *, blot: bool, tell: Tell = lambda done, total: None) -> Made:
     """Write a bundle.
 
     Args:
@@ -84,7 +83,7 @@ def make(wanted: Wanted, home: Home, out: Path, *, blot: bool, tell: Tell = lamb
             profile=wanted.plan.profile,
             sets=tuple(wanted.sets),
             only=tuple(wanted.only),
-            origin={**origin(), "code": code(), "matplotlib": version("matplotlib")},
+            origin={**origin(), "code": code()},
             weights=wanted.weights,
             finished=_ids(wanted.plan, home, done=True),
             owed=_ids(wanted.plan, home, done=False),
@@ -95,7 +94,7 @@ def make(wanted: Wanted, home: Home, out: Path, *, blot: bool, tell: Tell = lamb
 
 
 @contextmanager
-def gathered(wanted: Wanted, home: Home) -> Iterator[list[Item]]:
+def gathered(wanted: BundleRequest, home: Home) -> Iterator[list[BundledFile]]:
     """Yield the files of a bundle, during which nobody can run the study; raises what `make` does."""
     if not _ids(wanted.plan, home, done=True):
         raise BundleError(
@@ -108,7 +107,7 @@ def gathered(wanted: Wanted, home: Home) -> Iterator[list[Item]]:
         yield contents(wanted.plan, home, wanted.text, report, weights=wanted.weights)
 
 
-def sizes(items: Sequence[Item]) -> dict[str, tuple[int, int]]:
+def sizes(items: Sequence[BundledFile]) -> dict[str, tuple[int, int]]:
     """Return the number of files and of bytes by what they are of, largest first."""
     files, size = Counter[str](), Counter[str]()
     for item in items:
@@ -123,7 +122,7 @@ def _part(path: str) -> str:
         return "shared models" if path.split("/")[1] != "stages" else "index"
     if first == "trials":
         return {"model": "weights"}.get(rest[0], rest[0]) if len(rest) > 1 else "trials' records"
-    return "report" if len(rest) > 1 else "study"
+    return "report" if "report" in rest[:-1] else "study"
 
 
 def _ids(plan: Plan, home: Home, *, done: bool) -> tuple[str, ...]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
+import sys
 from typing import IO, Any
 
 import click
@@ -10,22 +13,25 @@ import click
 # Name: where the command is, and its line in --help, which imports none of them.
 COMMANDS = {
     "ls": ("capo_bench.cli.ls:ls", "List the shipped studies, their questions and costs."),
-    "validate": ("capo_bench.cli.validate:validate", "Check study files; say everything that is wrong."),
+    "init": ("capo_bench.cli.init:init", "Write a commented study to start from."),
+    "validate": ("capo_bench.cli.validate:validate", "Check study files; report all errors at once."),
     "plan": ("capo_bench.cli.plan:plan", "Show what a study would run, what is shared and how long it takes."),
     "doctor": ("capo_bench.cli.doctor:doctor", "Check this machine against a study; say what is missing."),
     "run": ("capo_bench.cli.run:run", "Run a study's trials; run it again to resume."),
-    "status": ("capo_bench.cli.status:status", "Show which trials are done, running, failed or owed."),
-    "gc": ("capo_bench.cli.gc:gc", "Show what in the results folder may go; free it."),
-    "sync": ("capo_bench.cli.sync:sync", "Deliver to MLflow what it missed."),
+    "status": ("capo_bench.cli.status:status", "Show which trials are done, running, failed or pending."),
+    "gc": ("capo_bench.cli.gc:gc", "Show what can be deleted from the results folder; free it."),
+    "sync": ("capo_bench.cli.sync:sync", "Send to MLflow what it missed."),
     "report": ("capo_bench.cli.report:report", "Make tables, figures and one page of a study's results."),
     "revote": ("capo_bench.cli.revote:revote", "Replay other votes on the critiques that training stored."),
+    "credit": ("capo_bench.cli.credit:credit", "Measure every method's credit against the true advantages of steps."),
     "view": ("capo_bench.cli.view:view", "Show rollouts with the credit of their steps on one page."),
     "critic": ("capo_bench.cli.critic:critic", "Measure a critic on solutions whose steps are labelled."),
     "eval": ("capo_bench.cli.evaluate:evaluate", "Measure a model on benchmarks; run it again to resume."),
-    "compare": ("capo_bench.cli.compare:compare", "Set evaluations side by side, where they may stand so."),
+    "compare": ("capo_bench.cli.compare:compare", "Compare evaluations, if they were measured alike."),
     "diff": ("capo_bench.cli.diff:diff", "Say why two trials differ."),
-    "bundle": ("capo_bench.cli.bundle:bundle", "Put a study into one file, or unpack one to go on elsewhere."),
-    "verify": ("capo_bench.cli.verify:verify", "Derive every number of a report again; say what differs."),
+    "bundle": ("capo_bench.cli.bundle:bundle", "Put a study into one file, or unpack one to continue it."),
+    "export": ("capo_bench.cli.export:export", "Write a trial's policy and samples with cards; push them."),
+    "verify": ("capo_bench.cli.verify:verify", "Derive every number of a report again; show what differs."),
     "ui": ("capo_bench.cli.ui:ui", "Open the tracked runs in MLflow."),
 }
 
@@ -68,13 +74,30 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run the command line; what the system refuses, such as a full disk, is a sentence and exit code 2."""
+        try:
+            try:
+                return super().main(*args, **options)
+            finally:
+                sys.stdout.flush()
+        except OSError as error:
+            if not options.get("standalone_mode", True) or error.errno == errno.EPIPE:
+                raise
+            click.echo(f"{error.filename or 'output'}: {error.strerror or error}; nothing more is done", err=True)
+            if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # what is left in it goes nowhere
+            sys.exit(2)
+
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; what is wrong with a study is printed line by line and ends with exit code 2."""
         from capo_bench.study.errors import StudyErrors
+        from evals.checksums import ChangedFileError
+        from evals.registry import BrokenPartError
 
         try:
             return super().invoke(ctx)
-        except StudyErrors as errors:
+        except (StudyErrors, ChangedFileError, BrokenPartError) as errors:
             raise Refused(errors) from errors
 
 

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.bar import bar
-from capo_bench.cli.options import home_option, study_options
+from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.printing import PlainTable, print_json, print_table, print_text
+from capo_bench.run.studies import plan_as_run, study_file
 
 if TYPE_CHECKING:
-    from capo_bench.bundle.make import Wanted
+    from capo_bench.bundle.make import BundleRequest
     from capo_bench.bundle.unpack import Unpacked
     from capo_bench.home import Home
 
@@ -43,9 +44,10 @@ SUFFIX = ".tar.gz"
 @click.option(
     "--into", type=click.Path(file_okay=False, path_type=Path), help="Unpack a bundle into this results folder."
 )
+@json_option
 def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
     study: str,
-    profile: str,
+    profile: str | None,
     sets: tuple[str, ...],
     only: tuple[str, ...],
     home: Path,
@@ -54,11 +56,12 @@ def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
     blot: bool,
     dry_run: bool,
     into: Path | None,
+    as_json: bool,
 ) -> None:
     """Put all that is needed to check STUDY, or to continue it elsewhere, into one file; or unpack such a file.
 
-    STUDY is a file, or the name of a shipped study; give --profile, --set and --only as they were run. Its finished
-    trials are taken; it must not be running. The same content gives the same bytes; `capo-bench verify` checks them.
+    STUDY is a study in the results folder, by its name or file, as it was last run. Its finished trials are taken; it
+    must not be running. The same content gives the same bytes; `capo-bench verify` checks them.
 
     With --into, STUDY is a bundle: it is unpacked into a results folder, in which `run` and `report` find its trials.
     What is there already is left as it is, and what differs is named.
@@ -66,7 +69,7 @@ def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
     from capo_bench.bundle.errors import BundleError
     from capo_bench.cli import Refused
     from capo_bench.home import Home
-    from capo_bench.report.collect import DamagedFileError
+    from capo_bench.records import DamagedFileError
     from capo_bench.run.errors import RunError
 
     if into is not None and (out or weights or blot or dry_run or sets or only):
@@ -75,65 +78,86 @@ def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
         raise click.BadParameter(f"{str(out)!r}: bundles are gzip archives; name it *{SUFFIX}", param_hint="--out")
     try:
         if into is not None:
-            _unpack(Path(study), Home(into))
+            _unpack(Path(study), Home(into), as_json=as_json)
         else:
-            _make(_wanted(study, profile, sets, only, weights), Home(home), out, blot, dry_run)
+            _make(_wanted(study, profile, sets, only, Home(home), weights), Home(home), out, blot, dry_run, as_json)
     except (BundleError, DamagedFileError, RunError, OSError) as error:
         raise Refused(error) from error
 
 
-def _wanted(study: str, profile: str, sets: Sequence[str], only: Sequence[str], weights: bool) -> Wanted:
-    from capo_bench.bundle.make import Wanted
-    from capo_bench.study.load import load_plan, study_text
+def _wanted(  # noqa: PLR0913, PLR0917 - one argument an option
+    study: str, profile: str | None, sets: Sequence[str], only: Sequence[str], home: Home, weights: bool
+) -> BundleRequest:
+    from capo_bench.bundle.make import BundleRequest
+    from capo_bench.run.last import last_asked
+    from capo_bench.study.load import study_text
 
-    return Wanted(load_plan(study, profile, sets, only), study_text(study), sets, only, weights)
+    plan = plan_as_run(study, profile, sets, only, home)
+    asked = last_asked(home, plan)
+    if sets or not asked.text:
+        return BundleRequest(plan, study_text(study_file(study, profile, home)), sets, only, weights)
+    return BundleRequest(plan, asked.text, asked.sets, only, weights)
 
 
-def _make(wanted: Wanted, home: Home, out: Path | None, blot: bool, dry_run: bool) -> None:
+def _make(  # noqa: PLR0913, PLR0917 - one argument an option
+    wanted: BundleRequest, home: Home, out: Path | None, blot: bool, dry_run: bool, as_json: bool
+) -> None:
     from capo_bench.bundle.make import gathered, make, sizes
+    from capo_bench.run.meter import bar
 
     if dry_run:
         with gathered(wanted, home) as items:
             found = sizes(items)
-        for part, (files, size) in found.items():
-            click.echo(f"{part:<16} {files:>6} files {size:>15,} bytes")
-        click.echo(
-            f"{'in all':<16} {sum(n for n, _ in found.values()):>6} files "
-            f"{sum(n for _, n in found.values()):>15,} bytes, before they are packed"
-        )
+        if as_json:
+            parts = {part: {"files": files, "bytes": size} for part, (files, size) in found.items()}
+            print_json({"version": 1, "parts": parts})
+            return
+        rows = [(part, f"{files:,}", f"{size:,}") for part, (files, size) in found.items()]
+        files, size = (sum(counts) for counts in zip(*found.values(), strict=True))
+        rows.append(("in all", f"{files:,}", f"{size:,}"))
+        print_table(PlainTable("In the archive, before it is packed", ("part", "files", "bytes"), tuple(rows)))
         return
     path = out or Path(f"{wanted.plan.study}{SUFFIX}")
-    with bar("bundling", "bytes") as tell:
+    with bar("bundling") as tell:
         made = make(wanted, home, path, blot=blot, tell=tell)
     manifest = made.manifest
+    if as_json:
+        blotted = [one.path for one in manifest.files if one.blotted]
+        finished, owed = manifest.finished, manifest.owed
+        summary = {"file": str(path), "bytes": made.size, "sha256": made.sha256, "files": len(manifest.files)}
+        print_json({"version": 1, **summary, "finished": finished, "pending": owed, "blotted": blotted})
+        return
     trials = len(manifest.finished) + len(manifest.owed)
-    click.echo(f"{path}: {len(manifest.finished)} of {trials} trials, {len(manifest.files)} files, {made.size:,} bytes")
-    click.echo(f"sha256 {made.sha256}")
+    print_text(f"{path}: {len(manifest.finished)} of {trials} trials, {len(manifest.files)} files, {made.size:,} bytes")
+    print_text(f"sha256 {made.sha256}")
     if changed := [one.path for one in manifest.files if one.blotted]:
-        click.echo(f"blotted: {', '.join(changed)}")
+        print_text(f"blotted: {', '.join(changed)}")
 
 
-def _unpack(path: Path, home: Home) -> None:
+def _unpack(path: Path, home: Home, *, as_json: bool) -> None:
     from capo_bench.bundle.unpack import unpack
+    from capo_bench.run.meter import bar
 
     if not path.is_file():
         raise click.BadParameter(f"{str(path)!r}: no such file; --into unpacks a bundle", param_hint="STUDY")
-    with bar("unpacking", "bytes") as tell:
+    with bar("unpacking") as tell:
         unpacked = unpack(path, home, tell)
-    click.echo(f"{home.path}: {len(unpacked.placed)} new, {len(unpacked.equal)} there already")
+    if as_json:
+        print_json({"version": 1, "new": unpacked.placed, "there": unpacked.equal, "different": unpacked.kept})
+        return
+    print_text(f"{home.path}: {len(unpacked.placed)} new, {len(unpacked.equal)} there already")
     for unit, files in unpacked.kept.items():
-        click.echo(f"left as it is, and differs: {unit} ({', '.join(files[:5])}{', …' if len(files) > 5 else ''})")
+        print_text(f"left as it is, and differs: {unit} ({', '.join(files[:5])}{', …' if len(files) > 5 else ''})")
     _tell_how_to_go_on(unpacked, home)
 
 
 def _tell_how_to_go_on(unpacked: Unpacked, home: Home) -> None:
     """Say how to run it here, and whether this code would run its trials anew."""
-    from capo_bench.bundle.manifest import STUDY_FILE
     from capo_bench.study.errors import StudyErrors
     from capo_bench.study.load import load_plan
 
     manifest = unpacked.manifest
-    file = home.study(manifest.study).path / STUDY_FILE
+    file = home.study(manifest.study).profile(manifest.profile).study
     options = [
         word
         for key, values in (("--set", manifest.sets), ("--only", manifest.only))
@@ -145,10 +169,10 @@ def _tell_how_to_go_on(unpacked: Unpacked, home: Home) -> None:
     try:
         here = {trial.id for trial in load_plan(file, manifest.profile, manifest.sets, manifest.only).trials}
     except StudyErrors as errors:
-        click.echo(f"which this installation cannot do:\n{errors}")
+        print_text(f"which this installation cannot do:\n{errors}")
         return
     if others := {*manifest.finished} - here:
-        click.echo(
+        print_text(
             f"{len(others)} of {len(manifest.finished)} finished trials have other ids with this code and these "
             "packages: `run` would run them anew; `capo-bench diff` says why, provenance.json which versions they had"
         )

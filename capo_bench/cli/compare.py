@@ -7,22 +7,24 @@ from pathlib import Path
 
 import click
 
-from capo_bench.cli.options import home_option
+from capo_bench.cli.completion import complete_trial
+from capo_bench.cli.options import home_option, json_option
+from capo_bench.cli.printing import print_json, print_table, print_text
 
 EPILOG = """\b
 Exit codes:
   0  compared
-  2  bad input, or results that may not stand in one table: every difference is named
+  2  bad input, or results that cannot be compared: every difference is named
 
 \b
 Examples:
-  capo-bench compare 3f9c2a 77b01e
-  capo-bench compare results/evals/3f9c2a0d1b5e 77b01e --allow-different dtype
+  capo-bench compare Qwen2.5-1.5B-math my-lora-math
+  capo-bench compare 3f9c2a 77b01e --allow-different dtype
 """
 
 
 @click.command(epilog=EPILOG)
-@click.argument("results", nargs=-1, required=True, metavar="RESULT RESULT…")
+@click.argument("results", nargs=-1, required=True, metavar="RESULT RESULT…", shell_complete=complete_trial)
 @click.option(
     "--allow-different",
     "allowed",
@@ -31,18 +33,18 @@ Examples:
     help="Part of the identity that may differ, as in dtype; the table says so. Repeatable.",
 )
 @home_option
-def compare(results: tuple[str, ...], allowed: tuple[str, ...], home: Path) -> None:
-    """Set evaluations side by side, with differences to the first, paired problem by problem.
+@json_option
+def compare(results: tuple[str, ...], allowed: tuple[str, ...], home: Path, as_json: bool) -> None:
+    """Compare evaluations: a table with differences to the first, paired problem by problem.
 
-    RESULT is the id of an evaluation or of a trial, or a folder. What differs in backend, dtype, template, sampling,
-    task, data, verifier or critic is refused and named.
+    RESULT is (the beginning of) the name or id of an evaluation, the id of a trial, or a folder. Evaluations that
+    differ in backend, dtype, template, decoding, sampling, task, data, verifier or critic are refused, and the
+    differences named.
     """
-    from rich.console import Console
-
-    from capo_bench.evaluation.compare import compare as compared
+    from capo_bench.analysis.compare import compare as compared
     from capo_bench.evaluation.errors import RefusedError
     from capo_bench.home import Home
-    from capo_bench.report.tables import plain, terminal
+    from capo_bench.pages.evaluation import comparison_table
     from evals.harness.identity import EvaluationError
 
     if len(results) < 2:
@@ -52,7 +54,11 @@ def compare(results: tuple[str, ...], allowed: tuple[str, ...], home: Path) -> N
     except (RefusedError, EvaluationError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    console = Console(highlight=False, markup=False)
-    console.print(terminal(found.table))
+    shown = comparison_table(found)
+    if as_json:
+        table = {"title": shown.title, "headings": shown.headings, "rows": shown.rows}
+        print_json({"version": 1, "table": table, "notes": found.notes})
+        return
+    print_table(shown)
     for note in found.notes:
-        console.print(plain(note))
+        print_text(note)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from capo_bench.cli.options import home_option
+from capo_bench.cli.options import home_option, json_option
+from capo_bench.cli.printing import print_json, print_table, print_text
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
-    from capo_bench.critic.ask import Terms
-    from capo_bench.critic.measure import Measured, Request
-    from capo_bench.critic.summary import Summary
-    from capo_bench.critic.write import Files
+    from capo_bench.critic.ask import CritiqueTerms
+    from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest
+    from capo_bench.critic.summary import CriticSummary
     from capo_bench.home import Home
+    from capo_bench.pages.critic import MeasurementFiles
     from trainers.critics.base import CriticParams
 
 EPILOG = """\b
@@ -49,7 +48,7 @@ Examples:
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Local file or folder.  [default: the hub]")
 @click.option("-k", "--critiques", type=click.IntRange(1), show_default="8", help="Critiques of each.")
 @click.option("--limit", type=click.IntRange(1), help="Draw at most so many solutions, as many of each subset.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of what is drawn.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the draws, and of 'trial'.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a key of the critic.")
 @click.option("--profile", default="quick", show_default=True, help="Profile of a study that names the critic.")
 @click.option(
@@ -69,6 +68,7 @@ Examples:
 )
 @click.option("--no-critique-cache", is_flag=True, help="Keep no critiques, and use none that are kept.")
 @home_option
+@json_option
 def critic(  # noqa: PLR0913, PLR0917 - one for each option
     critic: str,
     data: str,
@@ -83,55 +83,61 @@ def critic(  # noqa: PLR0913, PLR0917 - one for each option
     max_abstained: float,
     no_critique_cache: bool,
     home: Path,
+    as_json: bool,
 ) -> None:
     """Measure CRITIC on solutions whose steps are labelled, through the prompt, parser and votes of training.
 
-    CRITIC is a registered critic (exact, noisy, transformers, vllm, openai), a study whose base critic is taken, or
-    prm, a process reward model. K critiques of every solution are sampled once; every voting rule is scored on the
-    first 1, 2, 4, … K of them. A process reward model scores every solution once.
+    CRITIC is a registered critic (exact, noisy, shuffled, random, transformers, vllm, openai), a study, whose base
+    critic is taken, or prm, a process reward model. K critiques of every solution are sampled once; every voting rule
+    is scored on the first 1, 2, 4, … K of them. A process reward model scores every solution once.
     """
     from capo_bench.critic.choose import chosen_critic
-    from capo_bench.critic.measure import Request
+    from capo_bench.critic.measure import MeasurementRequest
     from capo_bench.home import Home
     from evals.critics.data import Selection
+    from trainers.teaching import with_trial_seed
 
     name, _, subsets = data.partition(":")
     selection = Selection(tuple(filter(None, subsets.split(","))), data_dir, limit, seed, neutral)
-    params = chosen_critic(critic, profile, sets)
-    request = Request(params, name, selection, _terms(params, critiques, no_greedy, max_abstained))
-    sys.exit(_measure(request, Home(home, keep_critiques=not no_critique_cache)))
+    params = with_trial_seed(chosen_critic(critic, profile, sets), seed)
+    request = MeasurementRequest(params, name, selection, _terms(params, critiques, no_greedy, max_abstained))
+    sys.exit(_measure(request, Home(home, keep_critiques=not no_critique_cache), as_json=as_json))
 
 
-def _terms(params: CriticParams, critiques: int | None, no_greedy: bool, max_abstained: float) -> Terms:
-    from capo_bench.critic.ask import Terms
+def _terms(params: CriticParams, critiques: int | None, no_greedy: bool, max_abstained: float) -> CritiqueTerms:
+    from capo_bench.critic.ask import CritiqueTerms
     from capo_bench.critic.prm import PrmParams
 
     if not isinstance(params, PrmParams):
-        return Terms(critiques or Terms.critiques, not no_greedy, max_abstained)
+        return CritiqueTerms(critiques or CritiqueTerms.critiques, not no_greedy, max_abstained)
     if critiques is not None or no_greedy:
         raise click.UsageError("a process reward model says the same every time; leave -k and --no-greedy out")
-    return Terms(0, True, max_abstained)
+    return CritiqueTerms(0, True, max_abstained)
 
 
-def _measure(request: Request, home: Home) -> int:
+def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
     """Measure, tell what came out, and return the exit code."""
-    from rich.console import Console
-
     from capo_bench.critic.errors import MeasureError, TooManyAbstainedError
     from capo_bench.critic.measure import measure
-    from capo_bench.critic.meter import meter, preparing
     from capo_bench.critic.summary import summarise
-    from capo_bench.critic.write import write
+    from capo_bench.evaluation.watch import watch
+    from capo_bench.home import read_json
+    from capo_bench.pages.critic import write_measurement
     from capo_bench.run.errors import RunError
+    from capo_bench.run.meter import meter
     from evals.registry import UnknownNameError
-    from evals.rows import DataErrors
+    from evals.tasks.rows import DataErrors
 
-    console = Console(stderr=True)
     try:
-        with preparing(console) as emit, meter(console, request.critic.name) as tell:
-            measured = measure(request, home, tell, emit)
+        with meter() as shown:
+            told = watch(shown, request.critic.name)
+            measured = measure(request, home, told.critic, told.emit)
         summary = summarise(measured)
-        _show(measured, summary, write(measured, summary, home))
+        files = write_measurement(measured, summary, home)
+        if as_json:
+            print_json(read_json(files.result))
+        else:
+            _show(measured, summary, files)
     except (DataErrors, MeasureError, UnknownNameError, RunError) as error:
         click.echo(str(error), err=True)
         return 2
@@ -147,16 +153,14 @@ def _measure(request: Request, home: Home) -> int:
     return 0
 
 
-def _show(measured: Measured, summary: Summary, files: Files) -> None:
-    from rich.console import Console
+def _show(measured: CriticMeasurement, summary: CriticSummary, files: MeasurementFiles) -> None:
+    from capo_bench.pages.critic import about, agreement_in_words, cost_in_words, tables, title
 
-    from capo_bench.critic.page import about, title
-    from capo_bench.critic.tables import agreement_in_words, cost_in_words, tables
-    from capo_bench.report.tables import plain, terminal
-
-    console: Console = Console(highlight=False, markup=False)
-    lines: list[Any] = [plain(title(measured)), plain(about(measured, summary)), ""]
-    lines += [terminal(table) for table in tables(summary, whole=False)]
-    for line in [*lines, agreement_in_words(summary), *cost_in_words(summary.cost, scored=summary.scored)]:
-        console.print(line)
+    for line in (title(measured), about(measured, summary)):
+        print_text(line)
+    click.echo()
+    for table in tables(summary, whole=False):
+        print_table(table)
+    for line in (agreement_in_words(summary), *cost_in_words(summary.cost, scored=summary.scored)):
+        print_text(line)
     click.echo(f"report: {files.page}")

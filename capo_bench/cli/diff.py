@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import home_option
+from capo_bench.cli.completion import complete_trial
+from capo_bench.cli.options import home_option, json_option
+from capo_bench.cli.printing import print_json, print_text
+from capo_bench.inert import for_terminal
 
 if TYPE_CHECKING:
-    from capo_bench.report.diff import Change
+    from capo_bench.analysis.diff import Change
 
 EPILOG = """\b
 Examples:
@@ -24,17 +27,20 @@ LONGEST = 200
 
 
 @click.command(epilog=EPILOG)
-@click.argument("a")
-@click.argument("b")
+@click.argument("a", shell_complete=complete_trial)
+@click.argument("b", shell_complete=complete_trial)
 @home_option
-def diff(a: str, b: str, home: Path) -> None:
-    """Say why trials A and B differ: settings, identity, origin, and what they measured.
+@json_option
+def diff(a: str, b: str, home: Path, as_json: bool) -> None:
+    """Say why trials A and B differ: settings, identity, definitions of code, origin, and results.
 
     A and B are ids as `plan` and `status` show them, beginnings of ids, or folders of trials.
     """
+    from dataclasses import asdict
+
+    from capo_bench.analysis.diff import UnknownTrialError, diff_trials, find_trial
     from capo_bench.home import Home
-    from capo_bench.report.collect import DamagedFileError
-    from capo_bench.report.diff import UnknownTrialError, diff_trials, find_trial
+    from capo_bench.records import DamagedFileError
 
     try:
         left, right = find_trial(Home(home), a), find_trial(Home(home), b)
@@ -43,9 +49,14 @@ def diff(a: str, b: str, home: Path) -> None:
         raise click.UsageError(str(error)) from error
     except DamagedFileError as error:
         raise click.ClickException(str(error)) from error
-    click.echo(f"A = {left.path}\nB = {right.path}\n{found.verdict}")
+    if as_json:
+        print_json({"version": 1, "a": str(left.path), "b": str(right.path), **asdict(found)})
+        return
+    click.echo(f"A = {left.path}\nB = {right.path}")
+    print_text(found.verdict, bold=True)
     _show("Settings", found.settings)
     _show("Identity beside the settings", found.identity)
+    _show("Definitions", found.definitions)
     _show("Origin", found.origin)
     _show("Results", found.results)
 
@@ -59,4 +70,5 @@ def _show(title: str, changes: tuple[Change, ...]) -> None:
 
 def _value(value: object) -> str:
     text = "(absent)" if value is None else repr(value)
+    text = for_terminal(text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

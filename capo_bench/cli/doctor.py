@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import home_option, study_options
+from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.printing import print_json, print_text
+from capo_bench.run.studies import plan_of_file
 
 if TYPE_CHECKING:
     from capo_bench.doctor.finding import Finding
@@ -26,10 +28,10 @@ _SIGNS = {"ok": "ok", "warning": "warning", "missing": "MISSING", "unknown": "un
 @study_options
 @home_option
 @click.option("--workers", type=click.IntRange(min=1), help="Trials at a time, as you would run them.")
-@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@json_option
 def doctor(  # noqa: PLR0913, PLR0917 - the options of the command
     study: str,
-    profile: str,
+    profile: str | None,
     sets: tuple[str, ...],
     only: tuple[str, ...],
     home: Path,
@@ -38,33 +40,25 @@ def doctor(  # noqa: PLR0913, PLR0917 - the options of the command
 ) -> None:
     """Check this machine against STUDY: GPUs, memory, disk, packages, hub, ports, critic, clock.
 
-    Says what is missing and how to get it. Nothing is downloaded, run or kept. Exit code 1: something is missing.
+    Names what is missing and how to get it. Downloads, runs and keeps nothing. Exit code 1: something is missing.
     """
-    import json
-
     from capo_bench.doctor.examine import examine
+    from capo_bench.home import Home
     from capo_bench.run.runner import RunOptions
-    from capo_bench.study.load import load_plan
 
-    planned = load_plan(study, profile, sets, only)
+    planned = plan_of_file(study, profile, sets, only, Home(home))
     found = examine(planned, home, min_free=RunOptions().min_free, workers=workers)
     if as_json:
-        click.echo(json.dumps({"version": 1, "findings": [one.as_json() for one in found]}, indent=2))
+        print_json({"version": 1, "findings": [one.as_json() for one in found]})
     else:
         _show(found, f"{planned.study}, profile {planned.profile}")
     sys.exit(any(one.state == "missing" for one in found))
 
 
 def _show(found: list[Finding], study: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table("needed", "", "found", "what to do")
-    for one in found:
-        style = {"missing": "bold red", "warning": "yellow"}.get(one.state, "")
-        table.add_row(Text(one.what), Text(_SIGNS[one.state], style), Text(one.told), Text(one.remedy))
-    console = Console(highlight=False, markup=False)
-    console.print(table)
     missing = sum(one.state == "missing" for one in found)
-    console.print(f"{study}: {f'{missing} missing' if missing else 'this machine can run it'}")
+    print_text(f"{study}: {f'{missing} missing' if missing else 'this machine can run it'}", bold=True)
+    for one in found:
+        print_text(f"{_SIGNS[one.state]}: {one.what}: {one.told}", bold=one.state == "missing")
+        if one.remedy:
+            print_text(f"→ {one.remedy}", indent=2)

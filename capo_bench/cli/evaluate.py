@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from capo_bench.cli.options import home_option
+from capo_bench.cli.completion import complete_trial
+from capo_bench.cli.options import home_option, json_option
+from capo_bench.cli.printing import print_json, print_table, print_text
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +31,7 @@ Exit codes:
 Examples:
   capo-bench eval Qwen/Qwen2.5-1.5B-Instruct --suite math
   capo-bench eval outputs/my-lora --task math500 --task aime24 -k 8 --data-dir data
+  capo-bench eval outputs/my-lora --task gsm8k --no-greedy -k 8 --temperature 0.7
   capo-bench eval 3f9c --suite coins --critic noisy --set miss=0.1
   capo-bench eval my-model --backend openai --base-url http://127.0.0.1:8000/v1 --suite ood
   capo-bench eval 3f9c2a --rescore
@@ -39,7 +42,7 @@ SHARE = click.FloatRange(0, 1)
 
 
 @click.command(name="eval", epilog=EPILOG)
-@click.argument("model")
+@click.argument("model", shell_complete=complete_trial)
 @click.option("--suite", "suites", multiple=True, metavar="NAME", help="paper, math, ood, smoke or coins; repeatable.")
 @click.option("--task", "tasks", multiple=True, metavar="NAME", help="A task, as in math500; repeatable.")
 @click.option("--backend", type=click.Choice(["hf", "vllm", "openai"]), default="hf", show_default=True)
@@ -51,15 +54,25 @@ SHARE = click.FloatRange(0, 1)
 @click.option(
     "--template",
     type=click.Choice(["auto", "bare", "plain", "chat"]),
-    help="How a problem is put to the model.  [default: as it was trained]",
+    help="What the model reads beside the problem.  [default: as it was trained]",
 )
 @click.option("--batch-size", type=K, help="Prompts at a time.")
 @click.option("--max-length", type=K, help="Longest prompt and completion together, in tokens.")
 @click.option("--concurrency", type=K, help="Most requests to an endpoint at a time.")
-@click.option("-k", "--samples", type=K, help="Completions of each problem.  [default: the task's own]")
-@click.option("--temperature", type=click.FloatRange(0, 2), help="Of sampling.  [default: the task's own]")
+@click.option("--greedy/--no-greedy", default=True, show_default=True, help="Answer each problem at temperature 0.")
+@click.option(
+    "-k", "--samples", type=click.IntRange(0), help="Sampled answers of each problem.  [default: the task's own]"
+)
+@click.option(
+    "--temperature", type=click.FloatRange(0, 2, min_open=True), help="Of sampling.  [default: the task's own, or 1]"
+)
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Of sampling.  [default: the task's own]")
 @click.option("--max-tokens", type=K, help="Longest completion.  [default: the task's own]")
+@click.option(
+    "--answers",
+    type=click.Choice(["boxed", "stated", "last_number"]),
+    help="Where an answer may stand in a completion.  [default: the task's own]",
+)
 @click.option("--limit", type=K, help="Problems of each task, the same for everybody.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of what is sampled.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Local files of the tasks.  [default: the hub]")
@@ -67,17 +80,18 @@ SHARE = click.FloatRange(0, 1)
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a key of the critic.")
 @click.option("--profile", default="quick", show_default=True, help="Profile of a study that names the critic.")
 @click.option("--critiques", type=K, help="Critiques of each completion.  [default: 4]")
-@click.option("--vote", metavar="RULE", help="How critiques make wrong steps.  [default: majority]")
+@click.option("--vote", metavar="RULE", help="Voting rule over the critiques of a step.  [default: majority]")
 @click.option("--at-least", type=K, help="Critiques that must agree (--vote at_least).")
 @click.option("--max-abstained", type=SHARE, default=0.5, show_default=True, help="Share of critiques without verdict.")
 @click.option("--no-critique-cache", is_flag=True, help="Keep no critiques, and use none that are kept.")
 @click.option("--max-failed", type=SHARE, default=0.1, show_default=True, help="Share of completions that may fail.")
-@click.option("--rescore", is_flag=True, help="Score what is there again; MODEL may be an evaluation's id or folder.")
+@click.option("--rescore", is_flag=True, help="Score what is there again; MODEL may be an evaluation's name or id.")
 @click.option("--export", type=click.Path(file_okay=False, path_type=Path), help="Write lm-eval's own JSON there too.")
 @click.option("--no-tracking", "no_track", is_flag=True, help="Write nothing to MLflow.")
 @home_option
-def evaluate(model: str, export: Path | None, no_track: bool, home: Path, **given: Any) -> None:
-    """Measure MODEL on benchmarks: share of right answers with intervals, and what it cost.
+@json_option
+def evaluate(model: str, export: Path | None, no_track: bool, home: Path, as_json: bool, **given: Any) -> None:
+    """Measure MODEL on benchmarks: greedy and sampled answers, shares with intervals, and cost.
 
     MODEL is a folder, a repository id of the hub, a LoRA adapter, the name at an endpoint, or a trial's id. Completions
     are kept as they come, so the same command goes on after any interruption, and nothing is asked for twice.
@@ -89,22 +103,23 @@ def evaluate(model: str, export: Path | None, no_track: bool, home: Path, **give
     held = {key: given.pop(key) for key in _HELD}
     sampling = {key: given.pop(key) for key in ("temperature", "top_p", "max_tokens")}
     options = Options(model=model, held=held, sampling=sampling, **given)
-    sys.exit(_evaluate(options, Home(home, keep_critiques=keep), export, track=not no_track))
+    sys.exit(_evaluate(options, Home(home, keep_critiques=keep), export, track=not no_track, as_json=as_json))
 
 
 _HELD = ("backend", "base_url", "revision", "dtype", "template", "batch_size", "max_length", "concurrency")
 
 
-def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool) -> int:
+def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool, as_json: bool) -> int:
     """Evaluate, tell what came out, and return the exit code."""
     from rich.console import Console
 
     from capo_bench.critic.errors import MeasureError, TooManyAbstainedError
     from capo_bench.evaluation.errors import RefusedError
+    from capo_bench.home import read_json
     from capo_bench.run.errors import RunError
-    from evals.harness.base import BackendError
     from evals.harness.identity import EvaluationError
-    from evals.rows import DataErrors
+    from evals.models.base import ModelError
+    from evals.tasks.rows import DataErrors
 
     console = Console(stderr=True)
     try:
@@ -113,8 +128,11 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool)
             _export(evaluated, export)
         if track:
             _track(evaluated, home, console)
-        show(evaluated)
-    except (DataErrors, RefusedError, BackendError, MeasureError, RunError) as error:
+        if as_json:
+            print_json(read_json(evaluated.files.results))
+        else:
+            show(evaluated)
+    except (DataErrors, RefusedError, ModelError, MeasureError, RunError) as error:
         click.echo(str(error), err=True)
         return 2
     except OSError as error:
@@ -133,16 +151,18 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool)
 def _run(options: Options, home: Home, console: Console) -> Evaluated:
     import signal
 
-    from capo_bench.evaluation.meter import meter
     from capo_bench.evaluation.reading import read_request
     from capo_bench.evaluation.run import evaluate, rescore
+    from capo_bench.evaluation.watch import watch
+    from capo_bench.pages.evaluation import write_evaluation
+    from capo_bench.run.meter import meter
 
     request = read_request(options, home)
     ended: list[int] = []
     before = signal.signal(signal.SIGTERM, partial(_terminated, ended))
     try:
-        with meter(console) as watch:
-            return (rescore if options.rescore else evaluate)(request, home, watch)
+        with meter(console) as shown:
+            return (rescore if options.rescore else evaluate)(request, home, watch(shown), write_evaluation)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(*ended) from None
     finally:
@@ -165,7 +185,8 @@ def _export(evaluated: Evaluated, folder: Path) -> None:
 
     commit = read_json(evaluated.files.provenance)["git"]["commit"]
     folders = [evaluated.files.task(result.task) for result in evaluated.results]
-    click.echo(f"lm-eval's JSON: {export(folders, folder, model=evaluated.record['model'], git_hash=commit)}")
+    path = export(folders, folder, model=evaluated.record["model"], git_hash=commit)
+    click.echo(f"lm-eval's JSON: {path}", err=True)
 
 
 def _track(evaluated: Evaluated, home: Home, console: Console) -> None:
@@ -177,14 +198,11 @@ def _track(evaluated: Evaluated, home: Home, console: Console) -> None:
 
 def show(evaluated: Evaluated) -> None:
     """Print the tables of an evaluation and where its files are."""
-    from rich.console import Console
+    from capo_bench.pages.evaluation import about, tables
 
-    from capo_bench.evaluation.page import about
-    from capo_bench.evaluation.tables import tables
-    from capo_bench.report.tables import plain, terminal
-
-    console: Console = Console(highlight=False, markup=False)
-    lines: list[Any] = [plain(evaluated.title), plain(about(evaluated)), ""]
-    for line in [*lines, *(terminal(table) for table in tables(evaluated.by_suite(), whole=False))]:
-        console.print(line)
+    for line in (evaluated.title, about(evaluated)):
+        print_text(line)
+    click.echo()
+    for table in tables(evaluated.by_suite(), whole=False):
+        print_table(table)
     click.echo(f"report: {evaluated.files.page}")

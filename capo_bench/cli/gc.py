@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from capo_bench.cli.options import duration, home_option
+from capo_bench.cli.completion import complete_study, complete_trial
+from capo_bench.cli.options import duration, home_option, json_option
+from capo_bench.cli.printing import print_json, print_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from capo_bench.keep.find import Scan
-    from capo_bench.keep.item import Item
+    from capo_bench.keep.item import Removable
 
 KINDS = {
     "leftovers": "temporary and half-written files of processes that were killed",
@@ -66,7 +67,7 @@ def _policy(text: str) -> int | None:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("study", required=False, default="")
+@click.argument("study", required=False, default="", shell_complete=complete_study)
 @home_option
 @click.option("--yes", is_flag=True, help="Free it.  [default: show it, and ask on a terminal]")
 @click.option("--kind", "kinds", type=click.Choice(list(KINDS)), multiple=True, help="Only this kind; can be repeated.")
@@ -79,14 +80,21 @@ def _policy(text: str) -> int | None:
     help="Trained weights to keep: all, none, or best:N, the best N seeds of each variant of each study.",
 )
 @click.option("--by", default="", metavar="METRIC", help="What best goes by.  [default: the study's primary metric]")
-@click.option("--trial", "trials", multiple=True, metavar="ID", help="Free a whole trial, finished or not.")
+@click.option(
+    "--trial",
+    "trials",
+    multiple=True,
+    metavar="ID",
+    shell_complete=complete_trial,
+    help="Free a whole trial, finished or not.",
+)
 @click.option(
     "--abandoned-after",
     type=duration,
     metavar="TIME",
     help="Also checkpoints of stopped and failed trials that were left so long ago; they would start from nothing.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print what is found, and whether it was freed, as JSON.")
+@json_option
 def gc(  # noqa: PLR0913, PLR0917 - one for each option
     study: str,
     home: Path,
@@ -98,13 +106,13 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
     abandoned_after: float | None,
     as_json: bool,
 ) -> None:
-    """Show what in HOME may go, or what of STUDY's trials, with bytes and reason; free it with --yes.
+    """Show what can be deleted from HOME, or from STUDY's trials, with bytes and reason; free it with --yes.
 
     Samples, rollouts, metrics and ledgers of finished trials stay, unless the whole trial is named. What a study that
     runs refers to is left alone. Files that trials share count only where the last of them goes.
     """
     from capo_bench.home import Home
-    from capo_bench.keep.find import Wanted, scan
+    from capo_bench.keep.find import GcRequest, scan
     from capo_bench.keep.free import at_rest, free
     from capo_bench.keep.item import freed_bytes
     from capo_bench.run.errors import RunError
@@ -112,7 +120,7 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
     if by and not keep_models:
         raise click.UsageError("--by says what --keep-models best:N goes by: add it, or leave --by out")
     results = Home(home)
-    wanted = Wanted(study, kinds or tuple(KINDS), keep_models, by, tuple(dict.fromkeys(trials)), abandoned_after)
+    wanted = GcRequest(study, kinds or tuple(KINDS), keep_models, by, tuple(dict.fromkeys(trials)), abandoned_after)
     troubles: list[str] = []
     try:
         look = scan(results, wanted)
@@ -128,7 +136,7 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
         click.echo(str(error), err=True)
         sys.exit(2)
     if as_json:
-        click.echo(json.dumps(_json(look, sizes, freeing, troubles), indent=2))
+        print_json(_json(look, sizes, freeing, troubles))
     elif freeing:
         from capo_bench.run.limits import size
 
@@ -146,29 +154,28 @@ def _agreed(as_json: bool) -> bool:
     return click.confirm("Free it?")
 
 
-def _show(look: Scan, sizes: dict[Item, int]) -> None:
-    from capo_bench.run.board import visible
+def _show(look: Scan, sizes: dict[Removable, int]) -> None:
     from capo_bench.run.limits import size
 
     for kind, what in KINDS.items():
         found = {item: count for item, count in sizes.items() if item.kind == kind}
         if not found:
             continue
-        click.echo(f"{kind}: {len(found):,}, {size(sum(found.values()))}: {what}")
+        print_text(f"{kind}: {len(found):,}, {size(sum(found.values()))}: {what}")
         for item, count in found.items() if len(found) <= _SHOWN else list(found.items())[:_SHOWN]:
-            click.echo(f"    {visible(str(item.path))}  {size(count)}: {item.why}")
+            print_text(f"{item.path}  {size(count)}: {item.why}", indent=4)
         if len(found) > _SHOWN:
-            click.echo(f"    … and {len(found) - _SHOWN:,} more (--json names all)")
+            print_text(f"… and {len(found) - _SHOWN:,} more (--json names all)", indent=4)
     total = f"{len(sizes):,} things, {size(sum(sizes.values()))}" if sizes else "nothing may go"
-    click.echo(f"in all: {total}{'; add --yes to free it' if sizes and not sys.stdin.isatty() else ''}")
+    print_text(f"in all: {total}{'; add --yes to free it' if sizes and not sys.stdin.isatty() else ''}")
     for line in _warnings(look, list(sizes)):
-        click.echo(line)
+        print_text(line)
 
 
 _SHOWN = 5
 
 
-def _warnings(look: Scan, items: Sequence[Item]) -> list[str]:
+def _warnings(look: Scan, items: Sequence[Removable]) -> list[str]:
     """Return what the user should know before anything goes."""
     from capo_bench.keep.find import finished_orphans
     from capo_bench.keep.models import training_seconds
@@ -189,7 +196,7 @@ def _warnings(look: Scan, items: Sequence[Item]) -> list[str]:
     return told
 
 
-def _json(look: Scan, sizes: dict[Item, int], freed: bool, troubles: list[str]) -> dict[str, Any]:
+def _json(look: Scan, sizes: dict[Removable, int], freed: bool, troubles: list[str]) -> dict[str, Any]:
     from capo_bench.keep.find import finished_orphans
 
     kinds: dict[str, dict[str, int]] = {kind: {"count": 0, "bytes": 0} for kind in KINDS}

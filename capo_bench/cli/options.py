@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from capo_bench.cli.completion import complete_profile, complete_study
+
 Command = Callable[..., Any]
 
 
@@ -46,14 +48,25 @@ def study_options(command: Command) -> Command:
     """Add the study argument and the options that choose from it: passes `study`, `profile`, `sets`, `only`."""
     for decorate in reversed(
         [
-            click.argument("study"),
-            click.option("--profile", default="quick", show_default=True, help="Size of the study."),
-            click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a key for all variants."),
+            click.argument("study", shell_complete=complete_study),
+            click.option(
+                "--profile",
+                shell_complete=complete_profile,
+                help="Size of the study.  [default: as last run, or quick]",
+            ),
+            click.option(
+                "--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a key for all; KEY=A,B sweeps."
+            ),
             click.option("--only", multiple=True, metavar="PATTERN", help="Only variants like this, or only seed=N."),
         ]
     ):
         command = decorate(command)
     return command
+
+
+def json_option(command: Command) -> Command:
+    """Add ``--json``: passes `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(command)
 
 
 def home_option(command: Command) -> Command:

@@ -7,13 +7,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import home_option, study_options
+from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.printing import print_json, print_text
+from capo_bench.run.studies import plan_of_file
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from collections.abc import Iterator
 
-    from capo_bench.study.estimate import Estimate
-    from capo_bench.study.plan import Plan
+    from capo_bench.study.estimate import PlanEstimate
+    from capo_bench.study.gpu_time import GpuCosts
+    from capo_bench.study.plan import Plan, Variant
 
 EPILOG = """\b
 Examples:
@@ -26,53 +29,68 @@ Examples:
 @click.command(epilog=EPILOG)
 @study_options
 @home_option
-@click.option("--json", "as_json", is_flag=True, help="Print the plan as JSON.")
+@click.option("--full", is_flag=True, help="Show every variant, its settings and the ids of its trials.")
+@json_option
 def plan(  # noqa: PLR0913, PLR0917 - the options of the command
-    study: str, profile: str, sets: tuple[str, ...], only: tuple[str, ...], home: Path, as_json: bool
+    study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], home: Path, full: bool, as_json: bool
 ) -> None:
     """Show what STUDY would run: its variants, their trials and ids, what they share, and how long it takes.
 
-    STUDY is a file, or the name of a shipped study. Nothing is run or written.
+    STUDY is a file, or the name of a study: a shipped one, or one in the results folder. Nothing is run or written.
     """
-    import json
-
     from capo_bench.home import Home
     from capo_bench.study.estimate import estimate
-    from capo_bench.study.load import load_plan
     from capo_bench.study.summary import plan_json
 
-    planned = load_plan(study, profile, sets, only)
+    planned = plan_of_file(study, profile, sets, only, Home(home))
     taken = estimate(planned, Home(home))
     if as_json:
-        click.echo(json.dumps(plan_json(planned, taken), indent=2, ensure_ascii=False))
+        print_json(plan_json(planned, taken))
     else:
-        _show(planned, taken, Home(home).path)
+        _show(planned, taken, Home(home).path, full=full)
 
 
-def _show(planned: Plan, taken: Estimate, home: Path) -> None:
-    from rich.console import Console
+SCREEN_VARIANTS = 12
+"""Variants that the first screenful shows."""
 
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    console.print(f"{planned.study}: {planned.question}")
+
+def _show(planned: Plan, taken: PlanEstimate, home: Path, *, full: bool) -> None:
+    from capo_bench.study.contamination import contamination_lines
+
+    print_text(f"{planned.study}: {planned.question}", bold=True)
     start = f", start: {planned.start}" if planned.start else ""
-    console.print(f"profile: {planned.profile}, baseline: {planned.baseline}{start}")
-    console.print(f"metrics: {', '.join(planned.metrics)}")
-    console.print(_table(planned))
-    for line in [*_machines(planned), *_costs(taken, home)]:
-        console.print(line)
+    print_text(f"profile: {planned.profile}, baseline: {planned.baseline}{start}")
+    for line in [*_costs(taken, home), *_machines(planned), *_critics(planned), *contamination_lines(planned)]:
+        print_text(line)
+    print_text(f"metrics: {', '.join(planned.metrics)}")
+    picked = {trial.variant for trial in planned.trials}
+    variants = [variant for variant in planned.variants if variant.name in picked]
+    print_text(f"{len(variants)} variants:")
+    for variant in variants if full else variants[:SCREEN_VARIANTS]:
+        _show_variant(variant, planned, full=full)
+    if not full:
+        more = len(variants) - SCREEN_VARIANTS
+        print_text(f"{f'{more} more variants, settings' if more > 0 else 'settings'} and ids of trials: add --full")
 
 
-def _table(planned: Plan) -> Table:
-    from rich.table import Table
+def _show_variant(variant: Variant, planned: Plan, *, full: bool) -> None:
+    """Print what a variant sets, as YAML: on one line, or if `full` a line a key, and the ids of its trials."""
+    if not full:
+        print_text(f"{variant.name}: {_yaml(dict(variant.overrides))}", indent=2)
+        return
+    ids = [f"{trial.seed}:{trial.id}" for trial in planned.trials if trial.variant == variant.name]
+    settings = [f"{key}: {_yaml(value)}" for key, value in variant.overrides.items()]
+    print_text(variant.name, indent=2)
+    for line in (*settings, f"trials (seed:id): {' '.join(ids)}"):
+        print_text(line, indent=4)
 
-    table = Table("variant", "sets", "trials (seed:id)", show_lines=True)
-    for variant in planned.variants:
-        ids = [f"{trial.seed}:{trial.id}" for trial in planned.trials if trial.variant == variant.name]
-        if ids:
-            sets = "\n".join(f"{key} = {value}" for key, value in variant.overrides.items())
-            shown = ids if len(ids) <= 6 else [*ids[:5], f"… {len(ids) - 5} more (--json)"]
-            table.add_row(variant.name, sets, "\n".join(shown))
-    return table
+
+def _yaml(value: object) -> str:
+    """Return a value as YAML on one line."""
+    import yaml
+
+    text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
+    return text.removesuffix("\n").removesuffix("\n...")
 
 
 def _machines(planned: Plan) -> list[str]:
@@ -86,46 +104,86 @@ def _machines(planned: Plan) -> list[str]:
     return [line for division, lines in needed.items() for line in (division, *lines)]
 
 
-def _costs(taken: Estimate, home: Path) -> list[str]:
-    from capo_bench.run.cores import available_cores
+def _critics(planned: Plan) -> list[str]:
+    """Say of each critic that the run serves on what it runs."""
+    from capo_bench.study.served import served_critics
+
+    return [f"critic {one.model}: served for the run on {one.place}" for one in served_critics(planned.trials)]
+
+
+def _costs(taken: PlanEstimate, home: Path) -> list[str]:
     from capo_bench.study.identity import SHARED_TITLES
 
     lines = [f"trials: {taken.trials}, of which {taken.done} done in {home}"]
     if taken.trained:
         lines.append(f"{taken.trained} of them only to be evaluated: their training is there")
-    for made in taken.preparations:
-        state = "done" if made.done else "to be trained"
-        lines.append(f"{SHARED_TITLES[made.kind]} {made.key}: shared by {made.trials} trials, {state}")
+    for kind, title in SHARED_TITLES.items():
+        made = [model for model in taken.preparations if model.kind == kind]
+        for model in made:
+            state = "done" if model.done else "to be trained"
+            lines.append(f"{title} {model.key}: shared by {model.trials} trials, {state}")
+        if len(made) > 1:
+            lines.append(f"{title}s: {len(made)}, of which {sum(model.done for model in made)} done")
     lines += _budgets(taken)
     lines.append(f"critic calls: {calls(taken.calls_known, taken.critic_calls)}")
-    guessed = taken.trials - taken.done - taken.unknown
-    if guessed:
-        basis = f"{taken.measured} of {guessed} trials from finished ones, the others from a model of two CPU cores"
-        workers = min(available_cores(), guessed)
-        lines.append(
-            f"time left: about {minutes(taken.wall_seconds(workers))} with {workers} "
-            f"worker{'s' * (workers > 1)}, {minutes(taken.seconds)} of work ({basis})"
-        )
+    lines += [*_gpu_lines(taken.gpu)] if taken.gpu else [*_time_line(taken)]
     if taken.unknown:
         lines.append(f"time left: not known for {taken.unknown} trials; it is after the first of each variant")
     return lines
 
 
+def _time_line(taken: PlanEstimate) -> Iterator[str]:
+    from capo_bench.run.cores import available_cores
+
+    guessed = taken.trials - taken.done - taken.unknown
+    if guessed:
+        basis = f"{taken.measured} of {guessed} trials from finished ones, the others from a model of two CPU cores"
+        workers = min(available_cores(), guessed)
+        yield (
+            f"time left: about {minutes(taken.wall_seconds(workers))} with {workers} "
+            f"worker{'s' * (workers > 1)}, {minutes(taken.seconds)} of work ({basis})"
+        )
+
+
+def _gpu_lines(gpu: GpuCosts) -> Iterator[str]:
+    """Say what trials on GPUs take, by which assumptions."""
+    machine, parts = gpu.machine, ", ".join(f"{kind} {minutes(seconds)}" for kind, seconds in gpu.parts.items())
+    yield (
+        f"time left: about {minutes(gpu.wall_seconds)} on {gpu.gpus} GPU{'s' * (gpu.gpus > 1)} "
+        f"({parts}, all trials one after another)"
+    )
+    yield (
+        f"  by arithmetic, not measured: {machine.tflops:g} TFLOP/s a GPU, of which updates reach "
+        f"{machine.update:.0%}, reading {machine.read:.0%}, writing {machine.write:.0%} (`machine` in the study)"
+    )
+    money = "no price given" if gpu.money is None else f"money: about {gpu.money:,.0f}"
+    yield (
+        f"critic tokens: about {gpu.critic_read / 1e6:,.1f} million read, {gpu.critic_written / 1e6:,.1f} million "
+        f"written; GPU hours: about {gpu.gpu_hours:,.0f}; {money}"
+    )
+
+
 def calls(known: str, number: int) -> str:
-    """Say how many critiques are asked for; `known` is `Estimate.calls_known`."""
+    """Say how many critiques are asked for; `known` is `PlanEstimate.calls_known`."""
     return f"{number:,}" if known == "exactly" else f"{known} {number:,}"
 
 
-def _budgets(taken: Estimate) -> list[str]:
+def _budgets(taken: PlanEstimate) -> list[str]:
     """Say of each budget, in a line, after how many steps it ends the training of each variant."""
     told: dict[str, list[str]] = {}
     for one in taken.bounded:
-        budget = f"budget of a trial: {one.limit:,.0f} {one.unit.replace('_', ' ')}, at most {one.most:,} steps"
+        budget = f"budget of a trial: {_limit(one.limit)} {one.unit.replace('_', ' ')}, at most {one.most:,} steps"
         steps = "not known" if one.steps is None else f"about {one.steps:,}"
         told.setdefault(budget, []).append(f"{one.variant} {steps}")
     return [f"{budget} ({', '.join(steps)})" for budget, steps in told.items()]
 
 
+def _limit(value: float) -> str:
+    return f"{value:,.0f}" if value < 1e9 else f"{value:.3g}"
+
+
 def minutes(seconds: float) -> str:
-    """Say a time in minutes, or in hours from an hour and a half on."""
+    """Say a time in minutes, in hours from an hour and a half on, in days from three days on."""
+    if seconds >= 3 * 86400:
+        return f"{seconds / 86400:.0f} days"
     return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{max(seconds / 60, 0.1):.1f} min"

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import home_option, study_options
+from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.printing import print_json, print_table, print_text
+from capo_bench.run.studies import plan_as_run
 
 if TYPE_CHECKING:
-    from capo_bench.report.build import Report
+    from capo_bench.pages.build import Report
 
 EPILOG = """\b
 Exit codes:
@@ -29,51 +30,79 @@ Examples:
 @click.command(epilog=EPILOG)
 @study_options
 @home_option
-def report(study: str, profile: str, sets: tuple[str, ...], only: tuple[str, ...], home: Path) -> None:
+@click.option("--full", is_flag=True, help="Print every table and sentence, not the first screenful.")
+@json_option
+def report(  # noqa: PLR0913, PLR0917 - one argument an option
+    study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], home: Path, full: bool, as_json: bool
+) -> None:
     """Turn the results of STUDY into tables, figures, one page and an answer.
 
-    STUDY is a file, or the name of a shipped study; give --profile and --set as they were run. A study that is partly
-    finished is reported as far as it goes, and what is missing is named. Writes report.html, report.md, table.csv and
-    figures/ into the study's folder of results.
+    STUDY is the name of a study in the results folder, whose last run is reported, or of a shipped one, or a file. The
+    report of a partly finished study names what is missing. Writes report.html, report.md, table.csv, figures/ and
+    tables/ into the study's folder of results.
     """
     from capo_bench.cli import Refused
     from capo_bench.home import Home
-    from capo_bench.report.build import NothingToReportError, build_report
-    from capo_bench.report.collect import DamagedFileError
-    from capo_bench.report.write import write_files
-    from capo_bench.study.load import load_plan
+    from capo_bench.pages.build import NothingToReportError, build_report
+    from capo_bench.pages.write import write_files
+    from capo_bench.records import DamagedFileError
+    from capo_bench.run.errors import RunError
 
-    plan = load_plan(study, profile, sets, only)
     try:
+        plan = plan_as_run(study, profile, sets, only, Home(home))
         built = build_report(plan, Home(home))
-    except (NothingToReportError, DamagedFileError) as error:
+    except (NothingToReportError, DamagedFileError, RunError) as error:
         raise Refused(error) from error
-    paths = write_files(built, Home(home).study(plan.study).report)
-    show(built)
-    credit = () if paths.credit is None else (paths.credit,)
-    for path in (paths.page, *credit, paths.text, paths.table, *paths.figures):
+    paths = write_files(built, Home(home).study(plan.study).profile(plan.profile).report)
+    files = [paths.page, paths.text, paths.table, *paths.figures]
+    if as_json:
+        print_json(report_json(built, files))
+        return
+    show(built, full=full)
+    for path in files if full else files[:1]:
         click.echo(str(path))
 
 
-def show(built: Report) -> None:
-    """Print the tables and the answer."""
-    from rich.console import Console
-
-    from capo_bench.report.tables import plain, terminal
-
-    # Where no terminal says how wide it is, tables get the room that they need.
-    width = None if sys.stdout.isatty() else 120
-    console = Console(highlight=False, markup=False, width=width)
-    for table in (*built.tables, *([built.power] if built.power.rows else [])):
-        console.print(terminal(table), "")
-    console.print(plain(built.answer.headline), style="bold")
-    for title, lines in (
-        ("", built.answer.comparisons),
-        ("Over the start:", built.answer.gains),
-        ("Read with care:", (*built.provenance.warnings, *built.answer.cautions)),
-    ):
+def show(built: Report, *, full: bool = False) -> None:
+    """Print the answer and the primary metric's differences: one screenful; all tables and sentences if `full`."""
+    answer = built.answer
+    print_text(answer.headline, bold=True)
+    cautions = (*built.provenance.warnings, *answer.cautions)
+    if not full:
+        if answer.details:
+            print_text(" ".join(answer.details))
+        print_table(built.first)
+        for caution in cautions[:1]:
+            print_text(f"Read with care: {caution}")
+        left = {
+            "more caution": len(cautions[1:]),
+            "more variant": len(built.summary.cells(built.summary.primary)) - len(built.first.rows),
+            "other comparison": len(answer.comparisons),
+        }
+        more = [f"{count} {thing}{'s' * (count > 1)}" for thing, count in left.items() if count]
+        print_text(f"{', '.join([*more, 'all tables'])}: add --full")
+        return
+    whole = (*answer.details, *answer.comparisons)
+    for title, lines in (("", whole), ("Over the start:", answer.gains), ("Read with care:", cautions)):
         if title and lines:
-            console.print(title)
+            print_text(title)
         for line in lines:
-            console.print(f"  {plain(line)}")
-    console.print()
+            print_text(line, indent=2)
+    for table in (*built.tables, *([built.power] if built.power.rows else [])):
+        print_table(table)
+
+
+def report_json(built: Report, files: list[Path]) -> dict[str, object]:
+    """Return the answer, the tables as they are shown, and where the files are; table.csv has all numbers whole."""
+    answer = built.answer
+    return {
+        "version": 1,
+        "study": built.summary.name,
+        "profile": built.summary.profile,
+        "answer": answer.headline,
+        "comparisons": answer.comparisons,
+        "gains": answer.gains,
+        "cautions": [*built.provenance.warnings, *answer.cautions],
+        "tables": [{"title": one.title, "headings": one.headings, "rows": one.rows} for one in built.tables],
+        "files": [str(path) for path in files],
+    }

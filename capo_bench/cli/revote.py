@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from capo_bench.cli.bar import bar
-from capo_bench.cli.options import home_option, study_options
+from capo_bench.cli.completion import complete_trial
+from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.printing import print_json, print_table, print_text
+from capo_bench.run.studies import plan_as_run
 
 if TYPE_CHECKING:
-    from capo_bench.replay.rows import Row
-    from capo_bench.replay.study import StudyReplay, Wanted
+    from capo_bench.replay.rows import RevoteRow
+    from capo_bench.replay.study import RevoteRequest, StudyReplay
     from capo_bench.study.plan import Plan
 
 EPILOG = """\b
@@ -34,14 +35,17 @@ T = TypeVar("T")
 
 @click.command(epilog=EPILOG)
 @study_options
-@click.option("--trial", metavar="ID", help="Only this trial: its id, or the beginning of it.")
+@click.option(
+    "--trial", metavar="ID", shell_complete=complete_trial, help="Only this trial: (the beginning of) its id."
+)
 @click.option("--weights", "weights", multiple=True, metavar="WHOLE,PROCESS", help="Weights to replay (repeatable).")
 @click.option("-k", "ks", metavar="K,K…", help="Numbers of critiques to vote over.")
 @click.option("--rules", metavar="RULE,RULE…", help="Voting rules; at_least with its number: at_least:2.")
 @home_option
+@json_option
 def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     study: str,
-    profile: str,
+    profile: str | None,
     sets: tuple[str, ...],
     only: tuple[str, ...],
     trial: str | None,
@@ -49,41 +53,46 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     ks: str | None,
     rules: str | None,
     home: Path,
+    as_json: bool,
 ) -> None:
     """Replay other votes, k and weights on the critiques that STUDY's training stored, without a model.
 
     Shows how labels, token rewards and advantages would have differed from those of training, and how near each rule
-    comes to the exact labels. STUDY is a file, or the name of a shipped study; give --profile and --set as they were
-    run. Writes revote.csv, revote.json and revote.html into the study's folder of results.
+    comes to the exact labels. STUDY is a study in the results folder, by its name or file, as it was last run.
+    Writes revote.csv, revote.json and revote.html into the study's folder of results.
     """
     from capo_bench.cli import Refused
-    from capo_bench.home import Home
+    from capo_bench.home import Home, read_json
+    from capo_bench.pages.revote import write_replay
+    from capo_bench.records import DamagedFileError
     from capo_bench.replay.rows import rows
     from capo_bench.replay.study import NothingToReplayError, replay_study
-    from capo_bench.replay.write import write_replay
-    from capo_bench.report.collect import DamagedFileError
-    from capo_bench.study.load import load_plan
+    from capo_bench.run.errors import RunError
+    from capo_bench.run.meter import bar
 
     wanted = _wanted(weights, ks, rules)
-    plan = load_plan(study, profile, sets, only)
-    plan = plan if trial is None else _only_trial(plan, trial)
     try:
-        with bar("replaying", "steps") as on_step:
+        plan = plan_as_run(study, profile, sets, only, Home(home))
+        plan = plan if trial is None else _only_trial(plan, trial)
+        with bar("replaying") as on_step:
             replay = replay_study(plan, Home(home), wanted, on_step)
-    except (NothingToReplayError, DamagedFileError) as error:
+    except (NothingToReplayError, DamagedFileError, RunError) as error:
         raise Refused(error) from error
     found = rows(replay)
-    paths = write_replay(replay, found, Home(home).study(plan.study).path / "revote")
+    paths = write_replay(replay, found, Home(home).study(plan.study).profile(plan.profile).revote)
+    if as_json:
+        print_json(read_json(paths[1]))
+        return
     _show(replay, found)
     for path in paths:
         click.echo(str(path))
 
 
-def _wanted(weights: tuple[str, ...], ks: str | None, rules: str | None) -> Wanted:
+def _wanted(weights: tuple[str, ...], ks: str | None, rules: str | None) -> RevoteRequest:
     from capo_bench.replay.setting import parse_vote, parse_weights
-    from capo_bench.replay.study import Wanted
+    from capo_bench.replay.study import RevoteRequest
 
-    return Wanted(
+    return RevoteRequest(
         votes=None if rules is None else tuple(_read("--rules", parse_vote, name) for name in rules.split(",")),
         ks=None if ks is None else tuple(_read("-k", _critiques, number) for number in ks.split(",")),
         weights=tuple(_read("--weights", parse_weights, pair) for pair in weights) or None,
@@ -116,16 +125,11 @@ def _only_trial(plan: Plan, beginning: str) -> Plan:
     return replace(plan, trials=tuple(found))
 
 
-def _show(replay: StudyReplay, found: Sequence[Row]) -> None:
-    from rich.console import Console
+def _show(replay: StudyReplay, found: Sequence[RevoteRow]) -> None:
+    from capo_bench.pages.revote import notes, replay_tables
 
-    from capo_bench.replay.show import check_lines, notes, replay_tables
-    from capo_bench.report.tables import plain, terminal
-
-    # Where no terminal says how wide it is, tables get the room that they need.
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
     for table in replay_tables(found):
-        console.print(terminal(table), "")
-    for line in (*check_lines(replay), *notes(replay)):
-        console.print(plain(line))
-    console.print()
+        print_table(table)
+    for line in notes(replay):
+        print_text(line)
+    click.echo()

@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from capo_bench.cli.options import duration, home_option, size_in_bytes, stage_limit, study_options
+from capo_bench.cli.options import duration, home_option, json_option, size_in_bytes, stage_limit, study_options
+from capo_bench.cli.printing import print_json
+from capo_bench.run.studies import plan_of_file, study_file
 
 if TYPE_CHECKING:
     from capo_bench.home import Home
-    from capo_bench.report.build import Report
+    from capo_bench.pages.build import Report
+    from capo_bench.run.last import RunRequest
     from capo_bench.run.runner import RunOptions
     from capo_bench.run.session import RunResult
     from capo_bench.study.plan import Plan
@@ -43,7 +46,7 @@ Examples:
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    help="Trials at a time.  [default: one for each core; 1 with a backbone from a hub]",
+    help="Trials at a time.  [default: one for each core, or as many as the GPUs hold]",
 )
 @click.option("--max-failures", type=click.IntRange(1), help="Stop after so many trials failed.  [default: 10]")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first trial that fails.")
@@ -86,14 +89,9 @@ Examples:
     type=click.Choice(["local", "ray"]),
     default="local",
     show_default=True,
-    help="Processes of this machine, or a Ray cluster.",
+    help="Processes of this machine, or a Ray cluster whose nodes share HOME.",
 )
 @click.option("--address", help="Of the Ray cluster: auto, or HOST:PORT.  [default: Ray on this machine alone]")
-@click.option(
-    "--artifacts",
-    metavar="URL",
-    help="Where machines that do not share HOME exchange what trials leave, as in s3://bucket/study.",
-)
 @click.option("--no-tracking", is_flag=True, help="Write nothing to MLflow.")
 @click.option("--no-critique-cache", is_flag=True, help="Keep no critiques, and take none that were kept.")
 @click.option(
@@ -102,9 +100,10 @@ Examples:
     metavar="SIZE",
     help="What kept critiques may take on disk, from now on, for all runs in HOME.  [default: as it is; at first 2GiB]",
 )
+@json_option
 def run(  # noqa: PLR0913, PLR0917 - one for each option
     study: str,
-    profile: str,
+    profile: str | None,
     sets: tuple[str, ...],
     only: tuple[str, ...],
     home: Path,
@@ -119,21 +118,23 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     min_free: int,
     executor: Literal["local", "ray"],
     address: str | None,
-    artifacts: str | None,
     no_tracking: bool,
     no_critique_cache: bool,
     critique_cache_size: int | None,
+    as_json: bool,
 ) -> None:
     """Run the trials of STUDY that are not done yet, and answer its question.
 
-    STUDY is a file, or the name of a shipped study. Trials run in parallel and the processor's cores are shared out
-    among them. Run it again to go on: finished trials are kept, stopped ones go on from their checkpoint. The first
-    Ctrl-C lets running trials save, the second ends at once.
+    STUDY is a file, or the name of a study: a shipped one, or one in the results folder. Trials run in parallel and the
+    processor's cores are shared out among them. Run it again to go on: finished trials are kept, stopped ones go on
+    from their checkpoint. The first Ctrl-C lets running trials save, the second ends at once.
     """
+    from capo_bench.analysis.tracked import answered
     from capo_bench.home import Home
     from capo_bench.run.errors import RunError
+    from capo_bench.run.last import RunRequest
     from capo_bench.run.runner import RunOptions
-    from capo_bench.study.load import load_plan
+    from capo_bench.study.load import study_text
 
     options = RunOptions(
         workers=workers,
@@ -146,15 +147,18 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
         track=not no_tracking,
         executor=executor,
         address=address,
-        artifacts=artifacts,
     )
-    if executor == "local" and (address or artifacts):
-        raise click.UsageError("--address and --artifacts are of a Ray cluster: add --executor ray, or leave them out")
+    if executor == "local" and address:
+        raise click.UsageError("--address is of a Ray cluster: add --executor ray, or leave it out")
     try:
-        plan = load_plan(study, profile, sets, only)
         results = Home(home, keep_critiques=not no_critique_cache)
+        plan = plan_of_file(study, profile, sets, only, results)
+        whole = plan_of_file(study, profile, sets, (), results) if only else plan
+        asked = RunRequest(study_text(study_file(study, profile, results)), sets, whole, answered)
         _bound_critiques(results, critique_cache_size)
-        sys.exit(_run(plan, results, options))
+        if executor == "local":  # the machines of a cluster may have what this one has not
+            _check_rows(plan, results)
+        sys.exit(_run(plan, results, options, asked, as_json=as_json))
     except RunError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
@@ -168,6 +172,18 @@ def _most_failures(number: int | None, fail_fast: bool, keep_going: bool) -> int
     if (number is not None) + fail_fast + keep_going > 1:
         raise click.UsageError("--max-failures, --fail-fast and --keep-going exclude each other: give one")
     return None if keep_going else 1 if fail_fast else number or 10
+
+
+def _check_rows(plan: Plan, home: Home) -> None:
+    """Read what the trials that are not done are trained on, those of the hub too, before anything runs."""
+    from capo_bench.run.errors import RunError
+    from capo_bench.study.data import check_rows
+    from evals.tasks.rows import DataErrors
+
+    try:
+        check_rows([trial.config for trial in plan.trials if not home.trial(trial.id).done])
+    except DataErrors as error:
+        raise RunError(str(error)) from error
 
 
 def _bound_critiques(home: Home, size: int | None) -> None:
@@ -188,23 +204,27 @@ def _bound_critiques(home: Home, size: int | None) -> None:
         raise RunError(f"{told}; delete the file, or leave out --critique-cache-size") from error
 
 
-def _run(plan: Plan, home: Home, options: RunOptions) -> int:
+def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_json: bool) -> int:
     """Run a plan, tell what came out, and return the exit code."""
-    from capo_bench.report.write import write_files
+    from capo_bench.pages.write import write_files
     from capo_bench.run.progress import Display
     from capo_bench.run.session import run_study
 
     reports: list[Report] = []
+    folder = home.study(plan.study).profile(plan.profile).report
 
     def write() -> Path | None:
         reports.extend(_built(plan, home))
-        return write_files(reports[0], home.study(plan.study).report).page.parent if reports else None
+        return write_files(reports[0], folder).page.parent if reports else None
 
-    result = run_study(plan, home, options, Display(stderr=True), write)
+    result = run_study(plan, home, options, Display(stderr=True), write, asked)
     if result.idle:
         reports.extend(_built(plan, home))
-    for built in reports:
-        _tell(built, plan, home)
+    if as_json:
+        _print_result(result, reports, folder)
+    else:
+        for built in reports:
+            _tell(built, folder, home, result.link)
     if result.exit_code:
         click.echo(_unfinished(result, home), err=True)
     return result.exit_code
@@ -212,8 +232,8 @@ def _run(plan: Plan, home: Home, options: RunOptions) -> int:
 
 def _built(plan: Plan, home: Home) -> list[Report]:
     """Return the report, if there is anything to report."""
-    from capo_bench.report.build import NothingToReportError, build_report
-    from capo_bench.report.collect import DamagedFileError
+    from capo_bench.pages.build import NothingToReportError, build_report
+    from capo_bench.records import DamagedFileError
 
     try:
         return [build_report(plan, home)]
@@ -222,12 +242,29 @@ def _built(plan: Plan, home: Home) -> list[Report]:
         return []
 
 
-def _tell(built: Report, plan: Plan, home: Home) -> None:
+def _print_result(result: RunResult, reports: list[Report], folder: Path) -> None:
+    from dataclasses import asdict
+
+    from capo_bench.cli.report import report_json
+
+    report = report_json(reports[0], [folder / "report.html"]) if reports else None
+    print_json({"version": 1, **asdict(result), "exit_code": result.exit_code, "report": report})
+
+
+def _tell(built: Report, folder: Path, home: Home, link: str) -> None:
     from capo_bench.cli.report import show
 
     show(built)
-    click.echo(f"report: {home.study(plan.study).report / 'report.html'}")
-    click.echo(f"curves: {shlex.join(['capo-bench', 'ui', '--home', str(home.path)])}")
+    click.echo(f"report: {folder / 'report.html'}")
+    if link:
+        from capo_bench.track.redact import redact
+        from capo_bench.track.store import store_of
+
+        store = store_of(home)
+        where = redact(store.uri) if store.remote else "http://127.0.0.1:5000"
+        click.echo(f"curves: {where.rstrip('/')}/{link}")
+        if not store.remote:
+            click.echo(f"  served by: {shlex.join(['capo-bench', 'ui', '--home', str(home.path)])}")
 
 
 def _unfinished(result: RunResult, home: Home) -> str:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from capo_bench.cli.options import home_option
+from capo_bench.cli.completion import complete_profile, complete_study
+from capo_bench.cli.options import home_option, json_option
+from capo_bench.cli.printing import print_json, print_text
 
 if TYPE_CHECKING:
     from capo_bench.home import Home
@@ -56,19 +58,21 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command(epilog=EPILOG)
-@click.argument("study", required=False)
-@click.option("--profile", help="Size of the study; default: as it was last run, or quick.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON (docs/results-folder.md names the keys).")
+@click.argument("study", required=False, shell_complete=complete_study)
+@click.option(
+    "--profile", shell_complete=complete_profile, help="Size of the study; default: as it was last run, or quick."
+)
+@json_option
 @click.option(
     "--watch", type=Seconds(), is_flag=False, flag_value=WATCH_SECONDS,
-    help="Show it anew every so many seconds (2) until nothing shown runs; without a terminal, lines of what changed.",
+    help="Show it again every SECONDS (2) until nothing shown runs; without a terminal, lines of what changed.",
 )  # fmt: skip
 @home_option
 def status(study: str | None, profile: str | None, as_json: bool, watch: float | None, home: Path) -> None:
-    """Show which trials are done, running, failed, stopped (they can go on) or owed.
+    """Show which trials are done, running, failed, stopped (a checkpoint is there) or owed (pending).
 
     With STUDY: the name of a study in the results folder, as it was last run, or of a shipped one, or a file. Without:
-    every study in the results folder. Only files are read, so it may be asked while studies run, from anywhere.
+    every study in the results folder. It only reads files, so use it while studies run, from anywhere.
     """
     from capo_bench.home import Home
     from capo_bench.run.errors import RunError
@@ -76,7 +80,7 @@ def status(study: str | None, profile: str | None, as_json: bool, watch: float |
     results = Home(home)
     try:
         if as_json and watch is None:
-            click.echo(json.dumps(_as_json(_studies(study, profile, results)), indent=2))
+            print_json(_as_json(_studies(study, profile, results)))
         elif watch is None:
             _show(_studies(study, profile, results), results)
         else:
@@ -87,11 +91,15 @@ def status(study: str | None, profile: str | None, as_json: bool, watch: float |
 
 
 def _show(found: list[StudyStatus], home: Home) -> None:
+    from capo_bench.run.ledger import Ledger
+
     if not found:
         click.echo(f"no study has been run in {home.path}; start one with: capo-bench run voting --home {home.path}")
     for item in found:
-        for line in _lines(item):
-            click.echo(line)
+        title, *lines = _lines(item)
+        print_text(title, bold=True)
+        for line in [*lines, *Ledger(home.study(item.name).ledger).damaged()]:
+            print_text(line.strip(), indent=2)
     _tell_critiques(home)
 
 
@@ -126,16 +134,16 @@ def _studies(study: str | None, profile: str | None, home: Home) -> list[StudySt
         return [study_status(home, name, profile) for name in started_studies(home)]
     if profile is None and study in started_studies(home):
         return [study_status(home, study)]
-    from capo_bench.study.load import load_plan
+    from capo_bench.run.studies import plan_as_run
 
-    plan = load_plan(study, profile or "quick")
+    plan = plan_as_run(study, profile, (), (), home)
     ids = tuple(dict.fromkeys(trial.id for trial in plan.trials))
     return [study_status(home, plan.study, plan.profile, ids)]
 
 
 def _lines(study: StudyStatus) -> list[str]:
     """Return what is said of a study: its counts, how it gets on, and every trial that is not simply done or owed."""
-    from capo_bench.run.board import visible
+    from capo_bench.inert import for_terminal
 
     counts = [f"{count} {state}" for state, count in study.counts().items() if count]
     counts += [f"{study.retried} tried again"] * bool(study.retried)
@@ -145,7 +153,7 @@ def _lines(study: StudyStatus) -> list[str]:
     if study.failure:
         lines.append(f"  last failure, {study.failure.entry.time}: {_who(study.failure)}{_why(study.failure)}")
     lines += [f"  {_line(trial)}" for trial in study.trials if trial.state in ("running", "failed", "stopped")]
-    return [visible(line) for line in lines]
+    return [for_terminal(line) for line in lines]
 
 
 def _pace(study: StudyStatus) -> str:
@@ -234,13 +242,13 @@ def _tell_critiques(home: Home) -> None:
     try:
         held = kept(path)
     except (Error, OSError) as error:
-        click.echo(
+        print_text(
             f"critique cache: cannot be read ({error}); runs go on without it; to start a new one, delete {path}"
         )
         return
     if held:
         size = f"{_mib(held.size)} of at most {_mib(held.limit)}"
-        click.echo(f"critique cache: {held.critiques:,} critiques, {size} (run --critique-cache-size sets the limit)")
+        print_text(f"critique cache: {held.critiques:,} critiques, {size} (run --critique-cache-size sets the limit)")
 
 
 def _mib(size: int) -> str:

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import sys
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import home_option
-
-if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+from capo_bench.cli.completion import complete_study
+from capo_bench.cli.options import home_option, json_option
+from capo_bench.cli.printing import print_json, print_text
 
 EPILOG = """\b
 Exit codes:
@@ -28,23 +25,21 @@ Examples:
 """
 
 
-def _show(progress: Progress, bar: TaskID, done: int, of: int) -> None:
-    progress.update(bar, completed=done, total=of)
-
-
 @click.command(epilog=EPILOG)
-@click.argument("study", required=False)
+@click.argument("study", required=False, shell_complete=complete_study)
 @home_option
-def sync(study: str | None, home: Path) -> None:
-    """Deliver to MLflow what it missed of STUDY, or of all studies in HOME: while it was down, or not asked for.
+@json_option
+def sync(study: str | None, home: Path, as_json: bool) -> None:
+    """Send to MLflow what it missed of STUDY, or of all studies in HOME: while it was down, or with --no-tracking.
 
     The store is that of MLFLOW_TRACKING_URI, or the one in HOME. What is there already is not written again.
     """
-    from rich.console import Console
-    from rich.progress import Progress
+    from dataclasses import asdict
 
+    from capo_bench.analysis.tracked import answered
     from capo_bench.home import Home
     from capo_bench.run.errors import RunError
+    from capo_bench.run.meter import bar
     from capo_bench.run.state import started_studies
     from capo_bench.track.redact import redact
     from capo_bench.track.store import store_of
@@ -54,12 +49,11 @@ def sync(study: str | None, home: Path) -> None:
     names = list(started_studies(results))
     if study is not None and study not in names:
         raise click.UsageError(f"no study {study!r} has been run in {home}; there are: {', '.join(names) or 'none'}")
-    store, failed = store_of(results), False
+    store, failed, delivered = store_of(results), False, []
     for name in [study] if study else names:
         try:
-            with Progress(console=Console(stderr=True), transient=True) as progress:
-                bar = progress.add_task(name, total=None)
-                found = deliver(results, name, store, partial(_show, progress, bar))
+            with bar(name) as tell:
+                found = deliver(results, name, store, tell, answered)
         except RunError as error:
             click.echo(str(error), err=True)
             sys.exit(2)
@@ -69,8 +63,13 @@ def sync(study: str | None, home: Path) -> None:
             told = redact(f"{store.uri}: {type(error).__name__}: {lines[0]}")
             click.echo(f"{name}: not delivered: {told}; run it again when the store is up", err=True)
         else:
+            delivered.append(asdict(found))
+            if as_json:
+                continue
             running = "; it is running, and its runner writes the rest" if found.running else ""
-            click.echo(f"{name}: {found.delivered} trials delivered, {found.there} were there{running}")
-    if not names:
+            print_text(f"{name}: {found.delivered} trials delivered, {found.there} were there{running}")
+    if as_json:
+        print_json({"version": 1, "studies": delivered})
+    elif not names:
         click.echo(f"no study has been run in {home}")
     sys.exit(int(failed))

@@ -2,39 +2,72 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import home_option
+from capo_bench.cli.completion import complete_study
+from capo_bench.cli.options import home_option, json_option
+
+if TYPE_CHECKING:
+    from capo_bench.home import Home
 
 EPILOG = """\b
 Examples:
   capo-bench ui
-  capo-bench ui --home elsewhere --port 5001
+  capo-bench ui voting --home elsewhere --port 5001
 """
 
 
 @click.command(epilog=EPILOG)
+@click.argument("study", required=False, shell_complete=complete_study)
 @home_option
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
-def ui(home: Path, port: int) -> None:
-    """Open MLflow on the right store, for this machine alone, until Ctrl-C.
+@json_option
+def ui(study: str | None, home: Path, port: int, as_json: bool) -> None:
+    """Open MLflow on the right store, for this machine alone, until Ctrl-C; print the link to STUDY's curves.
 
-    The store is the one in the results folder, or the one that MLFLOW_TRACKING_URI names.
+    STUDY is by default the one that was run last. The store is the one in the results folder, or the one that
+    MLFLOW_TRACKING_URI names.
     """
     from capo_bench.home import Home
     from capo_bench.track.redact import redact
     from capo_bench.track.server import ServerError, serve
     from capo_bench.track.store import store_of
+    from capo_bench.track.view import link_of
 
-    store = store_of(Home(home))
+    results = Home(home)
+    store, link = store_of(results), ""
+
+    def ready(url: str) -> None:
+        where = redact(store.uri)
+        if as_json:
+            click.echo(json.dumps({"store": where, "url": url, "curves": f"{url}/{link}" if link else None}))
+            return
+        server = f"MLFLOW_TRACKING_URI names a server; open it at {where}"
+        click.echo(server if store.remote else f"{where} at {url} (Ctrl-C ends it)")
+        if link:
+            click.echo(f"curves: {url}/{link}")
+
+    name = study or _last_run(results)
+    if name and (store.database is None or store.database.exists()):
+        with suppress(Exception):  # whatever the store raises: its pages tell of it
+            link = link_of(store, name)
     if store.remote:
-        click.echo(f"MLFLOW_TRACKING_URI names a server; open it at {redact(store.uri)}")
+        ready(redact(store.uri).rstrip("/"))
         return
     try:
-        sys.exit(serve(store, port, ready=lambda url: click.echo(f"{redact(store.uri)} at {url} (Ctrl-C ends it)")))
+        sys.exit(serve(store, port, ready))
     except ServerError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
+
+
+def _last_run(home: Home) -> str:
+    """Return the study whose ledger was written last; empty where none was run."""
+    ledgers = sorted(home.path.glob("studies/*/ledger.jsonl"), key=lambda path: path.stat().st_mtime)
+    return ledgers[-1].parent.name if ledgers else ""

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.bar import bar
-from capo_bench.cli.options import home_option, study_options
+from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.printing import PlainTable, print_json, print_table, print_text
+from capo_bench.run.studies import plan_as_run
 
 if TYPE_CHECKING:
+    from capo_bench.verify.checks import Check
     from capo_bench.verify.study import Verified
 
 EPILOG = """\b
 Exit codes:
-  0    all that was compared is equal
+  0    everything was derived again and is equal
   1    something differs, or there was nothing to compare
   2    bad input, or no bundle
+  3    nothing differs, but some values could not be derived here: they are not verified
 
 \b
 Examples:
@@ -34,39 +36,44 @@ MOST_SHOWN = 20
 @click.command(epilog=EPILOG)
 @study_options
 @home_option
-@click.option("--json", "as_json", is_flag=True, help="Print everything as JSON.")
+@json_option
 def verify(  # noqa: PLR0913, PLR0917 - one argument an option
-    study: str, profile: str, sets: tuple[str, ...], only: tuple[str, ...], home: Path, as_json: bool
+    study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], home: Path, as_json: bool
 ) -> None:
     """Derive every number of a study's report again, and say what does not match.
 
-    STUDY is a bundle (*.tar.gz), or a study in the results folder: a file, or the name of a shipped one, with
-    --profile, --set and --only as they were run. Completions are scored again, rollouts verified and checked again,
-    credit replayed from critiques, metrics, costs and the report made again. What cannot be derived here is told, with
-    the reason.
+    STUDY is a bundle (*.tar.gz), or a study in the results folder, by its name or file, as it was last run. Completions
+    are scored again, rollouts verified and checked again, credit is replayed from critiques; spending, ends by budget,
+    metrics, costs and the report are derived again; files are compared with their checksums, and study, plan, ledger
+    and trials with one another. What cannot be derived here is not verified, and counted with the reason; what only the
+    run could measure (seconds, losses) is counted apart.
     """
     from capo_bench.bundle.errors import BundleError
     from capo_bench.cli import Refused
     from capo_bench.home import Home
-    from capo_bench.study.load import load_plan
+    from capo_bench.run.errors import RunError
+    from capo_bench.run.meter import bar
     from capo_bench.verify.checks import new_checks
     from capo_bench.verify.study import opened
     from capo_bench.verify.study import verify as verified
 
     try:
-        with bar("verifying", "trials") as tell:
+        with bar("verifying") as tell:
             if study.endswith(".tar.gz"):
                 with opened(Path(study)) as (plan, content, manifest, checks):
-                    found = verified(plan, content, checks, manifest.origin, tell)
+                    found = verified(
+                        plan, content, checks, manifest.origin, tell, sets=manifest.sets, only=manifest.only
+                    )
             else:
-                found = verified(load_plan(study, profile, sets, only), Home(home), new_checks(), tell=tell)
-    except (BundleError, OSError) as error:
+                plan = plan_as_run(study, profile, sets, only, Home(home))
+                found = verified(plan, Home(home), new_checks(), tell=tell, sets=sets or None, only=only)
+    except (BundleError, RunError, OSError) as error:
         raise Refused(error) from error
     if as_json:
-        click.echo(json.dumps(_plain(found), indent=2, ensure_ascii=False))
+        print_json(_plain(found))
     else:
         _show(found)
-    sys.exit(0 if found.passed else 1)
+    sys.exit(1 if not found.passed else 3 if found.unverified else 0)
 
 
 def _plain(found: Verified) -> dict[str, object]:
@@ -80,11 +87,13 @@ def _plain(found: Verified) -> dict[str, object]:
         "passed": found.passed,
         "compared": found.compared,
         "mismatches": found.mismatches,
+        "unverified": found.unverified,
         "checks": {
             name: {
                 "compared": check.compared,
                 "mismatches": [asdict(one) for one in check.mismatches],
                 "unchecked": dict(check.unchecked),
+                "measured": dict(check.measured),
             }
             for name, check in found.checks.items()
         },
@@ -92,30 +101,26 @@ def _plain(found: Verified) -> dict[str, object]:
 
 
 def _show(found: Verified) -> None:
-    from rich.box import SIMPLE_HEAD
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     from capo_bench.verify.checks import TITLES
 
-    console = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 120)
-    table = Table("check", box=SIMPLE_HEAD, pad_edge=False)
-    for heading in ("compared", "differ", "not checked"):
-        table.add_column(heading, justify="right")
+    rows = [(TITLES[name], *(f"{number:,}" for number in _counts(check))) for name, check in found.checks.items()]
+    print_table(PlainTable("", ("check", "compared", "differ", "not verified", "measured"), tuple(rows)))
     for name, check in found.checks.items():
-        numbers = check.compared, len(check.mismatches), sum(check.unchecked.values())
-        table.add_row(Text(TITLES[name]), *(f"{number:,}" for number in numbers))
-    console.print(table)
-    for name, check in found.checks.items():
+        for what, count in check.measured.items():
+            print_text(f"taken as measured, {TITLES[name]}: {count:,}: {what}")
         for reason, count in check.unchecked.items():
-            click.echo(f"not checked, {TITLES[name]}: {count:,}, because: {reason}")
+            print_text(f"NOT VERIFIED, {TITLES[name]}: {count:,}: {reason}")
     for name, check in found.checks.items():
         for one in check.mismatches[:MOST_SHOWN]:
-            click.echo(f"DIFFERS, {name}: {one.where}: {one.said} there, {one.found} derived")
+            print_text(f"DIFFERS, {name}: {one.where}: {one.said} there, {one.found} derived")
         if (more := len(check.mismatches) - MOST_SHOWN) > 0:
-            click.echo(f"DIFFERS, {name}: … and {more:,} more; --json has them all")
-    click.echo(_verdict(found))
+            print_text(f"DIFFERS, {name}: … and {more:,} more; --json has them all")
+    print_text(_verdict(found))
+
+
+def _counts(check: Check) -> tuple[int, int, int, int]:
+    unverified, measured = (sum(count.values()) for count in (check.unchecked, check.measured))
+    return check.compared, len(check.mismatches), unverified, measured
 
 
 def _verdict(found: Verified) -> str:
@@ -124,4 +129,5 @@ def _verdict(found: Verified) -> str:
         return f"NOTHING VERIFIED: {trials}"
     if found.mismatches:
         return f"DIFFERS: {found.mismatches:,} of {found.compared:,} values; {trials}"
-    return f"all {found.compared:,} values match; {trials}"
+    rest = f", {found.unverified:,} more are NOT VERIFIED" * bool(found.unverified)
+    return f"all {found.compared:,} values match{rest}; {trials}"

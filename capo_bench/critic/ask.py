@@ -25,7 +25,7 @@ ENOUGH = 64
 
 
 @dataclass(frozen=True)
-class State:
+class AskProgress:
     """How far it is.
 
     Attributes:
@@ -42,7 +42,7 @@ class State:
 
 
 @dataclass(frozen=True)
-class Asked:
+class CollectedCritiques:
     """What came back.
 
     Attributes:
@@ -57,7 +57,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class _Question:
+class _CritiqueTask:
     first: int
     solutions: Sequence[Solution]
     k: int
@@ -65,7 +65,7 @@ class _Question:
 
 
 @dataclass(frozen=True)
-class Terms:
+class CritiqueTerms:
     """What is asked of every solution.
 
     Attributes:
@@ -90,14 +90,14 @@ class Round:
     """
 
     def __init__(
-        self, critic: Critic, solutions: Sequence[Solution], terms: Terms, tell: Callable[[State], None]
+        self, critic: Critic, solutions: Sequence[Solution], terms: CritiqueTerms, tell: Callable[[AskProgress], None]
     ) -> None:
         self._critic, self._solutions, self._terms, self._tell = critic, solutions, terms, tell
         self._sampled: list[list[Critique]] = [[] for _ in solutions]
         self._greedy: list[list[Critique]] = [[] for _ in solutions]
         self._asked, self._abstained = 0, Counter[str]()
 
-    def run(self) -> Asked:
+    def run(self) -> CollectedCritiques:
         """Ask and wait.
 
         Raises:
@@ -110,10 +110,10 @@ class Round:
         finally:
             desk.close()
         self._check(least=1)
-        return Asked(self._sampled, self._greedy, time.perf_counter() - began)
+        return CollectedCritiques(self._sampled, self._greedy, time.perf_counter() - began)
 
     def _ask_all(self, desk: CriticDesk, at_once: int) -> None:
-        waiting: dict[Future[Answers], _Question] = {}
+        waiting: dict[Future[Answers], _CritiqueTask] = {}
         for question in self._questions():
             if len(waiting) >= at_once:
                 self._take_some(waiting)
@@ -121,16 +121,16 @@ class Round:
         while waiting:
             self._take_some(waiting)
 
-    def _questions(self) -> Iterator[_Question]:
+    def _questions(self) -> Iterator[_CritiqueTask]:
         size = 1 if self._critic.eager else BATCH
         for first in range(0, len(self._solutions), size):
             batch = self._solutions[first : first + size]
             if self._terms.critiques:
-                yield _Question(first, batch, self._terms.critiques, greedy=False)
+                yield _CritiqueTask(first, batch, self._terms.critiques, greedy=False)
             if self._terms.greedy:
-                yield _Question(first, batch, 1, greedy=True)
+                yield _CritiqueTask(first, batch, 1, greedy=True)
 
-    def _take_some(self, waiting: dict[Future[Answers], _Question]) -> None:
+    def _take_some(self, waiting: dict[Future[Answers], _CritiqueTask]) -> None:
         for future in wait(waiting, return_when=FIRST_COMPLETED).done:
             question = waiting.pop(future)
             kept = self._greedy if question.greedy else self._sampled
@@ -141,11 +141,11 @@ class Round:
         self._tell(self._state())
         self._check(least=ENOUGH)
 
-    def _state(self) -> State:
+    def _state(self) -> AskProgress:
         complete = zip(self._sampled, self._greedy, strict=True)
         wanted = (self._terms.critiques, int(self._terms.greedy))
         done = sum((len(row), len(greedy)) == wanted for row, greedy in complete)
-        return State(done, len(self._solutions), self._asked, self._abstained.total())
+        return AskProgress(done, len(self._solutions), self._asked, self._abstained.total())
 
     def _check(self, least: int) -> None:
         abstained = self._abstained.total()

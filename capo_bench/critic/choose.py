@@ -13,7 +13,8 @@ from capo_bench.study.errors import Place, StudyError, StudyErrors
 from capo_bench.study.explain import explain
 from capo_bench.study.keys import with_value
 from capo_bench.study.load import load_plan, read_study, shipped_studies
-from capo_bench.study.yamlfile import TreePath, parse_document
+from capo_bench.study.select import read_setting
+from capo_bench.study.yamlfile import TreePath
 from evals.registry import UnknownNameError, did_you_mean
 from trainers.config import default_critic
 from trainers.critics import CRITICS
@@ -34,9 +35,14 @@ def chosen_critic(name: str, profile: str, sets: Sequence[str]) -> CriticParams:
     tree = {"name": name} if name in (PRM, *CRITICS.names()) else _of_study(name, profile)
     written = dict[str, str]()
     for text in sets:
-        key, value = _setting(text)
-        tree = with_value(tree, key.split("."), value)
-        written[key] = text
+        setting, *more = read_setting(text)
+        if more:
+            rule = f"{setting.key} has {len(more) + 1} values; a critic takes one"
+            raise StudyErrors(
+                [StudyError(setting.source.place(), setting.key, text, rule, "measure one after another")]
+            )
+        tree = with_value(tree, setting.key.split("."), setting.value)
+        written[setting.key] = text
 
     def locate(path: TreePath) -> Place:
         dotted = ".".join(str(part) for part in path)
@@ -44,14 +50,6 @@ def chosen_critic(name: str, profile: str, sets: Sequence[str]) -> CriticParams:
         return Place(name if found is None else f"--set {found}")
 
     return _validated(tree, locate)
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not (key and equals):
-        place = Place(f"--set {text}")
-        raise StudyErrors([StudyError(place, key, text, f"{text!r} is not KEY=VALUE", "e.g. temperature=0.7")])
-    return key, parse_document(value, f"--set {text}").tree
 
 
 def _of_study(name: str, profile: str) -> dict[str, Any]:

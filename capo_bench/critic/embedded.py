@@ -1,13 +1,19 @@
-"""Where the model of an embedded critic, or of the embedded process reward model, is."""
+"""What a critic needs before it can be asked: its embedded model, its server."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from capo_bench.critic.prm import PRM, PrmParams
 from capo_bench.home import Home
+from capo_bench.run.lock import wait_for_lock
+from capo_bench.run.shared import ensure_critic, ensure_prm
+from capo_bench.study.identity import embedded_critic_key, embedded_prm_key
 from trainers.critics.base import CriticParams
-from trainers.methods import Emit
+from trainers.emit import Emit
 
 
 def embedded_folder(params: CriticParams, home: Home, emit: Emit) -> Path | None:
@@ -18,15 +24,39 @@ def embedded_folder(params: CriticParams, home: Home, emit: Emit) -> Path | None
         home: The results folder, which keeps the model; studies that run at the same time train it once.
         emit: Told of the training's steps, or that another process trains it.
     """
+    make: Callable[[], Path]
     taught = params.taught if isinstance(params, PrmParams) else None
-    critic = params.embedded_critic
-    if taught is None and critic is None:
+    if taught is not None:
+        lock, make = home.shared_lock(PRM, embedded_prm_key(taught)), partial(ensure_prm, taught, home, emit)
+    elif params.embedded_critic is not None:
+        critic = params.embedded_critic
+        lock = home.shared_lock("critic", embedded_critic_key(critic))
+        make = partial(ensure_critic, critic, home, emit)
+    else:
         return None
-    from capo_bench.run.lock import wait_for_lock
-    from capo_bench.run.shared import ensure_critic, ensure_prm
-
-    lock = home.path / "cache" / f"{PRM if taught else 'critic'}.lock"
     with wait_for_lock(lock, lambda: False, lambda: emit({"kind": "stage", "stage": "waiting"})):
-        if taught is not None:
-            return ensure_prm(taught, home, emit)
-        return None if critic is None else ensure_critic(critic, home, emit)
+        return make()
+
+
+@contextmanager
+def prepared(params: CriticParams, home: Home, emit: Emit) -> Iterator[Path | None]:
+    """Make ready what the critic needs, until the end of the context; yields `embedded_folder`.
+
+    Args:
+        params: Settings of a critic.
+        home: The results folder.
+        emit: Told of a training's steps, and that the critic's server is loading.
+
+    Raises:
+        RunError: The critic cannot be served.
+    """
+    from capo_bench.run.serving import serving
+    from capo_bench.study.served import served_by
+
+    embedded, critic = embedded_folder(params, home, emit), served_by(params)
+    if critic is None:
+        yield embedded
+        return
+    emit({"kind": "stage", "stage": f"{critic} is loading"})
+    with serving(critic, embedded, home.path / "cache" / "critic-server.log"):
+        yield embedded

@@ -8,8 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from capo_bench.critic.ask import Asked, Round, State, Terms
-from capo_bench.critic.embedded import embedded_folder
+from capo_bench.critic.ask import AskProgress, CollectedCritiques, CritiqueTerms, Round
+from capo_bench.critic.embedded import prepared
 from capo_bench.critic.errors import MeasureError
 from capo_bench.critic.prm import PrmParams
 from capo_bench.home import Home
@@ -19,13 +19,13 @@ from evals.critics.data import STEP_DATA, Loaded, Selection, StepData
 from evals.critics.labels import LabelledSolution
 from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 from trainers.critics.opening import open_critic
-from trainers.methods import Emit
+from trainers.emit import Emit
 
 VERSION = 1
 
 
 @dataclass(frozen=True)
-class Request:
+class MeasurementRequest:
     """A measurement.
 
     Attributes:
@@ -38,11 +38,11 @@ class Request:
     critic: CriticParams
     data: str
     selection: Selection = field(default_factory=Selection)
-    terms: Terms = field(default_factory=Terms)
+    terms: CritiqueTerms = field(default_factory=CritiqueTerms)
 
 
 @dataclass(frozen=True)
-class Measured:
+class CriticMeasurement:
     """A measurement with its critiques.
 
     Attributes:
@@ -54,10 +54,10 @@ class Measured:
     """
 
     id: str
-    request: Request
+    request: MeasurementRequest
     data: StepData
     loaded: Loaded
-    asked: Asked
+    asked: CollectedCritiques
 
     @property
     def solutions(self) -> list[LabelledSolution]:
@@ -65,7 +65,9 @@ class Measured:
         return self.loaded.solutions
 
 
-def measure(request: Request, home: Home, tell: Callable[[State], None], emit: Emit) -> Measured:
+def measure(
+    request: MeasurementRequest, home: Home, tell: Callable[[AskProgress], None], emit: Emit
+) -> CriticMeasurement:
     """Load the data and ask the critic.
 
     Args:
@@ -77,6 +79,7 @@ def measure(request: Request, home: Home, tell: Callable[[State], None], emit: E
     Raises:
         DataErrors: All that is wrong with the data.
         MeasureError: Critic and data do not go together.
+        RunError: The critic cannot be served.
         TooManyAbstainedError: Too many critiques are without a verdict.
     """
     data = STEP_DATA.get(request.data)
@@ -84,11 +87,11 @@ def measure(request: Request, home: Home, tell: Callable[[State], None], emit: E
     loaded = data.load(request.selection)
     _check_solutions(request, loaded.solutions)
     benchmark: Benchmark = BENCHMARKS.get(data.benchmark) if data.benchmark else NoChecker(data.name)
-    surroundings = Surroundings(benchmark, request.selection.seed, embedded_folder(request.critic, home, emit))
-    critic = _opened(request.critic, surroundings, home)
     solutions = [Solution(solution.problem, solution.steps) for solution in loaded.solutions]
-    asked = Round(critic, solutions, request.terms, tell).run()
-    return Measured(measurement_id(request, loaded.solutions), request, data, loaded, asked)
+    with prepared(request.critic, home, emit) as embedded:
+        critic = _opened(request.critic, Surroundings(benchmark, request.selection.seed, embedded), home)
+        asked = Round(critic, solutions, request.terms, tell).run()
+    return CriticMeasurement(measurement_id(request, loaded.solutions), request, data, loaded, asked)
 
 
 def _opened(params: CriticParams, surroundings: Surroundings, home: Home) -> Critic:
@@ -98,7 +101,7 @@ def _opened(params: CriticParams, surroundings: Surroundings, home: Home) -> Cri
         raise MeasureError(f"critic {params.name!r} cannot be opened: {error}") from error
 
 
-def identity(request: Request, solutions: Sequence[LabelledSolution]) -> dict[str, Any]:
+def identity(request: MeasurementRequest, solutions: Sequence[LabelledSolution]) -> dict[str, Any]:
     """Return all that decides the result."""
     return {
         "version": VERSION,
@@ -116,7 +119,7 @@ def _taught(params: CriticParams) -> dict[str, str]:
     return {} if taught is None else {"embedded": embedded_prm_key(taught)}
 
 
-def measurement_id(request: Request, solutions: Sequence[LabelledSolution]) -> str:
+def measurement_id(request: MeasurementRequest, solutions: Sequence[LabelledSolution]) -> str:
     """Return the hash of a measurement's identity."""
     return digest(identity(request, solutions))
 
@@ -130,7 +133,7 @@ def fingerprint(solutions: Sequence[LabelledSolution]) -> str:
     return digested.hexdigest()[:12]
 
 
-def check_checker(request: Request, data: StepData) -> None:
+def check_checker(request: MeasurementRequest, data: StepData) -> None:
     """Refuse a critic that asks a checker where there is none."""
     if data.benchmark is None and request.critic.asks_checker:
         raise MeasureError(
@@ -139,7 +142,7 @@ def check_checker(request: Request, data: StepData) -> None:
         )
 
 
-def _check_solutions(request: Request, solutions: Sequence[LabelledSolution]) -> None:
+def _check_solutions(request: MeasurementRequest, solutions: Sequence[LabelledSolution]) -> None:
     if not solutions:
         raise MeasureError(f"--data {request.data}: no labelled solution is left; choose other subsets or files")
     unknown = sum(not solution.problem.answer for solution in solutions)

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, model_validator
 
 from capo_bench.critic.quality import Vote
-from trainers.credit.critique import Critique, Usage
+from evals.models.base import Usage
+from trainers.credit.critique import Critique
 from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 from trainers.prm.config import PrmConfig
 
 if TYPE_CHECKING:
-    from trainers.prm.scored import Scored
+    from trainers.prm.scored import ScoredSolution
     from trainers.prm.scorer import Scorer
 
 PRM = "prm"
@@ -49,10 +50,6 @@ class Below(Vote):
     def label(self) -> str:
         """The rule as tables name it."""
         return f"score below {self.threshold:g}"
-
-    def cells(self, k: int) -> dict[str, object]:
-        """Return the threshold: it takes no critiques."""
-        return {"threshold": self.threshold}
 
 
 class PrmParams(PrmConfig, CriticParams):
@@ -112,7 +109,7 @@ class _PrmCritic:
     async def close(self) -> None:
         """Hold nothing."""
 
-    def _said(self, scored: Scored) -> Critique:
+    def _said(self, scored: ScoredSolution) -> Critique:
         usage = Usage(prompt_tokens=scored.tokens)
         if scored.scores is None:
             return ScoredCritique(None, "error", str(scored.unscored), usage)

@@ -11,9 +11,8 @@ import numpy as np
 from evals.critics.labels import StepLabels
 from evals.critics.metrics import StepScores, step_scores
 from trainers.credit.arrays import FloatArray
-from trainers.credit.assign import checked
 from trainers.credit.critique import Critique
-from trainers.credit.votes import VOTES, combine, flag_matrix
+from trainers.credit.votes import VOTES, combine, flags_of
 
 FLAGGED = 0.5
 """A rule that returns shares (`average`) flags a step from this share on, which for `average` is majority."""
@@ -42,11 +41,7 @@ class Vote:
     @property
     def alone(self) -> bool:
         """Whether it takes one critique of its own, and none of the sampled ones."""
-        return self.rule == "greedy"
-
-    def cells(self, k: int) -> dict[str, object]:
-        """Return what it takes of the first k critiques, as columns of a file."""
-        return {"rule": self.rule, "at_least": self.at_least, "k": k}
+        return VOTES.get(self.rule).asks_one
 
 
 @dataclass(frozen=True)
@@ -69,11 +64,13 @@ class VoteQuality:
 
 
 def set_votes() -> tuple[Vote, ...]:
-    """Return the rules that make a set of wrong steps out of k critiques with nothing more to choose.
+    """Return the rules that make a set of wrong steps out of k sampled critiques with nothing more to choose."""
+    return tuple(vote for vote in plain_votes() if VOTES.get(vote.rule).names_set and not VOTES.get(vote.rule).asks_one)
 
-    `greedy` takes a critique of its own (k = 1), `at_least` a number, and `average` names no set.
-    """
-    return tuple(Vote(name) for name in VOTES.names() if name not in {"greedy", "at_least", "average"})
+
+def plain_votes() -> tuple[Vote, ...]:
+    """Return every rule that needs no number."""
+    return tuple(Vote(name) for name in VOTES.names() if not VOTES.get(name).takes_number)
 
 
 def powers_of_two(most: int) -> tuple[int, ...]:
@@ -83,8 +80,8 @@ def powers_of_two(most: int) -> tuple[int, ...]:
 
 def penalties(critiques: Sequence[Critique], steps: int, vote: Vote) -> FloatArray | None:
     """Return the penalty share of each step as training would charge it, shape (steps,); None without an answer."""
-    flags = flag_matrix([checked(critique, steps) for critique in critiques], steps)
-    return combine(VOTES.get(vote.rule), flags, vote.at_least)
+    flags = flags_of([critiques], [steps])
+    return combine(VOTES.get(vote.rule), flags, vote.at_least) if flags.answered.any() else None
 
 
 def quality(

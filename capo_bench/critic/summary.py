@@ -9,7 +9,7 @@ from itertools import chain
 
 import numpy as np
 
-from capo_bench.critic.measure import Measured
+from capo_bench.critic.measure import CriticMeasurement
 from capo_bench.critic.prm import Below, PrmParams, ScoredCritique, reason
 from capo_bench.critic.quality import FLAGGED, Vote, VoteQuality, penalties, powers_of_two, quality, set_votes
 from evals.critics.agreement import alpha_estimate
@@ -17,11 +17,10 @@ from evals.critics.area import area_estimate
 from evals.critics.calibration import MOST_BINS, Calibration, calibration
 from evals.critics.first_error import FirstErrorScores, first_error_scores
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.critics.metrics import Estimate
+from evals.critics.metrics import ShareEstimate
 from trainers.credit.arrays import BoolArray, FloatArray
-from trainers.credit.assign import checked
 from trainers.credit.critique import Critique
-from trainers.credit.votes import flag_matrix
+from trainers.credit.votes import flags_of
 
 GREEDY = Vote("greedy")
 
@@ -63,7 +62,7 @@ class Cost:
 
 
 @dataclass(frozen=True)
-class Summary:
+class CriticSummary:
     """All numbers of a measurement.
 
     Attributes:
@@ -86,8 +85,8 @@ class Summary:
     votes: list[VoteQuality]
     first_error: list[FirstError]
     calibration: dict[int, Calibration]
-    alpha: Estimate
-    area: Estimate | None
+    alpha: ShareEstimate
+    area: ShareEstimate | None
     cost: Cost
 
     @property
@@ -96,7 +95,7 @@ class Summary:
         return self.area is not None
 
 
-def summarise(measured: Measured) -> Summary:
+def summarise(measured: CriticMeasurement) -> CriticSummary:
     """Work out a measurement's numbers."""
     sampled, solutions = measured.asked.sampled, measured.solutions
     labels = [solution.labels for solution in solutions]
@@ -107,7 +106,7 @@ def summarise(measured: Measured) -> Summary:
     doubts, wrong, groups = doubted(measured.asked.greedy, labels)
     votes = [*greedy, *quality(sampled, labels, set_votes(), ks)]
     shares = {k: vote_calibration(sampled, labels, k) for k in ks}
-    return Summary(
+    return CriticSummary(
         solutions=len(labels),
         erroneous=sum(bool(label.wrong) for label in labels),
         steps=sum(len(label.labelled) for label in labels),
@@ -121,12 +120,12 @@ def summarise(measured: Measured) -> Summary:
     )
 
 
-def agreement(critiques: Rows, labels: Sequence[StepLabels]) -> Estimate:
+def agreement(critiques: Rows, labels: Sequence[StepLabels]) -> ShareEstimate:
     """Return Krippendorff's alpha of right or wrong over all steps, labelled or not; abstentions are missing."""
     flags = [_flags(row, label) for row, label in zip(critiques, labels, strict=True)]
     counts = [np.stack([(~matrix).sum(axis=0), matrix.sum(axis=0)], axis=1) for matrix in flags]
     groups = [label.group or f"#{row}" for row, label in enumerate(labels) for _ in range(label.steps)]
-    return alpha_estimate(np.concatenate(counts), groups) if counts else Estimate(None)
+    return alpha_estimate(np.concatenate(counts), groups) if counts else ShareEstimate(None)
 
 
 def vote_calibration(critiques: Rows, labels: Sequence[StepLabels], k: int) -> Calibration:
@@ -155,10 +154,11 @@ def doubted(critiques: Rows, labels: Sequence[StepLabels]) -> tuple[FloatArray, 
 
 
 def _flags(critiques: Sequence[Critique], labels: StepLabels) -> BoolArray:
-    return flag_matrix([checked(critique, labels.steps) for critique in critiques], labels.steps)
+    flags = flags_of([critiques], [labels.steps])
+    return flags.flagged[flags.answered[:, 0]]
 
 
-def _first_error(vote: Vote, k: int, measured: Measured) -> FirstError:
+def _first_error(vote: Vote, k: int, measured: CriticMeasurement) -> FirstError:
     kept = measured.asked.greedy if vote.alone else measured.asked.sampled
     flags: dict[str, list[BoolArray | None]] = {}
     labels: dict[str, list[StepLabels]] = {}
@@ -173,7 +173,7 @@ def _voted(critiques: Sequence[Critique], solution: LabelledSolution, vote: Vote
     return None if charged is None else np.asarray(charged >= FLAGGED, dtype=np.bool_)
 
 
-def _cost(measured: Measured) -> Cost:
+def _cost(measured: CriticMeasurement) -> Cost:
     critiques = list(chain.from_iterable([*measured.asked.sampled, *measured.asked.greedy]))
     usages = [critique.usage for critique in critiques]
     return Cost(

@@ -10,10 +10,11 @@ from pathlib import Path
 
 from capo_bench.doctor.finding import Finding
 from capo_bench.doctor.machine import SIZE_UNKNOWN
-from capo_bench.doctor.needs import HubItem, Needs
+from capo_bench.doctor.needs import HubItem, Needs, judges_of
 from capo_bench.doctor.network import in_cache
 from capo_bench.run.limits import size
-from capo_bench.study.beside import BYTES, models_beside, parameters
+from capo_bench.study.beside import BYTES, parameters
+from capo_bench.study.memory import adapter_parameters
 
 TRIAL_BYTES = 16 * 2**20
 """What a trial of an embedded backbone leaves, generously."""
@@ -47,9 +48,11 @@ def disks(needs: Needs, home: Path, min_free: int) -> Iterator[Finding]:
 
 
 def left_behind(needs: Needs) -> int:
-    """Return the bytes that trials leave: a model each in float32, and two checkpoints of one that trains."""
-    largest = max((one.planned.parameters for one in needs.backbones.values() if one.planned), default=0)
-    return needs.trials * (TRIAL_BYTES + 4 * largest) + 2 * 12 * largest
+    """Return the bytes that trials leave: what each has trained in float32, and two checkpoints of the largest."""
+    planned = [name for name in needs.models if needs.backbones[name].planned]
+    sizes = {name: 4 * adapter_parameters(needs.backbones[name]) for name in planned}
+    kept = sum(needs.models[name] * size for name, size in sizes.items())
+    return needs.trials * TRIAL_BYTES + kept + 2 * 3 * max(sizes.values(), default=0)
 
 
 def downloads(needs: Needs) -> Downloads:
@@ -62,7 +65,7 @@ def downloads(needs: Needs) -> Downloads:
         for one in needs.backbones.values()
     ]
     trained = [config for configs in needs.trained.values() for config in configs]
-    judges = [(one.model, one.revision, one.weights) for config in trained for one in models_beside(config)]
+    judges = [(one.model, one.revision, one.weights) for config in trained for one in judges_of(config)]
 
     def counted(item: HubItem) -> int | None:
         known = [count for name, commit, count in [*policies, *judges] if (name, commit) == (item.name, item.revision)]

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from capo_bench.doctor import disk, machine, network
+from capo_bench.doctor.conventions import check_conventions
 from capo_bench.doctor.finding import Finding
 from capo_bench.doctor.needs import needs_of
 from capo_bench.doctor.packages import packages
@@ -34,5 +35,6 @@ def examine(plan: Plan, home: Path, *, min_free: int, workers: int | None = None
             disk.file_clock(home),
             *packages(needs),
             network.loopback(),
+            *check_conventions(needs),
         ]
         return found + [finding for one in waiting for finding in one.result()]

@@ -15,6 +15,8 @@ from trainers.backbones import BackboneConfig
 
 WORKER_BYTES = 2 * 2**30
 """What a process takes beside the weights of models from elsewhere: the libraries that it imports, embedded models."""
+_USED = 2**30
+"""Bytes of a GPU that the driver and this process may hold; more is somebody else's."""
 SIZE_UNKNOWN = (
     "nobody knows how large that is: download it, name its folder, or set critic.parameters or prm.parameters"
 )
@@ -28,19 +30,26 @@ def gpus(needs: Needs) -> Iterator[Finding]:
     names = ", ".join(sorted({torch.cuda.get_device_name(index) for index in range(seen)}))
     there = f"{seen} visible" + (f" ({names})" if names else "")
     wanting = {name: one for name, one in needs.backbones.items() if one.gpus}
-    if not wanting:
+    critics = sum(one.serve.gpus for one in needs.served)
+    beside = f" ({critics} of them for critics that the run serves)" if critics else ""
+    if not wanting and not critics:
         yield Finding("GPUs", "ok", f"none needed, {there}")
+    if critics > seen:
+        remedy = "set critic.serve.gpus lower (0 shares those of the trials), or run on a machine with more"
+        yield Finding("GPUs for critics", "missing", f"{critics} needed, {there}", remedy)
+    elif critics and not wanting:
+        yield Finding("GPUs for critics", "ok", f"{critics} needed, {there}")
     for name, backbone in wanting.items():
-        wanted = backbone.gpus + _served(backbone)
+        wanted = backbone.gpus + _served(backbone) + critics
         what = f"GPUs for {name}"
         if seen == 0:
-            told = f"{wanted} planned for and none visible: processors would do it, if at all"
+            told = f"{wanted} planned for{beside} and none visible: processors would do it, if at all"
             yield Finding(what, "missing", told, "run on a machine with GPUs, or take a CUDA build of torch (README)")
         elif seen < wanted:
             remedy = "set the backbone's processes lower, free GPUs, or run on a larger machine or a cluster"
-            yield Finding(what, "missing", f"{wanted} needed, {there}", remedy)
+            yield Finding(what, "missing", f"{wanted} needed{beside}, {there}", remedy)
         else:
-            yield _large_enough(what, name, needs, f"{wanted} needed, {there}")
+            yield _large_enough(what, name, needs, f"{wanted} needed{beside}, {there}")
 
 
 def _served(backbone: BackboneConfig) -> int:
@@ -52,16 +61,21 @@ def _large_enough(what: str, name: str, needs: Needs, told: str) -> Finding:
 
     held = [one for one in map(trial_memory, needs.trained[name]) if one is not None]
     peak, unknown = max((one.peak for one in held), default=0.0), {role for one in held for role in one.unknown}
-    smallest = min(torch.cuda.get_device_properties(index).total_memory for index in range(torch.cuda.device_count()))
-    if peak > smallest:
-        remedy = "lower the backbone's micro_batch or vllm.memory, shard among more GPUs, or train adapters (lora)"
-        return Finding(what, "missing", f"{told} of {size(smallest)}, and a step takes about {size(peak)}", remedy)
+    # Of what others hold there, a server's memory too, nothing is free for a trial.
+    free, total = min(torch.cuda.mem_get_info(index) for index in range(torch.cuda.device_count()))
+    there = f"{size(free)} free" + (f" of {size(total)}" if total - free > _USED else "")
+    if peak > free:
+        remedy = (
+            "end what holds the GPU (nvidia-smi names it), lower the backbone's micro_batch or vllm.memory, shard "
+            "among more GPUs, or train adapters (lora)"
+        )
+        return Finding(what, "missing", f"{told} with {there}, and a step takes about {size(peak)}", remedy)
     if needs.backbones[name].precision == "bfloat16" and not torch.cuda.is_bf16_supported():
         return Finding(what, "missing", f"{told}, which have no bfloat16", "set the backbone's precision to float32")
     if unknown:
         beside = f"a step takes about {size(peak)} and the {' and the '.join(sorted(unknown))} beside it"
-        return Finding(what, "unknown", f"{told} of {size(smallest)}; {beside}", SIZE_UNKNOWN)
-    return Finding(what, "ok", f"{told} of {size(smallest)}")
+        return Finding(what, "unknown", f"{told} with {there}; {beside}", SIZE_UNKNOWN)
+    return Finding(what, "ok", f"{told} with {there}")
 
 
 def host_memory(needs: Needs, workers: int | None = None) -> Finding:

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from capo_bench.study.beside import models_beside
+from capo_bench.study.beside import Beside, models_beside, served_weights
 from capo_bench.study.plan import Plan
-from evals.benchmarks import BENCHMARKS
-from evals.tasks import task_files
-from evals.training_sets import TrainingSet
+from capo_bench.study.served import ServedCritic, served_critic, served_critics
+from evals.tasks import task_file
+from evals.tasks.named import benchmark_of, demonstrations_of
+from evals.tasks.row_sets import RowSet
+from evals.tasks.training_sets import TrainingSet, named_problems
 from trainers.backbones import BACKBONES, BackboneConfig, VllmRollouts
 from trainers.config import TrialConfig
 from trainers.critics.endpoint import EndpointParams
 from trainers.methods import METHODS
+from trainers.teaching import SftConfig
 
 
 @dataclass(frozen=True)
@@ -40,19 +44,23 @@ class Needs:
         backbones: Backbones that are trained or measured, by name.
         trained: Settings of the trials that train each backbone.
         hub: Models and datasets to be had from the hub.
-        endpoints: Critics behind an endpoint.
+        endpoints: Critics behind an endpoint that somebody else has started.
+        served: Critics that the run serves.
         servers: Servers of rollouts.
         extras: Packages beyond those that capo-bench always brings, each with the setting that asks for it.
         trials: How many trials.
+        models: How many of them leave a trained model, by the backbone that they train.
     """
 
     backbones: dict[str, BackboneConfig]
     trained: dict[str, tuple[TrialConfig, ...]]
     hub: tuple[HubItem, ...]
     endpoints: tuple[EndpointParams, ...]
+    served: tuple[ServedCritic, ...]
     servers: tuple[VllmRollouts, ...]
     extras: dict[str, str]
     trials: int
+    models: dict[str, int]
 
 
 def needs_of(plan: Plan) -> Needs:
@@ -61,18 +69,32 @@ def needs_of(plan: Plan) -> Needs:
     backbones = {config.backbone: BACKBONES.load(config.backbone) for config in configs}
     training = [config for config in configs if METHODS.get(config.method).train is not None]
     asking = [config.critic for config in configs if "critic" in METHODS.get(config.method).uses]
-    endpoints = {(params.base_url, params.model): params for params in asking if isinstance(params, EndpointParams)}
-    judges = [HubItem("model", one.model, one.revision) for config in training for one in models_beside(config)]
+    reached = [params for params in asking if isinstance(params, EndpointParams) and params.serve is None]
+    judges = [one for config in training for one in judges_of(config)]
     samplers = [backbones[config.backbone].vllm for config in training]
     return Needs(
         backbones=backbones,
         trained={name: tuple(one for one in training if one.backbone == name) for name in backbones},
-        hub=tuple(dict.fromkeys([*_models(backbones.values()), *judges, *_datasets(configs)])),
-        endpoints=tuple(endpoints.values()),
+        hub=tuple(dict.fromkeys([*_models(backbones.values()), *map(_item, judges), *_datasets(configs)])),
+        endpoints=tuple({(params.base_url, params.model): params for params in reached}.values()),
+        served=tuple(served_critics(plan.trials)),
         servers=tuple(dict.fromkeys(one for one in samplers if one is not None and one.mode == "server")),
         extras=_extras(configs, backbones),
         trials=len(plan.trials),
+        models=Counter(each.config.backbone for each in plan.trials if METHODS.get(each.config.method).train),
     )
+
+
+def judges_of(config: TrialConfig) -> list[Beside]:
+    """Return the models that judge what a trial with these settings samples, wherever they run; not embedded ones."""
+    beside, served = models_beside(config), served_critic(config)
+    if served is None or served.embedded is not None or any(one.role == "critic" for one in beside):
+        return beside
+    return [*beside, served_weights(config.critic, served)]
+
+
+def _item(model: Beside) -> HubItem:
+    return HubItem("model", model.model, model.revision)
 
 
 def _models(backbones: Iterable[BackboneConfig]) -> list[HubItem]:
@@ -83,14 +105,26 @@ def _datasets(configs: Iterable[TrialConfig]) -> list[HubItem]:
     """Return the datasets of benchmarks and tasks that are read from the hub."""
     found = []
     for config in configs:
-        benchmark = BENCHMARKS.get(config.benchmark)
-        if isinstance(benchmark, TrainingSet) and not benchmark.local and METHODS.get(config.method).train is not None:
-            found.append(HubItem("dataset", benchmark.hub, benchmark.revision))
+        away = [rows for rows in _row_sets(config) if not rows.local]
+        found += [HubItem("dataset", str(rows.hub), rows.revision) for rows in away]
         if config.evaluation.data_dir is None:
             for task in config.evaluation.tasks:
                 if hub := _dataset_kwargs(task).get("hub"):
                     found.append(HubItem("dataset", hub["path"], hub.get("revision")))
     return found
+
+
+def _row_sets(config: TrialConfig) -> list[RowSet]:
+    """Return where the rows are that a trial trains on, and those of its own evaluation."""
+    problems = [named_problems(rows) for rows in config.evaluation.rows.values()]
+    if METHODS.get(config.method).train is not None and isinstance(
+        benchmark := benchmark_of(config.benchmark), TrainingSet
+    ):
+        problems.append(benchmark)
+    rows = [one.rows for one in problems]
+    if isinstance(config.supervised, SftConfig):
+        rows.append(demonstrations_of(config.supervised.demonstrations).rows)
+    return rows
 
 
 def _extras(configs: Iterable[TrialConfig], backbones: dict[str, BackboneConfig]) -> dict[str, str]:
@@ -103,6 +137,8 @@ def _extras(configs: Iterable[TrialConfig], backbones: dict[str, BackboneConfig]
             continue
         if "critic" in METHODS.get(config.method).uses and config.critic.name == "vllm":
             found.setdefault("vllm", "critic.name: vllm")
+        if served_critic(config) is not None:
+            found.setdefault("vllm", "critic.serve")
         if backbone.vllm is not None:
             found.setdefault("vllm", f"section vllm of backbone {config.backbone}")
         if backbone.sharding == "deepspeed":
@@ -118,5 +154,5 @@ def _dataset_kwargs(task: str) -> dict[str, Any]:
         """Reads what has a tag of lm-eval's as None."""
 
     Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
-    read = yaml.load(task_files()[task].read_text(encoding="utf-8"), Loader)  # noqa: S506 - a SafeLoader
+    read = yaml.load(task_file(task).read_text(encoding="utf-8"), Loader)  # noqa: S506 - a SafeLoader
     return dict(read.get("dataset_kwargs") or {})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from capo_bench.evaluation.files import Files
+from capo_bench.evaluation.files import EvaluationFiles
 from evals.harness.results import Result
 from evals.tasks import SUITES
 
@@ -20,7 +20,7 @@ class Evaluated:
         results: One a task, in the order asked for.
     """
 
-    files: Files
+    files: EvaluationFiles
     record: dict[str, Any]
     results: list[Result]
 

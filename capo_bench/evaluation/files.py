@@ -6,6 +6,7 @@ A folder a task holds what was asked and said (`evals.harness.folder`); everythi
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ _ID = re.compile(r"[0-9a-f]{4,12}")
 
 
 @dataclass(frozen=True)
-class Files:
+class EvaluationFiles:
     """Where an evaluation's files are."""
 
     folder: Path
@@ -62,24 +63,33 @@ class Files:
         return self.tasks / name
 
 
-def find_evaluation(word: str, home: Home) -> Files | None:
-    """Return the evaluation that a word names: its id, the beginning of it, or its folder; None if it names none.
+def folder_of(evaluation_id: str, model: str, names: Sequence[str], home: Home) -> EvaluationFiles:
+    """Return the folder of an evaluation: the one that has its id, or a new one named by model, tasks and id."""
+    for path in home.evaluations.glob(f"*-{evaluation_id}"):
+        return EvaluationFiles(path)
+    words = [Path(model).name, *names]
+    label = "-".join(re.sub(r"[^A-Za-z0-9_.=-]+", "_", word).strip("._") for word in words)[:100]
+    return EvaluationFiles(home.evaluations / f"{label}-{evaluation_id}")
+
+
+def find_evaluation(word: str, home: Home, *, by_name: bool = True) -> EvaluationFiles | None:
+    """Return the evaluation that a word names: its folder, or the beginning of its name or id; None if it names none.
 
     Raises:
         RefusedError: Several evaluations begin so.
     """
-    if Files(Path(word)).record.is_file():
-        return Files(Path(word))
-    if not _ID.fullmatch(word):
-        return None
-    hits = [path for path in sorted(home.evaluation("any").parent.glob(f"{word}*")) if Files(path).record.is_file()]
+    if EvaluationFiles(Path(word)).record.is_file():
+        return EvaluationFiles(Path(word))
+    folders = [path for path in sorted(home.evaluations.glob("*")) if EvaluationFiles(path).record.is_file()]
+    of_id = [path for path in folders if _ID.fullmatch(word) and path.name.rpartition("-")[2].startswith(word)]
+    hits = of_id or [path for path in folders if by_name and word and path.name.startswith(word)]
     if len(hits) > 1:
-        ids = ", ".join(path.name for path in hits)
-        raise RefusedError([f"{word}: {len(hits)} evaluations of {home.path} begin so ({ids}); write more of the id"])
-    return Files(hits[0]) if hits else None
+        names = ", ".join(path.name for path in hits)
+        raise RefusedError([f"{word}: {len(hits)} evaluations of {home.path} begin so ({names}); write more of it"])
+    return EvaluationFiles(hits[0]) if hits else None
 
 
-def read_record(files: Files) -> dict[str, Any]:
+def read_record(files: EvaluationFiles) -> dict[str, Any]:
     """Read ``evaluation.json``.
 
     Raises:

@@ -9,6 +9,7 @@ from typing import Any
 
 from capo_bench.evaluation.errors import RefusedError
 from capo_bench.home import Home, TrialFolder, read_json
+from evals.registry import nearest
 
 _ID = re.compile(r"[0-9a-f]{4,12}")
 
@@ -53,6 +54,17 @@ def named(word: str, home: Home) -> Named:
     return Named(str(_policy(word, folder, record, home)), settings, folder.path.name)
 
 
+def like_a_trial(word: str, home: Home) -> list[str] | None:
+    """Return the trials that a word may be a slip for; None where it is no trial's name, but may be a repository's.
+
+    A word without a slash that reads like an id, or is like one of the trials there, is never looked for on the hub.
+    """
+    if "/" in word:
+        return None
+    close = nearest(word, [path.parent.name for path in home.path.glob("trials/*/config.json")], most=3)
+    return close if close or _ID.fullmatch(word) else None
+
+
 def fingerprint(model: str, revision: str | None) -> dict[str, Any]:
     """Return what says which weights these are without loading them: content of a folder, or name and revision.
 
@@ -62,15 +74,15 @@ def fingerprint(model: str, revision: str | None) -> dict[str, Any]:
     if not Path(model).expanduser().is_dir():
         return {"model": model, "revision": revision}
     from evals.fingerprint import settings_fingerprint
-    from evals.harness.base import BackendError
-    from evals.harness.checkpoint import locate
+    from evals.models.base import ModelError
+    from evals.models.folders import locate
 
     try:
         place = locate(model, revision)
-    except BackendError as error:
+    except ModelError as error:
         raise RefusedError([str(error)]) from error
     folders = [Path(each) for each in dict.fromkeys((place.model, place.tokenizer)) if Path(each).is_dir()]
-    return {**place.identity(None), "settings": [settings_fingerprint(folder) for folder in folders]}
+    return {**place.identity(), "settings": [settings_fingerprint(folder) for folder in folders]}
 
 
 def _trial(word: str, home: Home) -> TrialFolder | None:

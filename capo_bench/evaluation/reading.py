@@ -9,14 +9,15 @@ from typing import Any, TypeVar
 
 from capo_bench.evaluation.errors import RefusedError
 from capo_bench.evaluation.files import find_evaluation
-from capo_bench.evaluation.models import Named, named
-from capo_bench.evaluation.request import Judge, Request
+from capo_bench.evaluation.models import Named, like_a_trial, named
+from capo_bench.evaluation.request import EvaluationRequest, Judge
 from capo_bench.home import Home
 from capo_bench.study.errors import StudyErrors
-from evals.harness.base import BackendError
-from evals.harness.spec import ModelSpec, read_spec
+from evals.models.base import ModelError
+from evals.models.spec import ModelSpec, read_spec
 from evals.registry import UnknownNameError, did_you_mean
 from evals.tasks import SUITES, limit_of, task_files, task_names
+from evals.verify.answers import AnswerStyle
 
 T = TypeVar("T")
 
@@ -31,7 +32,9 @@ class Options:
         tasks: Tasks.
         held: Settings of `ModelSpec` but the model.
         sampling: Settings of `Sampling`.
+        greedy: Whether each problem is answered greedily.
         samples: k.
+        answers: Where an answer may stand in a completion.
         limit: Problems of each task.
         seed: Decides the draws.
         data_dir: Local files.
@@ -51,7 +54,9 @@ class Options:
     tasks: tuple[str, ...]
     held: dict[str, Any]
     sampling: dict[str, Any]
+    greedy: bool
     samples: int | None
+    answers: AnswerStyle | None
     limit: int | None
     seed: int
     data_dir: Path | None
@@ -66,7 +71,7 @@ class Options:
     rescore: bool
 
 
-def read_request(options: Options, home: Home) -> Request:
+def read_request(options: Options, home: Home) -> EvaluationRequest:
     """Return the evaluation that is asked for.
 
     Raises:
@@ -74,7 +79,10 @@ def read_request(options: Options, home: Home) -> Request:
     """
     flaws: list[str] = []
     names = (*options.suites, *options.tasks)
-    stored = _try(flaws, lambda: options.rescore and find_evaluation(options.model, home) is not None)
+    # With tasks, the word names a model, unless it is an evaluation's id or folder.
+    stored = _try(
+        flaws, lambda: options.rescore and find_evaluation(options.model, home, by_name=not names) is not None
+    )
     found = Named(options.model, {}) if stored else _try(flaws, lambda: _named(options, home))
     spec = _try(flaws, lambda: _spec(options, found))
     flaws += _names_wrong(options)
@@ -88,7 +96,7 @@ def read_request(options: Options, home: Home) -> Request:
     if flaws:
         raise RefusedError(flaws)
     assert spec is not None
-    return Request(
+    return EvaluationRequest(
         word=options.model,
         spec=spec,
         names=names,
@@ -96,7 +104,9 @@ def read_request(options: Options, home: Home) -> Request:
         seed=options.seed,
         limit=options.limit or limit_of(names),
         data_dir=options.data_dir,
+        greedy=options.greedy,
         samples=options.samples,
+        answers=options.answers,
         sampling={name: value for name, value in options.sampling.items() if value is not None},
         judge=judge,
         most_failed=options.max_failed,
@@ -106,7 +116,11 @@ def read_request(options: Options, home: Home) -> Request:
 def _of_no_use(options: Options, names: Sequence[str]) -> list[str]:
     """Return what an evaluation that is there cannot take any more."""
     sampling = any(value is not None for value in options.sampling.values())
-    given = {"--task or --suite": names, "-k": options.samples, "--limit": options.limit, "its sampling": sampling}
+    given = {
+        **{"--task or --suite": names, "-k": options.samples is not None, "--no-greedy": not options.greedy},
+        "--answers": options.answers,
+        **{"--limit": options.limit, "its sampling": sampling},
+    }
     told = ", ".join(name for name, value in given.items() if value)
     way_out = f"its completions are made; leave out {told}, or evaluate a model anew"
     return [f"--rescore {options.model} is an evaluation with tasks and samples of its own: {way_out}"] if told else []
@@ -115,7 +129,7 @@ def _of_no_use(options: Options, names: Sequence[str]) -> list[str]:
 def _try(flaws: list[str], read: Callable[[], T]) -> T | None:
     try:
         return read()
-    except (BackendError, RefusedError, StudyErrors, UnknownNameError) as error:
+    except (ModelError, RefusedError, StudyErrors, UnknownNameError) as error:
         flaws += str(error).splitlines()
         return None
 
@@ -126,9 +140,13 @@ def _named(options: Options, home: Home) -> Named:
         return Named(options.model, {})
     found = named(options.model, home)
     like_a_path = found.model.startswith((".", "/", "~")) or found.model.count("/") > 1
-    if like_a_path and not Path(found.model).expanduser().exists():
+    here = Path(found.model).expanduser().exists()
+    if like_a_path and not here:
         way_out = f"name a model's folder, a repository id, or a trial of {home.path}"
         raise RefusedError([f"MODEL {options.model}: no such folder; {way_out}"])
+    if found.trial is None and not here and (close := like_a_trial(found.model, home)) is not None:
+        hint = f"did you mean {', '.join(close)}?" if close else "`capo-bench status` names the trials"
+        raise RefusedError([f"MODEL {options.model}: no folder, and no trial of {home.path} begins so; {hint}"])
     return found
 
 
@@ -163,10 +181,12 @@ def _judge(options: Options) -> Judge | None:
     from capo_bench.critic.choose import chosen_critic
     from capo_bench.critic.quality import Vote
     from trainers.config import CreditConfig
+    from trainers.credit.votes import VOTES
+    from trainers.teaching import with_trial_seed
 
-    params = chosen_critic(options.critic, options.profile, options.sets)
+    params = with_trial_seed(chosen_critic(options.critic, options.profile, options.sets), options.seed)
     vote = options.vote or "majority"
-    critiques = options.critiques or (1 if vote == "greedy" else 4)
+    critiques = options.critiques or (1 if VOTES.get(vote).asks_one else 4)
     try:
         CreditConfig(vote=vote, at_least=options.at_least, critiques=critiques)
     except ValidationError as error:

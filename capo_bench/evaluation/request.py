@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.evaluation.models import fingerprint
 from capo_bench.study.identity import critic_identity, digest
-from evals.harness.spec import ModelSpec
+from evals.models.spec import ModelSpec
 
 if TYPE_CHECKING:
     from capo_bench.critic.quality import Vote
     from evals.harness.tasks import EvalTask
+    from evals.verify.answers import AnswerStyle
     from trainers.critics.base import CriticParams
 
 VERSION = 1
@@ -46,7 +47,7 @@ class Judge:
 
 
 @dataclass(frozen=True)
-class Request:
+class EvaluationRequest:
     """An evaluation.
 
     Attributes:
@@ -57,7 +58,9 @@ class Request:
         seed: Decides the draws.
         limit: Problems of each task; None takes all.
         data_dir: Local files; None takes the hub's.
-        samples: k; None takes each task's own.
+        greedy: Whether each problem is answered greedily.
+        samples: k, sampled answers of each problem; None takes each task's own.
+        answers: Where an answer may stand in a completion; None leaves it to each task.
         sampling: What is to be sampled otherwise than the task says: temperature, top_p, max_tokens.
         judge: The critic of steps; None asks each task's exact checker, where it has one.
         most_failed: Largest share of completions that an endpoint may owe.
@@ -70,13 +73,15 @@ class Request:
     seed: int
     limit: int | None
     data_dir: Path | None
+    greedy: bool
     samples: int | None
-    sampling: dict[str, float]
+    answers: AnswerStyle | None
+    sampling: dict[str, Any]
     judge: Judge | None
     most_failed: float
 
 
-def identity(request: Request, tasks: Sequence[EvalTask]) -> dict[str, Any]:
+def identity(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> dict[str, Any]:
     """Return all that decides the completions, as far as it is known without the model."""
     spec = request.spec
     # A server may name its model by a folder that lies here too, and says nothing of what it serves.
@@ -93,6 +98,8 @@ def identity(request: Request, tasks: Sequence[EvalTask]) -> dict[str, Any]:
                 "version": task.version,
                 "data": task.data,
                 "problems": len(task.problems),
+                "answers": task.answers,
+                "greedy": task.greedy,
                 "samples": task.samples,
                 "sampling": vars(task.sampling),
             }

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.evaluation.errors import RefusedError
 from capo_bench.evaluation.evaluated import Evaluated
-from capo_bench.evaluation.files import Files, find_evaluation, read_record
-from capo_bench.evaluation.request import SEGMENTER, Judge, Request, evaluation_id, identity
+from capo_bench.evaluation.files import EvaluationFiles, find_evaluation, folder_of, read_record
+from capo_bench.evaluation.request import SEGMENTER, EvaluationRequest, Judge, evaluation_id, identity
 from capo_bench.evaluation.steps import check_judge, cut, judge_steps
 from capo_bench.evaluation.watch import Watch
 from capo_bench.home import Home, write_json
@@ -28,20 +28,26 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Work:
-    files: Files
+class _EvaluationWork:
+    files: EvaluationFiles
     tasks: Sequence[str]
     home: Home
     watch: Watch
 
 
-def evaluate(request: Request, home: Home, watch: Watch) -> Evaluated:
+Finish = Callable[[Evaluated], None]
+"""Writes what follows from an evaluation's results, before `results.json` says that it is whole."""
+
+
+def evaluate(
+    request: EvaluationRequest, home: Home, watch: Watch, finish: Finish = lambda evaluated: None
+) -> Evaluated:
     """Do an evaluation, or what is left of it.
 
     Raises:
         RefusedError: What was asked for does not go together.
         DataErrors: All that is wrong with the data of the tasks.
-        BackendError: The model cannot be opened, or cannot do what a task asks.
+        ModelError: The model cannot be opened, or cannot do what a task asks.
         EvaluationError: A stage cannot go on.
         TooManyAbstainedError: Too many critiques are without a verdict.
         RunError: Another process works on this evaluation.
@@ -50,11 +56,11 @@ def evaluate(request: Request, home: Home, watch: Watch) -> Evaluated:
     with study_lock(files.lock, "evaluation"):
         _begin(files, record)
         _generate(request, tasks, files, watch)
-        _score(_Work(files, record["tasks"], home, watch), request.judge, again=False)
-        return _written(files, record)
+        _score(_EvaluationWork(files, record["tasks"], home, watch), request.judge, again=False)
+        return _written(files, record, finish)
 
 
-def rescore(request: Request, home: Home, watch: Watch) -> Evaluated:
+def rescore(request: EvaluationRequest, home: Home, watch: Watch, finish: Finish = lambda evaluated: None) -> Evaluated:
     """Score an evaluation again from its files; no model is loaded.
 
     The evaluation is the one whose id or folder stands in the model's place, or the one that the request makes.
@@ -65,7 +71,7 @@ def rescore(request: Request, home: Home, watch: Watch) -> Evaluated:
         TooManyAbstainedError: Too many critiques are without a verdict.
         RunError: Another process works on this evaluation.
     """
-    files = find_evaluation(request.word, home)
+    files = find_evaluation(request.word, home, by_name=not request.names)
     if files is None:
         files = _prepared(request, home)[1]
     if not files.record.is_file():
@@ -74,16 +80,17 @@ def rescore(request: Request, home: Home, watch: Watch) -> Evaluated:
         )
     record = read_record(files)
     with study_lock(files.lock, "evaluation"):
-        _score(_Work(files, record["tasks"], home, watch), request.judge, again=True)
-        return _written(files, record)
+        _score(_EvaluationWork(files, record["tasks"], home, watch), request.judge, again=True)
+        return _written(files, record, finish)
 
 
-def _prepared(request: Request, home: Home) -> tuple[list[EvalTask], Files, dict[str, Any]]:
+def _prepared(request: EvaluationRequest, home: Home) -> tuple[list[EvalTask], EvaluationFiles, dict[str, Any]]:
     from evals.harness.tasks import load_tasks
 
     found = load_tasks(request.tasks, data_dir=request.data_dir, limit=request.limit)
-    tasks = [as_wanted(task, request.samples, **request.sampling) for task in found]
-    _check(request, tasks)
+    _check(request, found)
+    fixed: dict[str, Any] = {"greedy": request.greedy, "samples": request.samples, "answers": request.answers}
+    tasks = [as_wanted(task, **fixed, **request.sampling) for task in found]
     whole = identity(request, tasks)
     name = evaluation_id(whole)
     record: dict[str, Any] = {
@@ -94,23 +101,23 @@ def _prepared(request: Request, home: Home) -> tuple[list[EvalTask], Files, dict
         "sources": {task.name: task.source for task in tasks},
         "identity": whole,
     }
-    return tasks, Files(home.evaluation(name)), record
+    return tasks, folder_of(name, request.word, request.names, home), record
 
 
-def _check(request: Request, tasks: Sequence[EvalTask]) -> None:
+def _check(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> None:
     if request.judge is not None:
         check_judge(request.judge, {task.name: task.checker for task in tasks if task.output == "generate"})
-    greedy = [t.name for t in tasks if t.output == "generate" and t.sampling.temperature == 0]
-    if request.samples is not None and request.samples > 1 and greedy:
-        raise RefusedError(
-            [
-                f"-k {request.samples}: {', '.join(greedy)} {'is' if len(greedy) == 1 else 'are'} sampled at "
-                "temperature 0, so all samples would be the same; set --temperature, or leave out -k"
-            ]
-        )
+    made = [task for task in tasks if task.output == "generate"]
+    drawn = {task.name for task in made if (task.samples if request.samples is None else request.samples)}
+    if idle := [] if request.greedy else [task.name for task in made if task.name not in drawn]:
+        told = f"--no-greedy leaves nothing to ask of {', '.join(idle)}, of which no answers are sampled"
+        raise RefusedError([f"{told}; set -k, or leave out --no-greedy"])
+    if "temperature" in request.sampling and made and not drawn:
+        told = f"--temperature {request.sampling['temperature']:g}: no answers are sampled"
+        raise RefusedError([f"{told}, and greedy ones draw nothing; set -k, or leave out --temperature"])
 
 
-def _begin(files: Files, record: dict[str, Any]) -> None:
+def _begin(files: EvaluationFiles, record: dict[str, Any]) -> None:
     from capo_bench.provenance import environment
 
     files.results.unlink(missing_ok=True)
@@ -120,12 +127,12 @@ def _begin(files: Files, record: dict[str, Any]) -> None:
         write_json(files.provenance, environment())
 
 
-def _generate(request: Request, tasks: Sequence[EvalTask], files: Files, watch: Watch) -> None:
-    from evals.harness.opening import open_backend
+def _generate(request: EvaluationRequest, tasks: Sequence[EvalTask], files: EvaluationFiles, watch: Watch) -> None:
+    from evals.models.open import open_model
 
     generate_all(
         tasks,
-        lambda: open_backend(request.spec),
+        lambda: open_model(request.spec),
         files.tasks,
         seed=request.seed,
         most_failed=request.most_failed,
@@ -133,7 +140,7 @@ def _generate(request: Request, tasks: Sequence[EvalTask], files: Files, watch: 
     )
 
 
-def _score(work: _Work, judge: Judge | None, *, again: bool) -> None:
+def _score(work: _EvaluationWork, judge: Judge | None, *, again: bool) -> None:
     wanted = {"verifier": VERIFIER_VERSION, "segmenter": SEGMENTER, "critic": judge.identity() if judge else None}
     folders = [work.files.task(task) for task in work.tasks]
     owed = [folder for folder in folders if again or not _scored(folder, wanted)]
@@ -155,11 +162,11 @@ def _scored(folder: Path, wanted: dict[str, Any]) -> bool:
     return {**found, "critic": critic}.items() >= wanted.items()
 
 
-def _written(files: Files, record: dict[str, Any]) -> Evaluated:
-    from capo_bench.evaluation.write import write
-
+def _written(files: EvaluationFiles, record: dict[str, Any], finish: Finish) -> Evaluated:
     if not files.provenance.is_file():
         write_json(files.provenance, {"git": {"commit": None, "dirty": None}})  # lost: today's would be another's
     evaluated = Evaluated(files, record, [read_result(files.task(task)) for task in record["tasks"]])
-    write(evaluated)
+    finish(evaluated)
+    results = {result.task: asdict(result) for result in evaluated.results}
+    write_json(files.results, {**evaluated.record, "results": results})
     return evaluated

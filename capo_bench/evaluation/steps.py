@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from capo_bench.critic.ask import Round, State, Terms
-from capo_bench.critic.embedded import embedded_folder
+from capo_bench.critic.ask import AskProgress, CritiqueTerms, Round
+from capo_bench.critic.embedded import prepared
 from capo_bench.critic.measure import NoChecker
 from capo_bench.critic.quality import FLAGGED, penalties
 from capo_bench.evaluation.errors import RefusedError
@@ -22,7 +22,7 @@ from capo_bench.home import Home
 from evals.benchmarks import BENCHMARKS, Benchmark
 from evals.files import write_atomic
 from evals.harness.folder import RESULT, read_samples, read_task, write_samples
-from evals.harness.results import read_result, write_result
+from evals.harness.results import read_result, scoring_seconds, write_result
 from evals.metrics import Sample
 from trainers.credit.critique import Critique
 from trainers.credit.segment import SEGMENTERS, step_texts
@@ -33,7 +33,7 @@ CRITIQUES = "critiques.jsonl"
 
 
 @dataclass(frozen=True)
-class _Work:
+class _JudgedTask:
     """A task whose samples are to be judged; `places` are those of the samples that came."""
 
     folder: Path
@@ -78,30 +78,31 @@ def judge_steps(folders: Sequence[Path], judge: Judge, home: Home, watch: Watch)
         watch: Told how far it is.
 
     Raises:
+        RunError: The critic cannot be served.
         RefusedError: The critic cannot be opened, or asks a checker that a task lacks.
         TooManyAbstainedError: Too many critiques are without a verdict.
     """
     works = [_work(folder) for folder in folders]
     works = [work for work in works if work.solutions]
     check_judge(judge, {work.folder.name: work.checker for work in works})
-    embedded = embedded_folder(judge.params, home, watch.emit)
     seed = read_task(folders[0]).identity["seed"]
-    groups: dict[str | None, list[_Work]] = {}
+    groups: dict[str | None, list[_JudgedTask]] = {}
     for work in works:
         # One critic for all tasks, unless it asks a checker, which is a benchmark's own.
         groups.setdefault(work.checker if judge.params.asks_checker else None, []).append(work)
-    for checker, mine in groups.items():
-        benchmark: Benchmark = NoChecker("these tasks") if checker is None else BENCHMARKS.get(checker)
-        _judge_group(mine, judge, _opened(judge, Surroundings(benchmark, seed, embedded), home), watch.critic)
+    with prepared(judge.params, home, watch.emit) as embedded:
+        for checker, mine in groups.items():
+            benchmark: Benchmark = NoChecker("these tasks") if checker is None else BENCHMARKS.get(checker)
+            _judge_group(mine, judge, _opened(judge, Surroundings(benchmark, seed, embedded), home), watch.critic)
 
 
-def _work(folder: Path) -> _Work:
+def _work(folder: Path) -> _JudgedTask:
     record, samples = read_task(folder), read_samples(folder)
     problems = {asked.problem.id: asked.problem for asked in record.asked}
     chosen = record.identity["output"] == "choose"
     places = [] if chosen else [i for i, sample in enumerate(samples) if sample["status"] != "failed"]
     solutions = [Solution(problems[samples[i]["problem"]], cut(samples[i]["completion"])) for i in places]
-    return _Work(folder, record.checker, samples, places, solutions)
+    return _JudgedTask(folder, record.checker, samples, places, solutions)
 
 
 def _opened(judge: Judge, surroundings: Surroundings, home: Home) -> Critic:
@@ -111,10 +112,12 @@ def _opened(judge: Judge, surroundings: Surroundings, home: Home) -> Critic:
         raise RefusedError([f"--critic {judge.params.name} cannot be opened: {error}"]) from error
 
 
-def _judge_group(works: Sequence[_Work], judge: Judge, critic: Critic, tell: Callable[[State], None]) -> None:
-    greedy = judge.vote.rule == "greedy"
+def _judge_group(
+    works: Sequence[_JudgedTask], judge: Judge, critic: Critic, tell: Callable[[AskProgress], None]
+) -> None:
+    greedy = judge.vote.alone
     solutions = [solution for work in works for solution in work.solutions]
-    terms = Terms(0 if greedy else judge.critiques, greedy, judge.max_abstained)
+    terms = CritiqueTerms(0 if greedy else judge.critiques, greedy, judge.max_abstained)
     asked = Round(critic, solutions, terms, tell).run()
     rows = iter(asked.greedy if greedy else asked.sampled)
     for work in works:
@@ -123,7 +126,7 @@ def _judge_group(works: Sequence[_Work], judge: Judge, critic: Critic, tell: Cal
         _write(work, judge, mine, asked.seconds * share)
 
 
-def _write(work: _Work, judge: Judge, critiques: Sequence[Sequence[Critique]], seconds: float) -> None:
+def _write(work: _JudgedTask, judge: Judge, critiques: Sequence[Sequence[Critique]], seconds: float) -> None:
     samples = [_unjudged(sample) for sample in work.samples]
     for place, solution, row in zip(work.places, work.solutions, critiques, strict=True):
         shares = penalties(row, len(solution.steps), judge.vote)
@@ -137,7 +140,7 @@ def _write(work: _Work, judge: Judge, critiques: Sequence[Sequence[Critique]], s
         work.folder,
         samples,
         {**scoring, "critic": judge.identity()},
-        {"score_seconds": before.cost["score_seconds"], **_cost(critiques, seconds)},
+        {**scoring_seconds(before), **_cost(critiques, seconds)},
     )
 
 
@@ -156,11 +159,12 @@ def _unjudged(sample: Sample) -> Sample:
     return kept  # type: ignore[no-any-return]
 
 
-def _lines(work: _Work, critiques: Sequence[Sequence[Critique]]) -> Iterator[str]:
+def _lines(work: _JudgedTask, critiques: Sequence[Sequence[Critique]]) -> Iterator[str]:
     for place, row in zip(work.places, critiques, strict=True):
         sample = work.samples[place]
         told = [
             {"wrong": None if one.wrong is None else sorted(one.wrong), "abstained": one.abstained, "text": one.text}
             for one in row
         ]
-        yield json.dumps({"problem": sample["problem"], "sample": sample["sample"], "critiques": told}) + "\n"
+        which = {key: sample[key] for key in ("problem", "decoding", "sample")}
+        yield json.dumps({**which, "critiques": told}) + "\n"

@@ -16,7 +16,7 @@ from typing import Any, get_args
 
 from capo_bench.home import Home, StudyFolder, TrialFolder, read_json
 from capo_bench.keep.free import AWAY
-from capo_bench.keep.item import KINDS, Item, Kind
+from capo_bench.keep.item import KINDS, Kind, Removable
 from capo_bench.keep.models import best
 from capo_bench.keep.studies import Mentioned, mentioned
 from capo_bench.run.errors import RunError
@@ -33,7 +33,7 @@ SETTLED_SECONDS = 3600.0
 
 
 @dataclass(frozen=True)
-class Wanted:
+class GcRequest:
     """What the user wants freed.
 
     Attributes:
@@ -64,10 +64,10 @@ class Scan:
     """
 
     home: Home
-    wanted: Wanted
+    wanted: GcRequest
     studies: list[Mentioned] = field(default_factory=list)
 
-    def items(self) -> list[Item]:
+    def items(self) -> list[Removable]:
         """Return what may go, each once, in the order of the kinds.
 
         Raises:
@@ -120,7 +120,7 @@ class Scan:
         return any(trial in study.wanted for study in self.studies)
 
 
-def scan(home: Home, wanted: Wanted, running: Collection[str] | None = None) -> Scan:
+def scan(home: Home, wanted: GcRequest, running: Collection[str] | None = None) -> Scan:
     """Look at a results folder.
 
     Args:
@@ -152,31 +152,32 @@ def finished_orphans(look: Scan) -> list[str]:
     return [folder.path.name for folder in look.parts if folder.done and not look.refers(folder.path.name)]
 
 
-def _of(kind: Kind, folder: TrialFolder, path: Path, why: str) -> Item:
-    return Item(kind, path, why, folder.path / "lock", folder.path.name)
+def _of(kind: Kind, folder: TrialFolder, path: Path, why: str) -> Removable:
+    return Removable(kind, path, why, folder.path / "lock", folder.path.name)
 
 
-def _leftovers(look: Scan) -> Iterator[Item]:
+def _leftovers(look: Scan) -> Iterator[Removable]:
     for folder in look.parts:
-        parts = [folder.path / name for name in (".reused", ".model", AWAY)] + _unmarked(folder.checkpoints)
+        parts = [folder.path / name for name in (".reused", ".model", ".launch", AWAY)] + _unmarked(folder.checkpoints)
         for path in (*filter(Path.exists, parts), *torn(folder.path)):
             yield _of("leftovers", folder, path, "a killed process left it half-written")
     for study in look.resting:
         for path in sorted(study.path.glob(f".{study.now.name}.*")):
-            yield Item("leftovers", path, "a killed process left it half-written")
+            yield Removable("leftovers", path, "a killed process left it half-written")
     if look.wanted.study:
         return
     home = look.home.path
     for kind in get_args(SharedKind):
         for path in (home / "cache" / kind).glob(".*"):
-            yield Item("leftovers", path, "a killed process left it half-written", home / "cache" / f"{kind}.lock")
+            lock = look.home.shared_lock(kind, path.name[1:].partition(".")[0])
+            yield Removable("leftovers", path, "a killed process left it half-written", lock)
     away = [*home.glob(f"trials/{AWAY}"), *home.glob(f"cache/stages/{AWAY}"), *home.glob(f"cache/report/{AWAY}")]
     for path in away:
-        yield Item("leftovers", path, "a killed gc left it")
+        yield Removable("leftovers", path, "a killed gc left it")
     for part in ("cache/stages", "cache/report", "studies", "evals", "critics", "views"):
         for path in torn(home / part):
             if time.time() - path.stat().st_mtime > SETTLED_SECONDS:
-                yield Item("leftovers", path, "a killed process left it half-written")
+                yield Removable("leftovers", path, "a killed process left it half-written")
 
 
 def _unmarked(checkpoints: Path) -> list[Path]:
@@ -187,7 +188,7 @@ def _unmarked(checkpoints: Path) -> list[Path]:
     return [path for path in sorted(checkpoints.glob("checkpoint-*")) if path.name != marked]
 
 
-def _checkpoints(look: Scan) -> Iterator[Item]:
+def _checkpoints(look: Scan) -> Iterator[Removable]:
     for folder in look.parts:
         if folder.checkpoints.exists() and (why := _over(look, folder)):
             yield _of("checkpoints", folder, folder.checkpoints, why)
@@ -204,7 +205,7 @@ def _over(look: Scan, folder: TrialFolder) -> str:
     return "the trial was left longer ago than --abandoned-after" if time.time() - touched > after else ""
 
 
-def _orphans(look: Scan) -> Iterator[Item]:
+def _orphans(look: Scan) -> Iterator[Removable]:
     for folder in look.folders:
         trial = folder.path.name
         if not folder.done and not look.refers(trial) and (why := _superseded(look, folder)):
@@ -223,7 +224,7 @@ def _superseded(look: Scan, folder: TrialFolder) -> str:
     return "" if today == folder.path.name else "unfinished, of other code or packages than today's"
 
 
-def _models(look: Scan) -> Iterator[Item]:
+def _models(look: Scan) -> Iterator[Removable]:
     count = look.wanted.keep_models
     if count is None:
         return
@@ -246,14 +247,14 @@ def _ranked(look: Scan) -> list[Mentioned]:
     return [study for study in look.studies if study.ever & there]
 
 
-def _trials(look: Scan) -> Iterator[Item]:
+def _trials(look: Scan) -> Iterator[Removable]:
     for trial in look.wanted.trials:
         folder = look.home.trial(trial)
         owed = " (a study owes it again)" if look.refers(trial) else ""
         yield _of("trials", folder, folder.path, f"picked by name{owed}")
 
 
-def _shared(look: Scan) -> Iterator[Item]:
+def _shared(look: Scan) -> Iterator[Removable]:
     """Shared models that no trial was made with, while no trial is owed whose needs are not known."""
     owed = [trial for study in look.studies for trial in study.wanted if not look.home.trial(trial).config.exists()]
     if look.wanted.study or not look.quiet or owed:
@@ -262,7 +263,7 @@ def _shared(look: Scan) -> Iterator[Item]:
     for kind in get_args(SharedKind):
         for path in sorted((look.home.path / "cache" / kind).glob("[!.]*")):
             if path.name not in used:
-                yield Item("shared", path, "no trial needs it", path.parent.with_suffix(".lock"))
+                yield Removable("shared", path, "no trial needs it", path.parent.with_suffix(".lock"))
 
 
 def _used_models(look: Scan) -> set[str | None]:
@@ -277,27 +278,29 @@ def _used_models(look: Scan) -> set[str | None]:
     return used
 
 
-def _stages(look: Scan) -> Iterator[Item]:
+def _stages(look: Scan) -> Iterator[Removable]:
     if look.wanted.study or not look.quiet:
         return
     index = look.home.path / "cache" / "stages"
     entries = {path: donor_gone(look.home, path) for path in sorted(index.glob("[!.]*.json"))}
     for path in (path for path, gone in entries.items() if gone):
-        yield Item("stages", path, "the trial that it names is gone, or its weights are", path.with_suffix(".lock"))
+        yield Removable(
+            "stages", path, "the trial that it names is gone, or its weights are", path.with_suffix(".lock")
+        )
     # After the entries: who frees one makes its lock.
     for lock in sorted(index.glob("[!.]*.lock")):
         if entries.get(lock.with_suffix(".json"), True):
-            yield Item("stages", lock, "nobody holds it, and the index names no trial for it", lock)
+            yield Removable("stages", lock, "nobody holds it, and the index names no trial for it", lock)
 
 
-def _digests(look: Scan) -> Iterator[Item]:
+def _digests(look: Scan) -> Iterator[Removable]:
     mine = {look.wanted.study, *(folder.path.name for folder in look.folders)}
     for path in sorted(look.home.digests.glob("[!.]*.json")):
         if not look.wanted.study or path.name.split(".")[0] in mine:
-            yield Item("digests", path, "the next report works it out again")
+            yield Removable("digests", path, "the next report works it out again")
 
 
-def _views(look: Scan) -> Iterator[Item]:
+def _views(look: Scan) -> Iterator[Removable]:
     """Pages of trials at rest; one whose trial is gone stays, for nothing can write it again."""
     for folder in look.folders:
         trial = folder.path.name
@@ -307,17 +310,17 @@ def _views(look: Scan) -> Iterator[Item]:
             yield _of("views", folder, page, why)
 
 
-def _critiques(look: Scan) -> Iterator[Item]:
+def _critiques(look: Scan) -> Iterator[Removable]:
     if not look.wanted.study and look.home.critiques is not None and (look.home.critiques / FILE).exists():
-        yield Item("critiques", look.home.critiques / FILE, "beyond its limit, or unused space")
+        yield Removable("critiques", look.home.critiques / FILE, "beyond its limit, or unused space")
 
 
-def _logs(look: Scan) -> Iterator[Item]:
+def _logs(look: Scan) -> Iterator[Removable]:
     why = "an older part of a log that outgrew its limit"
     for folder in look.parts:
         yield from (_of("logs", folder, path, why) for path in sorted(folder.path.glob("*.log.[0-9]")))
     for study in look.resting:
-        yield from (Item("logs", path, why) for path in sorted(study.path.glob("*.log.[0-9]")))
+        yield from (Removable("logs", path, why) for path in sorted(study.path.glob("*.log.[0-9]")))
 
 
 _FINDERS = {

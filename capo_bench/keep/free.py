@@ -14,7 +14,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from capo_bench.home import Home
-from capo_bench.keep.item import Item
+from capo_bench.keep.item import Removable
 from capo_bench.run.errors import RunError, StudyLockedError
 from capo_bench.run.lock import study_lock, wait_for_lock
 from capo_bench.run.state import holder_of, started_studies
@@ -57,7 +57,7 @@ def _held(held: ExitStack, home: Home, study: str, *, must: bool) -> bool:
     return True
 
 
-def free(items: Sequence[Item], freed: Callable[[Item], None] = lambda item: None) -> list[str]:
+def free(items: Sequence[Removable], freed: Callable[[Removable], None] = lambda item: None) -> list[str]:
     """Free things; call it within `at_rest`. One that somebody works with by now is left alone.
 
     Args:
@@ -91,7 +91,7 @@ def _taken(lock: Path) -> Iterator[bool]:
         raise OSError(str(error)) from error
 
 
-def _free(item: Item) -> None:
+def _free(item: Removable) -> None:
     path = item.path
     if item.kind == "critiques":
         trim(path)

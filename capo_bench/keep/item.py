@@ -29,7 +29,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 @dataclass(frozen=True)
-class Item:
+class Removable:
     """A file or folder that may go.
 
     Attributes:
@@ -47,7 +47,7 @@ class Item:
     trial: str = ""
 
 
-def freed_bytes(items: Iterable[Item]) -> dict[Item, int]:
+def freed_bytes(items: Iterable[Removable]) -> dict[Removable, int]:
     """Return the bytes that each frees, if those before it go too.
 
     Files that were taken over are links to the same bytes, which are free only when the last link goes.

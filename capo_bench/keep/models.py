@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable
 
+from capo_bench.analysis.measures import measure
 from capo_bench.home import Home, read_json
 from capo_bench.keep.studies import Mentioned
-from capo_bench.report.measures import measure
 from capo_bench.run.errors import RunError
 
 

@@ -6,80 +6,88 @@ word in the place of the exact checker's.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from trainers.credit.arrays import BoolArray, FloatArray, IntArray
-from trainers.credit.assign import checked
+from capo_bench.replay.setting import Ballot
+from trainers.config import TrialConfig
+from trainers.credit.arrays import FloatArray
+from trainers.credit.batch import Batch, Earned, Evidence, Layout, layout_of
+from trainers.credit.states import state_numbers
+from trainers.credit.votes import VOTES, Flags, combine, flags_of
+from trainers.methods import METHODS, credit_function
 from trainers.rollouts import Rollout
 
 
 @dataclass(frozen=True)
-class Batch:
-    """B rollouts with N steps in all, laid out one after another, S steps and T tokens in the longest.
+class Stored:
+    """B rollouts with N steps in all.
 
     Attributes:
         problems: Problem of each rollout.
-        steps: How many steps each rollout has, shape (B,).
-        owner: Rollout of each step, shape (N,).
-        place: Which of its rollout's steps it is, shape (N,).
-        tokens: How many tokens each step has, shape (N,).
-        index: Step of every token as in training, shape (B, T); -1 for padding.
+        layout: Steps and tokens.
         outcomes: r_v of each rollout, shape (B,); NaN where the verifier could not say.
         truth: Whether each step is wrong by the exact checker, shape (N,); NaN where there is none.
-        flags: What each critique flags, shape (K, N); nothing where it abstained.
-        answered: Which critiques of each rollout have a verdict, shape (K, B).
+        flags: What the critiques say.
+        scores: Probability that each step is right by a process reward model, shape (N,); NaN without one.
+        states: What a solution says up to each step, as a number (`trainers.credit.states`), shape (N,).
     """
 
     problems: tuple[str, ...]
-    steps: IntArray
-    owner: IntArray
-    place: IntArray
-    tokens: IntArray
-    index: IntArray
+    layout: Layout
     outcomes: FloatArray
     truth: FloatArray
-    flags: BoolArray
-    answered: BoolArray
+    flags: Flags
+    scores: FloatArray
+    states: FloatArray
 
-    @property
-    def mask(self) -> BoolArray:
-        """Which tokens are a completion's, shape (B, T)."""
-        return np.asarray(self.index >= 0)
+    def voted(self, ballot: Ballot) -> FloatArray:
+        """Return the penalty share of every step, shape (N,); NaN where none of the k critiques answered."""
+        return combine(VOTES.get(ballot.vote.rule), self.flags.first(ballot.k), ballot.vote.at_least)
 
-    def square(self, values: FloatArray) -> FloatArray:
-        """Lay values of steps out as (B, S); 0 where a rollout has no such step."""
-        laid = np.zeros((len(self.steps), int(self.steps.max(initial=1))))
-        laid[self.owner, self.place] = values
-        return laid
+    def batch(self, group_size: int, evidence: Evidence) -> Batch:
+        """Return the rollouts as methods take them.
+
+        Raises:
+            ValueError: They do not make whole groups.
+        """
+        return Batch(self.layout, self.outcomes, group_size, evidence)
 
 
-def batch_of(rollouts: Sequence[Rollout], critiques: int) -> Batch:
+def store_of(rollouts: Sequence[Rollout], critiques: int | None = None) -> Stored:
     """Lay rollouts out.
 
     Args:
         rollouts: Whole groups next to each other.
-        critiques: K, how many critiques of each are used; one that a rollout lacks counts as an abstention.
+        critiques: K, how many critiques of each are used, all if not given; one that a rollout lacks counts as an
+            abstention.
     """
     rollouts = [rollout if rollout.aim == "steps" else as_answer(rollout) for rollout in rollouts]
-    steps = np.array([len(rollout.steps) for rollout in rollouts], dtype=np.int64)
-    tokens = np.fromiter((count for rollout in rollouts for count in rollout.tokens), np.int64, int(steps.sum()))
-    starts = np.cumsum(steps) - steps
-    flags, answered = _verdicts(rollouts, starts, critiques, len(tokens))
-    return Batch(
+    layout = layout_of([rollout.tokens for rollout in rollouts])
+    return Stored(
         problems=tuple(rollout.problem for rollout in rollouts),
-        steps=steps,
-        owner=np.repeat(np.arange(len(steps)), steps),
-        place=np.arange(len(tokens)) - np.repeat(starts, steps),
-        tokens=tokens,
-        index=step_index([rollout.tokens for rollout in rollouts]),
+        layout=layout,
         outcomes=np.array([np.nan if row.outcome is None else row.outcome for row in rollouts], dtype=np.float64),
-        truth=_truth(rollouts, starts, steps, len(tokens)),
-        flags=flags,
-        answered=answered,
+        truth=_truth(rollouts, layout),
+        flags=flags_of([rollout.critiques for rollout in rollouts], layout.steps, critiques),
+        scores=_scores(rollouts),
+        states=state_numbers([row.problem for row in rollouts], [row.steps for row in rollouts]),
     )
+
+
+def earned_in_training(stored: Stored, config: TrialConfig) -> Earned:
+    """Return what stored rollouts have earned under the settings that they were trained with.
+
+    Raises:
+        ValueError: They do not make whole groups, or the method gives no credit to steps.
+    """
+    credit = config.credit
+    voted = combine(VOTES.get(credit.vote), stored.flags.first(credit.critiques), credit.at_least)
+    asks_critic = "critic" in METHODS.get(config.method).uses
+    evidence = Evidence(shares=voted if asks_critic else None, scores=stored.scores, states=stored.states)
+    return credit_function(config.method)(stored.batch(config.train.group_size, evidence), config.terms)
 
 
 def as_answer(rollout: Rollout) -> Rollout:
@@ -88,37 +96,14 @@ def as_answer(rollout: Rollout) -> Rollout:
     return replace(rollout, steps=(rollout.text,), tokens=(sum(rollout.tokens),), truth=truth)
 
 
-def step_index(tokens: Iterable[Sequence[int]]) -> IntArray:
-    """Return the step of every token, shape (B, T), -1 for padding; as in training, steps follow one another.
-
-    Args:
-        tokens: How many tokens each step of each rollout has.
-    """
-    rows = [np.repeat(np.arange(len(counts)), counts) for counts in tokens]
-    index = np.full((len(rows), max(map(len, rows), default=0)), -1, dtype=np.int64)
-    for row, steps in enumerate(rows):
-        index[row, : len(steps)] = steps
-    return index
-
-
-def _verdicts(rollouts: Sequence[Rollout], starts: IntArray, critiques: int, steps: int) -> tuple[BoolArray, BoolArray]:
-    flags = np.zeros((critiques, steps), dtype=np.bool_)
-    answered = np.zeros((critiques, len(rollouts)), dtype=np.bool_)
-    voters, places = [], []
-    for row, (rollout, start) in enumerate(zip(rollouts, starts.tolist(), strict=True)):
-        for number, critique in enumerate(rollout.critiques[:critiques]):
-            wrong = checked(critique, len(rollout.steps)).wrong
-            if wrong is not None:
-                answered[number, row] = True
-                voters += [number] * len(wrong)
-                places += [start + step for step in wrong]
-    flags[voters, places] = True
-    return flags, answered
-
-
-def _truth(rollouts: Sequence[Rollout], starts: IntArray, counts: IntArray, steps: int) -> FloatArray:
-    known = np.array([rollout.truth is not None for rollout in rollouts], dtype=np.bool_)
-    truth = np.where(np.repeat(known, counts), 0.0, np.nan)
-    wrong = [start + step for row, start in zip(rollouts, starts.tolist(), strict=True) for step in row.truth or ()]
-    truth[wrong] = 1.0
+def _truth(rollouts: Sequence[Rollout], layout: Layout) -> FloatArray:
+    checked = np.array([rollout.truth is not None for rollout in rollouts], dtype=np.bool_)
+    truth = np.where(checked[layout.owner], 0.0, np.nan)
+    starts = layout.starts.tolist()
+    truth[[start + step for row, start in zip(rollouts, starts, strict=True) for step in row.truth or ()]] = 1.0
     return truth
+
+
+def _scores(rollouts: Sequence[Rollout]) -> FloatArray:
+    rows = [(row.scored and row.scored.scores) or (np.nan,) * len(row.steps) for row in rollouts]
+    return np.array([score for row in rows for score in row], dtype=np.float64)

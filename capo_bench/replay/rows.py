@@ -7,15 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from capo_bench.replay.setting import Setting
+from capo_bench.replay.setting import VoteSetting
 from capo_bench.replay.study import Group, StudyReplay
 from capo_bench.replay.tally import table_of
 from capo_bench.replay.trial import TrialReplay
-from evals.critics.metrics import Estimate, StepScores, scores_of
+from evals.critics.metrics import ShareEstimate, StepScores, scores_of
 
 
 @dataclass(frozen=True)
-class Row:
+class RevoteRow:
     """One setting on the stored critiques of one critic. Shares are from 0 to 1; NaN where nothing defines a number.
 
     Attributes:
@@ -41,7 +41,7 @@ class Row:
     """
 
     critic: str
-    setting: Setting
+    setting: VoteSetting
     trials: int
     trained_with: int
     rollouts: int
@@ -75,17 +75,17 @@ class Row:
         own |= {name: _plain(getattr(self, name)) for name in plain}
         own |= {"labelled_steps": self.scores.steps, "wrong_steps": self.scores.wrong}
         for name in ("precision", "recall", "f1", "false_alarm"):
-            estimate: Estimate = getattr(self.scores, name)
+            estimate: ShareEstimate = getattr(self.scores, name)
             own |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
         return own
 
 
-def rows(replay: StudyReplay) -> list[Row]:
+def rows(replay: StudyReplay) -> list[RevoteRow]:
     """Return every row of a study's replay."""
     return [row for group in replay.critics for row in _rows(group, replay)]
 
 
-def _rows(group: Group, replay: StudyReplay) -> list[Row]:
+def _rows(group: Group, replay: StudyReplay) -> list[RevoteRow]:
     scores = {ballot: scores_of(table_of(tally.counts)) for ballot, tally in group.labels.items()}
     ids = {trial.id for trial in group.trials}
     members = [found for trial, found in replay.replays if trial.id in ids]
@@ -95,18 +95,18 @@ def _rows(group: Group, replay: StudyReplay) -> list[Row]:
     ]
 
 
-def _having(setting: Setting, members: Sequence[TrialReplay]) -> int:
+def _having(setting: VoteSetting, members: Sequence[TrialReplay]) -> int:
     return sum(setting in found.tokens for found in members)
 
 
-def _trained(setting: Setting, members: Sequence[TrialReplay]) -> int:
+def _trained(setting: VoteSetting, members: Sequence[TrialReplay]) -> int:
     return sum(setting == found.trained for found in members)
 
 
-def _row(group: Group, setting: Setting, trials: tuple[int, int], scores: StepScores) -> Row:
+def _row(group: Group, setting: VoteSetting, trials: tuple[int, int], scores: StepScores) -> RevoteRow:
     labels, tokens = group.labels[setting.ballot], group.tokens[setting]
     rewards, trained, exact = tokens.rewards, tokens.trained, tokens.exact
-    return Row(
+    return RevoteRow(
         critic=group.critic,
         setting=setting,
         trials=trials[0],

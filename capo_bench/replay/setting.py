@@ -38,32 +38,29 @@ class Ballot:
 
 
 @dataclass(frozen=True)
-class Setting:
+class VoteSetting:
     """One way to turn stored critiques into token rewards."""
 
     ballot: Ballot
     weights: Weights
 
 
-def trained_setting(credit: CreditConfig) -> Setting:
+def trained_setting(credit: CreditConfig) -> VoteSetting:
     """Return what a trial was trained with."""
     ballot = Ballot(Vote(credit.vote, credit.at_least), credit.critiques)
-    return Setting(ballot, Weights(credit.w_whole, credit.w_process))
+    return VoteSetting(ballot, Weights(credit.w_whole, credit.w_process))
 
 
 def parse_vote(text: str) -> Vote:
-    """Return the vote that a name stands for, `at_least` with its number: ``at_least:2``.
+    """Return the vote that a name stands for, where the rule takes a number with it: ``at_least:2``.
 
     Raises:
         ValueError: No rule has this name, or the number is missing, superfluous or below 1.
     """
     name, _, number = text.strip().partition(":")
-    VOTES.check(name)
-    if (name == "at_least") != (number.isdecimal() and int(number) > 0):
-        raise ValueError(
-            f"rule {text.strip()!r}: 'at_least' takes the number of critiques that must agree, the others take none; "
-            "write at_least:2, or majority"
-        )
+    if VOTES.get(name).takes_number != (number.isdecimal() and int(number) > 0):
+        takes = "takes the number of critiques that must agree" if VOTES.get(name).takes_number else "takes no number"
+        raise ValueError(f"rule {text.strip()!r}: {name!r} {takes}; write at_least:2, or majority")
     return Vote(name, int(number) if number else None)
 
 
@@ -82,11 +79,6 @@ def parse_weights(text: str) -> Weights:
     return Weights(whole, process)
 
 
-def default_votes() -> tuple[Vote, ...]:
-    """Return every rule that needs no number."""
-    return tuple(Vote(name) for name in VOTES.names() if name != "at_least")
-
-
 def default_ks(stored: int) -> tuple[int, ...]:
     """Return which k are replayed of so many stored critiques."""
     return tuple(sorted({*range(1, min(stored, DEEPEST) + 1), *powers_of_two(stored)}))
@@ -95,13 +87,13 @@ def default_ks(stored: int) -> tuple[int, ...]:
 def ballots(votes: Iterable[Vote], ks: Iterable[int]) -> tuple[Ballot, ...]:
     """Return every vote at every k that it can be told apart at.
 
-    The greedy rule reads the first critique whatever k, so it stands at k = 1 alone; `at_least` m flags nothing below
-    k = m, and stands from there.
+    A rule about one critique stands at k = 1 alone; one that takes a number m flags nothing below k = m, and stands
+    from there.
     """
     sizes = sorted(set(ks))
     return tuple(
         Ballot(vote, k)
         for vote in dict.fromkeys(votes)
-        for k in ([1] if vote.rule == "greedy" else sizes)
+        for k in ([1] if vote.alone else sizes)
         if (vote.at_least or 0) <= k
     )

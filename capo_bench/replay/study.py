@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from capo_bench.critic.quality import plain_votes
 from capo_bench.home import Home, TrialFolder
-from capo_bench.replay.setting import Ballot, Setting, Weights, ballots, default_ks, default_votes, trained_setting
+from capo_bench.records import flatten, read_records
+from capo_bench.replay.setting import Ballot, VoteSetting, Weights, ballots, default_ks, trained_setting
 from capo_bench.replay.tally import LabelTally, TokenTally, pooled_labels, pooled_tokens
 from capo_bench.replay.trial import NothingStoredError, TrialReplay, check_stored, replay_trial
-from capo_bench.report.collect import read_records
-from trainers.methods import METHODS, Method
+from trainers.methods import CAPO, METHODS
 from trainers.rollouts import stored_steps
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class NothingToReplayError(ValueError):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RevoteRequest:
     """What to replay; what is None is chosen from the study.
 
     Attributes:
@@ -56,8 +57,8 @@ class Group:
     critic: str
     trials: tuple[Trial, ...]
     labels: Mapping[Ballot, LabelTally]
-    tokens: Mapping[Setting, TokenTally]
-    trained: tuple[Setting, ...]
+    tokens: Mapping[VoteSetting, TokenTally]
+    trained: tuple[VoteSetting, ...]
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class StudyReplay:
 
 
 def replay_study(
-    plan: Plan, home: Home, wanted: Wanted = Wanted(), on_step: OnStep = lambda done, total: None
+    plan: Plan, home: Home, wanted: RevoteRequest = RevoteRequest(), on_step: OnStep = lambda done, total: None
 ) -> StudyReplay:
     """Replay the finished trials of a plan.
 
@@ -103,7 +104,6 @@ def replay_study(
                 trial.config,
                 ballots(votes, ks),
                 weights,
-                recorded=recorded(folder),
                 on_step=counter.step,
             )
         except NothingStoredError as error:
@@ -129,7 +129,7 @@ def groups(replays: Sequence[tuple[Trial, TrialReplay]]) -> tuple[Group, ...]:
     """Add up the trials of each distinct critic, those of methods that charge steps in another way apart."""
     names = critic_names([trial for trial, _ in replays])
     for trial, _ in replays:
-        if METHODS.get(trial.config.method).charge != Method.charge:
+        if METHODS.get(trial.config.method).credit not in {None, CAPO.credit}:
             names[trial.id] += f", {trial.config.method}"
     return tuple(
         grouped(name, [pair for pair in replays if names[pair[0].id] == name]) for name in dict.fromkeys(names.values())
@@ -151,15 +151,25 @@ def grouped(critic: str, replays: Sequence[tuple[Trial, TrialReplay]]) -> Group:
 
 
 def critic_names(trials: Iterable[Trial]) -> dict[str, str]:
-    """Return trial id to the name of its critic, with the settings in which critics of one name differ."""
-    critics = {trial.id: trial.config.critic.identity() for trial in trials}
-    found = {}
-    for key, critic in critics.items():
-        others = [other for other in critics.values() if other["name"] == critic["name"]]
-        told = [name for name in critic if any(other.get(name) != critic[name] for other in others)]
-        settings = ", ".join(f"{name} {critic[name]}" for name in told)
-        found[key] = f"{critic['name']} ({settings})" if settings else str(critic["name"])
-    return found
+    """Return trial id to the name of its critic, with the settings in which critics of one name differ.
+
+    What the seeds of one variant have each for itself, such as the critic's own seed, is no such setting.
+    """
+    trials = list(trials)
+    critics = dict[str, dict[str, Any]]()
+    for trial in trials:
+        settings = flatten(trial.config.critic.identity())
+        common = critics.setdefault(trial.variant, settings).items()
+        critics[trial.variant] = {name: value for name, value in common if settings.get(name) == value}
+    names = {variant: _name_critic(critic, critics.values()) for variant, critic in critics.items()}
+    return {trial.id: names[trial.variant] for trial in trials}
+
+
+def _name_critic(critic: Mapping[str, Any], critics: Iterable[Mapping[str, Any]]) -> str:
+    others = [other for other in critics if other["name"] == critic["name"]]
+    told = [name for name in critic if any(other.get(name) != critic[name] for other in others)]
+    settings = ", ".join(f"{name} {critic[name]}" for name in told)
+    return f"{critic['name']} ({settings})" if settings else str(critic["name"])
 
 
 def _sorted_out(trials: Sequence[Trial], home: Home) -> tuple[list[tuple[Trial, TrialFolder]], list[tuple[Trial, str]]]:
@@ -175,10 +185,12 @@ def _sorted_out(trials: Sequence[Trial], home: Home) -> tuple[list[tuple[Trial, 
     return ready, left_out
 
 
-def _chosen(wanted: Wanted, trials: Sequence[Trial]) -> tuple[tuple[Vote, ...], tuple[int, ...], tuple[Weights, ...]]:
+def _chosen(
+    wanted: RevoteRequest, trials: Sequence[Trial]
+) -> tuple[tuple[Vote, ...], tuple[int, ...], tuple[Weights, ...]]:
     trained = [trained_setting(trial.config.credit) for trial in trials]
     most = max((setting.ballot.k for setting in trained), default=1)
-    votes = wanted.votes or tuple(dict.fromkeys([*default_votes(), *(setting.ballot.vote for setting in trained)]))
+    votes = wanted.votes or tuple(dict.fromkeys([*plain_votes(), *(setting.ballot.vote for setting in trained)]))
     weights = wanted.weights or tuple(dict.fromkeys(setting.weights for setting in trained))
     return votes, wanted.ks or default_ks(most), weights
 

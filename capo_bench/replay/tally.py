@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from capo_bench.critic.quality import FLAGGED
-from capo_bench.replay.batch import Batch
-from capo_bench.replay.credit import Earned
+from capo_bench.replay.batch import Stored
 from trainers.credit.arrays import BoolArray, FloatArray
+from trainers.credit.batch import Earned, Evidence, process_signal_only
 
 ROUNDING = 1e-9
 """An advantage not larger than this is 0 but for rounding: it has no sign. Nor is a change so small one."""
@@ -47,36 +47,36 @@ class LabelTally:
     agreeing: float = 0
     counts: dict[str, FloatArray] = field(default_factory=dict)
 
-    def add(self, batch: Batch, k: int, shares: FloatArray, trained: FloatArray) -> None:
+    def add(self, stored: Stored, k: int, shares: FloatArray, trained: FloatArray) -> None:
         """Count a batch.
 
         Args:
-            batch: The rollouts.
+            stored: The rollouts.
             k: How many critiques voted.
             shares: Penalty share of every step, shape (N,); NaN without a vote.
             trained: The same as training had it.
         """
         known = ~np.isnan(shares)
         both = known & ~np.isnan(trained)
-        answered = batch.answered[:k]
+        answered = stored.flags.answered[:k]
         labels = shares >= FLAGGED
-        self.rollouts += len(batch.steps)
+        self.rollouts += len(stored.outcomes)
         self.uncritiqued += int((~answered.any(axis=0)).sum())
-        self.critiques += k * len(batch.steps)
+        self.critiques += k * len(stored.outcomes)
         self.abstained += int((~answered).sum())
         self.steps += int(known.sum())
         self.penalty += float(shares[known].sum())
         self.compared += int(both.sum())
         self.agreeing += int((labels == (trained >= FLAGGED))[both].sum())
-        self._count(batch, known & ~np.isnan(batch.truth), labels)
+        self._count(stored, known & ~np.isnan(stored.truth), labels)
 
-    def _count(self, batch: Batch, judged: BoolArray, labels: BoolArray) -> None:
-        places = {problem: place for place, problem in enumerate(dict.fromkeys(batch.problems))}
-        of_rollout = np.array([places[problem] for problem in batch.problems], dtype=np.int64)
-        wrong = batch.truth == 1
+    def _count(self, stored: Stored, judged: BoolArray, labels: BoolArray) -> None:
+        places = {problem: place for place, problem in enumerate(dict.fromkeys(stored.problems))}
+        of_rollout = np.array([places[problem] for problem in stored.problems], dtype=np.int64)
+        wrong = stored.truth == 1
         # Columns: flagged and wrong, flagged and right, wrong and missed, right and left alone.
         column = np.where(labels, np.where(wrong, 0, 1), np.where(wrong, 2, 3))
-        cells = (of_rollout[batch.owner] * 4 + column)[judged]
+        cells = (of_rollout[stored.layout.owner] * 4 + column)[judged]
         table = np.bincount(cells, minlength=4 * len(places)).reshape(-1, 4).astype(np.float64)
         for problem, row in zip(places, table, strict=True):
             if row.any():
@@ -152,14 +152,17 @@ class TokenTally:
     trained: Distance = field(default_factory=Distance)
     exact: Distance = field(default_factory=Distance)
 
-    def add(self, batch: Batch, ours: Earned, trained: Earned, exact: Earned) -> None:
+    def add(self, stored: Stored, ours: Earned, trained: Earned, exact: Earned, group_size: int) -> None:
         """Count a batch; a rollout whose answer could not be verified earns nothing and does not count."""
-        self.groups += ours.groups
-        self.process_only += ours.process_only
-        verified = ~np.isnan(batch.outcomes)[batch.owner]
-        checked = verified & ~np.isnan(batch.truth)
-        tokens = batch.tokens.astype(np.float64)
-        self.rewards.add(ours.rewards[verified], trained.rewards[verified], tokens[verified])
+        owner, groups = stored.layout.owner, len(stored.outcomes) // group_size
+        only = process_signal_only(stored.batch(group_size, Evidence()), ours.advantages)
+        self.groups += groups
+        self.process_only += round(only * groups) if groups else 0
+        verified = ~np.isnan(stored.outcomes)[owner]
+        checked = verified & ~np.isnan(stored.truth)
+        tokens = stored.layout.tokens.astype(np.float64)
+        if ours.rewards is not None and trained.rewards is not None:
+            self.rewards.add(ours.rewards[verified], trained.rewards[verified], tokens[verified])
         self.trained.add(ours.advantages[verified], trained.advantages[verified], tokens[verified])
         self.exact.add(ours.advantages[checked], exact.advantages[checked], tokens[checked])
 

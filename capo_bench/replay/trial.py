@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from capo_bench.home import TrialFolder
-from capo_bench.replay.batch import Batch, batch_of
-from capo_bench.replay.check import Check, check_step
-from capo_bench.replay.credit import Earned, advantages, penalties
-from capo_bench.replay.scored import trains_on_scores
-from capo_bench.replay.setting import Ballot, Setting, Weights, trained_setting
+from capo_bench.replay.batch import Stored, store_of
+from capo_bench.replay.setting import Ballot, VoteSetting, Weights, trained_setting
 from capo_bench.replay.tally import LabelTally, TokenTally
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray
-from trainers.methods import METHODS, step_charge
+from trainers.credit.batch import Earned, Evidence
+from trainers.methods import METHODS, credit_function
 from trainers.rollouts import DamagedRolloutsError, StoredStep, read_step, stored_steps
 
 MOST_TOKENS = 250_000
@@ -38,16 +34,14 @@ class TrialReplay:
         rollouts: Rollouts in them.
         labels: By ballot.
         tokens: By setting.
-        check: Whether the trial's own rule gives what training recorded.
         damaged: What could not be read, one line a step; in no number.
     """
 
-    trained: Setting
+    trained: VoteSetting
     steps: int = 0
     rollouts: int = 0
     labels: dict[Ballot, LabelTally] = field(default_factory=dict)
-    tokens: dict[Setting, TokenTally] = field(default_factory=dict)
-    check: Check = field(default_factory=Check)
+    tokens: dict[VoteSetting, TokenTally] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
 
 
@@ -57,7 +51,6 @@ def replay_trial(  # noqa: PLR0913 - what is replayed, how often, and whom to te
     ballots: Sequence[Ballot],
     weights: Sequence[Weights],
     *,
-    recorded: Mapping[int, Mapping[str, float]],
     most_rollouts: int | None = None,
     on_step: Callable[[], None] = lambda: None,
     see: Callable[[StoredStep], None] = lambda step: None,
@@ -70,7 +63,6 @@ def replay_trial(  # noqa: PLR0913 - what is replayed, how often, and whom to te
         ballots: Votes and k; those with a k above what the trial stored are left out.
         weights: Each is replayed with every ballot; without any, labels alone are looked at, which can also be
             done where the critic was asked about answers.
-        recorded: Step to what training recorded of it (``steps.jsonl``), for the check.
         most_rollouts: Read about so many rollouts at most: every n-th optimizer step from the first; None reads all.
         on_step: Called after each optimizer step.
         see: Receives the steps that are replayed.
@@ -86,11 +78,10 @@ def replay_trial(  # noqa: PLR0913 - what is replayed, how often, and whom to te
             if weights and step.rollouts[0].aim != "steps":
                 raise NothingStoredError(f"method {config.method} asks its critic about answers, not about steps")
             see(step)
-            check_step(found.check, step, config, recorded.get(step.step))
-        batch = batch_of([rollout for step in steps for rollout in step.rollouts], config.credit.critiques)
+        stored = store_of([rollout for step in steps for rollout in step.rollouts], config.credit.critiques)
         found.steps += len(steps)
-        found.rollouts += len(batch.steps)
-        _replay(found, _Earnings(batch, config), wanted, weights)
+        found.rollouts += len(stored.outcomes)
+        _replay(found, _Earnings(stored, config), wanted, weights)
     return found
 
 
@@ -100,7 +91,7 @@ def check_stored(folder: TrialFolder, config: TrialConfig, *, done: bool) -> Non
     Raises:
         NothingStoredError: It has not.
     """
-    if trains_on_scores(config):
+    if "prm" in METHODS.get(config.method).uses:
         raise NothingStoredError(
             f"method {config.method} asks no critic, and scores of a process reward model are no votes; "
             f"`capo-bench view {folder.path.name}` shows them"
@@ -174,15 +165,15 @@ def _chunks(steps: Iterator[StoredStep], group_size: int) -> Iterator[list[Store
 
 
 def _replay(found: TrialReplay, earned: _Earnings, ballots: Sequence[Ballot], weights: Sequence[Weights]) -> None:
-    batch = earned.batch
-    trained = penalties(batch, found.trained.ballot)
+    stored = earned.stored
+    trained = stored.voted(found.trained.ballot)
     for ballot in ballots:
-        shares = penalties(batch, ballot)
-        found.labels.setdefault(ballot, LabelTally()).add(batch, ballot.k, shares, trained)
+        shares = stored.voted(ballot)
+        found.labels.setdefault(ballot, LabelTally()).add(stored, ballot.k, shares, trained)
         for pair in weights:
-            tally = found.tokens.setdefault(Setting(ballot, pair), TokenTally())
+            tally = found.tokens.setdefault(VoteSetting(ballot, pair), TokenTally())
             reference = earned.of(trained, found.trained.weights)
-            tally.add(batch, earned.of(shares, pair), reference, earned.of(batch.truth, pair))
+            tally.add(stored, earned.of(shares, pair), reference, earned.of(stored.truth, pair), earned.group_size)
 
 
 class _Earnings:
@@ -191,15 +182,16 @@ class _Earnings:
     It is worked out once for penalties that are the same: rules often agree, at k = 1 all of them.
     """
 
-    def __init__(self, batch: Batch, config: TrialConfig) -> None:
-        self.batch, self._config = batch, config
-        self._charge = step_charge(config.method)
+    def __init__(self, stored: Stored, config: TrialConfig) -> None:
+        self.stored, self._config = stored, config
+        self.group_size = config.train.group_size
         self._known: dict[tuple[bytes, Weights], Earned] = {}
 
     def of(self, shares: FloatArray, weights: Weights) -> Earned:
         """Return the batch's earnings."""
-        key = np.nan_to_num(shares).tobytes(), weights
+        key = shares.tobytes(), weights
         if key not in self._known:
-            normalization, group_size = self._config.credit.normalization, self._config.train.group_size
-            self._known[key] = advantages(self.batch, shares, weights, normalization, group_size, self._charge)
+            batch = self.stored.batch(self.group_size, Evidence(shares=shares))
+            terms = replace(self._config.terms, w_whole=weights.whole, w_process=weights.process)
+            self._known[key] = credit_function(self._config.method)(batch, terms)
         return self._known[key]

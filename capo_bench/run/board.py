@@ -83,6 +83,33 @@ class Making:
 
 
 @dataclass
+class Countdown:
+    """The time left as it is shown: it runs down by the clock and moves to a new estimate little by little.
+
+    Estimates change at once where another basis for them is found, as when the first trial ends.
+    """
+
+    shown: float | None = None
+    at: float = 0.0
+
+    def show(self, estimate: float | None, now: float) -> float | None:
+        """Return the seconds to show at a time, given the estimate made at it; None where there is none."""
+        if estimate is None or self.shown is None:
+            self.shown = estimate
+        else:
+            passed = now - self.at
+            expected = max(0.0, self.shown - passed)
+            slowness = min(SMOOTH_SECONDS, max(1.0, estimate / 5))
+            self.shown = expected + (1 - math.exp(-passed / slowness)) * (estimate - expected)
+        self.at = now
+        return self.shown
+
+
+SMOOTH_SECONDS = 30.0
+"""After so long at most, and a fifth of what is left, the time shown has gone two thirds of the way to an estimate."""
+
+
+@dataclass
 class Board:
     """State of one run.
 
@@ -97,6 +124,7 @@ class Board:
         critic_tokens: Tokens that critics read and wrote in them.
         running: The trials at work, by id.
         making: The shared models in the making, by title.
+        serving: Since when each critic's server that trials wait for is started.
     """
 
     owed: int
@@ -111,8 +139,10 @@ class Board:
     critic_tokens: int = 0
     running: dict[str, Running] = field(default_factory=dict)
     making: dict[str, Making] = field(default_factory=dict)
+    serving: dict[str, float] = field(default_factory=dict)
     _started: float | None = None
     _lanes: int = 1
+    _countdown: Countdown = field(default_factory=Countdown)
 
     def on(self, event: Record) -> None:
         """Take an event of the runner."""
@@ -125,6 +155,8 @@ class Board:
             self._prepare(event)
         elif kind == "prepared":
             self.making.pop(event["model"], None)
+        elif kind == "critic_server":
+            self._serve(event)
         elif trial in self.running:
             self._move(kind, self.running[trial], event)
 
@@ -153,6 +185,12 @@ class Board:
         begun = Making(event["step"], self.clock(), event["step"], event["of"])
         making = self.making.setdefault(event["model"], begun)
         making.step, making.of = event["step"], event["of"]
+
+    def _serve(self, event: Record) -> None:
+        if event["state"] == "starting":
+            self.serving[event["critic"]] = self.clock()
+        else:
+            self.serving.pop(event["critic"], None)
 
     def _move(self, kind: str, trial: Running, event: Record) -> None:
         if kind == "step":
@@ -197,7 +235,9 @@ class Board:
         parts += [f"{self.failed} failed"] * bool(self.failed)
         parts += [f"{self.retried} tried again"] * bool(self.retried)
         parts += [f"{model}, step {made.step}/{made.of}" for model, made in self.making.items()]
-        left = self.seconds_left() if self.running or self.making else None
+        now = self.clock()
+        parts += [f"critic {model} is loading, {duration(now - since)}" for model, since in self.serving.items()]
+        left = self._countdown.show(self.seconds_left(), now) if self.running or self.making else None
         parts += [f"about {duration(left)} left"] if left is not None else []
         return " · ".join(parts)
 
@@ -220,7 +260,7 @@ class Board:
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "seconds": 0.0 if self._started is None else round(now - self._started, 3),
             "done": self.done,
-            "seconds_left": self.seconds_left(),
+            "seconds_left": self._countdown.show(self.seconds_left(), now),
             "policy_tokens": self.policy_tokens,
             "critic_tokens": self.critic_tokens,
             "preparing": making,
@@ -243,8 +283,3 @@ def duration(seconds: float) -> str:
     if seconds < 90:
         return f"{round(seconds)} s"
     return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def visible(text: str) -> str:
-    """Return text on one line whose control characters are escaped, so that it cannot steer a terminal."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

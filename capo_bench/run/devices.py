@@ -1,11 +1,17 @@
-"""The accelerators that this process may use."""
+"""The accelerators that this process may use, and who gets which."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from capo_bench.run.errors import RunError
+
+if TYPE_CHECKING:
+    from capo_bench.study.served import ServedCritic
 
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -21,3 +27,27 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     except (OSError, subprocess.SubprocessError):
         return []
     return [str(number) for number, line in enumerate(filter(lambda line: line.startswith("GPU "), told.splitlines()))]
+
+
+def share_out(critics: Sequence[ServedCritic], gpus: Sequence[str]) -> tuple[dict[ServedCritic, list[str]], list[str]]:
+    """Return the GPUs of each critic's server, and those that are left for trials.
+
+    Args:
+        critics: What is served, each once.
+        gpus: Those that there are.
+
+    Raises:
+        RunError: The servers ask for more.
+    """
+    wanted, left = sum(critic.serve.gpus for critic in critics), list(gpus)
+    if wanted > len(gpus):
+        named = ", ".join(f"{critic.serve.gpus} for {critic.model!r}" for critic in critics)
+        raise RunError(
+            f"critic.serve.gpus: {named}, and {len(gpus)} {'is' if len(gpus) == 1 else 'are'} visible; set it lower (0 "
+            "shares the GPUs of the trials), or run on a machine with more"
+        )
+    shares = {}
+    for critic in critics:
+        shares[critic] = [left.pop() for _ in range(critic.serve.gpus)][::-1]
+    # The others share what trials are given.
+    return {critic: own or left[: critic.serve.tensor_parallel_size] for critic, own in shares.items()}, left

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event, Lock
+from typing import Any
 
+from capo_bench.home import TrialFolder
+from capo_bench.run.devices import visible_gpus
+from capo_bench.run.threads import fix_threads
+from capo_bench.study.plan import Trial
 from evals.config import EvaluationConfig
 from evals.harness.asking import as_wanted, complete, generate_all
 from evals.harness.folder import RESULT
-from evals.harness.spec import ModelSpec
+from evals.harness.shares import ALONE, Share, join, split
 from evals.harness.tasks import EvalTask
+from evals.models.spec import ModelSpec
 from evals.verify import Verifier
 from trainers.backbones import BACKBONES
 from trainers.config import TrialConfig
 from trainers.credit.segment import SEGMENTERS, step_texts
-from trainers.methods import Emit
+from trainers.critics.serve import memory_taken
+from trainers.emit import Emit
+
+_ENGINE_MEMORY, _LEAST_MEMORY = 0.9, 0.1
+"""Share of a GPU that an engine takes which measures a model: what is free beside critics' servers, and the least."""
 
 
 def owed_tasks(settings: EvaluationConfig, out: Path) -> list[str]:
@@ -22,8 +34,83 @@ def owed_tasks(settings: EvaluationConfig, out: Path) -> list[str]:
     return [name for name in settings.tasks if not complete(out / name)]
 
 
+def ask(trial: Trial, model: str, folder: TrialFolder, emit: Emit, stop: Callable[[], bool]) -> bool:
+    """Ask a trial's model for the completions that are still owed: a large one, or an engine, in a process of its own.
+
+    Args:
+        trial: The trial.
+        model: Folder or repository id of the model.
+        folder: The trial's folder.
+        emit: Told of the tasks as they begin.
+        stop: Asked between batches; true: return.
+
+    Returns:
+        Whether everything was asked; False if `stop` said so first.
+    """
+    owed = owed_tasks(trial.config.evaluation, folder.evaluation)
+    if not owed:
+        return True
+    settings = {"trial": trial.as_json(), "model": model, "out": str(folder.evaluation)}
+    if trial.config.evaluation.backend == "hf" and BACKBONES.load(trial.config.backbone).source == "embedded":
+        return generate_part(settings, 0, emit, stop)
+    begun = any((folder.evaluation / name).exists() for name in owed)
+    shares = split(1 if begun else max(1, len(visible_gpus())))
+    if not _ask_shares(settings, shares, folder.processes, emit, stop):
+        return False
+    if len(shares) > 1:
+        join(folder.evaluation, owed, shares)
+    return True
+
+
+def _ask_shares(
+    settings: dict[str, Any], shares: Sequence[Share], folder: Path, emit: Emit, stop: Callable[[], bool]
+) -> bool:
+    """Ask each share in a process and on a GPU of its own; if one fails, the others stop at their next batch."""
+    from capo_bench.run.launch import launch, one_process
+    from capo_bench.run.rank import Work
+
+    failed, telling = Event(), Lock()
+
+    def tell(event: dict[str, Any]) -> None:
+        with telling:
+            emit(event)
+
+    def ask_share(share: Share) -> bool:
+        work = Work("capo_bench.run.evaluation:generate_part", {**settings, "share": [share.number, share.count]})
+        process = one_process() if share.count == 1 else one_process(visible_gpus()[share.number])
+        try:
+            return launch(
+                work,
+                process,
+                folder if share.count == 1 else folder.with_name(f"{folder.name}-{share.number}"),
+                tell if share.number == 0 else lambda _: None,
+                lambda: failed.is_set() or stop(),
+            )
+        except BaseException:
+            failed.set()
+            raise
+
+    with ThreadPoolExecutor(len(shares)) as threads:
+        return all(threads.map(ask_share, shares))
+
+
+def generate_part(settings: dict[str, Any], rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
+    """Ask a trial's model in this process; see `capo_bench.run.rank.Work`."""
+    trial = Trial.from_json(settings["trial"])
+    fix_threads(trial)
+    share = Share(*settings.get("share", (0, 1)))
+    return generate(trial.config, trial.seed, settings["model"], Path(settings["out"]), emit, stop, share=share)
+
+
 def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and who is told
-    config: TrialConfig, seed: int, model: str, out: Path, emit: Emit, stop: Callable[[], bool]
+    config: TrialConfig,
+    seed: int,
+    model: str,
+    out: Path,
+    emit: Emit,
+    stop: Callable[[], bool],
+    *,
+    share: Share = ALONE,
 ) -> bool:
     """Ask a model for the completions of the trial's tasks that are still owed.
 
@@ -36,24 +123,27 @@ def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and w
         out: Receives a folder for each task.
         emit: Told of the tasks as they begin.
         stop: Asked between batches; true: return.
+        share: Which of the problems are asked here.
 
     Returns:
         Whether everything was asked; False if `stop` said so first.
     """
-    from evals.harness.opening import open_backend
     from evals.harness.tasks import load_tasks
+    from evals.models.open import open_model
 
     settings = config.evaluation
     owed = owed_tasks(settings, out)
     if not owed:
         return True
     data_dir = None if settings.data_dir is None else Path(settings.data_dir)
-    tasks = [_as_set(task, settings) for task in load_tasks(owed, data_dir=data_dir, limit=settings.problems)]
+    loaded = load_tasks(owed, data_dir=data_dir, limit=settings.problems, own=settings.rows)
+    tasks = [part for task in loaded if (part := share.of(_as_set(task, settings))).problems]
 
     def begin(task: EvalTask) -> None:
         emit({"kind": "stage", "stage": "generate", "task": task.name})
 
-    return generate_all(tasks, lambda: open_backend(_spec(config, model)), out, seed=seed, begin=begin, stop=stop)
+    folder = share.folder(out)
+    return generate_all(tasks, lambda: open_model(_spec(config, model)), folder, seed=seed, begin=begin, stop=stop)
 
 
 def score(settings: EvaluationConfig, out: Path, emit: Emit, stop: Callable[[], bool]) -> bool:
@@ -95,6 +185,7 @@ def _spec(config: TrialConfig, model: str) -> ModelSpec:
         dtype=backbone.precision,
         template=backbone.template,
         batch_size=settings.batch_size,
+        gpu_memory_utilization=max(_ENGINE_MEMORY - memory_taken(), _LEAST_MEMORY),
     )
 
 
@@ -102,7 +193,9 @@ def _as_set(task: EvalTask, settings: EvaluationConfig) -> EvalTask:
     """Return a task with what the trial sets instead of its own way."""
     return as_wanted(
         task,
-        settings.samples,
+        greedy=settings.greedy,
+        samples=settings.samples,
+        answers=settings.answers,
         temperature=settings.temperature,
         top_p=settings.top_p,
         max_tokens=settings.max_completion_tokens,

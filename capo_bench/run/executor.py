@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, Self
@@ -13,6 +13,7 @@ from capo_bench.run.attempt import Attempt
 if TYPE_CHECKING:
     from capo_bench.study.identity import SharedKind
     from capo_bench.study.plan import Trial
+    from capo_bench.study.served import ServedCritic
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,8 @@ class Job:
         gpus: Accelerators that it needs.
         attempt: How it is tried.
         rank: Of the jobs that are due, those with the smallest are started first.
+        critic_url: Where the server of the trial's critic is, if the run has started one.
+        memory_taken: Share of the memory of its GPUs that servers of critics have taken.
     """
 
     do: Literal["trial"] | SharedKind
@@ -41,11 +44,14 @@ class Job:
     gpus: int = 0
     attempt: Attempt = field(default_factory=Attempt)
     rank: int = 0
+    critic_url: str = ""
+    memory_taken: float = 0.0
 
     def message(self) -> wire.Message:
         """Return the job as it goes to a worker: plain data."""
         paths = {name: str(getattr(self, name).absolute()) for name in ("home", "log", "lock")}
-        plain = {"do": self.do, "task": self.task, "keep_critiques": self.keep_critiques, "gpus": self.gpus}
+        named = ("do", "task", "keep_critiques", "gpus", "critic_url", "memory_taken")
+        plain = {name: getattr(self, name) for name in named}
         return {**plain, "trial": self.trial.as_json(), "attempt": asdict(self.attempt), **paths}
 
 
@@ -56,11 +62,20 @@ class Executor(Protocol):
 
     def __exit__(self, *error: object) -> None: ...
 
+    def hold(self, critics: Sequence[ServedCritic]) -> dict[ServedCritic, list[str]]:
+        """Return the GPUs of each critic's server, as CUDA_VISIBLE_DEVICES names them; no job is given one of its own.
+
+        Raises:
+            RunError: The critics ask for more than this machine has.
+        """
+
     def submit(self, job: Job, delay: float = 0.0) -> None:
         """Owe a job, to be started `delay` seconds from now at the earliest; ignored after `stop`."""
 
-    def events(self) -> Iterator[tuple[Job | None, wire.Message]]:
+    def events(self, more: Callable[[], bool]) -> Iterator[tuple[Job | None, wire.Message]]:
         """Run what was submitted, also while this goes on; yield what is heard until nothing is owed or running.
+
+        `more` is asked then: true while something may still be submitted, unless the executor is stopped.
 
         With a job: ``{"kind": "start"}``, whatever the task emits (`capo_bench.run.stages`), and ``{"kind": "end",
         "status": "done" | "stopped" | "failed", "error"?, "cause"?}`` (`capo_bench.run.failures`), after which nothing

@@ -1,7 +1,9 @@
-"""Training in several processes of this machine: Accelerate starts them, this listens to them and ends them.
+"""Work of a trial in processes of its own: this starts them, listens to them and ends them.
 
-Between the worker and the processes stands the launcher, ``python -m capo_bench.run.launch FOLDER PARENT_PID``, which
-is Accelerate's own. It dies with the worker and the processes die with it, whatever ends the worker.
+A model of a hub is trained in such processes and asked in another: what a stage holds (a GPU's memory, an engine, what
+libraries leave in a process) goes with its process, and the worker that listens holds no model. One process is started
+by the worker. Several that train together stand under a launcher, ``python -m capo_bench.run.launch FOLDER``, which is
+Accelerate's own: it dies with the worker and they die with it, whatever ends the worker.
 """
 
 from __future__ import annotations
@@ -14,31 +16,34 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from capo_bench.home import read_json, write_json
 from capo_bench.run.failures import Cause
 from capo_bench.run.orphans import die_with
-from capo_bench.run.rank import LAUNCHER, RESULT, STOP, write_job
-from capo_bench.run.shared import emit_step
+from capo_bench.run.rank import EVENTS, JOB, PARENT, RESULT, STOP, Work
 from trainers.backbones import BACKBONES, BackboneConfig, DeepSpeedConfig, FsdpConfig
-from trainers.methods import Emit
-
-if TYPE_CHECKING:
-    from capo_bench.run.training import Training
+from trainers.emit import Emit
 
 CONFIG, DEAD = "accelerate.yaml", "dead.json"
-RANK = "capo_bench.run.rank"
+RANK, LAUNCHER = "capo_bench.run.rank", "capo_bench.run.launch"
 POLL_SECONDS = 0.2
 _OURS = {signal.SIGTERM, signal.SIGABRT}
 """Signals by which a process dies because another one did: ended by the launcher, or by its own lost connection."""
 
+_OF_A_GROUP = {
+    *("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
+    "TORCHELASTIC_RUN_ID",
+}
+"""What says that a process is one of several: of others than those that are started here."""
+
 
 class RankError(RuntimeError):
-    """One of the processes that train a trial failed, and with it all of them.
+    """A process that does work of a trial failed, and with it all of them.
 
     Attributes:
         cause: Why.
@@ -49,44 +54,83 @@ class RankError(RuntimeError):
         self.cause = cause
 
 
-def launch(training: Training, emit: Emit, stop: Callable[[], bool], module: str = RANK) -> bool:
-    """Train in as many processes as the backbone says.
+@dataclass(frozen=True)
+class Processes:
+    """The processes that do a work.
+
+    Attributes:
+        count: How many.
+        accelerate: Configuration of `accelerate launch`, which starts several; None where there is one.
+        environment: What they find in their environment beside what this process has.
+    """
+
+    count: int
+    accelerate: dict[str, Any] | None
+    environment: dict[str, str]
+
+    def command(self, folder: Path) -> list[str]:
+        """Return what starts them."""
+        module = RANK if self.accelerate is None else LAUNCHER
+        return [sys.executable, "-P", "-u", "-m", module, str(folder)]
+
+
+def one_process(gpu: str | None = None) -> Processes:
+    """Return the process of a work that is not divided: it has the cores of this one, and its GPUs or one of them."""
+    return Processes(1, None, _environment(1) | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}))
+
+
+def training_processes(name: str) -> Processes:
+    """Return the processes that train a backbone.
 
     Args:
-        training: What is trained. Its step records are there up to the checkpoint to go on from.
-        emit: Told of every step, once.
-        stop: Asked now and then; true: all processes save a checkpoint after the step they are at, and return.
-        module: What each process runs.
-
-    Returns:
-        True when the trained model is there, False when training was stopped with a checkpoint.
+        name: The backbone.
 
     Raises:
         ValueError: This machine lacks what the backbone asks for.
+    """
+    backbone = BACKBONES.load(name)
+    if backbone.processes == 1:
+        return one_process()
+    cpu = check_machine(name, backbone)
+    environment = _environment(backbone.processes) | (_ON_CPU if cpu else {})
+    return Processes(backbone.processes, accelerate_config(backbone, cpu=cpu), environment)
+
+
+def launch(work: Work, processes: Processes, folder: Path, emit: Emit, stop: Callable[[], bool]) -> bool:
+    """Do a work in processes of its own.
+
+    Args:
+        work: What they do.
+        processes: How many there are, and what they find.
+        folder: Where they and this process talk, in files; made anew, and gone at the end.
+        emit: Told of what the first process tells, each once.
+        stop: Asked now and then; true: all processes save what they are at, and return.
+
+    Returns:
+        True when the work is done, False when it was stopped.
+
+    Raises:
         RankError: A process failed, or was killed.
     """
-    backbone = BACKBONES.load(training.trial.config.backbone)
-    cpu = check_machine(training.trial.config.backbone, backbone)
-    folder = training.folder.path / ".launch"
     shutil.rmtree(folder, ignore_errors=True)
-    write_job(training, folder)
-    (folder / CONFIG).write_text(yaml.safe_dump(accelerate_config(backbone, cpu=cpu)), encoding="utf-8")
-    heard = _records(training.folder.steps)
-    launcher = subprocess.Popen(  # noqa: S603 - our own module
-        [sys.executable, "-P", "-u", "-m", "capo_bench.run.launch", str(folder), str(os.getpid()), module],
-        env=_environment(backbone, cpu=cpu),
-        stdin=subprocess.DEVNULL,
+    write_json(folder / JOB, asdict(work))
+    if processes.accelerate is not None:
+        (folder / CONFIG).write_text(yaml.safe_dump(processes.accelerate), encoding="utf-8")
+    events = _events(folder / EVENTS)
+    inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_GROUP}
+    started = subprocess.Popen(  # noqa: S603 - our own module
+        processes.command(folder), env=inherited | processes.environment, stdin=subprocess.DEVNULL
     )
     try:
-        while not _ended(launcher):
+        while not _ended(started):
             if stop():
                 (folder / STOP).touch()
-            _tell(heard, emit)
+            _tell(events, emit)
     finally:
-        launcher.kill()  # after an error of this process; else it is gone
-        code = launcher.wait()
-    _tell(heard, emit)
-    finished = _result(folder, backbone.processes, code)
+        started.kill()  # after an error of this process; else it is gone
+        code = started.wait()
+    _tell(events, emit)
+    finished = _result(folder, processes.count, code)
     shutil.rmtree(folder)
     return finished
 
@@ -166,34 +210,34 @@ def _deepspeed(config: DeepSpeedConfig) -> dict[str, Any]:
     }
 
 
-def _environment(backbone: BackboneConfig, *, cpu: bool) -> dict[str, str]:
-    """Return the environment of the launcher: what this process imports, its cores divided, its GPUs or none."""
-    threads = max(1, int(os.environ.get("OMP_NUM_THREADS", "1")) // backbone.processes)
+_ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo", "ACCELERATE_TORCH_DEVICE": "cpu"}
+"""For several processes on a CPU. Without a name gloo asks what address the host's name has, which may be none; without
+a device Accelerate counts CPUs ("cpu:1"), and no checkpoint can be loaded to such a one."""
+
+
+def _environment(processes: int) -> dict[str, str]:
+    """Return what each process finds: the imports of this one, a share of its cores, and with whom to die."""
+    threads = max(1, int(os.environ.get("OMP_NUM_THREADS", "1")) // processes)
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     common = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": str(threads)}
-    if not cpu:
-        return os.environ | common
-    # Without a name gloo asks what address the host's name has, which may be none. Without a device Accelerate counts
-    # CPUs ("cpu:1"), and no checkpoint can be loaded to such a one.
-    on_cpu = {"CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo", "ACCELERATE_TORCH_DEVICE": "cpu"}
-    return os.environ | common | on_cpu
+    return common | {PARENT: str(os.getpid())}
 
 
-def _ended(launcher: subprocess.Popen[bytes]) -> bool:
+def _ended(process: subprocess.Popen[bytes]) -> bool:
     try:
-        launcher.wait(POLL_SECONDS)
+        process.wait(POLL_SECONDS)
     except subprocess.TimeoutExpired:
         return False
     return True
 
 
-def _records(steps: Path) -> Iterator[dict[str, Any] | None]:
-    """Yield the records that are appended to a file from now on, each once, and None where there is no more yet."""
-    read = steps.stat().st_size if steps.exists() else 0
+def _events(path: Path) -> Iterator[dict[str, Any] | None]:
+    """Yield what is appended to a file, each line once when it is whole, and None where there is no more yet."""
+    read = 0
     while True:
         text = b""
-        if steps.exists():
-            with steps.open("rb") as file:
+        if path.exists():
+            with path.open("rb") as file:
                 file.seek(read)
                 text = file.read()
         whole = text[: text.rfind(b"\n") + 1]
@@ -202,9 +246,9 @@ def _records(steps: Path) -> Iterator[dict[str, Any] | None]:
         yield None
 
 
-def _tell(heard: Iterator[dict[str, Any] | None], emit: Emit) -> None:
-    while (record := next(heard)) is not None:
-        emit_step(emit, "step", record)
+def _tell(events: Iterator[dict[str, Any] | None], emit: Emit) -> None:
+    while (event := next(events)) is not None:
+        emit(event)
 
 
 def _result(folder: Path, processes: int, code: int) -> bool:
@@ -214,16 +258,23 @@ def _result(folder: Path, processes: int, code: int) -> bool:
     dead = read_json(folder / DEAD) if (folder / DEAD).exists() else {}
     errors = {path.stem.partition("-")[2]: read_json(path) for path in folder.glob("error-*.json")}
     killed = {rank: number for rank, number in dead.items() if number > 0 and number not in _OURS}
+    if processes == 1 and code < 0:
+        killed = {"0": -code}
     if killed:
         rank, number = min(killed.items())
         hint = " (out of memory?)" if number == signal.SIGKILL else ""
-        raise RankError(f"process {rank} of {processes} was killed by {signal.Signals(number).name}{hint}", "lost")
+        raise RankError(f"{_name(rank, processes)} was killed by {signal.Signals(number).name}{hint}", "lost")
     if errors:
         rank, told = min(errors.items(), key=lambda item: item[1]["time"])
-        raise RankError(f"process {rank} of {processes}: {told['error']}", told["cause"])
+        raise RankError(f"{_name(rank, processes)}: {told['error']}", told["cause"])
     if code < 0:
         raise RankError(f"the launcher of {processes} processes was killed by {signal.Signals(-code).name}", "lost")
-    raise RankError(f"the launcher of {processes} processes ended with exit code {code}; the trial's log says more")
+    whose = "the process" if processes == 1 else f"the launcher of {processes} processes"
+    raise RankError(f"{whose} ended with exit code {code}; the trial's log says more")
+
+
+def _name(rank: str, processes: int) -> str:
+    return "its process" if processes == 1 else f"process {rank} of {processes}"
 
 
 def main() -> None:
@@ -231,17 +282,17 @@ def main() -> None:
 
     Exits with 1 if one failed.
     """
-    folder, parent, module = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
-    die_with(parent)
+    folder = Path(sys.argv[1])
+    die_with(int(os.environ[PARENT]))
     from accelerate.commands.launch import (  # type: ignore[import-untyped]
         launch_command,
         launch_command_parser,
     )
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 
-    os.environ[LAUNCHER] = str(os.getpid())
+    os.environ[PARENT] = str(os.getpid())
     options = ["--config_file", str(folder / CONFIG), "--log_dir", str(folder / "log")]
-    args = launch_command_parser().parse_args([*options, "--module", module, str(folder)])
+    args = launch_command_parser().parse_args([*options, "--module", RANK, str(folder)])
     # torchrun's: it takes a free port itself, so that no two launches want the same one.
     args.standalone, args.local_addr = True, "127.0.0.1"
     try:

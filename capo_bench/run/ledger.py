@@ -1,12 +1,14 @@
 r"""What happened to the trials of a study, one JSON record a line, appended and never rewritten.
 
 A record is written with one ``write`` and synced, so that after any crash the file holds whole records and at most one
-torn line at the place of the crash. A torn line never parses, because a record is closed by its last byte before the
-line end; readers skip it, its trial is owed again, and the next record starts on a line of its own.
+torn line at its end. A torn line never parses, because a record is closed by its last byte before the line end; readers
+skip it, its trial is pending again, and the next record is written over it. A record ends with a checksum of the rest
+of it, ``check``; one that was damaged since is skipped, and `damaged` names it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Iterable
@@ -18,6 +20,7 @@ from typing import Any, Literal, get_args
 from capo_bench.run.errors import RunError
 
 Record = dict[str, Any]
+_DIGITS = 12
 TrialState = Literal["started", "retried", "done", "failed", "stopped"]
 Event = Literal[
     "study_started", "trial_started", "trial_retried", "trial_done", "trial_failed", "trial_stopped", "study_finished"
@@ -36,13 +39,28 @@ class Ledger:
         Raises:
             RunError: The file is there but cannot be read.
         """
+        return [record for line in self._data().split(b"\n") if (record := _parse(line)) is not None]
+
+    def damaged(self) -> list[str]:
+        """Return the place of each line that is no record, or no more the one that was written; of each, the way out.
+
+        Raises:
+            RunError: The file is there but cannot be read.
+        """
+        lines = self._data().split(b"\n")[:-1]
+        return [
+            f"{self.path}:{number}: damaged, and passed over; its trial's own files say what was done: delete the line"
+            for number, line in enumerate(lines, 1)
+            if _parse(line) is None
+        ]
+
+    def _data(self) -> bytes:
         try:
-            data = self.path.read_bytes()
+            return self.path.read_bytes()
         except FileNotFoundError:
-            return []
+            return b""
         except OSError as error:
             raise RunError(f"{self.path}: cannot read the ledger: {error.strerror}; check its permissions") from error
-        return [record for line in data.split(b"\n") if (record := _parse(line)) is not None]
 
     def append(self, event: Event, **fields: object) -> Record:
         """Write one record durably and return it: ``{"event", "time" (UTC, ISO 8601), **fields}``.
@@ -51,9 +69,8 @@ class Ledger:
             RunError: It could not be written whole (disk full, read-only, no permission).
         """
         record = {"event": event, "time": datetime.now(UTC).isoformat(timespec="milliseconds"), **fields}
-        line = json.dumps(record, ensure_ascii=False, allow_nan=False).encode() + b"\n"
         try:
-            self._append_line(line)
+            self._append_line(_line(record))
         except OSError as error:
             raise RunError(
                 f"{self.path}: cannot record {event!r}: {error.strerror}; free space or make the folder writable, "
@@ -65,26 +82,42 @@ class Ledger:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
         try:
-            data = b"\n" + line if _torn(handle) else line
-            written = os.write(handle, data)
-            if written != len(data):
-                raise OSError(None, f"only {written} of {len(data)} bytes were written, the disk is probably full")
+            line = _mend_end(handle) + line
+            written = os.write(handle, line)
+            if written != len(line):
+                raise OSError(None, f"only {written} of {len(line)} bytes were written, the disk is probably full")
             os.fsync(handle)
         finally:
             os.close(handle)
 
 
-def _torn(handle: int) -> bool:
-    size = os.fstat(handle).st_size
-    return size > 0 and os.pread(handle, 1, size - 1) != b"\n"
+def _mend_end(handle: int) -> bytes:
+    """Cut off a torn last line; return what the next has to begin with."""
+    data = os.pread(handle, os.fstat(handle).st_size, 0)
+    start = data.rfind(b"\n") + 1
+    if _parse(data[start:]) is not None:  # whole but for its line end
+        return b"\n"
+    os.ftruncate(handle, start)
+    return b""
+
+
+def _line(record: Record) -> bytes:
+    text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+    return f'{text[:-1]}, "check": "{_check(text)}"}}\n'.encode()
+
+
+def _check(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
 
 
 def _parse(line: bytes) -> Record | None:
     try:
         record = json.loads(line)
-    except ValueError:
+        record.pop("check")
+        whole = line == _line(record)[:-1] and isinstance(record["event"], str)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    return record if isinstance(record, dict) and isinstance(record.get("event"), str) else None
+    return record if whole else None
 
 
 @dataclass

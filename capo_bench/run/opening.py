@@ -14,7 +14,12 @@ if TYPE_CHECKING:
 
 
 def open_executor(  # noqa: PLR0913, PLR0917 - what executors are given
-    options: RunOptions, workers: int, threads: int, log: Path, interrupts: Interrupts, gpus: Sequence[str] = ()
+    options: RunOptions,
+    workers: int,
+    threads: int,
+    log: Path,
+    interrupts: Interrupts,
+    gpus: Sequence[str] | None = None,
 ) -> Executor:
     """Return the executor of the options, to be entered.
 
@@ -24,15 +29,15 @@ def open_executor(  # noqa: PLR0913, PLR0917 - what executors are given
         threads: Processor threads of each.
         log: File for what workers print outside of jobs.
         interrupts: The signals that stop it.
-        gpus: Those of this machine that its jobs may use.
+        gpus: Those of this machine that its jobs may use; None: it says nothing about them.
 
     Raises:
         RunError: It cannot be reached or is not installed.
     """
     if options.executor == "ray":
-        from capo_bench.run.cluster.executor import RayExecutor, Site
+        from capo_bench.run.cluster.executor import RayExecutor
 
-        return RayExecutor(options.workers, threads, log, interrupts, Site(options.address, options.artifacts))
+        return RayExecutor(options.workers, threads, log, interrupts, options.address)
     from capo_bench.run.pool import LocalExecutor
 
     return LocalExecutor(workers, threads, log, interrupts, gpus)

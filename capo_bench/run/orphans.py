@@ -35,3 +35,13 @@ def end_group_with(lifeline: int) -> None:
     command = ["sh", "-c", _GUARD, "sh", str(os.getpid())]
     os.posix_spawn("/bin/sh", command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, lifeline, 0)])
     os.close(lifeline)
+
+
+def main() -> None:
+    """Become another program whose group ends with a pipe's writer: ``LIFELINE PROGRAM ARGUMENT…``."""
+    end_group_with(int(sys.argv[1]))
+    os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606 - what the harness itself names
+
+
+if __name__ == "__main__":
+    main()

@@ -9,18 +9,22 @@ import subprocess
 import sys
 import time
 from bisect import insort
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from capo_bench.run import wire
+from capo_bench.run.devices import share_out
 from capo_bench.run.errors import RunError
 from capo_bench.run.executor import Job
 from capo_bench.run.interrupt import Interrupts
 from capo_bench.run.logs import rotate
 from capo_bench.track.store import quiet_environment
+
+if TYPE_CHECKING:
+    from capo_bench.study.served import ServedCritic
 
 TICK_SECONDS = 1.0
 
@@ -115,11 +119,13 @@ class LocalExecutor:
         threads: Processor threads of each.
         log: File for what they print outside of jobs.
         interrupts: The signals that stop them.
-        gpus: The GPUs, each of which one worker at a time sees; empty: nobody is told which to use.
+        gpus: The GPUs, each of which one worker at a time sees; None: nobody is told which to use.
     """
 
-    def __init__(self, count: int, threads: int, log: Path, interrupts: Interrupts, gpus: Sequence[str] = ()) -> None:
-        self._gpus, self._shared = list(gpus), bool(gpus)
+    def __init__(
+        self, count: int, threads: int, log: Path, interrupts: Interrupts, gpus: Sequence[str] | None = None
+    ) -> None:
+        self._gpus, self._shared = list(gpus or ()), gpus is not None
         self.count, self.threads, self.log = count, threads, log
         self._interrupts = interrupts
         self._workers: list[Worker] = []
@@ -133,18 +139,23 @@ class LocalExecutor:
         while self._workers:
             self._workers.pop().kill()
 
+    def hold(self, critics: Sequence[ServedCritic]) -> dict[ServedCritic, list[str]]:
+        """Return the GPUs of each critic's server; see `Executor.hold`."""
+        shares, self._gpus = share_out(critics, self._gpus)
+        return shares
+
     def submit(self, job: Job, delay: float = 0.0) -> None:
         """Owe a job; see `Executor.submit`."""
         if not self.stopping:
             insort(self._owed, (time.monotonic() + delay, job), key=lambda owed: owed[1].rank)
 
-    def events(self) -> Iterator[tuple[Job | None, wire.Message]]:
+    def events(self, more: Callable[[], bool] = lambda: False) -> Iterator[tuple[Job | None, wire.Message]]:
         """Run what was submitted; see `Executor.events`."""
         while True:
             while (job := self._next()) is not None:
                 self._worker_for(job).start(job)
                 yield job, {"kind": "start"}
-            if not self._busy() and not self._owed:
+            if not (self._busy() or self._owed or (more() and not self.stopping)):
                 return
             yield from self._listen()
             yield None, {"kind": "tick"}
@@ -246,10 +257,15 @@ def _end_group(worker: Worker) -> None:
 
 
 def _environment(threads: int, gpus: Sequence[str] | None) -> dict[str, str]:
-    """Return the environment of a worker: it imports what the runner imports; thread counts hold before any import."""
+    """Return the environment of a worker: it imports what the runner imports; thread counts hold before any import.
+
+    A number of threads that the user has set stays: each kind's own, and OpenMP's for those without one.
+    """
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-    counts = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS"), threads)
+    usual = os.environ.get("OMP_NUM_THREADS", str(threads))
+    kinds = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
+    counts = {name: os.environ.get(name, usual) for name in kinds}
     # TRL imports the tracking package where it is installed.
     quiet = quiet_environment()
     seen = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
-    return os.environ | quiet | seen | {"PYTHONPATH": path} | {name: str(count) for name, count in counts.items()}
+    return os.environ | quiet | seen | {"PYTHONPATH": path} | counts

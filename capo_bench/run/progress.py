@@ -12,7 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from capo_bench.run.board import AGAIN, Board, Running, duration, visible
+from capo_bench.inert import for_terminal
+from capo_bench.run.board import AGAIN, Board, Running, duration
 from capo_bench.run.ledger import Record
 from capo_bench.run.runner import Observer
 
@@ -49,7 +50,7 @@ def progress(console: Console, board: Board, name: str) -> Iterator[Observer]:
 
 def say(console: Console, text: str, style: str = "") -> None:
     """Print one line as it is: no markup, no wrapping, so that a path or command in it can be copied, no controls."""
-    console.print(Text(visible(text), style=style), soft_wrap=True)
+    console.print(Text(for_terminal(text), style=style), soft_wrap=True)
 
 
 class _Plain:
@@ -81,6 +82,9 @@ def _say(console: Console, event: Record) -> None:
     elif kind == "trial_retried":
         again = f"tried again in {duration(event.get('delay') or 0)}"
         say(console, f"failed {_name(event)}: {event['error']}; {again} (log: {event.get('log', '')})", "yellow")
+    elif kind == "critic_server":
+        for line in event["told"].splitlines():
+            say(console, line, {"lost": "red"}.get(event["state"], ""))
     elif kind in ("trial_done", "trial_stopped"):
         say(console, f"{kind.removeprefix('trial_')} {_name(event)} after {duration(event['seconds'])}")
     elif kind == "stopping":
@@ -109,8 +113,8 @@ def _table(board: Board, name: str) -> RenderableType:
     head = Table.grid(padding=(0, 1))
     head.add_row(Text(name, style="bold"), bar, Text(board.headline()))
     for trial in board.running.values():
-        who = Text(f"  {visible(trial.variant)}")
-        grid.add_row(who, Text(f"seed {trial.seed}"), Text(visible(_where(trial)), style="dim"))
+        who = Text(f"  {for_terminal(trial.variant)}")
+        grid.add_row(who, Text(f"seed {trial.seed}"), Text(for_terminal(_where(trial)), style="dim"))
     whole = Table.grid()
     whole.add_row(head)
     whole.add_row(grid)

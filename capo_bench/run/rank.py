@@ -1,8 +1,9 @@
-"""One of the processes that train a trial together.
+"""One of the processes that do work of a trial apart from the worker.
 
-Started by the launcher (`capo_bench.run.launch`) as ``python -m capo_bench.run.rank FOLDER``. The folder is where it
-and the worker that wants the training talk, in files: ``job.json`` says what is trained, ``stop`` asks all to save and
-return, ``error-<rank>.json`` says why one failed, ``result.json`` that the first one has come to its end.
+Started as ``python -m capo_bench.run.rank FOLDER``, by the worker or by the launcher (`capo_bench.run.launch`). The
+folder is where it and the worker talk, in files: ``job.json`` says what is to be done, the first process appends to
+``events.jsonl`` what there is to tell, ``stop`` asks all to save and return, ``error-<rank>.json`` says why one failed,
+``result.json`` that the first one has come to its end.
 """
 
 from __future__ import annotations
@@ -12,78 +13,65 @@ import os
 import sys
 import time
 import traceback
-from dataclasses import asdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from capo_bench.home import TrialFolder, read_json, write_json
-from capo_bench.run.attempt import Attempt
+from capo_bench.home import read_json, write_json
 from capo_bench.run.failures import cause_of
 from capo_bench.run.orphans import die_with
-from capo_bench.run.threads import fix_threads
-from capo_bench.run.training import Training, train_here
 from capo_bench.run.worker import summary
-from capo_bench.study.plan import Trial
 
-LAUNCHER = "CAPO_BENCH_LAUNCHER"
-"""Environment variable with the launcher's process id."""
+PARENT = "CAPO_BENCH_PARENT"
+"""Environment variable with the id of the process that a process here dies with."""
 
-JOB, STOP, RESULT = "job.json", "stop", "result.json"
-PATHS = ("critic", "prm", "critiques")
-"""What of a `Training` is a folder, or None."""
+JOB, EVENTS, STOP, RESULT = "job.json", "events.jsonl", "stop", "result.json"
 
-
-def write_job(training: Training, folder: Path) -> None:
-    """Write down what the processes are to do."""
-    paths = {name: getattr(training, name) for name in PATHS}
-    plain: dict[str, Any] = {
-        "trial": training.trial.as_json(),
-        "folder": str(training.folder.path),
-        "start": training.start,
-        "resume": training.resume,
-        "attempt": asdict(training.attempt),
-    }
-    write_json(folder / JOB, plain | {name: path and str(path) for name, path in paths.items()})
+Emit = Callable[[dict[str, Any]], None]
 
 
-def read_job(folder: Path) -> Training:
-    """Return what `write_job` wrote down."""
-    job = read_json(folder / JOB)
-    paths = {name: Path(job[name]) if job[name] else None for name in PATHS}
-    return Training(
-        trial=Trial.from_json(job["trial"]),
-        folder=TrialFolder(Path(job["folder"])),
-        start=job["start"],
-        resume=job["resume"],
-        attempt=Attempt(**job["attempt"]),
-        **paths,
-    )
+@dataclass(frozen=True)
+class Work:
+    """What processes are to do.
 
-
-def train_rank(folder: Path, rank: int) -> bool:
-    """Train this process's part; true when the trained model is there, False when all were stopped.
-
-    The first process writes the records of the steps, each on the disk before a checkpoint after it is marked.
+    Attributes:
+        task: ``"module:function"``. The function takes the settings, the process's number, a function that tells the
+            worker of something (silent in all processes but the first) and one that says whether to save and return; it
+            returns True when the work is done, False when it was stopped.
+        settings: Plain values.
     """
-    training = read_job(folder)
-    fix_threads(training.trial)
-    with training.folder.steps.open("a", encoding="utf-8") as log:
 
-        def record(step: dict[str, Any]) -> None:
+    task: str
+    settings: dict[str, Any]
+
+    def do(self, rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
+        """Do a process's part."""
+        module, _, function = self.task.partition(":")
+        return bool(getattr(import_module(module), function)(self.settings, rank, emit, stop))
+
+
+def work(folder: Path, rank: int) -> bool:
+    """Do this process's part of the work of a folder; True when it is done, False when it was stopped."""
+    with (folder / EVENTS).open("a", encoding="utf-8") as events:
+
+        def emit(message: dict[str, Any]) -> None:
             if rank == 0:
-                log.write(json.dumps(step, default=float) + "\n")
-                log.flush()
-                os.fsync(log.fileno())
+                events.write(json.dumps(message, default=float) + "\n")
+                events.flush()
 
-        return train_here(training.run(record, (folder / STOP).exists))
+        job = Work(**read_json(folder / JOB))
+        sys.stderr.write(f"--- process {os.getpid()} of {os.getppid()}: {job.task}\n")
+        return job.do(rank, emit, (folder / STOP).exists)
 
 
 def main() -> None:
-    """Train, and leave word of how it ended."""
-    folder, rank = Path(sys.argv[1]), int(os.environ["RANK"])
-    die_with(int(os.environ[LAUNCHER]))
+    """Work, and leave word of how it ended."""
+    folder, rank = Path(sys.argv[1]), int(os.environ.get("RANK", "0"))
+    die_with(int(os.environ[PARENT]))
     try:
-        finished = train_rank(folder, rank)
+        finished = work(folder, rank)
     except BaseException as error:
         traceback.print_exc()
         write_json(

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from capo_bench.home import Home, TrialFolder, read_json, write_json
 from capo_bench.run.lock import wait_for_lock
 from capo_bench.study.identity import generation_key, training_key
+from evals.checksums import SUMS, check_folder
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
@@ -100,6 +101,7 @@ def adopt_training(home: Home, trial: Trial) -> bool:
     donor, folder = training_donor(home, trial), home.trial(trial.id)
     if donor is None:
         return False
+    check_folder(donor.path)
     with _scratch(folder) as scratch:
         left = [donor.steps, donor.rollouts, donor.training, donor.model]
         if not _link_all([path for path in left if path.exists()], scratch):
@@ -127,23 +129,20 @@ def adopt_tasks(home: Home, trial: Trial, model: str, tasks: Sequence[str]) -> N
     Raises:
         OSError: The disk is full, or cannot be written.
     """
-    from evals.fingerprint import adapter_fingerprint, weights_fingerprint
+    from evals.fingerprint import model_fingerprint
     from evals.harness.folder import GENERATIONS, TASK, TIMING, read_task
 
-    weights = cache(lambda: weights_fingerprint(Path(model)))
+    weights = cache(lambda: model_fingerprint(Path(model)))
     folder = home.trial(trial.id)
     for task in tasks:
         donor = task_donor(home, trial, task)
         if donor is None:
             continue
         source, told = donor.evaluation / task, read_task(donor.evaluation / task).identity["model"]
-        if "adapter" in told:
-            same = told["adapter"] == adapter_fingerprint(Path(model))
-        else:
-            same = told.get("weights") in {None, weights()}
-        if same:
+        check_folder(source)
+        if told.get("adapter", told.get("weights")) in {None, weights()}:
             with _scratch(folder) as scratch:
-                left = [source / name for name in (TASK, GENERATIONS, TIMING)]
+                left = [source / name for name in (TASK, GENERATIONS, TIMING, SUMS)]
                 if _link_all([path for path in left if path.exists()], scratch / task):
                     write_json(scratch / task / REUSED, {"trial": donor.path.name})
                     _move(scratch / task, folder.evaluation / task)

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from capo_bench.home import Home
@@ -24,9 +25,11 @@ from capo_bench.run.ledger import Event, Ledger, Record
 from capo_bench.run.limits import DiskWatch, StageClock
 from capo_bench.run.opening import open_executor
 from capo_bench.run.retry import again
-from capo_bench.run.waiting import Waiting
+from capo_bench.run.serving import CriticServers
+from capo_bench.run.waiting import Need, Waiting
 from capo_bench.run.wire import Message
-from capo_bench.study.identity import SHARED_TITLES, SharedKind
+from capo_bench.study.identity import SHARED_TITLES, SharedModel
+from capo_bench.study.served import pending_critic
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan, Trial
@@ -55,7 +58,6 @@ class RunOptions:
         prepare: ``"module:function"`` of ``ensure_shared(kind, trial, home, emit)``.
         executor: What runs the trials.
         address: Of the cluster; None: an instance of Ray on this machine, started for the run.
-        artifacts: Where a cluster puts what trials leave (an fsspec URL); None: in the results folder, which all share.
     """
 
     workers: int | None = None
@@ -71,7 +73,6 @@ class RunOptions:
     prepare: str = "capo_bench.run.shared:ensure_shared"
     executor: Literal["local", "ray"] = "local"
     address: str | None = None
-    artifacts: str | None = None
 
 
 def owed_trials(trials: Iterable[Trial], home: Home) -> list[Trial]:
@@ -89,17 +90,21 @@ def owed_trials(trials: Iterable[Trial], home: Home) -> list[Trial]:
 
 
 def default_workers(trials: Iterable[Trial], cores: int, gpus: int = 0) -> int:
-    """Return how many trials run at a time unless told: one for each core, or as many as the GPUs hold."""
-    most = max((_gpus_needed(trial) for trial in trials), default=0)
-    return cores if not most else max(1, gpus // most)
+    """Return how many trials run at a time unless told: one for each core, or as many as the GPUs hold of the smallest.
+
+    Which of them fit on the GPUs together, the executor sees to.
+    """
+    needs = [need for trial in trials if (need := _gpus_needed(trial))]
+    return max(1, gpus // min(needs)) if needs else cores
 
 
-def gpus_of(trials: Iterable[Trial], gpus: Sequence[str] | None) -> dict[str, int]:
+def gpus_of(trials: Iterable[Trial], gpus: Sequence[str] | None, served: int = 0) -> dict[str, int]:
     """Return how many GPUs each trial takes, by its id; none where there are none at all: then processors do it.
 
     Args:
         trials: The trials.
         gpus: Those of this machine; None: those of a cluster, which knows itself whether it has enough.
+        served: How many of them critics' servers take.
 
     Raises:
         RunError: A trial needs more than there are.
@@ -110,10 +115,11 @@ def gpus_of(trials: Iterable[Trial], gpus: Sequence[str] | None) -> dict[str, in
     if not gpus:
         return dict.fromkeys(needs, 0)
     for trial in trials:
-        if needs[trial.id] > len(gpus):
+        if needs[trial.id] > len(gpus) - served:
+            beside = f", {served} of them for critic.serve" if served else ""
             raise RunError(
                 f"backbone {trial.config.backbone!r} trains on {needs[trial.id]} GPUs and {len(gpus)} are visible "
-                f"({', '.join(gpus)}); set its `processes` lower, or run on a machine or cluster with more"
+                f"({', '.join(gpus)}){beside}; set its `processes` lower, or run on a machine or cluster with more"
             )
     return needs
 
@@ -132,7 +138,7 @@ class Runner:
         home: The results folder.
         options: How to run.
         observers: Called in this process with every ledger record and with live events: ``{"event": "step" | "stage" |
-            "preparing" | "prepared" | "tick" | "stopping", "trial": id, …}``.
+            "preparing" | "prepared" | "critic_server" | "tick" | "stopping", "trial": id, …}``.
 
     Attributes:
         limit: Why the run stopped by itself, as a sentence; empty if it did not.
@@ -155,28 +161,66 @@ class Runner:
         """Run `owed`; returns when they have ended or the run was stopped.
 
         Raises:
-            RunError: The ledger cannot be written, or no worker can be started.
+            RunError: The ledger cannot be written, no worker can be started, or a critic cannot be served.
         """
         if not owed:
             return
-        cores, gpus, log = available_cores(), visible_gpus(), self._folder.path / "workers.log"
-        needs = gpus_of(owed, gpus if self.options.executor == "local" else None)
-        waiting = Waiting(owed, self.home)
-        jobs = {trial.id: self._trial_job(trial, needs[trial.id], rank) for rank, trial in enumerate(owed)}
-        models = [self._model_job(model.kind, trials[0]) for model, trials in waiting.missing.items()]
-        wanted = self.options.workers or default_workers(owed, cores, len(gpus))
-        count = min(wanted, max(len(jobs), len(models)))
-        with open_executor(self.options, count, max(1, cores // count), log, interrupts, gpus) as pool:
-            for owing in [*models, *(jobs[trial.id] for trial in waiting.ready())]:
-                pool.submit(owing)
-            for job, message in pool.events():
-                if job is None or job.do == "trial":
-                    self._hear_trial(pool, job, message)
-                else:
-                    self._hear_model(pool, job, message, waiting)
-                    for trial in waiting.ready():
-                        pool.submit(jobs[trial.id])
+        self._waiting = Waiting(owed, self.home)
+        self._critics = list(dict.fromkeys(critic for trial in owed if (critic := pending_critic(trial, self.home))))
+        with (
+            CriticServers(self.home, self._folder.path) as self._servers,
+            self._executor(owed, interrupts, visible_gpus()) as pool,
+        ):
+            self._begin(pool, owed)
+            for job, message in pool.events(lambda: self._waiting.for_servers):
+                self._look_after_critics(pool)
+                self._hear(pool, job, message)
+                self._submit_ready(pool)
                 self._watch(pool, message)
+
+    def _executor(self, owed: list[Trial], interrupts: Interrupts, gpus: Sequence[str]) -> Executor:
+        """Return what runs the jobs: as many at a time as there can be."""
+        cores, log = available_cores(), self._folder.path / "workers.log"
+        left = len(gpus) - sum(critic.serve.gpus for critic in self._critics)
+        wanted = self.options.workers or default_workers(owed, cores, left)
+        count = min(wanted, max(len(owed), len(self._waiting.missing)))
+        return open_executor(self.options, count, max(1, cores // count), log, interrupts, gpus or None)
+
+    def _begin(self, pool: Executor, owed: list[Trial]) -> None:
+        """Share out the GPUs, and submit what can begin."""
+        self._servers.open(pool.hold(self._critics))
+        gpus = visible_gpus() if self.options.executor == "local" else None
+        needs = gpus_of(owed, gpus, sum(critic.serve.gpus for critic in self._critics))
+        self._jobs = {trial.id: self._trial_job(trial, needs[trial.id], rank) for rank, trial in enumerate(owed)}
+        for model, trials in self._waiting.missing.items():
+            pool.submit(self._model_job(model, trials[0]))
+        self._look_after_critics(pool)
+        self._submit_ready(pool)
+
+    def _hear(self, pool: Executor, job: Job | None, message: Message) -> None:
+        if job is None or job.do == "trial":
+            self._hear_trial(pool, job, message)
+        else:
+            self._hear_model(pool, job, message)
+
+    def _look_after_critics(self, pool: Executor) -> None:
+        """Start the critics' servers that can be started, and hear how the others are."""
+        for server, told in self._servers.look():
+            self.notify({"event": "critic_server", "critic": server.critic.model, "state": server.state, "told": told})
+            if server.state == "ready":
+                self._waiting.made(server.critic)
+            elif server.state == "lost":
+                self._lose(pool, server.critic, server.error, server.log)
+
+    def _submit_ready(self, pool: Executor) -> None:
+        for trial in self._waiting.ready():
+            pool.submit(self._jobs[trial.id])
+
+    def _lose(self, pool: Executor, need: Need, error: str, log: Path) -> None:
+        """Note that the trials that need something fail without it."""
+        for trial in self._waiting.lost(need):
+            self.record("trial_failed", **_label(trial), error=error, log=str(log))
+        self._failed(pool)
 
     def record(self, event: Event, **fields: object) -> None:
         """Put an event into the ledger and tell the observers."""
@@ -192,12 +236,16 @@ class Runner:
         folder = self.home.trial(trial.id)
         lock, keep = folder.path / "lock", self.home.keep_critiques
         attempt = Attempt(checkpoint_seconds=self.options.checkpoint_seconds)
-        return Job("trial", self.options.task, trial, self.home.path, folder.log, lock, keep, gpus, attempt, rank)
+        server = self._servers.of(trial)
+        url = server.url if server else ""
+        taken = self._servers.memory_taken
+        return Job(
+            "trial", self.options.task, trial, self.home.path, folder.log, lock, keep, gpus, attempt, rank, url, taken
+        )
 
-    def _model_job(self, kind: SharedKind, trial: Trial) -> Job:
-        lock = self.home.path / "cache" / f"{kind}.lock"
-        log = self._folder.path / f"{kind}.log"
-        return Job(kind, self.options.prepare, trial, self.home.path, log, lock, rank=_FIRST)
+    def _model_job(self, model: SharedModel, trial: Trial) -> Job:
+        lock, log = self.home.shared_lock(model.kind, model.key), self._folder.path / f"{model.kind}.log"
+        return Job(model.kind, self.options.prepare, trial, self.home.path, log, lock, rank=_FIRST)
 
     def _hear_trial(self, pool: Executor, job: Job | None, message: Message) -> None:
         if job is None:
@@ -212,22 +260,19 @@ class Runner:
             self._follow(job, message)
             self.notify({**message, "event": message["kind"], "trial": job.trial.id})
 
-    def _hear_model(self, pool: Executor, job: Job, message: Message, waiting: Waiting) -> None:
+    def _hear_model(self, pool: Executor, job: Job, message: Message) -> None:
         """Follow the making of a model that trials share; without it they fail."""
         self._follow(job, message)
         if message["kind"] != "end":
             self.notify({**message, "event": message["kind"]})
             return
-        model = waiting.model(job)
+        model = self._waiting.model(job)
         title = SHARED_TITLES[model.kind]
         self.notify({"event": "prepared", "model": title})
         if message["status"] == "done":
-            waiting.made(model)
+            self._waiting.made(model)
         elif message["status"] == "failed" and not self._passes(pool, job, message):
-            why = {"error": f"{title} failed: {message['error']}", "log": str(job.log)}
-            for trial in waiting.lost(model):
-                self.record("trial_failed", **_label(trial), **why)
-            self._failed(pool)
+            self._lose(pool, model, f"{title} failed: {message['error']}", job.log)
 
     def _follow(self, job: Job | None, message: Message) -> None:
         """Keep in mind which jobs run, and since when in their stage."""
@@ -247,8 +292,9 @@ class Runner:
         return self._cut_short(end) or self._tried_again(pool, job, end)
 
     def _cut_short(self, end: Message) -> bool:
-        """Whether a trial did not come to save: its time was over, or a signal met its processes too."""
-        return end.get("cause") == "grace" or (self._stop_asked is not None and end.get("cause") == "lost")
+        """Whether a trial did not come to save: its time was over, or a signal met its processes too, or its critic."""
+        met = self._stop_asked is not None and end.get("cause") in {"lost", "endpoint"}
+        return end.get("cause") == "grace" or met
 
     def _watch(self, pool: Executor, message: Message) -> None:
         """Hold the run to its limits."""
@@ -268,15 +314,39 @@ class Runner:
         seconds = round(time.monotonic() - self._since[job.trial.id], 3)
         ended = {**_label(job.trial), "seconds": seconds}
         self._follow(job, message)
+        message = self._explained(job, message)
         if message["status"] == "done":
             self.record("trial_done", **ended)
         elif message["status"] == "stopped" or self._cut_short(message):
             self.record("trial_stopped", **ended)
-        elif not self._tried_again(pool, job, message):
+        elif not (self._waits_for_critic(job, message) or self._tried_again(pool, job, message)):
             self.record("trial_failed", **ended, error=message["error"], log=str(job.log))
             self._failed(pool)
             if message.get("cause") == "disk":
                 self._stop(pool, message["error"])
+
+    def _explained(self, job: Job, message: Message) -> Message:
+        """Return a trial's end; where it could not reach its critic, whose server is lost for good, that is why."""
+        server = self._servers.of(job.trial)
+        if server is None or server.state != "lost" or message.get("cause") != "endpoint":
+            return message
+        return {**message, "error": server.error, "cause": "other"}
+
+    def _waits_for_critic(self, job: Job, message: Message) -> bool:
+        """Have a trial wait whose critic's server died while it ran: the try does not count."""
+        server = self._servers.of(job.trial)
+        if server is None or message.get("cause") != "endpoint":
+            return False
+        if server.state == "ready" and server.died < self._since[job.trial.id]:
+            return False
+        self._jobs[job.trial.id] = job
+        self._waiting.wait(job.trial, [] if server.state == "ready" else [server.critic])
+        self._retried(job, message, delay=0.0)
+        return True
+
+    def _retried(self, job: Job, message: Message, delay: float) -> None:
+        told = {"attempt": job.attempt.number, "error": message["error"], "cause": message["cause"]}
+        self.record("trial_retried", **_label(job.trial), **told, delay=round(delay, 1), log=str(job.log))
 
     def _tried_again(self, pool: Executor, job: Job, message: Message) -> bool:
         """Owe a job once more if its failure may pass."""
@@ -284,9 +354,8 @@ class Runner:
         if following is None:
             return False
         after, delay = following
-        told = {"attempt": after.attempt.number, "error": message["error"], "cause": message["cause"]}
         if job.do == "trial":
-            self.record("trial_retried", **_label(job.trial), **told, delay=round(delay, 1), log=str(job.log))
+            self._retried(after, message, delay)
         pool.submit(after, delay)
         return True
 

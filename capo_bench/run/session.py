@@ -15,6 +15,7 @@ from rich.console import Console
 from capo_bench.home import Home
 from capo_bench.run.board import Board, lengths_of
 from capo_bench.run.interrupt import Interrupts
+from capo_bench.run.last import NOTHING_ASKED, RunRequest, keep_plan
 from capo_bench.run.ledger import Ledger, fold
 from capo_bench.run.limits import check_disk
 from capo_bench.run.lock import study_lock
@@ -40,6 +41,7 @@ class RunResult:
         interrupted: 130, 143 or 129 after a signal, else 0.
         limit: Why the run stopped by itself, as a sentence; empty if it did not.
         idle: The plan was finished before, and nothing was touched.
+        link: Where the curves are, below the address of MLflow's pages; empty where nothing was tracked.
     """
 
     done: int
@@ -48,6 +50,7 @@ class RunResult:
     interrupted: int = 0
     limit: str = ""
     idle: bool = False
+    link: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -55,12 +58,13 @@ class RunResult:
         return self.interrupted or (3 if self.limit else int(self.done < self.planned))
 
 
-def run_study(
+def run_study(  # noqa: PLR0913, PLR0917 - what, where to, how, and whom to tell
     plan: Plan,
     home: Home,
     options: RunOptions,
     console: Console,
     write_report: Callable[[], Path | None] = lambda: None,
+    asked: RunRequest = NOTHING_ASKED,
 ) -> RunResult:
     """Run what the plan owes and return how it ended; a plan that is finished is left as it is.
 
@@ -70,6 +74,7 @@ def run_study(
         options: How to run.
         console: Where progress and failures are shown.
         write_report: Called after the trials; writes the report and returns its folder.
+        asked: What the plan was made of, to be kept with it.
 
     Raises:
         StudyLockedError: Another process runs the study.
@@ -78,37 +83,47 @@ def run_study(
     folder = home.study(plan.study)
     with study_lock(folder.path / "lock"):
         if _finished(plan, home, options):
-            return replace(_result(plan, home), idle=True)
-        return _run(plan, home, options, console, write_report)
+            finished = fold(Ledger(folder.ledger).read()).finished or {}
+            return replace(_result(plan, home), idle=True, link=str(finished.get("link") or ""))
+        return _run(plan, home, options, console, write_report, asked)
 
 
-def _run(
-    plan: Plan, home: Home, options: RunOptions, console: Console, write_report: Callable[[], Path | None]
+def _run(  # noqa: PLR0913, PLR0917 - as `run_study`
+    plan: Plan,
+    home: Home,
+    options: RunOptions,
+    console: Console,
+    write_report: Callable[[], Path | None],
+    asked: RunRequest,
 ) -> RunResult:
     owed = owed_trials(plan.trials, home)
     folder = home.study(plan.study)
     check_disk(home, owed, options.min_free)
+    keep_plan(plan, home, asked)
+    ledger = Ledger(folder.ledger)
+    for line in ledger.damaged():
+        say(console, line, "yellow")
     board = Board(
         owed=len(owed),
         had=len(_ids(plan)) - len(owed),
         to_do={trial.id: trial.variant for trial in owed},
-        lengths=lengths_of(fold(Ledger(folder.ledger).read())),
+        lengths=lengths_of(fold(ledger.read())),
     )
     with _tracking(plan, home, options, console) as tracker:
-        observe = [tracker.on] if tracker else []
         with Interrupts() as interrupts, progress(console, board, plan.study) as show, Now(folder.now, board) as now:
-            runner = Runner(plan, home, options, [show, now.on, *observe])
-            swept = list(dict.fromkeys(key for variant in plan.variants for key in variant.overrides))
-            # What tracking and `gc` need later beside the trials.
-            told = {"question": plan.question, "swept": swept, "metrics": list(plan.metrics)}
+            runner = Runner(plan, home, options, [show, now.on])
+            # What `gc`, `bundle` and `verify` need later beside the trials.
+            told = {"question": plan.question, "metrics": list(plan.metrics), "sets": list(asked.sets)}
+            told["baseline"] = plan.baseline
             runner.record("study_started", profile=plan.profile, plan=_ids(plan), **told, versions=_versions())
             runner.run(owed, interrupts)
         result = replace(_result(plan, home, board.failed, interrupts.exit_code), limit=runner.limit)
         report = None if result.interrupted else write_report()
-        tracked = _close(tracker, report, result)
+        tracked = _close(tracker, report, result, asked)
+        link = tracker.link if tracker else ""
         if result.done == result.planned:
-            runner.record("study_finished", profile=plan.profile, tracked=tracked)
-    return result
+            runner.record("study_finished", profile=plan.profile, tracked=tracked, link=link)
+    return replace(result, link=link)
 
 
 @contextmanager
@@ -128,12 +143,10 @@ def _tracking(plan: Plan, home: Home, options: RunOptions, console: Console) -> 
         raise
 
 
-def _close(tracker: Tracker | None, report: Path | None, result: RunResult) -> bool:
+def _close(tracker: Tracker | None, report: Path | None, result: RunResult, asked: RunRequest) -> bool:
     if tracker is None:
         return False
-    if report is not None:
-        tracker.report(report)
-    return tracker.close(finished=result.done == result.planned)
+    return tracker.close(finished=result.done == result.planned, report=report, answered=asked.answered)
 
 
 def _finished(plan: Plan, home: Home, options: RunOptions) -> bool:

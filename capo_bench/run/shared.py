@@ -9,17 +9,28 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.home import Home, write_json
+from capo_bench.home import Home, read_json, write_json
 from capo_bench.provenance import environment
-from capo_bench.run.threads import EMBEDDED_THREADS, set_threads
-from capo_bench.study.identity import SHARED_TITLES, SharedKind, cold_start_key, embedded_critic_key, embedded_prm_key
+from capo_bench.run.threads import EMBEDDED_THREADS, set_threads, settle_kernels
+from capo_bench.study.identity import (
+    SHARED_TITLES,
+    SharedKind,
+    cold_start_key,
+    embedded_critic_key,
+    embedded_prm_key,
+    shared_models,
+)
+from evals.checksums import check_folder, seal
+from evals.clock import process_seconds
 from trainers.backbones import BACKBONES
-from trainers.methods import Emit
+from trainers.critics.local import parameters_in
+from trainers.emit import Emit
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from capo_bench.study.plan import Trial
+    from trainers.config import TrialConfig
     from trainers.critics.base import EmbeddedCriticConfig
     from trainers.prm.config import EmbeddedPrmConfig
 
@@ -28,7 +39,7 @@ def ensure_shared(kind: SharedKind, trial: Trial, home: Home, emit: Emit) -> Pat
     """Return the folder of a model that the trial shares with others, making it if it is not there yet.
 
     Raises:
-        ValueError: The trial needs none of this kind; a cold start that an embedded backbone lacks or another has.
+        ValueError: The trial needs none of this kind.
     """
     if kind == "cold_start":
         return ensure_cold_start(trial, home, emit)
@@ -47,29 +58,47 @@ def ensure_cold_start(trial: Trial, home: Home, emit: Emit) -> Path:
     """Return the folder of the trial's cold start, making it if it is not there yet.
 
     Raises:
-        ValueError: The backbone is embedded and the trial has no cold start, or the other way round.
+        ValueError: The trial has none.
     """
-    config = trial.config
-    backbone = BACKBONES.load(config.backbone)
-    key = cold_start_key(config)
-    if config.cold_start is None or key is None or backbone.source != "embedded":
-        raise ValueError(
-            f"backbone {config.backbone!r} is {backbone.source} and cold_start is "
-            f"{'not set' if config.cold_start is None else 'set'}; an embedded backbone needs one, one from the hub "
-            "has none: set cold_start to null for it"
-        )
+    settings, key = trial.config.supervised, cold_start_key(trial.config)
+    if settings is None or key is None:
+        raise ValueError(f"trial {trial.id} has no cold start; set cold_start, or take the backbone as it is")
     folder = home.cache("cold_start", key)
-    if not folder.exists():
-        from trainers.backbones.cold_start import train_cold_start
+    if folder.exists():
+        check_folder(folder)
+        return folder
+    if BACKBONES.load(trial.config.backbone).source == "embedded":
+        _make_cold_start(trial, folder, emit, EMBEDDED_THREADS)
+    else:
+        from capo_bench.run.launch import launch, one_process
+        from capo_bench.run.rank import Work
 
-        make = partial(train_cold_start, backbone, config.cold_start)
-        _make_shared("cold_start", make, folder, emit, config.cold_start)
+        work = Work("capo_bench.run.shared:make_part", {"trial": trial.as_json(), "folder": str(folder)})
+        launch(work, one_process(), folder.with_name(f".{folder.name}.launch"), emit, lambda: False)
     return folder
+
+
+def make_part(settings: dict[str, Any], rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
+    """Make a trial's cold start in this process; see `capo_bench.run.rank.Work`."""
+    from capo_bench.study.plan import Trial
+
+    _make_cold_start(Trial.from_json(settings["trial"]), Path(settings["folder"]), emit, None)
+    return True
+
+
+def _make_cold_start(trial: Trial, folder: Path, emit: Emit, threads: int | None) -> None:
+    from trainers.cold_start import train_cold_start
+
+    settings = trial.config.supervised
+    assert settings is not None
+    make = partial(train_cold_start, BACKBONES.load(trial.config.backbone), settings)
+    _make_shared("cold_start", make, folder, emit, settings, threads)
 
 
 def ensure_critic(config: EmbeddedCriticConfig, home: Home, emit: Emit) -> Path:
     """Return the folder of the embedded critic, making it if it is not there yet."""
     folder = home.cache("critic", embedded_critic_key(config))
+    check_folder(folder)
     if not folder.exists():
         from trainers.critics.embedded import train_critic
 
@@ -80,6 +109,7 @@ def ensure_critic(config: EmbeddedCriticConfig, home: Home, emit: Emit) -> Path:
 def ensure_prm(config: EmbeddedPrmConfig, home: Home, emit: Emit) -> Path:
     """Return the folder of the embedded process reward model, making it if it is not there yet."""
     folder = home.cache("prm", embedded_prm_key(config))
+    check_folder(folder)
     if not folder.exists():
         from trainers.prm.embedded import train_prm
 
@@ -87,21 +117,56 @@ def ensure_prm(config: EmbeddedPrmConfig, home: Home, emit: Emit) -> Path:
     return folder
 
 
-def _make_shared(
-    kind: SharedKind, make: Callable[[Path, Emit], None], folder: Path, emit: Emit, settings: BaseModel
+def _make_shared(  # noqa: PLR0913, PLR0917 - what is made, how, where, and who is told
+    kind: SharedKind,
+    make: Callable[[Path, Emit], dict[str, int] | None],
+    folder: Path,
+    emit: Emit,
+    settings: BaseModel,
+    threads: int | None = EMBEDDED_THREADS,
 ) -> None:
-    """Make a shared model in a scratch folder and put it in place in one go."""
-    set_threads(EMBEDDED_THREADS)
+    """Make a shared model in a scratch folder and put it in place in one go.
+
+    Args:
+        kind: What it is.
+        make: Trains it into a folder, and may return counts that stand with its cost.
+        folder: Where it is put.
+        emit: Told of the steps.
+        settings: What it is trained with.
+        threads: Of an embedded model; None leaves a larger one the worker's.
+    """
+    if threads is None:
+        settle_kernels()
+    else:
+        set_threads(threads)
     title = SHARED_TITLES[kind]
     emit({"kind": "stage", "stage": title})
     folder.parent.mkdir(parents=True, exist_ok=True)
     scratch = folder.with_name(f".{folder.name}.making")
     shutil.rmtree(scratch, ignore_errors=True)
-    began = time.perf_counter()
-    make(scratch, lambda record: emit_step(emit, "preparing", record, model=title))
-    about = {kind: settings.model_dump(mode="json"), "seconds": time.perf_counter() - began}
-    write_json(scratch / f"{kind}.json", {**about, **environment()})
+    began, worked, seen = time.perf_counter(), process_seconds(), 0.0
+
+    def tell(record: dict[str, Any]) -> None:
+        nonlocal seen
+        seen = float(record["num_input_tokens_seen"])
+        emit_step(emit, "preparing", record, model=title)
+
+    counts = make(scratch, tell) or {}
+    cost = {"seconds": time.perf_counter() - began, "cpu_seconds": process_seconds() - worked}
+    parameters = counts.get("parameters") or parameters_in(scratch) or 0
+    # Passed forward and backward: 2·N and 4·N a token (`trainers.budget`).
+    cost |= {"tokens": seen, "parameters": parameters, "train_flops": 6 * parameters * seen, **counts}
+    write_json(scratch / f"{kind}.json", {kind: settings.model_dump(mode="json"), "cost": cost, **environment()})
+    seal(scratch, [path.name for path in scratch.iterdir()])
     scratch.rename(folder)
+
+
+def teaching_costs(config: TrialConfig, home: Home) -> dict[str, dict[str, Any]]:
+    """Return what the models that a trial shares took to be made: ``key``, ``seconds``, ``cpu_seconds`` and so on."""
+    return {
+        model.kind: {"key": model.key, **read_json(home.cache(model.kind, model.key) / f"{model.kind}.json")["cost"]}
+        for model in shared_models(config)
+    }
 
 
 def emit_step(emit: Emit, kind: str, record: dict[str, Any], **more: str) -> None:

@@ -15,20 +15,24 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.home import Home, TrialFolder, read_json, write_json
+from capo_bench.home import Home, TrialFolder, json_bytes, read_json, write_json
 from capo_bench.provenance import environment
 from capo_bench.run.attempt import Attempt
-from capo_bench.run.evaluation import generate, owed_tasks, score
+from capo_bench.run.evaluation import ask, owed_tasks, score
 from capo_bench.run.reuse import adopt_tasks, adopt_training, claimed, offer_tasks, offer_training, reused
-from capo_bench.run.shared import ensure_cold_start
-from capo_bench.run.threads import fix_threads
+from capo_bench.run.shared import ensure_cold_start, teaching_costs
 from capo_bench.run.training import read_steps, train
+from capo_bench.study.code import definitions_of
+from capo_bench.study.contamination import overlaps_as_json
 from capo_bench.study.identity import cold_start_key, generation_key, training_key
-from evals.files import drop_torn
-from evals.fingerprint import weights_fingerprint
+from evals.checksums import SUMS, listed, seal
+from evals.definitions import plumbing_hashes
+from evals.files import drop_torn, write_atomic
+from evals.fingerprint import model_fingerprint
 from evals.harness.results import read_result
 from trainers.backbones import BACKBONES
-from trainers.methods import METHODS, Emit
+from trainers.emit import Emit
+from trainers.methods import METHODS
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
@@ -40,8 +44,8 @@ The task is told with the stages that go task by task.
 """
 
 COUNTS = (
-    *("policy_tokens", "critic_tokens", "critic_prompt_tokens", "critic_cached_tokens", "critic_output_tokens"),
-    *("critiques", "critiques_reused", "abstained"),
+    *("policy_tokens", "policy_prompt_tokens", "policy_prefill_tokens", "critic_tokens", "critic_prompt_tokens"),
+    *("critic_cached_tokens", "critic_output_tokens", "critiques", "critiques_reused", "abstained"),
 )
 
 
@@ -60,7 +64,7 @@ def run_trial(trial: Trial, home: Home, emit: Emit, stop: Callable[[], bool], at
     """
     run = _Run(trial, home, emit, stop, attempt, _now())
     drop_torn(run.folder.path)
-    write_json(run.folder.config, trial.as_json())
+    write_json(run.folder.config, {**trial.as_json(), "definitions": definitions_of(trial.config)})
     return all(stage(run) for stage in _WORK)
 
 
@@ -97,9 +101,8 @@ class _Run:
 
 
 def _cold_start(run: _Run) -> bool:
-    """Make the model that the trial starts from, unless it comes from a hub or is there."""
-    config = run.trial.config
-    if BACKBONES.load(config.backbone).source == "embedded" or config.cold_start is not None:
+    """Make the model that the trial starts from, unless it is the backbone as it is, or is there."""
+    if run.trial.config.supervised is not None:
         ensure_cold_start(run.trial, run.home, run.emit)
     return True
 
@@ -112,10 +115,15 @@ def _train(run: _Run) -> bool:
     with claimed(home, [training_key(trial.identity, trial.seed)], run.stop, run.waiting) as held:
         if not held:
             return False
-        if not run.folder.model.exists() and not adopt_training(home, trial):
-            run.folder.reused.unlink(missing_ok=True)
-            if not train(trial, home, run.start, run.emit, run.stop, run.attempt):
-                return False
+        if not run.folder.model.exists():
+            (run.folder.path / SUMS).unlink(missing_ok=True)
+            if not adopt_training(home, trial):
+                run.folder.reused.unlink(missing_ok=True)
+                if not train(trial, home, run.start, run.emit, run.stop, run.attempt):
+                    return False
+        if not listed(run.folder.path):
+            run.folder.step_sums.unlink(missing_ok=True)
+            seal(run.folder.path, run.folder.trained)
         offer_training(home, trial)
     return True
 
@@ -130,8 +138,7 @@ def _generate(run: _Run) -> bool:
         if not held:
             return False
         adopt_tasks(home, trial, run.model, owed)
-        fix_threads(trial)
-        if not generate(trial.config, trial.seed, run.model, out, run.emit, run.stop):
+        if not ask(trial, run.model, run.folder, run.emit, run.stop):
             return False
         offer_tasks(home, trial, settings.tasks)
     return True
@@ -147,10 +154,15 @@ def _record(run: _Run) -> bool:
     run.emit({"kind": "stage", "stage": "record"})
     folder = run.folder
     write_json(folder.provenance, _provenance(run))
-    write_json(folder.metrics, measured(folder, run.trial.config.evaluation.tasks))
+    metrics = json_bytes(measured(folder, run.trial.config.evaluation.tasks))
+    seal(folder.path, (folder.config.name, folder.provenance.name), {folder.metrics.name: metrics})
+    write_atomic(folder.metrics, metrics)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return True
 
+
+_STAGES = ("generate", "score")
+"""The parts of an evaluation that are timed."""
 
 _WORK = (_cold_start, _train, _generate, _score, _record)
 
@@ -163,11 +175,14 @@ def measured(folder: TrialFolder, tasks: Iterable[str]) -> dict[str, dict[str, f
     """
     results = [read_result(folder.evaluation / task) for task in tasks]
     metrics = {f"{result.task}/{name}": one.value for result in results for name, one in result.metrics.items()}
-    evaluated = math.fsum(result.cost[part] for result in results for part in ("generate_seconds", "score_seconds"))
+    evaluated = {
+        f"evaluate_{kind}": math.fsum(result.cost[f"{stage}_{kind}"] for result in results for stage in _STAGES)
+        for kind in ("seconds", "cpu_seconds")
+    }
     return {"metrics": metrics, "cost": _cost(read_steps(folder), evaluated)}
 
 
-def _cost(steps: Iterable[dict[str, Any]], evaluate_seconds: float) -> dict[str, float]:
+def _cost(steps: Iterable[dict[str, Any]], evaluated: dict[str, float]) -> dict[str, float]:
     steps = list(steps)
     spent = {name: steps[-1][name] for name in ("budget_share",) if steps and name in steps[-1]}
     for name in ("total_tokens", "train_flops"):
@@ -177,11 +192,16 @@ def _cost(steps: Iterable[dict[str, Any]], evaluate_seconds: float) -> dict[str,
         f"{stage}_seconds": sum(float(step.get(f"seconds_{stage}", 0.0)) for step in steps)
         for stage in ("generate", "verify", "critique", "update")
     }
-    train = sum(float(step["seconds"]) for step in steps)
+    train, worked = (math.fsum(float(step[name]) for step in steps) for name in ("seconds", "cpu_seconds"))
     counts = {name: int(sum(step.get(name, 0) for step in steps)) for name in COUNTS}
     waited = sum(float(step.get("critic_wait", 0.0)) for step in steps)
     money = sum(float(step.get("critic_money", 0.0)) for step in steps)
-    whole = {"wall_seconds": train + evaluate_seconds, "train_seconds": train, "evaluate_seconds": evaluate_seconds}
+    whole = {
+        "wall_seconds": train + evaluated["evaluate_seconds"],
+        "train_seconds": train,
+        "train_cpu_seconds": worked,
+        **evaluated,
+    }
     return {
         **whole,
         **seconds,
@@ -196,8 +216,8 @@ def _cost(steps: Iterable[dict[str, Any]], evaluate_seconds: float) -> dict[str,
 def _provenance(run: _Run) -> dict[str, Any]:
     trial, folder = run.trial, run.folder
     fingerprints = {
-        "start_weights": weights_fingerprint(Path(run.start)),
-        "final_weights": weights_fingerprint(folder.model),
+        "start_weights": model_fingerprint(Path(run.start)),
+        "final_weights": model_fingerprint(folder.model),
         "benchmark": trial.identity["training"]["benchmark"]["fingerprint"],
         "cold_start": cold_start_key(trial.config),
     }
@@ -205,9 +225,12 @@ def _provenance(run: _Run) -> dict[str, Any]:
     return {
         **environment(),
         "verifier": trial.identity["scoring"]["verifier"],
+        "plumbing": plumbing_hashes(),
         "fingerprints": fingerprints,
         "seed": trial.seed,
         "attempt": {"number": run.attempt.number, "micro_batch": training.get("micro_batch")},
+        "taught": teaching_costs(trial.config, run.home),
+        "contamination": overlaps_as_json(trial.config),
         "reused": reused(folder, trial.config.evaluation.tasks),
         "started": run.started,
         "finished": _now(),

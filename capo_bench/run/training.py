@@ -1,5 +1,6 @@
 """The training stage of a trial: from its start, or from the newest checkpoint of an earlier try.
 
+A line in ``steps.sums`` is the checksum of each step's record, so that a resume notices one that is damaged or lost.
 Order makes it safe to be killed at any moment: the record of a step is on the disk before a checkpoint after it is
 marked, what lies after the mark is dropped before training goes on, and the trained model appears at once, after which
 training is not begun again.
@@ -7,11 +8,13 @@ training is not begun again.
 
 from __future__ import annotations
 
+import hashlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -23,14 +26,22 @@ from capo_bench.run.failures import usual_micro_batch
 from capo_bench.run.shared import emit_step, ensure_shared
 from capo_bench.run.threads import fix_threads
 from capo_bench.study.identity import shared_models
+from evals.checksums import check_file
 from evals.files import write_atomic
 from trainers.backbones import BACKBONES
 from trainers.checkpoints import Checkpoint, newest, sync
-from trainers.methods import METHODS, Emit, TrainRun
-from trainers.rollouts import drop_after
+from trainers.emit import Emit
+from trainers.methods import METHODS
+from trainers.rollouts import drop_after, stored_steps
+from trainers.run import TrainRun
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
+
+log = logging.getLogger(__name__)
+
+_PATHS = ("critic", "prm", "critiques")
+"""What of a `Training` is a folder, or None."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +67,32 @@ class Training:
     critiques: Path | None
     resume: str | None
     attempt: Attempt
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as plain values."""
+        paths = {name: getattr(self, name) for name in _PATHS}
+        return {
+            "trial": self.trial.as_json(),
+            "folder": str(self.folder.path),
+            "start": self.start,
+            "resume": self.resume,
+            "attempt": asdict(self.attempt),
+            **{name: path and str(path) for name, path in paths.items()},
+        }
+
+    @classmethod
+    def from_json(cls, plain: dict[str, Any]) -> Training:
+        """Return what `as_json` wrote down."""
+        from capo_bench.study.plan import Trial
+
+        return cls(
+            trial=Trial.from_json(plain["trial"]),
+            folder=TrialFolder(Path(plain["folder"])),
+            start=plain["start"],
+            resume=plain["resume"],
+            attempt=Attempt(**plain["attempt"]),
+            **{name: Path(plain[name]) if plain[name] else None for name in _PATHS},
+        )
 
     def run(self, record: Emit, stop: Callable[[], bool]) -> TrainRun:
         """Return what the method is given.
@@ -99,11 +136,9 @@ def train(  # noqa: PLR0913, PLR0917 - what is trained, from where, how, and who
         True when the trained model is in place, False when it was stopped with a checkpoint.
     """
     folder = home.trial(trial.id)
-    fix_threads(trial)
     kinds = {model.kind for model in shared_models(trial.config)}
     critic = ensure_shared("critic", trial, home, emit) if "critic" in kinds else None
     prm = ensure_shared("prm", trial, home, emit) if "prm" in kinds else None
-    fix_threads(trial)
     emit({"kind": "stage", "stage": "train"})
     point = _resume_point(folder)
     _tell_micro_batch(trial, folder, attempt, point)
@@ -116,52 +151,101 @@ def train(  # noqa: PLR0913, PLR0917 - what is trained, from where, how, and who
 
 
 def _train(training: Training, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Train in this process, or in as many as the backbone says."""
-    if BACKBONES.load(training.trial.config.backbone).processes > 1:
-        from capo_bench.run.launch import launch
+    """Train in this process, or in others: a model of a hub is too large to live with what comes after it."""
+    name = training.trial.config.backbone
+    backbone = BACKBONES.load(name)
+    if backbone.source == "embedded" and backbone.processes == 1:
+        return _train_here(training, 0, emit, stop)
+    from capo_bench.run.launch import launch, training_processes
+    from capo_bench.run.rank import Work
 
-        return launch(training, emit, stop)
-    with training.folder.steps.open("a", encoding="utf-8") as log:
-        return train_here(training.run(partial(record_step, log, emit), stop))
+    work = Work("capo_bench.run.training:train_part", training.as_json())
+    return launch(work, training_processes(name), training.folder.processes, emit, stop)
 
 
-def train_here(run: TrainRun) -> bool:
-    """Train in this process; true when the trained model is in `run.model`, False when it was stopped."""
-    method = METHODS.get(run.config.method)
+def train_part(settings: dict[str, Any], rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
+    """Do a process's part of a training; see `capo_bench.run.rank.Work`."""
+    import torch
+
+    training = Training.from_json(settings)
+    if torch.cuda.is_available():
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # before anything is loaded "onto the GPU"
+    return _train_here(training, rank, emit, stop)
+
+
+def _train_here(training: Training, rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
+    """Train in this process; true when the trained model is in place of the scratch one, False when it was stopped.
+
+    The first process writes the records of the steps, each on the disk before a checkpoint after it is marked.
+    """
+    fix_threads(training.trial)
+    method = METHODS.get(training.trial.config.method)
     assert method.train is not None
     module, _, function = method.train.partition(":")
-    return bool(getattr(import_module(module), function)(run))
+    with training.folder.steps.open("a", encoding="utf-8") as steps:
+        record: Emit = partial(record_step, steps, emit) if rank == 0 else lambda step: None
+        return bool(getattr(import_module(module), function)(training.run(record, stop)))
 
 
-def record_step(log: TextIO, emit: Emit, record: dict[str, Any]) -> None:
+def record_step(steps: TextIO, emit: Emit, record: dict[str, Any]) -> None:
     """Append the record of a step to a trial's steps, on the disk when this returns, and tell of it."""
-    log.write(json.dumps(record, default=float) + "\n")
-    log.flush()
-    os.fsync(log.fileno())
+    line = json.dumps(record, default=float) + "\n"
+    with TrialFolder(Path(steps.name).parent).step_sums.open("a", encoding="ascii") as sums:
+        _write(sums, f"{_sum(line)}\n")
+    _write(steps, line)
     emit_step(emit, "step", record)
+
+
+def _write(file: TextIO, line: str) -> None:
+    file.write(line)
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sum(line: str) -> str:
+    return hashlib.sha256(line.encode()).hexdigest()
 
 
 def read_steps(folder: TrialFolder) -> list[dict[str, Any]]:
     """Return the step records; a line torn by a crash is dropped."""
-    if not folder.steps.exists():
-        return []
-    text = folder.steps.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    check_file(folder.steps)
+    return [json.loads(line) for line in _step_lines(folder)]
+
+
+def _step_lines(folder: TrialFolder) -> list[str]:
+    text = folder.steps.read_text(encoding="utf-8") if folder.steps.exists() else ""
+    return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
 def _resume_point(folder: TrialFolder) -> Checkpoint | None:
     """Return the checkpoint to go on from, if there is one, and drop whatever a killed try left after it."""
     shutil.rmtree(_scratch(folder), ignore_errors=True)
     point = newest(folder.checkpoints)
+    if point is not None:
+        drop_after(folder.rollouts, point.step)
+        if flaw := _flaw(folder, point.step):
+            log.warning("%s: training starts from nothing", flaw)
+            point = None
     if point is None:
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
-        folder.steps.unlink(missing_ok=True)
+        for path in (folder.steps, folder.step_sums):
+            path.unlink(missing_ok=True)
         drop_after(folder.rollouts, 0)
         return None
-    drop_after(folder.rollouts, point.step)
-    kept = [json.dumps(record) for record in read_steps(folder) if record["step"] <= point.step]
-    write_atomic(folder.steps, "".join(line + "\n" for line in kept))
+    write_atomic(folder.steps, "".join(_step_lines(folder)[: point.step]))
     return point
+
+
+def _flaw(folder: TrialFolder, steps: int) -> str:
+    """Return what of the first steps' records and rollouts is not as training left it; empty where all is."""
+    sums, lines = folder.step_sums, _step_lines(folder)[:steps]
+    written = set(sums.read_text(encoding="ascii", errors="replace").split()) if sums.exists() else set[str]()
+    if len(lines) < steps or any(_sum(line) not in written for line in lines):
+        return f"{folder.steps} is not as it was written"
+    stored = stored_steps(folder.rollouts)
+    if [*stored] != [*range(1, steps + 1)] or len({len(paths) for paths in stored.values()}) > 1:
+        return f"{folder.rollouts} lacks some of the rollouts of steps 1 to {steps}"
+    return ""
 
 
 def _tell_micro_batch(trial: Trial, folder: TrialFolder, attempt: Attempt, point: Checkpoint | None) -> None:
@@ -177,6 +261,7 @@ def _tell_micro_batch(trial: Trial, folder: TrialFolder, attempt: Attempt, point
 def _keep_model(folder: TrialFolder) -> None:
     """Put the trained model in place; with it training is done, and needs its checkpoints no more."""
     shutil.rmtree(folder.evaluation, ignore_errors=True)  # of a model that is no more
+    (_scratch(folder) / "training_args.bin").unlink(missing_ok=True)  # a pickle of TRL's, which nobody reads
     sync(_scratch(folder))
     _scratch(folder).rename(folder.model)
     shutil.rmtree(folder.checkpoints, ignore_errors=True)

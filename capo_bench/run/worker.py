@@ -84,11 +84,26 @@ def run_job(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Cal
         emit(message)
 
     try:
-        with wait_for_lock(Path(job["lock"]), stop, lambda: tell({"kind": "stage", "stage": "waiting"})) as held:
+        with (
+            same_environment(),
+            wait_for_lock(Path(job["lock"]), stop, lambda: tell({"kind": "stage", "stage": "waiting"})) as held,
+        ):
             return {"status": "done" if held and _call(job, tell, stop) else "stopped"}
     except BaseException as error:
         traceback.print_exc()
         return {"status": "failed", "stage": stage, **_told(error, stage, job)}
+
+
+@contextmanager
+def same_environment() -> Iterator[None]:
+    """Leave the process's environment as it was, whatever libraries write into it: the next job reads it too."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in os.environ.keys() - before.keys():
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _told(error: BaseException, stage: str, job: wire.Message) -> dict[str, str]:
@@ -108,8 +123,10 @@ def summary(error: BaseException) -> str:
 
 def _call(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Callable[[], bool]) -> bool:
     from capo_bench.study.plan import Trial
+    from trainers.critics.serve import TAKEN, URL
 
     trial, home = Trial.from_json(job["trial"]), Home(Path(job["home"]), job["keep_critiques"])
+    os.environ |= {URL: job["critic_url"], TAKEN: str(job["memory_taken"])}
     module, _, name = job["task"].partition(":")
     if job["do"] != "trial":
         getattr(import_module(module), name)(job["do"], trial, home, emit)

@@ -1,18 +1,21 @@
-"""Models that training loads beside the policy: a critic's that runs in the process, or a process reward model.
+"""Models that training has beside the policy: a critic's on the same GPUs, or a process reward model.
 
-The embedded ones are not among them: they are made here, and too small to weigh on a machine.
+The embedded ones are not among them: they are made here, and too small to weigh on a machine. Nor are critics that are
+served on GPUs of their own (`served_weights`).
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
+from capo_bench.study.served import ServedCritic, served_by
 from trainers.backbones import BACKBONES
 from trainers.config import TrialConfig
+from trainers.critics.base import CriticParams
 from trainers.critics.local import LocalParams, parameters_in
 from trainers.critics.vllm import VllmParams
 from trainers.methods import METHODS
@@ -56,6 +59,9 @@ def models_beside(config: TrialConfig) -> list[Beside]:
 
 def _critics(config: TrialConfig) -> Iterator[Beside]:
     critic, backbone = config.critic, BACKBONES.load(config.backbone)
+    served = served_by(critic)
+    if served is not None and served.embedded is None and served.serve.gpus == 0:
+        yield replace(served_weights(critic, served), share=served.serve.gpu_memory_utilization)
     if not isinstance(critic, LocalParams) or critic.embedded_critic is not None:
         return
     share = critic.gpu_memory_utilization if isinstance(critic, VllmParams) else None
@@ -65,6 +71,15 @@ def _critics(config: TrialConfig) -> Iterator[Beside]:
     elif backbone.model is not None:
         count = backbone.planned.parameters if backbone.planned else None
         yield Beside("critic", backbone.model, backbone.revision, _bytes(count, critic.dtype), share)
+
+
+def served_weights(critic: CriticParams, served: ServedCritic) -> Beside:
+    """Return the model that the server of a critic loads."""
+    serve = served.serve
+    count = parameters(served.model, serve.revision) or getattr(critic, "parameters", None)
+    # What vLLM chooses has two bytes.
+    dtype = "bfloat16" if serve.dtype == "auto" else serve.dtype
+    return Beside("critic", served.model, serve.revision, _bytes(count, dtype))
 
 
 def parameters(model: str, revision: str | None) -> int | None:

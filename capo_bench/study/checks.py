@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
 
 from capo_bench.study.errors import StudyError, shown
 from capo_bench.study.expand import Draft, Sources, drafts, excluded
@@ -11,9 +13,15 @@ from capo_bench.study.plan import Plan, Variant
 from capo_bench.study.resolve import Base
 from capo_bench.study.spec import Sweep
 from evals.benchmarks import BENCHMARKS
+from evals.coins.problems import LIMIT, draw, read
+from evals.coins.pupil import Misconception, Pupil
 from evals.config import EvaluationConfig
+from evals.metrics import SAMPLED, split_at_k
+from evals.tasks.identity import task_draws
+from evals.tasks.named import benchmark_of
 from trainers.backbones import BACKBONES
-from trainers.config import TrialConfig
+from trainers.budget import WEIGHED
+from trainers.config import ColdStartConfig, TrainConfig, TrialConfig
 from trainers.methods import METHODS
 from trainers.prm.config import TAUGHT_ON
 
@@ -90,6 +98,27 @@ def bad_metrics(sweep: Sweep, sources: Sources, variants: Sequence[Variant]) -> 
             rule = f"metric {metric!r}: task {task!r} is not in evaluation.tasks of variant {lacking[0].name!r}"
             hint = suggestion(task, lacking[0].config.evaluation.tasks).replace("known keys", "tasks")
             yield StudyError(place, "metrics", metric, rule, hint)
+        elif (found := _undefined(metric, variants)) is not None:
+            place = sources.at("metrics", index).place()
+            yield StudyError(place, "metrics", metric, f"metric {metric!r}: {found[0]}", found[1])
+
+
+def _undefined(metric: str, variants: Sequence[Variant]) -> tuple[str, str] | None:
+    """Return why a metric is not defined by the answers that a variant is asked for, and the way out."""
+    task, _, name = metric.partition("/")
+    prefix, k = split_at_k(name)
+    for evaluation in (variant.config.evaluation for variant in variants):
+        samples = task_draws(task).samples if evaluation.samples is None else evaluation.samples
+        if (k or name.startswith(SAMPLED)) and not samples:
+            return f"no answers of {task!r} are sampled", "set evaluation.samples, as in 8, or take accuracy"
+        if k > samples or (prefix == "avg_at_" and k != samples):
+            return (
+                f"{samples} answers of {task!r} are sampled",
+                f"write {prefix}{samples}, or set evaluation.samples to {k}",
+            )
+        if not (k or name.startswith(SAMPLED) or evaluation.greedy):
+            return "evaluation.greedy is false, and it is of greedy answers", f"write {task}/avg_at_{samples}"
+    return None
 
 
 def bad_measurements(
@@ -109,19 +138,34 @@ def bad_measurements(
                 yield StudyError(place, name, ours, rule, way_out)
 
 
-def bad_starts(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
-    """Yield embedded backbones without a cold start, and backbones from a hub with one."""
+def bad_misconceptions(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+    """Yield wrong rules that no pupil ever follows, because no step of the lessons is one that they are about."""
     for variant in variants:
-        embedded = BACKBONES.load(variant.config.backbone).source == "embedded"
-        start = variant.config.cold_start
-        if embedded == (start is None):
-            place = base.locate(found[variant.name], ("backbone",))
-            name = f"variant {variant.name!r}: backbone {variant.config.backbone!r}"
-            if embedded:
-                rule, way_out = f"{name} has random weights and needs a cold start", "set cold_start: {}"
-            else:
-                rule, way_out = f"{name} is trained already and takes no cold start", "set cold_start: null"
-            yield StudyError(place, "cold_start", start, rule, way_out)
+        start = variant.config.supervised
+        rules = start.misconceptions if isinstance(start, ColdStartConfig) else ()
+        for number, rule in enumerate(rules):
+            if not _is_followed(rule):
+                key = f"cold_start.misconceptions[{number}]"
+                place = base.locate(found[variant.name], ("cold_start", "misconceptions"))
+                told = f"variant {variant.name!r}: {key}, about {rule.sign!r}, is followed in no step of the lessons"
+                way_out = (
+                    f"mend operands, crosses (of sums alone) or error (totals stay within 0 to {LIMIT}), or remove it"
+                )
+                yield StudyError(place, key, rule.sign, told, way_out)
+
+
+@cache
+def _is_followed(rule: Misconception) -> bool:
+    """Whether a pupil who believes a rule makes a mistake by it in some lesson."""
+    pupil, rng = Pupil((rule,), belief=1.0), random.Random(0)
+    for problem in draw("lessons", 400, 0):
+        chain = read(problem.prompt)
+        before = [chain.start, *chain.totals()]
+        for place, (sign, operand) in enumerate(chain.operations):
+            right = before[place + 1]
+            if pupil.work_out(before[place], sign, operand, chain.operations[place + 1 :], rng) != right:
+                return True
+    return False
 
 
 def bad_judges(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
@@ -141,10 +185,13 @@ _Unfit = Iterator[tuple[str, str, str, str]]
 def _without_checker(config: TrialConfig) -> _Unfit:
     """A critic that asks the benchmark's checker of steps, where the benchmark has none."""
     asks = config.critic.asks_checker or config.critic.embedded_critic is not None
-    if asks and not BENCHMARKS.get(config.benchmark).checks_steps:
+    if asks and not benchmark_of(config.benchmark).checks_steps:
         known = [name for name in BENCHMARKS.names() if BENCHMARKS.get(name).checks_steps]
-        rule = f"critic {config.critic.name!r} rests on a checker of steps, and benchmark {config.benchmark!r} has none"
-        way_out = f"name a critic that is a language model of its own, or train on {', '.join(known)}"
+        rule = f"critic {config.critic.name!r} rests on a checker of steps, and benchmark {_name(config)!r} has none"
+        way_out = (
+            "name a critic that is a language model of its own (or, as a control, 'random' with its rate), "
+            f"or train on {', '.join(known)}"
+        )
         yield "critic", config.critic.name, rule, way_out
 
 
@@ -152,35 +199,79 @@ def _unread(config: TrialConfig) -> _Unfit:
     """A policy that is to be its own critic and cannot read what a critic is asked."""
     if config.critic.asks_policy and BACKBONES.load(config.backbone).source == "embedded":
         rule = (
-            f"critic.model is 'policy', and backbone {config.backbone!r} knows solutions of {config.benchmark} and no "
+            f"critic.model is 'policy', and backbone {config.backbone!r} knows solutions of coins and no "
             "other text: every critique would abstain"
         )
         yield "critic.model", "policy", rule, "set critic.model to 'embedded', or backbone to one of a hub or a folder"
+
+
+def _split(config: TrialConfig) -> _Unfit:
+    """A critic in the process whose model is split over GPUs: the trial is given none but those of its backbone."""
+    size = getattr(config.critic, "tensor_parallel_size", 1)
+    if size > 1:
+        rule = f"critic.tensor_parallel_size is {size}, and a critic in the process has the one GPU of that process"
+        way_out = (
+            f"set critic: {{name: openai, model: …, serve: {{gpus: {size}, tensor_parallel_size: {size}}}}}, which is "
+            "served on GPUs of its own, or tensor_parallel_size to 1"
+        )
+        yield "critic.tensor_parallel_size", str(size), rule, way_out
 
 
 def _untaught(config: TrialConfig) -> _Unfit:
     """The embedded process reward model, asked of problems that it was not taught."""
     if config.prm.taught is not None and config.benchmark != TAUGHT_ON:
         model = config.prm.model
-        rule = f"prm.model {model!r} is taught on {TAUGHT_ON}, and benchmark {config.benchmark!r} is another"
+        rule = f"prm.model {model!r} is taught on {TAUGHT_ON}, and benchmark {_name(config)!r} is another"
         yield "prm.model", model, rule, f"set prm.model to a folder or a repository id, or train on {TAUGHT_ON}"
 
 
-_UNFIT = (("critic", _without_checker), ("critic", _unread), ("prm", _untaught))
+def _name(config: TrialConfig) -> str:
+    """Return the name of what a trial trains on."""
+    return benchmark_of(config.benchmark).name
+
+
+_UNFIT = (("critic", _without_checker), ("critic", _unread), ("critic", _split), ("prm", _untaught))
+
+
+LEAST = {"train_flops": 1.0, "seconds": 1e-6}
+"""The smallest budgets: of less, what a step spends is no finite share."""
 
 
 def bad_budgets(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
-    """Yield variants whose budget weighs the tokens of a critic of which nobody says how large it is."""
+    """Yield budgets too small to count in, and those that weigh the tokens of a critic whose size nobody says."""
     for variant in variants:
         config, budget = variant.config, variant.config.train.budget
-        weighs = budget is not None and budget.total_tokens is not None
-        if weighs and "critic" in METHODS.get(config.method).uses and not config.critic.size_known:
+        if budget is None:
+            continue
+        if budget.limit < (least := LEAST.get(budget.unit, 0.0)):
+            place = base.locate(found[variant.name], ("train", "budget"))
+            name = f"train.budget.{budget.unit}"
+            rule = f"variant {variant.name!r}: {name} is {budget.limit:g} but any step spends more than {least:g}"
+            way_out = f"set it to {least:g} or more: training always takes one step"
+            yield StudyError(place, name, budget.limit, rule, way_out)
+        if budget.unit not in WEIGHED:
+            continue
+        if "critic" in METHODS.get(config.method).uses and not config.critic.size_known:
             place = base.locate(found[variant.name], ("critic",))
             rule = (
-                f"variant {variant.name!r}: train.budget.total_tokens weighs the critic's tokens by its size, and "
+                f"variant {variant.name!r}: train.budget.{budget.unit} weighs the critic's tokens by its size, and "
                 f"nothing says how large {getattr(config.critic, 'model', config.critic.name)!r} is"
             )
             yield StudyError(place, "critic.parameters", None, rule, "set critic.parameters, as in 72.7e9")
+
+
+def bad_clips(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+    """Yield variants that set a clip where none ever bites."""
+    usual = TrainConfig().clip
+    for variant in variants:
+        method, clip = METHODS.get(variant.config.method), variant.config.train.clip
+        if "train" in method.uses and not method.heeds("train.clip") and clip != usual:
+            place = base.locate(found[variant.name], ("train", "clip"))
+            rule = (
+                f"variant {variant.name!r}: train.clip {clip} decides nothing: {method.name!r} updates once on each "
+                "batch, so the ratio that is clipped is 1"
+            )
+            yield StudyError(place, "train.clip", clip, rule, "remove it")
 
 
 def bad_processes(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
@@ -205,16 +296,16 @@ def duplicates(groups: Mapping[str, Sequence[Variant]], found: Mapping[str, Draf
     """Yield an error for variants that are one trial.
 
     Args:
-        groups: Variants by the digest of their identity.
+        groups: Variants by the id of a trial.
         found: Drafts by name, for their places.
     """
-    for group in groups.values():
+    alike = {tuple(variant.name for variant in group): group for group in groups.values()}
+    for names, group in alike.items():
         if len(group) > 1:
-            names = [variant.name for variant in group]
             told = " and ".join(repr(name) for name in names)
             rule = f"variants {told} are the same trial: {_why(group)}"
             place = found[names[-1]].source.place()
-            yield StudyError(place, names[-1], names, rule, "keep one of them (remove or exclude the others)")
+            yield StudyError(place, names[-1], list(names), rule, "keep one of them (remove or exclude the others)")
 
 
 def _why(group: Sequence[Variant]) -> str:

@@ -1,129 +1,182 @@
-"""Which code decides which stage of a trial.
+"""Which definitions decide which stage of a trial: the roots, from which `evals.definitions` finds all the rest.
 
-A file that decides a stage decides those after it as well, and is named with the first one only.
+A part that the settings name is a root of its own, so that no trial depends on a part that it does not name.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
-from pathlib import Path
 
-from capo_bench.study.source import closure, file_hash, imported, module_files, package_files
 from evals.benchmarks import BENCHMARKS
+from evals.definitions import DefinitionError, closure
+from evals.models.open import BACKENDS
+from evals.tasks.identity import task_checker
+from evals.tasks.row_settings import DEMONSTRATIONS
+from trainers.config import ColdStart, ColdStartConfig, TrialConfig
+from trainers.credit.normalization import NORMALIZATIONS
+from trainers.credit.segment import SEGMENTERS
+from trainers.credit.votes import VOTES
 from trainers.critics import CRITICS
 from trainers.methods import METHODS
 
-Code = dict[str, str]
-"""Content hash by name of a file."""
+Roots = dict[str, str]
+"""What a definition is to a trial, and the definition as ``"package.module:name"``."""
 
-# Their content is in the identity as values; a new check or a new name changes no result.
-_DECLARATIONS = {
-    *("evals/benchmarks.py", "evals/config.py", "evals/registry.py", "evals/harness/base.py"),
-    *("trainers/config.py", "trainers/methods.py", "trainers/prm/config.py"),
+EMBEDDED_CRITIC: Roots = {"embedded critic": "trainers.critics.embedded:train_critic"}
+EMBEDDED_PRM: Roots = {"embedded PRM": "trainers.prm.embedded:train_prm"}
+_NAMED = "evals.tasks.training_sets:named_problems"
+_NAMED_DEMONSTRATIONS = "evals.tasks.demonstrations:named_demonstrations"
+_VERIFIER: Roots = {"verifier": "evals.verify.verifier:Verifier", "verifier's worker": "evals.verify.worker:main"}
+_MEASURED = (
+    *(
+        "accuracy",
+        "known_right",
+        "accuracy_norm",
+        "wrong_step_rate",
+        "flawed_right",
+        "steps",
+        "tokens",
+        "no_answer",
+        "truncated",
+    ),
+    *("unscored", "failed", "averaged", "passed", "voted", "_of", "ratio"),
+)
+"""Metrics that trials have had since the identity's version, and what adds them up. A later one makes no trial new."""
+
+
+class PartError(DefinitionError):
+    """A part of a trial that cannot be known: the definition of code, or a model in a folder, cannot be read.
+
+    Attributes:
+        key: Path of the setting that names it.
+    """
+
+    def __init__(self, role: str, rule: str, way_out: str) -> None:
+        super().__init__(f"{role} {rule}", way_out)
+        self.key = _KEYS.get(role, ("method",))
+
+
+_KEYS = {
+    "backbone": ("backbone",),
+    "benchmark": ("benchmark",),
+    "critic": ("critic",),
+    "normalization": ("credit", "normalization"),
+    "prm": ("prm",),
+    "segmenter": ("credit", "segmenter"),
+    "vote": ("credit", "vote"),
 }
-# What a folder of completions passes on to scoring.
-_ONLY_SCORING = {"evals/metrics.py", "evals/tasks/scoring.py"}
 
 
-@cache
-def training_code(method: str, benchmark: str, critic: str, cold_start: bool) -> Code:
-    """Return the code that decides the model: for a method that does not train, of the start alone."""
-    found = METHODS.get(method)
-    files = {**module_files(METHODS.module(method)), **_own_files(method), **model_files(benchmark)}
-    if cold_start:
-        files |= cold_start_files()
-    if "train" in found.uses:
-        files |= {**_shared_training_files(), **module_files("trainers.credit.segment")}
-        files |= module_files("trainers.credit.align")
-    if "credit" in found.uses:
-        files |= _credit_files(method)
-    if "critic" in found.uses:
-        files |= closure(CRITICS.module(critic), "trainers.critics")
-    if "prm" in found.uses:
-        files |= prm_files("trainers.prm.trainer")
-    if found.train:
-        files |= imported(files, "evals", _DECLARATIONS)
-    return hashes(files)
+def import_parts(config: TrialConfig) -> None:
+    """Import what settings name, as a run would, so that a part that fails at import is found before one.
+
+    Raises:
+        BrokenPartError: A part cannot be imported.
+    """
+    METHODS.get(config.method)
+    CRITICS.get(config.critic.name)
+    VOTES.get(config.credit.vote)
+    NORMALIZATIONS.get(config.credit.normalization)
+    for name in {config.credit.segmenter, config.evaluation.segmenter, config.prm.segmenter}:
+        SEGMENTERS.get(name)
+    if isinstance(config.benchmark, str):
+        BENCHMARKS.get(config.benchmark)
 
 
-@cache
-def generation_code(backend: str, benchmark: str) -> Code:
-    """Return the code that decides what a model says, beside the code that made the model."""
-    but = _DECLARATIONS | _ONLY_SCORING
-    files = {
-        **module_files("capo_bench.run.evaluation"),
-        **module_files("evals.harness.opening"),
-        **module_files(BENCHMARKS.module(benchmark)),
-        **package_files("evals.tasks"),
-        **closure("evals.harness.asking", "evals", but),
-        **closure(f"evals.harness.{backend}", "evals", but),
+def cold_start_roots(settings: ColdStart) -> Roots:
+    """Return what decides a supervised model: who teaches it, and of named demonstrations what reads them."""
+    if isinstance(settings, ColdStartConfig):
+        return {"cold start": "trainers.cold_start:train_drawn"}
+    named = settings.demonstrations
+    read = DEMONSTRATIONS.target(named) if isinstance(named, str) else _NAMED_DEMONSTRATIONS
+    return {"cold start": "trainers.cold_start:train_named", "demonstrations": read}
+
+
+def training_roots(config: TrialConfig) -> Roots:
+    """Return what decides the model: for a method that does not train, beside the start, nothing but the problems."""
+    method = METHODS.get(config.method)
+    named = config.benchmark
+    roots = {"benchmark": BENCHMARKS.target(named) if isinstance(named, str) else _NAMED}
+    if method.train is None:
+        return roots
+    roots |= {"method": method.train, **_VERIFIER, "segmenter": SEGMENTERS.target(_segmenter(config))}
+    if "credit" in method.uses:
+        roots["normalization"] = NORMALIZATIONS.target(config.credit.normalization)
+        roots |= {"vote": VOTES.target(config.credit.vote)} if method.heeds("credit.vote") else {}
+    if "critic" in method.uses:
+        roots["critic"] = CRITICS.target(config.critic.name)
+        roots |= {"critic's model": BACKENDS[config.critic.backend]} if config.critic.backend else {}
+    if method.credit is not None:
+        roots["credit"] = method.credit
+    return roots
+
+
+def generation_roots(config: TrialConfig) -> Roots:
+    """Return what decides what a model says, beside each task's own functions."""
+    return {
+        "asking": "evals.harness.generate:generate",
+        "task settings": "evals.harness.asking:as_wanted",
+        "tasks": "evals.harness.tasks:load_tasks",
+        "backend": BACKENDS[config.evaluation.backend],
     }
-    return hashes({name: path for name, path in files.items() if name not in but})
 
 
-@cache
-def scoring_code(benchmark: str) -> Code:
-    """Return the code that decides what completions are worth."""
-    files = {
-        **module_files("trainers.credit.segment"),
-        **module_files(BENCHMARKS.module(benchmark)),
-        **closure("evals.harness.score", "evals", _DECLARATIONS),
+def scoring_roots(config: TrialConfig) -> Roots:
+    """Return what decides what completions are worth."""
+    checkers = {checker for name in config.evaluation.tasks if (checker := task_checker(name))}
+    return {
+        **_VERIFIER,
+        "verdicts": "evals.harness.score:judge",
+        "choices": "evals.harness.score:chosen",
+        "steps": "trainers.credit.segment:step_texts",
+        "segmenter": SEGMENTERS.target(config.evaluation.segmenter),
+        **{f"metric {name}": f"evals.metrics:{name}" for name in _MEASURED},
+        **{f"checker {name}": BENCHMARKS.target(name) for name in sorted(checkers)},
     }
-    return hashes(files)
 
 
-def model_files(benchmark: str) -> dict[str, Path]:
-    """Return the files of the backbones and of the benchmark, which also writes the demonstrations."""
-    return package_files("trainers.backbones") | module_files(BENCHMARKS.module(benchmark))
+def hashes(roots: Mapping[str, str]) -> dict[str, str]:
+    """Return the hash of each root with all that it reaches.
+
+    Raises:
+        PartError: One has no source code.
+    """
+    found = {}
+    for role, target in roots.items():
+        try:
+            found[role] = closure(target).hash
+        except DefinitionError as error:
+            raise PartError(role, error.rule, error.way_out) from error
+    return found
 
 
-def cold_start_files() -> dict[str, Path]:
-    """Return the files of supervised training."""
-    return module_files("trainers.sft")
+def definitions_of(config: TrialConfig) -> dict[str, dict[str, str]]:
+    """Return every definition that decides a trial, stage by stage, with a hash of it alone: for people to compare."""
+    shared = (cold_start_roots(config.supervised) if config.supervised else {}) | _judges(config)
+    stages = {
+        "shared": shared,
+        "training": training_roots(config),
+        "generation": generation_roots(config),
+        "scoring": scoring_roots(config),
+    }
+    return {stage: _together(tuple(sorted({*roots.values()}))) for stage, roots in stages.items()}
 
 
-def prm_files(module: str) -> dict[str, Path]:
-    """Return the files of a module of `trainers.prm`, and those of it, of credit and of critics that it rests on."""
-    files = closure(module, "trainers.prm", _DECLARATIONS)
-    return files | imported(files, "trainers.credit") | imported(files, "trainers.critics")
+def _judges(config: TrialConfig) -> Roots:
+    uses = METHODS.get(config.method).uses
+    critic = EMBEDDED_CRITIC if "critic" in uses and config.critic.embedded_critic is not None else {}
+    return critic | (EMBEDDED_PRM if "prm" in uses and config.prm.taught is not None else {})
 
 
-def hashes(files: dict[str, Path]) -> Code:
-    """Return the content hashes of files, without those that only declare settings."""
-    return {name: file_hash(path) for name, path in sorted(files.items()) if name not in _DECLARATIONS}
-
-
-def _shared_training_files() -> dict[str, Path]:
-    """Return the files of `trainers` that belong to no one method and not to the cold start alone."""
-    apart = {*_of_methods()} | {"trainers/sft.py"}
-    return {name: path for name, path in package_files("trainers").items() if name not in apart}
-
-
-def _credit_files(method: str) -> dict[str, Path]:
-    """Return the files of `trainers.credit`, without those that nothing but other methods needs."""
-    shared = imported(_shared_training_files() | package_files("trainers.critics"), "trainers.credit")
-    needs = {name: _own_credit_files(name) for name in METHODS.names()}
-    others = {file for files in needs.values() for file in files} - {*shared, *needs[method]}
-    return {name: path for name, path in package_files("trainers.credit").items() if name not in others}
-
-
-def _own_credit_files(method: str) -> dict[str, Path]:
-    charge = module_files(METHODS.get(method).charge.partition(":")[0])
-    return charge | imported(_own_files(method) | charge, "trainers.credit")
-
-
-@cache
-def _own_files(method: str) -> dict[str, Path]:
-    """Return the file that trains by a method, and those of other methods that it builds on."""
-    files = _training_file(method)
-    return files | {name: path for name, path in imported(files, "trainers").items() if name in _of_methods()}
+def _segmenter(config: TrialConfig) -> str:
+    """Return what cuts the rollouts; without a critic they are cut only to count and check their steps."""
+    uses = METHODS.get(config.method).uses
+    if "credit" in uses:
+        return config.credit.segmenter
+    return config.prm.segmenter if "prm" in uses else config.evaluation.segmenter
 
 
 @cache
-def _of_methods() -> dict[str, Path]:
-    return {name: path for method in METHODS.names() for name, path in _training_file(method).items()}
-
-
-def _training_file(method: str) -> dict[str, Path]:
-    train = METHODS.get(method).train
-    return module_files(train.partition(":")[0]) if train else {}
+def _together(targets: tuple[str, ...]) -> dict[str, str]:
+    return {name: own for target in targets for name, own in closure(target).definitions.items()}

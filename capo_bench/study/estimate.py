@@ -1,8 +1,8 @@
 """What a plan will take: critic calls counted, time guessed from one small model or taken from finished trials.
 
 The model of time is for the embedded backbone on two CPU cores: a constant number of seconds per demonstration, per
-rollout, per critique of the embedded critic and per evaluation sample. Models from a hub, and those behind an endpoint,
-run on whatever machine is there: no guess is made for them.
+rollout, per critique of the embedded critic and per evaluation sample. Models from a hub run on GPUs: see
+`capo_bench.study.gpu_time`. No guess is made where the size of a model is not known.
 
 A budget ends training before `train.steps`: how many steps it allows, finished trials of the variant tell, and else a
 constant number of tokens a rollout and a critique.
@@ -18,30 +18,44 @@ from heapq import heapreplace
 from typing import Any
 
 from capo_bench.home import Home, read_json
+from capo_bench.study.gpu_time import (
+    MACHINE,
+    PROBLEMS,
+    GpuCosts,
+    Machine,
+    PendingTrial,
+    gpu_costs,
+    judge_size,
+    step_tokens,
+    trial_time,
+)
 from capo_bench.study.identity import SharedKind, SharedModel, shared_models
 from capo_bench.study.plan import Plan, Trial
+from evals.tasks.identity import task_draws
 from trainers.backbones import BACKBONES
+from trainers.budget import WEIGHED, Meter
 from trainers.config import TrialConfig
 from trainers.methods import METHODS
 
-# Measured on two x86-64 cores without a GPU, backbone tiny, two jobs of one thread at a time: the study voting at
-# `quick` on a quiet machine (docs/measurements.md). A cold start of 400 steps × 64 demonstrations took 109 s beside the
-# embedded critic of 520 steps × 64 reviews in 322 s; 24 steps × 96 rollouts 22.4 s, 768 samples 4.6 s; 9,216 critiques
-# of three rules 33, 21 and 19 s, the later ones with critiques that were kept: their mean is taken. The embedded
-# process reward model of 500 steps × 32 lessons took 119 s, and 600 solutions 2.5 s (`python -m benchmarks.prm`).
-SECONDS_PER_DEMONSTRATION = 4.3e-3
-SECONDS_PER_REVIEW = 9.7e-3
-SECONDS_PER_CRITIQUE = 2.7e-3
+# Measured on two x86-64 cores without a GPU, backbone tiny, one thread a job: the study voting at `quick`
+# (docs/measurements.md). A step of 64 demonstrations takes 0.26 s of one core and a step of 64 reviews 0.5 s; 24 steps
+# × 96 rollouts 21.5 s, 9,216 critiques 11 to 21 s, the less the fewer of them are new; 3,840 answers 13.6 s. The
+# embedded process reward model of 500 steps × 32 lessons took 119 s, 600 solutions 2.5 s (`python -m benchmarks.prm`).
+SECONDS_PER_DEMONSTRATION = 4.1e-3
+SECONDS_PER_REVIEW = 7.8e-3
+SECONDS_PER_CRITIQUE = 1.8e-3
 SECONDS_PER_LESSON = 7.4e-3
 SECONDS_PER_SCORED = 4.1e-3
-SECONDS_PER_ROLLOUT = 9.7e-3
-SECONDS_PER_SAMPLE = 6.0e-3
+SECONDS_PER_ROLLOUT = 9.3e-3
+SECONDS_PER_SAMPLE = 3.6e-3
+STATES_PER_ROLLOUT, SECONDS_PER_CONTINUATION = 2.25, 1e-3
+"""Distinct states of a rollout, measured on the start's; a continuation takes 0.6 ms where 200 share a state."""
 # Measured in the study voting: 153,000 tokens of 3,840 rollouts, and 9.8 of the embedded critic for each of these where
-# it was asked four times. It is as large as the policy, so its tokens weigh as much.
+# it was asked four times. It is as large as the policy, so its tokens weigh as much. A prompt is 35 tokens.
 TOKENS_PER_ROLLOUT = 40.0
+TOKENS_PER_PROMPT = 35.0
+PARAMETERS = 3.7e5
 TOKENS_PER_CRITIQUE = 98.0
-PROBLEMS = 256
-"""Of a task that is taken whole, and whose size a plan does not know."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +97,7 @@ class Bounded:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class PlanEstimate:
     """What a plan will take.
 
     Attributes:
@@ -98,6 +112,7 @@ class Estimate:
         bounded: Variants whose training a budget ends.
         preparations: The models that trials share.
         waits: Seconds of each unfinished trial, without the unknown ones, and which of the preparations it waits for.
+        gpu: What is left takes of GPUs; None where no trial needs one, or one of them has no guess.
     """
 
     trials: int
@@ -110,6 +125,7 @@ class Estimate:
     bounded: tuple[Bounded, ...]
     preparations: tuple[Preparation, ...]
     waits: tuple[tuple[float, tuple[int, ...]], ...]
+    gpu: GpuCosts | None = None
 
     @property
     def calls_known(self) -> str:
@@ -132,7 +148,7 @@ class Estimate:
         return max(free)
 
 
-def estimate(plan: Plan, home: Home | None = None) -> Estimate:
+def estimate(plan: Plan, home: Home | None = None) -> PlanEstimate:
     """Estimate a plan.
 
     Args:
@@ -142,19 +158,20 @@ def estimate(plan: Plan, home: Home | None = None) -> Estimate:
     costs = _costs(plan, home)
     left = [trial for trial in plan.trials if trial.id not in costs]
     means = _means(plan, costs, "wall_seconds")
+    machine = plan.machine
     bounded = _bounded(plan, _means(plan, costs, "steps"))
     steps = {one.variant: one.steps for one in bounded}
     trained = {trial.id for trial in left if home is not None and training_done(home, trial)}
     guesses = [
-        evaluation_seconds(trial.config)
+        evaluation_seconds(trial.config, machine)
         if trial.id in trained
-        else means.get(trial.variant, trial_seconds(trial.config))
+        else means.get(trial.variant, trial_seconds(trial.config, machine))
         for trial in left
     ]
     preparations = _preparations(plan, home)
     models = [SharedModel(made.kind, made.key) for made in preparations]
     needed = [made.seconds for made in preparations if not made.done] if left else []
-    return Estimate(
+    return PlanEstimate(
         trials=len(plan.trials),
         done=len(plan.trials) - len(left),
         trained=len(trained),
@@ -169,7 +186,22 @@ def estimate(plan: Plan, home: Home | None = None) -> Estimate:
             for trial, guess in zip(left, guesses, strict=True)
             if guess is not None
         ),
+        gpu=gpu_costs(
+            machine,
+            [
+                PendingTrial(trial.config, guess, _steps_left(trial, steps) if trial.id not in trained else 0)
+                for trial, guess in zip(left, guesses, strict=True)
+                if guess is not None
+            ],
+        ),
     )
+
+
+def _steps_left(trial: Trial, bounded: Mapping[str, int | None]) -> int:
+    """Return how many steps a trial trains; `bounded` is what budgets allow."""
+    if "train" not in METHODS.get(trial.config.method).uses:
+        return 0
+    return bounded.get(trial.variant) or trial.config.train.steps
 
 
 def critic_calls(config: TrialConfig, steps: int | None = None) -> int:
@@ -184,31 +216,55 @@ def critic_calls(config: TrialConfig, steps: int | None = None) -> int:
     return (steps or config.train.steps) * _rollouts(config) * each
 
 
-def allowed_steps(config: TrialConfig) -> int | None:
-    """Return the steps that training takes on coins: as many as the budget allows, at most `train.steps`.
+def allowed_steps(config: TrialConfig, machine: Machine = MACHINE) -> int | None:
+    """Return the steps that training takes: as many as the budget allows, at most `train.steps`.
 
-    None where a budget limits what nothing is known of: the tokens of models that are not embedded.
+    None where a budget limits what nothing is known of: the tokens of a critic of unknown size.
     """
     train = config.train
     if train.budget is None:
         return train.steps
-    spent = _spending(config, train.budget.unit)
+    spent = _spending(config, train.budget.unit, machine)
     return None if spent is None else min(train.steps, math.ceil(train.budget.limit / spent))
 
 
-def _spending(config: TrialConfig, unit: str) -> float | None:
+def _spending(config: TrialConfig, unit: str, machine: Machine) -> float | None:
     """Return what a step spends of what a budget limits; None without a guess."""
     if BACKBONES.load(config.backbone).source != "embedded":
-        return None
+        return _spending_on_gpus(config, unit, machine)
     sampled, reading = _rollouts(config) * TOKENS_PER_ROLLOUT, _critic_seconds(config, 1)
     if unit == "policy_tokens":
         return sampled
-    if reading is None or (unit == "total_tokens" and "prm" in METHODS.get(config.method).uses):
+    if reading is None or (unit in WEIGHED and "prm" in METHODS.get(config.method).uses):
         return None
     if unit == "seconds":
         return _rollouts(config) * SECONDS_PER_ROLLOUT + reading
     embedded = config.critic.embedded_critic is not None
-    return sampled + embedded * critic_calls(config, 1) * TOKENS_PER_CRITIQUE
+    tokens = {
+        "policy_tokens": sampled,
+        "policy_prompt_tokens": _rollouts(config) * TOKENS_PER_PROMPT,
+        "policy_prefill_tokens": _rollouts(config) * TOKENS_PER_PROMPT,
+        "critic_tokens": embedded * critic_calls(config, 1) * TOKENS_PER_CRITIQUE,
+    }
+    return Meter(round(PARAMETERS), round(PARAMETERS)).read(tokens)[unit]
+
+
+def _spending_on_gpus(config: TrialConfig, unit: str, machine: Machine) -> float | None:
+    tokens, planned, judge = step_tokens(config, machine), BACKBONES.load(config.backbone).planned, judge_size(config)
+    if unit == "policy_tokens":
+        return tokens.sampled
+    if planned is None or judge is None:
+        return None
+    if unit == "seconds":
+        once, twice = trial_time(config, machine, 1), trial_time(config, machine, 2)
+        return twice.total - once.total if once and twice else None
+    counted = {
+        "policy_tokens": tokens.sampled,
+        "policy_prompt_tokens": tokens.prompts,
+        "policy_prefill_tokens": tokens.prefilled,
+        "critic_tokens": tokens.read + tokens.written,
+    }
+    return Meter(planned.parameters, round(judge)).read(counted)[unit]
 
 
 def _rollouts(config: TrialConfig) -> int:
@@ -216,25 +272,33 @@ def _rollouts(config: TrialConfig) -> int:
     return config.train.prompts_per_step * config.train.group_size
 
 
-def trial_seconds(config: TrialConfig) -> float | None:
-    """Return the guessed time of a trial without its preparations; None for models that are not embedded."""
+def trial_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float | None:
+    """Return the guessed time of a trial without its preparations; None where the size of a model is not known."""
+    steps = allowed_steps(config, machine) if "train" in METHODS.get(config.method).uses else 0
+    if steps is None:
+        return None
+    asking = evaluation_seconds(config, machine)
     if BACKBONES.load(config.backbone).source != "embedded":
-        return None
-    trains = "train" in METHODS.get(config.method).uses
-    steps, asking = allowed_steps(config) if trains else 0, evaluation_seconds(config)
-    if steps is None or asking is None:
-        return None
+        time = trial_time(config, machine, steps)
+        return None if time is None else time.total
     reading = _critic_seconds(config, steps)
-    return None if reading is None else steps * _rollouts(config) * SECONDS_PER_ROLLOUT + asking + reading
+    return (
+        None
+        if reading is None or asking is None
+        else steps * _rollouts(config) * SECONDS_PER_ROLLOUT + asking + reading
+    )
 
 
-def evaluation_seconds(config: TrialConfig) -> float | None:
-    """Return the guessed time of the evaluation alone, every task asked; None for models that are not embedded."""
+def evaluation_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float | None:
+    """Return the guessed time of the evaluation alone, every task asked; None where the model's size is not known."""
     if BACKBONES.load(config.backbone).source != "embedded":
-        return None
+        time = trial_time(config, machine, 0)
+        return None if time is None else time.total
     evaluation = config.evaluation
-    samples = (evaluation.problems or PROBLEMS) * (evaluation.samples or 1) * len(evaluation.tasks)
-    return samples * SECONDS_PER_SAMPLE
+    own = evaluation.samples
+    sampled = sum(task_draws(task).samples if own is None else own for task in evaluation.tasks)
+    each = sampled + evaluation.greedy * len(evaluation.tasks)
+    return (evaluation.problems or PROBLEMS) * each * SECONDS_PER_SAMPLE
 
 
 def training_done(home: Home, trial: Trial) -> bool:
@@ -250,6 +314,10 @@ def _critic_seconds(config: TrialConfig, steps: int) -> float | None:
     """Return the guessed time of the critiques; None for a model of which nothing is known."""
     if "prm" in METHODS.get(config.method).uses:
         return critic_calls(config, steps) * SECONDS_PER_SCORED if config.prm.taught else None
+    if "values" in METHODS.get(config.method).uses:
+        oracle = METHODS.get(config.method).heeds("values.oracle_samples")
+        samples = config.values.oracle_samples if oracle else config.values.samples
+        return steps * _rollouts(config) * STATES_PER_ROLLOUT * samples * SECONDS_PER_CONTINUATION
     if config.critic.embedded_critic is not None:
         return critic_calls(config, steps) * SECONDS_PER_CRITIQUE
     # Critics that are not kept are checkers: what they take is in the time of a rollout.
@@ -288,7 +356,7 @@ def _bounded(plan: Plan, taken: Mapping[str, float]) -> list[Bounded]:
             variant=variant.name,
             unit=budget.unit,
             limit=budget.limit,
-            steps=round(taken[variant.name]) if variant.name in taken else allowed_steps(variant.config),
+            steps=round(taken[variant.name]) if variant.name in taken else allowed_steps(variant.config, plan.machine),
             most=variant.config.train.steps,
         )
         for variant in plan.variants
@@ -323,7 +391,7 @@ def _preparation_seconds(kind: SharedKind, config: TrialConfig) -> float | None:
     if kind == "prm":
         taught = config.prm.taught
         return taught.steps * taught.problems_per_step * SECONDS_PER_LESSON if taught else None
-    start = config.cold_start
+    start = config.supervised
     if start is None or BACKBONES.load(config.backbone).source != "embedded":
         return None
     return start.steps * start.problems_per_step * SECONDS_PER_DEMONSTRATION

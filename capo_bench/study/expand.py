@@ -44,7 +44,7 @@ class OnCommandLine:
 
 
 @dataclass(frozen=True)
-class Setting:
+class KeySetting:
     """One dotted key set to one value.
 
     Attributes:
@@ -63,7 +63,7 @@ class Draft:
     """A variant before its settings are checked."""
 
     name: str
-    settings: tuple[Setting, ...]
+    settings: tuple[KeySetting, ...]
     source: Source
 
     @property
@@ -91,34 +91,34 @@ def drafts(sweep: Sweep, sources: Sources) -> list[Draft]:
     """
     rows = [row for row in _rows(sweep, sources) if not any(excluded(row, entry) for entry in sweep.exclude)]
     swept = sweep.matrix or sweep.zip
-    labels = _labels([*sweep.matrix, *sweep.zip])
+    labels = short_names([*sweep.matrix, *sweep.zip])
     kept = [Draft(_name(row, labels), row, row[0].source) for row in rows] if swept else []
     for index, item in enumerate(sweep.include):
         settings = tuple(
-            Setting(key, value, sources.at("include", index, "set", key)) for key, value in item.set.items()
+            KeySetting(key, value, sources.at("include", index, "set", key)) for key, value in item.set.items()
         )
         kept.append(Draft(item.name, settings, sources.at("include", index)))
     return kept if swept or sweep.include else [Draft("base", (), sources.at("base"))]
 
 
-def excluded(row: Iterable[Setting], entry: Mapping[str, Any]) -> bool:
+def excluded(row: Iterable[KeySetting], entry: Mapping[str, Any]) -> bool:
     """Whether a row has all the values of an entry of `exclude`."""
     values = {setting.key: setting.value for setting in row}
     return all(key in values and values[key] == value for key, value in entry.items())
 
 
-def _rows(sweep: Sweep, sources: Sources) -> list[tuple[Setting, ...]]:
+def _rows(sweep: Sweep, sources: Sources) -> list[tuple[KeySetting, ...]]:
     axes = [_column(key, values, "matrix", sources) for key, values in sweep.matrix.items()]
     columns = [_column(key, values, "zip", sources) for key, values in sweep.zip.items()]
     zipped = list(zip(*columns, strict=True)) if columns else [()]
     return [(*row, *together) for row in itertools.product(*axes) for together in zipped]
 
 
-def _column(key: str, values: Sequence[Any], table: str, sources: Sources) -> list[Setting]:
-    return [Setting(key, value, sources.at(table, key, index)) for index, value in enumerate(values)]
+def _column(key: str, values: Sequence[Any], table: str, sources: Sources) -> list[KeySetting]:
+    return [KeySetting(key, value, sources.at(table, key, index)) for index, value in enumerate(values)]
 
 
-def _labels(keys: Sequence[str]) -> dict[str, str]:
+def short_names(keys: Sequence[str]) -> dict[str, str]:
     """Return a short name of each swept key: its last segment, or all of it where two end alike.
 
     The seed of the trial is called ``seed`` already.
@@ -128,17 +128,18 @@ def _labels(keys: Sequence[str]) -> dict[str, str]:
     return {key: tail if tails.count(tail) == 1 else key for key, tail in last.items()}
 
 
-def _name(row: Iterable[Setting], labels: Mapping[str, str]) -> str:
-    return ",".join(f"{labels[setting.key]}={_shown(setting.value)}" for setting in row)
+def _name(row: Iterable[KeySetting], labels: Mapping[str, str]) -> str:
+    return ",".join(f"{labels[setting.key]}={value_shown(setting.value)}" for setting in row)
 
 
-def _shown(value: Tree) -> str:
+def value_shown(value: Tree) -> str:
+    """Return a value as a variant's name shows it."""
     if isinstance(value, dict):
         head = str(value.get("name", ""))
-        params = ",".join(f"{key}={_shown(item)}" for key, item in sorted(value.items()) if key != "name")
+        params = ",".join(f"{key}={value_shown(item)}" for key, item in sorted(value.items()) if key != "name")
         return f"{head}({params})" if params else head
     if isinstance(value, list):
-        return f"[{','.join(map(_shown, value))}]"
+        return f"[{','.join(map(value_shown, value))}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return str(value)

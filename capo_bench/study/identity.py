@@ -5,14 +5,17 @@
     embedded critic or process reward model where it is asked, the verifier's version, the code of the parts used, the
     versions of the packages that compute. For a method that does not train: what decides the start.
 ``generation``
-    How the model is asked, and every task by its settings and data. `batch_size` is in it, as `train.micro_batch` is in
-    the training: they change the order of sums and padding, and with them bits, and a trial of one id reruns to the
-    same bits where we promise that.
+    How the model is asked, and every task by its settings, functions and data. `batch_size` is in it, as
+    `train.micro_batch` is in the training: they change the order of sums and padding, and with them bits, and a trial
+    of one id reruns to the same bits where we promise that.
 ``scoring``
     The verifier's version, the segmenter, their code.
 
 A stage is decided by its own part, those before it and the seed. Two trials whose parts up to a stage are equal share
 its result: one does the work, the other takes it over.
+
+Code is that of definitions (`evals.definitions`): of each part that the settings name, with all that it reaches. What
+only carries results counts by its stage's version (`evals.plumbing`). A model in a folder is known by its content.
 
 Not in it: names, order in the file, paths, other variants, workers, tracking, how stages follow one another, and the
 sections that a method ignores.
@@ -31,31 +34,42 @@ from pathlib import Path
 from typing import Any, Literal
 
 from capo_bench.study.code import (
-    cold_start_files,
-    generation_code,
+    EMBEDDED_CRITIC,
+    EMBEDDED_PRM,
+    PartError,
+    cold_start_roots,
+    generation_roots,
     hashes,
-    model_files,
-    prm_files,
-    scoring_code,
-    training_code,
+    scoring_roots,
+    training_roots,
 )
-from capo_bench.study.source import closure, module_files
 from evals.benchmarks import BENCHMARKS
-from evals.fingerprint import weights_fingerprint
+from evals.config import EvaluationConfig
+from evals.fingerprint import ModelFolderError, folder_identity
+from evals.plumbing import STAGES
 from evals.tasks.identity import task_identity
+from evals.tasks.named import benchmark_of, demonstrations_of
+from evals.tasks.row_sets import NAMED
+from evals.tasks.row_settings import ProblemRows
+from evals.tasks.training_sets import named_problems
 from trainers.backbones import BACKBONES
+from trainers.budget import WEIGHED
 from trainers.config import ColdStartConfig, TrialConfig
 from trainers.critics.base import CriticParams, EmbeddedCriticConfig
 from trainers.methods import METHODS
 from trainers.prm.config import TAUGHT_ON as PRM_TAUGHT_ON
 from trainers.prm.config import EmbeddedPrmConfig
+from trainers.teaching import SftConfig
 
-VERSION = 1
+VERSION = 2
 PACKAGES = ("torch", "transformers", "trl", "math-verify")
 PARTS = ("training", "generation", "scoring")
 """The parts of an identity, beside its version and seed, in the order of the stages that they decide."""
 TAUGHT_ON = "coins"
 """The benchmark that the embedded critic is taught on."""
+
+FOLDER = "(a folder)"
+"""In place of the name of a model that lies in a folder."""
 
 SharedKind = Literal["cold_start", "critic", "prm"]
 SHARED_TITLES: dict[SharedKind, str] = {"cold_start": "cold start", "critic": "embedded critic", "prm": "embedded PRM"}
@@ -65,10 +79,8 @@ Identity = dict[str, Any]
 
 def identity_of(config: TrialConfig) -> Identity:
     """Return everything but the seed that decides the result of a trial with these settings."""
-    training, generation, scoring = _training(config), _generation(config), _scoring(config)
-    generation["code"] = _but(generation["code"], training["code"])
-    scoring["code"] = _but(scoring["code"], training["code"], generation["code"])
-    return {"version": VERSION, "training": training, "generation": generation, "scoring": scoring}
+    parts = {"training": _training(config), "generation": _generation(config), "scoring": _scoring(config)}
+    return {"version": VERSION, **{part: {**parts[part], "stage": STAGES[part].version} for part in PARTS}}
 
 
 def training_key(identity: Mapping[str, Any], seed: int) -> str:
@@ -141,12 +153,11 @@ def critic_key(config: TrialConfig) -> str | None:
 @cache
 def embedded_critic_key(config: EmbeddedCriticConfig) -> str:
     """Return the content hash of what decides the embedded critic."""
-    files = closure("trainers.critics.embedded", "trainers.critics") | module_files("trainers.credit.prompt")
     parts = {
         "version": VERSION,
         "critic": config.model_dump(mode="json"),
         "benchmark": _benchmark(TAUGHT_ON),
-        "code": hashes(files | model_files(TAUGHT_ON) | cold_start_files()),
+        "code": hashes(EMBEDDED_CRITIC),
         "packages": _packages(),
     }
     return digest(parts)
@@ -166,7 +177,7 @@ def embedded_prm_key(config: EmbeddedPrmConfig) -> str:
         "version": VERSION,
         "prm": config.model_dump(mode="json"),
         "benchmark": _benchmark(PRM_TAUGHT_ON),
-        "code": hashes(prm_files("trainers.prm.embedded") | model_files(PRM_TAUGHT_ON) | cold_start_files()),
+        "code": hashes(EMBEDDED_PRM),
         "packages": _packages(),
     }
     return digest(parts)
@@ -174,9 +185,18 @@ def embedded_prm_key(config: EmbeddedPrmConfig) -> str:
 
 def cold_start_key(config: TrialConfig) -> str | None:
     """Return the content hash of what decides the cold start; None if there is none."""
-    if config.cold_start is None:
+    if config.supervised is None:
         return None
-    return _cold_start_key(config.cold_start, config.backbone, config.benchmark)
+    parts = {
+        "version": VERSION,
+        "cold_start": _supervised(config.supervised),
+        "backbone": _backbone(config.backbone),
+        # Demonstrations that are named rest on no benchmark.
+        **({"benchmark": _benchmark(TAUGHT_ON)} if isinstance(config.supervised, ColdStartConfig) else {}),
+        "code": hashes(cold_start_roots(config.supervised)),
+        "packages": _packages(),
+    }
+    return digest(parts)
 
 
 def critic_identity(params: CriticParams) -> Identity:
@@ -189,22 +209,23 @@ def critic_identity(params: CriticParams) -> Identity:
         return settings
     if params.embedded_critic is not None:
         return {**settings, "embedded": embedded_critic_key(params.embedded_critic)}
-    # A folder is known by its weights, as a backbone's is.
-    local = isinstance(settings.get("model"), str) and Path(settings["model"]).is_dir()
-    return {**settings, "weights": weights_fingerprint(Path(settings["model"]))} if local else settings
+    return _by_content("critic", settings)
 
 
 def _prm(config: TrialConfig) -> dict[str, Any]:
     """Return what decides the scores of steps and what is made of them, without what the method ignores."""
     params, method = config.prm, METHODS.get(config.method)
     settings = {name: value for name, value in params.identity().items() if method.heeds(f"prm.{name}")}
-    weights = {"weights": weights_fingerprint(params.folder)} if params.folder else {}
-    return {**settings, **weights, **({"embedded": prm_key(config)} if params.taught else {})}
+    return {**settings, "embedded": prm_key(config)} if params.taught else _by_content("prm", settings)
 
 
 def _training(config: TrialConfig) -> dict[str, Any]:
     method = METHODS.get(config.method)
-    sections = config.model_dump(mode="json", include=set(method.uses & {"train", "credit"}))
+    dumped = config.model_dump(mode="json", include=set(method.uses & {"train", "credit", "values"}))
+    sections = {
+        name: {key: value for key, value in section.items() if method.heeds(f"{name}.{key}")}
+        for name, section in dumped.items()
+    }
     # A method without a critic cuts rollouts only to count and check their steps, as the evaluation does.
     own_cuts = method.uses & {"credit", "prm"}
     cuts = {"segmenter": config.evaluation.segmenter} if method.train and not own_cuts else {}
@@ -219,7 +240,7 @@ def _training(config: TrialConfig) -> dict[str, Any]:
         **({"prm": _prm(config)} if "prm" in method.uses else {}),
         **cuts,
         **({"verifier": _verifier_version()} if method.train else {}),
-        "code": training_code(config.method, config.benchmark, config.critic.name, config.cold_start is not None),
+        "code": hashes(training_roots(config)),
         "packages": _packages(),
     }
 
@@ -227,7 +248,7 @@ def _training(config: TrialConfig) -> dict[str, Any]:
 def _weighed(config: TrialConfig) -> dict[str, Any]:
     """Return the size that the settings give a critic where a budget weighs its tokens by it."""
     method, budget = METHODS.get(config.method), config.train.budget
-    if "critic" not in method.uses or budget is None or budget.total_tokens is None:
+    if "critic" not in method.uses or budget is None or budget.unit not in WEIGHED:
         return {}
     return {"critic_parameters": getattr(config.critic, "parameters", None)}
 
@@ -236,10 +257,10 @@ def _generation(config: TrialConfig) -> dict[str, Any]:
     """Return what decides the completions; local data is known by its content, not by its place."""
     settings = config.evaluation
     return {
-        **settings.model_dump(mode="json", exclude={"tasks", "data_dir", "segmenter"}),
-        "tasks": {name: _task(name, settings.data_dir) for name in settings.tasks},
+        **settings.model_dump(mode="json", exclude={"tasks", "data_dir", "segmenter", "rows"}),
+        "tasks": {name: _task(name, settings) for name in settings.tasks},
         "lm_eval": _version("lm_eval"),
-        "code": generation_code(settings.backend, config.benchmark),
+        "code": hashes(generation_roots(config)),
     }
 
 
@@ -247,49 +268,68 @@ def _scoring(config: TrialConfig) -> dict[str, Any]:
     return {
         "segmenter": config.evaluation.segmenter,
         "verifier": _verifier_version(),
-        "code": scoring_code(config.benchmark),
+        "code": hashes(scoring_roots(config)),
     }
 
 
-def _but(code: Mapping[str, str], *before: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in code.items() if not any(name in part for part in before)}
+def _by_content(role: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with the content of their model in place of its name, where that is a folder.
+
+    Raises:
+        PartError: It cannot be known by its content.
+    """
+    model = settings.get("model")
+    if not isinstance(model, str) or not Path(model).is_dir():
+        return settings  # a repository is named with its revision
+    try:
+        return {**settings, "model": FOLDER, "content": folder_identity(Path(model))}
+    except ModelFolderError as error:
+        raise PartError(role, error.rule, error.way_out) from error
 
 
 def _cold_start(config: TrialConfig) -> dict[str, Any] | None:
-    if config.cold_start is None:
+    if config.supervised is None:
         return None
-    return {"key": cold_start_key(config), **config.cold_start.model_dump(mode="json")}
+    return {"key": cold_start_key(config), **_supervised(config.supervised)}
 
 
-@cache
-def _cold_start_key(settings: ColdStartConfig, backbone: str, benchmark: str) -> str:
-    parts = {
-        "version": VERSION,
-        "cold_start": settings.model_dump(mode="json"),
-        "backbone": _backbone(backbone),
-        "benchmark": _benchmark(benchmark),
-        "code": hashes(model_files(benchmark) | cold_start_files()),
-        "packages": _packages(),
+def _supervised(settings: ColdStartConfig | SftConfig) -> dict[str, Any]:
+    """Return what decides a supervised training; demonstrations are known by their content, not by their place."""
+    if isinstance(settings, ColdStartConfig):
+        return settings.model_dump(mode="json")
+    named = settings.demonstrations
+    shown = {
+        "name": named if isinstance(named, str) else NAMED,
+        "fingerprint": demonstrations_of(named).fingerprint(),
     }
-    return digest(parts)
+    return {**settings.model_dump(mode="json", exclude={"demonstrations"}), "demonstrations": shown}
 
 
 @cache
 def _backbone(name: str) -> dict[str, Any]:
-    settings = BACKBONES.load(name)
-    parts = {"name": name, **settings.model_dump(mode="json", exclude={"planned"})}
-    # A repository is named with its revision; a folder is known by its weights alone.
-    local = settings.model is not None and Path(settings.model).is_dir()
-    return {**parts, "weights": weights_fingerprint(Path(str(settings.model)))} if local else parts
+    settings = BACKBONES.load(name).model_dump(mode="json", exclude={"planned"})
+    return {"name": name, **_by_content("backbone", settings)}
+
+
+def _benchmark(named: str | ProblemRows) -> dict[str, Any]:
+    if isinstance(named, str):
+        return _registered(named)
+    return {"name": NAMED, "fingerprint": benchmark_of(named).fingerprint()}
 
 
 @cache
-def _benchmark(name: str) -> dict[str, Any]:
+def _registered(name: str) -> dict[str, Any]:
     return {"name": name, "fingerprint": BENCHMARKS.get(name).fingerprint()}
 
 
+def _task(name: str, settings: EvaluationConfig) -> dict[str, Any]:
+    found = _task_of(name, settings.data_dir)
+    own = settings.rows.get(name)
+    return found if own is None else {**found, "data": named_problems(own).fingerprint()}
+
+
 @cache
-def _task(name: str, data_dir: str | None) -> dict[str, str]:
+def _task_of(name: str, data_dir: str | None) -> dict[str, Any]:
     return task_identity(name, None if data_dir is None else Path(data_dir))
 
 

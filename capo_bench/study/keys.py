@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from typing import Any, get_args
@@ -10,6 +9,7 @@ from typing import Any, get_args
 from pydantic import BaseModel
 
 from capo_bench.study.yamlfile import Tree, TreePath
+from evals.registry import nearest
 
 Models = Sequence[type[BaseModel]]
 
@@ -94,7 +94,7 @@ def _dotted(models: Models, prefix: str) -> Iterator[str]:
 def suggestion(key: str, known: Iterable[str]) -> str:
     """Return a way out of an unknown key: the nearest known one, or the list of them."""
     known = list(known)
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    close = nearest(key, known)
     if not close:
         close = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
     return f"(did you mean {close[0]!r}?)" if close else f"known keys: {', '.join(known)}"

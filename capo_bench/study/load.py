@@ -2,34 +2,39 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 from capo_bench.study.checks import (
     bad_budgets,
+    bad_clips,
     bad_counterparts,
     bad_judges,
     bad_measurements,
     bad_metrics,
+    bad_misconceptions,
     bad_names,
     bad_processes,
-    bad_starts,
     bad_sweep,
     duplicates,
 )
+from capo_bench.study.code import PartError
+from capo_bench.study.data import bad_rows, bad_starts
 from capo_bench.study.errors import Place, StudyError, StudyErrors
-from capo_bench.study.expand import InFile, Setting, Sources, drafts
-from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
+from capo_bench.study.expand import Draft, InFile, KeySetting, Sources, drafts
+from capo_bench.study.identity import Identity, digest, identity_of, trial_id, with_seed
 from capo_bench.study.keys import suggestion
 from capo_bench.study.parse import parse_study
 from capo_bench.study.plan import Plan, Trial, Variant
 from capo_bench.study.resolve import Base, resolve
-from capo_bench.study.select import parse_only, parse_sets, swept_anyway
+from capo_bench.study.select import parse_only, parse_seeds, parse_sets, swept_anyway, swept_by_sets
 from capo_bench.study.spec import DEFAULT_PROFILE, Study, Sweep
 from capo_bench.study.yamlfile import Document, TreePath, parse_document, read_document
+from evals.registry import nearest
+from evals.tasks.rows import DataErrors
+from trainers.teaching import with_trial_seed
 
 SHIPPED = "ablations"
 
@@ -52,7 +57,8 @@ def load_plan(
         path_or_name: A file, or the bare name of a shipped study.
         profile: One of the study's profiles.
         sets: ``"dotted.key=value"`` with a YAML value; changes the base of all variants, over the profile's `set`. A
-            variant's own value of that key stays; a key that matrix or zip sweeps is an error.
+            variant's own value of that key stays; a key that matrix or zip sweeps is an error. ``"key=a,b"`` sweeps,
+            ``"seeds=7"`` are the seeds 0 to 6, whatever the profile has.
         only: Globs on variant names and ``"seed=1"``; a trial stays if its variant matches any of the globs and its
             seed is any of the seeds. The plan has fewer trials; variants and baseline are as they were.
 
@@ -110,21 +116,27 @@ class StudyFile:
         """
         sweep, sources, settings = self._effective(profile)
         errors = [*self.errors]
-        given, more = parse_sets(sets)
+        seeds, sets, more = parse_seeds(sets)
+        sweep = sweep if seeds is None else sweep.model_copy(update={"seeds": seeds})
+        errors += more
+        given, axes, more = parse_sets(sets)
         errors += more
         settings = [*settings, *given]
-        errors += swept_anyway(settings, sweep)
+        errors += swept_anyway([*settings, *(axis.settings[0] for axis in axes)], sweep)
         base = Base(self.study.base, InFile(self.document, ("base",)), settings)
-        found = drafts(sweep, sources)
+        found, sweep = swept_by_sets(drafts(sweep, sources), sweep, axes, base)
         variants, more = resolve(found, base)
         errors += more
         by_name = {draft.name: draft for draft in found}
         errors += [*bad_metrics(sweep, sources, variants), *bad_starts(variants, by_name, base)]
         errors += [*bad_judges(variants, by_name, base), *bad_budgets(variants, by_name, base)]
         errors += [*bad_measurements(variants, by_name, base, sweep.baseline), *bad_processes(variants, by_name, base)]
+        errors += [*bad_clips(variants, by_name, base), *bad_misconceptions(variants, by_name, base)]
+        errors += bad_rows(variants, by_name, base)
         if not self.errors:  # what was pruned would bring errors that the file does not have
             errors += list(bad_sweep(sweep, sources)) or bad_names(sweep, sources, found)
-        trials, groups = _trials(variants, sweep.seeds)
+        trials, groups, more = _trials(variants, sweep.seeds, by_name, base)
+        errors += more
         if not errors:
             errors += [*duplicates(groups, by_name), *bad_counterparts(sweep, sources, variants, by_name)]
         pick, more = parse_only(only, [draft.name for draft in found], sweep.seeds)
@@ -142,16 +154,19 @@ class StudyFile:
             variants=tuple(variants),
             trials=tuple(trial for trial in trials if pick.takes(trial)),
             within=tuple(sweep.within),
+            machine=sweep.machine,
         )
 
-    def _effective(self, name: str) -> tuple[Sweep, Sources, list[Setting]]:
+    def _effective(self, name: str) -> tuple[Sweep, Sources, list[KeySetting]]:
         profile = self.study.profiles.get(name)
         if profile is None:
             return self.study, Sources(self.document, {}), []
         given = profile.model_fields_set - {"set"}
         sweep = self.study.model_copy(update={key: getattr(profile, key) for key in given})
         at: TreePath = ("profiles", name)
-        settings = [Setting(key, value, InFile(self.document, (*at, "set", key))) for key, value in profile.set.items()]
+        settings = [
+            KeySetting(key, value, InFile(self.document, (*at, "set", key))) for key, value in profile.set.items()
+        ]
         return sweep, Sources(self.document, dict.fromkeys(given, at)), settings
 
 
@@ -188,7 +203,7 @@ def _read(name: str) -> Document:
         return parse_document(_shipped(name), f"{SHIPPED}/{name}.yaml")
     path = Path(name)
     if not path.exists():
-        close = difflib.get_close_matches(path.stem, shipped, n=1)
+        close = nearest(path.stem, shipped)
         hint = f"did you mean the shipped study {close[0]!r}?" if close else f"shipped studies: {', '.join(shipped)}"
         raise StudyErrors([StudyError(Place(name), "", name, "no such file", f"({hint})")])
     return read_document(path)
@@ -200,14 +215,34 @@ def _unknown_profile(study: StudyFile, profile: str) -> StudyError:
     return StudyError(place, "profiles", profile, f"unknown profile {profile!r}", way_out)
 
 
-def _trials(variants: Sequence[Variant], seeds: Sequence[int]) -> tuple[list[Trial], dict[str, list[Variant]]]:
-    """Return the trials, and the variants by the digest of their identity, which seeds share."""
-    trials, groups = [], dict[str, list[Variant]]()
+def _trials(
+    variants: Sequence[Variant], seeds: Sequence[int], by_name: Mapping[str, Draft], base: Base
+) -> tuple[list[Trial], dict[str, list[Variant]], list[StudyError]]:
+    """Return the trials, the variants by the id of a trial that they share, and parts whose code cannot be read."""
+    trials, groups, errors = [], dict[str, list[Variant]](), []
     for variant in variants:
-        identity = identity_of(variant.config)
-        key = digest(identity)
-        groups.setdefault(key, []).append(variant)
-        trials += [
-            Trial(trial_id(key, seed), variant.name, seed, variant.config, with_seed(identity, seed)) for seed in seeds
-        ]
-    return trials, groups
+        try:
+            own = _trials_of(variant, seeds)
+        except PartError as error:
+            place = base.locate(by_name[variant.name], error.key)
+            rule = f"variant {variant.name!r}: {error.rule}"
+            errors.append(StudyError(place, ".".join(error.key), variant.name, rule, error.way_out))
+            continue
+        except DataErrors:  # `bad_rows` has said it
+            continue
+        trials += own
+        for trial in own:
+            groups.setdefault(trial.id, []).append(variant)
+    return trials, groups, errors
+
+
+def _trials_of(variant: Variant, seeds: Sequence[int]) -> list[Trial]:
+    trials = []
+    config, identity, key = None, Identity(), ""
+    for seed in seeds:
+        seeded = with_trial_seed(variant.config, seed)
+        if seeded is not config:  # seeds share what has no seed of its trial's
+            config, identity = seeded, identity_of(seeded)
+            key = digest(identity)
+        trials.append(Trial(trial_id(key, seed), variant.name, seed, seeded, with_seed(identity, seed)))
+    return trials

@@ -6,10 +6,12 @@ completion)):
 
     weights      P · bytes(dtype) / S          gradients  T · 4 / S          AdamW  T · 8 / S
     activations  with checkpointing, 2 · t · (layers · hidden + one layer);  without, 2 · t · layers · one layer
-    logits       rollouts · completion · vocabulary · 10
+    logits       2 · min(c, 4,096) · min(vocabulary, 32,768) + 8 · c · hidden + 4 · vocabulary · hidden
 
 where one layer keeps about 8 · hidden + 2 · query + 3 · key_value + 4 · intermediate numbers a token for the backward
-pass, and logits are held in bfloat16, once more in float32 for the log-probabilities, and their gradient. A colocated
+pass, and c are the tokens of the micro-batch's completions: TRL works out their logits tile by tile, and holds the
+head's gradient, where the head is trained, and that of what goes into it, in float32. "2 ·" stands for the bytes of
+`precision`. Micro-batches are sorted by length, so this is the one of the longest rollouts. A colocated
 engine of vLLM takes its share of the GPU too; one that sleeps while the policy is updated gives it back by then. A
 critic or process reward model beside the policy is there all the time: its weights, whole on each GPU, or its engine's
 share. What it takes while it reads is left out: it reads while nothing is kept for a backward pass.
@@ -29,6 +31,8 @@ from trainers.methods import METHODS
 GIB = 2**30
 _SPARE = 0.95
 """Share of a GPU's memory that can be filled: the rest is the driver's, and lost between blocks."""
+TILE = (4096, 32768)
+"""Tokens and words of the vocabulary of which TRL 1.16 holds logits at a time (`trl.kernels.chunked_logprob`)."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +146,7 @@ def memory(backbone: BackboneConfig, train: TrainConfig, beside: Iterable[Beside
         "gradients": 4 * trained / gradients,
         "AdamW": 8 * trained / optimizer,
         "activations": BYTES[backbone.precision] * tokens * kept,
-        "logits": 10.0 * rollouts * train.max_completion_tokens * planned.vocabulary,
+        "logits": _logits(backbone, planned, rollouts * train.max_completion_tokens),
     }
     vllm, gpu = backbone.vllm, planned.gpu_gib * GIB
     colocated = vllm is not None and vllm.mode == "colocate"
@@ -153,6 +157,13 @@ def memory(backbone: BackboneConfig, train: TrainConfig, beside: Iterable[Beside
         gpu=gpu,
         beside={each.role: each.held(gpu) for each in beside},
     )
+
+
+def _logits(backbone: BackboneConfig, planned: Planned, tokens: int) -> int:
+    """Return the bytes that the log-probabilities of so many tokens take, beside what layers keep."""
+    tile = BYTES[backbone.precision] * min(tokens, TILE[0]) * min(planned.vocabulary, TILE[1])
+    head = 0 if backbone.lora else 4 * planned.vocabulary * planned.hidden
+    return tile + 8 * tokens * planned.hidden + head
 
 
 def trial_memory(config: TrialConfig) -> Memory | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
 
+from capo_bench.study.gpu_time import MACHINE, Machine
 from capo_bench.study.keys import value_at, with_value
 from trainers.config import TrialConfig
 from trainers.methods import METHODS
@@ -78,6 +79,7 @@ class Plan:
         baseline: Variant that the others are compared with.
         start: Variant that is the untrained start, if there is one.
         within: Dotted keys that are the same in all that is compared (`baseline_of`).
+        machine: What an estimate takes for granted; no part of what was run, and not kept with it.
         metrics: ``task/metric``; the first is the primary one.
         variants: In the order of the file; all of them, whatever ``--only`` picked.
         trials: Variant by variant, seeds inside; only those that ``--only`` picked.
@@ -93,6 +95,7 @@ class Plan:
     variants: tuple[Variant, ...]
     trials: tuple[Trial, ...]
     within: tuple[str, ...] = ()
+    machine: Machine = field(default=MACHINE, compare=False)
 
     def baseline_of(self, name: str) -> str | None:
         """Return the variant that a variant is compared with; None where there is none. A baseline is its own."""

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from capo_bench.study.errors import Place, StudyError
-from capo_bench.study.expand import Draft, Setting, Source
+from capo_bench.study.expand import Draft, KeySetting, Source
 from capo_bench.study.explain import explain
 from capo_bench.study.keys import with_value
 from capo_bench.study.plan import Variant
@@ -27,7 +27,7 @@ class Base:
         settings: What profile and command line set on top.
     """
 
-    def __init__(self, tree: dict[str, Any], source: Source, settings: Sequence[Setting]) -> None:
+    def __init__(self, tree: dict[str, Any], source: Source, settings: Sequence[KeySetting]) -> None:
         self.tree = apply(tree, settings)
         self._source = source
         self._settings = in_order(settings)
@@ -48,12 +48,12 @@ class Base:
         return self._source.place(path)
 
 
-def in_order(settings: Sequence[Setting]) -> list[Setting]:
+def in_order(settings: Sequence[KeySetting]) -> list[KeySetting]:
     """Return settings in the order they apply: a section before what is in it, whatever the order in the file."""
     return sorted(settings, key=lambda setting: setting.key.count("."))
 
 
-def apply(tree: dict[str, Any], settings: Sequence[Setting]) -> dict[str, Any]:
+def apply(tree: dict[str, Any], settings: Sequence[KeySetting]) -> dict[str, Any]:
     """Return `tree` with dotted keys replaced."""
     for setting in in_order(settings):
         tree = with_value(tree, setting.key.split("."), setting.value)

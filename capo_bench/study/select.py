@@ -1,40 +1,135 @@
-"""What the command line changes: ``--set`` the base of all variants, ``--only`` the trials that are run."""
+"""What the command line changes: ``--set`` all variants, ``--only`` the trials that are run."""
 
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from capo_bench.study.errors import Place, StudyError, StudyErrors
-from capo_bench.study.expand import OnCommandLine, Setting
+from capo_bench.study.expand import Draft, KeySetting, OnCommandLine, short_names, value_shown
 from capo_bench.study.keys import dotted_keys, suggestion
 from capo_bench.study.plan import Trial
+from capo_bench.study.resolve import Base, apply
 from capo_bench.study.spec import Sweep
 from capo_bench.study.yamlfile import parse_document
 from trainers.config import TrialConfig
+from trainers.methods import METHODS
 
 
-def parse_sets(sets: Sequence[str]) -> tuple[list[Setting], list[StudyError]]:
-    """Return the settings of ``--set KEY=VALUE`` options, and what is wrong with the others."""
-    settings, errors = list[Setting](), list[StudyError]()
+@dataclass(frozen=True)
+class SweptKey:
+    """A key that ``--set KEY=A,B`` sweeps over all variants, with a setting for each value."""
+
+    key: str
+    settings: tuple[KeySetting, ...]
+
+
+def read_setting(text: str) -> list[KeySetting]:
+    """Return what ``--set KEY=VALUE`` says: one setting, or one for each value of ``KEY=A,B``; values are YAML.
+
+    Raises:
+        StudyErrors: It is not KEY=VALUE, or a value is no YAML.
+    """
+    source = OnCommandLine(f"--set {text}")
+    key, equals, value = text.partition("=")
+    if not (key and equals):
+        rule, way_out = f"{text!r} is not KEY=VALUE", "e.g. credit.vote=union; KEY=A,B sweeps"
+        raise StudyErrors([StudyError(source.place(), key, text, rule, way_out)])
+    try:
+        return [KeySetting(key, parse_document(part, source.text).tree, source) for part in _apart(value)]
+    except StudyErrors as errors:
+        raise StudyErrors([replace(item, place=source.place(), where=key) for item in errors.items]) from errors
+
+
+def parse_seeds(sets: Sequence[str]) -> tuple[list[int] | None, list[str], list[StudyError]]:
+    """Return the seeds of ``--set seeds=N``, 0 to N − 1, None where that is not given; and the other settings."""
+    given = [text for text in sets if text.partition("=")[0] == "seeds"]
+    rest, errors = [text for text in sets if text not in given], list[StudyError]()
+    for text in given:
+        if not re.fullmatch(r"[1-9][0-9]{0,3}", text.partition("=")[2].strip()):
+            place = Place(f"--set {text}")
+            errors.append(StudyError(place, "seeds", text, f"{text!r}: no number of seeds", "e.g. seeds=7 for 0 to 6"))
+    if errors or not given:
+        return None, rest, errors
+    return list(range(int(given[-1].partition("=")[2]))), rest, []
+
+
+def parse_sets(sets: Sequence[str]) -> tuple[list[KeySetting], list[SweptKey], list[StudyError]]:
+    """Return what ``--set`` options set for all variants, what they sweep, and what is wrong with the others."""
+    settings, axes, errors = list[KeySetting](), list[SweptKey](), list[StudyError]()
     for text in sets:
-        source = OnCommandLine(f"--set {text}")
-        key, equals, value = text.partition("=")
-        if not equals:
-            errors.append(StudyError(source.place(), key, text, f"{text!r} is not KEY=VALUE", "e.g. credit.vote=union"))
-        elif key not in dotted_keys(TrialConfig):
+        try:
+            found = read_setting(text)
+        except StudyErrors as wrong:
+            errors += wrong.items
+            continue
+        key = found[0].key
+        if key not in dotted_keys(TrialConfig):
             hint = suggestion(key, dotted_keys(TrialConfig))
-            errors.append(StudyError(source.place(), key, key, f"unknown key {key!r}", hint))
+            errors.append(StudyError(found[0].source.place(), key, key, f"unknown key {key!r}", hint))
+        elif len(found) == 1:
+            settings += found
         else:
-            try:
-                settings.append(Setting(key, parse_document(value, source.text).tree, source))
-            except StudyErrors as found:
-                errors += [replace(item, place=source.place(), where=key) for item in found.items]
-    return settings, errors
+            axes.append(SweptKey(key, tuple(found)))
+    return settings, axes, errors
 
 
-def swept_anyway(settings: Sequence[Setting], sweep: Sweep) -> list[StudyError]:
+def _apart(text: str) -> list[str]:
+    """Return the parts of a text between commas that stand in no brackets and no quotes."""
+    parts, depth, quote = [""], 0, ""
+    for sign in text:
+        if quote:
+            quote = "" if sign == quote else quote
+        elif sign in "'\"":
+            quote = sign
+        depth += 0 if quote else (sign in "[{(") - (sign in "]})")
+        if sign == "," and not quote and not depth:
+            parts.append("")
+        else:
+            parts[-1] += sign
+    return parts
+
+
+def swept_by_sets(
+    drafts: Sequence[Draft], sweep: Sweep, axes: Sequence[SweptKey], base: Base
+) -> tuple[list[Draft], Sweep]:
+    """Return every variant with every value of the axes, and the sweep with the roles that follow.
+
+    A variant that sets a key itself, or whose method does not use it, stays one. Variants are compared with the
+    baseline of the same values; where there was only one variant, with that of the first ones.
+    """
+    found, alone = list(drafts), len(drafts) == 1
+    labels = short_names([*sweep.matrix, *sweep.zip, *(axis.key for axis in axes)])
+    for axis in axes:
+        first = {draft.name: _with(draft, axis.settings[0], labels) for draft in found if _takes(draft, axis.key, base)}
+        roles = {role: first[name].name for role in ("baseline", "start") if (name := getattr(sweep, role)) in first}
+        within = [] if alone or "baseline" not in roles else [axis.key]
+        sweep = sweep.model_copy(update={**roles, "within": [*sweep.within, *within]})
+        found = [
+            each
+            for draft in found
+            for each in ([_with(draft, one, labels) for one in axis.settings] if draft.name in first else [draft])
+        ]
+    return found, sweep
+
+
+def _takes(draft: Draft, key: str, base: Base) -> bool:
+    """Whether a variant leaves a key to others, and its method uses it."""
+    if any(f"{own}.".startswith(f"{key}.") or f"{key}.".startswith(f"{own}.") for own in draft.overrides):
+        return False
+    method = apply(base.tree, draft.settings).get("method", "capo")
+    return method not in METHODS.names() or METHODS.get(str(method)).heeds(key)
+
+
+def _with(draft: Draft, setting: KeySetting, labels: Mapping[str, str]) -> Draft:
+    name = f"{labels[setting.key]}={value_shown(setting.value)}"
+    unnamed = draft.name == "base" and not draft.settings
+    return Draft(name if unnamed else f"{draft.name},{name}", (*draft.settings, setting), setting.source)
+
+
+def swept_anyway(settings: Sequence[KeySetting], sweep: Sweep) -> list[StudyError]:
     """Return an error for each setting that every variant of the matrix would replace."""
     errors = []
     for setting in settings:

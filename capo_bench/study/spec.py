@@ -6,8 +6,9 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field, field_validator
 
-from evals.config import Strict
+from capo_bench.study.gpu_time import MACHINE, Machine
 from evals.metrics import metric_named
+from evals.settings import Strict
 
 DEFAULT_PROFILE = "quick"
 
@@ -50,6 +51,7 @@ class Sweep(Strict):
         start: Variant that is the untrained start, to show gains over.
         within: Dotted keys that are the same in all that is compared: a variant is compared with the one that has its
             values there and is the baseline (the start) otherwise.
+        machine: GPUs, throughputs, lengths of texts and prices that `plan` works out hours and money from.
     """
 
     matrix: Swept = Field({})
@@ -61,6 +63,7 @@ class Sweep(Strict):
     baseline: str = ""
     start: str | None = None
     within: list[str] = Field([])
+    machine: Machine = MACHINE
 
     @field_validator("seeds", "metrics", "within")
     @classmethod

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
-from capo_bench.study.estimate import Estimate, critic_calls
+from capo_bench.study.estimate import PlanEstimate, critic_calls
+from capo_bench.study.gpu_time import GpuCosts
 from capo_bench.study.plan import Plan
 from trainers.backbones import BACKBONES
 
@@ -13,13 +14,13 @@ WORKERS = 2
 """Trials at a time that the costs of a profile are told for."""
 
 
-def plan_json(plan: Plan, taken: Estimate) -> dict[str, Any]:
+def plan_json(plan: Plan, taken: PlanEstimate) -> dict[str, Any]:
     """Return a plan with its ids and its estimate."""
     return {
         **plan_outline(plan),
         "file": plan.file,
         "trials": [{"id": trial.id, "variant": trial.variant, "seed": trial.seed} for trial in plan.trials],
-        "estimate": asdict(taken),
+        "estimate": {**asdict(taken), "gpu": _plain(taken.gpu)},
     }
 
 
@@ -46,12 +47,13 @@ def plan_outline(plan: Plan) -> dict[str, Any]:
     }
 
 
-def profile_costs(plan: Plan, taken: Estimate) -> dict[str, Any]:
+def profile_costs(plan: Plan, taken: PlanEstimate) -> dict[str, Any]:
     """Return the size of a profile and what it costs.
 
-    ``seconds`` is the time with `WORKERS` workers, None where no guess is made. ``gpus`` says how many train
-    a policy, of each kind of backbone once, in ascending order; 0 means processors.
+    ``seconds`` is the time with `WORKERS` workers, or on the GPUs that the study states; None where no guess is made.
+    ``gpus`` says how many train a policy, of each kind of backbone once, in ascending order; 0 means processors.
     """
+    seconds = taken.gpu.wall_seconds if taken.gpu else taken.wall_seconds(WORKERS)
     return {
         "profile": plan.profile,
         "variants": len(plan.variants),
@@ -59,6 +61,11 @@ def profile_costs(plan: Plan, taken: Estimate) -> dict[str, Any]:
         "critic_calls": taken.critic_calls,
         "critic_calls_known": taken.calls_known,
         "workers": WORKERS,
-        "seconds": None if taken.unknown else taken.wall_seconds(WORKERS),
+        "seconds": None if taken.unknown else seconds,
+        "gpu_hours": taken.gpu.gpu_hours if taken.gpu else 0.0,
         "gpus": sorted({BACKBONES.load(variant.config.backbone).gpus for variant in plan.variants}),
     }
+
+
+def _plain(gpu: GpuCosts | None) -> dict[str, Any] | None:
+    return None if gpu is None else {**asdict(gpu), "machine": gpu.machine.model_dump(mode="json")}

@@ -196,7 +196,7 @@ class _Builder:
     def _scalar(self, event: Event, path: TreePath) -> Tree:
         value = self._plain(event)
         number = isinstance(value, int | float)
-        if number and not (math.isfinite(value) and abs(value) < 2**63):
+        if number and not (math.isfinite(value) and (isinstance(value, float) or abs(value) < 2**63)):
             rule = f"number {shown(event.value)} is too large"
             self._error(event, path, event.value, rule, "write a number below 2^63, or quote it if it is text")
             return None

@@ -1,6 +1,7 @@
-"""An evaluation as MLflow shows it: one run of the experiment ``evaluations``, found again by its id.
+"""An evaluation as MLflow shows it: an evaluation run of the experiment ``evaluations``, found again by its id.
 
-It is written from a thread that nobody waits for longer than `CLOSE_SECONDS`; a failure is told and changes nothing.
+Its tasks are logged data sets, its samples tables, and the first answers of each task traces with their verdicts. It is
+written from a thread that nobody waits for longer than `CLOSE_SECONDS`; a failure is told and changes nothing.
 """
 
 from __future__ import annotations
@@ -8,18 +9,20 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from capo_bench.track.names import mlflow_metrics, mlflow_name, mlflow_param
 from capo_bench.track.redact import redact
-from capo_bench.track.store import Store, open_client, quiet, store_of
+from capo_bench.track.store import Store, open_client, quiet, relocate, store_of
 from capo_bench.track.tracker import CLOSE_SECONDS
 
 if TYPE_CHECKING:
     from capo_bench.evaluation.evaluated import Evaluated
     from capo_bench.home import Home
+    from capo_bench.track.desk import Desk
 
 EXPERIMENT = "evaluations"
+TRACED = 20
+"""Answers of each task that are traced; all are in the results folder."""
 
 
 def track(evaluated: Evaluated, home: Home, warn: Callable[[str], None], seconds: float = CLOSE_SECONDS) -> None:
@@ -51,29 +54,39 @@ def track(evaluated: Evaluated, home: Home, warn: Callable[[str], None], seconds
 
 
 def _write(evaluated: Evaluated, store: Store) -> None:
-    from mlflow.entities import Metric, Param
+    from capo_bench.track.desk import Desk, open_experiment
+    from capo_bench.track.trial import datasets, sample_rows
 
     client = open_client(store)
-    found = client.get_experiment_by_name(EXPERIMENT)
-    artifacts = (store.artifacts / EXPERIMENT).as_uri() if store.artifacts else None
-    experiment = found.experiment_id if found else client.create_experiment(EXPERIMENT, artifact_location=artifacts)
-    tags = {"capo.kind": "evaluation", "capo.evaluation": evaluated.id}
+    relocate(store)
+    experiment = open_experiment(client, EXPERIMENT, store)
+    desk = Desk(client, experiment, store)
     runs = client.search_runs([experiment], f"tags.`capo.evaluation` = '{evaluated.id}'")
-    run = runs[0] if runs else client.create_run(experiment, tags=tags, run_name=redact(evaluated.title)[:250])
+    tags = {"capo.kind": "evaluation", "capo.evaluation": evaluated.id, "mlflow.runType": "genai_evaluate"}
+    title = redact(evaluated.title)[:250]
+    run = runs[0].info if runs else client.create_run(experiment, tags=tags, run_name=title).info
     now = int(time.time() * 1000)
-    metrics = [
-        Metric(name, value, now, 0)
-        for result in evaluated.results
-        for name, value in mlflow_metrics(
-            {**{key: found.value for key, found in result.metrics.items()}, **result.cost}, f"{result.task}/"
-        ).items()
-    ]
-    for first in range(0, len(metrics), 900):
-        client.log_batch(run.info.run_id, metrics=metrics[first : first + 900])
+    for result in evaluated.results:
+        values = {**{key: found.value for key, found in result.metrics.items()}, **result.cost}
+        desk.values(run.run_id, values, f"{result.task}/", now)
     if not runs:  # a run's parameters never change
-        params = {"model": evaluated.record["model"], "seed": evaluated.record["identity"]["seed"]}
-        named = [Param(mlflow_name(key), redact(mlflow_param(value))) for key, value in params.items()]
-        client.log_batch(run.info.run_id, params=named)
+        desk.params(run.run_id, {"model": evaluated.record["model"], "seed": evaluated.record["identity"]["seed"]})
     for path in (evaluated.files.record, evaluated.files.results, evaluated.files.table, evaluated.files.page):
-        client.log_text(run.info.run_id, redact(path.read_text(encoding="utf-8")), path.name)
-    client.set_terminated(run.info.run_id)
+        desk.file(run.run_id, path, path.name)
+    samples = {path.parent.name: sample_rows(path) for path in evaluated.files.tasks.glob("*/samples.jsonl")}
+    desk.tables(run.run_id, {f"samples/{task}.json": rows for task, rows in samples.items()})
+    client.log_inputs(run.run_id, datasets=datasets(evaluated.files.tasks))
+    if not runs:
+        for task, rows in samples.items():
+            _trace(desk, run.run_id, task, rows[:TRACED])
+    client.set_terminated(run.run_id)
+
+
+def _trace(desk: Desk, run: str, task: str, rows: list[dict[str, Any]]) -> None:
+    """Write answers as traces of the run, each with its verdict, which the pages of evaluation runs compare."""
+    from capo_bench.track.traces import write_trace
+
+    for row in rows:
+        asked = {"task": task, **{name: row[name] for name in ("problem", "decoding", "sample")}}
+        said = {"completion": row["completion"], "answer": row["answer"]}
+        write_trace(desk, run, "answer", asked=asked, said=said, verdict=(bool(row["correct"]), str(row["status"])))

@@ -1,4 +1,4 @@
-"""Secrets stay out of what is logged: values of environment variables that are named like one, passwords in URLs."""
+"""Secrets stay out of what is logged: keys by the variable that settings name or by its name, and passwords in URLs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
+
+from evals.key_names import KEY_VARIABLES
 
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 # TOKENIZERS_PARALLELISM=false and MAX_TOKENS=100000 are named alike and are no secrets.
@@ -38,7 +40,7 @@ def _secrets(environ: Mapping[str, str]) -> list[tuple[str, str]]:
 def _held(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """Yield what is secret by its variable's name or by its place in a URL, there also as it reads decoded."""
     for name, value in environ.items():
-        if _NAMES.search(name):
+        if _NAMES.search(name) or name in KEY_VARIABLES:
             yield name, value
         if match := _URL.fullmatch(value):
             yield name, match["password"]

@@ -76,11 +76,12 @@ def quiet() -> None:
 
 
 def quiet_environment() -> dict[str, str]:
-    """Return the environment variables under which MLflow tells nobody of its use."""
+    """Return the environment variables under which MLflow tells nobody of its use, and has written what it says."""
     return {
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+        "MLFLOW_ENABLE_ASYNC_TRACE_LOGGING": "false",
     }
 
 
@@ -139,6 +140,35 @@ def _knock(uri: str) -> None:
     try:
         with engine.connect() as connection:
             connection.execute(text("SELECT * FROM (SELECT 1) AS one"))
+    finally:
+        engine.dispose()
+
+
+# Where MLflow writes down where artifacts lie: table and column.
+_PLACES = {
+    "experiments": "artifact_location",
+    "runs": "artifact_uri",
+    "logged_models": "artifact_location",
+    "trace_tags": "value",
+}
+
+
+def relocate(store: Store) -> None:
+    """Let the store in a results folder name the artifacts where they lie, if the folder was moved or copied."""
+    if store.database is None or store.artifacts is None or not store.database.exists():
+        return
+    from sqlalchemy import create_engine, text
+
+    engine, here = create_engine(store.uri), store.artifacts.as_uri()
+    try:
+        with engine.begin() as connection:
+            places = connection.execute(text("SELECT artifact_location FROM experiments")).scalars()
+            roots = {place.rpartition(f"/{store.artifacts.name}/")[0] for place in places if place}
+            for root in {f"{root}/{store.artifacts.name}" for root in roots if root} - {here}:
+                for table, column in _PLACES.items():
+                    moved = f"UPDATE {table} SET {column} = :here || substr({column}, :length + 1) "  # noqa: S608
+                    query = text(f"{moved} WHERE substr({column}, 1, :length + 1) = :root || '/'")
+                    connection.execute(query, {"here": here, "root": root, "length": len(root)})
     finally:
         engine.dispose()
 

@@ -12,12 +12,14 @@ from typing import Any, Literal
 from evals.harness.identity import EvaluationError
 
 Name = Literal[
-    "files", "identities", "problems", "samples", "results", "rollouts", "critiques", "steps", "credit", "metrics",
-    "costs", "table.csv", "report.md", "report.html", "figures",
+    "files", "plan", "identities", "problems", "samples", "results", "rollouts", "critiques", "steps", "credit",
+    "metrics",
+    "costs", "table.csv", "report.md", "report.html", "figures", "pages",
 ]  # fmt: skip
 
 TITLES: dict[Name, str] = {
-    "files": "files against the manifest",
+    "files": "files against their checksums",
+    "plan": "study, plan and ledger",
     "identities": "ids, settings and seeds",
     "problems": "problems drawn again",
     "samples": "samples scored again",
@@ -32,6 +34,7 @@ TITLES: dict[Name, str] = {
     "report.md": "report.md, line by line",
     "report.html": "report.html, line by line",
     "figures": "figures drawn again",
+    "pages": "the report's other files, written again",
 }
 
 CLOSE = 1e-9
@@ -66,12 +69,14 @@ class Check:
     Attributes:
         compared: Values compared.
         mismatches: Those that differ.
-        unchecked: Why values were not compared, and how many.
+        unchecked: Why values could not be compared here, and how many: they are not verified.
+        measured: What nobody but the run itself could know, such as seconds, and how many.
     """
 
     compared: int = 0
     mismatches: list[Mismatch] = field(default_factory=list)
     unchecked: Counter[str] = field(default_factory=Counter)
+    measured: Counter[str] = field(default_factory=Counter)
 
     def equal(self, where: str, said: object, found: object, *, close: bool = False) -> bool:
         """Compare a value with the derived one; `close`: numbers may differ by `CLOSE`."""
@@ -87,8 +92,13 @@ class Check:
         self.mismatches.append(Mismatch(_shown(where), _shown(said), _shown(found)))
 
     def leave(self, reason: str, count: int = 1) -> None:
-        """Note values that cannot be compared."""
-        self.unchecked[_shown(reason)] += count
+        """Note values that cannot be compared here: they count as not verified."""
+        if count:
+            self.unchecked[_shown(reason)] += count
+
+    def take(self, what: str, count: int = 1) -> None:
+        """Note values that only the run itself could measure, and that are taken as they stand."""
+        self.measured[_shown(what)] += count
 
     def fields(self, where: str, said: Mapping[str, Any], found: Mapping[str, Any], *, close: bool = False) -> None:
         """Compare two records, field by field; one that only one of them has differs."""

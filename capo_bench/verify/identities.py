@@ -7,34 +7,50 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.home import TrialFolder, read_json
-from capo_bench.report.provenance import flatten
-from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
+from capo_bench.home import Home, TrialFolder, read_json
+from capo_bench.records import flatten
+from capo_bench.run.reuse import reused
+from capo_bench.study.contamination import overlaps_as_json
+from capo_bench.study.identity import FOLDER, digest, identity_of, shared_models, trial_id, with_seed
 from capo_bench.verify.checks import ABSENT, DAMAGE, Check, Checks
 from evals.config import EvaluationConfig
-from evals.fingerprint import weights_fingerprint
+from evals.fingerprint import model_fingerprint
 from evals.harness.folder import TaskRecord, read_task
+from evals.tasks.identity import task_answers, task_checker, task_draws, task_settings
+from evals.tasks.row_settings import TestRows
 from trainers.config import TrialConfig
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
 
 _OF_THE_MACHINE = {
-    *("code", "packages", "lm_eval", "verifier", "fingerprint", "weights", "key", "embedded", "data", "settings"),
+    *(
+        "code",
+        "stage",
+        "packages",
+        "lm_eval",
+        "verifier",
+        "fingerprint",
+        "content",
+        "key",
+        "embedded",
+        "data",
+        "settings",
+    ),
 }
 """Parts of an identity that code, packages and data decide, which may be others here than where the trial ran."""
 
 
-def check_identity(checks: Checks, trial: Trial, folder: TrialFolder, name: str) -> None:
+def check_identity(checks: Checks, trial: Trial, home: Home, name: str) -> None:
     """Compare a trial's id, settings and seed in all files that tell of them.
 
     Args:
         checks: Receives what was found.
         trial: As the plan has it.
-        folder: Its folder.
-        name: The folder's name in messages.
+        home: The results.
+        name: Its folder's name in messages.
     """
-    check = checks["identities"]
+    check, folder = checks["identities"], home.trial(trial.id)
     check.equal(f"plan {name}: id of its settings and seed", trial.id, _id(trial.identity, trial.seed))
     with check.reading(f"{name}/config.json"):
         told = read_json(folder.config)
@@ -50,9 +66,43 @@ def check_identity(checks: Checks, trial: Trial, folder: TrialFolder, name: str)
     with check.reading(f"{name}/provenance.json"):
         provenance = read_json(folder.provenance)
         check.equal(f"{name}/provenance.json: seed", provenance["seed"], trial.seed)
+        _check_provenance(check, trial, folder, provenance, f"{name}/provenance.json")
+        _check_teaching(check, home, provenance, f"{name}/provenance.json")
         _check_weights(checks, folder, provenance["fingerprints"], name)
         for task in trial.config.evaluation.tasks:
             _check_task(checks, trial, folder, task, provenance["fingerprints"])
+
+
+def _check_provenance(
+    check: Check, trial: Trial, folder: TrialFolder, provenance: Mapping[str, Any], where: str
+) -> None:
+    """Compare what provenance says twice: here, and in the trial's identity or its other files."""
+    training, scoring = trial.identity["training"], trial.identity["scoring"]
+    check.equal(f"{where}: verifier", provenance["verifier"], scoring["verifier"])
+    check.equal(f"{where}: benchmark", provenance["fingerprints"]["benchmark"], training["benchmark"]["fingerprint"])
+    start = training["cold_start"]
+    check.equal(f"{where}: cold start", provenance["fingerprints"]["cold_start"], start and start["key"])
+    for package, version in training["packages"].items():
+        said = provenance["python"] if package == "python" else provenance["packages"].get(package)
+        check.equal(f"{where}: {package}", said if package != "python" else said.rpartition(".")[0], version)
+    check.equal(f"{where}: contamination", provenance["contamination"], overlaps_as_json(trial.config))
+    check.equal(f"{where}: reused", provenance["reused"], reused(folder, trial.config.evaluation.tasks))
+    models = {model.kind: model.key for model in shared_models(trial.config)}
+    check.equal(f"{where}: taught", {kind: one["key"] for kind, one in provenance["taught"].items()}, models)
+    attempt = read_json(folder.training)["micro_batch"] if folder.training.exists() else None
+    check.equal(f"{where}: micro-batch", provenance["attempt"]["micro_batch"], attempt)
+    check.take("when, where and on what a trial ran", len(provenance["hardware"]) + len(provenance["git"]) + 2)
+
+
+def _check_teaching(check: Check, home: Home, provenance: Mapping[str, Any], where: str) -> None:
+    """Compare what shared models are said to have cost with what stands beside them."""
+    for kind, cost in provenance["taught"].items():
+        path = home.cache(kind, cost["key"]) / f"{kind}.json"
+        said = {name: value for name, value in cost.items() if name != "key"}
+        if path.exists():
+            check.fields(f"{where}: taught {kind}", said, read_json(path)["cost"])
+        else:
+            check.leave("costs of shared models that are not here", len(said))
 
 
 def _id(identity: Mapping[str, Any], seed: int) -> str:
@@ -70,7 +120,7 @@ def _check_settings(checks: Checks, config: TrialConfig, trial: Trial, where: st
     there = flatten(dict(trial.identity))
     for path in dict.fromkeys([*there, *here]):
         said, found = there.get(path, ABSENT), here.get(path, ABSENT)
-        if said != found and _OF_THE_MACHINE & set(path.split(".")):
+        if said != found and (said == FOLDER or _OF_THE_MACHINE & set(path.split("."))):
             check.leave("parts of identities that other code, packages or data decide here")
         else:
             check.equal(f"{where}: settings, {path}", said, found)
@@ -79,7 +129,7 @@ def _check_settings(checks: Checks, config: TrialConfig, trial: Trial, where: st
 def _check_weights(checks: Checks, folder: TrialFolder, fingerprints: Mapping[str, Any], name: str) -> None:
     check, said = checks["identities"], fingerprints["final_weights"]
     if folder.model.is_dir():
-        check.equal(f"{name}/model: fingerprint of its weights", said, weights_fingerprint(folder.model))
+        check.equal(f"{name}/model: fingerprint of its weights", said, model_fingerprint(folder.model))
     elif said is not None:
         check.leave("fingerprints of weights that are not here")
 
@@ -93,41 +143,63 @@ def _check_task(checks: Checks, trial: Trial, folder: TrialFolder, task: str, fi
         check.equal(f"{where}: task", told["task"], task)
         check.equal(f"{where}: seed", told["seed"], trial.seed)
         check.equal(f"{where}: number of problems", told["problems"], len(record.asked))
+        if task not in settings.rows:
+            check.equal(f"{where}: checker of steps", record.checker, task_checker(task))
         weights = fingerprints["final_weights"] or fingerprints["start_weights"]
-        if told["model"].get("weights") is not None and weights is not None:
-            check.equal(f"{where}: weights of the model", told["model"]["weights"], weights)
-        for key, wanted in (("temperature", settings.temperature), ("top_p", settings.top_p)):
-            if wanted is not None:
-                check.equal(f"{where}: {key}", told["sampling"][key], wanted)
-        if told["output"] == "generate" and settings.samples is not None:
-            check.equal(f"{where}: samples", told["samples"], settings.samples)
+        asked = told["model"].get("adapter", told["model"].get("weights"))
+        if asked is not None and weights is not None:
+            check.equal(f"{where}: weights of the model", asked, weights)
+        if told["output"] == "generate":
+            check.equal(f"{where}: greedy", told["greedy"], settings.greedy)
+            check.equal(f"{where}: answers", told["answers"], settings.answers or task_answers(task))
+            wanted = task_draws(task).samples if settings.samples is None else settings.samples
+            check.equal(f"{where}: samples", told["samples"], wanted)
+            _check_sampling(check, told, task, settings, where)
         _check_problems(checks["problems"], record, settings, where)
+
+
+def _check_sampling(check: Check, told: Mapping[str, Any], task: str, settings: EvaluationConfig, where: str) -> None:
+    """Compare how a task was sampled with the settings, and with the task's own where they leave it to that."""
+    drawn, own = task_draws(task), task_settings(task).get("generation_kwargs") or {}
+    wanted = {"temperature": settings.temperature, "top_p": settings.top_p}
+    for key, value in wanted.items():
+        if told["samples"]:
+            check.equal(f"{where}: {key}", told["sampling"][key], getattr(drawn, key) if value is None else value)
+    longest = settings.max_completion_tokens or own.get("max_gen_toks")
+    if longest is not None:
+        check.equal(f"{where}: max_tokens", told["sampling"]["max_tokens"], longest)
 
 
 def _check_problems(check: Check, record: TaskRecord, settings: EvaluationConfig, where: str) -> None:
     """Compare the problems, and with them the reference answers, with those that the task has here."""
-    drawn, data_dir = record.source.endswith("drawn"), None if settings.data_dir is None else Path(settings.data_dir)
-    if not drawn and (data_dir is None or not data_dir.is_dir()):
+    task = record.identity["task"]
+    data_dir = None if settings.data_dir is None else Path(settings.data_dir)
+    named = settings.rows.get(task)
+    drawn = named is None and "benchmark" in task_settings(task).get("dataset_kwargs", {})
+    if not drawn and not (named and named.file) and (data_dir is None or not data_dir.is_dir()):
         check.leave("problems come from a hub or a folder that is not read here", len(record.asked))
         return
     if drawn and not check.equal(f"{where}: number of problems", len(record.asked), settings.problems):
         return
     try:
-        problems = _problems(record.identity["task"], data_dir, settings.problems)
+        source, problems = _problems(task, data_dir, settings.problems, named)
     except DAMAGE as error:
         check.leave(f"problems cannot be read here ({type(error).__name__}: {error})", len(record.asked))
         return
+    check.equal(f"{where}: source", record.source, source)
     check.equal(f"{where}: problems", [one.problem.id for one in record.asked], [one["id"] for one in problems])
     for number, (asked, found) in enumerate(zip(record.asked, problems, strict=False)):
         check.equal(f"{where}: problem {number}", _flat(asked.problem), found)
 
 
 @cache
-def _problems(task: str, data_dir: Path | None, limit: int | None) -> list[dict[str, Any]]:
+def _problems(
+    task: str, data_dir: Path | None, limit: int | None, rows: TestRows | None
+) -> tuple[str, list[dict[str, Any]]]:
     from evals.harness.tasks import load_tasks
 
-    (loaded,) = load_tasks([task], data_dir=data_dir, limit=limit)
-    return [_flat(problem) for problem in loaded.problems]
+    (loaded,) = load_tasks([task], data_dir=data_dir, limit=limit, own={} if rows is None else {task: rows})
+    return loaded.source, [_flat(problem) for problem in loaded.problems]
 
 
 def _flat(problem: Any) -> dict[str, Any]:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from importlib.metadata import version
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capo_bench.analysis.digest import code
 from capo_bench.home import Home
-from capo_bench.report.build import build_report
-from capo_bench.report.digest import code
-from capo_bench.report.write import ReportPaths, write_files
+from capo_bench.pages.build import build_report
+from capo_bench.pages.write import ReportPaths, write_files
 from capo_bench.verify.checks import ABSENT, Check, Checks
+from evals.checksums import file_sum, files_below
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
@@ -34,7 +34,7 @@ def check_report(checks: Checks, plan: Plan, again: Home, said: Path, origin: di
         NothingToReportError: No trial has finished.
         DamagedFileError: A file of a trial cannot be read.
     """
-    found = write_files(build_report(plan, again), again.study(plan.study).report)
+    found = write_files(build_report(plan, again), again.study(plan.study).profile(plan.profile).report)
     same = origin is None or origin.get("code") == code()
     with checks["table.csv"].reading("report/table.csv"):
         _table(checks["table.csv"], _read(said / "table.csv"), _read(found.table), same=same)
@@ -45,8 +45,22 @@ def check_report(checks: Checks, plan: Plan, again: Home, said: Path, origin: di
             continue
         with check.reading(f"report/{name}"):
             _lines(check, _read(said / name).split("\n"), _read(path).split("\n"), f"report/{name}")
-    drawn = origin is None or (same and origin.get("matplotlib") == version("matplotlib"))
-    _figures(checks["figures"], said / "figures", found, drawn=drawn)
+    _figures(checks["figures"], said / "figures", found, drawn=same)
+    _others(checks["pages"], said, found.page.parent, same=same)
+
+
+_APART = {"table.csv", "report.md", "report.html", "figures"}
+
+
+def _others(check: Check, said: Path, found: Path, *, same: bool) -> None:
+    """Compare the report's other files: each is written again with the same bytes."""
+    names = {file.relative_to(folder).as_posix() for folder in (said, found) for file in files_below(folder)}
+    for name in sorted(name for name in names if name.partition("/")[0] not in _APART):
+        if not same:
+            check.leave("pages that other code wrote")
+            continue
+        sums = [file_sum(folder / name) if (folder / name).exists() else ABSENT for folder in (said, found)]
+        check.equal(f"report/{name}: sha256", *sums)
 
 
 def _read(path: Path) -> str:

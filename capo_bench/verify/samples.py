@@ -8,15 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.home import TrialFolder
-from capo_bench.report.provenance import flatten
+from capo_bench.records import flatten
 from capo_bench.verify.checks import Check, Checks
-from evals.harness.folder import GENERATIONS, RESULT, SAMPLES, TASK, TIMING, read_samples, write_samples
-from evals.harness.results import read_result, write_result
+from capo_bench.verify.lengths import Lengths
+from evals.harness.folder import (
+    GENERATIONS,
+    RESULT,
+    SAMPLES,
+    TASK,
+    TIMING,
+    read_samples,
+    read_task,
+    whole_batches,
+    write_samples,
+)
+from evals.harness.results import read_result, scoring_seconds, write_result
 from evals.harness.score import score
 from evals.verify import VERIFIER_VERSION, Verifier
 from trainers.credit.segment import SEGMENTERS, step_texts
 
 if TYPE_CHECKING:
+    from capo_bench.study.plan import Trial
     from evals.metrics import Sample
 
 _VERDICT = ("correct", "correct_norm", "status", "answer")
@@ -27,11 +39,14 @@ _ESTIMATED = ("stderr", "low", "high")
 """Parts of an estimate that come from the functions of a library."""
 
 
-def rescore(checks: Checks, given: TrialFolder, again: TrialFolder, task: str, verifier: Verifier) -> None:
+def rescore(  # noqa: PLR0913, PLR0917 - what is scored, where, and by whom
+    checks: Checks, trial: Trial, given: TrialFolder, again: TrialFolder, task: str, verifier: Verifier
+) -> None:
     """Score a task's completions again and compare samples and result.
 
     Args:
         checks: Receives what was found.
+        trial: The trial.
         given: The trial's folder.
         again: Receives samples and result as they should be.
         task: The task.
@@ -46,6 +61,12 @@ def rescore(checks: Checks, given: TrialFolder, again: TrialFolder, task: str, v
         if (source / name).exists():
             (target / name).symlink_to((source / name).absolute())
     said = read_result(source)
+    place = f"trials/{given.path.name}/evaluation/{task}"
+    settings = trial.config.evaluation
+    scored = {"verifier": trial.identity["scoring"]["verifier"], "segmenter": settings.segmenter}
+    checks["results"].fields(
+        f"{place}/{RESULT}: identity", flatten(dict(said.identity)), flatten({**read_task(source).identity, **scored})
+    )
     segmenter, version = said.identity["segmenter"], said.identity["verifier"]
     segment = SEGMENTERS.get(segmenter)
 
@@ -53,13 +74,18 @@ def rescore(checks: Checks, given: TrialFolder, again: TrialFolder, task: str, v
         return step_texts(text, segment(text))
 
     score(target, verifier=verifier, cut=cut, segmenter=segmenter)
-    place = f"trials/{given.path.name}/evaluation/{task}"
     samples = _compare(checks["samples"], read_samples(source), read_samples(target), f"{place}/{SAMPLES}", version)
     write_samples(target, samples)
     # What a clock measured is taken as it stands.
-    cost = {"score_seconds": said.cost["score_seconds"]}
-    write_result(target, samples, {"verifier": version, "segmenter": segmenter}, cost)
+    write_result(target, samples, {"verifier": version, "segmenter": segmenter}, scoring_seconds(said))
     _results(checks["results"], source / RESULT, target / RESULT, f"{place}/{RESULT}")
+
+
+def check_lengths(check: Check, lengths: Lengths, folder: Path, name: str) -> None:
+    """Compare how long the completions of a task are said to be."""
+    lines = whole_batches(folder / GENERATIONS)[0]
+    placed = ((f"{name}/{GENERATIONS}:{number}", line) for number, line in enumerate(lines, 1))
+    lengths.completions(check, placed, read_task(folder).identity["sampling"]["max_tokens"])
 
 
 def _compare(
@@ -69,6 +95,8 @@ def _compare(
     check.equal(f"{where}: samples", len(said), len(found))
     derived = []
     for line, (one, other) in enumerate(zip(said, found, strict=False), 1):
+        if one.get("status") in _LIMITS:
+            check.equal(f"{where}:{line} correct, of a verdict that a limit ended", one.get("correct"), None)
         left = _left(one, other, version)
         if left is not None:
             check.leave(left)
@@ -86,16 +114,17 @@ def _left(said: Sample, found: Sample, version: str) -> str | None:
     """Return why a verdict cannot be compared, if it cannot."""
     if version != VERIFIER_VERSION:
         return f"verdicts of the verifier {version}; here it is {VERIFIER_VERSION}"
-    if {said.get("status"), found.get("status")} & _LIMITS:
-        return "verdicts that a limit of time or memory decided"
+    # An answer that is decided here in time was not beyond a limit there.
+    if found.get("status") in _LIMITS:
+        return "verdicts that a limit of time or memory decided here"
     return None
 
 
 def _results(check: Check, said: Path, found: Path, where: str) -> None:
     left, right = (_flat(path) for path in (said, found))
     for key in dict.fromkeys([*left, *right]):
-        if key == "cost.score_seconds":
-            check.leave("seconds that a clock measured")
+        if key in {"cost.score_seconds", "cost.score_cpu_seconds"}:
+            check.take("seconds that a clock measured")
         else:
             close = key.rpartition(".")[2] in _ESTIMATED
             check.equal(f"{where}: {key}", left.get(key), right.get(key), close=close)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,16 +18,19 @@ from typing import TYPE_CHECKING, Any
 from capo_bench.bundle.archive import Counter, Tell
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
-from capo_bench.bundle.manifest import PLAN, Manifest
+from capo_bench.bundle.manifest import Manifest
 from capo_bench.home import Home, TrialFolder, read_json, write_json
-from capo_bench.report.build import NothingToReportError
-from capo_bench.report.collect import DamagedFileError
+from capo_bench.pages.build import NothingToReportError
+from capo_bench.records import DamagedFileError
 from capo_bench.run.stages import measured
 from capo_bench.study.plan import Plan
 from capo_bench.verify.checks import DAMAGE, Checks, new_checks
+from capo_bench.verify.files import check_study_files, check_trial_files
 from capo_bench.verify.identities import check_identity
+from capo_bench.verify.lengths import Lengths
+from capo_bench.verify.plan import check_plan
 from capo_bench.verify.report import check_report
-from capo_bench.verify.samples import rescore
+from capo_bench.verify.samples import check_lengths, rescore
 from capo_bench.verify.training import check_training
 from evals.registry import UnknownNameError
 from evals.verify import Verifier
@@ -63,6 +66,11 @@ class Verified:
         return sum(check.compared for check in self.checks.values())
 
     @property
+    def unverified(self) -> int:
+        """How many values could not be compared here."""
+        return sum(sum(check.unchecked.values()) for check in self.checks.values())
+
+    @property
     def passed(self) -> bool:
         """Whether trials were verified, and nothing differs."""
         return bool(self.trials) and bool(self.compared) and not self.mismatches
@@ -81,22 +89,23 @@ def opened(bundle: Path, tell: Tell = lambda done, total: None) -> Iterator[tupl
         manifest, checks = found.manifest, new_checks()
         for one in found.unlike:
             checks["files"].differs(one.path, one.said, one.found)
-        checks["files"].compared = max(len(manifest.files), len(found.unlike))
+        checks["files"].compared += max(len(manifest.files), len(found.unlike))
         plan = _plan(home, manifest)
         expected = True
         for trial in manifest.finished:
             checks["files"].equal(f"trials/{trial}: finished", home.trial(trial).done, expected)
-        report = home.study(manifest.study).report
-        checks["files"].equal(f"studies/{manifest.study}/report: is there", report.is_dir(), expected)
+        report = home.study(manifest.study).profile(manifest.profile).report
+        checks["files"].equal(f"{report.relative_to(home.path)}: is there", report.is_dir(), expected)
         planned = {trial.id for trial in plan.trials}
         checks["identities"].equal(
             f"{manifest.path}: trials of the plan", sorted({*manifest.finished, *manifest.owed}), sorted(planned)
         )
+        checks["plan"].equal(f"{manifest.path}: profile", manifest.profile, plan.profile)
         yield plan, home, manifest, checks
 
 
 def _plan(home: Home, manifest: Manifest) -> Plan:
-    path = home.study(manifest.study).path / PLAN
+    path = home.study(manifest.study).profile(manifest.profile).plan
     try:
         plan = Plan.from_json(read_json(path))
         ids = [trial.id for trial in plan.trials]
@@ -105,14 +114,19 @@ def _plan(home: Home, manifest: Manifest) -> Plan:
         if plan.study != manifest.study or strange or places:
             raise ValueError(f"it is not of the manifest's study: {[plan.study, *strange, *places][-1]!r}")
     except (*DAMAGE, UnknownNameError) as error:
-        raise BundleError(
-            f"studies/{manifest.study}/{PLAN}: no plan that this capo-bench can read ({error})"
-        ) from error
+        raise BundleError(f"{path.relative_to(home.path)}: no plan that this capo-bench can read ({error})") from error
     return plan
 
 
-def verify(
-    plan: Plan, home: Home, checks: Checks, origin: dict[str, Any] | None = None, tell: Tell = lambda done, total: None
+def verify(  # noqa: PLR0913 - what is verified, and how
+    plan: Plan,
+    home: Home,
+    checks: Checks,
+    origin: dict[str, Any] | None = None,
+    tell: Tell = lambda done, total: None,
+    *,
+    sets: Sequence[str] | None = None,
+    only: Sequence[str] = (),
 ) -> Verified:
     """Derive a study's numbers again.
 
@@ -122,18 +136,23 @@ def verify(
         checks: Receives what was found.
         origin: Of the capo-bench that wrote the report; None: of this one.
         tell: Told of the trials done.
+        sets: What ``--set`` was given; None: what the last run was given.
+        only: What ``--only`` was given.
     """
+    with checks["plan"].reading(f"studies/{plan.study}"):
+        check_plan(checks["plan"], plan, home, sets, only)
+    check_study_files(checks["files"], plan, home)
     trials = {trial.id: trial for trial in plan.trials}
     done = [trial for trial in trials.values() if home.trial(trial.id).done]
     counter = Counter(len(done) + 1, tell)
     with tempfile.TemporaryDirectory() as scratch, Verifier() as verifier:
         again = Home(Path(scratch))
         for trial in done:
-            _trial(checks, trial, home.trial(trial.id), again.trial(trial.id), verifier)
+            _trial(checks, trial, home, again.trial(trial.id), verifier)
             counter.add(1)
-        said = home.study(plan.study).report
+        said = home.study(plan.study).profile(plan.profile).report
         if not said.is_dir():
-            checks["table.csv"].leave("there is no report; `capo-bench report` makes one")
+            checks["table.csv"].take("no report is there, so none was compared; `capo-bench report` makes one")
         else:
             with checks["table.csv"].reading("report"), _as_damage():
                 check_report(checks, plan, again, said, origin)
@@ -149,19 +168,24 @@ def _as_damage() -> Iterator[None]:
         raise ValueError(f"no report can be built of what was derived: {error}") from error
 
 
-def _trial(checks: Checks, trial: Trial, given: TrialFolder, again: TrialFolder, verifier: Verifier) -> None:
-    name = f"trials/{trial.id}"
+def _trial(checks: Checks, trial: Trial, home: Home, again: TrialFolder, verifier: Verifier) -> None:
+    name, given = f"trials/{trial.id}", home.trial(trial.id)
     again.path.mkdir(parents=True)
-    check_identity(checks, trial, given, name)
+    check_trial_files(checks["files"], trial, given)
+    check_identity(checks, trial, home, name)
     for path in (given.config, given.provenance, given.steps, given.rollouts, given.training):
         if path.exists():
             (again.path / path.name).symlink_to(path.absolute())
+    lengths = Lengths(trial, home)
     for task in trial.config.evaluation.tasks:
         with checks["samples"].reading(f"{name}/evaluation/{task}"):
-            rescore(checks, given, again, task, verifier)
-    check_training(checks, trial, given, verifier)
+            check_lengths(checks["samples"], lengths, given.evaluation / task, f"{name}/evaluation/{task}")
+        with checks["samples"].reading(f"{name}/evaluation/{task}"):
+            rescore(checks, trial, given, again, task, verifier)
+    check_training(checks, trial, given, verifier, lengths)
     with checks["metrics"].reading(f"{name}/metrics.json"):
         said = read_json(given.metrics)
+        checks["metrics"].equal(f"{name}/metrics.json: parts", sorted(said), ["cost", "metrics"])
         found: Mapping[str, Any] = json.loads(json.dumps(measured(again, trial.config.evaluation.tasks)))
         write_json(again.metrics, found)
         checks["metrics"].fields(f"{name}/metrics.json:", said["metrics"], found["metrics"])

@@ -2,37 +2,65 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.home import TrialFolder
-from capo_bench.replay.check import Check as Replayed
-from capo_bench.replay.check import check_step
-from capo_bench.replay.scored import trains_on_scores
+import numpy as np
+
+from capo_bench.home import TrialFolder, read_json
+from capo_bench.replay.batch import earned_in_training, store_of
+from capo_bench.replay.setting import trained_setting
 from capo_bench.replay.study import recorded
-from capo_bench.replay.trial import is_whole, replay_trial
+from capo_bench.replay.trial import is_whole
+from capo_bench.study.beside import parameters
 from capo_bench.study.code import hashes
-from capo_bench.study.source import module_files
 from capo_bench.verify.checks import ABSENT, Check, Checks
-from evals.benchmarks import BENCHMARKS, Benchmark, Problem
+from capo_bench.verify.lengths import Lengths
+from evals.benchmarks import Benchmark, Problem
+from evals.fingerprint import ADAPTER, is_adapter
+from evals.tasks.named import benchmark_of
 from evals.verify import VERIFIER_VERSION, Verifier
+from trainers.backbones import BACKBONES
+from trainers.budget import Meter
+from trainers.credit.align import tokens_to_steps
+from trainers.credit.arrays import FloatArray
+from trainers.credit.batch import Evidence, process_signal_only
 from trainers.credit.critique import Critique, usage_metrics
 from trainers.credit.parse import parse
+from trainers.credit.segment import SEGMENTERS, step_texts
+from trainers.credit.votes import VOTES, charged_metrics, vote_metrics
+from trainers.critics import CRITICS
+from trainers.critics.base import Solution, Surroundings
+from trainers.critics.local import parameters_in
 from trainers.methods import METHODS
+from trainers.prm.scored import scored_metrics
 from trainers.rollouts import Rollout, StoredStep, read_step, stored_steps
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
+    from trainers.config import TrainConfig, TrialConfig
 
-_ADDED = {"policy_tokens", "unverified"}
+_ADDED = {"policy_tokens", "policy_prompt_tokens", "unverified", "abstained", "uncritiqued"}
+_BY_CLOCK = 0.5
+"""From this share of a budget of seconds on, another process's clock may have ended training."""
+_SILENT = "groups_without_outcome_signal"
+_MEASURED = {
+    *("cpu_seconds", "loss", "grad_norm", "entropy", "clipped_tokens", "truncated", "sampling_logp_difference"),
+    *("critic_wait", "critic_money"),
+}
+_DERIVED = {
+    *("step", "of", "policy_prefill_tokens", "policy_parameters", "critic_parameters", "total_tokens", "train_flops"),
+    *("budget_share", _SILENT),
+}
+"""Values of a step record that are derived again of the others, or of settings."""
 _NO_TEXT = {"timeout", "error", "truncated"}
 """Abstentions that are not told by the text alone."""
 
-_PARSER = "trainers.credit.parse"
 
-
-def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: Verifier) -> None:
+def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: Verifier, lengths: Lengths) -> None:
     """Derive again what a trial's training recorded.
 
     Args:
@@ -40,6 +68,7 @@ def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: 
         trial: The trial.
         folder: Its folder.
         verifier: Judges the answers.
+        lengths: Counts tokens.
     """
     if METHODS.get(trial.config.method).train is None:
         return
@@ -47,53 +76,143 @@ def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: 
     with checks["steps"].reading(f"{where}/steps.jsonl"):
         records = recorded(folder)
         train = trial.config.train
-        checks["steps"].equal(f"{where}/steps.jsonl: steps", len(records), train.steps)
+        _ended(checks["steps"], f"{where}/steps.jsonl", [*records.values()], train)
         checks["steps"].equal(f"{where}/steps.jsonl: numbers of steps", sorted(records), [*range(1, len(records) + 1)])
         for step, record in records.items():
-            _whole(
-                checks["steps"], f"{where}/steps.jsonl: step {step}", record, train.prompts_per_step * train.group_size
-            )
+            _whole(checks["steps"], f"{where}/steps.jsonl: step {step}", record, trial)
+        _sizes(checks["steps"], f"{where}/steps.jsonl", [*records.values()], trial, folder)
+        derived = set[str]()
         if stored_steps(folder.rollouts) or _asked(trial):
-            _stored(checks, trial, folder, records, verifier)
+            derived = _stored(checks, trial, folder, records, verifier, lengths)
         else:
             checks["steps"].leave(f"step records of {trial.config.method}, whose rollouts are not there", len(records))
-        _measured_only(checks["steps"], records)
+        _rest(checks["steps"], records, derived)
 
 
-def _whole(check: Check, where: str, record: Mapping[str, Any], rollouts: int) -> None:
+def _whole(check: Check, where: str, record: Mapping[str, Any], trial: Trial) -> None:
     """Compare what a record says twice."""
-    tokens = record["tokens_per_response"] * rollouts
+    config, train = trial.config, trial.config.train
+    tokens = record["tokens_per_response"] * train.prompts_per_step * train.group_size
+    shared = train.group_size if BACKBONES.load(config.backbone).vllm else 1
     check.equal(f"{where} policy_tokens", record["policy_tokens"], tokens, close=True)
+    prefilled = record["policy_prompt_tokens"] / shared
+    check.equal(f"{where} policy_prefill_tokens", record["policy_prefill_tokens"], prefilled, close=True)
+    check.equal(f"{where} of", record["of"], train.steps)
+    if _weighs_nothing(record, trial):
+        check.leave("FLOPs and weighed tokens, for nobody gave the critic's size (critic.parameters)")
+        return
+    meter = Meter(round(record["policy_parameters"]), round(record["critic_parameters"]))
+    for name, value in meter.read(record).items():
+        check.equal(f"{where} {name}", record.get(name, ABSENT), value, close=True)
 
 
-def _measured_only(check: Check, records: Mapping[int, Mapping[str, Any]]) -> None:
-    named = ("loss", "grad_norm", "entropy", "clipped_tokens", "truncated")
-    told = sum(name in named or name.startswith("seconds") for record in records.values() for name in record)
-    check.leave("losses, lengths at the limit and seconds, which only training could measure", told)
+def _weighs_nothing(record: Mapping[str, Any], trial: Trial) -> bool:
+    """Whether a record has no sizes because that of the trial's critic, which was asked, is not known."""
+    return (
+        "policy_parameters" not in record
+        and "critic" in METHODS.get(trial.config.method).uses
+        and (_critic_size(trial) is None)
+    )
 
 
-def _stored(
-    checks: Checks, trial: Trial, folder: TrialFolder, records: Mapping[int, Mapping[str, Any]], verifier: Verifier
-) -> None:
-    where = f"trials/{trial.id}/rollouts"
+def _critic_size(trial: Trial) -> int | None:
+    return trial.config.critic.size(Surroundings(benchmark_of(trial.config.benchmark), trial.seed))
+
+
+def _ended(check: Check, where: str, records: Sequence[Mapping[str, Any]], train: TrainConfig) -> None:
+    """Compare the number of steps with the settings: all of them, or as many as it took to reach the budget."""
+    budget, last = train.budget, len(records)
+    if budget is None:
+        check.equal(f"{where}: steps", last, train.steps)
+        return
+    shares = budget.shares(records)
+    for record, share in zip(records, shares, strict=True):
+        check.equal(f"{where}: step {record['step']} budget_share", record["budget_share"], share, close=True)
+    reached = next((step for step, share in enumerate(shares, 1) if share >= 1), train.steps)
+    if budget.unit == "seconds" and last < reached and max(shares, default=0.0) >= _BY_CLOCK:
+        # Any of several processes ends training, each by its own clock, of which one is on record.
+        check.take("the step that ended training, which a clock decided")
+    else:
+        check.equal(f"{where}: steps", last, min(reached, train.steps))
+
+
+def _sizes(check: Check, where: str, records: Sequence[Mapping[str, Any]], trial: Trial, folder: TrialFolder) -> None:
+    """Compare the sizes by which tokens are weighed: the same in all steps, the policy's that of its weights."""
+    for name in ("policy_parameters", "critic_parameters"):
+        told = {record.get(name) for record in records}
+        check.equal(f"{where}: values of {name}", len(told), 1)
+    policy = _parameters(folder.model)
+    if policy is None or _weighs_nothing(records[0], trial):
+        check.leave("the policy's size, which only its weights tell")
+    else:
+        check.equal(f"{where}: policy_parameters", records[0].get("policy_parameters"), policy)
+    if "critic" not in METHODS.get(trial.config.method).uses:
+        return
+    size = _critic_size(trial)
+    if size is None:
+        check.leave("the critic's size, which only its weights tell")
+    else:
+        check.equal(f"{where}: critic_parameters", records[0].get("critic_parameters"), size)
+
+
+def _parameters(model: Path) -> int | None:
+    """Return how many parameters a trained model has, without its adapter; None where its weights are not here."""
+    if not is_adapter(model):
+        return parameters_in(model)
+    settings = read_json(model / ADAPTER)
+    return parameters(settings["base_model_name_or_path"], settings.get("revision"))
+
+
+def _rest(check: Check, records: Mapping[int, Mapping[str, Any]], derived: set[str]) -> None:
+    """Count the values of step records that were not derived."""
+    names = [name for record in records.values() for name in record if name not in _DERIVED | derived]
+    measured = [name for name in names if name in _MEASURED or name.startswith("seconds")]
+    check.take("losses, gradients, lengths at the limit and seconds, which only training could measure", len(measured))
+    rest = sorted({*names} - {*measured})
+    check.leave(f"values of step records ({', '.join(rest)})", len(rest) * len(records))
+
+
+def _stored(  # noqa: PLR0913, PLR0917 - what is checked, against what, and by whom
+    checks: Checks,
+    trial: Trial,
+    folder: TrialFolder,
+    records: Mapping[int, Mapping[str, Any]],
+    verifier: Verifier,
+    lengths: Lengths,
+) -> set[str]:
+    """Compare what was recorded with the stored rollouts; return the names of the values that were derived of them."""
+    where, derived = f"trials/{trial.id}/rollouts", set[str]()
     files = stored_steps(folder.rollouts)
     checks["rollouts"].equal(f"{where}: steps", sorted(files), sorted(records))
-    benchmark = BENCHMARKS.get(trial.config.benchmark)
-    short = False
+    benchmark = benchmark_of(trial.config.benchmark)
     for number, paths in files.items():
         with checks["rollouts"].reading(f"{where}: step {number}"):
             step = read_step(number, paths)
             for path, part in zip(paths, step.parts, strict=True):
                 _rollouts(checks, trial, part, f"{where}/{path.name}", benchmark, verifier)
+                prompts = [
+                    (f"{where}/{path.name}:{line}", rollout.prompt, rollout.prompt_tokens)
+                    for line, rollout in enumerate(part, 1)
+                ]
+                lengths.prompts(checks["rollouts"], prompts)
             numbers = [_numbers(part, critics=_asked(trial) > 0) for part in step.parts]
-            _record(checks["steps"], f"trials/{trial.id}/steps.jsonl: step {number}", records.get(number), numbers)
-            if trains_on_scores(trial.config):
-                _scores(checks, trial, step, records.get(number))
-            short |= any(len(rollout.critiques) != _asked(trial) for rollout in step.rollouts)
-    if short:
-        checks["credit"].leave("credit of rollouts with another number of critiques than the settings", len(records))
-    elif not trains_on_scores(trial.config):
-        _credit(checks["credit"], trial, folder, records)
+            place = f"trials/{trial.id}/steps.jsonl: step {number}"
+            derived |= _record(checks["steps"], place, records.get(number), numbers)
+            derived |= _credit(checks, trial, step, records.get(number))
+            _silent(checks["steps"], place, records.get(number), step, trial.config)
+    return derived
+
+
+def _silent(check: Check, where: str, record: Mapping[str, Any] | None, step: StoredStep, config: TrialConfig) -> None:
+    """Compare the share of groups whose rollouts have the same outcome, where outcomes are what is rewarded."""
+    outcomes, size = [rollout.outcome for rollout in step.rollouts], config.train.group_size
+    if record is None or None in outcomes or _SILENT not in record or "judged" in record:
+        check.leave("shares of groups without a signal, of outcomes that are not all there", _SILENT in (record or ()))
+        return
+    groups = [outcomes[first : first + size] for first in range(0, len(outcomes), size)]
+    check.equal(
+        f"{where} {_SILENT}", record[_SILENT], sum(len({*one}) == 1 for one in groups) / len(groups), close=True
+    )
 
 
 def _asked(trial: Trial) -> int:
@@ -106,30 +225,63 @@ def _rollouts(  # noqa: PLR0913, PLR0917 - what is checked, by whom, and where i
 ) -> None:
     check = checks["rollouts"]
     same = trial.identity["training"].get("verifier") == VERIFIER_VERSION
-    pairs = [(rollout.text, rollout.answer) for rollout in rollouts]
-    verdicts = verifier.verify(pairs) if same else [None] * len(pairs)
+    pairs = [("" if rollout.cut else rollout.text, rollout.answer) for rollout in rollouts]
+    style = trial.config.train.answers
+    verdicts = verifier.verify(pairs, style=style) if same else [None] * len(pairs)
     for line, (rollout, verdict) in enumerate(zip(rollouts, verdicts, strict=True), 1):
-        if verdict is None or verdict.correct is None or rollout.outcome is None:
-            check.leave("outcomes that another verifier, or a limit of time or memory, decided")
+        if verdict is None or verdict.correct is None:
+            check.leave("outcomes that another verifier, or a limit of time or memory here, decided")
         else:
             check.equal(f"{where}:{line} outcome", rollout.outcome, float(verdict.correct))
+        _cut(check, trial.config, rollout, f"{where}:{line}")
         checks["critiques"].equal(f"{where}:{line} number of critiques", len(rollout.critiques), _asked(trial))
         if rollout.truth is not None:
             problem = Problem(rollout.problem, rollout.prompt, rollout.answer)
             found = benchmark.check_steps(problem, rollout.steps).wrong
             check.equal(f"{where}:{line} wrong steps", sorted(rollout.truth), sorted(found))
+        drawn = _drawn(trial, rollout, benchmark)
         for number, critique in enumerate(rollout.critiques):
-            _critique(checks["critiques"], trial, rollout, critique, f"{where}:{line} critique {number}")
+            again = drawn[number] if number < len(drawn) else None
+            _critique(checks["critiques"], trial, rollout, critique, f"{where}:{line} critique {number}", again)
 
 
-def _critique(check: Check, trial: Trial, rollout: Rollout, critique: Critique, where: str) -> None:
-    """Read a critique's verdict again: in its text, or, of the exact critic, which writes none, in the truth."""
+def _cut(check: Check, config: TrialConfig, rollout: Rollout, where: str) -> None:
+    """Cut a rollout into steps again, by the texts of its tokens, and count the tokens of each."""
+    if not rollout.pieces:
+        check.leave("lengths and steps of rollouts whose tokens' texts were not kept")
+        return
+    section = next((name for name in ("prm", "credit") if name in METHODS.get(config.method).uses), "evaluation")
+    text, ends = "".join(rollout.pieces), np.cumsum([len(piece) for piece in rollout.pieces])
+    spans = SEGMENTERS.get(getattr(config, section).segmenter)(text)
+    index = tokens_to_steps(np.concatenate(([0], ends[:-1])), ends, spans)
+    check.equal(f"{where} steps", list(rollout.steps), list(step_texts(text, spans)))
+    if text.isascii():  # elsewhere two tokens may share a character
+        check.equal(f"{where} tokens", list(rollout.tokens), np.bincount(index, minlength=len(spans)).tolist())
+
+
+def _drawn(trial: Trial, rollout: Rollout, benchmark: Benchmark) -> Sequence[Critique]:
+    """Return the critiques of a critic of ours that is a function of seed and solution; none of any other."""
+    params = trial.config.critic
+    if params.kept or not _asked(trial) or not type(params).__module__.startswith("trainers."):
+        return ()
+    problem = Problem(rollout.problem, rollout.prompt, rollout.answer)
+    critic = params.build(Surroundings(benchmark, trial.seed))
+    solution = Solution(problem, rollout.steps, rollout.aim)
+    (found,) = asyncio.run(
+        critic.critique([solution], _asked(trial), greedy=VOTES.get(trial.config.credit.vote).asks_one)
+    )
+    return found
+
+
+def _critique(  # noqa: PLR0913, PLR0917 - what is checked, against what, and where it stands
+    check: Check, trial: Trial, rollout: Rollout, critique: Critique, where: str, again: Critique | None
+) -> None:
+    """Read a critique's verdict again: in its text, or, where its critic writes none, as the critic gives it again."""
     said = critique.abstained or sorted(critique.wrong or ())
-    if not critique.text:
-        if trial.config.critic.name == "exact" and rollout.aim == "steps" and rollout.truth is not None:
-            check.equal(where, said, sorted(rollout.truth))
-        else:
-            check.leave("critiques without a text; the credit check counts their flags")
+    if again is not None:
+        check.equal(where, said, again.abstained or sorted(again.wrong or ()))
+    elif not critique.text:
+        check.leave("critiques without a text; the credit check counts their flags")
     elif critique.abstained in _NO_TEXT:
         check.leave("critiques that were cut off or failed")
     elif not _same_parser(trial):
@@ -140,34 +292,75 @@ def _critique(check: Check, trial: Trial, rollout: Rollout, critique: Critique, 
 
 
 def _same_parser(trial: Trial) -> bool:
-    code = trial.identity["training"]["code"]
-    return all(code.get(name) == found for name, found in hashes(module_files(_PARSER)).items())
+    """Whether the critic with all that it reaches, its parser too, is the one that the trial asked."""
+    critic = hashes({"critic": CRITICS.target(trial.config.critic.name)})
+    return bool(critic.items() <= trial.identity["training"]["code"].items())
 
 
-def _scores(checks: Checks, trial: Trial, step: StoredStep, record: Mapping[str, Any] | None) -> None:
-    """Compare what was recorded of scores with those stored; that they are the model's, only the model could say."""
-    where, lacking = f"trials/{trial.id}/rollouts: step {step.step}", [row.scored is None for row in step.rollouts]
-    checks["rollouts"].equal(f"{where} without scores or a reason", sum(lacking), 0)
-    checks["rollouts"].equal(f"{where} whole groups", is_whole(step, trial.config.train.group_size), found=True)
-    found = Replayed()
-    check_step(found, step, trial.config, record)
-    checks["credit"].compared += found.numbers - len(found.off)
-    for line in found.off:
-        checks["credit"].differs(f"trials/{trial.id}/rollouts and steps.jsonl", "what training recorded", line)
-    checks["credit"].leave("scores of a process reward model, which only the model could give again", len(lacking))
+def _credit(checks: Checks, trial: Trial, step: StoredStep, record: Mapping[str, Any] | None) -> set[str]:
+    """Compare what was recorded of credit with what votes and scores make of the rollouts; return the values' names."""
+    check, method = checks["credit"], METHODS.get(trial.config.method)
+    where = f"trials/{trial.id}/rollouts: step {step.step}"
+    names = set[str]()
+    if not method.rests_on_rollouts:
+        return names  # what it recorded of credit, if anything, stays underived
+    if any(len(rollout.critiques) != _asked(trial) for rollout in step.rollouts):
+        check.leave("credit of rollouts with another number of critiques than the settings")
+    elif not is_whole(step, trial.config.train.group_size):
+        check.differs(where, "whole groups", "others")
+    else:
+        both = f"trials/{trial.id}/rollouts and steps.jsonl: step {step.step}"
+        names = _record(check, both, record, credit_numbers(trial.config, step))
+    if "prm" in method.uses:
+        lacking = sum(rollout.scored is None for rollout in step.rollouts)
+        checks["rollouts"].equal(f"{where} without scores or a reason", lacking, 0)
+        check.leave("scores of a process reward model, which only the model could give again", len(step.rollouts))
+    return names
 
 
-def _record(check: Check, where: str, record: Mapping[str, Any] | None, found: Sequence[Mapping[str, float]]) -> None:
-    """Compare a step's record with what the rollouts of its processes say."""
+def credit_numbers(config: TrialConfig, step: StoredStep) -> list[dict[str, float]]:
+    """Return what is recorded of credit, as each process would record it."""
+    stored = store_of(step.rollouts, config.credit.critiques)
+    earned = earned_in_training(stored, config)
+    only = process_signal_only(stored.batch(config.train.group_size, Evidence()), earned.advantages)
+    numbers, start = [], 0
+    for part in step.parts:
+        end = start + sum(len(rollout.steps) for rollout in part)
+        charges = None if earned.charges is None else earned.charges[start:end]
+        numbers.append({**_judged_numbers(config, part, charges), "groups_process_signal_only": only})
+        start = end
+    return numbers
+
+
+def _judged_numbers(config: TrialConfig, part: Sequence[Rollout], charges: FloatArray | None) -> dict[str, float]:
+    uses = METHODS.get(config.method).uses
+    if "prm" in uses:
+        return scored_metrics([rollout.scored for rollout in part if rollout.scored])
+    if "critic" not in uses:
+        return {}
+    stored = store_of(part, config.credit.critiques)
+    asked = config.credit.critiques * len(part)
+    return {
+        **vote_metrics(stored.flags, stored.voted(trained_setting(config.credit).ballot)),
+        **({} if charges is None else charged_metrics(stored.layout, charges)),
+        "abstained": float(asked - stored.flags.answered.sum()),
+    }
+
+
+def _record(
+    check: Check, where: str, record: Mapping[str, Any] | None, found: Sequence[Mapping[str, float]]
+) -> set[str]:
+    """Compare a step's record with what the rollouts of its processes say; return the values' names."""
     if record is None:
         check.differs(where, ABSENT, "rollouts are there")
-        return
+        return set()
     for name in found[0]:
         values = [numbers[name] for numbers in found if not math.isnan(numbers[name])]
         added = name in _ADDED or name.startswith("criti")
         derived = math.nan if not values else sum(values) if added else sum(values) / len(values)
         said = record.get(name, math.nan)
         check.equal(f"{where} {name}", math.nan if said is None else said, derived, close=True)
+    return set(found[0])
 
 
 def _numbers(rollouts: Sequence[Rollout], *, critics: bool) -> dict[str, float]:
@@ -178,26 +371,13 @@ def _numbers(rollouts: Sequence[Rollout], *, critics: bool) -> dict[str, float]:
         "outcome": sum(known) / len(known) if known else math.nan,
         "unverified": float(len(rollouts) - len(known)),
         "steps_per_response": steps / len(rollouts),
+        "single_step_responses": sum(len(rollout.steps) <= 1 for rollout in rollouts) / len(rollouts),
         "tokens_per_response": tokens / len(rollouts),
         "policy_tokens": float(tokens),
+        "policy_prompt_tokens": float(sum(rollout.prompt_tokens for rollout in rollouts)),
         **(usage_metrics([rollout.critiques for rollout in rollouts]) if critics else {}),
     }
     if all(rollout.truth is not None for rollout in rollouts):
         wrong = sum(len(rollout.truth or ()) for rollout in rollouts)
         numbers["wrong_step_rate"] = wrong / max(steps, 1)
     return numbers
-
-
-def _credit(check: Check, trial: Trial, folder: TrialFolder, records: Mapping[int, Mapping[str, Any]]) -> None:
-    """Replay token rewards, penalties and advantages from the critiques."""
-    if trial.config.method != "capo":
-        check.leave(
-            f"credit of method {trial.config.method}: only that of capo and of scores is worked out again", len(records)
-        )
-        return
-    found = replay_trial(folder, trial.config, (), (), recorded=records)
-    check.compared += found.check.numbers - len(found.check.off)
-    for line in found.check.off:
-        check.differs(f"trials/{trial.id}/rollouts and steps.jsonl", "what training recorded", line)
-    for line in found.damaged:
-        check.differs(f"trials/{trial.id}/rollouts", "whole groups", line)

@@ -1,7 +1,11 @@
 """The problems of coins: a running total, one operation a step.
 
-A chain is a start and a list of operations on small numbers. Which chains are held out is decided by the chain
-itself, so no training problem, whatever its seed, is ever a test problem.
+A chain is a start and a list of operations on small numbers. Which pool a chain belongs to is decided by the chain
+itself, so no problem of one pool, whatever its seed, is ever a problem of another: what policies learn from, what the
+embedded judges of steps learn from, and what is measured.
+
+Reinforcement never adds or spends six (`UNSEEN`). The cold start does, so that a split of such problems shows whether a
+wrong rule was unlearnt or only the instances of it that reinforcement met.
 """
 
 from __future__ import annotations
@@ -11,6 +15,7 @@ import random
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal
 
 from evals.benchmarks import Problem
 
@@ -21,7 +26,14 @@ VERBS = {"+": "finds", "-": "spends", "*": "makes it"}
 NAMES = ("Ann", "Bob", "Eve", "Kim", "Lou", "Max", "Pam", "Tom")
 _SIGN = {verb: sign for sign, verb in VERBS.items()}
 _SENTENCE = re.compile(r"(\w+) (has|finds|spends|makes it) (\d+)")
-_HELD_OUT_SHARE = 1 / 8
+
+Operation = tuple[str, int]
+"""Sign and operand."""
+
+UNSEEN: frozenset[Operation] = frozenset({("+", 6), ("-", 6)})
+"""Operations that no problem of reinforcement holds; the shipped misconceptions touch both."""
+
+Pool = Literal["policy", "judge", "test"]
 
 
 @dataclass(frozen=True)
@@ -30,7 +42,7 @@ class Chain:
 
     name: str
     start: int
-    operations: tuple[tuple[str, int], ...]
+    operations: tuple[Operation, ...]
 
     def totals(self) -> list[int]:
         """Return the running total after each operation."""
@@ -43,19 +55,33 @@ class Chain:
 
 @dataclass(frozen=True)
 class Split:
-    """What a split holds: how many operations, how many distracting sentences, held out or not."""
+    """What a split holds.
 
+    Attributes:
+        pool: Which chains.
+        operations: Bounds on how many operations a chain has.
+        unseen: Whether `UNSEEN` operations occur: in every chain (True), in none (False) or in some (None).
+        distractors: Numbers of sentences about somebody else; one of them is drawn for each problem.
+    """
+
+    pool: Pool
     operations: tuple[int, int]
-    held_out: bool
-    distractors: int = 0
+    unseen: bool | None = False
+    distractors: tuple[int, ...] = (0,)
 
 
 SPLITS = {
-    "train": Split((5, 7), held_out=False),
-    "test": Split((5, 7), held_out=True),
-    "longer": Split((8, 9), held_out=True),
-    "distractors": Split((5, 7), held_out=True, distractors=2),
+    "train": Split("policy", (5, 7)),
+    "lessons": Split("policy", (2, 9), unseen=None, distractors=(0, 0, 0, 1)),
+    "reviews": Split("judge", (2, 9), unseen=None, distractors=(0, 0, 0, 1)),
+    "test": Split("test", (5, 7)),
+    "longer": Split("test", (8, 9)),
+    "distractors": Split("test", (5, 7), distractors=(1,)),
+    "unseen": Split("test", (5, 7), unseen=True),
 }
+"""``train``: of reinforcement. ``lessons``: of the cold start. ``reviews``: of the embedded critic and PRM. The others
+are measured."""
+MEASURED = tuple(name for name, split in SPLITS.items() if split.pool == "test")
 
 
 def apply(total: int, sign: str, operand: int) -> int:
@@ -66,7 +92,7 @@ def apply(total: int, sign: str, operand: int) -> int:
 def draw_chain(rng: random.Random, operations: tuple[int, int]) -> Chain:
     """Draw a chain whose running total stays within 0 and `LIMIT`."""
     total = start = rng.randint(1, 9)
-    chosen: list[tuple[str, int]] = []
+    chosen: list[Operation] = []
     for _ in range(rng.randint(*operations)):
         sign, operand = rng.choice(_possible(total))
         total = apply(total, sign, operand)
@@ -75,7 +101,7 @@ def draw_chain(rng: random.Random, operations: tuple[int, int]) -> Chain:
 
 
 @lru_cache(maxsize=LIMIT + 1)
-def _possible(total: int) -> list[tuple[str, int]]:
+def _possible(total: int) -> list[Operation]:
     moves = [(sign, n) for sign in "+-" for n in range(1, 7)] + [("*", 2), ("*", 3)] * 2
     return [(sign, n) for sign, n in moves if 0 <= apply(total, sign, n) <= LIMIT and (sign != "*" or total > 0)]
 
@@ -85,7 +111,7 @@ def render(chain: Chain, rng: random.Random, distractors: int = 0) -> str:
     sentences = [f"{chain.name} {VERBS[sign]} {n}{' times' if sign == '*' else ''}." for sign, n in chain.operations]
     others = [name for name in NAMES if name != chain.name]
     for _ in range(distractors):
-        aside = f"{rng.choice(others)} {rng.choice(('has', 'finds', 'spends'))} {rng.randint(1, 9)}."
+        aside = f"{rng.choice(others)} has {rng.randint(1, 9)}."
         sentences.insert(rng.randint(0, len(sentences)), aside)
     return f"{chain.name} has {chain.start} coins. {' '.join(sentences)} How many?\n"
 
@@ -119,12 +145,13 @@ def draw(split: str, count: int, seed: int, operations: tuple[int, int] | None =
     problems: list[Problem] = []
     while len(problems) < count:
         chain = draw_chain(rng, operations or kind.operations)
-        if _held_out(chain) == kind.held_out:
-            text = render(chain, rng, kind.distractors)
+        if _pool(chain) == kind.pool and kind.unseen in {None, not UNSEEN.isdisjoint(chain.operations)}:
+            text = render(chain, rng, rng.choice(kind.distractors))
             problems.append(Problem(f"{drawn}/{len(problems)}", text, str(chain.totals()[-1])))
     return problems
 
 
-def _held_out(chain: Chain) -> bool:
-    key = hashlib.sha256(repr((chain.start, chain.operations)).encode()).digest()
-    return key[0] < 256 * _HELD_OUT_SHARE
+def _pool(chain: Chain) -> Pool:
+    """Return the pool of a chain: an eighth of all is for tests, a quarter for judges."""
+    digest = hashlib.sha256(repr((chain.start, chain.operations)).encode()).digest()
+    return "test" if digest[0] < 32 else "judge" if digest[0] < 96 else "policy"

@@ -1,4 +1,4 @@
-"""Solutions of coins problems: how they are written, with slips and worse, and how they are checked step by step."""
+"""Solutions of coins problems: how pupils write them, and how they are checked step by step."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from evals.benchmarks import StepCheck
 from evals.coins.problems import LIMIT, Chain, apply
+from evals.coins.pupil import FAULTLESS, Pupil
 from evals.verify.answers import boxed, clean
 from evals.verify.numbers import equal_numbers
 
@@ -19,29 +20,13 @@ _BEGUN = re.compile(r"-?\d{1,4}(?: [+\-*](?: \d{1,4}(?: =)?)?)?|\\boxed\{ ?[^{} 
 _BLANK_LINES = re.compile(r"\n\s*\n")
 
 
-def demonstrate(chain: Chain, rng: random.Random, slip: float = 0.0) -> str:
-    """Write a solution in which each step slips with probability `slip` and later steps follow the slip."""
+def demonstrate(chain: Chain, rng: random.Random, pupil: Pupil = FAULTLESS) -> str:
+    """Write a pupil's solution; later steps follow its wrong ones."""
     total, lines = chain.start, []
     for index, (sign, operand) in enumerate(chain.operations):
-        before, total = total, apply(total, sign, operand)
-        if rng.random() < slip:
-            total = _slipped(total, chain.operations[index + 1 :], rng)
+        before, total = total, pupil.work_out(total, sign, operand, chain.operations[index + 1 :], rng)
         lines.append(f"{before} {sign} {operand} = {total}")
     return SEPARATOR.join([*lines, f"\\boxed{{{total}}}"])
-
-
-def _slipped(total: int, rest: Sequence[tuple[str, int]], rng: random.Random) -> int:
-    """Return a wrong total near the right one from which the rest of the chain stays in range."""
-    near = [n for n in range(total - 5, total + 6) if n != total and _in_range(n, rest)]
-    return rng.choice(near) if near else total
-
-
-def _in_range(total: int, rest: Sequence[tuple[str, int]]) -> bool:
-    for sign, operand in rest:
-        if not 0 <= total <= LIMIT:
-            return False
-        total = apply(total, sign, operand)
-    return 0 <= total <= LIMIT
 
 
 @dataclass(frozen=True)
@@ -144,13 +129,13 @@ def review(chain: Chain, steps: Sequence[str]) -> list[tuple[str, bool]]:
     ]
 
 
-def attempt(chain: Chain, rng: random.Random, slip: float, stray: float) -> list[str]:
+def attempt(chain: Chain, rng: random.Random, pupil: Pupil, stray: float) -> list[str]:
     """Write the steps of a solution that goes wrong in every way a solver does, for a critic to learn from.
 
     Args:
         chain: The problem.
         rng: Where it is drawn from.
-        slip: Probability that a sum comes out wrong.
+        pupil: Who works out the sums.
         stray: Probability that a step does another operation than the next, starts from another total, or is left out
             or done twice; and that the answer is not the last total.
     """
@@ -159,9 +144,7 @@ def attempt(chain: Chain, rng: random.Random, slip: float, stray: float) -> list
         (sign, operand), before = chain.operations[index], total
         if rng.random() < stray:
             sign, operand, before, index = _strayed(chain, index, total, rng)
-        total = apply(before, sign, operand)
-        if rng.random() < slip:
-            total = _slipped(total, chain.operations[index + 1 :], rng)
+        total = pupil.work_out(before, sign, operand, chain.operations[index + 1 :], rng)
         lines.append(f"{before} {sign} {operand} = {total}")
         index += 1
     said = total + rng.randint(-3, 3) if rng.random() < stray else total

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from evals.critics.metrics import Estimate, FloatArray, by_group, interval, resampled
+from evals.critics.metrics import FloatArray, ShareEstimate, by_group, interval, resampled
 
 
 def nominal_alpha(counts: npt.NDArray[np.int64]) -> float | None:
@@ -31,7 +31,7 @@ def nominal_alpha(counts: npt.NDArray[np.int64]) -> float | None:
     return float(found[0]) if found.size else None
 
 
-def alpha_estimate(counts: npt.NDArray[np.int64], groups: Sequence[str]) -> Estimate:
+def alpha_estimate(counts: npt.NDArray[np.int64], groups: Sequence[str]) -> ShareEstimate:
     """Return `nominal_alpha` with its 95 % interval, a bootstrap over whole groups.
 
     Args:
@@ -39,7 +39,7 @@ def alpha_estimate(counts: npt.NDArray[np.int64], groups: Sequence[str]) -> Esti
         groups: What each unit shares chance with other units by, as a rule the problem.
     """
     terms = by_group(_terms(counts), groups)
-    return Estimate(nominal_alpha(counts), *interval(_alphas(resampled(terms))))
+    return ShareEstimate(nominal_alpha(counts), *interval(_alphas(resampled(terms))))
 
 
 def _terms(counts: npt.NDArray[np.int64]) -> FloatArray:

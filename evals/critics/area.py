@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from evals.critics.metrics import BoolArray, Estimate, FloatArray, interval, times_drawn
+from evals.critics.metrics import BoolArray, FloatArray, ShareEstimate, interval, times_drawn
 
 
-def area_estimate(doubts: FloatArray, wrong: BoolArray, groups: Sequence[str]) -> Estimate:
+def area_estimate(doubts: FloatArray, wrong: BoolArray, groups: Sequence[str]) -> ShareEstimate:
     """Return the chance that a wrong step is doubted more than a right one, equal doubts counting half.
 
     This is the area under the ROC curve: Mann and Whitney's U over the number of pairs. Its 95 % interval is a
@@ -28,7 +28,7 @@ def area_estimate(doubts: FloatArray, wrong: BoolArray, groups: Sequence[str]) -
     draws = [_area(places, wrong, times[rows]) for times in times_drawn(len(names))]
     value = _area(places, wrong, np.ones(len(places)))
     found = np.array([draw for draw in draws if draw is not None], dtype=np.float64)
-    return Estimate(None) if value is None else Estimate(value, *interval(found))
+    return ShareEstimate(None) if value is None else ShareEstimate(value, *interval(found))
 
 
 def _area(places: np.ndarray[tuple[int], np.dtype[np.intp]], wrong: BoolArray, weights: FloatArray) -> float | None:

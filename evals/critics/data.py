@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from evals.critics.labels import LabelledSolution
 from evals.registry import Registry, did_you_mean
-from evals.rows import DataErrors, Flaws
+from evals.tasks.rows import DataErrors, Flaws
 
 
 @dataclass(frozen=True)

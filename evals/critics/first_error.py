@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from evals.critics.labels import StepLabels
-from evals.critics.metrics import DRAWS, BoolArray, Estimate, FloatArray, interval
+from evals.critics.metrics import DRAWS, BoolArray, FloatArray, ShareEstimate, interval
 
 Outcome = tuple[bool, bool]
 """Whether a solution has an error, and whether it was identified."""
@@ -34,9 +34,9 @@ class FirstErrorScores:
     erroneous: int
     clean: int
     unanswered: int
-    on_erroneous: Estimate
-    on_clean: Estimate
-    f1: Estimate
+    on_erroneous: ShareEstimate
+    on_clean: ShareEstimate
+    f1: ShareEstimate
 
 
 def identified(flags: BoolArray | None, labels: StepLabels) -> bool:
@@ -105,5 +105,5 @@ def _mean(scores: Sequence[FirstErrorScores], drawn: FloatArray) -> FirstErrorSc
     return FirstErrorScores(*counts, *estimates)
 
 
-def _estimate(value: float, drawn: FloatArray) -> Estimate:
-    return Estimate(None) if np.isnan(value) else Estimate(float(value), *interval(drawn[~np.isnan(drawn)]))
+def _estimate(value: float, drawn: FloatArray) -> ShareEstimate:
+    return ShareEstimate(None) if np.isnan(value) else ShareEstimate(float(value), *interval(drawn[~np.isnan(drawn)]))

@@ -25,7 +25,7 @@ LEVEL = 0.95
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ShareEstimate:
     """A share with its interval, from 0 to 1.
 
     Attributes:
@@ -56,10 +56,10 @@ class StepScores:
     steps: int
     wrong: int
     flagged: int
-    precision: Estimate
-    recall: Estimate
-    f1: Estimate
-    false_alarm: Estimate
+    precision: ShareEstimate
+    recall: ShareEstimate
+    f1: ShareEstimate
+    false_alarm: ShareEstimate
 
 
 def step_scores(flags: Sequence[BoolArray], labels: Sequence[StepLabels]) -> StepScores:
@@ -128,12 +128,12 @@ def times_drawn(rows: int) -> FloatArray:
     return np.random.default_rng(0).multinomial(rows, np.full(rows, 1 / rows), size=DRAWS).astype(np.float64)
 
 
-def _ratio(total: FloatArray, drawn: FloatArray, part: FloatArray, whole: FloatArray) -> Estimate:
+def _ratio(total: FloatArray, drawn: FloatArray, part: FloatArray, whole: FloatArray) -> ShareEstimate:
     if not total @ whole:
-        return Estimate(None)
+        return ShareEstimate(None)
     below = drawn @ whole
     shares = (drawn @ part)[below > 0] / below[below > 0]
-    return Estimate(float(total @ part / (total @ whole)), *interval(shares))
+    return ShareEstimate(float(total @ part / (total @ whole)), *interval(shares))
 
 
 def interval(values: FloatArray) -> tuple[float | None, float | None]:

@@ -15,7 +15,7 @@ from evals.benchmarks import Problem
 from evals.critics.data import Loaded, Selection, checked_subsets, drawn
 from evals.critics.labels import LabelledSolution, StepLabels
 from evals.critics.prm800k_layouts import Rated, rated_steps
-from evals.rows import DataErrors, Flaws, Row, data_files, hub_rows, read_rows
+from evals.tasks.rows import DataErrors, Flaws, Row, data_files, hub_rows, read_rows
 
 SUBSETS = ("test", "train")
 Way = tuple[str, ...]

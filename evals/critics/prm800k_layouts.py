@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import model_validator
 
-from evals.rows import Flaws, Row, RowModel, models
+from evals.tasks.rows import Flaws, Row, RowModel, models
 
 Rating = Literal[-1, 0, 1]
 
@@ -77,7 +77,7 @@ class _Step(RowModel):
         return self.human_completion
 
 
-class _Question(RowModel):
+class _Prm800kQuestion(RowModel):
     problem: str
     ground_truth_answer: str | None = None
 
@@ -89,7 +89,7 @@ class _Label(RowModel):
 class Session(RowModel):
     """A row of the original layout."""
 
-    question: _Question
+    question: _Prm800kQuestion
     label: _Label
 
     def rated(self) -> Iterator[Rated]:

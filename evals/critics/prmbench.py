@@ -10,12 +10,12 @@ from pydantic import Field
 from evals.benchmarks import Problem
 from evals.critics.data import Loaded, Selection, checked_subsets, drawn
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.rows import DataErrors, Flaws, Row, RowModel, data_files, hub_rows, models, read_rows
+from evals.tasks.rows import DataErrors, Flaws, Row, RowModel, data_files, hub_rows, models, read_rows
 
 OUTSIDE = "error_steps names a step that the solution does not have"
 
 
-class _Solution(RowModel):
+class _PrmBenchRow(RowModel):
     idx: str
     classification: str
     modified_question: str
@@ -34,7 +34,7 @@ class PRMBench:
     def load(self, selection: Selection) -> Loaded:
         """Load solutions from a local file or the hub."""
         flaws: Flaws = []
-        rows = [row for _, row in models(self._rows(selection, flaws), _Solution, flaws)]
+        rows = [row for _, row in models(self._rows(selection, flaws), _PrmBenchRow, flaws)]
         if flaws:
             raise DataErrors(flaws)
         kinds = checked_subsets(self.name, selection.subsets, dict.fromkeys(row.classification for row in rows))
@@ -56,7 +56,7 @@ class PRMBench:
         return [row for file in files for row in read_rows(file, flaws)]
 
 
-def _labelled(row: _Solution) -> LabelledSolution:
+def _labelled(row: _PrmBenchRow) -> LabelledSolution:
     steps, wrong = len(row.modified_process), frozenset(step - 1 for step in row.error_steps)
     # The same problem comes with several kinds of error: those solutions share most of their steps.
     labels = StepLabels(steps, wrong, frozenset(range(steps)), group=row.idx)

@@ -12,19 +12,19 @@ from pydantic import Field, model_validator
 from evals.benchmarks import Problem
 from evals.critics.data import Loaded, Selection, checked_subsets, drawn
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.rows import DataErrors, Flaws, Row, RowModel, data_files, hub_rows, models, read_rows
+from evals.tasks.rows import DataErrors, Flaws, Row, RowModel, data_files, hub_rows, models, read_rows
 
 SUBSETS = ("gsm8k", "math", "olympiadbench", "omnimath")
 
 
-class _Solution(RowModel):
+class _ProcessBenchRow(RowModel):
     id: str
     problem: str
     steps: list[str] = Field(min_length=1)
     label: int = Field(ge=-1)
 
     @model_validator(mode="after")
-    def _label_is_a_step(self) -> _Solution:
+    def _label_is_a_step(self) -> _ProcessBenchRow:
         if self.label >= len(self.steps):
             raise ValueError(
                 f"label is {self.label} but there are {len(self.steps)} steps, numbered from 0; "
@@ -47,7 +47,7 @@ class ProcessBench:
         found = [
             _labelled(row, subset)
             for subset in checked_subsets(self.name, selection.subsets, SUBSETS)
-            for _, row in models(self._rows(subset, selection.source, flaws), _Solution, flaws)
+            for _, row in models(self._rows(subset, selection.source, flaws), _ProcessBenchRow, flaws)
         ]
         if flaws:
             raise DataErrors(flaws)
@@ -65,7 +65,7 @@ class ProcessBench:
         return [row for file in files for row in read_rows(file, flaws)]
 
 
-def _labelled(row: _Solution, subset: str) -> LabelledSolution:
+def _labelled(row: _ProcessBenchRow, subset: str) -> LabelledSolution:
     steps = len(row.steps)
     wrong = frozenset({row.label} - {-1})
     # Several models solved the same problem: those solutions share its difficulty.

@@ -2,37 +2,55 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evals.harness.base import Backend
 from evals.harness.folder import GENERATIONS, TASK, latest, read_task, whole_batches
-from evals.harness.generate import MOST_FAILED, generate
+from evals.harness.generate import MOST_FAILED, Asker, generate
+from evals.harness.identity import completions_of_each
 from evals.harness.progress import Tell, silent
 from evals.harness.tasks import EvalTask
+from evals.models.base import Model
+from evals.verify.answers import AnswerStyle
 
 
-def as_wanted(task: EvalTask, samples: int | None, **sampling: Any) -> EvalTask:
+def as_wanted(
+    task: EvalTask,
+    *,
+    greedy: bool = True,
+    samples: int | None = None,
+    answers: AnswerStyle | None = None,
+    **sampling: Any,
+) -> EvalTask:
     """Return a task with the user's wishes in place of its own settings.
 
     Args:
-        task: The task.
-        samples: k; None leaves the task's own, but for one sample where nothing is drawn.
+        task: The task; options that are ranked leave nothing to wish for.
+        greedy: Whether each problem is answered greedily.
+        samples: k, sampled answers of each problem; None leaves the task's own.
+        answers: Where an answer may stand in a completion; None leaves it to the task.
         sampling: temperature, top_p or max_tokens; those that are None are left as they are.
+
+    Raises:
+        ValueError: Nothing is left to ask.
     """
     if task.output == "choose":
-        return replace(task, samples=1)
+        return replace(task, sampling=task.sampling.greedily())
+    k = task.samples if samples is None else samples
+    if not (greedy or k):
+        raise ValueError(f"{task.name} has no sampled answers of its own, and without greedy ones nothing is left")
     how = replace(task.sampling, **{name: value for name, value in sampling.items() if value is not None})
-    own = task.samples if how.temperature > 0 else 1
-    return replace(task, sampling=how, samples=samples or own)
+    # Two evaluations that draw nothing are one, whatever temperature they would have drawn at.
+    how = how if k else how.greedily()
+    return replace(task, greedy=greedy, samples=k, answers=answers or task.answers, sampling=how)
 
 
 def generate_all(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is told
     tasks: Sequence[EvalTask],
-    open_model: Callable[[], Backend],
+    open_model: Callable[[], Model],
     out: Path,
     *,
     seed: int,
@@ -60,19 +78,24 @@ def generate_all(  # noqa: PLR0913 - what to ask, of whom, where to, how, and wh
 
     Raises:
         EvaluationError: A folder holds another evaluation or is in use, or too many completions failed.
-        BackendError: The model cannot be opened, or cannot do what a task asks.
+        ModelError: The model cannot be opened, or cannot do what a task asks.
     """
     owed = [task for task in tasks if not complete(out / task.name)]
     if not owed:
         return True
-    with closing(open_model()) as backend:
-        for task in owed:
-            if task.output == "generate":
-                backend.check_lengths([backend.prompt(problem.prompt) for problem in task.problems], task.sampling)
-        for task in owed:
-            begin(task)
-            if not generate(task, backend, out / task.name, seed=seed, most_failed=most_failed, tell=tell, stop=stop):
-                return False
+    with asyncio.Runner() as runner:
+        model = open_model()
+        try:
+            for task in owed:
+                if task.output == "generate":
+                    model.check([model.prompt(problem.prompt) for problem in task.problems], task.sampling)
+            for task in owed:
+                begin(task)
+                asker = Asker(model, seed, runner)
+                if not generate(task, asker, out / task.name, most_failed=most_failed, tell=tell, stop=stop):
+                    return False
+        finally:
+            runner.run(model.close())
     return True
 
 
@@ -83,4 +106,4 @@ def complete(folder: Path) -> bool:
     record = read_task(folder)
     known = latest(whole_batches(folder / GENERATIONS)[0]).values()
     came = sum(line["failure"] is None for line in known)
-    return bool(came == len(record.asked) * record.identity["samples"])
+    return came == len(record.asked) * len(completions_of_each(record.identity))

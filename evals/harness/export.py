@@ -1,6 +1,8 @@
 """Evaluated tasks as lm-eval writes them: ``results_<date>.json`` and ``samples_<task>_<date>.jsonl`` of one model.
 
-The layout is that of lm-eval's `EvaluationTracker` and its `result_schema`. What lm-eval has no place for, the identity
+The layout is that of lm-eval's `EvaluationTracker` and its `result_schema`. lm-eval asks a task in one way; where a
+task was answered greedily and by samples, the filter ``all`` holds what lm-eval would have asked, the samples, and the
+filter ``greedy`` the greedy answers. What lm-eval has no place for, the identity
 of a result and the interval of a metric, stands in the ``metadata`` of the task's config.
 """
 
@@ -13,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import cached_property
+from itertools import product
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -28,13 +31,13 @@ from evals.harness.folder import (
     read_task,
     whole_batches,
 )
-from evals.harness.identity import EvaluationError, comparable
+from evals.harness.identity import EvaluationError, comparable, completions_of_each
 from evals.harness.results import Result, read_result
-from evals.metrics import AT_K, problem_scores
+from evals.metrics import AT_K, SAMPLED, Decoding, is_length, problem_scores, split_at_k
 from evals.tasks import PREFIX
 
 _RANKED = {"accuracy": "acc", "accuracy_norm": "acc_norm"}
-_HIGHER = {"accuracy": True, "acc": True, "acc_norm": True, "steps": None, "tokens": None}
+_RIGHT = {"accuracy", "acc", "acc_norm"}
 
 
 def export(folders: Sequence[Path], out: Path, *, model: str, git_hash: str | None = None) -> Path:
@@ -60,9 +63,8 @@ def export(folders: Sequence[Path], out: Path, *, model: str, git_hash: str | No
     hashes = {}
     for task in tasks:
         lines = list(_samples(task))
-        hashes[task.name] = _sha(
-            "".join(line["doc_hash"] + line["prompt_hash"] + line["target_hash"] for line in lines)
-        )
+        once = [line for line in lines if line["filter"] == lines[0]["filter"]]
+        hashes[task.name] = _sha("".join(line["doc_hash"] + line["prompt_hash"] + line["target_hash"] for line in once))
         write_atomic(home / f"samples_{task.name}_{date}.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
     results = {**_results(tasks), **_run(tasks, model), "git_hash": git_hash, "date": started, "task_hashes": hashes}
     path = home / f"results_{date}.json"
@@ -87,26 +89,44 @@ class _Task:
         return bool(self.record.identity["output"] == "choose")
 
     @property
-    def filter(self) -> str:
-        """Name of lm-eval's filter: ours keeps all k responses."""
-        return "none" if self.ranked else "all"
+    def filters(self) -> dict[str, Decoding]:
+        """Name of lm-eval's filter to the responses that it keeps: ours keep all of a decoding."""
+        if self.ranked:
+            return {"none": "greedy"}
+        if not self.record.identity["samples"]:
+            return {"all": "greedy"}
+        return {"all": "sampled", **({"greedy": "greedy"} if self.record.identity["greedy"] else {})}
 
     @cached_property
-    def metrics(self) -> dict[str, str]:
-        """Our name of each metric to lm-eval's."""
-        return {name: _RANKED.get(name, name) if self.ranked else name for name in self.result.metrics}
+    def metrics(self) -> dict[tuple[str, str], str]:
+        """lm-eval's name of each metric and its filter to our name."""
+        of = {decoding: name for name, decoding in self.filters.items()}
+        return {
+            (self._name(ours), of[decoding]): ours
+            for ours in self.result.metrics
+            if (decoding := _decoding(ours)) in of
+        }
 
-    @property
-    def settings(self) -> dict[str, Any] | None:
-        """How responses were sampled, in lm-eval's words."""
-        sampling = self.record.identity["sampling"]
+    def _name(self, ours: str) -> str:
+        if self.ranked:
+            return _RANKED.get(ours, ours)
+        # lm-eval's accuracy of several responses is their mean.
+        return "accuracy" if ours.startswith("avg_at_") else ours.removeprefix(SAMPLED)
+
+    def settings(self, decoding: Decoding) -> dict[str, Any] | None:
+        """Return how responses were made, in lm-eval's words."""
+        sampling, drawn = self.record.identity["sampling"], decoding == "sampled"
         return None if self.ranked else {
             "until": [],
-            "do_sample": sampling["temperature"] > 0,
-            "temperature": sampling["temperature"],
-            "top_p": sampling["top_p"],
+            "do_sample": drawn,
+            "temperature": sampling["temperature"] if drawn else 0.0,
+            "top_p": sampling["top_p"] if drawn else 1.0,
             "max_gen_toks": sampling["max_tokens"],
         }  # fmt: skip
+
+
+def _decoding(metric: str) -> Decoding:
+    return "sampled" if metric.startswith((SAMPLED, *AT_K)) else "greedy"
 
 
 def _check_one_model(tasks: Sequence[_Task]) -> None:
@@ -131,8 +151,7 @@ def _results(tasks: Sequence[_Task]) -> dict[str, Any]:
         "versions": {task.name: _version(task) for task in tasks},
         "n-shot": {task.name: 0 for task in tasks},
         "higher_is_better": {
-            task.name: {name: _HIGHER.get(name, name.startswith(tuple(AT_K))) for name in task.metrics.values()}
-            for task in tasks
+            task.name: {name: None if is_length(name) else _higher(name) for name, _ in task.metrics} for task in tasks
         },
         "n-samples": {
             task.name: {"original": len(task.record.asked), "effective": len(task.record.asked)} for task in tasks
@@ -140,12 +159,16 @@ def _results(tasks: Sequence[_Task]) -> dict[str, Any]:
     }
 
 
+def _higher(name: str) -> bool:
+    return name in _RIGHT or split_at_k(name)[1] > 0
+
+
 def _values(task: _Task) -> dict[str, Any]:
     values: dict[str, Any] = {"name": task.name, "alias": task.name, "sample_len": len(task.record.asked)}
-    for ours, name in task.metrics.items():
+    for (name, kept), ours in task.metrics.items():
         estimate = task.result.metrics[ours]
-        values[f"{name},{task.filter}"] = estimate.value
-        values[f"{name}_stderr,{task.filter}"] = "N/A" if estimate.stderr is None else estimate.stderr
+        values[f"{name},{kept}"] = estimate.value
+        values[f"{name}_stderr,{kept}"] = "N/A" if estimate.stderr is None else estimate.stderr
     return values
 
 
@@ -153,15 +176,17 @@ def _config(task: _Task) -> dict[str, Any]:
     return {
         "task": task.name,
         "output_type": "multiple_choice" if task.ranked else "generate_until",
-        "generation_kwargs": task.settings,
-        "repeats": task.record.identity["samples"],
+        "generation_kwargs": task.settings(next(iter(task.filters.values()))),
+        "repeats": task.record.identity["samples"] or 1,
         "num_fewshot": 0,
-        "metric_list": [{"metric": name} for name in task.metrics.values()],
+        "metric_list": [{"metric": name} for name in dict.fromkeys(name for name, _ in task.metrics)],
         "metadata": {
             "version": _version(task),
             "source": task.record.source,
             "identity": task.result.identity,
-            "estimates": {name: asdict(task.result.metrics[ours]) for ours, name in task.metrics.items()},
+            "estimates": {
+                f"{name},{kept}": asdict(task.result.metrics[ours]) for (name, kept), ours in task.metrics.items()
+            },
             "cost": task.result.cost,
         },
     }
@@ -210,24 +235,27 @@ def _run(tasks: Sequence[_Task], model: str) -> dict[str, Any]:
 
 
 def _samples(task: _Task) -> Iterator[dict[str, Any]]:
-    """Yield the lines of ``samples_<task>.jsonl``, one a problem."""
+    """Yield the lines of ``samples_<task>.jsonl``, one a problem and filter."""
     known = latest(whole_batches(task.folder / GENERATIONS)[0])
     samples = read_samples(task.folder)
-    scores = {name: problem_scores(samples, ours) for ours, name in task.metrics.items()}
-    for number, asked in enumerate(task.record.asked):
+    scores = {name: problem_scores(samples, ours) for name, ours in task.metrics.items()}
+    each = completions_of_each(task.record.identity)
+    for (number, asked), (kept, decoding) in product(enumerate(task.record.asked), task.filters.items()):
         problem = asked.problem
-        lines = [known[problem.id, sample] for sample in range(task.record.identity["samples"])]
+        lines = [known[problem.id, *which] for which in each if which[0] == decoding]
         doc = {"id": problem.id, "problem": problem.prompt, "answer": problem.answer, **asdict(problem.form)}
         # lm-eval's target of ranked options is the index of the right one.
         target = str(ascii_uppercase.index(problem.answer)) if task.ranked else problem.answer
-        metrics = {name: found[problem.id] for name, found in scores.items() if problem.id in found}
+        metrics = {
+            name: found[problem.id] for (name, its), found in scores.items() if its == kept and problem.id in found
+        }
         yield {
             "doc_id": number,
             "doc": doc,
             "target": target,
-            "arguments": _arguments(asked, task.settings),
+            "arguments": _arguments(asked, task.settings(decoding)),
             **_responses(lines),
-            "filter": task.filter,
+            "filter": kept,
             "metrics": list(metrics),
             "doc_hash": _sha(json.dumps(doc, indent=2, ensure_ascii=False)),
             "prompt_hash": _sha(asked.prompt),

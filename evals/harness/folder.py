@@ -26,9 +26,10 @@ from pathlib import Path
 from typing import Any, NotRequired, TypedDict
 
 from evals.benchmarks import Problem
+from evals.checksums import check_file, unlist
 from evals.files import write_atomic
 from evals.harness.identity import EvaluationError, Identity
-from evals.metrics import Sample
+from evals.metrics import Decoding, Sample
 from evals.verify.forms import Form
 
 TASK, GENERATIONS, TIMING = "task.json", "generations.jsonl", "timing.jsonl"
@@ -49,11 +50,13 @@ class Ranking(TypedDict):
 class Generation(TypedDict):
     """One line of ``generations.jsonl``.
 
-    `problem` is an id, `sample` counts from 0 within it. `failure` says why there is no completion. `batch` counts
-    from 0, `batch_size` is the number of its lines. With a `ranking` nothing was sampled.
+    `problem` is an id, `sample` counts from 0 within those of it with the same `decoding`. `failure` says why there is
+    no completion. `batch` counts from 0, `batch_size` is the number of its lines. With a `ranking` nothing was
+    generated.
     """
 
     problem: str
+    decoding: Decoding
     sample: int
     completion: str
     tokens: int
@@ -114,6 +117,7 @@ def read_task(folder: Path) -> TaskRecord:
     """
     path = folder / TASK
     try:
+        check_file(path)
         value = json.loads(path.read_text(encoding="utf-8"))
         return TaskRecord(**{**value, "asked": tuple(_asked(one) for one in value["asked"])})
     except FileNotFoundError:
@@ -142,15 +146,25 @@ def whole_batches(path: Path) -> tuple[list[Generation], int]:
     return whole, good
 
 
-def latest(generations: Iterable[Generation]) -> dict[tuple[str, int], Generation]:
-    """Return the last generation of each (problem, sample): one that failed may have been asked again."""
-    return {(line["problem"], line["sample"]): line for line in generations}
+Key = tuple[str, Decoding, int]
+"""Which completion: problem, decoding, number of the sample."""
 
 
-def note_seconds(folder: Path, batch: int, seconds: float) -> None:
-    """Append the seconds of a batch to ``timing.jsonl``."""
+def key_of(line: Generation) -> Key:
+    """Return which completion a line is."""
+    return line["problem"], line["decoding"], line["sample"]
+
+
+def latest(generations: Iterable[Generation]) -> dict[Key, Generation]:
+    """Return the last generation of each completion: one that failed may have been asked again."""
+    return {key_of(line): line for line in generations}
+
+
+def note_seconds(folder: Path, batch: int, seconds: float, cpu_seconds: float) -> None:
+    """Append the seconds and the process seconds of a batch to ``timing.jsonl``."""
+    line = {"batch": batch, "seconds": round(seconds, 6), "cpu_seconds": round(cpu_seconds, 6)}
     with (folder / TIMING).open("ab") as file:
-        file.write(json_line({"batch": batch, "seconds": round(seconds, 6)}).encode("ascii"))
+        file.write(json_line(line).encode("ascii"))
 
 
 def drop_torn_line(path: Path) -> None:
@@ -160,13 +174,15 @@ def drop_torn_line(path: Path) -> None:
         os.truncate(path, data.rfind(b"\n") + 1)
 
 
-def read_seconds(folder: Path) -> float:
-    """Return the seconds that the batches took together; the time of a batch that a kill tore is not in it."""
-    return math.fsum(json.loads(line)["seconds"] for line in _lines(folder / TIMING))
+def read_seconds(folder: Path) -> tuple[float, float]:
+    """Return the seconds and process seconds of all batches together; without those of a batch that a kill tore."""
+    lines = [json.loads(line) for line in _lines(folder / TIMING)]
+    return math.fsum(line["seconds"] for line in lines), math.fsum(line["cpu_seconds"] for line in lines)
 
 
 def write_samples(folder: Path, samples: Iterable[Sample]) -> None:
-    """Write ``samples.jsonl``."""
+    """Write ``samples.jsonl``; their checksum is written with the result."""
+    unlist(folder, (SAMPLES, RESULT))
     write_atomic(folder / SAMPLES, "".join(json_line(sample) for sample in samples))
 
 
@@ -191,6 +207,7 @@ def json_line(value: Any) -> str:
 def _lines(path: Path) -> Iterator[bytes]:
     """Yield the lines of a file that end; nothing if there is no file."""
     if path.exists():
+        check_file(path)
         with path.open("rb") as file:
             yield from (line for line in file if line.endswith(b"\n"))
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
-import hashlib
 import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
-from evals.harness.base import Backend, Completion, Likelihood, Sampling
+from evals.checksums import SUMS, seal
+from evals.clock import process_seconds
 from evals.harness.folder import (
     GENERATIONS,
     RESULT,
@@ -21,33 +23,65 @@ from evals.harness.folder import (
     TIMING,
     Asked,
     Generation,
+    Key,
     Ranking,
     TaskRecord,
     drop_torn_line,
     json_line,
+    key_of,
     latest,
     note_seconds,
     read_task,
     whole_batches,
     write_task,
 )
-from evals.harness.identity import EvaluationError, Identity, differences, identity_of
+from evals.harness.identity import EvaluationError, Identity, completions_of_each, differences, identity_of
 from evals.harness.progress import Progress, Tell, silent
 from evals.harness.tasks import EvalTask
+from evals.metrics import Decoding
+from evals.models.base import Completion, Likelihood, Model
+from evals.models.lm import likelihoods
 
 MOST_FAILED = 0.1
 _ENOUGH = 20  # completions before the share that failed says something
 
-_Work = tuple[int, Asked]  # number of the sample, problem
+_Which = tuple[Decoding, int]  # decoding, number of the sample
+_Work = tuple[_Which, Asked]
 _Answer = tuple[Completion, Ranking | None]
+
+
+@dataclass(frozen=True)
+class Asker:
+    """A model, and how it is asked.
+
+    Attributes:
+        model: The model.
+        seed: Decides the draws.
+        runner: The event loop that the model's connections live in.
+    """
+
+    model: Model
+    seed: int
+    runner: asyncio.Runner
+
+
+@dataclass(frozen=True)
+class _Unit:
+    """Some completions of one problem: of one decoding, with numbers one after the other."""
+
+    asked: Asked
+    decoding: Decoding
+    numbers: range
+
+    def works(self) -> list[_Work]:
+        return [((self.decoding, number), self.asked) for number in self.numbers]
 
 
 def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is told
     task: EvalTask,
-    backend: Backend,
+    asker: Asker,
     folder: Path,
     *,
-    seed: int,
     retry_failed: bool = True,
     most_failed: float = MOST_FAILED,
     tell: Tell = silent,
@@ -55,14 +89,13 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
 ) -> bool:
     """Ask a model for every completion of a task that its folder does not hold yet.
 
-    The seed of a batch follows from `seed`, the task and the number of the batch alone, so an evaluation that was
-    killed and goes on writes what it would have written, where the backend is deterministic.
+    A completion depends on the seed, its prompt and its number alone, not on its batch, so an evaluation that was
+    killed and goes on writes what it would have written, where the machine computes alike in any batch.
 
     Args:
         task: What is asked.
-        backend: Who is asked.
+        asker: Who is asked.
         folder: The task's own folder, made if it is not there.
-        seed: Decides the draws.
         retry_failed: Ask again, after everything else, for completions that failed in an earlier run.
         most_failed: Share of this run's completions that may fail.
         tell: Called after every batch.
@@ -73,53 +106,41 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
 
     Raises:
         EvaluationError: The folder holds another evaluation or is in use, or too many completions failed.
-        BackendError: The model cannot do what the task asks.
+        ModelError: The model cannot do what the task asks.
     """
-    k, sampling = 1 if task.output == "choose" else task.samples, task.sampling
     with _opened(folder) as file:
-        asked = _record(folder, task, backend, identity_of(task, backend, sampling, k, seed)).asked
+        record = _record(folder, task, asker.model, identity_of(task, asker.model, asker.seed))
         there, good = whole_batches(folder / GENERATIONS)
         file.truncate(good)
         drop_torn_line(folder / TIMING)
         known = latest(there)
-        batches = _batches(order(asked, k), known, backend.batch_size, retry_failed)
+        each = completions_of_each(record.identity)
+        batches = _batches(record.asked, each, known, asker.model.batch, retry_failed)
         if batches:
             (folder / RESULT).unlink(missing_ok=True)  # it would be the result of fewer completions
-        told = Progress("generate", task.name, len(known), len(asked) * k)
+            (folder / SUMS).unlink(missing_ok=True)
+        told = Progress("generate", task.name, len(known), len(record.asked) * len(each))
         started = time.perf_counter()
         for number, batch in enumerate(batches, there[-1]["batch"] + 1 if there else 0):
             if stop():
                 return False
-            began = time.perf_counter()
-            answers = _ask(backend, task.output, batch, sampling, batch_seed(seed, task.name, number))
-            lines = _lines(batch, answers, number)
+            began, worked = time.perf_counter(), process_seconds()
+            lines = _lines(batch, _ask(asker, task, batch), number)
             _append(file, lines)
             now = time.perf_counter()
-            note_seconds(folder, number, now - began)
+            note_seconds(folder, number, now - began, process_seconds() - worked)
             told = _further(told, lines, known, now - started)
             tell(told)
             if told.failed > most_failed * max(told.asked, _ENOUGH):
                 raise EvaluationError(_failures(folder, told, lines))
     if told.asked and told.failed == told.asked:
         raise EvaluationError(_failures(folder, told, lines))
+    if batches:
+        seal(folder, (TASK, GENERATIONS, TIMING))
     return True
 
 
-def order(asked: Sequence[Asked], samples: int) -> list[_Work]:
-    """Return (sample, problem) in the order of work: sample by sample, the longest prompts first.
-
-    Prompts of like lengths pad each other little, and memory that does not suffice shows at once.
-    """
-    longest_first = sorted(asked, key=lambda one: -len(one.prompt))
-    return [(sample, one) for sample in range(samples) for one in longest_first]
-
-
-def batch_seed(seed: int, task: str, batch: int) -> int:
-    """Return the seed of a batch, below 2**32."""
-    return int.from_bytes(hashlib.sha256(f"{seed}/{task}/{batch}".encode()).digest()[:4], "big")
-
-
-def _record(folder: Path, task: EvalTask, backend: Backend, identity: Identity) -> TaskRecord:
+def _record(folder: Path, task: EvalTask, model: Model, identity: Identity) -> TaskRecord:
     """Return what the folder says was asked, or write it there.
 
     Prompts are rendered once: a template that tells the date must not change an evaluation that goes on.
@@ -135,65 +156,100 @@ def _record(folder: Path, task: EvalTask, backend: Backend, identity: Identity) 
         return record
     if (folder / GENERATIONS).stat().st_size:
         raise EvaluationError(f"{folder} holds completions and no {TASK} that says of what; choose another folder")
-    record = TaskRecord(identity, task.source, task.checker, time.time(), _asked(task, backend))
+    record = TaskRecord(identity, task.source, task.checker, time.time(), _asked(task, model))
     write_task(folder, record)
     return record
 
 
-def _asked(task: EvalTask, backend: Backend) -> tuple[Asked, ...]:
+def _asked(task: EvalTask, model: Model) -> tuple[Asked, ...]:
     if task.output == "choose":
         pairs = zip(task.problems, task.queries, strict=True)
         return tuple(Asked(problem, context, options) for problem, (context, options) in pairs)
-    return tuple(Asked(problem, backend.prompt(problem.prompt)) for problem in task.problems)
+    return tuple(Asked(problem, model.prompt(problem.prompt)) for problem in task.problems)
 
 
 def _batches(
-    work: Sequence[_Work], known: Mapping[tuple[str, int], Generation], size: int, retry_failed: bool
-) -> list[Sequence[_Work]]:
-    """Cut what is missing into batches, then what failed: the first are the batches of a run that nothing ended."""
+    asked: Sequence[Asked],
+    each: Sequence[_Which],
+    known: Mapping[Key, Generation],
+    size: int,
+    retry_failed: bool,
+) -> list[list[_Unit]]:
+    """Cut what is missing into batches of about `size` completions, then what failed.
+
+    Greedy completions come first, and the longest prompts: prompts of like lengths pad each other little, and memory
+    that does not suffice shows at once. All completions of a problem are asked together, which reads it once.
+    """
     missing, failed = [], []
-    for sample, one in work:
-        line = known.get((one.problem.id, sample))
-        if line is None:
-            missing.append((sample, one))
-        elif retry_failed and line["failure"] is not None:
-            failed.append((sample, one))
-    return [part[first : first + size] for part in (missing, failed) for first in range(0, len(part), size)]
+    for one in sorted(asked, key=lambda one: -len(one.prompt)):
+        lines = {which: known.get((one.problem.id, *which)) for which in each}
+        missing += _units(one, [which for which, line in lines.items() if line is None], size)
+        if retry_failed:
+            again = [which for which, line in lines.items() if line and line["failure"] is not None]
+            failed += _units(one, again, size)
+    batches: list[list[_Unit]] = []
+    for units in (missing, failed):
+        units.sort(key=lambda unit: (unit.decoding != "greedy", -len(unit.numbers), unit.numbers.start))
+        for (_, numbers), alike in groupby(units, key=lambda unit: (unit.decoding, unit.numbers)):
+            batches += _chunks(list(alike), max(size // len(numbers), 1))
+    return batches
 
 
-def _ask(backend: Backend, output: str, batch: Sequence[_Work], sampling: Sampling, seed: int) -> list[_Answer]:
-    if output == "choose":
-        pairs = [(one.prompt, option) for _, one in batch for option in one.options]
-        found = iter(backend.likelihoods(pairs))
-        return [_choice([next(found) for _ in one.options]) for _, one in batch]
-    completions = backend.generate([one.prompt for _, one in batch], sampling, seed)
-    return [(completion, None) for completion in completions]
+def _units(asked: Asked, wanted: Sequence[_Which], size: int) -> list[_Unit]:
+    """Return a problem's wanted completions as runs of successive numbers, none longer than `size`."""
+    units: list[_Unit] = []
+    for decoding, number in wanted:
+        last = units[-1] if units else None
+        if last and last.decoding == decoding and last.numbers.stop == number and len(last.numbers) < size:
+            units[-1] = replace(last, numbers=range(last.numbers.start, number + 1))
+        else:
+            units.append(_Unit(asked, decoding, range(number, number + 1)))
+    return units
 
 
-def _lines(batch: Sequence[_Work], answers: Sequence[_Answer], number: int) -> list[Generation]:
+def _chunks(units: Sequence[_Unit], size: int) -> list[list[_Unit]]:
+    return [list(units[first : first + size]) for first in range(0, len(units), size)]
+
+
+def _ask(asker: Asker, task: EvalTask, batch: Sequence[_Unit]) -> list[_Answer]:
+    """Return the answers of a batch, unit by unit."""
+    if task.output == "choose":
+        pairs = [(unit.asked.prompt, option) for unit in batch for option in unit.asked.options]
+        scored = iter(likelihoods(asker.model, pairs))
+        return [_choice([next(scored) for _ in unit.asked.options]) for unit in batch]
+    numbers, prompts = batch[0].numbers, [unit.asked.prompt for unit in batch]
+    sampling = task.sampling if batch[0].decoding == "sampled" else task.sampling.greedily()
+    rows = asker.runner.run(asker.model.complete(prompts, len(numbers), sampling, seed=asker.seed, first=numbers.start))
+    return [(completion, None) for row in rows for completion in row]
+
+
+def _lines(batch: Sequence[_Unit], answers: Sequence[_Answer], number: int) -> list[Generation]:
+    work = [one for unit in batch for one in unit.works()]
     return [
-        _generation(one.problem.id, sample, answer, number, len(batch))
-        for (sample, one), answer in zip(batch, answers, strict=True)
+        _generation(asked.problem.id, which, answer, number, len(work))
+        for (which, asked), answer in zip(work, answers, strict=True)
     ]
 
 
-def _choice(likelihoods: Sequence[Likelihood]) -> _Answer:
-    logprobs = [one.logprob for one in likelihoods]
+def _choice(options: Sequence[Likelihood]) -> _Answer:
+    logprobs = [one.logprob for one in options]
     failure = "a log-probability is not a number" if any(map(math.isnan, logprobs)) else None
     # JSON has neither infinity nor NaN.
     known = [value if math.isfinite(value) else None for value in logprobs]
-    return Completion("", 0, False, failure), Ranking(logprobs=known, greedy=[one.greedy for one in likelihoods])
+    completion = Completion(failure, "error") if failure else Completion("")
+    return completion, Ranking(logprobs=known, greedy=[one.greedy for one in options])
 
 
-def _generation(problem: str, sample: int, answer: _Answer, batch: int, size: int) -> Generation:
-    completion, ranking = answer
+def _generation(problem: str, which: _Which, answer: _Answer, batch: int, size: int) -> Generation:
+    (decoding, sample), (completion, ranking) = which, answer
     line: Generation = {
         "problem": problem,
+        "decoding": decoding,
         "sample": sample,
-        "completion": completion.text,
-        "tokens": completion.tokens,
-        "truncated": completion.truncated,
-        "failure": completion.failure,
+        "completion": "" if completion.failed else completion.text,
+        "tokens": 0 if completion.failed else completion.usage.output_tokens,
+        "truncated": completion.end == "length",
+        "failure": completion.text if completion.failed else None,
         "batch": batch,
         "batch_size": size,
     }
@@ -222,12 +278,10 @@ def _append(file: BinaryIO, lines: Sequence[Generation]) -> None:
     os.fsync(file.fileno())
 
 
-def _further(
-    told: Progress, lines: Sequence[Generation], known: Mapping[tuple[str, int], Generation], seconds: float
-) -> Progress:
+def _further(told: Progress, lines: Sequence[Generation], known: Mapping[Key, Generation], seconds: float) -> Progress:
     return replace(
         told,
-        done=told.done + sum((line["problem"], line["sample"]) not in known for line in lines),
+        done=told.done + sum(key_of(line) not in known for line in lines),
         asked=told.asked + len(lines),
         failed=told.failed + sum(line["failure"] is not None for line in lines),
         tokens=told.tokens + sum(line["tokens"] for line in lines),

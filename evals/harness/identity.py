@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from evals.harness.base import Backend, Sampling
 from evals.harness.tasks import EvalTask
+from evals.metrics import Decoding
+from evals.models.base import Model
 
 Identity = dict[str, Any]
 """Plain JSON values, nested."""
@@ -39,7 +40,7 @@ class Difference:
         return f"{self.key}: {_shown(self.left)} there, {_shown(self.right)} here"
 
 
-def identity_of(task: EvalTask, backend: Backend, sampling: Sampling, samples: int, seed: int) -> Identity:
+def identity_of(task: EvalTask, model: Model, seed: int) -> Identity:
     """Return what decides the completions of an evaluation, as JSON gives it back.
 
     Where the problems came from is not part of it: their content is.
@@ -49,14 +50,22 @@ def identity_of(task: EvalTask, backend: Backend, sampling: Sampling, samples: i
         "version": task.version,
         "data": task.data,
         "output": task.output,
+        "answers": task.answers,
         "problems": len(task.problems),
-        "samples": samples,
-        "sampling": asdict(sampling),
+        "greedy": task.greedy,
+        "samples": task.samples,
+        "sampling": asdict(task.sampling),
         "seed": seed,
-        "model": backend.identity(),
+        "model": model.identity(),
     }
     plain: Identity = json.loads(json.dumps(whole))
     return plain
+
+
+def completions_of_each(identity: Identity) -> list[tuple[Decoding, int]]:
+    """Return decoding and number of every completion that was asked of each problem, the greedy one first."""
+    sampled: list[tuple[Decoding, int]] = [("sampled", number) for number in range(identity["samples"])]
+    return [("greedy", 0), *sampled] if identity["greedy"] else sampled
 
 
 def differences(left: Identity, right: Identity, *, but: Sequence[str] = ()) -> list[Difference]:

@@ -9,9 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from evals.checksums import check_file, seal
 from evals.estimates import Estimate, estimates
 from evals.files import write_atomic
-from evals.harness.folder import RESULT, read_seconds, read_task
+from evals.harness.folder import GENERATIONS, RESULT, SAMPLES, TASK, TIMING, read_seconds, read_task
 from evals.harness.identity import EvaluationError, Identity
 from evals.metrics import Sample
 
@@ -25,7 +26,7 @@ class Result:
         identity: What the metrics are of: the identity of the completions, and how they were scored.
         metrics: By name.
         counts: Samples by status.
-        cost: Seconds of both stages, tokens sampled, problems, samples.
+        cost: Seconds and process seconds of both stages, tokens sampled, problems, samples.
     """
 
     task: str
@@ -47,21 +48,30 @@ def write_result(
         cost: What scoring cost: its seconds, and whatever else was paid for it.
     """
     samples, record = list(samples), read_task(folder)
+    seconds, worked = read_seconds(folder)
     result = Result(
         record.identity["task"],
         {**record.identity, **scoring},
         estimates(samples),
         dict(sorted(Counter(sample["status"] for sample in samples).items())),
         {
-            "generate_seconds": round(read_seconds(folder), 3),
+            "generate_seconds": round(seconds, 3),
+            "generate_cpu_seconds": round(worked, 3),
             "policy_tokens": sum(sample["tokens"] for sample in samples),
             "problems": len(record.asked),
             "samples": len(samples),
             **{name: round(value, 3) for name, value in cost.items()},
         },
     )
-    write_atomic(folder / RESULT, json.dumps(asdict(result), indent=1) + "\n")
+    data = (json.dumps(asdict(result), indent=1) + "\n").encode()
+    seal(folder, (TASK, GENERATIONS, TIMING, SAMPLES), {RESULT: data})
+    write_atomic(folder / RESULT, data)
     return result
+
+
+def scoring_seconds(result: Result) -> dict[str, float]:
+    """Return what scoring took by the clock and in process time, as `write_result` takes it."""
+    return {name: result.cost[name] for name in ("score_seconds", "score_cpu_seconds")}
 
 
 def read_result(folder: Path) -> Result:
@@ -72,6 +82,7 @@ def read_result(folder: Path) -> Result:
     """
     path = folder / RESULT
     try:
+        check_file(path)
         value = json.loads(path.read_text(encoding="utf-8"))
         metrics = {name: Estimate(**estimate) for name, estimate in value["metrics"].items()}
         return Result(**{**value, "metrics": metrics})

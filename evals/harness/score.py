@@ -9,6 +9,7 @@ from pathlib import Path
 from string import ascii_uppercase
 
 from evals.benchmarks import BENCHMARKS, Benchmark, Problem
+from evals.clock import process_seconds
 from evals.harness.folder import (
     GENERATIONS,
     RESULT,
@@ -20,11 +21,11 @@ from evals.harness.folder import (
     whole_batches,
     write_samples,
 )
-from evals.harness.identity import EvaluationError
+from evals.harness.identity import EvaluationError, completions_of_each
 from evals.harness.progress import Progress, Tell, silent
 from evals.harness.results import write_result
 from evals.metrics import Sample
-from evals.verify import VERIFIER_VERSION, Verdict, Verifier
+from evals.verify import DEFAULT_STYLE, VERIFIER_VERSION, AnswerStyle, Verdict, Verifier
 
 Cut = Callable[[str], Sequence[str]]
 """Cuts a completion into the texts of its steps."""
@@ -48,7 +49,7 @@ def score(folder: Path, *, verifier: Verifier, cut: Cut, segmenter: str, tell: T
     record = read_task(folder)
     work = _everything(folder, record)
     checker = None if record.checker is None else BENCHMARKS.get(record.checker)
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), process_seconds()
     samples: list[Sample] = []
     for first in range(0, len(work), _CHUNK):
         chunk = work[first : first + _CHUNK]
@@ -56,29 +57,38 @@ def score(folder: Path, *, verifier: Verifier, cut: Cut, segmenter: str, tell: T
             samples += [chosen(asked, line) for asked, line in chunk]
         else:
             pairs = [(asked.problem, line) for asked, line in chunk]
-            samples += judge(pairs, verifier=verifier, cut=cut, checker=checker)
+            samples += judge(pairs, verifier=verifier, style=record.identity["answers"], cut=cut, checker=checker)
         seconds = time.perf_counter() - started
         tell(Progress("score", record.identity["task"], len(samples), len(work), len(samples), seconds=seconds))
     (folder / RESULT).unlink(missing_ok=True)  # it would be the result of other samples
     write_samples(folder, samples)
     scoring = {"verifier": VERIFIER_VERSION, "segmenter": segmenter}
-    write_result(folder, samples, scoring, {"score_seconds": time.perf_counter() - started})
+    cost = {"score_seconds": time.perf_counter() - started, "score_cpu_seconds": process_seconds() - worked}
+    write_result(folder, samples, scoring, cost)
 
 
 def judge(
-    pairs: Sequence[tuple[Problem, Generation]], *, verifier: Verifier, cut: Cut, checker: Benchmark | None
+    pairs: Sequence[tuple[Problem, Generation]],
+    *,
+    verifier: Verifier,
+    style: AnswerStyle = DEFAULT_STYLE,
+    cut: Cut,
+    checker: Benchmark | None,
 ) -> list[Sample]:
-    """Return a sample for each completion.
+    """Return a sample for each completion; one that the token limit cut holds no answer.
 
     Args:
         pairs: Completions, each with its problem.
         verifier: Judges the answers.
+        style: Where an answer may stand.
         cut: Cuts a completion into steps.
         checker: Checks the steps.
     """
     came = [(problem, line) for problem, line in pairs if line["failure"] is None]
     verdicts = verifier.verify(
-        [(line["completion"], problem.answer) for problem, line in came], [problem.form for problem, _ in came]
+        [("" if line["truncated"] else line["completion"], problem.answer) for problem, line in came],
+        [problem.form for problem, _ in came],
+        style,
     )
     found = iter(verdicts)
     return [
@@ -113,8 +123,8 @@ def chosen(asked: Asked, line: Generation) -> Sample:
 def _everything(folder: Path, record: TaskRecord) -> list[tuple[Asked, Generation]]:
     """Return every completion that was asked for, problem by problem."""
     known = latest(whole_batches(folder / GENERATIONS)[0])
-    samples = record.identity["samples"]
-    wanted = [(asked, (asked.problem.id, sample)) for asked in record.asked for sample in range(samples)]
+    each = completions_of_each(record.identity)
+    wanted = [(asked, (asked.problem.id, *which)) for asked in record.asked for which in each]
     missing = sum(key not in known for _, key in wanted)
     if missing:
         raise EvaluationError(
@@ -147,6 +157,7 @@ def _answered(line: Generation) -> Sample:
     """Return what a completion says of itself."""
     return {
         "problem": line["problem"],
+        "decoding": line["decoding"],
         "sample": line["sample"],
         "completion": line["completion"],
         "correct": None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 from evals.benchmarks import Problem
-from evals.harness.base import Sampling
-from evals.harness.prompt import INSTRUCTION
-from evals.rows import DataErrors, Flaws
-from evals.tasks import task_files, task_names
+from evals.models.base import Sampling
+from evals.models.prompt import INSTRUCTION
+from evals.tasks import task_file, task_names
 from evals.tasks.canonical import form
+from evals.tasks.identity import sampled_by
+from evals.tasks.row_settings import TestRows
+from evals.tasks.rows import DataErrors, Flaws
+from evals.verify.answers import DEFAULT_STYLE, AnswerStyle
 
 
 @dataclass(frozen=True)
@@ -28,27 +31,37 @@ class EvalTask:
         version: Of the task's YAML, prompt and processing.
         output: ``generate`` (completions are verified) or ``choose`` (options are scored by log-likelihood).
         problems: What is asked.
-        samples: k, completions of each problem, where the user asks for no other number.
+        greedy: Whether each problem is answered greedily; options are ranked without any draw, so they count as such.
+        samples: k, sampled completions of each problem, where the user asks for no other number; 0 samples none.
         sampling: How they are sampled, where the user asks for nothing else.
         checker: Registered benchmark that checks steps exactly; None where nothing does.
         data: Content fingerprint of the problems.
         source: Where the problems came from: dataset, configuration, split and revision, or the local file.
         queries: For ``choose``, (context, continuations) of each problem, in order.
+        answers: Where an answer may stand, where the user does not say; ``metadata.answers`` of the YAML.
     """
 
     name: str
     version: str
     output: Literal["generate", "choose"]
     problems: tuple[Problem, ...]
+    greedy: bool
     samples: int
     sampling: Sampling
     checker: str | None
     data: str
     source: str
     queries: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    answers: AnswerStyle = DEFAULT_STYLE
 
 
-def load_tasks(names: Sequence[str], *, data_dir: Path | None = None, limit: int | None = None) -> list[EvalTask]:
+def load_tasks(
+    names: Sequence[str],
+    *,
+    data_dir: Path | None = None,
+    limit: int | None = None,
+    own: Mapping[str, TestRows] | None = None,
+) -> list[EvalTask]:
     """Load tasks and their problems.
 
     Args:
@@ -56,6 +69,7 @@ def load_tasks(names: Sequence[str], *, data_dir: Path | None = None, limit: int
         data_dir: Read the problems from ``<data_dir>/<folder of the benchmark>`` instead of from the hub.
         limit: At most so many problems of each task: a sample, the same for everybody, and with a larger limit the
             same problems and more. Of coins, which is drawn and not stored, so many are drawn, be it more than 256.
+        own: Problems that a study names by their rows, by the name that it gives them.
 
     Raises:
         UnknownNameError: Names that are neither.
@@ -63,14 +77,17 @@ def load_tasks(names: Sequence[str], *, data_dir: Path | None = None, limit: int
     """
     from lm_eval.tasks import TaskManager
 
-    told = {} if data_dir is None else {"data_dir": str(data_dir)}
-    manager = TaskManager(include_defaults=False, metadata={**told, **({"problems": limit} if limit else {})})
+    own = own or {}
+    told: dict[str, Any] = {} if data_dir is None else {"data_dir": str(data_dir)}
+    told |= {"problems": limit} if limit else {}
     flaws: Flaws = []
     found = []
-    for name in task_names(names):
+    for name in task_names(names, own):
+        rows = {"own_task": name, "rows": own[name].model_dump(mode="json")} if name in own else {}
         try:
             with _quiet():
-                (task,) = manager.load([str(task_files()[name])])["tasks"].values()
+                manager = TaskManager(include_defaults=False, metadata={**told, **rows})
+                (task,) = manager.load([str(task_file(name))])["tasks"].values()
             found.append(_read(name, task, limit))
         except DataErrors as errors:
             flaws += errors.flaws
@@ -96,7 +113,7 @@ def _read(name: str, task: Any, limit: int | None) -> EvalTask:
     config, asked = task.config, [task.doc_to_text(doc) for doc in docs]
     choose = config.output_type == "multiple_choice"
     wanted = config.generation_kwargs or {}
-    greedy = choose or not wanted.get("do_sample")
+    drawn = sampled_by(config.repeats, wanted)
     return EvalTask(
         name=name,
         version=str(task.VERSION),
@@ -106,13 +123,11 @@ def _read(name: str, task: Any, limit: int | None) -> EvalTask:
             Problem(doc["id"], text.removeprefix(INSTRUCTION), doc["answer"], form(doc))
             for doc, text in zip(docs, asked, strict=True)
         ),
-        samples=config.repeats,
-        sampling=Sampling(
-            temperature=0.0 if greedy else wanted["temperature"],
-            top_p=1.0 if greedy else wanted["top_p"],
-            max_tokens=wanted.get("max_gen_toks", 0),
-        ),
+        greedy=True,
+        samples=drawn.samples,
+        sampling=Sampling(drawn.temperature, drawn.top_p, wanted.get("max_gen_toks", 0)),
         checker=config.metadata.get("checker"),
+        answers=config.metadata.get("answers", DEFAULT_STYLE),
         data=_fingerprint(docs),
         source=getattr(task.dataset[config.test_split], "source", config.dataset_path),  # where lm-eval loaded it
         queries=tuple(_query(task, doc, text) for doc, text in zip(docs, asked, strict=True)) if choose else (),

@@ -27,12 +27,18 @@ SUITES: dict[str, tuple[str, ...]] = {
     "math": _MATH,
     "ood": _OOD,
     "smoke": ("coins_test", "gsm8k", "math500", "arc_challenge"),
-    "coins": ("coins_test", "coins_longer", "coins_distractors"),
+    "coins": ("coins_test", "coins_longer", "coins_distractors", "coins_unseen"),
 }
 """Suite to its tasks, in the order of their evaluation. Log-likelihoods are in none: endpoints do not give them."""
 
 LIMITS: dict[str, int] = {"smoke": 32}
 """Suites that are meant to be quick: so many problems of each task, where the user does not say how many."""
+
+SIZES: dict[str, int] = {
+    "math500": 500, "gsm8k": 1319, "aime24": 30, "aime25": 30, "amc23": 40, "minerva_math": 272, "olympiadbench": 674,
+    "arc_challenge": 1172, "gpqa_diamond": 198, "mmlu_pro": 12032,
+}  # fmt: skip
+"""Problems of shipped tasks as they are published, for what a plan takes."""
 
 
 @cache
@@ -55,14 +61,27 @@ TASKS: tuple[str, ...] = tuple(path.stem for path in sorted(FOLDER.glob("[!_]*.y
 """Names of the shipped tasks."""
 
 
-def task_names(names: Iterable[str]) -> tuple[str, ...]:
+ROWS = FOLDER / "_rows.yaml"
+"""How problems are asked that a study names by their rows."""
+
+
+def task_file(name: str) -> Path:
+    """Return the YAML of a task, or of problems that a study names by their rows."""
+    return task_files().get(name, ROWS)
+
+
+def task_names(names: Iterable[str], own: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the tasks that are meant by names of suites and of tasks, each once, in order.
+
+    Args:
+        names: What is named.
+        own: Names of problems that a study names by their rows.
 
     Raises:
         UnknownNameError: A name is neither; all such names are told, one a line.
     """
     names = list(names)
-    known = [*SUITES, *task_files()]
+    known = [*own, *SUITES, *task_files()]
     unknown = [
         f"unknown task or suite {name!r}{did_you_mean(name, known)}; "
         f"suites: {', '.join(SUITES)}; tasks: {', '.join(task_files())}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -9,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from evals.benchmarks import Problem
-from evals.rows import DataErrors, M, Row, models
+from evals.tasks.rows import DataErrors, M, Row, models
 from evals.tasks.source import Raw
 from evals.verify.forms import Form
 
@@ -56,6 +57,11 @@ def form(doc: Mapping[str, Any]) -> Form:
 def short_hash(text: str) -> str:
     """Return 12 hexadecimal digits of a text."""
     return sha256(text.encode()).hexdigest()[:12]
+
+
+def content_hash(value: object) -> str:
+    """Return 12 hexadecimal digits of plain data."""
+    return short_hash(json.dumps(value, sort_keys=True, ensure_ascii=False))
 
 
 def _dataset(problems: list[Problem]) -> Dataset:

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic import Field, model_validator
 
 from evals.benchmarks import Problem
-from evals.rows import RowModel, shown
 from evals.tasks.canonical import canonical, short_hash
+from evals.tasks.rows import RowModel, shown
 from evals.tasks.source import Raw
 from evals.verify.forms import Form
 

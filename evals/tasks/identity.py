@@ -4,35 +4,118 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from evals.tasks import task_files
+from evals.definitions import Definitions, installed
+from evals.sources import Modules
+from evals.tasks import task_file
+from evals.verify.answers import DEFAULT_STYLE
+
+
+@dataclass(frozen=True)
+class _Function:
+    """A function that a task's YAML names, as ``package.module.name``."""
+
+    name: str
 
 
 class _Loader(yaml.SafeLoader):
     """Reads a task's YAML; what lm-eval would import is taken by its name."""
 
 
-_Loader.add_constructor("!function", lambda loader, node: str(node.value))
+_Loader.add_constructor("!function", lambda loader, node: _Function(str(node.value)))
 
 
-def task_identity(name: str, data_dir: Path | None) -> dict[str, str]:
-    """Return hashes of a task's settings and, where its problems are read from files, of these.
+@dataclass(frozen=True)
+class Drawn:
+    """The sampled answers that a task asks for beside the greedy one.
+
+    Attributes:
+        samples: k, of each problem; 0 where the task itself asks for none.
+        temperature: Of the draws; 1 where the task does not say, for a user who asks for some.
+        top_p: Share of the probability that is sampled from.
+    """
+
+    samples: int
+    temperature: float
+    top_p: float
+
+
+def sampled_by(repeats: int, generation: Mapping[str, Any]) -> Drawn:
+    """Return what a task samples: `repeats` answers where its ``generation_kwargs`` say ``do_sample``, else none."""
+    if not generation.get("do_sample"):
+        return Drawn(0, 1.0, 1.0)
+    return Drawn(repeats, generation["temperature"], generation["top_p"])
+
+
+@cache
+def task_draws(name: str) -> Drawn:
+    """Return what a task samples, without loading its problems."""
+    settings = _settings(task_file(name))
+    return sampled_by(settings.get("repeats", 1), settings.get("generation_kwargs") or {})
+
+
+def task_identity(name: str, data_dir: Path | None) -> dict[str, Any]:
+    """Return hashes of a task's settings, of the functions that they name and of problems that are read from files.
 
     Args:
         name: A task.
         data_dir: The folder of local data; None where the problems come from the hub, at the revision in the settings.
+
+    Raises:
+        DefinitionError: A function has no source code.
     """
-    settings = _settings(task_files()[name])
+    settings = _settings(task_file(name))
     folder = settings.get("dataset_kwargs", {}).get("folder")
-    found = {"settings": _hash(json.dumps(settings, sort_keys=True).encode())}
+    beside = task_file(name).parent
+    found = {
+        "settings": _hash(json.dumps(settings, sort_keys=True, default=lambda _: "function").encode()),
+        "code": {
+            key: _function_hash(value.name, beside)
+            for key, value in settings.items()
+            if isinstance(value, _Function) and key != "process_results"  # of lm-eval's own scoring, which is not ours
+        },
+    }
     if data_dir is not None and folder is not None:
         files = sorted(path for path in (data_dir / folder).glob("**/*") if path.is_file())
         found["data"] = _hash(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files))
     return found
+
+
+@cache
+def task_checker(name: str) -> str | None:
+    """Return the benchmark that checks the steps of a task's solutions; None where none does."""
+    checker = _settings(task_file(name)).get("metadata", {}).get("checker")
+    return None if checker is None else str(checker)
+
+
+@cache
+def task_answers(name: str) -> str:
+    """Return where an answer may stand in a completion, where the user does not say."""
+    return str(_settings(task_file(name)).get("metadata", {}).get("answers", DEFAULT_STYLE))
+
+
+def task_settings(name: str) -> dict[str, Any]:
+    """Return what a task's YAML says, with what it includes."""
+    return _settings(task_file(name))
+
+
+def task_functions(name: str) -> dict[str, str]:
+    """Return the functions that a task's YAML names by their key, each as ``package.module.name``."""
+    return {key: value.name for key, value in task_settings(name).items() if isinstance(value, _Function)}
+
+
+def _function_hash(name: str, folder: Path) -> str:
+    module, _, function = name.rpartition(".")
+    # lm-eval looks beside the YAML first.
+    beside = (folder / f"{module.replace('.', '/')}.py").is_file()
+    return (Definitions(Modules(folder)) if beside else installed()).closure(f"{module}:{function}").hash
 
 
 def _settings(path: Path) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from pydantic import AliasChoices, Field, model_validator
 
 from evals.benchmarks import Problem
-from evals.rows import RowModel, shown
 from evals.tasks.canonical import canonical, short_hash
+from evals.tasks.rows import RowModel, shown
 from evals.tasks.source import Raw
 from evals.verify.answers import boxed
 from evals.verify.forms import Form
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 _DOLLAR = re.compile(r"(?<!\\)\$")
+_DAPO = re.compile(
+    r"Solve the following math problem step by step\. The last line of your response should be of the form Answer: "
+    r"\$Answer \(without quotes\) where \$Answer is the answer to the problem\.\s+(?P<problem>.*?)\s+"
+    r"Remember to put your answer on its own line after \"Answer:\"\.",
+    re.DOTALL,
+)
 _FINAL = re.compile(r"####\s*(?P<answer>\S.*?)\s*\Z")
 
 
@@ -43,9 +49,11 @@ class _Problem(RowModel):
     def gold(self) -> str:
         if isinstance(self.answer, float) and self.answer.is_integer():
             return str(int(self.answer))  # AMC's answers are 27.0 where the competition's is 27
-        if self.answer is None:
+        if self.answer is None or self.answer != self.answer:  # NaN stands for a missing value
             return (boxed(self.solution or "") or "").strip()
-        return str(self.answer).strip()
+        text = str(self.answer).strip()
+        final = _FINAL.search(text)  # a solution in the manner of GSM8K
+        return final["answer"].replace(",", "") if final else text
 
 
 class _GradeSchool(RowModel):
@@ -89,7 +97,50 @@ class _Olympiad(RowModel):
         return self
 
 
-class _Drawn(RowModel):
+class _Turn(RowModel):
+    role: str
+    content: str
+
+
+class _GroundTruth(RowModel):
+    ground_truth: str = Field(min_length=1)
+
+
+class _Dapo(RowModel):
+    prompt: list[_Turn] = Field(min_length=1)
+    reward_model: _GroundTruth
+
+    @property
+    def problem(self) -> str | None:
+        found = _DAPO.fullmatch(self.prompt[-1].content.strip())
+        return found["problem"].strip() if found else None
+
+    @model_validator(mode="after")
+    def _has_the_instruction(self) -> _Dapo:
+        if not self.problem:
+            raise ValueError(
+                f"prompt is {shown(self.prompt[-1].content)} but should hold the problem between the instructions that "
+                "DAPO-Math-17k puts around it; the data set has changed, so name its columns (benchmark.problem)"
+            )
+        return self
+
+
+class _Numina(RowModel):
+    problem: str | None
+    solution: str | None
+    answer: str | None
+    question_type: str | None
+    problem_is_valid: str | None
+    solution_is_valid: str | None
+
+    @property
+    def wanted(self) -> bool:
+        valid = self.problem_is_valid == self.solution_is_valid == "Yes"
+        answered = (self.answer or "").strip().lower() not in {"", "proof", "notfound"}
+        return valid and answered and self.question_type == "math-word-problem" and bool((self.problem or "").strip())
+
+
+class _DrawnRow(RowModel):
     id: str
     problem: str
     answer: str
@@ -103,10 +154,24 @@ def _grade_school(row: _GradeSchool) -> Problem:
     return Problem(short_hash(row.question), row.question, row.gold)
 
 
+def _dapo(row: _Dapo) -> Problem:
+    text = str(row.problem)
+    return Problem(short_hash(text), text, row.reward_model.ground_truth.strip())
+
+
+def _numina(row: _Numina) -> Problem | None:
+    text = (row.problem or "").strip()
+    return Problem(short_hash(text), text, (row.answer or "").strip()) if row.wanted else None
+
+
 PROBLEM = _Problem, _problem
 """Rows with a problem, and an answer or a solution that boxes it: what a row must hold, and from it the problem."""
 GRADE_SCHOOL = _GradeSchool, _grade_school
 """Rows of GSM8K, whose answers end in ``#### 1,234``; they have no ids, so the question's hash is theirs."""
+DAPO_MATH = _Dapo, _dapo
+"""Rows of DAPO-Math-17k: the problem stands inside an instruction that asks for another format of the answer."""
+NUMINA_MATH = _Numina, _numina
+"""Rows of NuminaMath-1.5. Proofs, multiple choice and what its authors call incomplete or wrong are left out."""
 
 
 def problems(raw: Raw) -> Dataset:
@@ -129,7 +194,7 @@ def olympiadbench(raw: Raw) -> Dataset:
 
 def drawn(raw: Raw) -> Dataset:
     """Problems of a registered benchmark."""
-    return canonical(raw, _Drawn, lambda row: Problem(row.id, row.problem, row.answer))
+    return canonical(raw, _DrawnRow, lambda row: Problem(row.id, row.problem, row.answer))
 
 
 def _olympiad(row: _Olympiad) -> Problem | None:

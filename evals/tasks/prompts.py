@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from string import ascii_uppercase
 from typing import Any
 
-from evals.harness.prompt import INSTRUCTION
+from evals.models.prompt import INSTRUCTION
 
 
 def instructed(doc: Mapping[str, Any]) -> str:

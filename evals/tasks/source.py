@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.benchmarks import BENCHMARKS
-from evals.rows import Flaws, Row, data_files, hub_rows, read_rows
+from evals.tasks.rows import DataErrors, Flaws, Row, data_files, hub_rows, read_rows
 
 SPLIT = "test"
 
@@ -59,6 +59,28 @@ def drawn(*, benchmark: str, split: str, problems: int, **_: Any) -> dict[str, R
     first = BENCHMARKS.get(benchmark).problems(split, problems, seed=0)
     found = [Row(one.id, {"id": one.id, "problem": one.prompt, "answer": one.answer}) for one in first]
     return {SPLIT: Raw(found, "", f"{benchmark} ({split}), drawn")}
+
+
+def named(*, rows: Mapping[str, Any], own_task: str, **_: Any) -> dict[str, Raw]:
+    """Return problems that a study names by their rows.
+
+    Args:
+        rows: `evals.tasks.row_settings.TestRows` as plain data.
+        own_task: The name that the study gives them.
+    """
+    from evals.tasks.row_settings import TestRows
+    from evals.tasks.training_sets import named_problems
+
+    source = TestRows.model_validate(rows)
+    try:
+        problems = named_problems(source).all
+    except DataErrors as errors:
+        return {SPLIT: Raw([], own_task, own_task, list(errors.flaws))}
+    found = [
+        Row(one.id, {"id": one.id.rpartition("/")[2], "problem": one.prompt, "answer": one.answer}) for one in problems
+    ]
+    place = Path(source.file).name if source.file else f"{source.hub} ({source.split}) at {source.revision}"
+    return {SPLIT: Raw(found, own_task, place)}
 
 
 def _local(data_dir: Path, folder: str, flaws: Flaws) -> Raw:

@@ -2,12 +2,13 @@ r"""Find the final answer in a completion. Text only; nothing is parsed.
 
 Rules are tried in this order, the first that finds something decides, and each takes its *last* occurrence:
 
-1. ``\boxed{…}`` (or ``\fbox{…}``) whose braces close,
-2. "answer is …" or "answer: …", to the end of the sentence,
+1. ``\boxed{…}`` (or ``\fbox{…}``) whose braces close, with those before it that only "and" or a comma parts,
+2. "answer is …", "answer: …" or a heading "Answer", to the end of the sentence,
 3. ``#### …``, to the end of the line,
 4. a number or a formula in math marks, whichever is later.
 
-How far down the list a verifier goes is its `AnswerStyle`.
+How far down the list a verifier goes is its `AnswerStyle`. What a model thinks between ``<think>`` and ``</think>`` is
+no part of its answer; a completion that ends in its thought holds none.
 """
 
 from __future__ import annotations
@@ -20,20 +21,36 @@ from typing import Literal
 AnswerStyle = Literal["boxed", "stated", "last_number"]
 """``"boxed"``: rule 1; ``"stated"``: rules 1 to 3; ``"last_number"``: all four."""
 
+DEFAULT_STYLE: AnswerStyle = "last_number"
+"""Agrees with people on 98 % of labelled solutions, ``"stated"`` on 96 %, with no more wrong answers called right."""
+
 READ_CHARACTERS = 100_000
 """Only so many characters at the end of a completion are read, so that extraction takes bounded time."""
 
 _BRACES = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\.|(?P<open>\{)|(?P<close>\})", re.DOTALL)
-_BETWEEN = re.compile(r"(?:[\s$,;]|\\[()\[\]]|\\text\{\s*(?:and|or)\s*\}|and|or)*")
-_STATED = re.compile(r"\banswer\s*(?:is\s*:?|:)", re.IGNORECASE)
-_INLINE_MATH = re.compile(r"[\s*:]*(?:\$\$?(?P<dollar>[^$]+)\$|\\\((?P<paren>.+?)\\\))")
-_SENTENCE_END = re.compile(r"\.(?=\s|$)|\n")
-_NUMBER = re.compile(r"(?<![\w.])-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+)?")
+_BETWEEN = re.compile(
+    r"(?=.*?(?:,|;|and|or))(?:[\s$,;]|\\[()\[\],;]|\\q?quad|\\text\{\s*(?:and|or)\s*\}|and|or)*", re.DOTALL
+)
+_ANCHOR = re.compile(
+    r"\banswers?[\s*_]*(?:to (?:the|this|your) (?:problem|question)[\s*_]*)?"
+    r"(?:is|was|would be|must be|should be|are(?=\s*[$\\(\[0-9-]))\b[\s*_:]*"
+    r"|\bans(?:wer)?[\s*_]*[:=][\s*_:]*|^[\s#*_]*(?:the )?(?:final )?answer[\s*_]*\n|<answer>",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NUMBER = re.compile(
+    r"(?<![\w.])-?(?:[0-9]{1,3}(?:,[0-9]{3})+(?![0-9])|[0-9]+)(?:\.[0-9]+)?(?:/[0-9]+)?"
+    r"(?:\s?\\?%|\s(?:hundred|thousand|million|billion|trillion|dozen)\b)?"
+)
 _FORMULA = re.compile(
-    r"\\\((?P<paren>[^\n]{1,500}?)\\\)|\\\[(?P<bracket>.{1,500}?)\\\]"
-    r"|(?<![\\$])\$(?=\S)(?P<dollar>[^$\n]{1,500})(?<=\S)\$(?![0-9])",
+    r"\\\((?P<paren>[^\n]{1,500}?)\\\)|\\\[(?P<bracket>.{1,500}?)\\\]|\$\$(?P<display>[^$]{1,500})\$\$"
+    r"|(?<![\\$])\$(?=\S)(?P<dollar>(?:\\.|[^$\n\\]){1,500})(?<=\S)\$(?![0-9])",
     re.DOTALL,
 )
+_END = re.compile(r"(?P<end>[.?](?=[\s*_]|$)|\n|</answer>)")
+_TOKEN = re.compile(f"{_FORMULA.pattern}|{_END.pattern}", re.DOTALL)
+_HEDGE = re.compile(r"(?:(?:not|never|n't)(?:\s+be)?|\b(?:than|least|most|over|under))\s*[$*]*\Z", re.IGNORECASE)
+_ASKED = re.compile(r"[$*)]*\?")
+_LEADS = re.compile(r"\b(?:is|are|equals)\s*:?\s*\Z")
 _MATH_MARKS = re.compile(r"(?<!\\)\$|\\[()\[\]]")
 _THIN_SPACE = re.compile(r"(?<=[0-9])\\,(?=[0-9]{3}(?![0-9]))")
 
@@ -54,7 +71,7 @@ def boxed_run(text: str) -> str | None:
         if box[2] >= run[0][0] or not _BETWEEN.fullmatch(text, box[2] + 1, run[0][0]):
             break
         run.insert(0, box)
-    return ", ".join(text[start:end] for _, start, end in run)
+    return ", ".join(dict.fromkeys(text[start:end] for _, start, end in run))
 
 
 def _boxes(text: str) -> Iterator[tuple[int, int, int]]:
@@ -68,15 +85,35 @@ def _boxes(text: str) -> Iterator[tuple[int, int, int]]:
 
 
 def stated(text: str) -> str | None:
-    """Return what follows the last "answer is" or "answer:", without the rest of the sentence."""
-    anchor = _last(_STATED, text)
-    if anchor is None:
-        return None
-    rest = text[anchor.end() :].lstrip()
-    if math := _INLINE_MATH.match(rest):
-        return math["dollar"] or math["paren"]
-    end = _SENTENCE_END.search(rest)
-    return (rest[: end.start()] if end else rest).strip("* \t")
+    """Return the sentence after the last "answer is", "answer:" or heading "Answer" that is no question."""
+    for anchor in reversed(list(_ANCHOR.finditer(text))):
+        sentence, end = _sentence(text[anchor.end() :].lstrip(" \t\n*_:#"))
+        if end != "?":
+            return sentence
+    return None
+
+
+def _sentence(text: str) -> tuple[str, str]:
+    r"""Return the first sentence and how it ends. Where it has formulas, its words are marked as ``\text{…}``."""
+    pieces: list[str] = []
+    start, ending = 0, ""
+    for token in _TOKEN.finditer(text):
+        formula = _content(token)
+        if formula is None:
+            text, ending = text[: token.start()], token["end"]
+            break
+        if _LEADS.search(text, start, token.start()):
+            pieces, start = [], token.start()
+        pieces += [_marked(text[start : token.start()]), formula]
+        start = token.end()
+        if token["bracket"] or token["display"]:
+            text = text[:start]
+            break
+    return ("".join([*pieces, _marked(text[start:])]) if pieces else text).strip("*_` \t"), ending
+
+
+def _marked(words: str) -> str:
+    return rf"\text{{{words}}}" if re.search(r"\w", words) and not re.search(r"[{}\\]", words) else words
 
 
 def hashes(text: str) -> str | None:
@@ -87,10 +124,15 @@ def hashes(text: str) -> str | None:
 
 def last_number(text: str) -> str | None:
     """Return the last integer, decimal or fraction of numbers, or the last formula if no number comes after it."""
-    found, formula = _last(_NUMBER, text), _last(_FORMULA, text)
-    if formula and (found is None or found.start() < formula.end()):
-        return formula["paren"] or formula["bracket"] or formula["dollar"]
-    return found[0] if found else None
+    number, formula = _last(_NUMBER, text), _last(_FORMULA, text)
+    last = formula if formula and (number is None or number.start() < formula.end()) else number
+    if last is None or _ASKED.match(text, last.end()) or _HEDGE.search(text, max(0, last.start() - 20), last.start()):
+        return None
+    return _content(last) if last is formula else last[0]
+
+
+def _content(formula: re.Match[str]) -> str | None:
+    return next((formula[name] for name in ("paren", "bracket", "display", "dollar") if formula[name]), None)
 
 
 def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
@@ -98,29 +140,37 @@ def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
 
 
 _RULES: dict[AnswerStyle, tuple[Callable[[str], str | None], ...]] = {
-    "boxed": (boxed,),
-    "stated": (boxed, stated, hashes),
-    "last_number": (boxed, stated, hashes, last_number),
+    "boxed": (boxed_run,),
+    "stated": (boxed_run, stated, hashes),
+    "last_number": (boxed_run, stated, hashes, last_number),
 }
 
 
-def extract(completion: str, style: AnswerStyle = "stated", *, several: bool = False) -> str | None:
+def read_tail(completion: str) -> str:
+    """Return the end of what follows the last thinking block; nothing of a completion that ends in one.
+
+    A prompt may open the block, so that the completion only closes it.
+    """
+    answer = completion.rpartition("</think>")[2]
+    return "" if "<think>" in answer else answer[-READ_CHARACTERS:]
+
+
+def extract(completion: str, style: AnswerStyle = DEFAULT_STYLE) -> str | None:
     """Return the final answer as it was written, or None if the completion holds none (or an empty one).
 
     Args:
         completion: What a model wrote.
         style: How far down the rules to go.
-        several: The answer may be spread over the last boxes, where only "and" or commas stand between them.
     """
-    tail = completion[-READ_CHARACTERS:]
+    tail = read_tail(completion)
     for rule in _RULES[style]:
-        found = boxed_run(tail) if several and rule is boxed else rule(tail)
-        if found is not None:
-            return found.strip() or None
+        answer = rule(tail)
+        if answer is not None:
+            return answer.strip() or None
     return None
 
 
 def clean(answer: str) -> str:
     r"""Write an answer the one way that is compared: no math marks, one kind of ``%`` and of space, no full stop."""
-    text = _MATH_MARKS.sub("", answer).replace(r"\%", "%").replace("~", " ")
+    text = _MATH_MARKS.sub("", re.sub(r"\.\.\.|…", r"\\ldots ", answer)).replace(r"\%", "%").replace("~", " ")
     return _THIN_SPACE.sub("", " ".join(text.split())).rstrip(".,;: \\")

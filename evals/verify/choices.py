@@ -25,7 +25,7 @@ def choose(completion: str, style: answers.AnswerStyle, options: Sequence[str]) 
     A letter is read from the last box, else (by style) from the last "answer is" that names an option, a last line
     that is a letter, and ``####``. The letter is `NO_OPTION` where the answer is no option's letter or text.
     """
-    tail = completion[-answers.READ_CHARACTERS :]
+    tail = answers.read_tail(completion)
     boxed = answers.boxed(tail)
     if boxed is not None:
         return (boxed.strip(), letter(boxed, options) or NO_OPTION) if boxed.strip() else None

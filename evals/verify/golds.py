@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
 from evals.verify import answers, rules, units
-from evals.verify.forms import Form
-from evals.verify.numbers import equal_numbers
+from evals.verify.forms import MATHEMATICAL, Form
+from evals.verify.numbers import equal_numbers, equal_numerals, equal_times, number
 from evals.verify.structure import read
-from evals.verify.text import key, plain, tidy
+from evals.verify.text import key, outside, plain
 from evals.verify.walk import Value, equal
+from evals.verify.words import bare, changed
 
-_WORD = re.compile(r"\s*\\(?:text|textbf|textrm|mathrm|mbox)\s*\{([^{}\\^_]*)\}\s*\.?")
+_WORD = re.compile(r"\s*\\text\s*\{[^{}\\^_]*\}.*", re.DOTALL)
+_SPELT = re.compile(r"[A-Za-z][a-z' -]{2,}")
+_ARTICLE = re.compile(r"^(?:an?|the|on|in|at) (?=[a-z])")
+_PREDICATE = re.compile(r",| (?:is|was|has|will|does|did|can)(?![a-z])")
+_COMMAND = re.compile(r"\\(?!text)[A-Za-z]+|\\text")
+_BINDING = re.compile(r"\\(?:sum|prod|i{0,2}int|lim|log)(?![a-z])")
 _LETTERS = re.compile(r"[a-z][a-z' -]{2,}|no|\(?[a-z]\)?")
 
 
@@ -57,20 +65,22 @@ def reference(text: str, form: Form) -> Reference:
         clean, unit = f"{clean}%", None
     # A reference over the caps is matched by its own text alone.
     value = clean if rules.broken_cap(clean) else read(clean, several=form.several)
-    return Reference(clean, value, unit or units.split(tidy(clean))[1])
+    return Reference(clean, value, unit or units.split(bare(clean))[1])
 
 
 def compare(said: str, gold: Reference, form: Form) -> bool | Question:
     """Compare a clean answer with its reference, or return what to ask a parser."""
     if said == gold.text or key(said) == key(gold.text):
         return True
-    unit = units.split(tidy(said))[1]
-    if units.clash(unit, gold.unit):
-        return False
+    simple = bare(said)
+    value, unit = units.split(simple)
+    if unit and gold.unit and units.clash(unit, gold.unit):
+        amount = units.converted(value, unit, gold.unit)
+        return amount is not None and equal(amount, gold.value, leaf) is True
     if form.unit and unit is None:
-        said = _without(said, form.unit)
+        simple = _without(simple, form.unit)
     best: bool | Question = False
-    for value in _readings(said, form, gold.value):
+    for value in _readings(simple, unit, gold, form):
         found = equal(value, gold.value, leaf)
         if found is True:
             return True
@@ -79,29 +89,70 @@ def compare(said: str, gold: Reference, form: Form) -> bool | Question:
     return best
 
 
+def count_equal(answers: Iterable[str]) -> list[int]:
+    """Return how many there are of each answer: ``9,000`` and ``9000`` are one, formulas only where their texts are."""
+    counts: dict[str, int] = {}
+    for answer, times in Counter(answers).items():
+        same = next((each for each in counts if _plainly_equal(answer, each)), answer)
+        counts[same] = counts.get(same, 0) + times
+    return list(counts.values())
+
+
+@lru_cache(maxsize=65536)
+def _plainly_equal(answer: str, other: str) -> bool:
+    return not rules.broken_cap(answer) and compare(answer, reference(other, MATHEMATICAL), MATHEMATICAL) is True
+
+
 def leaf(answer: str, gold: str) -> bool | None:
     """Compare two texts without parts: equal text, numbers, words; None if only a parser can tell."""
     if answer == gold or key(answer) == key(gold):
         return True
-    numbers = equal_numbers(answer, gold)
-    return _words(answer, gold) if numbers is None else numbers
+    for rule in (equal_numerals, equal_times, equal_numbers, _words):
+        found = rule(answer, gold)
+        if found is not None:
+            return found
+    # A parser would multiply letters: words that are no name in the reference must not become its value.
+    strange = _free_letters(answer) - _free_letters(gold) - {"e", "i"}
+    one_equates = any(_equates(one) != _equates(other) for one, other in [(answer, gold)])
+    return False if one_equates or (strange and not _BINDING.search(answer)) else None
+
+
+def _free_letters(text: str) -> set[str]:
+    return set(re.findall(r"[A-Za-z]", _COMMAND.sub(" ", text)))
+
+
+def _equates(text: str) -> bool:
+    return any(sign == "=" for _, sign in outside(text))
 
 
 def _words(answer: str, gold: str) -> bool | None:
-    r"""Compare words of which one at least is marked as such: ``\text{Even}`` is ``even``, ``\text{(C)}`` is ``C``."""
-    marked = _WORD.fullmatch(answer), _WORD.fullmatch(gold)
-    ours, theirs = (plain(found[1] if found else text) for found, text in zip(marked, (answer, gold), strict=True))
-    if not any(marked) or not _LETTERS.fullmatch(theirs):
+    r"""Compare words: ``\text{Even}`` is ``even``, ``\text{(C) 5}`` is ``C``, ``Ann is the oldest`` is ``Ann``."""
+    ours, theirs = (_ARTICLE.sub("", plain(text)) for text in (answer, gold))
+    marked = any(_WORD.fullmatch(text) for text in (answer, gold))
+    if not _LETTERS.fullmatch(theirs) or not (marked or (_SPELT.fullmatch(answer) and _SPELT.fullmatch(gold))):
         return None
     if ours.strip("()") == theirs.strip("()"):
         return True
+    if len(theirs) <= len("(a)"):
+        letters = re.findall(r"\(([a-z])\)", ours)
+        return (ours.startswith("(") and letters == [theirs.strip("()")]) or ours.startswith(f"{theirs},")
+    said = ours.removeprefix(theirs)
+    if said != ours and _PREDICATE.match(said) and not changed(_PREDICATE.sub("", said)):
+        return " and " not in said
     return False if _LETTERS.fullmatch(ours) else None
 
 
-def _readings(said: str, form: Form, gold: Value) -> list[Value]:
-    """Read an answer; of several values also with ``1,350`` as one of them, if the count then is right."""
+def _readings(said: str, unit: str | None, gold: Reference, form: Form) -> list[Value]:
+    """Read an answer; of several values also with ``1,350`` as one of them; cents also as dollars."""
     value = read(said, several=form.several)
-    if not form.several or len(value) != len(gold) or len(value[2]) == len(gold[2]) or isinstance(value, str):
+    if unit == "cent" and gold.unit is None and isinstance(value, str) and number(value):
+        return [value, units.converted(value, "cent", "dollar")]
+    if (
+        not form.several
+        or isinstance(value, str)
+        or len(value) != len(gold.value)
+        or len(value[2]) == len(gold.value[2])
+    ):
         return [value]
     ungrouped = re.sub(r"(?<![0-9,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9,])", lambda one: one[0].replace(",", ""), said)
     return [value, read(ungrouped, several=True)]
@@ -109,5 +160,5 @@ def _readings(said: str, form: Form, gold: Value) -> list[Value]:
 
 def _without(said: str, unit: str) -> str:
     """Take a unit away that stands behind a number without being marked as one."""
-    bare = unit.replace("$", "").strip()
-    return said[: -len(bare)].strip() if said.endswith(bare) and said[:-1].strip() != bare else said
+    name = unit.replace("$", "").strip()
+    return said[: -len(name)].strip() if said.endswith(name) and said[:-1].strip() != name else said

@@ -44,7 +44,7 @@ class Pool:
 
     Args:
         workers: Processes at most.
-        deadline_s: Seconds an answer may take before its process is killed.
+        deadline_s: Seconds of processor time an answer may take before its process is killed.
         memory_mb: Resident MiB a process may reach before it is killed.
     """
 
@@ -70,28 +70,38 @@ class Pool:
         """
         self._tasks, self._queue, self._outcomes = tasks, deque(range(len(tasks))), {}
         try:
-            while len(self._outcomes) < len(tasks):
-                self._hire()
-                self._feed()
-                self._watch()
+            self._work(self._size, CHUNK)
+            # An answer that was too slow is tried again alone: what ran beside it must not have decided.
+            late = [index for index, outcome in self._outcomes.items() if outcome.word == "timeout"]
+            for index in late:
+                del self._outcomes[index]
+            self._queue.extend(late)
+            self._work(1, 1)
         except BaseException:
             self.close()  # a worker may still hold tasks of this call, whose words the next call must not read
             raise
         return [self._outcomes[index] for index in range(len(tasks))]
+
+    def _work(self, workers: int, chunk: int) -> None:
+        while len(self._outcomes) < len(self._tasks) and (self._queue or any(one.in_flight for one in self._workers)):
+            self._hire(workers, chunk)
+            self._feed(workers, chunk)
+            self._watch()
 
     def close(self) -> None:
         """Kill every worker. The pool starts new ones when it is used again."""
         while self._workers:
             self._workers.pop().end()
 
-    def _hire(self) -> None:
-        wanted = min(self._size, -(-len(self._queue) // CHUNK) + sum(bool(one.in_flight) for one in self._workers))
+    def _hire(self, workers: int, chunk: int) -> None:
+        wanted = min(workers, -(-len(self._queue) // chunk) + sum(bool(one.in_flight) for one in self._workers))
         while len(self._workers) < wanted:
             self._workers.append(WorkerProcess(self._deadline, self._memory))
 
-    def _feed(self) -> None:
-        for worker in [one for one in self._workers if one.ready and not one.in_flight]:
-            share = [self._queue.popleft() for _ in range(min(CHUNK, len(self._queue)))]
+    def _feed(self, workers: int, chunk: int) -> None:
+        idle = [one for one in self._workers if one.ready and not one.in_flight]
+        for worker in idle[: workers - sum(bool(one.in_flight) for one in self._workers)]:
+            share = [self._queue.popleft() for _ in range(min(chunk, len(self._queue)))]
             if share and not worker.give([(index, self._tasks[index]) for index in share]):
                 self._replace(worker, share)
 
@@ -136,7 +146,7 @@ class Pool:
         self._replace(worker, [])
 
     def _check(self, worker: WorkerProcess) -> None:
-        if worker.busy_seconds > self._deadline:
+        if worker.overdue(self._deadline):
             self._lose(worker, "timeout", worker.busy_seconds)
         elif worker.resident_bytes() > self._memory:
             self._lose(worker, "memory", worker.busy_seconds)

@@ -18,6 +18,9 @@ from evals.verify.walk import Value
 
 Word = Literal["right", "wrong", "timeout", "memory", "crash"]
 
+WALL = 10
+"""An answer ends at so many deadlines by the clock: a busy machine must not decide, nor a sleeper hold others up."""
+
 _WORKER = Path(__file__).with_name("worker.py")
 _ADDRESS_SPACE = 4
 """Address space is a multiple of the memory limit: the backstop. Past it, allocations fail inside the worker, where
@@ -37,7 +40,7 @@ class WorkerProcess:
         self.pipe, theirs = Pipe()
         self.in_flight: deque[int] = deque()
         self.ready = False
-        self._since = time.monotonic()
+        self._since, self._worked = time.monotonic(), 0.0
         limits = [str(deadline_s), str(memory), str(_ADDRESS_SPACE * memory)]
         with theirs:
             self._process = subprocess.Popen(  # noqa: S603 - our own program
@@ -60,6 +63,22 @@ class WorkerProcess:
         """Seconds since it was started, last answered or was given work."""
         return time.monotonic() - self._since
 
+    def cpu_seconds(self) -> float:
+        """Return the processor time it has taken in all; 0 where the system does not tell or it is gone."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        except OSError:
+            return 0.0
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def overdue(self, deadline_s: float) -> bool:
+        """Return whether its answer took over `deadline_s` of processor time, or `WALL` times that by the clock."""
+        wall = self.busy_seconds
+        if wall <= deadline_s:
+            return False
+        cpu = self.cpu_seconds()
+        return wall > WALL * deadline_s or not cpu or cpu - self._worked > deadline_s
+
     def resident_bytes(self) -> int:
         """Return its resident memory in bytes; 0 where the system does not tell or it is gone."""
         try:
@@ -75,7 +94,7 @@ class WorkerProcess:
         except OSError:
             return False
         self.in_flight.extend(index for index, _ in tasks)
-        self._since = time.monotonic()
+        self._since, self._worked = time.monotonic(), self.cpu_seconds()
         return True
 
     def take(self) -> str | None:
@@ -84,7 +103,7 @@ class WorkerProcess:
             word: str = json.loads(self.pipe.recv_bytes())
         except (EOFError, OSError):
             return None
-        self._since = time.monotonic()
+        self._since, self._worked = time.monotonic(), self.cpu_seconds()
         return word
 
     def end(self) -> Word:
@@ -92,4 +111,4 @@ class WorkerProcess:
         self._process.kill()
         code = self._process.wait()
         self.pipe.close()
-        return "timeout" if code == -signal.SIGALRM else "crash"
+        return "timeout" if code == -signal.SIGPROF else "crash"

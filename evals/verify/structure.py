@@ -1,6 +1,6 @@
-r"""Read an answer as a value with parts (see `walk`): sets, tuples, intervals, unions, lists, matrices, assignments.
+r"""Read an answer as a value with parts (see `walk`): sets, tuples, intervals, unions, lists, matrices, equations.
 
-What has no parts that can be seen from its brackets and commas stays text, for a parser to read.
+What has no parts that can be seen from its brackets and signs stays text, for a parser to read.
 """
 
 from __future__ import annotations
@@ -9,12 +9,17 @@ import re
 
 from evals.verify import units
 from evals.verify.numbers import number
-from evals.verify.text import enclosed, key, outside, tidy
+from evals.verify.text import enclosed, key, outside
 from evals.verify.walk import Value
+from evals.verify.words import bare, changed, named_set
 
 _LEAST_PARTS = 2
-_MATRIX = re.compile(r"\\begin\{([pbB]?matrix|array)\}(?:\{[lcr| ]*\})?(.*)\\end\{\1\}", re.DOTALL)
-_WORDS = re.compile(r"\s*\\(?:text|mathrm|mbox|textrm)\{[~, ]*(and|or)[~ ]*\}\s*|\s+(?:and|or)\s+")
+_MATRIX = re.compile(
+    r"\(?\[?\s*\\begin\{([pbB]?matrix|array)\}(?:\s*\{?[lcr| ]*\}?)?(.*)\\end\{\1\}\s*\]?\)?", re.DOTALL
+)
+_WORDS = re.compile(
+    r"\s*\\text\s*\{[~, ]*(and|or)[~ ]*\}\s*|\s+(and|or)\s+|\\(?:land|wedge|(?P<sign>lor|vee))(?![a-z])"
+)
 _LETTER = r"(?:\\[A-Za-z]+|[A-Za-z])(?:\s*_\s*(?:\{[^{}]*\}|\w|\\[A-Za-z]+)|'|\^\{?\\prime\}?)*"
 _NAME = re.compile(
     rf"\s*(?:{_LETTER}(?:\s*\(\s*{_LETTER}\s*\))?|\(\s*{_LETTER}(?:\s*,\s*{_LETTER})+\s*\)|\\angle[A-Z_0-9{{}} ]+"
@@ -22,9 +27,21 @@ _NAME = re.compile(
 )
 _FUNCTION = re.compile(r"([A-Za-z])\(([A-Za-z])\)")
 _RUN = re.compile(r"\\[A-Za-z]+|[A-Za-z]+")
-_MARKED = re.compile(r"\\(?:text|mathrm|mathbf|textbf|mbox)\s*\{([^{}]*)\}")
+_MARKED = re.compile(r"\\text\s*\{([^{}]*)\}")
 _IMAGINARY = re.compile(r"(?<=[0-9}])(?=i(?![A-Za-z]))|(?<=[0-9}]i)(?=[0-9\\\\(])")
-_EQUALS = re.compile(r"(?<![<>!:\\])=(?!=)")
+_INDEXED = re.compile(r"(?<![A-Za-z\\])[Ee]\s*_")
+_EQUALS = re.compile(r"(?<![<>:\\=])=(?!=)|\\approx(?![A-Za-z])|\\equiv(?![A-Za-z])")
+_MEMBER = re.compile(r"\\in(?![A-Za-z])")
+_RELATION = re.compile(r"<|>|\\(?:le|ge|ne)(?![A-Za-z])")
+_UPWARDS = {"<": "(", "\\le": "["}
+_DOWNWARDS = {">": "(", "\\ge": "["}
+_MIRRORED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}
+_CLOSING = {"(": ")", "[": "]"}
+_SUCH_THAT = re.compile(rf"\\\{{({_NAME.pattern})(?:\\in\s*\\mathbb\s*\{{?\s*R\s*\}}?\s*)?(?:\||:|\\mid)(.*)\\\}}")
+_FRENCH = re.compile(r"(?:^|(?<=\\cup)|(?<=\\in)|(?<==))\s*\]([^\[\],]+,[^\[\],]+)([\[\]])")
+_FRENCH_END = re.compile(r"\[([^\[\],]+,[^\[\],]+)\[(?=\s*(?:$|\\cup))")
+_MODULUS = re.compile(r"(.*?)[\s,]*\(?\s*\\pmod\s*\{?\s*([0-9]+)\s*\}?\s*\)?")
+_VECTOR = re.compile(r"([+-]?)\s*([^+-]*?)\\vec\{([ijk])\}\s*")
 
 
 def read(answer: str, *, several: bool = False) -> Value:
@@ -34,50 +51,162 @@ def read(answer: str, *, several: bool = False) -> Value:
         answer: As `answers.clean` leaves it.
         several: Commas part values; otherwise ``58,500`` is one number.
     """
-    return _value(tidy(answer), several=several)
+    text = _FRENCH.sub(lambda found: f"({found[1]}{')' if found[2] == '[' else ']'}", bare(answer))
+    return _value(_FRENCH_END.sub(r"[\1)", text), several=several)
 
 
 def _value(text: str, *, several: bool = False, inside: bool = False) -> Value:
-    """Read tidy text; `inside` an ordered bracket a ``±`` stays as it is."""
+    """Read bare text; `inside` an ordered bracket a ``±`` stays as it is."""
     if (marked := _MARKED.fullmatch(text)) and any(sign in "0123456789" for sign in marked[1]):
         text = marked[1].strip()
+    text = named_set(text)
+    if condition := _condition(text):
+        return condition
     name, _, amount = text.rpartition("=")
     grouped = number(units.split(amount.strip())[0]) and (not name or _NAME.fullmatch(name))
     parts = [text] if grouped and not several else _split(text)
     if len(parts) >= _LEAST_PARTS:
         return _listed("list", text, parts)
-    return _assigned(text) or _union(text) or _bracketed(text) or _matrix(text) or _leaf(text, inside=inside)
+    return (
+        _congruence(text)
+        or _approximated(text)
+        or _assigned(text)
+        or _union(text)
+        or _such_that(text)
+        or _bracketed(text)
+        or _matrix(text)
+        or _ratio(text)
+        or _vector(text)
+        or _leaf(text, inside=inside)
+    )
 
 
 def _listed(tag: str, text: str, parts: list[str]) -> Value:
     """Values in any order; what stands for two of them (``±``) counts as two."""
-    found: list[Value] = []
+    values: list[Value] = []
     for part in parts:
         value = _value(part)
-        found += value[2] if value[0] == "list" and not isinstance(value, str) else [value]
-    return (tag, text, tuple(found))
+        values += value[2] if value[0] == "list" and not isinstance(value, str) else [value]
+    return (tag, text, tuple(values))
 
 
 def _split(text: str) -> list[str]:
     """Cut at the commas, semicolons and words "and", "or" that stand in no bracket."""
     masked = _WORDS.sub(lambda found: ",".ljust(len(found[0])), text)
-    cuts = [index for index, sign in outside(masked) if sign in ",;" and (masked[index] == "," or sign == ";")]
-    parts = [masked[start + 1 : end].strip() for start, end in zip([-1, *cuts], [*cuts, len(text)], strict=True)]
-    return [part for part in parts if part]
+    return [part for part in _cut(masked, [index for index, sign in outside(masked) if sign in ",;"]) if part]
+
+
+def _cut(text: str, places: list[int], size: int = 1) -> list[str]:
+    """Return what stands between signs of `size` characters at `places`."""
+    ends = zip([-size, *places], [*places, len(text)], strict=True)
+    return [text[start + size : end].strip() for start, end in ends]
+
+
+def _signs(pattern: re.Pattern[str], text: str) -> tuple[list[str], list[str]]:
+    """Return the signs that stand in no bracket, and what stands between them."""
+    free = {index for index, _ in outside(text)}
+    signs = [sign for sign in pattern.finditer(text) if sign.start() in free]
+    starts, ends = [0, *(sign.end() for sign in signs)], [*(sign.start() for sign in signs), len(text)]
+    return [sign[0] for sign in signs], [text[start:end].strip() for start, end in zip(starts, ends, strict=True)]
+
+
+def _condition(text: str) -> Value | None:
+    r"""``x > 2``, ``2 < x \le 5``, ``x < 1 \text{ or } x > 4``: a variable and the interval or union it lies in."""
+    bounds = [_bounds(part) for part in _split(text)]
+    named = [bound for bound in bounds if bound is not None]
+    if not named or len(named) < len(bounds) or len({name for name, _ in named}) > 1:
+        return None
+    intervals = [interval for _, each in named for interval in each]
+    joined = any("or" in found.groups() or found["sign"] for found in _WORDS.finditer(text))
+    if len(intervals) == 2 and len(named) == 2 and not joined:
+        lows, highs = ([each[end] for each in intervals if "infty" not in each[end][1]] for end in (0, 1))
+        if len(lows) != 1 or len(highs) != 1:
+            return None
+        intervals = [(lows[0], highs[0])]
+    elif len(intervals) > 1 and not joined and len(named) > 1:
+        return None
+    values = [_interval(low, high) for low, high in intervals]
+    union = ("union", r" \cup ".join(value[1] for value in values), tuple(values))
+    return ("=", text, (named[0][0], values[0] if len(values) == 1 else union))
+
+
+_End = tuple[str, str]  # opening bracket, as of an interval, and bound
+
+
+def _bounds(text: str) -> tuple[str, list[tuple[_End, _End]]] | None:
+    """Read one inequality of one variable: its name, and the intervals it leaves."""
+    signs, sides = _signs(_RELATION, text)
+    if len(signs) == 1 and not _NAME.fullmatch(sides[0]):
+        signs, sides = [_MIRRORED[signs[0]]], sides[::-1]
+    if len(signs) == 2:
+        if signs[0] in _DOWNWARDS:
+            signs, sides = [_MIRRORED[sign] for sign in signs[::-1]], sides[::-1]
+        if not (all(sign in _UPWARDS for sign in signs) and _NAME.fullmatch(sides[1]) and sides[0] and sides[2]):
+            return None
+        return key(sides[1]), [((_UPWARDS[signs[0]], sides[0]), (_UPWARDS[signs[1]], sides[2]))]
+    if len(signs) != 1 or not _NAME.fullmatch(sides[0]) or not sides[1] or _EQUALS.search(text):
+        return None
+    below, above, bound = ("(", r"-\infty"), ("(", r"\infty"), sides[1]
+    if signs[0] == "\\ne":
+        return key(sides[0]), [(below, ("(", bound)), (("(", bound), above)]
+    if signs[0] in _UPWARDS:
+        return key(sides[0]), [(below, (_UPWARDS[signs[0]], bound))]
+    return key(sides[0]), [((_DOWNWARDS[signs[0]], bound), above)]
+
+
+def _interval(low: _End, high: _End) -> Value:
+    tag = low[0] + _CLOSING[high[0]]
+    return (tag, f"{low[0]}{low[1]},{high[1]}{tag[1]}", (_value(low[1], inside=True), _value(high[1], inside=True)))
+
+
+def _such_that(text: str) -> Value | None:
+    r"""``\{x : 1 \le x \le 4\}``."""
+    found = _SUCH_THAT.fullmatch(text)
+    condition = _condition(found[2].strip()) if found else None
+    return condition[2][1] if found and condition and condition[2][0] == key(found[1]) else None
 
 
 def _assigned(text: str) -> Value | None:
-    r"""``x = 5``, ``f(x) = 2x``, ``(x, y) = (1, 2)`` and ``x \in [1, 2]``."""
-    before, sign, after = text.partition("\\in ")
-    if not sign:
-        found = list(_EQUALS.finditer(text))
-        if not found:
-            return None
-        before, after = text[: found[0].start()], text[found[-1].end() :]
-    if not _NAME.fullmatch(before) or not after.strip() or re.search(r"[<>]|\\(?:le|ge|ne|lt|gt)(?![A-Za-z])", text):
+    r"""``x = 5``, ``f(x) = 2x``, ``(x, y) = (1, 2)``, ``x \in [1, 2]``; quantities: ``m + n = 5``, ``2 + 3 = 5``."""
+    sign, sides = _signs(_MEMBER, text)
+    sides = sides if sign else _signs(_EQUALS, text)[1]
+    if len(sides) < _LEAST_PARTS or not all(sides) or _signs(_RELATION, text)[0] or changed(text):
         return None
-    name, value = _renamed(key(before), after.strip())
-    return ("=", text, (name, _value(value)))
+    if not _NAME.fullmatch(sides[0]) and _NAME.fullmatch(sides[-1]):
+        sides = sides[::-1]
+    if _NAME.fullmatch(sides[0]):
+        values = [side for side in sides[1:] if not _NAME.fullmatch(side)] or sides[-1:]
+        renamed = [_renamed(key(sides[0]), side) for side in values]
+        return ("=", text, (renamed[0][0], *(_value(value) for _, value in renamed)))
+    if sign or not (_quantity(sides[0]) or not any(_letters(side) for side in sides)):
+        return None
+    values = sides[1:] if _quantity(sides[0]) else sides
+    return ("quantity", text, (key(sides[0]), *(_value(side) for side in values)))
+
+
+def _approximated(text: str) -> Value | None:
+    r"""``\\sqrt{2} \\approx 1.41``: either side is the answer, if they can be the same number."""
+    exact, sign, decimal = text.rpartition("\\approx")
+    exact = _signs(_EQUALS, exact)[1][-1]
+    if not sign or not exact or _NAME.fullmatch(exact) or _quantity(exact):
+        return None
+    value, rounded = number(exact), number(decimal)
+    near = value is None or (rounded is not None and abs(value.value - rounded.value) * 100 <= abs(value.value))
+    return (
+        ("either", text, (_value(exact), _value(decimal.strip())))
+        if rounded and near and (value or rounded.rounded)
+        else None
+    )
+
+
+def _letters(text: str) -> bool:
+    return bool(re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", text)))
+
+
+def _quantity(side: str) -> bool:
+    """Return whether one side of an equation names a quantity: ``AB^2``, ``P(10)``, ``m + n``, but not ``10x``."""
+    left = re.sub(r"[_^]\s*(?:\{[^{}]*\}|\\?\w)|\([^()]*\)|\[[^][]*\]", "", side)
+    return bool(re.search(r"[A-Za-z\[]", side)) and not re.search(r"[0-9]", left)
 
 
 def _renamed(name: str, value: str) -> tuple[str, str]:
@@ -89,12 +218,19 @@ def _renamed(name: str, value: str) -> tuple[str, str]:
     return f"{found[1]}(x)", renamed
 
 
+def _congruence(text: str) -> Value | None:
+    r"""``4 \pmod 7`` and ``x \equiv 4 \pmod 7``."""
+    found = _MODULUS.fullmatch(text)
+    if found is None:
+        return None
+    sides = _signs(_EQUALS, found[1])[1]
+    named = len(sides) == 1 or (len(sides) == 2 and _quantity(sides[0]))
+    return ("mod", text, (_leaf(sides[-1], inside=True), found[2])) if named and sides[-1] else None
+
+
 def _union(text: str) -> Value | None:
     cuts = [index for index, _ in outside(text) if text.startswith("\\cup", index)]
-    if not cuts:
-        return None
-    ends = zip([-4, *cuts], [*cuts, len(text)], strict=True)
-    return ("union", text, tuple(_value(text[start + 4 : end].strip()) for start, end in ends))
+    return ("union", text, tuple(_value(part) for part in _cut(text, cuts, 4))) if cuts else None
 
 
 def _bracketed(text: str) -> Value | None:
@@ -106,7 +242,7 @@ def _bracketed(text: str) -> Value | None:
     parts = _split(text[1:-1])
     if len(parts) >= _LEAST_PARTS:
         return (text[0] + text[-1], text, tuple(_value(part, inside=True) for part in parts))
-    return _value(parts[0]) if text[0] + text[-1] == "()" and parts else None
+    return _value(parts[0]) if text[0] + text[-1] in ("()", "[]") and parts else None
 
 
 def _matrix(text: str) -> Value | None:
@@ -118,9 +254,26 @@ def _matrix(text: str) -> Value | None:
     return ("matrix", text, tuple(("row", row, cell) for row, cell in zip(rows, cells, strict=True)))
 
 
+def _ratio(text: str) -> Value | None:
+    """Three numbers or more, each over the first: ``2:3:5`` is ``4:6:10``."""
+    values = [number(part) for part in text.split(":")]
+    if len(values) <= _LEAST_PARTS or not all(each is not None and each.value for each in values):
+        return None
+    return (":", text, tuple(str(each.value / values[0].value) for each in values if each and values[0]))
+
+
+def _vector(text: str) -> Value | None:
+    r"""``1\vec{i} + 2\vec{j}``: the unit vectors' amounts."""
+    terms = list(_VECTOR.finditer(text))
+    if not terms or "".join(term[0] for term in terms) != text or len({term[3] for term in terms}) < len(terms):
+        return None
+    amounts = {term[3]: term[1].replace("+", "") + (term[2].strip() or "1") for term in terms}
+    return ("()", text, tuple(amounts.get(axis, "0") for axis in ("ijk" if "k" in amounts else "ij")))
+
+
 def _leaf(text: str, *, inside: bool) -> Value:
-    if "\\pm" in text and not inside:
+    if "\\pm" in text and not inside and "\\pmod" not in text:
         both = [text.replace("\\pm", one).replace("\\mp", other) for one, other in (("+", "-"), ("-", "+"))]
         return ("list", text, tuple(_leaf(one.removeprefix("+").strip(), inside=True) for one in both))
-    # math-verify takes i for the imaginary unit only where it stands alone.
-    return _IMAGINARY.sub(" ", units.split(text)[0])
+    # math-verify takes i for the imaginary unit only where it stands alone, and cannot read an E with an index.
+    return _INDEXED.sub(r"\\xi_", _IMAGINARY.sub(" ", units.split(text)[0]))

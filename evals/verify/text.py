@@ -3,40 +3,108 @@ r"""One way to write an answer: LaTeX that says nothing about its value is taken
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from functools import lru_cache
 
 _SIGNS = str.maketrans({
-    "−": "-", "–": "-", "×": r"\times ", "·": r"\cdot ", "÷": "/", "∞": r"\infty ", "π": r"\pi ", "°": r"^\circ ",
-    "≤": r"\le ", "≥": r"\ge ", "∪": r"\cup ", "∈": r"\in ", "√": r"\sqrt ", "±": r"\pm ", "\xa0": " ",
-    "\u2009": " ", "\u202f": " ", "，": ",",
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "×": r"\times ",
+    "·": r"\cdot ", "⋅": r"\cdot ", "÷": "/", "∕": "/", "⁄": "/",
+    "∞": r"\infty ", "π": r"\pi ", "°": r"^\circ ", "≤": r"\le ", "≥": r"\ge ", "⩽": r"\le ", "⩾": r"\ge ",
+    "≠": r"\ne ", "≈": r"\approx ", "∪": r"\cup ", "∩": r"\cap ", "∈": r"\in ", "√": r"\sqrt ", "±": r"\pm ",
+    "∅": r"\emptyset ", "ℝ": r"\mathbb{R}", "′": "'", "’": "'", "‘": "'", "“": '"', "”": '"', "✓": "", "✔": "",
+    "¢": r"\text{ cents}",
 })  # fmt: skip
+_SUPERSCRIPT = re.compile(r"[⁰¹²³⁴-⁹⁺⁻ⁿⁱ]+")
+_SUBSCRIPT = re.compile(r"[₀-₉₊₋ₙₖ]+")
+_VULGAR = re.compile(r"[¼-¾⅐-⅞]")
+
+_FONTS = (
+    "bf|it|sf|tt|sc|em|rm|bfseries|itshape|[hH]uge|LARGE|[lL]arge|normalsize|small|tiny|boldsymbol|mathbf|mathit|mathsf|"
+    "mathtt|mathnormal|bm|pmb|underline|uline|framebox|fbox|boxed|ensuremath"
+)
+_UPRIGHT = "text|textbf|textit|textrm|texttt|textsf|textsc|textnormal|mathrm|mbox|hbox|operatorname|emph"
+_FUNCTIONS = "arcsin|arccos|arctan|sin|cos|tan|cot|sec|csc|ln|log|exp"
+_GROUP = r"\{(?:[^{}]|\{[^{}]*\})*\}"
+_ARGUMENT = r"(?:\\(?!sqrt|[dtc]?frac|text|left|right)[A-Za-z]+|[A-Za-z0-9])"
 _REWRITES = tuple(
     (re.compile(pattern), new)
     for pattern, new in (
-        (r"\\(?:left|right|[bB]igg?[lr]?|displaystyle|textstyle|limits|mathstrut|quad|qquad)(?![A-Za-z])\.?", " "),
-        (r"(?<=[0-9])(?:,\\!|\\,|\{,\})\s*(?=[0-9]{3}(?![0-9]))", ""),
+        (r"<sup>([^<>]*)</sup>", r"^{\1}"),
+        (r"</?(?:b|i|u|p|em|strong|span|mark|code|answer|sub|br)\s*/?>", " "),
+        # Layout: sizes of brackets, spaces, colours, marks of an end.
+        (r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|mathstrut|quad|qquad)(?![A-Za-z])\.?", " "),
+        (r"\\(?:textcolor|color|colorbox|[hv]space)\*?\s*\{[^{}]*\}", " "),
+        (r"\\(?:checkmark|square|blacksquare|Box|qed|star)(?![A-Za-z])", " "),
+        (r"(?<=[0-9])(?:,\\!|\{,\}|\\[,;: ]|')\s*(?=[0-9]{3}(?![0-9]))", ""),
         (r"(?<!\\)\\[!,;:> ]", " "),
+        # Unit vectors, while they can be told from variables; then fonts, and upright text under one name.
+        (
+            r"\\(?:mathbf|boldsymbol|bm|vec|hat)\s*\{\s*(?:\\(?:hat|mathbf)\s*)?\{?\s*\\?([ijk])(?:math)?\s*\}?\s*\}",
+            r"\\vec{\1}",
+        ),
+        (r"\{\s*\\rm\s+([^{}]*)\}|\\rm\s*\{([^{}]*)\}", r"\\text{\1\2}"),
+        (rf"\\(?:{_FONTS})(?![A-Za-z])", " "),
+        (rf"\\(?:{_UPRIGHT})\s*(?=\{{)", r"\\text"),
+        (rf"\\(?:{_UPRIGHT})\s+([A-Za-z0-9])(?![A-Za-z])", r"\\text{\1}"),
+        (r"\\text\{\s*(?:negative|minus) infinity\s*\}", r"-\\infty "),
+        (rf"\\text\{{\s*({_FUNCTIONS})\s*\}}|(?<![A-Za-z\\.])({_FUNCTIONS})(?![A-Za-z])", r"\\\1\2 "),
+        (r"\\text\{\s*(pi|infty|infinity)\s*\}|(?<![A-Za-z\\])(pi|infty|infinity)(?![A-Za-z])", r"\\\1\2 "),
+        (r"\\infinity", r"\\infty"),
+        (r"\\text\{(\s*[ei]\s*|[^{}]*[0-9][^{}]*|[A-Z]{2,})\}", r" \1 "),
+        (r"_\s*\{?\s*\\text\{\s*(\w+)\s*\}\s*\}?", r"_{\1}"),
+        (r"(?:\\text\{\s*)?(?:\bper ?cent\b)\s*\}?", "%"),
+        (r"(?:\\text\{\s*)?\b(?:minus|negative)\s*\}?\s*(?=[0-9\\])", "-"),
+        (r"(?<=[0-9])\s*\^?\s*(?:\{\s*)?(?:\\text\{\s*)?(?:st|nd|rd|th)(?![A-Za-z])\s*\}?\s*\}?", ""),
+        (r"(?<=[0-9])\s*(?:\\text\{\s*to\s*\}|to)\s*(?=[0-9])", ":"),
+        (r"(\\text\{[^{}]*\})|(?<=\{)\s+|\s+(?=\})", r"\1"),
+        # One name for each sign.
         (r"\\[dtc]frac(?![A-Za-z])", r"\\frac"),
+        # A fraction's arguments without braces are a sign or a name each, as TeX reads them.
+        (rf"\\frac\s*({_ARGUMENT})\s*(?={_ARGUMENT}|\{{)", r"\\frac{\1}"),
+        (rf"(\\frac\s*{_GROUP})\s*({_ARGUMENT})", r"\1{\2}"),
+        (rf"\^\s*(\\frac\s*{_GROUP}\s*{_GROUP})", r"^{\1}"),
         (r"\\(?:leqslant|leq)(?![A-Za-z])", r"\\le"),
         (r"\\(?:geqslant|geq)(?![A-Za-z])", r"\\ge"),
-        (r"\\colon(?![A-Za-z])", ":"),
-        (r"\\(?:operatorname|mathrm|mathbf|boldsymbol|text|textbf|mbox)\{(ln|log|sin|cos|tan|cot|sec|csc)\}", r"\\\1 "),
+        (r"\s!=|\\neq(?![A-Za-z])|\\not\s*(?:=|\\equiv|\\approx)", r" \\ne "),
+        (r"\\text\{\s*([:,.])\s*\}", r"\1"),
+        (r"\\pounds(?![A-Za-z])", "£"),
+        (r"\\euro(?![A-Za-z])", "€"),
+        (r"\\lt(?![A-Za-z])|&lt;", "<"),
+        (r"\\gt(?![A-Za-z])|&gt;", ">"),
+        (r"\\(?:simeq|sim|doteq|cong)(?![A-Za-z])", r"\\approx "),
+        (r"\\[lr]vert(?![A-Za-z])", "|"),
+        (r"\\langle(?![A-Za-z])", "("),
+        (r"\\rangle(?![A-Za-z])", ")"),
+        (r"\\colon(?![A-Za-z])|\{:\}", ":"),
+        (r"\\varnothing|\\\{\s*\\\}", r"\\emptyset "),
+        (r"\\bmod(?![A-Za-z])|\(\s*\\?(?:text\{)?\s*mod\s*\}?\s*([0-9]+)\s*\)", r"\\pmod \1"),
+        (r"\\log_\{?e\}?", r"\\ln "),
+        (r"(?:\\text\{abs\}|\babs)\s*\(([^()]*)\)", r"|\1|"),
+        (r"(?<![A-Za-z\\])\\?sqrt\s*\(([^()]*)\)", r"\\sqrt{\1}"),
+        (r"(?<![A-Za-z\\])C\s*\(\s*(\w+)\s*,\s*(\w+)\s*\)", r"\\binom{\1}{\2}"),
+        (r"(?<![A-Za-z0-9)}])(?:\{\})?[_^]\{?(\w+?)\}?\s*C_\{?(\w+)\}?", r"\\binom{\1}{\2}"),
+        (r"\{([^{}]*)\\choose([^{}]*)\}", r"\\binom{\1}{\2}"),
         (r"\^\{?\\(?:circ|degree)\}?|\\degree(?![A-Za-z])", r"^\\circ "),
-        (r"\\(?:lbrace|\{)", r"\\{"),
-        (r"\\(?:rbrace|\})", r"\\}"),
+        (r"\\(?:lbrace(?![A-Za-z])|\{)", r"\\{"),
+        (r"\\(?:rbrace(?![A-Za-z])|\})", r"\\}"),
         (r"\\(?:lbrack)(?![A-Za-z])", "["),
         (r"\\(?:rbrack)(?![A-Za-z])", "]"),
+        (r"(?<![A-Za-z_^}\]\\])\{([^{}]*)\}", r" \1 "),  # braces that group nothing
     )
 )
 _NEEDLESS = re.compile(r"(?<![A-Za-z0-9]) | (?![A-Za-z0-9])|(?<=[0-9]) (?=[A-Za-z])|(?<=[A-Za-z]) (?=[0-9])")
-_WRAPPED = re.compile(r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|mathit|emph)\s*\{([^{}]*)\}")
+_WRAPPED = re.compile(r"\\text\s*\{([^{}]*)\}")
 _OPEN, _CLOSE = "([{", ")]}"
 
 
+@lru_cache(maxsize=16384)
 def tidy(answer: str) -> str:
-    r"""Return an answer with one kind of sign and bracket: no ``\left``, no thin spaces, ``\dfrac`` as ``\frac``."""
-    text = answer.translate(_SIGNS)
+    r"""Return an answer with one kind of sign, bracket and font: no ``\left``, ``\dfrac`` as ``\frac``, ``½`` too."""
+    text = _VULGAR.sub(lambda sign: rf"\frac{{{unicodedata.normalize('NFKC', sign[0]).replace('⁄', '}{')}}}", answer)
+    text = _SUPERSCRIPT.sub(lambda run: f"^{{{unicodedata.normalize('NFKC', run[0])}}}", text)
+    text = _SUBSCRIPT.sub(lambda run: f"_{{{unicodedata.normalize('NFKC', run[0])}}}", text).translate(_SIGNS)
+    text = "".join(sign for sign in unicodedata.normalize("NFKC", text) if unicodedata.category(sign) != "Cf")
     for pattern, new in _REWRITES:
         text = pattern.sub(new, text)
     return " ".join(text.split()).strip()
@@ -45,9 +113,7 @@ def tidy(answer: str) -> str:
 @lru_cache(maxsize=16384)
 def key(answer: str) -> str:
     r"""Return a tidy answer without the spaces and braces that LaTeX does not need; equal keys are equal answers."""
-    text = close_up(tidy(answer))
-    text = re.sub(r"(?<=[_^])\{([A-Za-z0-9])\}", r"\1", text)
-    return re.sub(r"\\frac([0-9])([0-9])(?![0-9])", r"\\frac{\1}{\2}", text)
+    return re.sub(r"(?<=[_^])\{([A-Za-z0-9])\}", r"\1", close_up(tidy(answer)))
 
 
 def close_up(text: str) -> str:
@@ -55,9 +121,11 @@ def close_up(text: str) -> str:
     return _NEEDLESS.sub("", text)
 
 
+@lru_cache(maxsize=16384)
 def plain(answer: str) -> str:
     r"""Return the words of an answer: no ``\text{}`` or ``**`` around them, small letters, single spaces."""
-    text = answer.replace("*", " ").replace("`", " ").replace("~", " ").replace("$", " ")
+    text = re.sub(rf"\\(?:{_UPRIGHT}|mathbf|mathit)\s*\{{", r"\\text{", answer)
+    text = re.sub(r"[*`~$]", " ", text)
     while (bare := _WRAPPED.sub(r" \1 ", text)) != text:
         text = bare
     return " ".join(text.replace(r"\ ", " ").split()).strip(" .,;:").casefold()

@@ -3,71 +3,134 @@ r"""Units: what stands behind (or, of money, before) a number and is not part of
 from __future__ import annotations
 
 import re
+from fractions import Fraction
+from itertools import pairwise
 
 from evals.verify import text as texts
+from evals.verify.numbers import number
+from evals.verify.words import changed
 
-_NAMES = {
-    "degree": "^\\circ deg degree degrees", "dollar": "\\$ dollar dollars usd", "cent": "cent cents",
-    "percent": "% percent", "minute": "min mins minute minutes", "second": "s sec secs second seconds",
-    "hour": "h hr hrs hour hours", "day": "day days", "week": "week weeks", "month": "month months",
-    "year": "year years yr yrs", "mm": "mm millimeter millimeters millimetre millimetres",
-    "cm": "cm centimeter centimeters centimetre centimetres", "m": "m meter meters metre metres",
-    "km": "km kilometer kilometers kilometre kilometres", "inch": "in inch inches", "foot": "ft foot feet",
-    "yard": "yard yards yd", "mile": "mi mile miles", "g": "g gram grams", "kg": "kg kilogram kilograms",
-    "pound": "lb lbs pound pounds", "ounce": "oz ounce ounces", "liter": "l liter liters litre litres",
-    "ml": "ml milliliter milliliters", "km/hour": "km/h kmh kph", "mile/hour": "mph", "m/second": "m/s",
-    "unit": "unit units", "radian": "rad radian radians",
+_NAMES: dict[str, dict[str, tuple[float, str]]] = {
+    "length": {
+        "mm": (1, "mm millimeter millimeters millimetre millimetres"), "m": (1000, "m meter meters metre metres"),
+        "cm": (10, "cm centimeter centimeters centimetre centimetres"), "inch": (25.4, "in inch inches"),
+        "km": (10**6, "km kilometer kilometers kilometre kilometres"), "foot": (304.8, "ft foot feet"),
+        "yard": (914.4, "yard yards yd"), "mile": (1609344, "mi mile miles"),
+    },
+    "time": {
+        "second": (1, "s sec secs second seconds"), "minute": (60, "min mins minute minutes"),
+        "hour": (3600, "h hr hrs hour hours"), "day": (86400, "day days"), "week": (604800, "week weeks"),
+    },
+    "calendar": {"month": (1, "month months"), "year": (12, "year years yr yrs")},
+    "weight": {
+        "g": (1, "g gram grams"), "kg": (1000, "kg kilogram kilograms"), "mg": (0.001, "mg milligram milligrams"),
+        "pound": (453.59237, "lb lbs pound pounds £"), "ounce": (28.349523125, "oz ounce ounces"),
+    },
+    "volume": {"liter": (1000, "l liter liters litre litres"), "ml": (1, "ml milliliter milliliters")},
+    "money": {"dollar": (100, "USD \\$ $ dollar dollars usd"), "cent": (1, "cent cents")},
+    "euro": {"euro": (1, "€ euro euros eur")},
+    "angle": {"degree": (60, "^\\circ deg degree degrees"), "arcminute": (1, "' arcminute arcminutes")},
+    "radian": {"radian": (1, "rad radian radians")},
+    "temperature": {"celsius": (1, "^\\circc celsius")},
+    "fahrenheit": {"fahrenheit": (1, "^\\circf fahrenheit")},
+    "share": {"percent": (1, "%")},
+    "speed": {"km/hour": (1, "km/h kmh kph"), "mile/hour": (1.609344, "mph")},
+    "m/second": {"m/second": (1, "m/s")},
+    "unit": {"unit": (1, "unit units")},
 }  # fmt: skip
-_KNOWN = {alias: name for name, aliases in _NAMES.items() for alias in aliases.split()}
+_KNOWN = {alias: name for names in _NAMES.values() for name, (_, aliases) in names.items() for alias in aliases.split()}
+_SIZES = {name: (kind, size) for kind, names in _NAMES.items() for name, (size, _) in names.items()}
 _POWERS = {"square": "2", "sq": "2", "cubic": "3"}
-_MONEY = re.compile(r"^(-?)\s*(?:\\\$|\$|€|£)\s*(?=[0-9.])")
-_DEGREES = re.compile(r"\s*\^\\circ\s*$")
-_WRAPPED = re.compile(r"\s*\\(?:text|mathrm|mbox|textrm|operatorname|rm)\s*\{([^{}]*)\}\s*(\^\s*\{?[23]\}?)?\s*$")
-_BARE = re.compile(r"(?<=[0-9)}])\s*\\?\s*([A-Za-z][A-Za-z./ ]{0,30}?)\s*(\^\s*\{?[23]\}?)?\s*$")
+_MONEY = re.compile(r"^(-?)\s*(?:\\text\s*\{\s*)?(\\\$|\$|€|£|USD)\s*\}?\s*(?=[0-9.])")
+_POWER = r"\^\s*\{?\s*-?[0-9]\s*\}?"
+_PLACE = rf"\{{\s*\\text\s*\{{[^{{}}]*\}}\s*(?:{_POWER})?\s*\}}"
+_TOKEN = rf"(?:\\text\s*\{{[^{{}}]*\}}|\\frac\s*{_PLACE}\s*{_PLACE}|[kM]?\\Omega(?![a-z])|\\mu(?![a-z]))"
+_MARKED = re.compile(rf"\s*(?:\^\\circ\s*)?(?:{_TOKEN}(?:\s*(?:{_TOKEN}|{_POWER}|/|\\cdot))*|(?<=\^\\circ)\s*)\s*$")
+_BARE = re.compile(rf"(?<=[0-9)}}])(\s*)\\?\s*([A-Za-z][A-Za-z./' -]{{0,60}}?)\s*({_POWER})?\s*$")
+_SIGN = re.compile(r"(?P<kept>%|(?<=[0-9])\s*(?:'{1,2}|\^\{?\\prime\}?))$|(?<=\S)\s*\^\\circ$")
 _LETTERS = re.compile(r"(?<!\\)(?<![\\A-Za-z])[A-Za-z]+")
-_NEGATED = frozenset({"or", "and", "not", "if", "for", "where"})
+_SHORT = ("of", "in", "on", "at", "per", "for", "each", "to", "a", "an", "by")
+_PART = re.compile(r"\s*(?:,|and)?\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]+|\^\\circ|')\.?")
 
 
 def canonical(unit: str) -> str:
     r"""Return one name for a unit however it is written: ``\text{ inches}^2`` and ``square inches`` are ``inch2``."""
-    bare = texts.plain(re.sub(r"[{}$]", lambda _: "", _unwrapped(texts.tidy(unit)))).rstrip(".")
+    spelled = re.sub(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", texts.plain(texts.tidy(unit)))
+    bare = re.sub(r"\s*([/^])\s*", r"\1", re.sub(r"[{}$]", "", spelled)).strip(" .")
     power = "".join(re.findall(r"\^([23])$", bare))
-    words = re.sub(r"\s*\^[23]$", "", bare).replace(" per ", "/").split()
+    words = re.sub(r"\^[23]$", "", bare).replace("^\\circ ", "^\\circ").replace(" per ", "/").split()
     power = next((_POWERS[word] for word in words if word in _POWERS), power)
     named = "/".join(_KNOWN.get(part, part) for part in " ".join(w for w in words if w not in _POWERS).split("/"))
     return (_KNOWN.get(named, named) + power).strip()
 
 
-def _unwrapped(unit: str) -> str:
-    return re.sub(r"\\(?:text|mathrm|mbox|textrm|operatorname|rm)\s*\{([^{}]*)\}", r"\1", unit)
-
-
 def split(answer: str) -> tuple[str, str | None]:
-    """Cut a tidy answer into what it is worth and its unit, None without one."""
+    """Cut a bare answer into what it is worth and its unit, None without one."""
+    if total := _total(answer):
+        return total
     if money := _MONEY.match(answer):
-        return (money[1] + answer[money.end() :]).strip(), "dollar"
-    if degrees := _DEGREES.search(answer):
-        return answer[: degrees.start()].strip() or answer, "degree"
-    wrapped = _WRAPPED.search(answer)
-    if wrapped and _has_value(answer[: wrapped.start()]) and not _NEGATED & set(texts.plain(wrapped[1]).split()):
-        return answer[: wrapped.start()].rstrip(" ~\\"), canonical(wrapped[1] + (wrapped[2] or "").replace(" ", ""))
+        return (money[1] + split(answer[money.end() :])[0]).strip(), _KNOWN[money[2]]
+    if sign := _SIGN.search(answer):
+        kept = answer if sign["kept"] else answer[: sign.start()].strip()
+        return kept, "percent" if sign[0] == "%" else "arcminute" if sign["kept"] else "degree"
+    return _named(answer) or (answer, None)
+
+
+def _named(answer: str) -> tuple[str, str] | None:
+    """Cut off a unit or what was counted, in words that do not change the value."""
+    marked = _MARKED.search(answer)
+    if marked and marked[0].strip() and _has_value(answer[: marked.start()]) and not changed(marked[0]):
+        return answer[: marked.start()].rstrip(" ~\\"), canonical(marked[0])
     bare = _BARE.search(answer)
-    if bare and not _LETTERS.search(answer[: bare.start()]):
-        unit = canonical(bare[1] + (bare[2] or "").replace(" ", ""))
-        spelled = texts.plain(bare[1]) if len(bare[1]) > 1 else ""
-        if spelled and known(unit):
-            return answer[: bare.start()].rstrip(" ~\\"), unit
-    return answer, None
+    if bare is None or _LETTERS.search(answer[: bare.start()]) or changed(bare[2]):
+        return None
+    unit = canonical(bare[2] + (bare[3] or ""))
+    if (len(bare[2]) > 1 and known(unit)) or (bare[1] and _counted(bare[2])):
+        return answer[: bare.start()].rstrip(" ~\\"), unit
+    return None
 
 
 def known(unit: str) -> bool:
     """Return whether a canonical unit is one whose other names are known."""
-    return unit.rstrip("23") in _KNOWN.values()
+    return unit.rstrip("23") in _SIZES
 
 
 def clash(ours: str | None, theirs: str | None) -> bool:
     """Return whether both sides name a unit, and different ones for certain."""
     return ours is not None and theirs is not None and ours != theirs and known(ours) and known(theirs)
+
+
+def converted(value: str, ours: str, theirs: str) -> str | None:
+    """Return an amount of one known unit in another; None where it is no number or they measure different things."""
+    amount, (kind, size), (other, unit) = number(value), _SIZES[ours.rstrip("23")], _SIZES[theirs.rstrip("23")]
+    power = ours[len(ours.rstrip("23")) :]
+    if amount is None or kind != other or power != theirs[len(theirs.rstrip("23")) :]:
+        return None
+    return str(amount.value * (Fraction(str(size)) / Fraction(str(unit))) ** int(power or 1))
+
+
+def _total(answer: str) -> tuple[str, str] | None:
+    """Add up an amount in several units of one kind, in the first of them: ``5 hours and 30 minutes``."""
+    said = texts.plain(answer)
+    parts: list[tuple[str, str]] = []
+    end = 0
+    while part := _PART.match(said, end):
+        parts, end = [*parts, (part[1], _KNOWN.get(part[2], ""))], part.end()
+    if len(parts) < 2 or said[end:].strip() or not all(unit in _SIZES for _, unit in parts):
+        return None
+    sizes = [_SIZES[unit][1] for _, unit in parts]
+    if any(after >= before for before, after in pairwise(sizes)):
+        return None
+    amounts = [converted(amount, unit, parts[0][1]) for amount, unit in parts]
+    if None in amounts:
+        return None
+    return str(sum(Fraction(amount) for amount in amounts if amount)), parts[0][1]
+
+
+def _counted(words: str) -> bool:
+    """Return whether words behind a number can be what was counted, not variables."""
+    first, *rest = words.split()
+    return (len(first) > 2 or first in _SHORT) and all(len(word) > 1 or word in _SHORT for word in rest)
 
 
 def _has_value(before: str) -> bool:

@@ -46,9 +46,9 @@ class Verifier:
 
     Args:
         workers: Worker processes at most.
-        deadline_s: Seconds one answer may take; wall-clock time.
+        deadline_s: Seconds of processor time one answer may take, ten times as long by the clock. One that is too
+            slow is tried once more, alone.
         memory_mb: Resident MiB a worker may reach; at least 256.
-        style: Where an answer may stand in a completion, see `answers`.
 
     Raises:
         ValueError: A limit is too small.
@@ -59,7 +59,6 @@ class Verifier:
         workers: int = 1,
         deadline_s: float = 3.0,
         memory_mb: int = 1024,
-        style: answers.AnswerStyle = "stated",
     ) -> None:
         if workers < 1 or deadline_s <= 0 or memory_mb < _LEAST_MEMORY_MB:
             raise ValueError(
@@ -67,7 +66,6 @@ class Verifier:
                 f"a positive deadline and at least {_LEAST_MEMORY_MB} MiB a worker"
             )
         self.pool = Pool(workers, deadline_s, memory_mb)
-        self._style = style
         self._lock = threading.Lock()
         self._known: OrderedDict[Task, Outcome] = OrderedDict()
 
@@ -84,18 +82,24 @@ class Verifier:
         with self._lock:
             self.pool.close()
 
-    def verify(self, pairs: Sequence[tuple[str, str]], forms: Sequence[Form] | None = None) -> list[Verdict]:
+    def verify(
+        self,
+        pairs: Sequence[tuple[str, str]],
+        forms: Sequence[Form] | None = None,
+        style: answers.AnswerStyle = answers.DEFAULT_STYLE,
+    ) -> list[Verdict]:
         r"""Return a verdict for each (completion, reference), in order.
 
         Args:
             pairs: A reference is the answer itself (``"\\frac{1}{2}"``) or a text that boxes it.
             forms: What kind of answer each reference is; without them all are mathematical.
+            style: Where an answer may stand in a completion, see `answers`.
 
         Raises:
             WorkerStartError: An answer needs a worker and none can be started.
         """
         found = [
-            self._by_rule(completion, reference, form)
+            self._by_rule(completion, reference, form, style)
             for (completion, reference), form in zip(pairs, forms or [Form()] * len(pairs), strict=True)
         ]
         questions = [(one.answer, one.reference) for one in found if isinstance(one, Question)]
@@ -109,11 +113,12 @@ class Verifier:
                 verdicts.append(one)
         return verdicts
 
-    def _by_rule(self, completion: str, reference: str, form: Form) -> Verdict | Question:
+    @staticmethod
+    def _by_rule(completion: str, reference: str, form: Form, style: answers.AnswerStyle) -> Verdict | Question:
         """Decide without a worker where that is possible; else return what to ask one."""
         if form.kind == "choice":
-            return self._chosen(completion, reference, form)
-        raw = answers.extract(completion, self._style, several=form.several)
+            return _chosen(completion, reference, form, style)
+        raw = answers.extract(completion, style)
         if raw is None:
             return _verdict("no_answer", None)
         gold = golds.reference(reference, form)
@@ -124,13 +129,6 @@ class Verifier:
         if not said:
             return _verdict("no_answer", None)
         return _decided(golds.compare(said, gold, form), said)
-
-    def _chosen(self, completion: str, reference: str, form: Form) -> Verdict:
-        found = choices.choose(completion, self._style, form.options)
-        if found is None:
-            return _verdict("no_answer", None)
-        right = found[1] == (choices.letter(reference, form.options) or reference)
-        return _verdict("right" if right else "wrong", found[0][: rules.MAX_LENGTH])
 
     def _by_worker(self, questions: Sequence[Task]) -> dict[Task, Outcome]:
         """Ask the pool what is not known yet, the answers to one reference together, so that a worker parses it once.
@@ -151,6 +149,14 @@ class Verifier:
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
             return found
+
+
+def _chosen(completion: str, reference: str, form: Form, style: answers.AnswerStyle) -> Verdict:
+    choice = choices.choose(completion, style, form.options)
+    if choice is None:
+        return _verdict("no_answer", None)
+    right = choice[1] == (choices.letter(reference, form.options) or reference)
+    return _verdict("right" if right else "wrong", choice[0][: rules.MAX_LENGTH])
 
 
 def _decided(found: bool | Question, said: str) -> Verdict | Question:

@@ -2,7 +2,8 @@
 
 A value is text (a leaf) or a tuple (tag, text, parts): the text as a whole, and its parts as values. Over a pipe the
 tuples arrive as lists. Tags: ``set``, ``list`` and ``union`` (any order), ``()``, ``[]``, ``(]``, ``[)``, ``matrix``
-and ``row`` (in order), ``=`` (name and value).
+``row`` and ``:`` (in order), ``=`` and ``quantity`` (name and what it is), ``mod`` (residue and modulus),
+``either`` (of an answer: exactly and rounded).
 """
 
 from __future__ import annotations
@@ -19,25 +20,36 @@ Leaf: TypeAlias = Callable[[str, str], "bool | None"]
 
 _PLAIN = re.compile(r"-?(?:[0-9.]+|\\frac\{[0-9]+\}\{[0-9]+\})")
 _UNORDERED = ("set", "list", "union")
-_BRACKETS = ("()", "[]", "(]", "[)")
+_OF_X = re.compile(r"[A-Za-z]\(x\)")
+_LINEAR = re.compile(r"([0-9]+)[kmnt]([+-][0-9]+)?|([+-]?[0-9]+)\+([0-9]+)[kmnt]")
 
 
 def equal(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
     """Compare two values part by part; None if it hangs on a leaf that could not be told."""
-    ours, theirs = _tag(answer), _tag(reference)
-    if "=" in (ours, theirs):
+    tags = {_tag(answer), _tag(reference)}
+    if _tag(answer) == "either":
+        return _any(equal(each, reference, leaf) for each in answer[2])
+    if "mod" in tags:
+        return _congruent(answer, reference, leaf)
+    if tags & {"=", "quantity"}:
         return _assigned(answer, reference, leaf)
-    if "" in (ours, theirs):
+    if tags == {"list", "()"}:
+        return _named_values(answer, reference, leaf)
+    if "" in tags:
         return False if _number_and_parts(answer, reference) else leaf(text(answer), text(reference))
+    return _parts_equal(_flat(answer, tags), _flat(reference, tags), leaf)
+
+
+def _parts_equal(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
+    """An open end is not a closed one, an ordered pair is no set, and a bare list neither of them."""
+    ours, theirs = _tag(answer), _tag(reference)
     same_length, tags = len(answer[2]) == len(reference[2]), {ours, theirs}
-    # An open end is not a closed one, and an ordered pair is not a set.
-    other_kind = ours != theirs and tags <= {*_BRACKETS, "set"}
-    parted = ours == theirs or tags <= {"set", "list"} or (len(tags & {*_BRACKETS}) == 1 and "list" in tags)
-    if not other_kind and (not parted or (ours == "union" and not same_length)):
+    other_kind = ours != theirs and tags != {"set", "list"}
+    if (other_kind and tags & {"union", "matrix"}) or (tags == {"union"} and not same_length):
         return leaf(text(answer), text(reference))
     if other_kind or not same_length:
         return False
-    if ours in _UNORDERED and theirs in _UNORDERED:
+    if ours in _UNORDERED:
         return _in_any_order(answer[2], reference[2], leaf)
     return _all(equal(one, other, leaf) for one, other in zip(answer[2], reference[2], strict=True))
 
@@ -58,15 +70,65 @@ def _tag(value: Value) -> str:
 
 
 def _assigned(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
-    """A value answers an assignment, and the other way round; two assignments must name the same."""
-    ours, theirs = _tag(answer) == "=", _tag(reference) == "="
-    if ours and theirs and answer[2][0] == reference[2][0]:
-        return equal(answer[2][1], reference[2][1], leaf)
-    if theirs and "=" not in text(answer):
-        return equal(answer, reference[2][1], leaf)
-    if ours and "=" not in text(reference):
-        return equal(answer[2][1], reference, leaf)
+    """A value answers an assignment, and the other way round; two assignments must name the same.
+
+    All that an answer says a quantity is must be the reference: ``7 = 3`` is not 3.
+    """
+    ours, theirs = _tag(answer), _tag(reference)
+    if ours == theirs == "=" and _same_name(answer[2][0], reference[2][0]):
+        return _all(equal(value, reference[2][-1], leaf) for value in answer[2][1:])
+    if theirs == "=" and ours not in ("=", "quantity") and "=" not in text(answer):
+        return equal(answer, reference[2][-1], leaf)
+    if ours in ("=", "quantity") and theirs not in ("=", "quantity") and "=" not in text(reference):
+        return _all(equal(value, reference, leaf) for value in answer[2][1:])
     return leaf(text(answer), text(reference))
+
+
+def _same_name(ours: str, theirs: str) -> bool:
+    return ours == theirs or ("y" in (ours, theirs) and any(_OF_X.fullmatch(name) for name in (ours, theirs)))
+
+
+def _named_values(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
+    """Compare ``x = 3, y = -2`` with ``(3, -2)``; a list that names nothing is no ordered pair."""
+    listed, other = (answer, reference) if _tag(answer) == "list" else (reference, answer)
+    if any(_tag(each) != "=" for each in listed[2]) or len(listed[2]) != len(other[2]):
+        return False
+    values = [each[2][-1] for each in sorted(listed[2], key=lambda each: str(each[2][0]))]
+    sides = (values, other[2]) if listed is answer else (other[2], values)
+    return _all(equal(one, another, leaf) for one, another in zip(*sides, strict=True))
+
+
+def _flat(value: Value, tags: set[str]) -> Value:
+    """Return a matrix of one column or row as a tuple where the other side is one; anything else as it is."""
+    if (
+        tags != {"matrix", "()"}
+        or _tag(value) != "matrix"
+        or (len(value[2]) > 1 and any(len(row[2]) > 1 for row in value[2]))
+    ):
+        return value
+    return ("()", value[1], tuple(cell for row in value[2] for cell in row[2]))
+
+
+def _congruent(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
+    """Compare residues; ``x = 7k + 4`` says ``x`` is 4 modulo 7, and a residue may stand without its modulus."""
+    ours, theirs = _residue(answer), _residue(reference)
+    if ours and theirs:
+        return ours[1] == theirs[1] and (leaf(ours[0], theirs[0]) or _remainder(ours) == _remainder(theirs) is not None)
+    one, other = (value[2][0] if _tag(value) == "mod" else value for value in (answer, reference))
+    return equal(one, other, leaf)
+
+
+def _residue(value: Value) -> tuple[str, str] | None:
+    if _tag(value) == "mod":
+        return text(value[2][0]), str(value[2][1])
+    inner = re.sub(r"\s", "", text(value[2][-1] if _tag(value) == "=" else value))
+    linear = _LINEAR.fullmatch(inner)
+    return (linear[2] or linear[3] or "0", linear[1] or linear[4]) if linear else None
+
+
+def _remainder(residue: tuple[str, str]) -> int | None:
+    amount, modulus = residue
+    return int(amount) % int(modulus) if re.fullmatch(r"[+-]?[0-9]{1,18}", amount) and int(modulus) else None
 
 
 def _all(found: Any) -> bool | None:
@@ -76,6 +138,11 @@ def _all(found: Any) -> bool | None:
             return False
         unknown = unknown or one is None
     return None if unknown else True
+
+
+def _any(found: Any) -> bool | None:
+    unequal = _all(None if each is None else not each for each in found)
+    return None if unequal is None else not unequal
 
 
 def _in_any_order(answers: Sequence[Value], references: Sequence[Value], leaf: Leaf) -> bool | None:

@@ -154,9 +154,9 @@ def serve(pipe: Connection, parent: int, deadline: float, memory: int) -> None:
             if os.getppid() != parent:
                 return
         for answer, reference in json.loads(pipe.recv_bytes()):
-            signal.setitimer(signal.ITIMER_REAL, deadline + 1.0)
+            signal.setitimer(signal.ITIMER_PROF, deadline + 1.0)
             word = judge(compare, answer, reference, memory)
-            signal.setitimer(signal.ITIMER_REAL, 0)
+            signal.setitimer(signal.ITIMER_PROF, 0)
             pipe.send_bytes(json.dumps(word).encode())
 
 
@@ -164,7 +164,7 @@ def main(arguments: list[str]) -> None:
     """Set the limits of this process, then serve."""
     descriptor, parent, deadline, memory, address_space = arguments
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.signal(signal.SIGPROF, signal.SIG_DFL)
     logging.disable(logging.CRITICAL)
     resource.setrlimit(resource.RLIMIT_AS, (int(address_space), int(address_space)))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))

@@ -32,7 +32,8 @@ def test_the_layout_of_the_results_folder():
         "model": "/r/trials/ab12/model",
     }
     assert str(trial.samples("coins_test")) == "/r/trials/ab12/evaluation/coins_test/samples.jsonl"
-    assert (str(study.ledger), str(study.report)) == ("/r/studies/voting/ledger.jsonl", "/r/studies/voting/report")
+    assert str(study.ledger) == "/r/studies/voting/ledger.jsonl"
+    assert str(study.profile("quick").report) == "/r/studies/voting/profiles/quick/report"
     assert str(home.cache("cold_start", "cd34")) == "/r/cache/cold_start/cd34"
     assert str(home.stage("ef56")) == "/r/cache/stages/ef56.json"
     assert (str(trial.training), str(trial.reused)) == ("/r/trials/ab12/training.json", "/r/trials/ab12/reused.json")
@@ -162,3 +163,10 @@ def test_plain_values_come_back(tmp_path_factory, value):
     path = tmp_path_factory.getbasetemp() / f"plain-{os.getpid()}.json"
     write_json(path, value)
     assert read_json(path) == value == json.loads(path.read_bytes())
+
+
+@pytest.mark.parametrize("name", ["../../evil", "..", ".", "a/b", "", "it's", "lock"])
+def test_a_profile_has_a_folder_of_its_own_whatever_it_is_called(name):
+    folder = Home(Path("/r")).study("voting").profile(name).path
+    assert folder.parent == Path("/r/studies/voting/profiles")
+    assert ".." not in folder.parts

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.stats import beta
 
 from evals.estimates import Estimate, estimate, estimates, share_interval
-from evals.metrics import LENGTHS, Count, Sample, summarize
+from evals.metrics import Count, Sample, is_length, summarize
 
 T_2, T_3 = 4.302653, 3.182446
 """Student's 97.5 % points for 2 and 3 degrees of freedom, from a printed table."""
@@ -21,6 +21,7 @@ T_2, T_3 = 4.302653, 3.182446
 def sample(problem: str, correct: bool | None, **more: object) -> Sample:
     record = {
         "problem": problem,
+        "decoding": "greedy",
         "sample": 0,
         "completion": "",
         "correct": correct,
@@ -106,8 +107,9 @@ def test_one_problem_has_no_standard_error_and_an_interval_only_where_there_are_
 
 
 def test_problems_left_out_are_not_in_n() -> None:
-    found = estimates([sample("a", True), sample("a", False), sample("b", True), sample("b", None), sample("c", None)])
-    assert (found["pass_at_1"].n, found["pass_at_2"].n, found["tokens"].n) == (2, 1, 3)
+    drawn = [sample("a", True), sample("a", False), sample("b", True), sample("b", None), sample("c", None)]
+    found = estimates([{**one, "decoding": "sampled"} for one in drawn])
+    assert (found["pass_at_1"].n, found["pass_at_2"].n, found["sampled_tokens"].n) == (2, 1, 3)
 
 
 def test_what_nothing_defines_is_absent() -> None:
@@ -148,10 +150,10 @@ def test_an_interval_holds_its_value_within_what_is_possible(records: list[Sampl
     for name, known in estimates(records).items():
         if known.low is None or known.high is None:
             assert known.n == 1
-            assert name in LENGTHS
+            assert is_length(name)
             continue
         assert 0 <= known.low <= known.value <= known.high
-        assert known.high <= 1 or name in LENGTHS
+        assert known.high <= 1 or is_length(name)
         assert known.stderr is None or known.stderr >= 0
 
 

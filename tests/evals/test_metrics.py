@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.metrics import LENGTHS, METRICS, Sample, counts, metric_named, metric_names, problem_scores, summarize
+from evals.metrics import METRICS, Sample, counts, is_length, metric_named, metric_names, problem_scores, summarize
 
 
 def sample(problem: str, correct: bool | None, steps: int = 2, wrong: Any = (), **more: Any) -> Sample:
     status = {True: "right", False: "wrong", None: "timeout"}[correct]
     record: dict[str, Any] = {
         "problem": problem,
+        "decoding": "greedy",
         "sample": 0,
         "completion": "",
         "correct": correct,
@@ -29,6 +30,10 @@ def sample(problem: str, correct: bool | None, steps: int = 2, wrong: Any = (), 
     return Sample(**{**record, **more})  # type: ignore[typeddict-item]
 
 
+def sampled(*samples: Sample) -> list[Sample]:
+    return [Sample(**{**one, "decoding": "sampled"}) for one in samples]  # type: ignore[typeddict-item]
+
+
 def two_problems() -> list[Sample]:
     """Problem a: right, right with a slip, wrong. Problem b: abstained on, no answer. 10 steps, 4 of them wrong."""
     return [
@@ -40,10 +45,10 @@ def two_problems() -> list[Sample]:
     ]
 
 
-def test_the_metrics_of_two_problems() -> None:
-    assert summarize(two_problems()) == pytest.approx(
+def test_the_metrics_of_sampled_answers_to_two_problems() -> None:
+    assert summarize(sampled(*two_problems())) == pytest.approx(
         {
-            "accuracy": (2 / 3 + 0 / 1) / 2,
+            "avg_at_3": (2 / 3 + 0 / 1) / 2,
             # Three scored samples of a, one of b: b is in what one answer is worth, and in nothing above.
             "pass_at_1": (2 / 3 + 0) / 2,
             "pass_at_2": 1.0,  # of any two of a's three, one is right
@@ -51,16 +56,31 @@ def test_the_metrics_of_two_problems() -> None:
             "maj_at_1": (2 / 3 + 0) / 2,
             "maj_at_2": (1 + 1 / 2 + 1 / 2) / 3,  # right and right; twice right and wrong, a tie
             "maj_at_3": 1.0,
-            "wrong_step_rate": 4 / 10,
-            "flawed_right": 1 / 2,
-            "steps": 10 / 5,
-            "tokens": 125 / 5,
-            "no_answer": 1 / 5,
-            "truncated": 1 / 5,
-            "unscored": 1 / 5,
-            "failed": 0.0,
+            "sampled_known_right": (2 / 3 + 0 / 2) / 2,  # the one that the verifier could not judge is wrong here
+            "sampled_wrong_step_rate": 4 / 10,
+            "sampled_flawed_right": 1 / 2,
+            "sampled_steps": 10 / 5,
+            "sampled_tokens": 125 / 5,
+            "sampled_no_answer": 1 / 5,
+            "sampled_truncated": 1 / 5,
+            "sampled_unscored": 1 / 5,
+            "sampled_failed": 0.0,
         }
     )
+
+
+def test_greedy_and_sampled_answers_are_told_apart() -> None:
+    """Greedily a is right and b wrong; of two samples each, a has one right and b both."""
+    greedy = [sample("a", True, 4, [0]), sample("b", False, 2, [])]
+    drawn = sampled(sample("a", True), sample("a", False), sample("b", True), sample("b", True, 2, [0, 1]))
+    metrics = summarize(greedy + drawn)
+    assert {name: metrics[name] for name in ("accuracy", "avg_at_2", "pass_at_2", "maj_at_2")} == {
+        "accuracy": 1 / 2, "avg_at_2": 3 / 4, "pass_at_2": 1.0, "maj_at_2": 3 / 4,
+    }  # fmt: skip
+    assert (metrics["wrong_step_rate"], metrics["sampled_wrong_step_rate"]) == (1 / 6, 2 / 8)
+    assert (metrics["flawed_right"], metrics["sampled_flawed_right"]) == (1.0, 1 / 3)
+    assert summarize(greedy) == {name: value for name, value in metrics.items() if name in METRICS}
+    assert summarize(drawn) == {name: value for name, value in metrics.items() if name not in METRICS}
 
 
 @pytest.mark.parametrize(
@@ -75,14 +95,27 @@ def test_the_metrics_of_two_problems() -> None:
         ("truncated", {"a": 0.0, "b": 0.5}),
         ("unscored", {"a": 0.0, "b": 0.5}),
         ("failed", {"a": 0.0, "b": 0.0}),
-        ("pass_at_1", {"a": 2 / 3, "b": 0.0}),
-        ("pass_at_2", {"a": 1.0}),
-        ("maj_at_2", {"a": 2 / 3}),
         ("accuracy_norm", {}),
     ],
 )
 def test_the_metrics_of_each_problem(metric: str, expected: dict[str, float]) -> None:
     assert problem_scores(two_problems(), metric) == pytest.approx(expected)
+    assert problem_scores(sampled(*two_problems()), metric) == {}
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        ("avg_at_3", {"a": 2 / 3, "b": 0.0}),
+        ("pass_at_1", {"a": 2 / 3, "b": 0.0}),
+        ("pass_at_2", {"a": 1.0}),
+        ("maj_at_2", {"a": 2 / 3}),
+        ("sampled_steps", {"a": 8 / 3, "b": 1.0}),
+    ],
+)
+def test_the_metrics_of_each_problem_s_sampled_answers(metric: str, expected: dict[str, float]) -> None:
+    assert problem_scores(sampled(*two_problems()), metric) == pytest.approx(expected)
+    assert problem_scores(two_problems(), metric) == {}
 
 
 def test_accuracy_weighs_problems_the_same_however_many_samples_they_have() -> None:
@@ -129,8 +162,10 @@ def test_a_response_that_never_came_is_counted_apart_and_in_nothing_else() -> No
     with_it, without = summarize([*came, lost]), summarize(came)
     assert with_it.pop("failed") == 1 / 3
     assert without.pop("failed") == 0
+    assert with_it.pop("known_right") == 1 / 4
+    assert without.pop("known_right") == 1 / 2
     assert with_it == without
-    assert summarize([lost]) == {"failed": 1.0}
+    assert summarize([lost]) == {"failed": 1.0, "known_right": 0.0}
 
 
 def test_ranked_options_have_two_accuracies_and_no_length() -> None:
@@ -140,28 +175,38 @@ def test_ranked_options_have_two_accuracies_and_no_length() -> None:
         sample("b", False, correct_norm=True, wrong=None),
         sample("c", False, correct_norm=True, wrong=None),
     ]
-    assert summarize(ranked) == {"accuracy": 1 / 3, "accuracy_norm": 2 / 3, "unscored": 0.0, "failed": 0.0}
+    assert summarize(ranked) == {"accuracy": 1 / 3, "known_right": 1 / 3, "accuracy_norm": 2 / 3} | {
+        "unscored": 0.0,
+        "failed": 0.0,
+    }
 
 
 def test_wrong_answers_vote_together_where_they_are_the_same() -> None:
     """Two right (written differently) against two times 8 and one 9: a tie of two classes."""
     right = [sample("a", True, answer="1/2"), sample("a", True, answer="0.5")]
     wrong = [sample("a", False, answer=answer) for answer in ("8", "8", "9")]
-    assert summarize(right + wrong)["maj_at_5"] == 1 / 2
-    assert summarize(right + wrong[1:])["maj_at_4"] == 1
+    assert summarize(sampled(*right, *wrong))["maj_at_5"] == 1 / 2
+    assert summarize(sampled(*right, *wrong[1:]))["maj_at_4"] == 1
+
+
+def test_equal_wrong_answers_are_one_class() -> None:
+    """Two right ones lose to three that are 9000, however it is written."""
+    right = [sample("a", True, answer="9500"), sample("a", True, answer="9,500")]
+    wrong = [sample("a", False, answer=answer) for answer in ("9000", "9,000", r"\$9000")]
+    assert summarize(sampled(*right, *wrong))["maj_at_5"] == 0
 
 
 def test_no_answer_and_abstentions_do_not_vote() -> None:
     """One right against three without an answer wins; a sample that was abstained on is not even taken."""
     silent = [sample("a", False, status="no_answer", answer=None) for _ in range(3)]
-    metrics = summarize([sample("a", True), *silent, sample("a", None, answer="9")])
+    metrics = summarize(sampled(sample("a", True), *silent, sample("a", None, answer="9")))
     assert metrics["maj_at_4"] == 1
     assert metrics["maj_at_2"] == pytest.approx(1 / 2)  # the right one is in half of the pairs
     assert "maj_at_5" not in metrics
 
 
 def test_nobody_votes_where_the_answers_were_not_kept() -> None:
-    records = [sample("a", correct) for correct in (True, False)]
+    records = sampled(*(sample("a", correct) for correct in (True, False)))
     del records[1]["answer"]
     metrics = summarize(records)
     assert metrics["pass_at_2"] == 1
@@ -169,16 +214,20 @@ def test_nobody_votes_where_the_answers_were_not_kept() -> None:
 
 
 @pytest.mark.parametrize(
-    ("samples", "ks"), [(1, []), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 4]), (10, [1, 2, 4, 8, 10])]
+    ("samples", "ks"), [(1, [1]), (2, [1, 2]), (3, [1, 2, 3]), (4, [1, 2, 4]), (10, [1, 2, 4, 8, 10])]
 )
 def test_k_goes_up_to_the_samples_of_a_problem(samples: int, ks: list[int]) -> None:
-    names = metric_names([sample("a", True)] * samples + [sample("b", None)] * 99 + [sample("c", False)])
+    names = metric_names(
+        sampled(*[sample("a", True)] * samples, *[sample("b", None)] * 99, sample("c", False))
+        + [sample("a", True)] * 200
+    )
+    assert [name for name in names if name.startswith("avg_at_")] == ["avg_at_99"]
     assert [name for name in names if name.startswith("pass_at_")] == [f"pass_at_{k}" for k in ks]
     assert [name for name in names if name.startswith("maj_at_")] == [f"maj_at_{k}" for k in ks]
 
 
 def test_a_problem_of_too_few_scored_samples_says_nothing_of_more() -> None:
-    records = [sample("a", True), sample("a", None), sample("b", True), sample("b", False)]
+    records = sampled(sample("a", True), sample("a", None), sample("b", True), sample("b", False))
     assert counts(records, "pass_at_2") == {"a": (0, 0), "b": (1, 1)}
 
 
@@ -186,6 +235,7 @@ def test_a_problem_of_too_few_scored_samples_says_nothing_of_more() -> None:
     ("name", "known"),
     [
         ("acuracy", r"unknown metric 'acuracy' \(did you mean 'accuracy'\?\); known: accuracy, "),
+        ("sampled_accuracy", "unknown metric 'sampled_accuracy'"),
         ("pass_at_0", "unknown metric 'pass_at_0'"),
         ("pass_at_", "unknown metric 'pass_at_'"),
         ("maj_at_-2", "unknown metric 'maj_at_-2'"),
@@ -198,12 +248,15 @@ def test_an_unknown_metric_is_named_with_what_is_known(name: str, known: str) ->
 
 
 def test_any_k_has_a_name() -> None:
-    assert metric_named("pass_at_3")([sample("a", True)] * 3) == (1.0, 1.0)
+    assert metric_named("pass_at_3")(sampled(*[sample("a", True)] * 3)) == (1.0, 1.0)
 
 
-def some_sample(problem: str, correct: bool | None, steps: int, wrong: set[int], answer: str | None) -> Sample:
+def some_sample(
+    problem: str, correct: bool | None, steps: int, wrong: set[int], answer: str | None, decoding: str
+) -> Sample:
     status = {"status": "no_answer"} if correct is False and answer is None else {}
-    return sample(problem, correct, steps, sorted(w for w in wrong if w < steps), answer=answer, **status)
+    found = sorted(w for w in wrong if w < steps)
+    return sample(problem, correct, steps, found, answer=answer, decoding=decoding, **status)
 
 
 SAMPLES = st.lists(
@@ -214,6 +267,7 @@ SAMPLES = st.lists(
         st.integers(0, 5),
         st.sets(st.integers(0, 4)),
         st.sampled_from(["8", "9", None]),
+        st.sampled_from(["greedy", "sampled"]),
     ),
     max_size=12,
 )
@@ -229,7 +283,7 @@ def test_the_order_of_samples_does_not_matter(samples: list[Sample], chance: ran
 @given(SAMPLES)
 def test_shares_lie_between_none_and_all(samples: list[Sample]) -> None:
     metrics = summarize(samples)
-    assert all(0 <= metrics[name] <= 1 for name in set(metrics) - LENGTHS)
+    assert all(0 <= metrics[name] <= 1 for name in metrics if not is_length(name))
 
 
 @given(SAMPLES)
@@ -248,8 +302,10 @@ def test_a_problem_alone_scores_what_it_scores_among_others(samples: list[Sample
 @given(SAMPLES)
 def test_one_answer_is_worth_the_accuracy(samples: list[Sample]) -> None:
     metrics = summarize(samples)
-    for name in ("pass_at_1", "maj_at_1"):
-        assert metrics.get(name, metrics.get("accuracy")) == pytest.approx(metrics.get("accuracy"))
+    (average,) = [value for name, value in metrics.items() if name.startswith("avg_at_")] or [None]
+    assert (
+        metrics.get("pass_at_1") == metrics.get("maj_at_1") == (average if average is None else pytest.approx(average))
+    )
 
 
 @given(SAMPLES)

@@ -55,7 +55,7 @@ def test_nothing_is_imported_until_a_part_is_asked_for(site):
     table = colours(red="lazy_part:part")
     assert table.names() == ["red"]
     assert table.check("red") == "red"
-    assert table.module("red") == "lazy_part"
+    assert table.target("red") == "lazy_part:part"
     assert "lazy_part" not in sys.modules
     assert table.get("red") == 7
     assert "lazy_part" in sys.modules
@@ -72,7 +72,7 @@ def test_an_unknown_name_lists_the_known_ones_and_the_nearest():
         table.get("gren")
     assert str(caught.value) == "unknown colour 'gren' (did you mean 'green'?); known: red, green"
     with pytest.raises(UnknownNameError, match=r"^unknown colour 'blue'; known: red, green$"):
-        table.module("blue")
+        table.target("blue")
     assert issubclass(UnknownNameError, ValueError)  # so that a study's validation reports it
 
 
@@ -132,7 +132,7 @@ def test_a_part_that_cannot_be_imported_is_named(site, target, reason):
 def test_other_packages_add_a_voting_rule_a_segmenter_and_a_critic_without_a_fork(tmp_path):
     points = """
         [capo_bench.votes]
-        first_two = extension:first_two
+        first_two = extension:FIRST_TWO
         [capo_bench.segmenters]
         commas = extension:commas
         [capo_bench.critics]
@@ -145,10 +145,10 @@ def test_other_packages_add_a_voting_rule_a_segmenter_and_a_critic_without_a_for
 
         from trainers.credit.critique import Critique
         from trainers.credit.segment import spans_of
+        from trainers.credit.votes import VotingRule
         from trainers.critics.base import CriticParams
 
-        def first_two(flags, at_least=None):
-            return flags[:2].any(axis=0).astype(float)
+        FIRST_TWO = VotingRule(lambda flags, number: flags[:2].any(axis=0).astype(float))
 
         def commas(text):
             return spans_of(text, (i + 1 for i, sign in enumerate(text) if sign == ","))
@@ -181,7 +181,8 @@ def test_other_packages_add_a_voting_rule_a_segmenter_and_a_critic_without_a_for
         config = TrialConfig.model_validate(
             {"credit": {"vote": "first_two", "segmenter": "commas"}, "critic": {"name": "strict", "limit": 1}}
         )
-        print(VOTES.get(config.credit.vote)(np.array([[True, False], [False, False], [True, True]])).tolist())
+        flags = np.array([[True, False], [False, False], [True, True]])
+        print(VOTES.get(config.credit.vote).shares(flags, None).tolist())
         print(SEGMENTERS.get(config.credit.segmenter)("a,b,c"))
         critic = config.critic.build(None, 0)
         print([sorted(c.wrong) for c in asyncio.run(critic.critique([Solution(None, ("a", "b", "c"))], 2))[0]])

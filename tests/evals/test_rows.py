@@ -7,7 +7,7 @@ import json
 import pytest
 from pydantic import AliasChoices, Field
 
-from evals.rows import DataErrors, Row, RowModel, data_files, hub_rows, models, read_rows
+from evals.tasks.rows import DataErrors, Row, RowModel, data_files, hub_rows, models, read_rows
 
 ROWS = [{"id": "a", "n": 1}, {"id": "b", "n": 2}]
 
@@ -53,7 +53,7 @@ def test_a_line_separator_within_a_string_ends_no_line(tmp_path):
         ("a.json", '{"id": 1}', "a.json: holds {'id': 1} but should hold an array of rows; write [row, row, …]"),
         ("a.json", "[3]", "a.json, row 1: 3 is not a row; write an object with the columns as keys"),
         ("a.jsonl", '{"id": "a"}\n{"id"', "a.jsonl:2: '{\"id\"' is not JSON"),
-        ("a.parquet", "PAR2", "a.parquet: cannot be read (Could not open Parquet"),
+        ("a.parquet", "PAR2", "a.parquet: cannot be read (Parquet file size is 4 bytes"),
     ],
 )
 def test_what_cannot_be_read(tmp_path, name, text, told):
@@ -66,12 +66,12 @@ def test_what_cannot_be_read(tmp_path, name, text, told):
 def test_every_wrong_row_is_told(tmp_path):
     path = written(tmp_path, "a.jsonl", '{"id": 7, "n": -1}\n{"id": "b", "n": 2}\n{"n": 3, "more": 1}\n')
     flaws: list[str] = []
-    good = models(read_rows(path, flaws), Thing, flaws)
+    good = list(models(read_rows(path, flaws), Thing, flaws))
     assert [model for _, model in good] == [Thing(id="b", n=2)]
     assert flaws == [
         f"{path}:1: id is 7 but should be a valid string; correct the row",
         f"{path}:1: n is -1 but should be greater than or equal to 0; correct the row",
-        f"{path}:3: key 'id' is missing; a row has id, n",
+        f"{path}:3: key 'id' is missing; the row has n, more",
     ]
 
 
@@ -111,7 +111,7 @@ def test_the_hubs_loader_gives_rows_by_split(tmp_path, monkeypatch):
     assert flaws == []
     assert hub_rows(repo, "nosuch", flaws) == []
     assert flaws[0].startswith(f"{repo} (nosuch): cannot be loaded (")
-    assert flaws[0].endswith("; name a local copy with --data-dir")
+    assert flaws[0].endswith("; name a local copy (--data-dir, or a file in the study)")
 
 
 class Renamed(RowModel):
@@ -121,8 +121,57 @@ class Renamed(RowModel):
 
 def test_columns_are_told_by_the_names_that_the_data_set_gives_them():
     flaws: list[str] = []
-    assert models([Row("here:1", {"Question": "?"})], Renamed, flaws) == []
-    assert flaws == ["here:1: key 'Correct Answer' is missing; a row has Question, Correct Answer"]
+    assert list(models([Row("here:1", {"Question": "?"})], Renamed, flaws)) == []
+    assert flaws == ["here:1: key 'Correct Answer' is missing; the row has Question"]
+
+
+def test_a_column_that_changed_is_told_with_the_one_that_it_is_like():
+    flaws: list[str] = []
+    assert list(models([Row("here:1", {"Question": "?", "Correct answer": "7"})], Renamed, flaws)) == []
+    told = (
+        "here:1: key 'Correct Answer' is missing (did you mean 'Correct answer'?); the row has Question, Correct answer"
+    )
+    assert flaws == [told]
+
+
+def test_what_is_wrong_with_many_rows_in_the_same_way_is_told_once():
+    flaws: list[str] = []
+    list(models([Row(f"here:{line}", {"n": 1}) for line in range(1, 1001)], Thing, flaws))
+    assert flaws == ["here:1 (and 999 more rows): key 'id' is missing; the row has n"]
+
+
+def test_of_a_line_without_end_a_bounded_part_is_read(tmp_path, monkeypatch):
+    """One byte more than allowed: the line is skipped unread, and the next ones are read."""
+    monkeypatch.setattr("evals.tasks.rows.LONGEST_LINE", 2**20)
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"id": "a", "n": 1}\n"' + b"x" * 5 * 2**20 + b'"\n{"id": "b", "n": 2}\n')
+    flaws: list[str] = []
+    assert [row.place for row in read_rows(path, flaws)] == [f"{path}:1", f"{path}:3"]
+    assert flaws == [f"{path}:2: is longer than 1 MiB; a row is one line of one problem"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.jsonl", b'{"id": "\xff"}\n', "a.jsonl:1: is not UTF-8 (invalid start byte); save the file as UTF-8"),
+        ("a.jsonl", b"[" * 100_000, "a.jsonl:1: "),
+        ("a.csv", b"id,n\nb,2,3\n", "a.csv:2: has more fields than the first line names columns"),
+        ("a.csv", b'id,n\n"' + b"x" * 200_000 + b'",1\n', "a.csv:2: is not CSV (field larger than field limit"),
+        ("a.txt", b"", "a.txt: '.txt' is no kind of file that is read; name one of .json, .jsonl, .parquet, .csv"),
+    ],
+)
+def test_damage_is_told_with_its_line(tmp_path, name, content, told):
+    (tmp_path / name).write_bytes(content)
+    flaws: list[str] = []
+    assert read_rows(tmp_path / name, flaws) == []
+    (flaw,) = flaws
+    assert flaw.startswith(f"{tmp_path}/{told}")
+
+
+def test_a_file_that_is_not_there_is_told(tmp_path):
+    flaws: list[str] = []
+    assert read_rows(tmp_path / "no.jsonl", flaws) == []
+    assert flaws == [f"{tmp_path}/no.jsonl: there is no such file; correct its name"]
 
 
 def test_csv_files_have_rows_of_text_and_a_record_may_run_over_lines(tmp_path):

@@ -125,10 +125,11 @@ def shown(tmp_path, monkeypatch):
 
 def test_the_voting_rule_shown_votes_as_its_row_says(shown):
     imports = "import numpy as np\nfrom trainers.credit.arrays import BoolArray, FloatArray\n"
-    rule = shown("docs/how-to-add-voting-rule.md", imports).two_thirds
+    imports += "from trainers.credit.votes import VotingRule\n"
+    rule = shown("docs/how-to-add-voting-rule.md", imports).TWO_THIRDS.shares
     four = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
     three = np.array([[1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
-    row = f'("two_thirds", None, {rule(four).astype(int).tolist()}, {rule(three).astype(int).tolist()})'
+    row = f'("two_thirds", None, {rule(four, None).astype(int).tolist()}, {rule(three, None).astype(int).tolist()})'
     assert blocks("docs/how-to-add-voting-rule.md", "python")[-1].strip() == row
 
 

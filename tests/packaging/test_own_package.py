@@ -18,7 +18,13 @@ import pytest
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
-VOTE_IMPORTS = "import numpy as np\n\nfrom trainers.credit.arrays import BoolArray, FloatArray\n\n\n"
+VOTE_IMPORTS = """import numpy as np
+
+from trainers.credit.arrays import BoolArray, FloatArray
+from trainers.credit.votes import VotingRule
+
+
+"""
 SQUARES_IMPORTS = "from collections.abc import Sequence\n\nfrom evals.benchmarks import Problem, StepCheck\n\n\n"
 METHOD_IMPORTS = "from trainers.methods import Method\n\n"
 STUDY = """

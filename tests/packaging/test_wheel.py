@@ -52,7 +52,7 @@ def test_every_file_of_the_packages_is_in_the_wheel(wheel, source):
     "path",
     [
         "ablations/voting.yaml",
-        "capo_bench/report/templates/report.html.j2",
+        "capo_bench/pages/templates/page.html.j2",
         "trainers/backbones/tiny.yaml",
         "evals/tasks/_math.yaml",
         "evals/tasks/math500.yaml",

@@ -11,7 +11,7 @@ import torch
 
 from trainers.backbones import BACKBONES
 from trainers.config import ColdStartConfig, TrialConfig
-from trainers.methods import TrainRun
+from trainers.run import TrainRun
 
 SMALL: dict[str, Any] = {
     "train": {"steps": 2, "prompts_per_step": 2, "group_size": 4, "max_completion_tokens": 40},
@@ -23,7 +23,7 @@ SMALL: dict[str, Any] = {
 @pytest.fixture(scope="session")
 def start(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Folder of a tiny model after a short cold start: it writes steps, mostly wrong ones."""
-    from trainers.backbones.cold_start import train_cold_start
+    from trainers.cold_start import train_cold_start
 
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("start")

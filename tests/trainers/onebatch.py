@@ -10,8 +10,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from evals.coins import COINS
 from evals.verify import Verifier
 from trainers.backbones import BACKBONES
-from trainers.methods import TrainRun
 from trainers.policy import PolicyTrainer, _problems, settings
+from trainers.run import TrainRun
 
 
 def trainer_of(kind: type[PolicyTrainer], run: TrainRun, **extra: Any) -> Any:

@@ -11,7 +11,7 @@ import torch
 from pydantic import ValidationError
 from transformers import AutoModelForCausalLM
 
-from capo_bench.report.axes import AXES, spent
+from capo_bench.analysis.curves import AXES, spent
 from capo_bench.study.errors import StudyErrors
 from capo_bench.study.load import load_plan
 from evals.coins import COINS
@@ -36,18 +36,35 @@ def test_spending_is_a_share_of_what_is_limited() -> None:
 
 @pytest.mark.parametrize("limits", [{}, {"policy_tokens": 10, "seconds": 1.0}, {"total_tokens": 1, "seconds": 1.0}])
 def test_a_budget_is_exactly_one_limit(limits: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="set one of policy_tokens, total_tokens, seconds"):
+    with pytest.raises(ValidationError, match="set one of policy_tokens, total_tokens, train_flops, seconds"):
         BudgetConfig(**limits)
 
 
 def test_total_tokens_and_operations_by_hand() -> None:
-    step = {"policy_tokens": 100.0, "critic_tokens": 50.0}
-    # A critic twice the policy's size: 100 + 50 · 2 tokens; 2·10·100 + 6·10·100 + 2·20·50 operations.
-    assert Meter(10, 20).read(step) == {"total_tokens": 200.0, "train_flops": 10_000.0}
-    assert Meter(10, 0).read(step) == {"total_tokens": 100.0, "train_flops": 8_000.0}  # a checker
-    assert Meter(10).read({"policy_tokens": 100.0}) == {"total_tokens": 100.0, "train_flops": 8_000.0}
+    step = {"policy_tokens": 100.0, "policy_prompt_tokens": 40.0, "policy_prefill_tokens": 10.0, "critic_tokens": 50.0}
+    # A critic twice the policy's size: 100 + 40 + 50 · 2 tokens. Sampled: 2·10·(100 + 10), a group of four reads its
+    # prompt once; passed forward and backward: 6·10·(100 + 40); criticised: 2·20·50 operations.
+    assert spent_by(10, 20, step) == (240.0, 2_200.0 + 8_400.0 + 2_000.0)
+    assert spent_by(10, 0, step) == (140.0, 10_600.0)  # a checker
+    each = step | {"policy_prefill_tokens": 40.0}  # each rollout's prompt is read
+    assert spent_by(10, 0, each) == (140.0, 8 * 10 * 140.0)
+    assert spent_by(10, 0, {"policy_tokens": 100.0}) == (100.0, 8_000.0)
     assert Meter(10, None).read(step) == {}  # nobody said how large it is: no number, never 0
-    assert BudgetConfig(total_tokens=400).share([step | Meter(10, 20).read(step)]) == 0.5
+    assert BudgetConfig(total_tokens=480).share([step | Meter(10, 20).read(step)]) == 0.5
+    assert BudgetConfig(train_flops=25_200).shares([step | Meter(10, 20).read(step)] * 2) == [0.5, 1.0]
+
+
+def spent_by(policy: int, critic: int, step: dict[str, float]) -> tuple[float, float]:
+    """Return total tokens and operations."""
+    found = Meter(policy, critic).read(step)
+    assert (found["policy_parameters"], found["critic_parameters"]) == (policy, critic)
+    return found["total_tokens"], found["train_flops"]
+
+
+@pytest.mark.parametrize("flops", [0, 0.0, -1e12, float("inf"), float("nan")])
+def test_a_budget_of_no_operations_is_refused(flops: float) -> None:
+    with pytest.raises(ValidationError, match="train_flops"):
+        BudgetConfig(train_flops=flops)
 
 
 def test_a_model_in_a_folder_is_counted(start: str) -> None:
@@ -124,7 +141,7 @@ def test_training_ends_with_the_step_that_reaches_the_budget_also_after_a_stop(m
     assert grpo_rule.train(whole)
     assert [record["step"] for record in records] == [1, 2, 3]
     assert records[1]["budget_share"] < 1 <= records[2]["budget_share"]
-    assert records[0]["total_tokens"] == records[0]["policy_tokens"]
+    assert records[0]["total_tokens"] == records[0]["policy_tokens"] + records[0]["policy_prompt_tokens"]
     broken, parts = make_run(name="broken", train=train)
     assert not grpo_rule.train(replace(broken, stop=lambda: len(parts) == 2))
     point = newest(broken.out)

@@ -40,7 +40,7 @@ def test_a_trial_survives_json():
     [
         ({"metod": "capo"}, "metod"),
         ({"credit": {"voting_rle": "union"}}, "credit.voting_rle"),
-        ({"cold_start": {"stpes": 3}}, "cold_start.stpes"),
+        ({"cold_start": {"stpes": 3}}, "cold_start.drawn.stpes"),
         ({"critic": {"name": "exact", "k": 3}}, "critic.exact.k"),
         ({"evaluation": {"task": "coins_test"}}, "evaluation.task"),
     ],
@@ -122,8 +122,8 @@ def test_a_group_has_at_least_two_rollouts():
 @pytest.mark.parametrize(
     ("values", "part"),
     [
-        ({"vote": "at_least"}, "set both or neither"),
-        ({"vote": "union", "at_least": 2}, "set both or neither"),
+        ({"vote": "at_least"}, "takes the number of critiques that must agree; set it"),
+        ({"vote": "union", "at_least": 2}, "takes no number; leave at_least out"),
         ({"vote": "at_least", "at_least": 5, "critiques": 4}, "set critiques to 5 or more, or at_least to 4 or fewer"),
         ({"vote": "greedy", "critiques": 4}, "set critiques to 1"),
     ],

@@ -12,9 +12,9 @@ from trainers.credit.critique import Critique
 from trainers.critics.base import Solution
 from trainers.critics.desk import CriticDesk
 from trainers.grpo_genorm import GenormTrainer
-from trainers.methods import TrainRun
 from trainers.policy import train_policy
 from trainers.rollouts import read_rollouts
+from trainers.run import TrainRun
 
 RIGHT, WRONG, NONE = Critique(frozenset()), Critique(frozenset({0})), Critique(None, "no_list")
 ELSEWHERE = Critique(frozenset({3}))

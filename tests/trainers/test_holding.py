@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 import yaml
+from peft import LoraConfig
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
-from trainers import grpo_rule
-from trainers.backbones import BACKBONES, OWN_FOLDER, BackboneConfig, VllmRollouts
+from evals.models.open import open_model
+from evals.models.spec import read_spec
+from trainers import capo, grpo_rule
+from trainers.backbones import OWN_FOLDER, BackboneConfig, VllmRollouts
 from trainers.checkpoints import newest
-from trainers.holding import ServerBusyError, adapters, sampling, server_alone, server_command
-from trainers.methods import TrainRun
+from trainers.holding import ServerBusyError, adapters, merged_weights, sampling, server_alone, server_command
 from trainers.policy import settings
+from trainers.run import TrainRun
 
+WEIGHTS = "model.safetensors"
 HUB = {"source": "hub", "model": "some/model"}
 Make = Callable[..., tuple[TrainRun, list[dict[str, Any]]]]
 
@@ -41,6 +48,7 @@ def backbone(**more: Any) -> BackboneConfig:
         ({"vllm": {"mode": "beside"}}, "vllm.mode"),
         ({"lora": {"rank": 0}}, "lora.rank"),
         ({"source": "embedded", "model": None, "vllm": {}}, "section vllm with source 'embedded'"),
+        ({"source": "embedded", "model": None, "lora": {}}, "section lora with source 'embedded'"),
     ],
 )
 def test_what_does_not_go_together_is_refused(wrong, told):
@@ -94,45 +102,133 @@ def test_precision_is_that_of_the_passes_and_a_backbone_may_set_the_micro_batch(
 
 
 @pytest.fixture
-def with_adapters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def adapted(start: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A backbone of the user's own, in a folder: bfloat16 weights, and adapters that learn."""
     torch.set_num_threads(1)
-    tiny = BACKBONES.load("tiny").model_dump(mode="json", exclude_none=True)
+    lora = {"rank": 4, "alpha": 8}
+    written = {"source": "hub", "model": start, "dtype": "bfloat16", "precision": "bfloat16", "lora": lora}
     (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "adapted.yaml").write_text(yaml.safe_dump({**tiny, "lora": {"rank": 4, "alpha": 8}}))
+    (tmp_path / "own" / "adapted.yaml").write_text(yaml.safe_dump(written))
     monkeypatch.setenv(OWN_FOLDER, str(tmp_path / "own"))
+    return "adapted"
 
 
-@pytest.mark.usefixtures("with_adapters")
-def test_a_policy_trained_by_adapters_is_one_model_that_learned_nothing_else(make_run: Make):
-    run, records = make_run(backbone="adapted")
-    assert grpo_rule.train(run)
+class Kept(capo.CapoTrainer):
+    """CAPO's trainer, whose trained model can be looked at."""
+
+    last: Kept
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        Kept.last = self
+
+
+def logits_of(model: Any, tokenizer: Any) -> torch.Tensor:
+    with torch.inference_mode():
+        return model.eval()(**tokenizer("Ann has 3 coins. Ann finds 4.", return_tensors="pt")).logits
+
+
+def test_what_is_kept_and_measured_is_the_adapter_that_was_trained(
+    adapted: str, make_run: Make, monkeypatch: pytest.MonkeyPatch
+):
+    """At a learning rate whose updates bfloat16 weights would lose."""
+    monkeypatch.setattr(capo, "CapoTrainer", Kept)
+    # Steps differ where no answer is right yet, so that there is a gradient.
+    changes = {"critic": {"name": "exact"}, "credit": {"critiques": 1, "vote": "union"}}
+    train = {"steps": 2, "prompts_per_step": 2, "group_size": 4, "max_completion_tokens": 40, "learning_rate": 1e-6}
+    run, records = make_run(backbone=adapted, train=train, **changes)
+    assert capo.train(run)
     assert len(records) == 2
-    assert [path.name for path in run.model.glob("*.safetensors")] == ["model.safetensors"]
-    before, after = load_file(Path(run.start) / "model.safetensors"), load_file(run.model / "model.safetensors")
-    assert before.keys() == after.keys()
-    changed = {name for name in before if not torch.equal(before[name], after[name])}
-    linear = {name for name in before if name.endswith("proj.weight")}
-    assert changed
-    assert changed <= linear  # embeddings, norms and the head stay
-    for name in changed:
-        assert torch.linalg.matrix_rank(after[name] - before[name], atol=1e-6) <= 4
-    AutoModelForCausalLM.from_pretrained(run.model)
-    assert AutoTokenizer.from_pretrained(run.model)("12")["input_ids"]
+    assert records[0]["policy_parameters"] == sum(w.numel() for w in load_file(Path(run.start, WEIGHTS)).values())
+    assert [path.name for path in run.model.glob("*.safetensors")] == ["adapter_model.safetensors"]
+    settings = json.loads((run.model / "adapter_config.json").read_text())
+    assert (settings["base_model_name_or_path"], settings["revision"]) == (run.start, None)
+
+    measured = open_model(read_spec(model=str(run.model), dtype="bfloat16"))
+    trained = logits_of(Kept.last.accelerator.unwrap_model(Kept.last.model), measured.tokenizer)
+    assert torch.equal(logits_of(measured.model, measured.tokenizer), trained)
+    base = AutoModelForCausalLM.from_pretrained(run.start, dtype=torch.bfloat16)
+    names = dict(base.named_parameters())
+    learned = {name: delta for name, delta in deltas(measured.model) if delta.abs().max() > 0}
+    assert learned
+    # Merged and saved in bfloat16, nearly all of it would have been lost.
+    lost = sum(((names[name] + delta.bfloat16()) == names[name]).sum() for name, delta in learned.items())
+    assert lost / sum(delta.numel() for delta in learned.values()) > 0.9
 
 
-@pytest.mark.usefixtures("with_adapters")
-def test_adapters_go_on_from_a_checkpoint_to_the_bit(make_run: Make):
-    whole, records = make_run(name="whole", backbone="adapted")
+def deltas(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, module in model.named_modules():
+        if hasattr(module, "get_delta_weight"):
+            yield f"{name.removeprefix('base_model.model.')}.weight", module.get_delta_weight("default").detach()
+
+
+def test_adapters_go_on_from_a_checkpoint_to_the_bit(adapted: str, make_run: Make):
+    whole, records = make_run(name="whole", backbone=adapted)
     grpo_rule.train(whole)
-    cut, first = make_run(name="cut", backbone="adapted", stop=lambda: True)
+    cut, first = make_run(name="cut", backbone=adapted, stop=lambda: True)
     assert not grpo_rule.train(cut)
     point = newest(cut.out)
     assert point is not None
-    more, rest = make_run(name="cut", backbone="adapted")
+    more, rest = make_run(name="cut", backbone=adapted)
     assert grpo_rule.train(replace(more, resume=str(point.path), checkpoint_seconds=math.inf))
     assert [*map(len, (first, rest))] == [1, 1]
-    assert (more.model / "model.safetensors").read_bytes() == (whole.model / "model.safetensors").read_bytes()
+    weights = "adapter_model.safetensors"
+    assert (more.model / weights).read_bytes() == (whole.model / weights).read_bytes()
     assert rest[0]["loss"] == records[1]["loss"]
+
+
+def test_an_adapter_may_be_the_start_and_is_trained_on(adapted: str, make_run: Make):
+    changes = {"critic": {"name": "exact"}, "credit": {"critiques": 1, "vote": "union"}}
+    first, records = make_run(name="first", backbone=adapted, **changes)
+    assert capo.train(first)
+    second, more = make_run(name="second", backbone=adapted, **changes)
+    assert capo.train(replace(second, start=str(first.model)))
+    before, after = (load_file(run.model / "adapter_model.safetensors") for run in (first, second))
+    assert before.keys() == after.keys()
+    assert any(not torch.equal(before[name], after[name]) for name in before)
+    # What both rest on is the base, and its size is the policy's.
+    settings = json.loads((second.model / "adapter_config.json").read_text())
+    assert settings["base_model_name_or_path"] == first.start
+    assert more[0]["policy_parameters"] == records[0]["policy_parameters"]
+
+
+@pytest.fixture
+def peft_model(start: str) -> Any:
+    """A bfloat16 base with adapters that have learned something, one module trained whole."""
+    from peft import get_peft_model
+
+    torch.manual_seed(0)
+    base = AutoModelForCausalLM.from_pretrained(start, dtype=torch.bfloat16)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", modules_to_save=["embed_tokens"])
+    config.init_lora_weights = False  # drawn at random
+    return get_peft_model(base, config)
+
+
+def test_an_engine_gets_the_weights_that_trl_would_send_and_the_base_does_not_drift(peft_model: Any):
+    from trl.generation.vllm_generation import VLLMGeneration
+
+    before = {name: weight.clone() for name, weight in peft_model.state_dict().items()}
+    for _ in range(200):
+        sent = dict(merged_weights(peft_model))
+    assert all(torch.equal(weight, before[name]) for name, weight in peft_model.state_dict().items())
+
+    generation = object.__new__(VLLMGeneration)  # without an engine: only what it would be sent
+    generation.model, generation.accelerator = peft_model, None
+    generation._dist = SimpleNamespace(is_fsdp=False, gather_params=lambda weights: nullcontext())
+    theirs = {name: weight.clone() for name, weight in generation._iter_named_params()}
+    assert [*sent] == [*theirs]
+    for name, weight in sent.items():
+        torch.testing.assert_close(weight, theirs[name], rtol=2**-7, atol=1e-6)
+    drifted = [name for name, weight in peft_model.state_dict().items() if not torch.equal(weight, before[name])]
+    assert drifted, "TRL's own way would do: ours is not needed any more"
+
+
+def test_what_an_engine_gets_is_the_exact_sum_rounded_once(peft_model: Any):
+    sent = dict(merged_weights(peft_model))
+    base = {name.replace(".base_layer", ""): weight for name, weight in peft_model.state_dict().items()}
+    for name, delta in deltas(peft_model):
+        exact = base[f"base_model.model.{name}"].double() + delta.double()
+        assert torch.equal(sent[name], exact.float().bfloat16())
 
 
 def test_adapters_are_as_said():

@@ -95,7 +95,7 @@ def test_a_token_of_its_critiques_weighs_as_one_of_the_policy(make_run):
     run, (record, *_) = trained(make_run, {**train, "budget": BudgetConfig(total_tokens=10**6).model_dump()})
     critic = record["critic_prompt_tokens"] + record["critic_output_tokens"]
     assert critic > 0
-    assert record["total_tokens"] == record["policy_tokens"] + critic
+    assert record["total_tokens"] == record["policy_tokens"] + record["policy_prompt_tokens"] + critic
     assert run.config.critic.size_known
 
 

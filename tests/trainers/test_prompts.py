@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from evals.benchmarks import Problem
-from evals.harness.prompt import INSTRUCTION
+from evals.models.prompt import INSTRUCTION
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_tokenizer
 from trainers.prompts import render
@@ -31,7 +31,7 @@ def test_with_chat_it_is_a_users_message_under_the_instruction(tokenizer):
 def test_an_embedded_model_says_how_it_wants_to_be_asked(tokenizer, tmp_path):
     from transformers import AutoConfig
 
-    from evals.harness.prompt import choose_template
+    from evals.models.prompt import choose_template
     from trainers.backbones.tiny import build_model, save
 
     backbone = BackboneConfig(source="embedded", width=16, layers=1)

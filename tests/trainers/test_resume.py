@@ -18,10 +18,10 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from trainers import capo, grpo_rule
 from trainers.callbacks import Saver
 from trainers.checkpoints import MARK, newest
-from trainers.methods import TrainRun
+from trainers.run import TrainRun
 
 STEPS = {"steps": 4, "prompts_per_step": 2, "group_size": 4, "max_completion_tokens": 40}
-CLOCKS = ("seconds", "critic_wait")
+CLOCKS = ("seconds", "cpu_seconds", "critic_wait")
 
 
 @pytest.fixture(autouse=True)

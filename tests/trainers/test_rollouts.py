@@ -17,8 +17,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from capo_bench.home import TrialFolder
-from trainers.credit.critique import Critique, Usage
-from trainers.prm.scored import Scored
+from evals.models.base import Usage
+from trainers.credit.critique import Critique
+from trainers.prm.scored import ScoredSolution
 from trainers.rollouts import (
     DamagedRolloutsError,
     Rollout,
@@ -77,7 +78,9 @@ def rollouts(draw):
         draw(st.none() | st.frozensets(st.integers(0, 9))),
         draw(st.sampled_from(["steps", "answer"])),
         tuple(draw(st.lists(critiques, max_size=3))),
-        scored=draw(st.one_of(st.none(), st.builds(Scored, scores), st.just(Scored(None, "too_long", 7)))),
+        scored=draw(
+            st.one_of(st.none(), st.builds(ScoredSolution, scores), st.just(ScoredSolution(None, "too_long", 7)))
+        ),
     )
 
 
@@ -232,7 +235,7 @@ def test_the_text_of_every_token_or_of_none(tmp_path):
 
 
 def test_what_a_process_reward_model_said_can_be_read_by_any_tool(tmp_path):
-    write_step(tmp_path, 1, 0, [replace(ROLLOUT, scored=Scored((0.1, 2 / 3), tokens=30)), ROLLOUT])
+    write_step(tmp_path, 1, 0, [replace(ROLLOUT, scored=ScoredSolution((0.1, 2 / 3), tokens=30)), ROLLOUT])
 
     scored, plain = map(json.loads, gzip.decompress((tmp_path / "00001.0.jsonl.gz").read_bytes()).splitlines())
     assert scored["scored"] == {"scores": [0.1, 2 / 3], "unscored": None, "tokens": 30}

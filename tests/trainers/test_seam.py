@@ -56,16 +56,20 @@ def test_what_is_reported_of_rollouts_by_hand(trainer: PolicyTrainer) -> None:
     # All right; a slip that the answer follows; an answer before the sum, which the verifier could not read.
     steps = [("3 + 4 = 7", "\\boxed{7}"), ("3 + 4 = 8", "\\boxed{8}"), ("\\boxed{7}",)]
     trainer.problems = [problem] * 3
+    trainer.prompt_tokens = [12, 12, 12]
     trainer.alignment = Alignment([""] * 3, steps, np.array([[0, 0, 1], [0, 1, -1], [0, -1, -1]]), [])
     trainer.outcomes = np.array([1.0, 0.0, np.nan])
     trainer.truth = [COINS.check_steps(problem, each).wrong for each in steps]
-    assert trainer._rollout_metrics() == {
+    assert trainer.rollout_metrics() == {
         "outcome": 0.5,
         "unverified": 1,
         "wrong_step_rate": 2 / 5,
         "steps_per_response": 5 / 3,
+        "single_step_responses": 1 / 3,
         "tokens_per_response": 2,
         "policy_tokens": 6,
+        "policy_prompt_tokens": 36,
+        "policy_prefill_tokens": 36,
     }
 
 

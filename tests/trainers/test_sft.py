@@ -8,7 +8,8 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer
 from trainers.callbacks import Recorder
-from trainers.sft import SupervisedConfig, _dataset, train_sft
+from trainers.sft import by_length, tokenize, train_sft
+from trainers.teaching import SupervisedConfig
 
 LESSONS = [
     ("Ann has 3 coins. How many?\n", "3\n\n\\boxed{3}"),
@@ -23,9 +24,9 @@ def tokenizer():
     return build_tokenizer(prompt + solution for prompt, solution in LESSONS)
 
 
-def train(tokenizer, out, lessons=LESSONS, batch_size=3, learning_rate=1e-2):
+def train(tokenizer, out, lessons=LESSONS, batch_size=3, rates=(0.04, 1e-2)):
     model, records = build_model(SHAPE, tokenizer, seed=0), []
-    config = SupervisedConfig(problems_per_step=batch_size, learning_rate=learning_rate)
+    config = SupervisedConfig(problems_per_step=batch_size, learning_rate=rates[0], adamw_learning_rate=rates[1])
     train_sft(model, tokenizer, lessons, config, out, records.append)
     return model, records
 
@@ -42,7 +43,7 @@ def solution_loss(model, tokenizer, lessons):
 
 
 def test_the_loss_is_on_the_solution_and_its_end_by_hand(tokenizer):
-    row = _dataset(tokenizer, LESSONS, size=1)[1]
+    row = tokenize(tokenizer, LESSONS)[1]
     tokens = tokenizer.convert_ids_to_tokens(row["input_ids"])
     prompt = ["Bob", "Ġhas", "Ġ12", "Ġcoins", ".", "ĠBob", "Ġfinds", "Ġ4", ".", "ĠHow", "Ġmany", "?", "Ċ"]
     solution = ["12", "Ġ+", "Ġ4", "Ġ=", "Ġ16", "ĊĊ", "\\boxed{", "16", "}", "<|im_end|>"]
@@ -58,7 +59,7 @@ def test_a_token_that_opens_a_text_stands_before_the_prompt_alone():
     opening.backend_tokenizer.post_processor = processors.TemplateProcessing(
         single="<|endoftext|> $A", special_tokens=[("<|endoftext|>", 0)]
     )
-    row = _dataset(opening, LESSONS, size=1)[0]
+    row = tokenize(opening, LESSONS)[0]
     assert row["input_ids"].count(0) == 1
     assert row["input_ids"][0] == 0
     assert row["labels"][0] == -100
@@ -78,10 +79,10 @@ def test_the_model_is_trained_in_place(tokenizer, tmp_path):
 
 
 def test_lessons_are_taught_once_in_the_order_given(tokenizer, tmp_path):
-    # With a rate that changes nothing, each step's loss is that of its own lesson.
+    # With rates that change nothing, each step's loss is that of its own lesson.
     model = build_model(SHAPE, tokenizer, seed=0)
     expected = [solution_loss(model, tokenizer, [lesson]) for lesson in LESSONS]
-    _, records = train(tokenizer, tmp_path, batch_size=1, learning_rate=1e-12)
+    _, records = train(tokenizer, tmp_path, batch_size=1, rates=(1e-12, 1e-12))
     assert [record["loss"] for record in records] == pytest.approx(expected, abs=2e-4)
 
 
@@ -93,10 +94,10 @@ def test_the_last_step_takes_what_is_left(tokenizer, tmp_path):
 
 
 def test_the_lessons_of_a_step_go_by_length_and_steps_stay_as_they_are(tokenizer):
-    lengths = [len(tokens) for tokens in _dataset(tokenizer, LESSONS, size=1)["input_ids"]]
+    lengths = [len(row["input_ids"]) for row in tokenize(tokenizer, LESSONS)]
     assert lengths != sorted(lengths)
-    rows = _dataset(tokenizer, [*LESSONS, *LESSONS], size=3)["input_ids"]
-    assert [len(row) for row in rows] == 2 * sorted(lengths)
+    rows = by_length(tokenize(tokenizer, [*LESSONS, *LESSONS]), 3)
+    assert [len(row["input_ids"]) for row in rows] == 2 * sorted(lengths)
 
 
 def test_a_step_in_parts_is_the_same_step(tokenizer, tmp_path, monkeypatch):
@@ -106,8 +107,12 @@ def test_a_step_in_parts_is_the_same_step(tokenizer, tmp_path, monkeypatch):
     monkeypatch.setattr("trainers.sft.PARTS", 1)
     whole, expected = train(tokenizer, tmp_path, lessons, batch_size=8)
     assert [record["loss"] for record in records] == pytest.approx([record["loss"] for record in expected], abs=2e-4)
-    for mine, other in zip(in_parts.parameters(), whole.parameters(), strict=True):
-        torch.testing.assert_close(mine, other, atol=2e-5, rtol=1e-4)
+    gradients = [[record["grad_norm"] for record in some] for some in (records, expected)]
+    assert gradients[0] == pytest.approx(gradients[1], rel=1e-4)
+    for (name, mine), other in zip(in_parts.named_parameters(), whole.parameters(), strict=True):
+        # Muon works in bfloat16: of an update at its rate of 0.04, one part in 64 is rounding.
+        by_muon = "proj" in name
+        torch.testing.assert_close(mine, other, atol=0.04 / 64 if by_muon else 2e-5, rtol=1e-4)
 
 
 def test_nothing_is_left_in_the_scratch_folder(tokenizer, tmp_path):
@@ -130,4 +135,5 @@ def test_the_recorder_hands_on_the_logs_of_steps_only(arguments):
     recorder.on_log(arguments, state, TrainerControl(), None)
     (record,) = records
     assert record.pop("seconds") >= 0
+    assert record.pop("cpu_seconds") >= 0
     assert record == {"step": 2, "of": 3, "loss": 0.5, "entropy": 1.0}

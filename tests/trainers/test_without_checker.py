@@ -8,7 +8,8 @@ import pytest
 
 from capo_bench.study.errors import StudyErrors
 from capo_bench.study.load import load_plan
-from evals.training_sets import DATA, GSM8K
+from evals.tasks.row_sets import DATA
+from evals.tasks.training_sets import GSM8K
 from trainers import capo
 from trainers.critics.base import CriticParams
 from trainers.rollouts import read_rollouts
@@ -21,7 +22,7 @@ def local_gsm8k(tmp_path, monkeypatch):
     rows = [{"question": f"Ann has {n}. How many?\n", "answer": f"She has {n}.\n#### {n}"} for n in range(4)]
     (tmp_path / "data" / "gsm8k" / "train.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     yield
-    GSM8K.__dict__.pop("_problems", None)
+    GSM8K.__dict__.pop("all", None)
 
 
 @pytest.mark.usefixtures("local_gsm8k")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from pathlib import Path
@@ -12,13 +13,12 @@ import numpy as np
 from evals.coins import COINS
 from trainers.capo import CapoTrainer
 from trainers.config import TrialConfig
-from trainers.credit.assign import Credit
 from trainers.credit.critique import Critique
 from trainers.criticised import CriticFailingError
 from trainers.critics.desk import CriticDesk
 from trainers.critics.noisy import NoisyCritic
-from trainers.methods import TrainRun
 from trainers.policy import train_policy
+from trainers.run import TrainRun
 
 
 class Mute(NoisyCritic):
@@ -28,22 +28,31 @@ class Mute(NoisyCritic):
         return [[Critique(None, "timeout")] * k for _ in solutions]
 
 
-def main(start: str, folder: Path, max_abstained: float | None = None) -> None:
-    """Train one step and write this process's rewards, mask and advantages.
+def main(start: str, folder: Path, max_abstained: float = 0, micro_batch: int = 2) -> None:
+    """Train one step and write this process's rewards, mask and advantages, and the step's record.
 
     With `max_abstained` the critic of the second process is mute, and what stopped a process is written.
     """
     rank = int(os.environ["RANK"])
 
     class Seen(CapoTrainer):
-        def _normalised(self, credit: Credit) -> Any:
-            advantages, signal = super()._normalised(credit)
-            np.savez(folder / f"{rank}.npz", rewards=credit.rewards, mask=credit.mask, advantages=advantages, **signal)
-            return advantages, signal
+        def credit(self) -> Any:
+            credited = super().credit()
+            layout, earned = credited.layout, credited.earned
+            rewards, advantages = layout.by_token(earned.rewards), layout.by_token(earned.advantages)
+            signal = {"groups_process_signal_only": credited.process_only}
+            np.savez(folder / f"{rank}.npz", rewards=rewards, mask=layout.mask, advantages=advantages, **signal)
+            return credited
 
     config = TrialConfig.model_validate(
         {
-            "train": {"steps": 1, "prompts_per_step": 1, "group_size": 4, "max_completion_tokens": 40},
+            "train": {
+                "steps": 1,
+                "prompts_per_step": 1,
+                "group_size": 4,
+                "max_completion_tokens": 40,
+                "micro_batch": int(micro_batch),
+            },
             "credit": {"critiques": 2, "vote": "average", "max_abstained": max_abstained or 0.5},
         }
     )
@@ -54,7 +63,7 @@ def main(start: str, folder: Path, max_abstained: float | None = None) -> None:
         out=folder / "checkpoints",
         model=folder / "model",
         rollouts=folder / "rollouts",
-        record=lambda record: (folder / f"{rank}.tokens").write_text(str(record["policy_tokens"])) and None,
+        record=lambda record: (folder / f"{rank}.json").write_text(json.dumps(record)) and None,
     )
     kind = Mute if max_abstained and rank else NoisyCritic
     desk = CriticDesk(kind(COINS, seed=rank, false_alarm=0.5, miss=0.5))

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from evals.config import Positive, Strict
-from evals.harness.prompt import Template
+from evals.models.prompt import Template
+from evals.settings import Positive, Strict
 
 
 class FsdpConfig(Strict):
@@ -52,7 +52,7 @@ class DeepSpeedConfig(Strict):
 
 
 class LoraSettings(Strict):
-    """Low-rank adapters (arXiv 2106.09685): the weights stay, and what is learned is merged into them at the end.
+    """Low-rank adapters (arXiv 2106.09685): the weights stay, and the adapters are what is learned, kept and measured.
 
     Attributes:
         rank: Rank of each adapter.
@@ -128,7 +128,7 @@ class BackboneConfig(Strict):
         precision: Precision in which passes are computed (autocast where it is not `dtype`), and models evaluated.
         gradient_checkpointing: Trade time for memory.
         micro_batch: Rollouts that a process updates on at a time, unless a trial says otherwise; None: all of its own.
-        template: How a problem is put to it (`evals.harness.prompt`).
+        template: How a problem is put to it (`evals.models.prompt`).
         width: Hidden size of an embedded model.
         layers: Depth of an embedded model.
         processes: Processes that train it together: one a GPU, or on the CPU where it is embedded. A part of the
@@ -188,8 +188,13 @@ class BackboneConfig(Strict):
     def _adapters_are_whole(self) -> BackboneConfig:
         if self.lora is not None and self.sharding != "none":
             raise ValueError(
-                f"section lora with sharding {self.sharding!r}: adapters are merged into whole weights; remove "
-                "sharding (each process then holds the weights, but only the adapters have optimizer states), or lora"
+                f"section lora with sharding {self.sharding!r}: adapters are added to whole weights for rollouts; "
+                "remove sharding (each process then holds all weights, but states of AdamW for adapters only), or lora"
+            )
+        if self.lora is not None and self.source == "embedded":
+            raise ValueError(
+                "section lora with source 'embedded': a kept adapter rests on a base, and an embedded model is made "
+                "anew in each results folder; remove lora"
             )
         return self
 

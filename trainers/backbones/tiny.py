@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from evals.harness.prompt import MARK
+from evals.models.prompt import MARK
 from trainers.backbones import BackboneConfig
 
 if TYPE_CHECKING:

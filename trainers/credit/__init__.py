@@ -1,7 +1,7 @@
-"""CAPO's credit assignment, free of any trainer: text to steps, critiques to votes, votes to token advantages.
+"""Credit assignment, free of any trainer: text to steps, critiques to votes, votes or scores to advantages of steps.
 
-Pure functions on plain data and arrays: nothing here trains, calls a model, or touches a file. The order of work:
-`segment` cuts the text into steps, `align` finds the step of every token, `votes` combines the critiques of a rollout
-into a penalty per step, `rewards` and `advantages` turn penalties into what the policy gradient is weighted with, and
-`assign` ties them together for a batch.
+Pure functions on plain data and flat arrays, the only implementation there is: training, `revote`, the credit view and
+`verify` call the same ones. The order of work: `segment` cuts the text into steps, `align` finds the step of every
+token, `batch` lays rollouts out, `votes` combines critiques into a penalty per step, and a method's own file turns what
+is known of a batch into what its steps earn (`terms.CreditFunction`).
 """

@@ -1,13 +1,12 @@
 """Moments of token rewards over a group, and rewards normalised by them (paper, section on advantages).
 
 A = (R − mean) / std, with mean and population standard deviation over the tokens of all G rollouts of a group, each
-token with a weight: 1 for the paper's formula, others for the other ways of `trainers.credit.normalization`. A group
-may span processes, so each process condenses its rollouts to three numbers each, the processes exchange those, never
-padded (B, T) arrays, and every process finds the moments of its own rows' groups:
+token with a weight: 1 for the paper's formula, others for the other ways of `trainers.credit.normalization`. Each
+rollout is condensed to three numbers, from which its group's moments follow:
 
-    stats = completion_stats(rewards, weights)                  # (B, 3), here
-    mean, std = group_moments(all_gathered_stats, group_size)   # (B_all,) each, everywhere the same
-    advantages = normalise(rewards, mask, mean[own], std[own])  # (B, T), here
+    stats = completion_stats(rewards, weights)                  # (B, 3)
+    mean, std = group_moments(stats, group_size)                # (B,) each
+    advantages = normalise(rewards, mean, std)
 
 Float64 throughout. The three numbers are weight, mean and squared deviations from that mean, not sums of squares: those
 cancel when rewards are large beside their spread.
@@ -17,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainers.credit.arrays import BoolArray, FloatArray
+from trainers.credit.arrays import FloatArray
 
 STD_FLOOR = 1e-8
 """A group whose standard deviation is not above this has equal rewards but for rounding: its advantages are exactly 0.
@@ -63,18 +62,28 @@ def group_moments(stats: FloatArray, group_size: int) -> tuple[FloatArray, Float
     return np.repeat(group_mean, group_size, axis=0), np.repeat(std, group_size, axis=0)
 
 
-def normalise(rewards: FloatArray, mask: BoolArray, mean: FloatArray, std: FloatArray) -> FloatArray:
-    """Return (R − mean) / std, shape (B, T); 0 for padding, NaN rewards and groups without spread.
+def normalise(rewards: FloatArray, mean: FloatArray, std: FloatArray) -> FloatArray:
+    """Return (R − mean) / std; 0 for NaN rewards and groups without spread.
 
     Args:
-        rewards: Token rewards, shape (B, T).
-        mask: Which tokens are the completion's, shape (B, T).
-        mean: Mean of each rollout's group, shape (B,).
-        std: Standard deviation of each rollout's group, shape (B,).
+        rewards: Of tokens, steps or rollouts.
+        mean: Mean of each one's group, of the same shape.
+        std: Standard deviation of each one's group.
     """
-    counted = mask & ~np.isnan(rewards) & (std > STD_FLOOR)[:, None]
-    scale = np.where(std > STD_FLOOR, std, 1.0)
-    return np.where(counted, (rewards - mean[:, None]) / scale[:, None], 0.0)
+    counted = ~np.isnan(rewards) & (std > STD_FLOOR)
+    return np.where(counted, (rewards - mean) / np.where(std > STD_FLOOR, std, 1.0), 0.0)
+
+
+def response_advantages(rewards: FloatArray, group_size: int) -> FloatArray:
+    """Return (r_i − mean r) / std r over the rollouts of each group, shape (B,); 0 for a NaN reward."""
+    column = rewards[:, None]
+    return normalise(column, *group_table_moments(column, group_size))[:, 0]
+
+
+def group_table_moments(table: FloatArray, group_size: int) -> tuple[FloatArray, FloatArray]:
+    """Return mean and standard deviation of each rollout's group over its values, NaN left out, shape (B, 1) each."""
+    mean, std = group_moments(completion_stats(table, np.ones_like(table)), group_size)
+    return mean[:, None], std[:, None]
 
 
 def _divisor(weight: FloatArray) -> FloatArray:

@@ -3,32 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
+
+from evals.models.base import Usage
 
 Aim = Literal["steps", "answer"]
 """What a critic is asked: which steps are wrong, or whether the answer as a whole is."""
 
 Abstention = Literal["empty", "truncated", "no_list", "out_of_range", "refusal", "timeout", "error"]
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What one critique cost. What the critiques of one call share is told so that their sum is the call's.
-
-    Attributes:
-        prompt_tokens: Tokens that the critic read.
-        cached_tokens: Those of them that it had read before and kept.
-        output_tokens: Tokens that it wrote.
-        seconds: Wall time of the call that brought it, the same for all critiques of one call.
-        money: Price of the call's tokens, in the currency of the prices given; 0 where none is given.
-    """
-
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-    seconds: float = 0.0
-    money: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -48,12 +31,19 @@ class Critique:
     wrong: frozenset[int] | None
     abstained: Abstention | None = None
     text: str = ""
-    usage: Usage = Usage()
+    usage: Usage = field(default_factory=Usage)
     reused: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if (self.wrong is None) == (self.abstained is None):
             raise ValueError("a critique either names its wrong steps or says why it abstains, never both or neither")
+
+
+def checked(critique: Critique, steps: int) -> Critique:
+    """Return the critique, as an abstention if it names a step that a solution of so many steps lacks."""
+    if critique.wrong is None or all(0 <= step < steps for step in critique.wrong):
+        return critique
+    return replace(critique, wrong=None, abstained="out_of_range")
 
 
 def usage_metrics(critiques: Iterable[Sequence[Critique]]) -> dict[str, float]:

@@ -22,7 +22,9 @@ blurs the signal of a step:
     group. A part without spread is 0 and the other is not enlarged. The spread of a weighted mean is at most about 1,
     that of the normalisations in one part.
 
-With several parts, the statistics of a completion that travel between processes are three numbers a part.
+A rollout of which no critique answered is neither blamed nor spared: its charge is the mean charge of its group's
+critiqued rollouts, under the part's own weights, so that its process adds nothing to its advantage. Where no rollout of
+a group has a critique, that mean is 0 and the outcome alone counts.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ import numpy as np
 
 from evals.registry import Registry
 from trainers.credit.advantages import completion_stats, group_moments, normalise
-from trainers.credit.arrays import BoolArray, FloatArray, IntArray
+from trainers.credit.arrays import FloatArray, IntArray
 from trainers.credit.rewards import token_rewards
 
 Weighing = Callable[[IntArray], FloatArray]
@@ -102,52 +104,77 @@ def apart(w_whole: float, w_process: float) -> tuple[Part, ...]:
     return (Part(1.0, 0.0, each_response, w_whole / total), Part(0.0, 1.0, each_token, w_process / total))
 
 
-def part_stats(parts: Sequence[Part], outcomes: FloatArray, charges: FloatArray, index: IntArray) -> FloatArray:
-    """Condense each rollout to the statistics that its group needs of it, shape (B, parts, 3).
+@dataclass(frozen=True)
+class Moments:
+    """What the group of each rollout says of rewards, for each part; all of shape (B, parts).
+
+    Attributes:
+        mean: Of the rewards.
+        std: Their population standard deviation.
+        neutral: Mean charge of the group's critiqued rollouts, which the others are charged; 0 without any.
+    """
+
+    mean: FloatArray
+    std: FloatArray
+    neutral: FloatArray
+
+
+def part_moments(
+    parts: Sequence[Part], outcomes: FloatArray, charges: FloatArray, index: IntArray, group_size: int
+) -> Moments:
+    """Return the moments of each rollout's group; an uncritiqued rollout has no say in the mean charge.
 
     Args:
         parts: From a normalisation.
         outcomes: r_v of each rollout, shape (B,); NaN where the verifier could not say: it takes no part.
-        charges: Penalty share of each token's step, shape (B, T).
-        index: Step of every token, shape (B, T); -1 for padding.
+        charges: Penalty share of each token's step, shape (B, T); NaN for a rollout of which no critique answered.
+        index: Step of every token, shape (B, T); -1 for padding. Groups are next to each other.
+        group_size: G.
+
+    Raises:
+        ValueError: B is not a multiple of G.
     """
-    each = [completion_stats(_rewards(part, outcomes, charges), part.weighing(index)) for part in parts]
-    return np.stack(each, axis=1)
+    verified = np.where(np.isnan(outcomes)[:, None], np.nan, charges)
+    uncharged = np.nan_to_num(charges)
+    weights = [part.weighing(index) for part in parts]
+    critiqued = np.stack([completion_stats(verified, weight) for weight in weights], axis=1)
+    neutral, _ = group_moments(critiqued, group_size)
+    rewards = np.stack(
+        [
+            completion_stats(token_rewards(outcomes[:, None], uncharged, part.w_whole, part.w_process), weight)
+            for part, weight in zip(parts, weights, strict=True)
+        ],
+        axis=1,
+    )
+    rewards[..., 1] -= np.where(critiqued[..., 0] == 0, neutral, 0.0) * [part.w_process for part in parts]
+    mean, std = group_moments(rewards, group_size)
+    return Moments(mean, std, neutral)
 
 
 def normalised(
-    parts: Sequence[Part],
-    outcomes: FloatArray,
-    charges: FloatArray,
-    mask: BoolArray,
-    moments: tuple[FloatArray, FloatArray],
+    parts: Sequence[Part], outcomes: FloatArray, charges: FloatArray, owner: IntArray, moments: Moments
 ) -> FloatArray:
-    """Return the advantages, shape (B, T); 0 for padding and rollouts whose answer could not be verified.
+    """Return the advantages of steps, shape (N,); 0 for rollouts whose answer could not be verified.
 
     Args:
         parts: From a normalisation.
         outcomes: r_v of each rollout, shape (B,).
-        charges: Penalty share of each token's step, shape (B, T); or of each step, and then the advantages are too.
-        mask: Which places of `charges` count, shape (B, T).
-        moments: Mean and standard deviation of each rollout's group, from `advantages.group_moments`, shape (B, parts)
-            each.
+        charges: Penalty share of each step, shape (N,); NaN for a rollout of which no critique answered.
+        owner: Rollout of each step, shape (N,).
+        moments: Of each rollout's group.
     """
     total = np.zeros_like(charges)
-    for part, mean, std in zip(parts, *(moment.T for moment in moments), strict=True):
-        total += part.share * normalise(_rewards(part, outcomes, charges), mask, mean, std)
+    for part, mean, std, neutral in zip(parts, moments.mean.T, moments.std.T, moments.neutral.T, strict=True):
+        settled = np.where(np.isnan(charges), neutral[owner], charges)
+        rewards = token_rewards(outcomes[owner], settled, part.w_whole, part.w_process)
+        total += part.share * normalise(rewards, mean[owner], std[owner])
     return total
 
 
-def group_advantages(
-    parts: Sequence[Part], outcomes: FloatArray, charges: FloatArray, index: IntArray, group_size: int
-) -> FloatArray:
-    """Return the advantages, shape (B, T), where all rollouts of each group are at hand."""
-    moments = group_moments(part_stats(parts, outcomes, charges, index), group_size)
-    return normalised(parts, outcomes, charges, index >= 0, moments)
-
-
-def _rewards(part: Part, outcomes: FloatArray, charges: FloatArray) -> FloatArray:
-    return token_rewards(outcomes, charges, part.w_whole, part.w_process)
+def neutral_charge(parts: Sequence[Part], moments: Moments) -> FloatArray:
+    """Return what a rollout without a critique is charged, shape (B,): the mean over parts by the process's weight."""
+    weights = np.array([part.share * part.w_process for part in parts])
+    return np.asarray(moments.neutral @ weights / (weights.sum() or 1.0))
 
 
 NORMALIZATIONS: Registry[Normalization] = Registry(

@@ -21,6 +21,11 @@ Span = tuple[int, int]
 Segmenter = Callable[[str], list[Span]]
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
+_BLOCK_MARKS = re.compile(
+    r"^[ \t]*(?P<fence>```|~~~)|(?<!\\)(?P<dollars>\$\$)|(?<!\\)\\(?P<bracket>[\[\]])"
+    r"|\\(?P<side>begin|end)\{(?P<name>[a-z]{1,20}\*?)\}",
+    re.MULTILINE,
+)
 _LINE_ENDS = re.compile(r"\n")
 _WORDS = re.compile(r"\S+")
 
@@ -54,8 +59,44 @@ _FORMULAS = re.compile(
 
 
 def blank_lines(text: str) -> list[Span]:
-    r"""Cut after every run of line breaks that holds a blank line (``\n\n``, ``\n  \n``, ``\r\n\r\n``)."""
-    return spans_of(text, (match.end() for match in _BLANK_LINES.finditer(text)))
+    r"""Cut after every run of line breaks that holds a blank line (``\n\n``, ``\n  \n``, ``\r\n\r\n``).
+
+    Blank lines within a block of code or a displayed formula that closes end no step.
+    """
+    return spans_of(text, _paragraph_ends(text))
+
+
+def _paragraph_ends(text: str) -> list[int]:
+    blocks = list(_blocks(text))
+    starts = [start for start, _ in blocks]
+    ends = []
+    for blank in _BLANK_LINES.finditer(text):
+        place = bisect_right(starts, blank.start()) - 1
+        if place < 0 or blank.start() >= blocks[place][1]:
+            ends.append(blank.end())
+    return ends
+
+
+def _blocks(text: str) -> Iterator[Span]:
+    r"""Yield the spans of fences, ``$$…$$``, ``\[…\]`` and ``\begin…\end`` that close. Linear in the text."""
+    marks = list(_BLOCK_MARKS.finditer(text))
+    closing: dict[str, list[int]] = {}
+    for mark in marks:
+        if mark["side"] != "begin" and mark["bracket"] != "[":
+            closing.setdefault(_block_kind(mark), []).append(mark.start())
+    free_from = 0
+    for mark in marks:
+        if mark["side"] == "end" or mark["bracket"] == "]" or mark.start() < free_from:
+            continue
+        ends = closing.get(_block_kind(mark), [])
+        place = bisect_right(ends, mark.start())
+        if place < len(ends):
+            free_from = ends[place] + 1
+            yield mark.start(), ends[place]
+
+
+def _block_kind(mark: re.Match[str]) -> str:
+    return mark["fence"] or mark["dollars"] or (mark["bracket"] and "[]") or mark["name"]
 
 
 def lines(text: str) -> list[Span]:
@@ -71,8 +112,7 @@ def sentences(text: str) -> list[Span]:
     "Step 2.") or an abbreviation ("e.g.", "i.e.", "etc."). In doubt nothing is cut: two sentences in one step are still
     judged.
     """
-    paragraphs = (match.end() for match in _BLANK_LINES.finditer(text))
-    return spans_of(text, sorted({*paragraphs, *_sentence_ends(text)}))
+    return spans_of(text, sorted({*_paragraph_ends(text), *_sentence_ends(text)}))
 
 
 def _sentence_ends(text: str) -> Iterator[int]:

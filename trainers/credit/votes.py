@@ -1,114 +1,214 @@
-"""Voting rules: from the critiques of one rollout to a penalty per step (paper, section on voting).
+"""Voting rules: from the critiques of rollouts to a penalty per step (paper, section on voting).
 
-A rule is given the flags of the critiques that answered, shape (k', steps), and returns the share of W_process that
-each step is charged, shape (steps,), in [0, 1]. Rules that name a set of wrong steps return only 0 and 1.
+A rule's function is given the flags of the critiques that answered, shape (k', steps), and returns the share of
+W_process that each step is charged, shape (steps,), in [0, 1]. What else there is to know of a rule, its value says
+(`VotingRule`): nothing outside this file asks for a rule's name.
 
 A critique that abstained has no row: intersection, majority, union and average are taken over the k' that answered,
 and `at_least` m still asks for m flags, so that missing critiques never make a step look worse. With no answer at all
-there is no penalty to speak of (`combine` returns None) and the rollout keeps its outcome reward alone.
+there is no penalty to speak of (NaN) and the rollout keeps its outcome reward alone.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from evals.registry import Registry
-from trainers.credit.arrays import BoolArray, FloatArray
-from trainers.credit.critique import Critique
+from trainers.credit.arrays import BoolArray, FloatArray, IntArray
+from trainers.credit.batch import Layout
+from trainers.credit.critique import Critique, checked
 
-VotingRule = Callable[[BoolArray, int | None], FloatArray]
+
+@dataclass(frozen=True)
+class VotingRule:
+    """A voting rule.
+
+    Attributes:
+        shares: From the flags of the critiques that answered and the rule's number to penalty shares.
+        takes_number: Whether it needs a number of critiques that must agree (`credit.at_least`).
+        names_set: Whether it names a set of wrong steps: all shares are 0 or 1.
+        asks_one: Whether it is about one critique, at temperature 0 where the critic samples.
+        step_by_step: Whether it judges each step by the flags of that step alone, so that steps of many rollouts can
+            be given at once; else it is given each rollout's flags for themselves.
+    """
+
+    shares: Callable[[BoolArray, int | None], FloatArray]
+    takes_number: bool = False
+    names_set: bool = True
+    asks_one: bool = False
+    step_by_step: bool = True
 
 
-def greedy(flags: BoolArray, at_least: int | None = None) -> FloatArray:
+def greedy(flags: BoolArray, number: int | None) -> FloatArray:
     """Penalise what the first critique flags; meant for the one critique at temperature 0."""
     return np.asarray(flags[0], dtype=np.float64)
 
 
-def intersection(flags: BoolArray, at_least: int | None = None) -> FloatArray:
+def intersection(flags: BoolArray, number: int | None) -> FloatArray:
     """Penalise what all critiques flag."""
     return np.asarray(flags.all(axis=0), dtype=np.float64)
 
 
-def majority(flags: BoolArray, at_least: int | None = None) -> FloatArray:
+def majority(flags: BoolArray, number: int | None) -> FloatArray:
     """Penalise what at least half of the critiques flag: one of two is enough."""
     return np.asarray(2 * flags.sum(axis=0) >= flags.shape[0], dtype=np.float64)
 
 
-def union(flags: BoolArray, at_least: int | None = None) -> FloatArray:
+def union(flags: BoolArray, number: int | None) -> FloatArray:
     """Penalise what any critique flags."""
     return np.asarray(flags.any(axis=0), dtype=np.float64)
 
 
-def average(flags: BoolArray, at_least: int | None = None) -> FloatArray:
+def average(flags: BoolArray, number: int | None) -> FloatArray:
     """Charge each step the share of critiques that flag it."""
     return np.asarray(flags.mean(axis=0), dtype=np.float64)
 
 
-def at_least(flags: BoolArray, at_least: int | None = None) -> FloatArray:
-    """Penalise what `at_least` critiques flag.
+def at_least(flags: BoolArray, number: int | None) -> FloatArray:
+    """Penalise what a number of critiques flag.
 
     Raises:
-        ValueError: `at_least` is missing or below 1.
+        ValueError: The number is missing or below 1.
     """
-    if at_least is None or at_least < 1:
-        raise ValueError(
-            f"vote 'at_least' with at_least {at_least}: set the number of critiques that must agree, from 1"
-        )
-    return np.asarray(flags.sum(axis=0) >= at_least, dtype=np.float64)
+    if number is None or number < 1:
+        raise ValueError(f"vote 'at_least' with at_least {number}: set the number of critiques that must agree, from 1")
+    return np.asarray(flags.sum(axis=0) >= number, dtype=np.float64)
 
 
-def flag_matrix(critiques: Sequence[Critique], steps: int) -> BoolArray:
-    """Return what the critiques that answered flag, shape (k', steps).
-
-    Raises:
-        ValueError: A critique names a step that is not there; `assign.checked` turns such a critique into an
-            abstention first.
-    """
-    rows = [critique.wrong for critique in critiques if critique.wrong is not None]
-    flags = np.zeros((len(rows), steps), dtype=np.bool_)
-    for row, wrong in enumerate(rows):
-        if wrong and not 0 <= min(wrong) <= max(wrong) < steps:
-            raise ValueError(f"a critique names the steps {sorted(wrong)} of a solution with {steps}; numbered from 0")
-        for step in wrong:
-            flags[row, step] = True
-    return flags
-
-
-def combine(rule: VotingRule, flags: BoolArray, at_least: int | None = None) -> FloatArray | None:
-    """Apply a voting rule.
-
-    Args:
-        rule: From `VOTES`.
-        flags: What each critique that answered flags, shape (k', steps).
-        at_least: For the rule of that name.
-
-    Returns:
-        Penalty share of each step, shape (steps,); None if no critique answered.
-    """
-    return rule(flags, at_least) if flags.shape[0] else None
-
-
-def vote_agreement(flags: BoolArray) -> float | None:
-    """Return the chance that two of the critiques say the same of a step: the mean over pairs and steps.
-
-    None where there is no pair to compare (fewer than two answered) or no step.
-    """
-    voters, steps = flags.shape
-    if voters < 2 or not steps:
-        return None
-    for_ = flags.sum(axis=0, dtype=np.float64)
-    against = voters - for_
-    agreeing = (for_ * (for_ - 1) + against * (against - 1)) / 2
-    return float(agreeing.mean() / (voters * (voters - 1) / 2))
-
+GREEDY = VotingRule(greedy, asks_one=True)
+INTERSECTION = VotingRule(intersection)
+MAJORITY = VotingRule(majority)
+UNION = VotingRule(union)
+AVERAGE = VotingRule(average, names_set=False)
+AT_LEAST = VotingRule(at_least, takes_number=True)
 
 VOTES: Registry[VotingRule] = Registry(
     "voting rule",
     "capo_bench.votes",
     {
-        name: f"trainers.credit.votes:{name}"
+        name: f"trainers.credit.votes:{name.upper()}"
         for name in ("greedy", "intersection", "majority", "union", "average", "at_least")
     },
 )
+
+
+@dataclass(frozen=True)
+class Flags:
+    """What K critiques of each of B rollouts, with N steps in all, say.
+
+    Attributes:
+        steps: How many steps each rollout has, shape (B,).
+        flagged: What each critique flags, shape (K, N); nothing where it abstained.
+        answered: Which critiques of each rollout have a verdict, shape (K, B); not one that a rollout lacks.
+    """
+
+    steps: IntArray
+    flagged: BoolArray
+    answered: BoolArray
+
+    def first(self, k: int) -> Flags:
+        """Return what the first k critiques say."""
+        return Flags(self.steps, self.flagged[:k], self.answered[:k])
+
+
+def flags_of(
+    critiques: Sequence[Sequence[Critique]], steps: Sequence[int] | IntArray, most: int | None = None
+) -> Flags:
+    """Lay out what critiques say; one that names a step that is not there counts as an abstention.
+
+    Args:
+        critiques: The critiques of each rollout; abstentions among them.
+        steps: How many steps each rollout has.
+        most: K, how many critiques of each are used; all if not given.
+
+    Raises:
+        ValueError: The arguments are not of one batch size.
+    """
+    counts = np.asarray(steps, dtype=np.int64)
+    if len(critiques) != len(counts):
+        raise ValueError(f"critiques of {len(critiques)} rollouts and steps of {len(counts)}; give those of one batch")
+    k = max(map(len, critiques), default=0) if most is None else most
+    flagged = np.zeros((k, int(counts.sum())), dtype=np.bool_)
+    answered = np.zeros((k, len(counts)), dtype=np.bool_)
+    voters, places = list[int](), list[int]()
+    for row, (said, start, count) in enumerate(
+        zip(critiques, (np.cumsum(counts) - counts).tolist(), counts.tolist(), strict=True)
+    ):
+        for number, critique in enumerate(said[:k]):
+            wrong = checked(critique, count).wrong
+            if wrong is not None:
+                answered[number, row] = True
+                voters += [number] * len(wrong)
+                places += [start + step for step in wrong]
+    flagged[voters, places] = True
+    return Flags(counts, flagged, answered)
+
+
+def combine(rule: VotingRule, flags: Flags, number: int | None = None) -> FloatArray:
+    """Return the penalty share of every step, shape (N,); NaN where no critique answered.
+
+    Args:
+        rule: From `VOTES`.
+        flags: What the critiques say.
+        number: For a rule that takes one.
+    """
+    shares = np.full(int(flags.steps.sum()), np.nan)
+    owner = np.repeat(np.arange(len(flags.steps)), flags.steps)
+    voters = flags.answered.sum(axis=0)
+    together = voters if rule.step_by_step else np.where(voters > 0, np.arange(1, len(voters) + 1), 0)
+    # Those that answered first, each in its own order: an abstention has no row.
+    order = np.argsort(~flags.answered, axis=0, kind="stable")
+    for kind in np.unique(together[together > 0]).tolist():
+        columns = np.flatnonzero(together[owner] == kind)
+        if columns.size:
+            rows = order[: voters[owner[columns[0]]]][:, owner[columns]]
+            shares[columns] = rule.shares(np.take_along_axis(flags.flagged[:, columns], rows, axis=0), number)
+    return shares
+
+
+def vote_agreement(flags: Flags) -> FloatArray:
+    """Return for each rollout the chance that two of its critiques say the same of a step, shape (B,).
+
+    It is the mean over pairs of critiques that answered and over steps; NaN without a pair or a step.
+    """
+    owner = np.repeat(np.arange(len(flags.steps)), flags.steps)
+    voters = flags.answered.sum(axis=0).astype(np.float64)
+    for_ = flags.flagged.sum(axis=0, dtype=np.float64)
+    against = voters[owner] - for_
+    agreeing = np.bincount(owner, (for_ * (for_ - 1) + against * (against - 1)) / 2, len(voters))
+    pairs = voters * (voters - 1) / 2
+    defined = (pairs > 0) & (flags.steps > 0)
+    mean = agreeing / np.maximum(flags.steps, 1)
+    return np.where(defined, mean / np.where(defined, pairs, 1.0), np.nan)
+
+
+def vote_metrics(flags: Flags, shares: FloatArray) -> dict[str, float]:
+    """Return what critiques and vote say, by the names of step records; what is undefined there is NaN.
+
+    ``flagged_step_rate`` is the mean penalty share of steps over the rollouts that a critique answered,
+    ``vote_agreement`` the mean of `vote_agreement`, ``uncritiqued`` counts the rollouts without a verdict.
+    """
+    agreements = vote_agreement(flags)
+    return {
+        "flagged_step_rate": _mean(shares[~np.isnan(shares)]),
+        "vote_agreement": _mean(agreements[~np.isnan(agreements)]),
+        "uncritiqued": float((~flags.answered.any(axis=0)).sum()),
+    }
+
+
+def charged_metrics(layout: Layout, charges: FloatArray) -> dict[str, float]:
+    """Return ``penalised_tokens``, the mean penalty share that tokens are charged, NaN where none is known.
+
+    Args:
+        layout: Steps and tokens of the rollouts.
+        charges: Of the tokens of each step, shape (N,); NaN for a rollout of which no critique answered.
+    """
+    known = ~np.isnan(charges)
+    return {"penalised_tokens": _mean(np.repeat(charges[known], layout.tokens[known]))}
+
+
+def _mean(values: FloatArray) -> float:
+    return float(values.mean()) if values.size else float("nan")

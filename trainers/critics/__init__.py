@@ -16,6 +16,8 @@ CRITICS: Registry[type[CriticParams]] = Registry(
         "exact": "trainers.critics.exact:ExactParams",
         "noisy": "trainers.critics.noisy:NoisyParams",
         "openai": "trainers.critics.endpoint:EndpointParams",
+        "random": "trainers.critics.random_steps:RandomParams",
+        "shuffled": "trainers.critics.shuffled:ShuffledParams",
         "transformers": "trainers.critics.transformers:TransformersParams",
         "vllm": "trainers.critics.vllm:VllmParams",
     },

@@ -10,9 +10,9 @@ from typing import Annotated, Any, ClassVar, Protocol
 from pydantic import Field
 
 from evals.benchmarks import Benchmark, Problem
-from evals.config import Positive, Strict
+from evals.settings import Strict
 from trainers.credit.critique import Aim, Critique
-from trainers.sft import SupervisedConfig
+from trainers.teaching import SupervisedConfig
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,6 @@ class EmbeddedCriticConfig(SupervisedConfig):
     `stray` is the probability that a step does something else than it should.
     """
 
-    steps: Positive = 520
     slip: Annotated[float, Field(ge=0, lt=1)] = 0.2
     stray: Annotated[float, Field(ge=0, lt=1)] = 0.05
 
@@ -102,9 +101,11 @@ class CriticParams(Strict):
         asks_checker: Whether it asks the benchmark's step checker, and so needs a benchmark that has one.
         kept: Whether critiques are worth keeping on disk: they cost something, and `identity` and the solution's text
             decide them. Not so where they are quickly worked out, or drawn with the trial's seed or the problem's name.
+        backend: What runs its language model (`evals.models.open`); None for a critic without one.
     """
 
     kept: ClassVar[bool] = False
+    backend: ClassVar[str | None] = None
     asks_checker: ClassVar[bool] = False
     name: str
 

@@ -17,13 +17,14 @@ from pathlib import Path
 
 from evals.benchmarks import Problem
 from evals.coins.problems import draw, read
+from evals.coins.pupil import draw_pupil
 from evals.coins.solutions import attempt, review
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import PIECES, build_model, build_tokenizer, save
 from trainers.credit.critique import Aim
 from trainers.credit.prompt import critique_prompt, instructions
 from trainers.critics.base import EmbeddedCriticConfig
-from trainers.methods import Emit
+from trainers.emit import Emit
 from trainers.sft import train_sft
 
 SHAPE = BackboneConfig(source="embedded")
@@ -53,17 +54,18 @@ def train_critic(config: EmbeddedCriticConfig, out: Path, record: Emit) -> None:
     # The instructions never vary, so to this model each of them is one token: it reads what varies.
     tokenizer.add_tokens([instructions(aim, reference) for aim, reference in _ASKED])
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-    model = build_model(SHAPE, tokenizer, config.seed)
+    model = build_model(SHAPE, tokenizer, config.number)
     train_sft(model, tokenizer, lessons, config, out, record)
     save(model, tokenizer, out)
 
 
 def _lessons(config: EmbeddedCriticConfig) -> Iterator[Lesson]:
-    rng = random.Random(f"critic/{config.seed}")
-    problems = draw("train", config.steps * config.problems_per_step, config.seed, config.operations)
+    rng = random.Random(f"critic/{config.number}")
+    problems = draw("reviews", config.steps * config.problems_per_step, config.number, config.operations)
     for problem in problems:
         aim, shown = rng.choices(_ASKED, _SHARES)[0]
-        steps = attempt(read(problem.prompt), rng, config.slip, config.stray)
+        pupil = draw_pupil(config.misconceptions, config.slip, rng)
+        steps = attempt(read(problem.prompt), rng, pupil, config.stray)
         prompt = critique_prompt(problem.prompt, steps, aim=aim, reference=problem.answer if shown else None)
         yield prompt, _critique(problem, steps, aim)
 

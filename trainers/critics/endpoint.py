@@ -2,100 +2,88 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, JsonValue, field_validator
+from pydantic import Field, model_validator
 
-from evals.config import Positive, Strict
-from evals.harness.spec import plain_url
-from trainers.critics.base import Critic, Surroundings
-from trainers.critics.language import LanguageCritic, LanguageParams
-
-Seconds = Annotated[float, Field(gt=0)]
-Amount = Annotated[float, Field(ge=0)]
+from evals.models.spec import EndpointSettings, ModelSpec, read_key
+from trainers.critics.base import EmbeddedCriticConfig, Surroundings
+from trainers.critics.language import LanguageParams
+from trainers.critics.local import EMBEDDED, POLICY, parameters_in
+from trainers.critics.serve import ServeParams, served_url
 
 NOT_WHAT_IT_SAYS = frozenset(
     {"base_url", "api_key_env", "concurrency", "deadline_seconds", "max_retries", "breaker", "price"}
 )
 """Settings that decide where the critic is reached, how fast and at what price, but not what it says."""
-_OURS = frozenset({"model", "messages", "n", "seed", "stream"})
 
 
-class Price(Strict):
-    """What a million tokens cost, in any one currency.
-
-    Attributes:
-        prompt: Tokens that the model reads.
-        cached: Those of them that the server had kept from before.
-        output: Tokens that it writes.
-    """
-
-    prompt: Amount
-    cached: Amount
-    output: Amount
-
-
-class BreakerParams(Strict):
-    """When to leave a failing endpoint alone.
+class EndpointParams(LanguageParams, EndpointSettings):
+    """Settings of a critic behind an OpenAI-compatible endpoint, one that is there (`base_url`) or one that is served.
 
     Attributes:
-        failures: Failed requests in a row, each with its retries, after which requests fail at once.
-        cool_down_seconds: How long; then one request tries, and its success lets all others through.
+        model: The model's name at the endpoint; where `serve` is set, a repository id, a folder or ``embedded`` (the
+            tiny critic that the harness trains).
+        serve: The server that the harness starts for the run; excludes `base_url`.
+        embedded: How the embedded critic is taught; without effect for any other model.
     """
 
-    failures: Positive = 5
-    cool_down_seconds: Seconds = 30.0
-
-
-class EndpointParams(LanguageParams):
-    """Settings of a critic behind an OpenAI-compatible endpoint.
-
-    Attributes:
-        model: The model's name at the endpoint.
-        base_url: Where the API begins, as in ``http://127.0.0.1:8000/v1``. Without a key: that is in the environment.
-        api_key_env: Name of the environment variable that holds the key; servers that ask for none need none.
-        concurrency: Most requests at a time.
-        deadline_seconds: Longest time for a request with all its retries, from when it is sent. One attempt may take
-            half of it, so that a server that hangs is asked twice.
-        max_retries: How often a request is sent again after 429, 5xx, a lost connection or an unreadable reply.
-        breaker: When to leave a failing endpoint alone.
-        price: Price of the tokens; None counts no money.
-        body: Fields of the request beside ours or in place of them; null leaves one out.
-    """
-
+    backend: ClassVar[str | None] = "openai"
     name: Literal["openai"] = "openai"
     model: Annotated[str, Field(min_length=1)]
-    base_url: str
-    api_key_env: Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$")] = "OPENAI_API_KEY"
-    concurrency: Positive = 16
-    deadline_seconds: Seconds = 120.0
-    max_retries: Annotated[int, Field(ge=0, le=100)] = 4
-    breaker: BreakerParams = BreakerParams()
-    price: Price | None = None
-    body: dict[str, JsonValue] = Field(default_factory=dict)
+    serve: ServeParams | None = None
+    embedded: EmbeddedCriticConfig = EmbeddedCriticConfig()
 
-    @field_validator("base_url")
-    @classmethod
-    def _plain_url(cls, url: str) -> str:
-        return plain_url(url, "that api_key_env names")
-
-    @field_validator("body")
-    @classmethod
-    def _not_ours(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
-        taken = sorted(field for field, value in body.items() if field in _OURS and (field, value) != ("seed", None))
-        if taken:
+    @model_validator(mode="after")
+    def _one_place(self) -> EndpointParams:
+        if bool(self.base_url) == (self.serve is not None):
+            given = "both base_url and serve are" if self.base_url else "neither base_url nor serve is"
             raise ValueError(
-                f"body sets {', '.join(taken)}, which the critic sets itself; leave them out "
-                "(only seed may be null, for a server that takes none)"
+                f"{given} set; set base_url for a server that runs already, as in http://127.0.0.1:8000/v1, "
+                "or serve for one that the harness starts, as in {gpus: 1}"
             )
-        return body
+        if self.serve is not None and self.model == POLICY:
+            raise ValueError(
+                f"serve serves one model for all trials, and {POLICY!r} is another for each start; set model to a "
+                "repository id or a folder, or name to 'transformers'"
+            )
+        return self
+
+    @property
+    def embedded_critic(self) -> EmbeddedCriticConfig | None:
+        """How the embedded critic is trained, where the harness serves that; None for any other model."""
+        return self.embedded if self.serve is not None and self.model == EMBEDDED else None
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide what the critic says, and the version of what it is asked."""
-        return {key: value for key, value in super().identity().items() if key not in NOT_WHAT_IT_SAYS}
+        left_out = NOT_WHAT_IT_SAYS | {"serve", "embedded"}
+        settings = {key: value for key, value in super().identity().items() if key not in left_out}
+        if self.serve is not None:
+            settings["serve"] = self.serve.identity()
+        if self.embedded_critic is not None:
+            settings["embedded"] = self.embedded.model_dump(mode="json")
+        return settings
 
-    def build(self, surroundings: Surroundings) -> Critic:
-        """Return the critic; the key is read from the environment here and nowhere else."""
-        from trainers.critics.endpoint_backend import Endpoint
+    @property
+    def size_known(self) -> bool:
+        """Whether the model that is served can be counted, or the settings say how large it is."""
+        counted = self.embedded_critic is not None or (self.serve is not None and Path(self.model).is_dir())
+        return counted or super().size_known
 
-        return LanguageCritic(Endpoint.open(self), self.reference)
+    def size(self, surroundings: Surroundings) -> int | None:
+        """Return the parameters of the served model's files where they are in a folder, else what the settings say."""
+        folder = surroundings.embedded if self.embedded_critic is not None else Path(self.model)
+        counted = parameters_in(folder) if self.serve is not None and folder is not None else None
+        return counted or super().size(surroundings)
+
+    def spec(self, surroundings: Surroundings) -> ModelSpec:
+        """Return the model that is asked; key and address of a served one are read from the environment alone.
+
+        Raises:
+            ValueError: It is to be served, and no server was started; or the key cannot be sent.
+        """
+        read_key(self.api_key_env)  # found wrong before any work
+        reached = self.model_dump(include={*NOT_WHAT_IT_SAYS, "body"})
+        reached |= {} if self.serve is None else {"base_url": served_url()}
+        return ModelSpec(model=self.model, backend="openai", template="message", **reached)

@@ -1,61 +1,91 @@
-"""A language model as critic: prompt, continue, parse. Which model, and where it runs, is the backend's business."""
+"""A language model as critic: prompt, complete, parse. Which model, and where it runs, is `evals.models`' business."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from evals.config import Positive
-from trainers.credit.critique import Critique
+from evals.models.base import Completion, End, Model, Sampling
+from evals.models.open import open_model
+from evals.models.spec import ModelSpec
+from evals.settings import Positive
+from trainers.credit.critique import Abstention, Critique
 from trainers.credit.parse import parse
 from trainers.credit.prompt import PROMPT_VERSION, critique_prompt
-from trainers.critics.backend import Backend, Reply
-from trainers.critics.base import CriticParams, Solution, Surroundings
+from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
+
+_ABSTENTIONS: dict[End, Abstention] = {
+    "refusal": "refusal",
+    "filter": "refusal",
+    "timeout": "timeout",
+    "error": "error",
+}
+"""Why a critique abstains, by the end of a completion that is none."""
 
 
 class LanguageCritic:
     """Asks a language model (paper, LLM-as-GenPRM): one reading of the whole solution a critique.
 
+    The model is opened when it is first asked.
+
     Args:
-        backend: Runs the model.
+        spec: The model.
+        sampling: How critiques are drawn; a greedy one at temperature 0.
+        seed: Of the draws.
         reference: Whether the model sees the reference answer.
     """
 
-    def __init__(self, backend: Backend, reference: bool) -> None:
-        self._backend = backend
-        self._reference = reference
-        self.eager = backend.eager
+    def __init__(self, spec: ModelSpec, sampling: Sampling, seed: int, reference: bool) -> None:
+        self._spec, self._sampling, self._seed, self._reference = spec, sampling, seed, reference
+        self._model: Model | None = None
+        self._opening = asyncio.Lock()
+        self.eager = spec.backend == "openai"
 
     async def critique(
         self, solutions: Sequence[Solution], k: int, *, first: int = 0, greedy: bool = False
     ) -> list[list[Critique]]:
-        """Return k critiques of each solution; a reply that cannot be read as a verdict abstains."""
-        prompts = [self._prompt(solution) for solution in solutions]
-        replies = await self._backend.complete(prompts, k, first=first, greedy=greedy)
+        """Return k critiques of each solution; a completion that cannot be read as a verdict abstains.
+
+        Raises:
+            ModelError: The model cannot be opened.
+        """
+        model = await self._opened()
+        prompts = [model.prompt(self._ask(solution)) for solution in solutions]
+        sampling = self._sampling.greedily() if greedy else self._sampling
+        rows = await model.complete(prompts, k, sampling, seed=self._seed, first=first)
         return [
-            [critique_of(reply, solution) for reply in row] for solution, row in zip(solutions, replies, strict=True)
+            [read_critique(completion, solution) for completion in row]
+            for solution, row in zip(solutions, rows, strict=True)
         ]
 
     async def close(self) -> None:
-        """Close the backend."""
-        await self._backend.close()
+        """Close the model."""
+        if self._model is not None:
+            await self._model.close()
 
-    def _prompt(self, solution: Solution) -> str:
+    async def _opened(self) -> Model:
+        async with self._opening:
+            if self._model is None:
+                self._model = await asyncio.to_thread(open_model, self._spec)
+            return self._model
+
+    def _ask(self, solution: Solution) -> str:
         problem = solution.problem
         reference = problem.answer if self._reference else None
         return critique_prompt(problem.prompt, solution.steps, aim=solution.aim, reference=reference)
 
 
-def critique_of(reply: Reply, solution: Solution) -> Critique:
-    """Read a reply as a critique of a solution; the text is kept whatever it says."""
-    if reply.failure is not None:
-        return Critique(None, reply.failure, reply.text, reply.usage)
-    verdict = parse(reply.text, solution.aim, len(solution.steps), truncated=reply.truncated)
-    if isinstance(verdict, str):
-        return Critique(None, verdict, reply.text, reply.usage)
-    return Critique(verdict, None, reply.text, reply.usage)
+def read_critique(completion: Completion, solution: Solution) -> Critique:
+    """Read a completion as a critique of a solution; the text is kept whatever it says."""
+    text, usage = completion.text, completion.usage
+    reason = _ABSTENTIONS.get(completion.end)
+    if reason is not None:
+        return Critique(None, reason, text, usage)
+    verdict = parse(text, solution.aim, len(solution.steps), truncated=completion.end == "length")
+    return Critique(None, verdict, text, usage) if isinstance(verdict, str) else Critique(verdict, None, text, usage)
 
 
 class LanguageParams(CriticParams):
@@ -77,6 +107,23 @@ class LanguageParams(CriticParams):
     max_tokens: Positive = 1024
     reference: bool = False
     seed: Annotated[int, Field(ge=0)] = 0
+
+    def spec(self, surroundings: Surroundings) -> ModelSpec:
+        """Return the model that is asked.
+
+        Raises:
+            ValueError: It is nowhere to be found.
+        """
+        raise NotImplementedError
+
+    def build(self, surroundings: Surroundings) -> Critic:
+        """Return the critic.
+
+        Raises:
+            ValueError: The model is nowhere to be found.
+        """
+        sampling = Sampling(self.temperature, self.top_p, self.max_tokens)
+        return LanguageCritic(self.spec(surroundings), sampling, self.seed, self.reference)
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide what the critic says, and the version of what it is asked."""

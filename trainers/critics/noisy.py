@@ -2,67 +2,29 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import numpy as np
-import numpy.typing as npt
-from pydantic import Field
 
 from evals.benchmarks import Benchmark
-from trainers.credit.critique import Critique
+from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
+from trainers.critics.draws import DrawingCritic, Probability
 from trainers.critics.exact import wrong_steps
 
-Probability = Annotated[float, Field(ge=0, le=1)]
 
-
-class NoisyCritic:
-    """Starts from the exact verdict of every step and flips it with a known probability.
-
-    Every critique draws for itself. A draw is a function of seed, problem, steps and the critique's index, and of
-    nothing else: the same solution is judged the same in any batch, in any order and after a resume. There is no most
-    likely critique to ask for, so `greedy` changes nothing: critique 0 is what it always is.
-    """
+class NoisyCritic(DrawingCritic):
+    """Starts from the exact verdict of every step and flips it with a known probability, for each critique anew."""
 
     def __init__(self, benchmark: Benchmark, seed: int, false_alarm: float, miss: float) -> None:
-        self._benchmark = benchmark
-        self._seed = seed
-        self._false_alarm = false_alarm
-        self._miss = miss
+        super().__init__(seed)
+        self._benchmark, self._false_alarm, self._miss = benchmark, false_alarm, miss
 
-    eager = False
-
-    async def critique(
-        self, solutions: Sequence[Solution], k: int, *, first: int = 0, greedy: bool = False
-    ) -> list[list[Critique]]:
-        """Return k independently disturbed critiques of each solution."""
-        return [self._critiques(solution, first, k) for solution in solutions]
-
-    async def close(self) -> None:
-        """Nothing is held."""
-
-    def _critiques(self, solution: Solution, first: int, k: int) -> list[Critique]:
+    def flags(self, solution: Solution, draws: FloatArray) -> BoolArray:
+        """Return the exact verdict of every step, flipped where its draw is below its error rate, shape (k, steps)."""
         exact = wrong_steps(self._benchmark, solution)
         wrong = np.array([step in exact for step in range(len(solution.steps))], dtype=np.bool_)
-        flip_below = np.where(wrong, self._miss, self._false_alarm)
-        flags = wrong ^ (uniform_draws(self._seed, solution, first + k)[first:] < flip_below)
-        return [Critique(frozenset(np.flatnonzero(row).tolist())) for row in flags]
-
-
-def uniform_draws(seed: int, solution: Solution, k: int) -> npt.NDArray[np.float64]:
-    """Return one number in [0, 1) for each critique and step, shape (k, steps), the same for the same arguments.
-
-    Row i does not depend on k: asking for more critiques leaves the first ones as they were.
-    """
-    key = json.dumps([seed, solution.problem.id, solution.steps]).encode()
-    size = 8 * len(solution.steps)
-    raw = b"".join(hashlib.shake_256(key + index.to_bytes(4, "little")).digest(size) for index in range(k))
-    words = np.frombuffer(raw, dtype="<u8").reshape(k, len(solution.steps))
-    # The upper 53 bits, so that every value is an exact float below 1.
-    return (words >> np.uint64(11)).astype(np.float64) * 2.0**-53
+        return np.asarray(wrong ^ (draws < np.where(wrong, self._miss, self._false_alarm)))
 
 
 class NoisyParams(CriticParams):

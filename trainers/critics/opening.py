@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
-import trainers.credit.parse
+from evals.definitions import closure
+from evals.fingerprint import folder_identity
+from evals.models.open import BACKENDS
 from trainers.critics.base import Critic, CriticParams, Surroundings
 from trainers.critics.cached import CachedCritic
 from trainers.critics.store import FILE, CritiqueStore
-
-_MODEL_FILES = ("*.safetensors", "*config.json", "tokenizer*", "*.jinja")
 
 
 def open_critic(params: CriticParams, surroundings: Surroundings, cache: Path | None) -> Critic:
@@ -29,25 +28,16 @@ def open_critic(params: CriticParams, surroundings: Surroundings, cache: Path | 
 
 
 def _identity(params: CriticParams, surroundings: Surroundings) -> dict[str, Any]:
-    """Return what decides the critiques: settings, weights that are known by no name, and how a reply is read."""
+    """Return what decides the critiques: settings, what a folder's model is, and the code that asks and reads.
+
+    The code is that of the critic with all that it reaches: the prompt's text, the parser, a plug-in's own helpers.
+    """
     settings = params.identity()
     named = settings.get("model")
     folder = surroundings.embedded if params.embedded_critic else Path(named) if isinstance(named, str) else None
     return {
         "critic": settings,
-        "weights": _weights(folder) if folder is not None and folder.is_dir() else None,
-        "parser": _hash([Path(trainers.credit.parse.__file__)]),
+        "model": folder_identity(folder) if folder is not None and folder.is_dir() else None,
+        "code": closure(f"{type(params).__module__}:{type(params).__qualname__}").hash,
+        "model's code": closure(BACKENDS[params.backend]).hash if params.backend else None,
     }
-
-
-def _weights(folder: Path) -> str:
-    """Return the hash of a model's weights, tokenizer and settings; how its folder is called does not matter."""
-    return _hash(sorted({path for pattern in _MODEL_FILES for path in folder.glob(pattern)}))
-
-
-def _hash(files: list[Path]) -> str:
-    found = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            found.update(f"{path.name}:{hashlib.file_digest(file, 'sha256').hexdigest()};".encode())
-    return found.hexdigest()

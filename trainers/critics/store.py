@@ -21,7 +21,8 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from trainers.credit.critique import Critique, Usage
+from evals.models.base import Usage
+from trainers.credit.critique import Critique
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from evals.config import Positive, Strict
+from evals.settings import Positive, Strict
 from trainers.credit.segment import SEGMENTERS
-from trainers.sft import SupervisedConfig
+from trainers.teaching import SupervisedConfig
 
 EMBEDDED = "embedded"
 TAUGHT_ON = "coins"

@@ -8,18 +8,19 @@ token, as a language model does, and the last one has to see only where a step i
 
 from __future__ import annotations
 
-import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from evals.coins.problems import draw, read
+from evals.coins.pupil import draw_pupil
 from evals.coins.solutions import attempt, check
 from trainers.backbones.tiny import MAX_POSITIONS, build_tokenizer, save
-from trainers.methods import Emit
+from trainers.emit import Emit
 from trainers.prm.config import EmbeddedPrmConfig
 from trainers.prm.reading import Reader
+from trainers.teaching import UNLABELLED
 
 if TYPE_CHECKING:
     import torch
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 WIDTH, LAYERS, HEADS = 128, 3, 4
 WRONG, RIGHT = 0, 1
 """The classes, in the order of Qwen2.5-Math-PRM."""
-UNLABELLED = -100
 
 Lesson = tuple[str, list[str], frozenset[int]]
 """A problem, the steps of a solution, and which of them are wrong."""
@@ -42,19 +42,22 @@ def train_prm(config: EmbeddedPrmConfig, out: Path, record: Emit) -> None:
         out: Folder that receives the model; also the trainer's scratch folder.
         record: Called once a step with ``{"step", "of", "loss", …}``.
     """
+    from trainers.lessons import teach
+
     taught = list(lessons(config))
     tokenizer = build_tokenizer(problem + "\n".join(steps) + "\n" for problem, steps, _ in taught[:4096])
-    model = build_model(tokenizer, config.seed)
-    _teach(model, tokenizer, taught, config, out, record)
+    model = build_model(tokenizer, config.number)
+    reader = Reader(tokenizer, "trl")
+    teach(model, tokenizer, [labelled(reader, lesson) for lesson in taught], lesson_loss, config, out, record)
     save(model, tokenizer, out)
 
 
 def lessons(config: EmbeddedPrmConfig) -> Iterator[Lesson]:
     """Yield solutions that go wrong, with the exact checker's word on their steps."""
-    rng = random.Random(f"prm/{config.seed}")
-    for problem in draw("train", config.steps * config.problems_per_step, config.seed, config.operations):
+    rng = random.Random(f"prm/{config.number}")
+    for problem in draw("reviews", config.steps * config.problems_per_step, config.number, config.operations):
         chain = read(problem.prompt)
-        steps = attempt(chain, rng, config.slip, config.stray)
+        steps = attempt(chain, rng, draw_pupil(config.misconceptions, config.slip, rng), config.stray)
         yield problem.prompt, steps, check(chain, steps).wrong
 
 
@@ -86,37 +89,7 @@ def build_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedMode
         return cast("PreTrainedModel", model(shape))
 
 
-def _teach(  # noqa: PLR0913, PLR0917 - what is taught, to whom, how, and where it goes
-    model: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    taught: Sequence[Lesson],
-    config: EmbeddedPrmConfig,
-    out: Path,
-    record: Emit,
-) -> None:
-    from transformers import DataCollatorForTokenClassification, PrinterCallback, Trainer, TrainingArguments
-
-    from trainers.callbacks import Recorder
-    from trainers.sft import settings_of_lesson
-
-    class Teacher(Trainer):
-        def compute_loss(self, model: Any, inputs: dict[str, Any], *_: Any, **__: Any) -> Any:
-            return lesson_loss(model, inputs)
-
-    reader = Reader(tokenizer, "trl")
-    steps = math.ceil(len(taught) / config.problems_per_step)
-    trainer = Teacher(
-        model=model,
-        args=TrainingArguments(**settings_of_lesson(config, steps, out, use_cpu=model.device.type == "cpu")),
-        train_dataset=cast("Any", [labelled(reader, lesson) for lesson in taught]),
-        data_collator=DataCollatorForTokenClassification(tokenizer),
-        callbacks=[Recorder(record, steps)],
-    )
-    trainer.remove_callback(PrinterCallback)
-    trainer.train()
-
-
-def lesson_loss(model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+def lesson_loss(model: Any, inputs: dict[str, Any], _: torch.Tensor | None = None) -> torch.Tensor:
     """Return the mean loss of the labels of steps, and of each next token foreseen by all layers but the last.
 
     Args:

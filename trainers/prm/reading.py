@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from trainers.critics.local import prompt_ids
+from evals.models.prompt import encode, render
 from trainers.prm.config import Format
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Reader:
 
     def _opening(self, problem: str) -> list[int]:
         if self._form == "qwen":
-            return prompt_ids(self._tokenizer, problem)
+            return encode(render(problem, "message", self._tokenizer), self._tokenizer)
         first = self._tokenizer.bos_token_id
         return [*([] if first is None else [first]), *self._plain(problem)]
 

@@ -13,7 +13,7 @@ HALF = 0.5
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredSolution:
     """What the model says of one solution.
 
     Attributes:
@@ -33,8 +33,8 @@ class Scored:
             raise ValueError(f"scores {self.scores} are no probabilities; give numbers from 0 to 1")
 
 
-def scored_metrics(scored: Sequence[Scored]) -> dict[str, float]:
-    """Return what scoring solutions took and gave, by the names of step records; see `trainers.prm.trainer`.
+def scored_metrics(scored: Sequence[ScoredSolution]) -> dict[str, float]:
+    """Return what scoring solutions took and gave, by the names of step records; see `trainers.prm_trainer`.
 
     ``flagged_step_rate`` is the share of the scored steps that are doubted.
     """

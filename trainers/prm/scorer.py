@@ -18,7 +18,7 @@ from trainers.credit.arrays import FloatArray
 from trainers.prm.config import PrmConfig
 from trainers.prm.qwen import ARCHITECTURE, Qwen2ForProcessRewardModel
 from trainers.prm.reading import Reader, Reading
-from trainers.prm.scored import Scored
+from trainers.prm.scored import ScoredSolution
 
 log = logging.getLogger(__name__)
 
@@ -55,14 +55,14 @@ class Scorer:
         """Move the model to where it is to run."""
         self._model.to(device)
 
-    def score(self, solutions: Sequence[tuple[str, Sequence[str]]]) -> list[Scored]:
+    def score(self, solutions: Sequence[tuple[str, Sequence[str]]]) -> list[ScoredSolution]:
         """Score the steps of solutions.
 
         Args:
             solutions: The problem and the steps of each.
         """
         readings = [self._reader.read(problem, steps) for problem, steps in solutions]
-        found = [Scored(None, "too_long")] * len(readings)
+        found = [ScoredSolution(None, "too_long")] * len(readings)
         for rows in self._batches(readings):
             for row, scored in zip(rows, self._batch([readings[row] for row in rows]), strict=True):
                 found[row] = scored
@@ -77,12 +77,12 @@ class Scorer:
             yield rows[:count]
             rows = rows[count:]
 
-    def _batch(self, readings: Sequence[Reading]) -> list[Scored]:
+    def _batch(self, readings: Sequence[Reading]) -> list[ScoredSolution]:
         try:
             right = self._right(readings)
         except Exception:
             log.exception("the process reward model failed on %d solutions; they are not scored", len(readings))
-            return [Scored(None, "error")] * len(readings)
+            return [ScoredSolution(None, "error")] * len(readings)
         return [_scored(row[each.ends], len(each.ids)) for row, each in zip(right, readings, strict=True)]
 
     @torch.inference_mode()
@@ -97,10 +97,10 @@ class Scorer:
         return np.asarray(logits.double().softmax(dim=-1)[..., RIGHT].cpu().numpy(), dtype=np.float64)
 
 
-def _scored(scores: FloatArray, tokens: int) -> Scored:
+def _scored(scores: FloatArray, tokens: int) -> ScoredSolution:
     if not np.isfinite(scores).all():
-        return Scored(None, "not_finite", tokens)
-    return Scored(tuple(scores.tolist()), tokens=tokens)
+        return ScoredSolution(None, "not_finite", tokens)
+    return ScoredSolution(tuple(scores.tolist()), tokens=tokens)
 
 
 def load_model(source: str, revision: str | None, dtype: torch.dtype) -> Any:

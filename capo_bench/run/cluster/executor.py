@@ -9,21 +9,24 @@ from __future__ import annotations
 import time
 import uuid
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from capo_bench.run import wire
 from capo_bench.run.cluster.connection import connected
-from capo_bench.run.cluster.couriers import Couriers
 from capo_bench.run.cluster.placing import Cluster, lost
 from capo_bench.run.cores import available_cores
+from capo_bench.run.devices import visible_gpus
 from capo_bench.run.executor import Job
 from capo_bench.run.interrupt import Interrupts
 from capo_bench.run.pool import TICK_SECONDS
+
+if TYPE_CHECKING:
+    from capo_bench.study.served import ServedCritic
 
 POLL_SECONDS = 0.1
 KILL_SECONDS = 10.0
@@ -32,7 +35,7 @@ KILL_SECONDS = 10.0
 
 @dataclass(eq=False)
 class _Running:
-    """A job that Ray has, or had: its artifacts may still be on their way."""
+    """A job that Ray has."""
 
     job: Job
     key: str
@@ -40,19 +43,6 @@ class _Running:
     node: str = ""
     verdict: wire.Message | None = None
     end_by: float | None = None
-
-
-@dataclass(frozen=True)
-class Site:
-    """Where jobs run.
-
-    Attributes:
-        address: Of a cluster; None: an instance of Ray's of our own on this machine.
-        artifacts: fsspec URL by which nodes exchange files; None: the results folder has the same path on all of them.
-    """
-
-    address: str | None = None
-    artifacts: str | None = None
 
 
 class RayExecutor:
@@ -63,10 +53,8 @@ class RayExecutor:
         threads: Processor threads of each.
         log: File for what workers print outside of jobs.
         interrupts: The signals that stop it.
-        site: Where.
-
-    Raises:
-        RunError: The artifacts' URL cannot be used.
+        address: Of a cluster, whose nodes see the results folder at one path; None: an instance of Ray's of our own on
+            this machine.
     """
 
     def __init__(
@@ -75,12 +63,11 @@ class RayExecutor:
         threads: int,
         log: Path,
         interrupts: Interrupts,
-        site: Site,
+        address: str | None,
     ) -> None:
         self.stopping = False
         self._count, self._threads, self._log = count, threads, log.absolute()
-        self._site, self._interrupts = site, interrupts
-        self._couriers = Couriers(site.artifacts)
+        self._address, self._interrupts = address, interrupts
         self._owed: list[tuple[float, Job]] = []
         self._running: list[_Running] = []
         self._lost_on: dict[str, str] = {}
@@ -91,26 +78,27 @@ class RayExecutor:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._couriers.close()
         if self._cluster is not None and self._running:
             self._cluster.order("kill")
             self._cluster.wait_all([running.stream for running in self._running], seconds=3.0)
-        if self._cluster is not None and self._site.artifacts is not None:
-            self._cluster.clean()
         self._context.close()
+
+    def hold(self, critics: Sequence[ServedCritic]) -> dict[ServedCritic, list[str]]:
+        """Return the GPUs of each critic's server, on this machine; see `Executor.hold`."""
+        own = {critic: self._joined().hold(critic) for critic in critics if critic.serve.gpus}
+        return {critic: own.get(critic) or visible_gpus()[: critic.serve.tensor_parallel_size] for critic in critics}
 
     def submit(self, job: Job, delay: float = 0.0) -> None:
         """Owe a job; see `Executor.submit`."""
         if not self.stopping:
             insort(self._owed, (time.monotonic() + delay, job), key=lambda owed: owed[1].rank)
 
-    def events(self) -> Iterator[tuple[Job | None, wire.Message]]:
+    def events(self, more: Callable[[], bool] = lambda: False) -> Iterator[tuple[Job | None, wire.Message]]:
         """Run what was submitted; see `Executor.events`."""
         ticked = 0.0
-        while self._owed or self._running or self._couriers.busy:
-            yield from self._start()
+        while self._owed or self._running or (more() and not self.stopping):
+            self._start()
             yield from self._listen()
-            yield from self._couriers.ended()
             if time.monotonic() - ticked >= TICK_SECONDS:
                 ticked = time.monotonic()
                 yield None, {"kind": "tick"}
@@ -121,7 +109,6 @@ class RayExecutor:
             return
         self.stopping = True
         self._owed.clear()
-        self._couriers.forget_seeds()
         if self._cluster is None:
             return
         self._cluster.order("stop")
@@ -137,29 +124,26 @@ class RayExecutor:
                 running.end_by = running.end_by or time.monotonic() + KILL_SECONDS
                 self._cluster.order("kill", running.key)
 
-    def _start(self) -> Iterator[tuple[Job | None, wire.Message]]:
-        """Hand to Ray what is due, as far as there is room; artifacts that a job needs go first."""
-        for job, failed in self._couriers.seeded():
-            if failed is None:
-                self._running.append(self._task(job))
-            else:
-                yield job, {"kind": "start"}
-                yield job, failed
+    def _start(self) -> None:
+        """Hand to Ray what is due, as far as there is room."""
         now = time.monotonic()
         for due, job in list(self._owed):
             if due > now:
                 continue
-            if len(self._running) + self._couriers.seeding >= self._room(job):
+            if len(self._running) >= self._room(job):
                 return
             self._owed.remove((due, job))
-            self._couriers.seed(job)
+            self._running.append(self._task(job))
 
-    def _room(self, job: Job) -> int:
+    def _joined(self) -> Cluster:
         if self._cluster is None:
             cores = max(available_cores(), self._threads * (self._count or 1))
-            self._context.enter_context(connected(self._site.address, cores))
-            self._cluster = Cluster(self._threads, self._log, self._site.artifacts)
-        room = self._cluster.room(job.gpus)
+            self._context.enter_context(connected(self._address, cores))
+            self._cluster = Cluster(self._threads, self._log)
+        return self._cluster
+
+    def _room(self, job: Job) -> int:
+        room = self._joined().room(job)
         return room if self._count is None else min(self._count, room)
 
     def _task(self, job: Job) -> _Running:
@@ -199,16 +183,17 @@ class RayExecutor:
                 running.node = message.get("node", "unknown")
                 yield running.job, {"kind": "start"}
             if message["kind"] == "end":
-                self._ended(running, message)
+                yield running.job, self._end(running, message)
             elif message["kind"] != "start":
                 yield running.job, message
 
-    def _ended(self, running: _Running, end: wire.Message) -> None:
+    def _end(self, running: _Running, end: wire.Message) -> wire.Message:
+        """Forget a job that ended so; return the end that it counts as."""
         if end.get("cause") == "lost":
             self._lost_on[running.job.trial.id] = running.node
             end = {**end, "status": "stopped" if self.stopping else "failed"}
         self._running.remove(running)
-        self._couriers.collect(running.job, running.verdict or end)
+        return running.verdict or end
 
     def _give_up(self) -> Iterator[tuple[Job | None, wire.Message]]:
         """End jobs whose node has not ended them in time."""

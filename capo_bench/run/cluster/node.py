@@ -1,4 +1,4 @@
-"""What a node of the cluster does of a job: a worker process of its own, and the artifacts before and after.
+"""What a node of the cluster does of a job: it runs it in a worker process of its own.
 
 The Ray task is a relay. The job runs in a process of `capo_bench.run.worker`, as it does on a single machine: with its
 own process group, which a kill ends whole, and with its thread counts set before any import. Relay and process serve
@@ -8,9 +8,8 @@ one job after another, so that what they import is imported once.
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import tempfile
+import socket
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from typing import Any
 
 from capo_bench.run import wire
 from capo_bench.run.cluster.control import Orders
-from capo_bench.run.cluster.staging import Staging
 from capo_bench.run.errors import RunError
 from capo_bench.run.executor import Job
 from capo_bench.run.pool import Worker
@@ -32,61 +30,55 @@ _kept: dict[tuple[object, ...], Worker] = {}
 
 
 @dataclass(frozen=True)
-class Terms:
+class NodeTerms:
     """What a run has in common for its jobs.
 
     Attributes:
         threads: Processor threads of a job.
         log: File for what worker processes print outside of jobs.
         control: Handle of the `Control` actor.
-        url: Where artifacts are kept; None: the jobs' paths are the same everywhere.
     """
 
     threads: int
     log: Path
     control: Any
-    url: str | None
 
 
-def run_on_node(job: Job, key: str, terms: Terms) -> Iterator[list[wire.Message]]:
+def run_on_node(job: Job, key: str, terms: NodeTerms) -> Iterator[list[wire.Message]]:
     """Run a job on this node and yield what is heard of it, in batches; the last message is its ``end``.
 
     Args:
-        job: The job, with absolute paths.
+        job: The job, with absolute paths, which lead to the results folder on every node.
         key: Its name at the control.
         terms: Those of the run.
     """
-    orders, log = Orders(terms.control, key), terms.log
     yield [{"kind": "start", "node": _node()}]
-    staging = None
     try:
-        if terms.url is not None:
-            staging = Staging(terms.url, job, scratch_home())
-            staging.fetch()
-            job, log = staging.job, staging.job.home / "workers.log"
-        end: wire.Message = {}
-        for batch in _relay(job, _worker(terms.threads, log), orders, staging):
-            end = batch[-1]
-            yield batch if end["kind"] != "end" else batch[:-1]
-        if staging is not None:
-            staging.keep(last=True)
-        yield [end]
-    except (RunError, OSError) as error:  # of the store, or no process can be started
-        cause = "endpoint" if isinstance(error, ConnectionError) else "other"
-        yield [{"kind": "end", "status": "failed", "error": str(error), "cause": cause}]
-    finally:
-        if staging is not None:
-            staging.close()
+        _check_shared(job.home, terms.log.parent)
+        yield from _relay(job, _worker(terms.threads, terms.log), Orders(terms.control, key))
+    except (RunError, OSError) as error:  # no process can be started, or the results folder is not there
+        yield [{"kind": "end", "status": "failed", "error": str(error), "cause": "other"}]
 
 
-def _relay(job: Job, worker: Worker, orders: Orders, staging: Staging | None) -> Iterator[list[wire.Message]]:
+def _check_shared(home: Path, study: Path) -> None:
+    """Refuse a node that does not see the run's results folder: nobody would read what it writes.
+
+    Raises:
+        RunError: The study's folder, which the run has made, is not there.
+    """
+    if not study.is_dir():
+        raise RunError(
+            f"this node of the Ray cluster ({socket.gethostname()}) does not see the run's results folder {home}; put "
+            "it on a disk that all nodes share, at one path (--home), or leave out --executor ray"
+        )
+
+
+def _relay(job: Job, worker: Worker, orders: Orders) -> Iterator[list[wire.Message]]:
     try:
         worker.start(job)
         while worker.job:
             wait([worker.connection, worker.ended], timeout=POLL_SECONDS)
             batch = _heard(worker, orders)
-            if staging is not None and staging.changed(batch):
-                staging.keep()
             if batch:
                 yield batch
             _obey(orders, worker)
@@ -144,19 +136,3 @@ def _node() -> str:
     import ray
 
     return str(ray.get_runtime_context().get_node_id())
-
-
-def scratch_home() -> Path:
-    """Return this node's results folder for one run; only its user can read it."""
-    import ray
-
-    context = ray.get_runtime_context()
-    folder = Path(tempfile.gettempdir(), f"capo-bench-{context.get_job_id()}-{context.get_node_id()[:16]}")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    return folder
-
-
-def clean_node() -> None:
-    """Drop this node's scratch home."""
-    with suppress(OSError):
-        shutil.rmtree(scratch_home())

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from capo_bench.run import wire
 from capo_bench.run.cluster.control import Control, Order
-from capo_bench.run.cluster.node import Terms, clean_node, run_on_node
+from capo_bench.run.cluster.node import NodeTerms, run_on_node
 from capo_bench.run.errors import RunError
 from capo_bench.run.executor import Job
 
+if TYPE_CHECKING:
+    from capo_bench.study.served import ServedCritic
+
 _CENSUS_SECONDS = 1.0
+_HOLD_SECONDS = 60.0
+
+
+class GpuHolder:
+    """An actor that does nothing but have accelerators, so that no job is given them."""
+
+    def names(self) -> str:
+        """Return them as CUDA_VISIBLE_DEVICES names them."""
+        return os.environ["CUDA_VISIBLE_DEVICES"]
 
 
 class Cluster:
@@ -20,51 +33,88 @@ class Cluster:
 
     Args:
         threads: Processor cores of each job; fewer where no node has so many.
-        log: See `Terms`.
-        artifacts: Likewise.
+        log: See `NodeTerms`.
     """
 
-    def __init__(self, threads: int, log: Path, artifacts: str | None) -> None:
+    def __init__(self, threads: int, log: Path) -> None:
         import ray
 
         self._ray: Any = ray
         self._counted = 0.0
         self._nodes: list[dict[str, Any]] = []
         self._cores = max(1, min(threads, int(max(node["Resources"].get("CPU", 0) for node in self._census()))))
+        self._here = str(ray.get_runtime_context().get_node_id())
+        self._holders: list[Any] = []
+        self._held = 0
         # Beside the runner: it is there as long as there is anybody to give orders.
-        here = _on(ray.get_runtime_context().get_node_id())
-        actor = ray.remote(Control).options(num_cpus=0, max_concurrency=10_000, scheduling_strategy=here)
+        actor = ray.remote(Control).options(num_cpus=0, max_concurrency=10_000, scheduling_strategy=_on(self._here))
         self._control: Any = actor.remote()
-        self._terms = Terms(self._cores, log, self._control, artifacts)
+        self._terms = NodeTerms(self._cores, log, self._control)
 
-    def room(self, gpus: int) -> int:
-        """Return how many jobs with so many accelerators the nodes that are alive can run at a time.
+    def hold(self, critic: ServedCritic) -> list[str]:
+        """Keep accelerators of this node from jobs, for the server of a critic; return their names.
+
+        Raises:
+            RunError: This node has not so many, or others hold them.
+        """
+        wanted, free = critic.serve.gpus, self._gpus_of(self._here)
+        names = self._take(wanted) if wanted <= free else ""
+        if not names:
+            told = f"{critic} asks for {wanted} GPUs of its own, and this node of the Ray cluster has {free:g} left"
+            raise RunError(f"{told}; set critic.serve.gpus lower, or start the run on a larger node")
+        return names.split(",")
+
+    def _take(self, gpus: int) -> str:
+        """Take accelerators of this node; return their names, or an empty text where other runs hold them."""
+        options = {"num_cpus": 0, "num_gpus": gpus, "scheduling_strategy": _on(self._here)}
+        holder = self._ray.remote(GpuHolder).options(**options).remote()
+        names = holder.names.remote()
+        if not self._ray.wait([names], timeout=_HOLD_SECONDS)[0]:
+            return ""
+        self._holders.append(holder)
+        self._held += gpus
+        return str(self._ray.get(names))
+
+    def room(self, job: Job) -> int:
+        """Return how many jobs such as this one the nodes that are alive can run at a time.
 
         Raises:
             RunError: Not one.
         """
-        room = 0
+        room, gpus = 0, job.gpus
         for node in self._census():
-            has = node["Resources"]
-            jobs = int(has.get("CPU", 0) // self._cores)
-            room += min(jobs, int(has.get("GPU", 0) // gpus)) if gpus else jobs
+            if job.critic_url and node["NodeID"] != self._here:
+                continue
+            jobs = int(node["Resources"].get("CPU", 0) // self._cores)
+            room += min(jobs, int(self._gpus_of(node["NodeID"]) // gpus)) if gpus else jobs
         if not room:
             needs = f"{self._cores} cores and {gpus} accelerators"
+            if job.critic_url:
+                told = f"this node of the Ray cluster, where the trial's critic is served, has no {needs} beside that"
+                raise RunError(f"{told}; start the run on a larger node, or set critic.serve.gpus lower")
             raise RunError(f"no node of the Ray cluster has {needs}, which a trial needs; add one that has")
         return room
+
+    def _gpus_of(self, node_id: str) -> float:
+        """Return how many accelerators a node has for jobs."""
+        has = sum(node["Resources"].get("GPU", 0) for node in self._census() if node["NodeID"] == node_id)
+        return float(has) - (self._held if node_id == self._here else 0)
 
     def start(self, job: Job, key: str, avoid: str | None) -> Any:
         """Start a job as soon as there is room, on another node than `avoid` if there is one; return its stream."""
         from ray.util.scheduling_strategies import NodeLabelSchedulingStrategy, NotIn
 
         apart: dict[str, Any] = {"ray.io/node-id": NotIn(avoid)} if avoid else {}  # type: ignore[no-untyped-call]
+        where: Any = NodeLabelSchedulingStrategy(hard={}, soft=apart) if apart else "SPREAD"
+        if job.critic_url:  # which leads to the server from this node alone
+            where = _on(self._here)
         task = self._ray.remote(run_on_node).options(
             num_cpus=self._cores,
             num_gpus=job.gpus,
             max_retries=0,
             num_returns="streaming",
             name=f"{job.do} {job.trial.id}",
-            scheduling_strategy=NodeLabelSchedulingStrategy(hard={}, soft=apart) if apart else "SPREAD",
+            scheduling_strategy=where,
         )
         return task.remote(job, key, self._terms)
 
@@ -106,13 +156,6 @@ class Cluster:
             for stream in self.ready(streams, 0.1):
                 if any(message["kind"] == "end" for message in self.next(stream)):
                     streams = [other for other in streams if other is not stream]
-
-    def clean(self) -> None:
-        """Drop what jobs left on the nodes that are alive."""
-        clean = self._ray.remote(clean_node)
-        ids = [node["NodeID"] for node in self._census()]
-        done = [clean.options(num_cpus=0, scheduling_strategy=_on(node)).remote() for node in ids]
-        self._ray.wait(done, num_returns=len(done), timeout=5)
 
     def _census(self) -> list[dict[str, Any]]:
         if time.monotonic() - self._counted > _CENSUS_SECONDS:

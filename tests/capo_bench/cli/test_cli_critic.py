@@ -16,6 +16,8 @@ from click.testing import CliRunner, Result
 import capo_bench
 from capo_bench.cli import main
 
+TESTS = Path(__file__).parents[2]
+
 
 def run(*args: object) -> Result:
     return CliRunner().invoke(main, ["critic", *map(str, args)], env={"COLUMNS": "100"})
@@ -25,7 +27,7 @@ def test_the_exact_critic_is_exact(tmp_path: Path) -> None:
     done = run("exact", "--data", "coins", "--limit", 40, "-k", 2, "--home", tmp_path)
     assert done.exit_code == 0, done.output
     rows = [line.split() for line in done.stdout.splitlines() if line.strip().startswith(("greedy", "majority"))]
-    assert [row[-9:] for row in rows] == [["100.0", "[100,", "100]"] * 3] * 2
+    assert [row[-9:] for row in rows] == [["100.0", "[100.0,", "100.0]"] * 3] * 2
     assert "40 solutions" in done.stdout
     assert "0 of 120 critiques without a verdict" in done.stdout
     page = Path(done.stdout.splitlines()[-1].removeprefix("report: "))
@@ -102,6 +104,24 @@ def test_an_endpoint_that_is_not_there_ends_with_exit_code_1(tmp_path: Path) -> 
     assert done.exit_code == 1, done.output
     assert "12 of 12 critiques have no verdict" in done.stderr
     assert "more than --max-abstained 0.5 allows" in done.stderr
+
+
+def test_a_critic_is_served_for_the_measurement_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for folder in (TESTS, TESTS / "standin_vllm"):
+        monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("STANDIN_VLLM", str(tmp_path / "started"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3")
+    serve = ("--set", "serve={gpus: 1}", "--data", "coins", "--limit", 4, "-k", 2, "--home", tmp_path)
+    done = run("openai", "--set", "model=org/critic", *serve)
+    assert done.exit_code == 0, done.output
+    assert "the server of critic 'org/critic' is loading" in done.stderr
+    assert "0 of 12 critiques without a verdict" in done.stdout
+    started = json.loads((tmp_path / "started").read_text())
+    assert started["gpus"] == "3"
+    assert not Path(f"/proc/{started['pid']}").exists()
+    broken = run("openai", "--set", "model=broken", *serve)
+    assert broken.exit_code == 2
+    assert "OSError: no such model" in broken.stderr
 
 
 def test_ctrl_c_while_an_endpoint_hangs_ends_with_exit_code_130(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_python_m_capo_bench_is_capo_bench(args: list[str], tmp_path: Path) -> N
 def test_an_unknown_command_is_told_the_nearest() -> None:
     done = CliRunner().invoke(main, ["valdate", "x"])
     assert done.exit_code == 2
-    assert "no command 'valdate' (did you mean 'validate'?); known: ls, validate, plan" in done.output
+    assert "no command 'valdate' (did you mean 'validate'?); known: ls, init, validate" in done.output
 
 
 def test_without_arguments_help_is_shown() -> None:

@@ -39,7 +39,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def printed(*args: str) -> str:
-    done = CliRunner().invoke(main, ["plan", "small.yaml", *args], catch_exceptions=False)
+    done = CliRunner().invoke(main, ["plan", "small.yaml", *args], env={"COLUMNS": "300"}, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     return done.stdout
 
@@ -50,7 +50,7 @@ def as_json(*args: str) -> dict[str, Any]:
 
 
 def test_it_says_what_would_run(folder: Path) -> None:
-    text = printed()
+    text = printed("--full")
     assert text.startswith("small: Does the vote matter?\nprofile: quick, baseline: rule, start: begun\n")
     assert "metrics: coins_test/accuracy, coins_longer/steps" in text
     plan = load_plan("small.yaml")
@@ -85,10 +85,31 @@ def test_home_may_come_from_the_environment(folder: Path, monkeypatch: pytest.Mo
     assert "0 done in elsewhere" in printed()
 
 
-def test_a_backbone_without_a_guess_is_said_to_have_none(folder: Path) -> None:
-    # The backbone's own micro-batch divides a step of 16 rollouts, and not the study's of 8.
-    text = printed("--set", "backbone=qwen2.5-1.5b", "--set", "cold_start=null", "--set", "train.micro_batch=8")
-    assert "time left: not known for 8 trials" in text
+ON_GPUS = ("--set", "backbone=qwen2.5-1.5b", "--set", "cold_start=null", "--set", "train.micro_batch=8")
+
+
+def test_hours_critic_tokens_and_money_of_trials_on_gpus(folder: Path) -> None:
+    critic = "critic={name: openai, model: m, base_url: 'http://127.0.0.1:1/v1', parameters: 7.0e9}"
+    study = STUDY.replace("method: sft", "method: base")
+    (folder / "small.yaml").write_text(f"{study}machine: {{critic_gpus: 2, update: 0.25, gpu_hour: 100}}\n")
+    text = printed(*ON_GPUS, "--set", critic)
+    assert "time left: about " in text
+    assert " on 3 GPUs (sampling " in text
+    assert "989 TFLOP/s a GPU, of which updates reach 25%, reading 40%, writing 10%" in text
+    # 4 trials × 10 steps × 8 rollouts × (200 + 48 + 400) tokens read, and 4 critiques of half of 1,024 written
+    assert "critic tokens: about 0.2 million read, 0.7 million written; GPU hours: about " in text
+    assert "; money: about " in text
+    found = as_json(*ON_GPUS, "--set", critic)["estimate"]["gpu"]
+    assert (found["gpus"], found["machine"]["update"]) == (3, 0.25)
+    assert found["critic_written"] == 4 * 10 * 8 * 4 * 512
+    assert found["money"] == pytest.approx(100 * found["gpu_hours"])
+
+
+def test_a_critic_of_unknown_size_has_no_guess_and_is_said_to_have_none(folder: Path) -> None:
+    (folder / "small.yaml").write_text(STUDY.replace("method: sft", "method: base"))
+    text = printed(*ON_GPUS, "--set", "critic={name: openai, model: m, base_url: 'http://127.0.0.1:1/v1'}")
+    assert "time left: not known for 4 trials" in text  # the other 4 ask no critic
+    assert "on 1 GPU (" in text
     assert "cold start" not in text
 
 
@@ -108,6 +129,7 @@ def test_variants_without_a_trial_are_not_listed(folder: Path) -> None:
 
 def test_only_the_machines_of_the_selected_trials_are_told(folder: Path) -> None:
     study = STUDY.replace("{credit.vote: [union, majority]}", "{backbone: [qwen2.5-1.5b, llama3.2-1b]}")
+    study = study.replace("method: sft", "method: base")
     base = "backbone: llama3.2-3b\n  cold_start: null"
     (folder / "small.yaml").write_text(study.replace("cold_start: {steps: 100, problems_per_step: 64}", base))
     assert machines() == ["qwen2.5-1.5b", "llama3.2-1b", "llama3.2-3b"]
@@ -120,6 +142,13 @@ def machines(*args: str) -> list[str]:
     """The backbones that the plan has a line of, in its order."""
     told = printed("--set", "train.prompts_per_step=16", *args).splitlines()
     return [line.split(":")[0].removeprefix("backbone ") for line in told if line.startswith("backbone ")]
+
+
+def test_a_critic_that_the_run_serves_is_told_with_its_gpus(folder: Path) -> None:
+    critic = "critic={name: openai, model: org/critic, serve: {gpus: 4, tensor_parallel_size: 4}}"
+    told = printed("--set", critic)
+    assert "critic org/critic: served for the run on 4 GPUs of its own (tensor_parallel_size 4)" in told
+    assert "served" not in printed("--set", critic, "--only", "rule")
 
 
 def test_json_is_the_plan(folder: Path) -> None:
@@ -146,7 +175,17 @@ def test_json_follows_the_options(folder: Path) -> None:
     assert all(item["config"]["train"]["steps"] == 3 for item in found["variants"])
 
 
-def test_many_seeds_are_cut_in_the_table_and_whole_in_json(folder: Path) -> None:
+def test_ids_of_trials_are_shown_in_full_and_in_json(folder: Path) -> None:
     (folder / "small.yaml").write_text(STUDY.replace("[0, 1]", str(list(range(20)))))
-    assert "… 15 more (--json)" in printed()
+    ids = {f"{trial.seed}:{trial.id}" for trial in load_plan("small.yaml").trials}
+    assert ids <= set(printed("--full").split())
+    assert not ids & set(printed().split())
     assert len(as_json()["trials"]) == 80
+
+
+def test_settings_are_yaml(folder: Path) -> None:
+    (folder / "small.yaml").write_text(
+        STUDY.replace("{method: grpo_rule}", "{critic: {name: exact}, credit.vote: union}")
+    )
+    assert "  rule: {critic: {name: exact}, credit.vote: union}\n" in printed()
+    assert "  rule\n    critic: {name: exact}\n    credit.vote: union\n    trials (seed:id): 0:" in printed("--full")

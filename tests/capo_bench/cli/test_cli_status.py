@@ -49,7 +49,7 @@ def ledger(home):
 
 
 def call(home, *arguments):
-    return CliRunner().invoke(main, ["status", *arguments, "--home", str(home.path)])
+    return CliRunner().invoke(main, ["status", *arguments, "--home", str(home.path)], env={"COLUMNS": "300"})
 
 
 def test_a_study_that_runs_is_told_in_a_few_lines_without_controls(home, ledger):

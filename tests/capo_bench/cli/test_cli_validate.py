@@ -56,3 +56,17 @@ def test_shipped_studies_by_name(folder: Path) -> None:
     done = run("validate", *shipped_studies())
     assert done.exit_code == 0
     assert done.stdout.count("OK ablations/") == len(shipped_studies())
+
+
+def test_init_writes_a_commented_study_that_is_valid_and_keeps_what_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "sub" / "my first.yaml"
+    made = CliRunner().invoke(main, ["init", str(file)])
+    assert made.exit_code == 0, made.output
+    text = file.read_text(encoding="utf-8")
+    assert text.count("#") > 10
+    assert "name: my-first\n" in text
+    valid = CliRunner().invoke(main, ["validate", str(file)], env={"COLUMNS": "300"})
+    assert (valid.exit_code, valid.output) == (0, f"OK {file}: small 3, quick 9 trials\n")
+    again = CliRunner().invoke(main, ["init", str(file)])
+    assert (again.exit_code, "is there already" in again.output) == (2, True)
+    assert file.read_text(encoding="utf-8") == text

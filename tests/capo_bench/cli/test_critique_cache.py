@@ -33,7 +33,7 @@ def filled(home):
 
 
 def invoke(*arguments):
-    return CliRunner().invoke(main, [str(argument) for argument in arguments])
+    return CliRunner().invoke(main, [str(argument) for argument in arguments], env={"COLUMNS": "300"})
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_status_tells_of_a_damaged_file_and_of_the_way_out(home):
 
 
 def test_a_limit_is_set_before_anything_runs(filled, monkeypatch):
-    monkeypatch.setattr("capo_bench.cli.run._run", lambda plan, home, options: 0)
+    monkeypatch.setattr("capo_bench.cli.run._run", lambda plan, home, options, asked, as_json: 0)
     assert invoke("run", "voting", "--home", filled.path, "--critique-cache-size", "500MB").exit_code == 0
     assert kept(filled.critiques / FILE).limit == 500_000_000
     assert invoke("run", "voting", "--home", filled.path).exit_code == 0
@@ -98,7 +98,7 @@ def test_a_limit_that_cannot_be_set_ends_the_run(home):
 @pytest.mark.parametrize(("options", "keep"), [([], True), (["--no-critique-cache"], False)])
 def test_the_wish_for_no_cache_reaches_the_run(home, monkeypatch, options, keep):
     homes = []
-    monkeypatch.setattr("capo_bench.cli.run._run", lambda plan, home, options: homes.append(home) or 0)
+    monkeypatch.setattr("capo_bench.cli.run._run", lambda plan, home, options, asked, as_json: homes.append(home) or 0)
     invoke("run", "voting", "--home", home.path, *options)
     assert homes == [Home(home.path, keep_critiques=keep)]
 

@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from capo_bench.critic.ask import State, Terms
-from capo_bench.critic.measure import Measured, Request, measure
+from capo_bench.critic.ask import AskProgress, CritiqueTerms
+from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest, measure
 from capo_bench.home import Home
 from evals.critics.data import STEP_DATA, Selection
 from evals.critics.labels import LabelledSolution
-from trainers.credit.critique import Critique, Usage
+from evals.models.base import Usage
+from trainers.credit.critique import Critique
 from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 
-FOUR = Terms(4)
+FOUR = CritiqueTerms(4)
 Answer = Callable[[LabelledSolution, int], Critique]
 
 
@@ -58,15 +59,15 @@ def control(answer: Answer, solutions: Sequence[LabelledSolution], *, eager: boo
 
 
 def measured(
-    answer: Answer, data: str, home: Path, source: Path | None = None, terms: Terms = FOUR, **selection: Any
-) -> Measured:
+    answer: Answer, data: str, home: Path, source: Path | None = None, terms: CritiqueTerms = FOUR, **selection: Any
+) -> CriticMeasurement:
     """Measure a control critic on a data set."""
     chosen = Selection(source=source, **selection)
     params = control(answer, STEP_DATA.get(data).load(chosen).solutions)
-    return measure(Request(params, data, chosen, terms), Home(home), quiet, print)
+    return measure(MeasurementRequest(params, data, chosen, terms), Home(home), quiet, print)
 
 
-def quiet(state: State) -> None:
+def quiet(state: AskProgress) -> None:
     """Tell nobody."""
 
 

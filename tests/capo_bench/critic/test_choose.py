@@ -54,7 +54,7 @@ def test_a_study_without_a_critic_has_the_default_one(tmp_path):
         ("nosy", [], "nosy: no critic and no study 'nosy' (did you mean 'noisy'?); critics: exact, noisy"),
         ("noisy", ["mis=1"], "--set mis=1: unknown key 'mis' (did you mean 'miss'?)"),
         ("noisy", ["miss=2"], "--set miss=2: miss is 2 but should be less than or equal to 1"),
-        ("noisy", ["miss"], "--set miss: 'miss' is not KEY=VALUE; e.g. temperature=0.7"),
+        ("noisy", ["miss"], "--set miss: 'miss' is not KEY=VALUE; e.g. credit.vote=union"),
         ("noisy", ["name=nosy"], "--set name=nosy: unknown critic 'nosy' (did you mean 'noisy'?); known: exact"),
     ],
 )

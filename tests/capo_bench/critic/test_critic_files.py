@@ -9,14 +9,13 @@ import json
 import pytest
 from controlcritics import alarmed, measured, mute, oracle
 
-from capo_bench.critic.ask import Terms
-from capo_bench.critic.figures import figures
-from capo_bench.critic.page import title
+from capo_bench.critic.ask import CritiqueTerms
 from capo_bench.critic.summary import Cost, summarise
-from capo_bench.critic.tables import cost_in_words, per_cent, tables
-from capo_bench.critic.write import write
 from capo_bench.home import Home
-from evals.critics.metrics import Estimate
+from capo_bench.pages.critic import cost_in_words, figures, tables, title
+from capo_bench.pages.critic import write_measurement as write
+from capo_bench.pages.critic_tables import share_cell
+from evals.critics.metrics import ShareEstimate
 from trainers.credit.critique import Critique
 
 
@@ -39,11 +38,14 @@ def rows(text: str) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text)))
 
 
+TABLE = "02-calibration-of-the-share-of-k-votes-which-is-wha"
+
+
 def test_every_file_is_there(made):
     found, _, files = made
     names = {path.relative_to(files.folder).as_posix() for path in files.folder.rglob("*") if path.is_file()}
-    drawings = {f"figures/{name}.{ending}" for name in ("precision_recall", "reliability") for ending in ("svg", "png")}
-    tables_ = {"votes.csv", "calibration.csv"}
+    drawings = {f"figures/{name}.svg" for name in ("precision_recall", "reliability")}
+    tables_ = {f"tables/{name}.{end}" for name in ("01-steps-flagged", TABLE) for end in ("csv", "tex")}
     assert names == {"critiques.jsonl", "provenance.json", "report.html", "result.json", *tables_, *drawings}
     assert files.folder.name == found.id
 
@@ -71,21 +73,17 @@ def test_the_result_holds_all_numbers(made):
 
 def test_tables_as_files(made):
     _, summary, files = made
-    votes = rows((files.folder / "votes.csv").read_text(encoding="utf-8"))
-    assert [(row["rule"], row["k"]) for row in votes[:4]] == [
-        ("greedy", "1"), ("intersection", "1"), ("intersection", "2"), ("intersection", "4"),
-    ]  # fmt: skip
-    assert float(votes[3]["recall"]) == summary.votes[3].scores.recall.value == 1
-    reliability = rows((files.folder / "calibration.csv").read_text(encoding="utf-8"))
-    assert sum(int(row["steps"]) for row in reliability if row["k"] == "4") == summary.steps
+    votes = rows((files.folder / "tables" / "01-steps-flagged.csv").read_text(encoding="utf-8"))
+    assert [row["critiques"] for row in votes[:3]] == ["greedy", "one critique", "intersection of 2"]
+    assert votes[3]["recall"] == share_cell(summary.votes[3].scores.recall)
 
 
-def test_the_page_is_one_file_without_scripts(made):
+def test_the_page_is_one_file(made):
     files = made[2]
     html = files.page.read_text(encoding="utf-8")
-    assert "<script" not in html
-    assert "http" not in html.replace("http-equiv", "")
-    assert html.count("data:image/svg+xml") == 2
+    assert html.count("<script") == 1
+    assert "http" not in html.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
+    assert html.count("<svg") == 4, "two figures in two widths"
     assert "Critic control on coins" in html
     assert "40 of 200 critiques without a verdict (truncated 40)" in html
     assert "default-src 'none'" in html
@@ -112,11 +110,11 @@ def test_one_critique_is_told_once_for_all_rules(made):
 
 
 def test_subsets_have_a_table_of_their_own(benchmark_data, tmp_path):
-    summary = summarise(measured(oracle, "processbench", tmp_path, benchmark_data, Terms(1), limit=40))
+    summary = summarise(measured(oracle, "processbench", tmp_path, benchmark_data, CritiqueTerms(1), limit=40))
     first, subsets, *_ = tables(summary)
     assert first.title == "First error, mean: % [95 % interval]"
     assert [row[:4] for row in first.rows] == [
-        ("greedy", *["100.0 [100, 100]"] * 3), ("one critique", *["100.0 [100, 100]"] * 3),
+        ("greedy", *["100.0 [100.0, 100.0]"] * 3), ("one critique", *["100.0 [100.0, 100.0]"] * 3),
     ]  # fmt: skip
     assert [row[1] for row in subsets.rows[:5]] == ["gsm8k", "math", "olympiadbench", "omnimath", "mean"]
 
@@ -125,7 +123,7 @@ def test_where_some_solutions_have_no_verdict_their_number_is_shown(tmp_path):
     def sometimes(solution, index):
         return mute(solution, index) if solution.labels.wrong else oracle(solution, index)
 
-    found = measured(sometimes, "coins", tmp_path, terms=Terms(2, max_abstained=1), limit=40)
+    found = measured(sometimes, "coins", tmp_path, terms=CritiqueTerms(2, max_abstained=1), limit=40)
     summary = summarise(found)
     table = tables(summary)[0]
     assert table.headings[-1] == "no verdict"
@@ -134,7 +132,7 @@ def test_where_some_solutions_have_no_verdict_their_number_is_shown(tmp_path):
 
 
 def test_nothing_to_draw_without_any_verdict(tmp_path):
-    found = measured(mute, "coins", tmp_path, terms=Terms(2, max_abstained=1), limit=10)
+    found = measured(mute, "coins", tmp_path, terms=CritiqueTerms(2, max_abstained=1), limit=10)
     summary = summarise(found)
     assert figures(summary) == []
     assert summary.alpha.value is None
@@ -161,14 +159,14 @@ def test_of_what_writes_nothing_only_what_it_read_is_told():
 @pytest.mark.parametrize(
     ("estimate", "text"),
     [
-        (Estimate(None), "–"),
-        (Estimate(0.671, 0.62, 0.7131), "67.1 [62, 71]"),
-        (Estimate(0.008, 0.004, 0.012), "0.8 [0.4, 1.2]"),
-        (Estimate(1.0), "100.0"),
+        (ShareEstimate(None), "–"),
+        (ShareEstimate(0.671, 0.62, 0.7131), "67.1 [62.0, 71.3]"),
+        (ShareEstimate(0.008, 0.004, 0.012), "0.8 [0.4, 1.2]"),
+        (ShareEstimate(1.0), "100.0"),
     ],
 )
 def test_shares_in_per_cent(estimate, text):
-    assert per_cent(estimate) == text
+    assert share_cell(estimate) == text
 
 
 def test_the_title_names_the_model(made):
@@ -184,7 +182,7 @@ def test_the_title_names_the_model(made):
 
 
 def test_the_greedy_critique_is_optional(tmp_path):
-    summary = summarise(measured(oracle, "coins", tmp_path, terms=Terms(2, greedy=False), limit=8))
+    summary = summarise(measured(oracle, "coins", tmp_path, terms=CritiqueTerms(2, greedy=False), limit=8))
     assert {row.vote.rule for row in summary.votes} == {"intersection", "majority", "union"}
     assert summary.cost.critiques == 16
 
@@ -193,4 +191,4 @@ def test_reused_critiques_are_counted(tmp_path):
     def kept(solution, index):
         return Critique(frozenset(), reused=index == 0)
 
-    assert summarise(measured(kept, "coins", tmp_path, terms=Terms(2), limit=8)).cost.reused == 8
+    assert summarise(measured(kept, "coins", tmp_path, terms=CritiqueTerms(2), limit=8)).cost.reused == 8

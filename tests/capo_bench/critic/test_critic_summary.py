@@ -6,10 +6,10 @@ import pytest
 from controlcritics import alarmed, measured, oracle
 
 from capo_bench.critic.embedded import embedded_folder
-from capo_bench.critic.figures import figures
 from capo_bench.critic.quality import Vote
 from capo_bench.critic.summary import agreement, summarise, vote_calibration
 from capo_bench.home import Home
+from capo_bench.pages.critic import figures
 from capo_bench.study.identity import embedded_critic_key
 from evals.critics.calibration import Bin
 from evals.critics.labels import StepLabels
@@ -55,7 +55,7 @@ def test_figures_say_in_words_what_they_show(tmp_path):
 
     summary = summarise(measured(two_minds, "coins", tmp_path, limit=40))
     curve, reliability = figures(summary)
-    assert "intersection of 4: precision 100.0 [100, 100], recall 100.0 [100, 100]" in curve.alt
+    assert "intersection of 4: precision 100.0 %, recall 100.0 %" in curve.alt
     (union,) = (row for row in summary.votes if row.vote == Vote("union") and row.k == 4)
     assert f"union of 4: precision {100 * union.scores.precision.value:.1f}" in curve.alt
     assert "50 % of votes: 0 % of" in reliability.alt

@@ -5,15 +5,15 @@ from __future__ import annotations
 import pytest
 from controlcritics import alarmed, measured, mute, oracle, silent
 
-from capo_bench.critic.ask import Terms
+from capo_bench.critic.ask import CritiqueTerms
 from capo_bench.critic.quality import Vote
-from capo_bench.critic.summary import Summary, summarise
-from evals.critics.metrics import Estimate
+from capo_bench.critic.summary import CriticSummary, summarise
+from evals.critics.metrics import ShareEstimate
 
 FILES = ("processbench", "prm800k", "prmbench")
 
 
-def rates(summary: Summary, name: str) -> set[float | None]:
+def rates(summary: CriticSummary, name: str) -> set[float | None]:
     return {getattr(row.scores, name).value for row in summary.votes}
 
 
@@ -22,7 +22,7 @@ def test_an_oracle_is_perfect_by_every_rule_and_k(data, benchmark_data, tmp_path
     summary = summarise(measured(oracle, data, tmp_path, benchmark_data, limit=120))
     assert rates(summary, "precision") == rates(summary, "recall") == rates(summary, "f1") == {1.0}
     assert rates(summary, "false_alarm") == {0.0}
-    assert summary.alpha == Estimate(1, 1, 1)
+    assert summary.alpha == ShareEstimate(1, 1, 1)
     assert {row.error for row in summary.calibration.values()} == {0}
 
 
@@ -31,7 +31,7 @@ def test_a_critic_that_flags_everything_has_the_share_of_wrong_steps_as_precisio
     summary = summarise(measured(alarmed, data, tmp_path, benchmark_data, limit=120))
     assert rates(summary, "recall") == rates(summary, "false_alarm") == {1.0}
     assert rates(summary, "precision") == {summary.wrong / summary.steps}
-    assert summary.alpha == Estimate(None)  # one value alone
+    assert summary.alpha == ShareEstimate(None)  # one value alone
 
 
 @pytest.mark.parametrize("data", FILES)
@@ -45,7 +45,7 @@ def test_a_silent_critic_finds_nothing(data, benchmark_data, tmp_path):
     ("critic", "erroneous", "clean", "f1"), [(oracle, 1, 1, 1), (silent, 0, 1, 0), (mute, 0, 0, 0)]
 )
 def test_first_errors_of_processbench(critic, erroneous, clean, f1, benchmark_data, tmp_path):
-    terms = Terms(2, max_abstained=1)
+    terms = CritiqueTerms(2, max_abstained=1)
     summary = summarise(measured(critic, "processbench", tmp_path, benchmark_data, terms))
     for row in summary.first_error:
         assert list(row.subsets) == ["gsm8k", "math", "olympiadbench", "omnimath", "mean"]

@@ -8,20 +8,20 @@ from dataclasses import replace
 import pytest
 from controlcritics import control, measured, oracle, quiet
 
-from capo_bench.critic.ask import Terms
+from capo_bench.critic.ask import CritiqueTerms
 from capo_bench.critic.errors import MeasureError
-from capo_bench.critic.measure import NoChecker, Request, fingerprint, measure, measurement_id
+from capo_bench.critic.measure import MeasurementRequest, NoChecker, fingerprint, measure, measurement_id
 from capo_bench.home import Home
 from evals.benchmarks import Problem
 from evals.critics.coins import COINS
 from evals.critics.data import STEP_DATA, Selection
-from evals.rows import DataErrors
+from evals.tasks.rows import DataErrors
 from trainers.credit.segment import blank_lines, step_texts
 from trainers.critics import CRITICS
 from trainers.critics.exact import ExactParams
 from trainers.critics.noisy import NoisyParams
 
-REQUEST = Request(NoisyParams(), "coins", Selection(limit=30), Terms(2))
+REQUEST = MeasurementRequest(NoisyParams(), "coins", Selection(limit=30), CritiqueTerms(2))
 SOLUTIONS = COINS.load(REQUEST.selection).solutions
 
 
@@ -33,8 +33,8 @@ def test_the_id_is_of_all_that_decides_the_result():
     others = [
         (replace(REQUEST, critic=NoisyParams(miss=0.1)), SOLUTIONS),
         (replace(REQUEST, selection=Selection(limit=30, seed=1)), SOLUTIONS),
-        (replace(REQUEST, terms=Terms(4)), SOLUTIONS),
-        (replace(REQUEST, terms=Terms(2, greedy=False)), SOLUTIONS),
+        (replace(REQUEST, terms=CritiqueTerms(4)), SOLUTIONS),
+        (replace(REQUEST, terms=CritiqueTerms(2, greedy=False)), SOLUTIONS),
         (REQUEST, SOLUTIONS[1:]),
         (REQUEST, [*SOLUTIONS[:-1], replace(SOLUTIONS[-1], steps=("x",) * len(SOLUTIONS[-1].steps))]),
     ]
@@ -43,7 +43,9 @@ def test_the_id_is_of_all_that_decides_the_result():
 
 
 def test_the_id_is_not_of_where_the_data_was_or_how_many_may_abstain(tmp_path):
-    elsewhere = replace(REQUEST, selection=replace(REQUEST.selection, source=tmp_path), terms=Terms(2, True, 0.9))
+    elsewhere = replace(
+        REQUEST, selection=replace(REQUEST.selection, source=tmp_path), terms=CritiqueTerms(2, True, 0.9)
+    )
     assert measurement_id(elsewhere, SOLUTIONS) == measurement_id(REQUEST, SOLUTIONS)
 
 
@@ -72,7 +74,7 @@ def test_critics_that_ask_a_checker_are_refused_where_there_is_none(params, data
     with pytest.raises(
         MeasureError, match=f"critic '{params.name}' asks .* {data} has none; measure it on --data coin"
     ):
-        asked(Request(params, data, Selection(source=tmp_path)), tmp_path)
+        asked(MeasurementRequest(params, data, Selection(source=tmp_path)), tmp_path)
 
 
 def test_a_critic_of_another_package_abstains_there():
@@ -85,13 +87,13 @@ def test_a_reference_that_the_data_lacks_is_refused(tmp_path):
     (tmp_path / "math.json").write_text(json.dumps([row]), encoding="utf-8")
     params = CRITICS.get("transformers").model_validate({"name": "transformers", "model": "m", "reference": True})
     with pytest.raises(MeasureError, match=r"1 of 1 solutions of processbench have none; use --set reference=false"):
-        asked(Request(params, "processbench", Selection(("math",), tmp_path)), tmp_path)
+        asked(MeasurementRequest(params, "processbench", Selection(("math",), tmp_path)), tmp_path)
 
 
 def test_no_solution_is_told(tmp_path):
     (tmp_path / "test.jsonl").write_text("", encoding="utf-8")
     with pytest.raises(MeasureError, match="--data prm800k: no labelled solution is left"):
-        asked(Request(control(oracle, []), "prm800k", Selection(source=tmp_path)), tmp_path)
+        asked(MeasurementRequest(control(oracle, []), "prm800k", Selection(source=tmp_path)), tmp_path)
 
 
 def test_wrong_data_is_told_before_anybody_is_asked(tmp_path):

@@ -10,9 +10,9 @@ import pytest
 from controlcritics import quiet
 from labelserver import LabelServer, serving, verdict
 
-from capo_bench.critic.ask import Terms
+from capo_bench.critic.ask import CritiqueTerms
 from capo_bench.critic.errors import TooManyAbstainedError
-from capo_bench.critic.measure import Measured, Request, measure
+from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest, measure
 from capo_bench.critic.summary import summarise
 from capo_bench.home import Home
 from evals.critics.data import STEP_DATA, Selection
@@ -20,20 +20,22 @@ from evals.critics.labels import LabelledSolution
 from trainers.critics import CRITICS
 
 COINS = Selection(limit=24)
-THREE = Terms(3)
+THREE = CritiqueTerms(3)
 
 
 def solutions(data: str, selection: Selection) -> list[LabelledSolution]:
     return STEP_DATA.get(data).load(selection).solutions
 
 
-def asked(url: str, home: Path | Home, terms: Terms = THREE, data: str = "coins", **more: Any) -> Measured:
+def asked(
+    url: str, home: Path | Home, terms: CritiqueTerms = THREE, data: str = "coins", **more: Any
+) -> CriticMeasurement:
     """Measure the model behind an endpoint; `more` are a selection and settings of the critic."""
     selection = more.pop("selection", COINS)
     settings = {"name": "openai", "model": "labels", "base_url": url, "max_retries": 0, "price": PRICE, **more}
     params = CRITICS.get("openai").model_validate(settings)
     return measure(
-        Request(params, data, selection, terms), home if isinstance(home, Home) else Home(home), quiet, print
+        MeasurementRequest(params, data, selection, terms), home if isinstance(home, Home) else Home(home), quiet, print
     )
 
 
@@ -64,7 +66,7 @@ def test_what_cannot_be_read_abstains_with_its_reason(tmp_path: Path) -> None:
         return ["", "All good.", verdict(solution, index)][index]
 
     with serving(LabelServer(solutions("coins", COINS), write)) as server:
-        summary = summarise(asked(server.url, tmp_path, terms=Terms(3, greedy=False, max_abstained=0.7)))
+        summary = summarise(asked(server.url, tmp_path, terms=CritiqueTerms(3, greedy=False, max_abstained=0.7)))
     assert summary.cost.abstained == {"empty": 24, "no_list": 24}
     assert [(row.k, row.unanswered) for row in summary.votes if row.vote.rule == "union"] == [(1, 24), (2, 24), (3, 0)]
     assert summary.votes[-1].scores.f1.value == 1
@@ -98,7 +100,7 @@ def test_without_a_cache_everything_is_asked_again(tmp_path: Path) -> None:
 
 def test_more_critiques_take_those_that_are_there(tmp_path: Path) -> None:
     with serving(LabelServer(solutions("coins", COINS))) as server:
-        asked(server.url, tmp_path, terms=Terms(2))
-        more = asked(server.url, tmp_path, terms=Terms(4))
+        asked(server.url, tmp_path, terms=CritiqueTerms(2))
+        more = asked(server.url, tmp_path, terms=CritiqueTerms(4))
     assert Counter(server.requests) == {2: 48, 1: 24}
     assert summarise(more).cost.reused == 24 * 2 + 24

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import namedtuple
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from safetensors.torch import save_file
 from capo_bench.doctor import disk
 from capo_bench.doctor.needs import needs_of
 from capo_bench.study.load import load_plan
+from capo_bench.study.memory import adapter_parameters
+from trainers.backbones import BACKBONES
 
 POLICY, POLICY_SIZE = "Qwen/Qwen2.5-1.5B", 4 * 1543714304  # held in float32
 PRM, PRM_SIZE = "Qwen/Qwen2.5-Math-PRM-7B", 2 * 7_600_000_000  # in bfloat16
@@ -53,7 +56,7 @@ def test_models_are_counted_in_the_type_that_they_are_loaded_with():
     assert sizes(needs("grpo_rule")) == {POLICY: POLICY_SIZE}
     assert sizes(needs()) == {POLICY: POLICY_SIZE, PRM: PRM_SIZE}
     assert sizes(needs("prm_min", "prm.dtype=float32"))[PRM] == 2 * PRM_SIZE
-    assert sizes(needs("sft")) == {POLICY: POLICY_SIZE}, "measured, and not trained"
+    assert sizes(needs("base")) == {POLICY: POLICY_SIZE}, "measured, and not trained"
     local = "critic={name: transformers, model: org/critic, dtype: float16, parameters: 1e9}"
     assert sizes(needs("capo", local)) == {POLICY: POLICY_SIZE, "org/critic": 2 * 10**9}
     assert sizes(needs("capo", "critic={name: transformers, model: policy}")) == {POLICY: POLICY_SIZE}
@@ -85,6 +88,17 @@ def test_the_disk_has_to_hold_what_trials_leave_and_what_is_downloaded(tmp_path,
     (full,) = disk.disks(needs(), tmp_path, 5)
     assert full.state == "missing"
     assert "HF_HOME" in full.remedy
+
+
+def test_a_trial_leaves_what_it_has_trained():
+    assert needs("grpo_rule").models == {"qwen2.5-1.5b": TRIALS}
+    assert needs("base").models == {}
+    lora = BACKBONES.load("qwen2.5-7b-lora")
+    both = {**needs("grpo_rule").backbones, "qwen2.5-7b-lora": lora}
+    found = replace(needs("grpo_rule"), trials=9, backbones=both, models={"qwen2.5-1.5b": 3, "qwen2.5-7b-lora": 3})
+    adapter = 4 * adapter_parameters(lora)
+    assert adapter < POLICY_SIZE / 10
+    assert disk.left_behind(found) == 9 * 16 * 2**20 + 3 * (POLICY_SIZE + adapter) + 2 * 3 * POLICY_SIZE
 
 
 def test_a_model_of_unknown_size_is_told_and_not_counted_as_nothing(tmp_path, monkeypatch):

@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,7 +15,7 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 
 from capo_bench.cli import main
-from capo_bench.doctor import machine, network
+from capo_bench.doctor import disk, machine, network
 from capo_bench.doctor.needs import HubItem, needs_of
 from capo_bench.doctor.packages import packages
 from capo_bench.study.load import load_plan
@@ -215,13 +214,50 @@ def test_no_gpus_are_missing_and_too_few_are(monkeypatch):
     assert "8 needed, 1 visible (X1)" in next(machine.gpus(big)).told
 
 
+SERVED = "critic={name: openai, model: org/critic, parameters: 8e9, serve: {gpus: 4, tensor_parallel_size: 4}}"
+
+
+def test_a_served_critic_needs_its_gpus_its_model_and_vllm(monkeypatch):
+    found = needs("paper", SERVED)
+    assert (found.endpoints, [one.model for one in found.served]) == ((), ["org/critic"])
+    assert ("org/critic", None) in [(item.name, item.revision) for item in found.hub]
+    assert disk.downloads(found)[HubItem("model", "org/critic", None)] == 16_000_000_000
+    assert "5 planned for (4 of them for critics that the run serves)" in list(machine.gpus(found))[-1].told
+    gpu(monkeypatch, 4, 80)
+    assert "5 needed (4 of them for critics that the run serves), 4 visible" in next(machine.gpus(found)).told
+    gpu(monkeypatch, 5, 80)
+    assert next(machine.gpus(found)).state == "ok"
+    assert needs("quick", SERVED, "evaluation.backend=hf").extras == {"vllm": "critic.serve"}
+
+
+def test_more_gpus_for_a_critic_than_there_are_is_told_whatever_trains(monkeypatch):
+    found = needs("quick", SERVED)
+    (none,) = machine.gpus(found)
+    assert (none.what, none.state) == ("GPUs for critics", "missing")
+    assert "4 needed, 0 visible" in none.told
+    gpu(monkeypatch, 4, 80)
+    assert next(machine.gpus(found)).state == "ok"
+
+
+def test_a_critic_that_shares_the_gpus_of_trials_takes_its_share_of_their_memory():
+    critic = {"name": "openai", "model": "org/critic", "serve": {"gpus": 0, "gpu_memory_utilization": 0.3}}
+    config = TrialConfig(backbone="qwen2.5-1.5b", cold_start=None, train=PAPER, critic=critic)
+    alone = trial_memory(config.model_copy(update={"method": "grpo_rule"}))
+    assert trial_memory(config).peak == pytest.approx(alone.peak + 0.3 * alone.gpu)
+
+
 def test_gpus_that_are_too_small_are_told_with_what_a_step_takes(monkeypatch):
     gpu(monkeypatch, 1, 80)
     assert next(machine.gpus(needs())).state == "ok"
     gpu(monkeypatch, 1, 24)
     small = next(machine.gpus(needs()))
     assert small.state == "missing"
-    assert "1 needed, 1 visible (X1) of 24.0 GiB, and a step takes about" in small.told
+    assert "1 needed, 1 visible (X1) with 24.0 GiB free, and a step takes about" in small.told
+    gpu(monkeypatch, 1, 24, total=80)  # a server holds the rest
+    held = next(machine.gpus(needs()))
+    assert held.state == "missing"
+    assert "with 24.0 GiB free of 80.0 GiB, and a step takes about" in held.told
+    assert "nvidia-smi" in held.remedy
     gpu(monkeypatch, 1, 80, bf16=False)
     assert "no bfloat16" in next(machine.gpus(needs())).told
 
@@ -250,11 +286,11 @@ def test_a_gpu_has_to_hold_what_is_beside_the_policy_whichever_trial_asks_it(mon
     assert "download it" in unknown.remedy
 
 
-def gpu(monkeypatch, count, gib, bf16=True):
+def gpu(monkeypatch, count, gib, bf16=True, total=None):
     monkeypatch.setattr("torch.cuda.device_count", lambda: count)
     monkeypatch.setattr("torch.cuda.get_device_name", lambda index: "X1")
-    held = SimpleNamespace(total_memory=gib * 2**30)
-    monkeypatch.setattr("torch.cuda.get_device_properties", lambda index: held)
+    memory = (int(gib * 2**30), int((gib if total is None else total) * 2**30))
+    monkeypatch.setattr("torch.cuda.mem_get_info", lambda index: memory)
     monkeypatch.setattr("torch.cuda.is_bf16_supported", lambda: bf16)
 
 

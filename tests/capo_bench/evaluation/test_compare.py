@@ -9,9 +9,10 @@ from evaluating import ANSWERS, folder_of, right, run, run_endpoint
 from hypothesis import given
 from hypothesis import strategies as st
 
+from capo_bench.analysis.compare import paired
 from capo_bench.cli import main
-from capo_bench.evaluation.compare import paired
 from capo_bench.home import Home, write_json
+from evals.checksums import seal
 
 SCORES = st.dictionaries(st.integers(0, 30).map(str), st.floats(0, 1), min_size=1)
 
@@ -59,20 +60,34 @@ def test_laws_of_pairs(left, right):
 def two(answering, tmp_path):
     """An evaluation in which all is right, and one of another seed in which about half is."""
     args = ("--task", "coins_test", "--limit", 20)
-    half = answering(lambda problem, seed: f"\\boxed{{{ANSWERS[problem] if seed % 2 else 99}}}")
+    half = answering(lambda problem, seed: f"\\boxed{{{ANSWERS[problem] if sum(problem.encode()) % 2 else 99}}}")
     return (
         folder_of(run_endpoint(answering(right), *args, home=tmp_path)),
         folder_of(run_endpoint(half, *args, "--seed", 7, home=tmp_path)),
     )
 
 
-def test_the_same_problems_are_paired(two, tmp_path):
-    done = compare(two[0].name[:6], two[1], home=tmp_path)
+def id_of(folder):
+    """The beginning of an evaluation's id, which ends its folder's name."""
+    return folder.name.rpartition("-")[2][:6]
+
+
+def test_an_evaluation_is_named_by_model_and_tasks_and_known_by_that_name(two, tmp_path):
+    assert [folder.name.rpartition("-")[0] for folder in two] == ["critic-1-coins_test"] * 2
+    done = compare(two[0].name[:-4], two[1].name, home=tmp_path)
     assert done.exit_code == 0, done.output
-    first, second = (line.split() for line in done.output.splitlines() if line.strip().startswith("coins_test"))
-    assert first[3:6] == ["100.0", "[83,", "100]"]
-    assert second[6].startswith("−")
-    assert second[-5:-1] == ["20", "20", "×", "1"]
+    several = compare("critic-1", two[1], home=tmp_path)
+    assert (several.exit_code, "2 evaluations of" in several.stderr) == (2, True)
+
+
+def test_the_same_problems_are_paired(two, tmp_path):
+    done = compare(id_of(two[0]), two[1], home=tmp_path)
+    assert done.exit_code == 0, done.output
+    rows = [line.split() for line in done.output.splitlines() if line.strip().startswith("coins_test")]
+    assert [row[3] for row in rows] == ["accuracy", "avg@8"] * 2
+    assert all(row[4:7] == ["100.0", "[83,", "100]"] for row in rows[:2])
+    assert all(row[7].startswith("−") for row in rows[2:])
+    assert [row[-5:-1] for row in rows[2:]] == [["20", "20", "×", "1"], ["20", "20", "×", "8"]]
 
 
 def test_what_differs_is_refused_value_by_value(two, answering, tmp_path):
@@ -84,7 +99,7 @@ def test_what_differs_is_refused_value_by_value(two, answering, tmp_path):
     )
     done = compare(two[0], two[1], other, home=tmp_path)
     assert (done.exit_code, done.stdout) == (2, "")
-    name, here = f"critic-1 ({two[0].name[:6]})", f"critic-1 ({other.name[:6]})"
+    name, here = f"critic-1 ({id_of(two[0])})", f"critic-1 ({id_of(other)})"
     assert f"sampling.temperature: 1.0 in {name}, 0.5 in {here} (coins_test)" in done.stderr
     assert f"model.template: 'chat' in {name}, 'bare' in {here} (coins_test)" in done.stderr
     assert "name what may differ, as in --allow-different" in done.stderr.splitlines()[-1]
@@ -97,6 +112,12 @@ def test_what_differs_is_refused_value_by_value(two, answering, tmp_path):
     assert "differs: sampling.temperature: 1.0 in" in both.stdout
 
 
+def rewrite(path, old, new):
+    """Change a result as its writer would have written it: its checksum too."""
+    path.write_text(path.read_text().replace(old, new))
+    seal(path.parent, [path.name])
+
+
 def test_backends_never_meet_unasked(policy, two, tmp_path):
     local = folder_of(run(policy, "--task", "coins_test", "--limit", 20, "--max-tokens", 8, home=tmp_path))
     done = compare(two[0], local, home=tmp_path)
@@ -107,7 +128,7 @@ def test_backends_never_meet_unasked(policy, two, tmp_path):
 
 def test_a_verifier_of_another_version_is_refused(two, tmp_path):
     path = two[1] / "tasks" / "coins_test" / "result.json"
-    path.write_text(path.read_text().replace('"verifier": "', '"verifier": "0-'))
+    rewrite(path, '"verifier": "', '"verifier": "0-')
     done = compare(*two, home=tmp_path)
     assert done.exit_code == 2
     assert "verifier: " in done.stderr
@@ -143,11 +164,11 @@ def test_what_only_the_others_have_is_held_to_the_same_rules(two, answering, tmp
     longer = second / "tasks" / "coins_longer"
     copied = shutil.copytree(longer, tmp_path / "other" / "coins_longer")
     path = copied / "result.json"
-    path.write_text(path.read_text().replace('"temperature": 1.0', '"temperature": 0.5'))
+    rewrite(path, '"temperature": 0.0', '"temperature": 0.5')
     done = compare(two[0], second, tmp_path / "other", home=tmp_path)
     assert done.exit_code == 2
-    name = f"critic-1 ({second.name[:6]})"
-    assert f"sampling.temperature: 1.0 in {name}, 0.5 in other (coins_longer)" in done.stderr
+    name = f"critic-1 ({id_of(second)})"
+    assert f"sampling.temperature: 0.0 in {name}, 0.5 in other (coins_longer)" in done.stderr
 
 
 def test_a_folder_of_several_evaluations_is_no_result(two, tmp_path):
@@ -161,7 +182,8 @@ def test_tasks_of_several_models_are_no_result(two, tmp_path):
     for number, folder in enumerate(two):
         shutil.copytree(folder / "tasks" / "coins_test", both / str(number))
     path = both / "1" / "result.json"
-    path.write_text(path.read_text().replace('"task": "coins_test"', '"task": "x"').replace("critic-1", "another"))
+    rewrite(path, '"task": "coins_test"', '"task": "x"')
+    rewrite(path, "critic-1", "another")
     done = compare(two[0], both, home=tmp_path)
     assert (done.exit_code, f"{both} holds results of several models" in done.stderr) == (2, True)
 

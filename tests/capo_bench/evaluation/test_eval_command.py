@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ import pytest
 from evaluating import folder_of, results_of, right, rows_of, run, run_endpoint
 
 import capo_bench
-import evals.harness.opening
+import evals.models.open
 from capo_bench.run.lock import study_lock
 
 ENV = {**os.environ, "PYTHONPATH": str(Path(capo_bench.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
@@ -34,8 +35,8 @@ def test_a_folder_on_a_suite(policy, tmp_path):
     first = rows_of(done, "coins_longer")[0]
     assert first[-3] == "12 × 2"
     results = results_of(done)
-    assert int(first[-2]) == results["coins_longer"]["cost"]["policy_tokens"] <= 12 * 2 * 24
-    assert list(results) == ["coins_distractors", "coins_longer", "coins_test"]
+    assert int(first[-2]) == results["coins_longer"]["cost"]["policy_tokens"] <= 12 * 3 * 24
+    assert list(results) == ["coins_distractors", "coins_longer", "coins_test", "coins_unseen"]
     assert results["coins_test"]["metrics"]["truncated"]["value"] > 0.5  # rubbish seldom ends
     assert results["coins_test"]["identity"]["model"]["template"] == "bare"
     folder = folder_of(done)
@@ -52,7 +53,7 @@ def test_real_problems_and_ranked_options(policy, benchmark_data, tmp_path):
     )  # fmt: skip
     assert done.exit_code == 0, done.output
     results = results_of(done)
-    assert results["math500"]["cost"] | {"samples": 12, "problems": 6} == results["math500"]["cost"]
+    assert results["math500"]["cost"] | {"samples": 18, "problems": 6} == results["math500"]["cost"]
     assert {"accuracy", "accuracy_norm"} <= set(results["arc_challenge_ll"]["metrics"])
     assert rows_of(done, "arc_challenge_ll")[0][-3:-1] == ["6 × 1", "0"]
 
@@ -61,7 +62,7 @@ def test_what_is_finished_is_not_asked_for_again(policy, tmp_path, monkeypatch):
     args = (policy, "--task", "coins_test", "--limit", 8, "--max-tokens", 8)
     first = run(*args, home=tmp_path)
     before = content(folder_of(first) / "tasks" / "coins_test")
-    monkeypatch.setattr(evals.harness.opening, "open_backend", lambda spec: pytest.fail("the model was opened"))
+    monkeypatch.setattr(evals.models.open, "open_model", lambda spec: pytest.fail("the model was opened"))
     again = run(*args, home=tmp_path)
     assert (again.exit_code, folder_of(again)) == (0, folder_of(first))
     assert content(folder_of(first) / "tasks" / "coins_test") == before
@@ -115,7 +116,7 @@ def test_scoring_again_needs_no_model_and_no_data(answering, tmp_path):
     done = run_endpoint(server, "--task", "coins_test", "--limit", 6, home=tmp_path)
     folder, asked = folder_of(done), len(server.requests)
     (folder / "tasks" / "coins_test" / "samples.jsonl").unlink()
-    again = run(folder.name[:6], "--rescore", home=tmp_path)
+    again = run(folder.name[-12:-6], "--rescore", home=tmp_path)
     assert again.exit_code == 0, again.output
     assert len(server.requests) == asked
     assert rows_of(again, "coins_test")[0][1].startswith("100.0")
@@ -151,7 +152,9 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path):
         ((), "nothing to evaluate on: name suites with --suite (paper, math, ood, smoke, coins) or tasks with --task"),
         (("--task", "coins_test", "--vote", "union"), "--vote without --critic: name the critic"),
         (("--task", "coins_test", "--critic", "exact", "--vote", "at_least"), "takes the number of critiques"),
-        (("--task", "coins_test", "--temperature", 0, "-k", 4), "-k 4: coins_test is sampled at temperature 0"),
+        (("--task", "coins_test", "--temperature", 0.5, "-k", 0), "--temperature 0.5: no answers are sampled"),
+        (("--task", "coins_longer", "--temperature", 0.5), "--temperature 0.5: no answers are sampled"),
+        (("--task", "coins_longer", "--no-greedy"), "--no-greedy leaves nothing to ask of coins_longer"),
         (("--task", "coins_test", "--template", "chat"), "the model's tokenizer has none; say 'plain'"),
         (("--task", "coins_test", "--revision", "main"), "revision 'main' is of a repository"),
         (("--task", "coins_test", "--max-tokens", 100000), "lower max_tokens"),
@@ -211,7 +214,7 @@ def test_the_export_is_what_lm_eval_reads(answering, tmp_path):
     server = answering(right)
     done = run_endpoint(server, "--task", "coins_test", "--limit", 4, "--export", tmp_path / "out", home=tmp_path)
     (path,) = (tmp_path / "out").rglob("results_*.json")
-    assert f"lm-eval's JSON: {path}" in done.stdout
+    assert f"lm-eval's JSON: {path}" in done.stderr
     assert "coins_test" in make_table(json.loads(path.read_text()))
 
 
@@ -232,8 +235,8 @@ def test_prompts_of_all_tasks_are_measured_before_the_first_is_asked(policy, tmp
     lengths = ("--max-length", 76, "--max-tokens", 30)
     done = run(policy, "--task", "coins_test", "--task", "coins_longer", *lengths, home=tmp_path)
     assert done.exit_code == 2
-    assert "a prompt of 53 tokens and a completion of 30" in done.stderr
-    assert "lower max_tokens to 23, or" in done.stderr
+    assert "a prompt of 51 tokens and a completion of 30" in done.stderr
+    assert "lower max_tokens to 25, or" in done.stderr
     assert not list(tmp_path.rglob("generations.jsonl"))
 
 
@@ -246,3 +249,15 @@ def test_provenance_is_that_of_the_run_that_asked(answering, tmp_path):
     provenance.unlink()
     assert run_endpoint(server, *args, "--rescore", home=tmp_path).exit_code == 0
     assert json.loads(provenance.read_text())["git"]["commit"] is None
+
+
+@pytest.mark.parametrize("word", ["3f9c2a", "deadbeef0123", "aa1b2c3d4e5x"])
+def test_a_mistyped_trial_fails_at_once_and_never_reaches_the_hub(word, tmp_path, monkeypatch):
+    config = tmp_path / "trials" / "aa1b2c3d4e5f" / "config.json"
+    config.parent.mkdir(parents=True)
+    config.write_text("{}")
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **named: pytest.fail("the network was asked"))
+    done = run(word, "--task", "coins_test", home=tmp_path)
+    assert done.exit_code == 2
+    assert f"MODEL {word}: no folder, and no trial of {tmp_path} begins so" in done.output
+    assert ("did you mean aa1b2c3d4e5f?" in done.output) == word.startswith("aa1b")

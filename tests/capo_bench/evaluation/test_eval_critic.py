@@ -24,10 +24,10 @@ def test_the_exact_critic_says_what_the_exact_checker_says(answering, tmp_path):
     done = run_endpoint(server, *COINS, "--critic", "exact", home=tmp_path)
     assert [sample["wrong_steps"] for sample in samples_of(done)] == [sample["wrong_steps"] for sample in checked]
     assert results_of(done)["coins_test"]["metrics"]["flawed_right"]["value"] == 1
-    assert results_of(done)["coins_test"]["cost"]["critiques"] == 4 * 12
+    assert results_of(done)["coins_test"]["cost"]["critiques"] == 4 * 12 * 9  # a greedy answer and eight samples
     assert results_of(done)["coins_test"]["identity"]["critic"] == {"name": "exact", "vote": "majority", "critiques": 4}
     assert "judged by exact, majority of 4" in done.stdout
-    assert len(server.requests) == 12  # the completions were kept
+    assert len(server.requests) == 12 * 2  # eight samples are one request; the completions were kept
 
 
 def test_without_the_critic_the_checker_has_its_say_again(answering, tmp_path):
@@ -68,7 +68,7 @@ def test_a_language_model_judges_where_no_checker_does(answering, benchmark_data
     assert len(judge.requests) == asked  # critiques are kept as in training
     assert rows_of(again, "math500")[2] == rows_of(done, "math500")[2]
     lines = (folder_of(done) / "tasks" / "math500" / "critiques.jsonl").read_text().splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 15  # of each of 5 problems a greedy answer and 2 sampled ones
     assert json.loads(lines[0])["critiques"][0] == {"wrong": [0], "abstained": None, "text": "Wrong steps: [1]"}
 
 

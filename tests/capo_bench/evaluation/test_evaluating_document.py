@@ -51,7 +51,12 @@ def test_the_commands_do_what_they_are_shown_to_do(policy, tmp_path, monkeypatch
 
 
 def test_every_suite_and_option_of_the_command_that_is_named_is_there():
-    options = {name for command in (evaluate, compare) for option in command.params for name in option.opts}
+    options = {
+        name
+        for command in (evaluate, compare)
+        for option in command.params
+        for name in (*option.opts, *option.secondary_opts)
+    }
     named = set(re.findall(r"(--[a-z][\w-]+)", TEXT))
     assert named <= options
     assert all(f"`{suite}`" in TEXT for suite in SUITES)

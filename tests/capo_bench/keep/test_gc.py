@@ -20,16 +20,17 @@ import capo_bench
 from capo_bench.cli import main
 from capo_bench.home import Home, read_json, write_json
 from capo_bench.keep import free as freeing
-from capo_bench.keep.find import Wanted, scan
+from capo_bench.keep.find import GcRequest, scan
 from capo_bench.keep.free import AWAY, at_rest, free
-from capo_bench.keep.item import Item, freed_bytes
+from capo_bench.keep.item import Removable, freed_bytes
 from capo_bench.run.errors import StudyLockedError
 from capo_bench.run.ledger import Ledger
 from capo_bench.run.lock import study_lock, wait_for_lock
 from capo_bench.run.state import study_status
 from capo_bench.study.identity import digest, identity_of, training_key, trial_id, with_seed
+from evals.models.base import Usage
 from trainers.config import TrialConfig
-from trainers.credit.critique import Critique, Usage
+from trainers.credit.critique import Critique
 from trainers.critics.store import FILE, CritiqueStore, kept, set_limit
 
 ROOT = Path(capo_bench.__file__).parents[1]
@@ -77,11 +78,11 @@ def plan(home: Home, *trials: str, study: str = "demo", profile: str = "quick") 
 
 def found(home: Home, **wanted: Any) -> dict[str, str]:
     """What may go: path in the folder → kind."""
-    return {str(item.path.relative_to(home.path)): item.kind for item in scan(home, Wanted(**wanted)).items()}
+    return {str(item.path.relative_to(home.path)): item.kind for item in scan(home, GcRequest(**wanted)).items()}
 
 
 def gc(home: Home, *args: str, code: int = 0) -> str:
-    done = CliRunner().invoke(main, ["gc", "--home", str(home.path), *args])
+    done = CliRunner().invoke(main, ["gc", "--home", str(home.path), *args], env={"COLUMNS": "300"})
     assert done.exit_code == code, done.output
     return done.output
 
@@ -124,6 +125,7 @@ def test_half_written_leftovers_go_and_the_marked_checkpoint_stays(home: Home) -
     torn = [
         write(folder.path / ".reused" / "steps.jsonl", 1).parent,
         write(folder.path / ".model" / "model.safetensors", 1).parent,
+        write(folder.processes / "job.json", 1).parent,
         write(folder.path / ".metrics.json.0123456789abcdef", 1),
         write(folder.checkpoints / "checkpoint-9" / "half", 1).parent,
         write(home.path / "cache" / "cold_start" / ".abc.making" / "half", 1).parent,
@@ -131,7 +133,8 @@ def test_half_written_leftovers_go_and_the_marked_checkpoint_stays(home: Home) -
     ]
     write(folder.checkpoints / "checkpoint-5" / "whole", 1)
     write_json(folder.checkpoints / "resume.json", {"checkpoint": "checkpoint-5"})
-    report = write(home.study("demo").report / ".report.html.0123456789abcdef", 1)  # no lock tells whose it is
+    reports = home.study("demo").profile("quick").report
+    report = write(reports / ".report.html.0123456789abcdef", 1)  # no lock tells whose it is
     plan(home, trial)
     assert found(home) == {str(path.relative_to(home.path)): "leftovers" for path in torn}
     os.utime(report, (OLD, OLD))
@@ -250,7 +253,7 @@ def test_locks_go_of_stages_that_the_index_does_not_name(home: Home) -> None:
 def test_a_lock_that_somebody_takes_meanwhile_is_left_alone(home: Home) -> None:
     plan(home, put(home))
     lock = write(home.stage("000000000000").with_suffix(".lock"), 0)
-    items = scan(home, Wanted()).items()
+    items = scan(home, GcRequest()).items()
     with elsewhere(lock):
         assert ["somebody is at work" in told for told in free(items)] == [True]
     assert lock.exists()
@@ -337,9 +340,9 @@ def test_links_count_only_where_the_last_one_goes(home: Home) -> None:
     weights.unlink()
     os.link(home.trial(first).model / "model.safetensors", weights)
     plan(home, first, second)
-    one = freed_bytes(scan(home, Wanted(keep_models=1)).items())
+    one = freed_bytes(scan(home, GcRequest(keep_models=1)).items())
     assert list(one.values()) == [0]  # the best still links to the bytes
-    both = freed_bytes(scan(home, Wanted(keep_models=0)).items())
+    both = freed_bytes(scan(home, GcRequest(keep_models=0)).items())
     assert sorted(both.values()) == [0, 1000]
 
 
@@ -384,7 +387,7 @@ def test_a_run_on_another_machine_is_known_by_its_fresh_news(home: Home) -> None
     write_json(folder.now, {})
     with at_rest(home) as running:
         assert running == {"demo"}
-        assert scan(home, Wanted(), running).items() == []
+        assert scan(home, GcRequest(), running).items() == []
     with pytest.raises(StudyLockedError, match="process 7 on another"), at_rest(home, "demo"):
         pass
 
@@ -393,7 +396,7 @@ def test_a_trial_somebody_works_on_is_left_alone_and_no_study_starts_meanwhile(h
     trial = put(home)
     write(home.trial(trial).checkpoints / "state.json", 1)
     plan(home, trial)
-    items = scan(home, Wanted()).items()
+    items = scan(home, GcRequest()).items()
     with elsewhere(home.trial(trial).path / "lock"):
         assert found(home) == {}
         assert ["somebody is at work" in told for told in free(items)] == [True]
@@ -467,7 +470,7 @@ def killed_after(home: Home, trial: str, operations: int) -> bool:
                     return _do(*args, **kwargs)
 
                 setattr(os, name, counted)
-            freeing.free([Item("trials", home.trial(trial).path, "", None, trial)])
+            freeing.free([Removable("trials", home.trial(trial).path, "", None, trial)])
         finally:
             os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from capo_bench.home import Home, TrialFolder, write_json
-from capo_bench.replay.check import retrained
 from capo_bench.study.load import load_plan
 from capo_bench.study.plan import Plan, Trial
+from capo_bench.verify.training import credit_numbers
 from trainers.config import TrialConfig
 from trainers.credit.critique import Critique
-from trainers.rollouts import Rollout, write_step
+from trainers.rollouts import Rollout, StoredStep, write_step
 
 
 def says(*wrong: int) -> Critique:
@@ -106,7 +106,7 @@ class StoredHome:
         rng = random.Random(f"{trial.variant}/{trial.seed}/{number}")
         rows = [random_rollout(rng, row // 4, trial.config.credit.critiques) for row in range(8)]
         write_step(folder.rollouts, number, 0, rows)
-        return {"step": number, **retrained(rows, trial.config).metrics}
+        return {"step": number, **credit_numbers(trial.config, StoredStep(number, (tuple(rows),)))[0]}
 
 
 def random_rollout(rng: random.Random, group: int, critiques: int) -> Rollout:

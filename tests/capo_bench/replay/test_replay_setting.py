@@ -5,21 +5,23 @@ from __future__ import annotations
 import pytest
 from stored import StoredHome, config
 
-from capo_bench.critic.quality import Vote
+from capo_bench.critic.quality import Vote, plain_votes
 from capo_bench.replay.setting import (
     Ballot,
-    Setting,
+    VoteSetting,
     Weights,
     ballots,
     default_ks,
-    default_votes,
     parse_vote,
     parse_weights,
     trained_setting,
 )
-from capo_bench.replay.show import shared_lines
-from capo_bench.replay.study import Wanted, critic_names, replay_study
+from capo_bench.replay.study import RevoteRequest, critic_names, replay_study
+from capo_bench.study.keys import with_value
+from capo_bench.study.plan import Trial
+from trainers.config import TrialConfig
 from trainers.credit.votes import VOTES
+from trainers.teaching import with_trial_seed
 
 
 @pytest.mark.parametrize(
@@ -31,7 +33,7 @@ def test_every_k_up_to_four_then_powers_of_two_and_what_was_stored(stored, ks):
 
 
 def test_every_registered_rule_but_the_one_that_needs_a_number():
-    assert [vote.rule for vote in default_votes()] == [name for name in VOTES.names() if name != "at_least"]
+    assert [vote.rule for vote in plain_votes()] == [name for name in VOTES.names() if name != "at_least"]
 
 
 def test_a_ballot_for_every_rule_and_k_that_make_a_difference():
@@ -42,7 +44,7 @@ def test_a_ballot_for_every_rule_and_k_that_make_a_difference():
 
 def test_what_a_trial_was_trained_with():
     trained = trained_setting(config("at_least", 3, at_least=2, w_whole=1.0, w_process=0.5).credit)
-    assert trained == Setting(Ballot(Vote("at_least", 2), 3), Weights(1, 0.5))
+    assert trained == VoteSetting(Ballot(Vote("at_least", 2), 3), Weights(1, 0.5))
 
 
 def test_options_are_read():
@@ -60,19 +62,24 @@ def test_critics_of_one_name_are_told_apart_by_the_settings_in_which_they_differ
     assert list(critic_names([trial, other]).values()) == ["noisy (miss 0.3)", "noisy (miss 0.5)"]
 
 
+def test_a_critic_that_each_seed_has_for_itself_has_one_name_in_a_variant():
+    study = {"cold_start": {"seed": "trial"}, "critic": {"name": "transformers", "embedded": {"seed": "trial"}}}
+    config = TrialConfig.model_validate(study)
+    short = TrialConfig.model_validate(with_value(study, ["critic", "embedded", "steps"], 7))
+    trials = [
+        Trial(f"{variant}{seed}", variant, seed, with_trial_seed(settings, seed), {})
+        for variant, settings in (("whole", config), ("short", short))
+        for seed in (0, 1)
+    ]
+    assert set(critic_names(trials[:2]).values()) == {"transformers"}
+    steps = config.critic.embedded_critic.steps
+    names = [f"transformers (embedded.steps {steps})"] * 2 + ["transformers (embedded.steps 7)"] * 2
+    assert list(critic_names(trials).values()) == names
+
+
 def test_progress_counts_every_step_of_every_trial(done: StoredHome):
     told = []
-    replay_study(done.plan(), done.home, Wanted(votes=(Vote("union"),)), lambda step, of: told.append((step, of)))
+    replay_study(
+        done.plan(), done.home, RevoteRequest(votes=(Vote("union"),)), lambda step, of: told.append((step, of))
+    )
     assert told == [(step, 18) for step in range(1, 19)]  # three steps of six trials
-
-
-def test_rules_with_equal_numbers_share_a_line():
-    greedy, union, majority = (Vote(rule) for rule in ("greedy", "union", "majority"))
-    lines = [
-        *((Ballot(vote, 1), ("1", "40.0")) for vote in (greedy, union, majority)),
-        *((Ballot(vote, 2), ("2", "60.0")) for vote in (union, majority)),
-        (Ballot(union, 4), ("4", "70.0")),
-        (Ballot(majority, 4), ("4", "50.0")),
-    ]
-    names = [name for name, _ in shared_lines(lines, {Ballot(majority, 2), Ballot(union, 4)})]
-    assert names == ["any rule", "union = majority (trained)", "union (trained)", "majority"]

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner, Result
-from rich.console import Console
 from stored import STUDY, StoredHome
 
 from capo_bench.cli import main
-from capo_bench.replay.rows import rows
-from capo_bench.replay.show import replay_tables
-from capo_bench.replay.study import replay_study
-from capo_bench.report.tables import terminal
-from capo_bench.study.load import load_plan
 from trainers.rollouts import read_rollouts, write_step
 
 
@@ -27,7 +20,7 @@ def revote(stored: StoredHome, *arguments: object) -> Result:
 
 
 def table(stored: StoredHome) -> list[dict[str, str]]:
-    with (stored.home.study("stored").path / "revote" / "revote.csv").open(encoding="utf-8") as file:
+    with (stored.home.study("stored").profile("quick").revote / "revote.csv").open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 
@@ -36,7 +29,6 @@ def test_a_study_is_replayed_by_critic(done: StoredHome):
     assert result.exit_code == 0, result.output
     assert "Critic noisy: 4 trials, 96 rollouts" in result.output
     assert "Critic exact: 2 trials, 48 rollouts" in result.output
-    assert "each of 6 trials gives again what training recorded" in result.output
     assert "Left out: grpo_rule seed 0, grpo_rule seed 1: method grpo_rule asks no critic." in result.output
     noisy = [row for row in table(done) if row["critic"] == "noisy"]
     assert {row["k"] for row in noisy if row["rule"] == "union"} == {"1", "2", "3", "4"}
@@ -45,7 +37,7 @@ def test_a_study_is_replayed_by_critic(done: StoredHome):
 
 
 def test_files_of_equal_results_are_equal(done: StoredHome):
-    folder = done.home.study("stored").path / "revote"
+    folder = done.home.study("stored").profile("quick").revote
     revote(done)
     first = {path.name: path.read_bytes() for path in folder.iterdir()}
     revote(done)
@@ -55,25 +47,25 @@ def test_files_of_equal_results_are_equal(done: StoredHome):
 
 def test_the_page_stands_alone_and_shows_rules_by_k(done: StoredHome):
     revote(done)
-    page = (done.home.study("stored").path / "revote" / "revote.html").read_text(encoding="utf-8")
+    page = (done.home.study("stored").profile("quick").revote / "revote.html").read_text(encoding="utf-8")
     assert "noisy: F1 of the labels (%)" in page
-    assert '<th scope="col">k = 4</th>' in page
-    assert "<script" not in page
-    assert "http" not in page.replace("http-equiv", "")
+    assert "majority of 4: " in page
+    assert page.count("<script") == 1
+    assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
 
 
 def test_the_file_of_all_numbers(done: StoredHome):
     revote(done)
-    found = json.loads((done.home.study("stored").path / "revote" / "revote.json").read_text(encoding="utf-8"))
+    found = json.loads((done.home.study("stored").profile("quick").revote / "revote.json").read_text(encoding="utf-8"))
     assert {trial["variant"] for trial in found["trials"]} == {"union", "majority", "exact"}
-    assert all(trial["check"]["off"] == [] and trial["check"]["steps"] == 3 for trial in found["trials"])
+    assert all(trial["steps"] == 3 for trial in found["trials"])
     assert {row["why"] for row in found["left_out"]} == {"method grpo_rule asks no critic"}
 
 
 def test_how_rewards_change_is_in_every_output(done: StoredHome):
     """The exact critic has one critique, which trained: no reward changes. The noisy one's other rules change some."""
     shown = revote(done).output
-    folder = done.home.study("stored").path / "revote"
+    folder = done.home.study("stored").profile("quick").revote
     page = (folder / "revote.html").read_text(encoding="utf-8")
     for heading in ("reward changed", "mean |Δr|"):
         assert heading in shown
@@ -81,9 +73,10 @@ def test_how_rewards_change_is_in_every_output(done: StoredHome):
     rows = json.loads((folder / "revote.json").read_text(encoding="utf-8"))["rows"]
     assert {(row["reward_changed"], row["reward_moved"]) for row in rows if row["critic"] == "exact"} == {(0, 0)}
     assert all(0 < row["reward_changed"] < 1 for row in rows if row["critic"] == "noisy")
-    # A rule that names a set moves a reward by W_process = 1 or not at all.
+    # A rule that names a set moves a reward by W_process = 1 or not at all, but by a part of it in a rollout that no
+    # critique answered: that is charged its group's mean.
     sets = [row for row in rows if row["rule"] != "average"]
-    assert all(row["reward_moved"] == pytest.approx(row["reward_changed"]) for row in sets)
+    assert all(0 <= row["reward_moved"] <= row["reward_changed"] + 1e-9 for row in sets)
 
 
 def test_precision_of_a_union_falls_and_its_recall_rises_with_k(done: StoredHome):
@@ -121,7 +114,7 @@ def test_one_trial(done: StoredHome):
     [
         (["--rules", "majorty"], "unknown voting rule 'majorty' (did you mean 'majority'?)"),
         (["--rules", "at_least"], "'at_least' takes the number of critiques that must agree"),
-        (["--rules", "union:2"], "the others take none"),
+        (["--rules", "union:2"], "'union' takes no number"),
         (["-k", "0"], "'0' is no number of critiques"),
         (["-k", "two"], "'two' is no number of critiques"),
         (["--weights", "2"], "give W_whole and W_process"),
@@ -164,7 +157,7 @@ def test_more_critiques_than_were_stored(done: StoredHome):
 
 
 def test_a_rule_that_needs_more_critiques_than_were_stored_is_told(done: StoredHome):
-    page = done.home.study("stored").path / "revote" / "revote.csv"
+    page = done.home.study("stored").profile("quick").revote / "revote.csv"
     revote(done)
     before = page.read_bytes()
     result = revote(done, "--rules", "at_least:9")
@@ -177,16 +170,6 @@ def test_a_rule_that_needs_more_critiques_than_were_stored_is_told(done: StoredH
     assert "Not replayed: k = 9: needs more" in some.output
 
 
-def test_tables_fit_a_terminal_of_100_columns(done: StoredHome):
-    plan = load_plan(str(done.file), "quick")
-    console = Console(width=200, file=io.StringIO())
-    tables = [table for table in replay_tables(rows(replay_study(plan, done.home))) if "noisy" in table.title]
-    assert len(tables) == 3
-    for table in tables:
-        console.print(terminal(replace(table, title="")))
-    assert max(map(len, console.file.getvalue().rstrip().splitlines())) <= 100
-
-
 def test_a_trial_that_stored_nothing_is_left_out_and_named(fresh: StoredHome):
     fresh.finish("union", "majority")
     _, folder = fresh.trial("union")
@@ -196,20 +179,6 @@ def test_a_trial_that_stored_nothing_is_left_out_and_named(fresh: StoredHome):
     assert result.exit_code == 0, result.output
     assert "Critic noisy: 3 trials" in result.output
     assert "holds no rollouts; run the trial again" in " ".join(result.output.split())
-
-
-def test_a_record_that_does_not_fit_is_shouted(fresh: StoredHome):
-    fresh.finish("union")
-    _, folder = fresh.trial("union")
-    records = [json.loads(line) for line in folder.steps.read_text(encoding="utf-8").splitlines()]
-    records[1]["flagged_step_rate"] += 0.25
-    folder.steps.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
-    result = revote(fresh)
-    assert result.exit_code == 0, result.output
-    assert "NOT the same as in training: union, seed 0: step 2: flagged_step_rate was" in " ".join(
-        result.output.split()
-    )
-    assert "each of 1 trials gives again" in result.output
 
 
 def test_a_damaged_step_is_named_and_the_rest_counts(fresh: StoredHome):
@@ -234,7 +203,7 @@ def test_trials_that_stored_fewer_critiques_are_in_no_row_of_a_larger_k(fresh: S
 
 
 def test_what_takes_long_is_shown_with_the_time_left(done: StoredHome, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("capo_bench.cli.bar.QUIET_SECONDS", 0.0)
+    monkeypatch.setattr("capo_bench.run.meter.QUIET_SECONDS", 0.0)
     monkeypatch.setenv("FORCE_COLOR", "1")  # a terminal, as far as rich can tell
     result = revote(done)
     assert result.exit_code == 0

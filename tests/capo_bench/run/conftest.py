@@ -10,6 +10,8 @@ from capo_bench.home import Home
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
+STANDIN = (ROOT / "tests", ROOT / "tests" / "standin_vllm")
+"""Where the stand-in for vLLM is, and what it imports."""
 
 
 @pytest.fixture
@@ -23,14 +25,23 @@ def session(home):
 
 
 @pytest.fixture
+def standin_vllm(monkeypatch, tmp_path):
+    """Have the stand-in take the place of vLLM; what starts it finds no GPU."""
+    for folder in STANDIN:
+        monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.setenv("STANDIN_VLLM", str(tmp_path / "started"))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.fixture
 def runner_process(home):
     """Starts the runner as a program of its own; whatever is left of it is killed at the end."""
     started = []
 
-    def start(*variants, workers=2, limit=None):
+    def start(*variants, workers=2, limit=None, paths=()):
         process = subprocess.Popen(
             [sys.executable, "-m", "standins", str(home.path), str(workers), *variants],
-            env=os.environ | {"PYTHONPATH": f"{HERE}{os.pathsep}{ROOT}"},
+            env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (HERE, ROOT, *paths)))},
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,

@@ -19,10 +19,8 @@ def main():
     import trl.trainer.sft_trainer  # noqa: F401 - imported before the fork, so that a try costs no imports
 
     import capo_bench.run.stages  # noqa: F401
-    import evals.harness.local
-    import evals.harness.opening  # noqa: F401
-    import trainers.backbones.cold_start
     import trainers.capo
+    import trainers.cold_start
     import trainers.critics.embedded
     import trainers.critics.transformers  # noqa: F401
 

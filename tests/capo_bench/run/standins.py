@@ -3,9 +3,11 @@
 Also a program: ``python -m standins HOME WORKERS VARIANT… `` runs one seed of each variant, as the command line would.
 """
 
+import asyncio
 import ctypes
 import errno
 import io
+import json
 import os
 import signal
 import sys
@@ -20,8 +22,14 @@ from capo_bench.run.progress import Display
 from capo_bench.run.runner import RunOptions
 from capo_bench.run.session import run_study
 from capo_bench.study.plan import Plan, Trial, Variant
+from evals.coins import COINS
 from trainers.config import TrialConfig
+from trainers.critics.base import Solution, Surroundings
+from trainers.critics.serve import TAKEN
 
+SOLUTION = Solution(COINS.problems("train", 1)[0], ("3", "4"))
+SHARED = {"gpus": 0, "gpu_memory_utilization": 0.4}
+SERVED = {"name": "openai", "model": "org/critic", "max_retries": 0, "serve": SHARED}
 STEPS = 40
 TASK, PREPARE = "standins:run_trial", "standins:ensure_shared"
 
@@ -62,7 +70,7 @@ def run_trial(trial, home, emit, stop, attempt=None):
         "ok": _ok, "slow": _slow, "fail": _fail, "die": _die, "exit": _exit, "lie": _lie, "chatty": _chatty,
         "stubborn": _stubborn, "env": _env, "orphan": _orphan, "segfault": _segfault, "flood": _flood, "leaky": _leaky,
         "shaky": _shaky, "hungry": partial(_hungry, attempt), "unreachable": _unreachable, "stuck": _stuck,
-        "full": _full, "patient": _ok, "steady": _steady,
+        "full": _full, "patient": _ok, "steady": _steady, "asks": _asks, "kills": partial(_asks, kill=True),
     }[trial.variant.split()[0]](trial, home, emit, stop)  # fmt: skip
 
 
@@ -138,7 +146,11 @@ def _env(trial, home, emit, stop):
 
 
 def _environment():
-    return {"threads": os.environ["OMP_NUM_THREADS"], "gpus": os.environ.get("CUDA_VISIBLE_DEVICES")}
+    return {
+        "threads": os.environ["OMP_NUM_THREADS"],
+        "gpus": os.environ.get("CUDA_VISIBLE_DEVICES"),
+        "memory_taken": os.environ.get(TAKEN),
+    }
 
 
 def _shaky(trial, home, emit, stop):
@@ -170,6 +182,39 @@ def _stuck(trial, home, emit, stop):
 
 def _full(trial, home, emit, stop):
     raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def _asks(trial, home, emit, stop, kill=False):
+    """Ask the critic a question a step; a trial that `kills` also kills its server, once."""
+    critic = trial.config.critic.build(Surroundings(COINS, trial.seed))
+    write_json(home.trial(trial.id).path / "env.json", _environment())
+    with asyncio.Runner() as loop:
+        return _questions(trial, home, emit, stop, kill, lambda: loop.run(critic.critique([SOLUTION], 2)))
+
+
+def _questions(trial, home, emit, stop, kill, ask):
+    checkpoint = home.trial(trial.id).checkpoints / "state.json"
+    step = read_json(checkpoint)["step"] if checkpoint.exists() else 0
+    while step < 6:
+        (critiques,) = ask()
+        if any(critique.abstained for critique in critiques):
+            raise ConnectionError(f"step {step}: {critiques[0].text}")
+        step += 1
+        write_json(checkpoint, {"step": step})
+        emit({"kind": "step", "step": step, "of": 6, "metrics": {"outcome": len(critiques)}})
+        if kill and step == 3:
+            os.kill(servers_started()[-1]["pid"], signal.SIGKILL)
+            time.sleep(0.2)
+        if stop():
+            return False
+    finish(trial, home)
+    return True
+
+
+def servers_started():
+    """What each start of the stand-in for vLLM wrote down."""
+    path = Path(os.environ["STANDIN_VLLM"])
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
 def _orphan(trial, home, emit, stop):
@@ -248,10 +293,11 @@ def wait_until(what, seconds=20.0):
 def main():
     """Run one seed of each variant."""
     home, workers, *variants = sys.argv[1:]
+    config = {"critic": SERVED} if any(name.startswith("asks") for name in variants) else {}
     options = RunOptions(workers=int(workers), retries=0, track=False, task=TASK, prepare=PREPARE)
     cold = [name for name in variants if name.startswith("endless")]
     try:
-        result = run_study(make_plan(variants, cold=cold), Home(Path(home)), options, Display(stderr=True))
+        result = run_study(make_plan(variants, cold=cold, **config), Home(Path(home)), options, Display(stderr=True))
     except RunError as error:
         sys.stderr.write(f"{error}\n")
         sys.exit(2)

@@ -1,6 +1,9 @@
+import itertools
+
 import pytest
 
-from capo_bench.run.board import Board, duration, lengths_of, visible
+from capo_bench.inert import for_terminal
+from capo_bench.run.board import Board, Countdown, duration, lengths_of
 from capo_bench.run.ledger import fold
 
 
@@ -236,4 +239,14 @@ def test_lengths_are_those_of_trials_that_this_study_has_finished():
     ],
 )
 def test_text_that_is_shown_cannot_steer_a_terminal(text, shown):
-    assert visible(text) == shown
+    assert for_terminal(text) == shown
+
+
+def test_the_time_that_is_shown_does_not_jump():
+    countdown = Countdown()
+    assert countdown.show(600.0, 0.0) == 600.0
+    assert countdown.show(590.0, 10.0) == pytest.approx(590.0)  # it runs down by the clock
+    shown = [countdown.show(300.0 - second, 10.0 + second) for second in (1.0, 2.0, 3.0)]
+    assert all(earlier - later < 15 for earlier, later in itertools.pairwise([590.0, *shown]))
+    assert countdown.show(150.0, 200.0) == pytest.approx(150.0, rel=0.02)  # and has got there in three minutes
+    assert countdown.show(None, 201.0) is None

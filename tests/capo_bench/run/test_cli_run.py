@@ -33,6 +33,7 @@ def study(tmp_path):
 
 def capo_bench(*arguments, code="main(prog_name='capo-bench')"):
     env = {name: value for name, value in os.environ.items() if not name.startswith(("CAPO_BENCH", "MLFLOW"))}
+    env["COLUMNS"] = "300"
     return subprocess.run(
         [sys.executable, "-c", f"import sys\nfrom capo_bench.cli import main\n{code}", *map(str, arguments)],
         cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=60,
@@ -75,9 +76,9 @@ def test_a_finished_study_prints_its_answer_and_where_to_look(study, home, finis
     run = capo_bench("run", study, "--home", home.path, "--no-tracking")
     assert run.returncode == 0, run.stderr
     assert "capo" in run.stdout
-    assert f"report: {home.study('small').report / 'report.html'}" in run.stdout
-    assert f"curves: capo-bench ui --home {home.path}" in run.stdout
-    assert (home.study("small").report / "report.html").exists()
+    assert f"report: {home.study('small').profile('quick').report / 'report.html'}" in run.stdout
+    assert "curves:" not in run.stdout  # nothing was tracked
+    assert (home.study("small").profile("quick").report / "report.html").exists()
     assert [record["event"] for record in Ledger(home.study("small").ledger).read()] == [
         "study_started",
         "study_finished",

@@ -82,14 +82,16 @@ def test_after_everything_was_killed_the_next_run_finishes_with_the_same_result(
     assert read_json(home.trial("slow-0").metrics) == EXPECTED
 
 
-def test_a_disk_that_fills_up_ends_the_run_with_a_clear_error_and_no_torn_merge(home, session, runner_process, until):
+def test_a_disk_that_fills_up_ends_the_run_with_a_clear_error_and_nothing_half_written(
+    home, session, runner_process, until
+):
     def limit():
         resource.setrlimit(resource.RLIMIT_FSIZE, (900, 900))
 
     process = runner_process("ok", "ok 2", "ok 3", "ok 4", "ok 5", workers=1, limit=limit)
     _, shown = process.communicate(timeout=30)
     assert process.returncode == 2
-    assert "ledger.jsonl: cannot record" in shown
+    assert "plan.json: cannot keep the plan: File too large; free space" in shown
     assert session.run(make_plan(["ok", "ok 2", "ok 3", "ok 4", "ok 5"])).exit_code == 0
     assert session.events()[-1] == "study_finished"
 

@@ -33,7 +33,7 @@ NOISY = {
 }  # fmt: skip
 LESSON = {"steps": 2, "problems_per_step": 4}
 LANGUAGE = NOISY | {"critic": {"name": "transformers", "model": "embedded", "embedded": LESSON, "max_tokens": 12}}
-CLOCKS = ("seconds", "critic_wait", "critiques_reused")
+CLOCKS = ("seconds", "cpu_seconds", "critic_wait", "critiques_reused")
 """What of a step's record is of the try and not of the trial."""
 
 

@@ -1,4 +1,4 @@
-"""A trial trained by two processes (gloo, on the CPU): through all its stages, stopped, killed, failing."""
+"""Processes that work for a trial: one or two (gloo, on the CPU), through all stages, stopped, killed, failing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,8 @@ from capo_bench.home import Home, TrialFolder, read_json
 from capo_bench.run import stages
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.failures import cause_of
-from capo_bench.run.launch import RankError, launch
-from capo_bench.run.rank import read_job, write_job
+from capo_bench.run.launch import RankError, _events, launch, one_process, training_processes
+from capo_bench.run.rank import Work
 from capo_bench.run.training import Training
 from capo_bench.study import identity
 from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
@@ -128,24 +128,19 @@ def test_two_processes_train_a_trial_and_neither_a_stop_nor_a_kill_changes_it(tm
     assert (parts.model / weights).read_bytes() == (whole.model / weights).read_bytes()
 
 
-RANK = '''
-"""A process that is launched, as quick as can be: no training, no torch."""
+WORK = '''
+"""What launched processes do, as quick as can be: no training, no torch."""
 import json, os, pathlib, signal, sys, time
 from capo_bench.run import rank as real
-folder, rank, how = pathlib.Path(sys.argv[1]), int(os.environ["RANK"]), {how!r}
-def train_rank(folder, rank):
-    training = real.read_job(folder)
-    (folder.parent / f"{{rank}}.pid").write_text(str(os.getpid()))
-    if rank == 1 and how != "whole" and how != "wait":
+how = {how!r}
+def work(settings, rank, emit, stop):
+    (pathlib.Path(settings["pids"]) / f"{{rank}}.pid").write_text(str(os.getpid()))
+    if rank == settings["fails"] and how not in ("whole", "wait"):
         raise_or_die()
-    if rank == 0:
-        with training.folder.steps.open("a") as log:
-            for step in (1, 2):
-                log.write(json.dumps({{"step": step, "of": 2, "loss": 0.5}}))
-                log.flush()
-                time.sleep(0.3)
-                log.write("\\n")
-    while how != "whole" and not (folder / real.STOP).exists():
+    for step in (1, 2):
+        emit({{"kind": "step", "step": step, "of": 2, "metrics": {{"loss": 0.5}}}})
+        time.sleep(0.3)
+    while how != "whole" and not stop():
         time.sleep(0.05)
     return how == "whole"
 def raise_or_die():
@@ -156,35 +151,39 @@ def raise_or_die():
         raise OSError(28, "No space left on device")
     if how == "error":
         raise ValueError("the critic is not there")
+    if how == "exit":
+        os._exit(3)
     os.kill(os.getpid(), signal.SIGKILL)
-real.train_rank = train_rank
-real.main()
 '''
 
 
 @pytest.fixture
 def training(tmp_path: Path) -> Training:
     folder = TrialFolder(tmp_path / "trial")
-    folder.path.mkdir()
     return Training(
         make_trial(), folder, "start", None, tmp_path / "prm", tmp_path / "critiques", None, Attempt(2, 4, 7.5)
     )
 
 
+Launch = Callable[..., bool]
+
+
 @pytest.fixture
-def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Return a function that names a module of quick processes which end as told."""
+def launching(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Launch:
+    """Return a function that launches quick processes which end as told."""
     monkeypatch.syspath_prepend(str(tmp_path))
 
-    def module(how: str) -> str:
-        (tmp_path / f"quick_{how}.py").write_text(RANK.format(how=how))
-        return f"quick_{how}"
+    def start(how: str, count: int = 2, emit: Any = lambda event: None, stop: Any = lambda: False) -> bool:
+        (tmp_path / f"quick_{how}.py").write_text(WORK.format(how=how))
+        work = Work(f"quick_{how}:work", {"pids": str(tmp_path), "fails": count - 1})
+        processes = training_processes("pair") if count == 2 else one_process()
+        return launch(work, processes, tmp_path / "talk", emit, stop)
 
-    return module
+    return start
 
 
-def pids(training: Training) -> list[int]:
-    return [int(path.read_text()) for path in sorted(training.folder.path.glob("*.pid"))]
+def pids(folder: Path) -> list[int]:
+    return [int(path.read_text()) for path in sorted(folder.glob("*.pid"))]
 
 
 def gone(numbers: list[int], seconds: float = 10.0) -> bool:
@@ -194,70 +193,114 @@ def gone(numbers: list[int], seconds: float = 10.0) -> bool:
     return not any(psutil.pid_exists(number) for number in numbers)
 
 
-def test_a_job_is_read_as_it_was_written(training: Training, tmp_path: Path) -> None:
-    write_job(training, tmp_path / "talk")
-    read = read_job(tmp_path / "talk")
+def test_a_training_is_read_as_it_was_written(training: Training) -> None:
+    read = Training.from_json(json.loads(json.dumps(training.as_json())))
     assert read.trial.as_json() == training.trial.as_json()
     assert (read.folder, read.start, read.critic, read.prm) == (training.folder, "start", None, training.prm)
     assert (read.critiques, read.resume, read.attempt) == (training.critiques, None, Attempt(2, 4, 7.5))
 
 
-def test_every_step_is_told_once_and_only_when_its_line_is_whole(training: Training, quick: Any) -> None:
-    training.folder.steps.write_text('{"step": 0, "of": 2}\n')  # of an earlier try: told then
+@pytest.mark.parametrize("count", [1, 2])
+def test_what_the_first_process_tells_is_heard_once(count: int, launching: Launch, tmp_path: Path) -> None:
     events: list[dict[str, Any]] = []
-    assert launch(training, events.append, lambda: False, quick("whole"))
+    assert launching("whole", count, events.append)
     assert events == [{"kind": "step", "step": step, "of": 2, "metrics": {"loss": 0.5}} for step in (1, 2)]
-    assert gone(pids(training))
-    assert len(pids(training)) == 2
+    assert gone(pids(tmp_path))
+    assert len({*pids(tmp_path), os.getpid()}) == count + 1
+    assert not (tmp_path / "talk").exists()
 
 
-def test_asked_to_stop_all_processes_return(training: Training, quick: Any) -> None:
-    def stop() -> bool:
-        return len(pids(training)) == 2
+def test_a_line_that_is_not_whole_is_not_told_yet(tmp_path: Path) -> None:
+    heard = _events(tmp_path / "events.jsonl")
+    assert next(heard) is None
+    with (tmp_path / "events.jsonl").open("w") as file:
+        for text, told in (
+            ('{"step": 1}\n{"st', [{"step": 1}, None]),
+            ('ep": 2}', [None]),
+            ("\n", [{"step": 2}, None]),
+        ):
+            file.write(text)
+            file.flush()
+            assert [next(heard) for _ in told] == told
 
-    assert not launch(training, lambda event: None, stop, quick("wait"))
-    assert gone(pids(training))
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_asked_to_stop_all_processes_return(count: int, launching: Launch, tmp_path: Path) -> None:
+    assert not launching("wait", count, stop=lambda: len(pids(tmp_path)) == count)
+    assert gone(pids(tmp_path))
 
 
 @pytest.mark.parametrize(
     ("how", "cause", "told"),
     [
-        ("memory", "memory", r"^process 1 of 2: OutOfMemoryError: CUDA out of memory\. Tried to allocate"),
-        ("disk", "disk", r"^process 1 of 2: OSError: \[Errno 28\] No space left on device"),
-        ("error", "other", r"^process 1 of 2: ValueError: the critic is not there$"),
-        ("killed", "lost", r"^process 1 of 2 was killed by SIGKILL \(out of memory\?\)$"),
+        ("memory", "memory", r": OutOfMemoryError: CUDA out of memory\. Tried to allocate"),
+        ("disk", "disk", r": OSError: \[Errno 28\] No space left on device"),
+        ("error", "other", r": ValueError: the critic is not there$"),
+        ("killed", "lost", r" was killed by SIGKILL \(out of memory\?\)$"),
     ],
 )
+@pytest.mark.parametrize(("count", "name"), [(1, "^its process"), (2, "^process 1 of 2")])
 def test_a_process_that_fails_ends_all_and_its_error_is_told(
-    how: str, cause: str, told: str, training: Training, quick: Any
+    how: str, cause: str, told: str, count: int, name: str, launching: Launch, tmp_path: Path
 ) -> None:
-    with pytest.raises(RankError, match=told) as raised:
-        launch(training, lambda event: None, lambda: False, quick(how))
+    with pytest.raises(RankError, match=name + told) as raised:
+        launching(how, count)
     assert cause_of(raised.value) == cause
-    assert gone(pids(training))
+    assert gone(pids(tmp_path))
 
 
-def test_nothing_outlives_a_launcher_that_is_killed(training: Training, quick: Any) -> None:
+def test_a_process_that_says_nothing_is_told_by_its_exit_code(launching: Launch) -> None:
+    with pytest.raises(RankError, match="the process ended with exit code 3; the trial's log says more"):
+        launching("exit", 1)
+
+
+def test_nothing_outlives_a_launcher_that_is_killed(launching: Launch, tmp_path: Path) -> None:
     def kill() -> None:
-        while len(pids(training)) < 2:
+        while len(pids(tmp_path)) < 2:
             time.sleep(0.05)
-        launcher = psutil.Process(pids(training)[0]).parent()
+        launcher = psutil.Process(pids(tmp_path)[0]).parent()
         assert launcher is not None
         os.kill(launcher.pid, signal.SIGKILL)
 
     killer = threading.Thread(target=kill)
     killer.start()
     with pytest.raises(RankError, match="the launcher of 2 processes was killed by SIGKILL") as raised:
-        launch(training, lambda event: None, lambda: False, quick("wait"))
+        launching("wait")
     assert cause_of(raised.value) == "lost"
     killer.join()
-    assert gone(pids(training))
+    assert gone(pids(tmp_path))
 
 
-def test_nothing_outlives_an_error_of_the_one_that_listens(training: Training, quick: Any) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_nothing_outlives_an_error_of_the_one_that_listens(count: int, launching: Launch, tmp_path: Path) -> None:
     def emit(event: dict[str, Any]) -> None:
         raise BrokenPipeError("the runner is gone")
 
     with pytest.raises(BrokenPipeError):
-        launch(training, emit, lambda: False, quick("wait"))
-    assert gone(pids(training))
+        launching("wait", count, emit)
+    assert gone(pids(tmp_path))
+
+
+def test_a_process_dies_with_the_one_that_started_it(launching: Launch, tmp_path: Path) -> None:
+    listener = os.fork()
+    if listener == 0:
+        try:
+            launching("wait", 1)
+        finally:
+            os._exit(0)
+    while not pids(tmp_path):
+        time.sleep(0.05)
+    os.kill(listener, signal.SIGKILL)
+    os.waitpid(listener, 0)
+    assert gone(pids(tmp_path))
+
+
+def test_one_process_is_none_of_a_group_whatever_stands_in_the_environment(
+    launching: Launch, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name, value in {"RANK": "1", "LOCAL_RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "elsewhere"}.items():
+        monkeypatch.setenv(name, value)
+    events: list[dict[str, Any]] = []
+    assert launching("whole", 1, events.append)
+    assert len(events) == 2  # by the first process, as it is the only one
+    assert [path.name for path in tmp_path.glob("*.pid")] == ["0.pid"]

@@ -127,8 +127,8 @@ def test_gpus_are_those_that_the_driver_knows(tmp_path, monkeypatch):
     assert visible_gpus({}) == []
 
 
-def hub(plan, **backbone):
-    config = plan.trials[0].config.model_copy(update={"backbone": "qwen2.5-1.5b"})
+def hub(plan, backbone="qwen2.5-1.5b"):
+    config = plan.trials[0].config.model_copy(update={"backbone": backbone})
     return type(plan.trials[0])(**{**vars(plan.trials[0]), "config": config})
 
 
@@ -140,5 +140,10 @@ def test_a_trial_needs_what_its_backbone_says_and_a_machine_without_gpus_does_it
     assert gpus_of([plan.trials[1], large], [])[large.id] == 0
     many = [str(n) for n in range(2 * need)]
     assert gpus_of([plan.trials[1], large], many) == {plan.trials[1].id: 0, large.id: need}
+    with pytest.raises(RunError, match=r"1 of them for critic\.serve"):
+        gpus_of([large], many[:need], served=1)
     assert default_workers([large], 8, len(many)) == 2
     assert default_workers([large], 8, 0) == 1
+    whole = hub(plan, "qwen2.5-7b")
+    assert gpus_of([whole], None)[whole.id] == 8
+    assert default_workers([whole, large], 2, 8) == 8  # eight small ones side by side, or the large one alone

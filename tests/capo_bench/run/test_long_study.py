@@ -111,7 +111,7 @@ def test_memory_descriptors_threads_and_disk_stay_flat_over_a_thousand_trials(tm
         # A log, a lock and what a trial writes now are open or not, at the moment of the look; so is its log's thread.
         assert abs(late[who].files - before.files) <= 6, (who, before, late[who])
         assert abs(late[who].threads - before.threads) <= 1, (who, before, late[who])
-    assert disk.keys() == disk_late.keys() == {"ledger.jsonl", "lock", "workers.log"}
+    assert disk.keys() == disk_late.keys() == {"ledger.jsonl", "lock", "workers.log", "profiles"}
     assert disk_late["workers.log"] == disk["workers.log"] == 0
     assert (disk_late["ledger.jsonl"] - disk["ledger.jsonl"]) / (LAST - FIRST) < LEDGER_A_TRIAL
     assert sum(home.trial(f"ok-{seed}").done for seed in range(TRIALS // 2)) == TRIALS // 2

@@ -62,7 +62,8 @@ def asked(home: Home, trial: Trial, task: str = "coins_test", lines: int = 2, **
     write_json(folder.config, trial.as_json())
     model = model or {"weights": weights_fingerprint(folder.model)}
     problems = tuple(Asked(Problem(f"p/{number}", "1 + 1 = ?", "2"), "1 + 1 = ?") for number in range(2))
-    write_task(folder.evaluation / task, TaskRecord({"samples": 1, "model": model}, "", None, 0.0, problems))
+    identity = {"greedy": False, "samples": 1, "model": model}
+    write_task(folder.evaluation / task, TaskRecord(identity, "", None, 0.0, problems))
     write(folder.evaluation / task, lines)
     offer_tasks(home, trial, [task])
     return folder.evaluation / task
@@ -70,12 +71,22 @@ def asked(home: Home, trial: Trial, task: str = "coins_test", lines: int = 2, **
 
 def write(folder: Path, lines: int, failure: str | None = None) -> None:
     told = [
-        {"problem": f"p/{number}", "sample": 0, "completion": "2", "tokens": 1, "truncated": False, "failure": failure}
+        {
+            "problem": f"p/{number}",
+            "decoding": "sampled",
+            "sample": 0,
+            "completion": "2",
+            "tokens": 1,
+            "truncated": False,
+            "failure": failure,
+        }
         for number in range(lines)
     ]
     text = "".join(json_line({**line, "batch": number, "batch_size": 1}) for number, line in enumerate(told))
     (folder / "generations.jsonl").write_text(text)
-    (folder / "timing.jsonl").write_text("".join(json_line({"batch": n, "seconds": 0.5}) for n in range(lines)))
+    (folder / "timing.jsonl").write_text(
+        "".join(json_line({"batch": n, "seconds": 0.5, "cpu_seconds": 0.25}) for n in range(lines))
+    )
 
 
 def content(folder: Path) -> dict[str, str]:

@@ -262,7 +262,8 @@ def test_a_cold_start_that_is_there_costs_no_process(session, home):
     assert not (home.study("demo").path / "cold_start.log").exists()
 
 
-def test_no_more_workers_than_trials_are_started(session, home):
+def test_no_more_workers_than_trials_are_started(session, home, monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)  # a user's own number is heeded
     assert session.run(make_plan(["env"]), workers=8).exit_code == 0
     assert read_json(home.trial("env-0").path / "env.json")["threads"] == str(available_cores())
 

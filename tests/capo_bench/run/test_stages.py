@@ -1,4 +1,4 @@
-"""A trial's stages in this process: a backbone from a hub, stops between stages, what a broken attempt leaves."""
+"""A trial's stages in this process: stops between them, what is taken over, what a broken attempt leaves."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import pytest
 import torch
 
 import trainers.backbones
-from capo_bench.home import Home, read_json
+from capo_bench.home import Home, TrialFolder, read_json
 from capo_bench.run import stages
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.reuse import claimed
+from capo_bench.run.training import Training
 from capo_bench.study import identity
 from capo_bench.study.identity import digest, generation_key, identity_of, training_key, trial_id, with_seed
 from capo_bench.study.plan import Trial
+from trainers import capo
 from trainers.backbones import BACKBONES
 from trainers.backbones.tiny import build_model, build_tokenizer, save
 from trainers.config import TrialConfig
@@ -25,27 +27,35 @@ from trainers.config import TrialConfig
 CHAT = "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}{% endfor %}<|im_start|>assistant:"
 TINY = BACKBONES.load("tiny")
 SMALL: dict[str, Any] = {
-    "backbone": "local",
-    "cold_start": None,
+    "backbone": "small",
+    "cold_start": {"steps": 1, "problems_per_step": 8},
     "train": {"steps": 2, "prompts_per_step": 2, "group_size": 4, "max_completion_tokens": 12},
     "critic": {"name": "noisy"},
     "evaluation": {"tasks": ["coins_test", "coins_longer"], "problems": 4, "max_completion_tokens": 12},
 }
+LOCAL: dict[str, Any] = {"backbone": "local", "cold_start": None}
+
+
+@pytest.fixture(autouse=True)
+def backbones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of backbones, with a small embedded one: it trains and answers in this process."""
+    torch.set_num_threads(1)
+    folder = tmp_path / "backbones"
+    folder.mkdir()
+    (folder / "small.yaml").write_text("source: embedded\nwidth: 32\n")
+    monkeypatch.setattr(trainers.backbones, "FOLDER", folder)
+    identity._backbone.cache_clear()
+    return folder
 
 
 @pytest.fixture
-def local_backbone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def local_backbone(tmp_path: Path, backbones: Path) -> Path:
     """A folder with the files of a hub repository, and a backbone's YAML that names it."""
-    torch.set_num_threads(1)
     folder = tmp_path / "repository"
     tokenizer = build_tokenizer(["Ann has 3 coins. Ann finds 4. How many?\n3 + 4 = 7\n\n\\boxed{7}"] * 4)
     tokenizer.chat_template = CHAT
     save(build_model(TINY, tokenizer, seed=0), tokenizer, folder)
-    yaml = tmp_path / "backbones"
-    yaml.mkdir()
-    (yaml / "local.yaml").write_text(f"source: hub\nmodel: {folder}\ntemplate: chat\n")
-    monkeypatch.setattr(trainers.backbones, "FOLDER", yaml)
-    identity._backbone.cache_clear()
+    (backbones / "local.yaml").write_text(f"source: hub\nmodel: {folder}\ntemplate: chat\n")
     return folder
 
 
@@ -62,11 +72,11 @@ def run(trial: Trial, home: Home, stop: Any = lambda: False) -> tuple[bool, list
 
 
 def shown(events: list[dict[str, Any]]) -> list[str]:
-    told = [event for event in events if event["kind"] == "stage"]
+    told = [event for event in events if event["kind"] == "stage" and event["stage"] != "cold start"]
     return [" ".join([event["stage"], *filter(None, [event.get("task")])]) for event in told]
 
 
-def test_a_backbone_from_a_hub_goes_through_every_stage(local_backbone: Path, tmp_path: Path) -> None:
+def test_a_trial_goes_through_every_stage(tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial()
     done, events = run(trial, home)
     assert done
@@ -80,26 +90,25 @@ def test_a_backbone_from_a_hub_goes_through_every_stage(local_backbone: Path, tm
     assert {"coins_test/accuracy", "coins_longer/steps", "coins_test/tokens"} <= result["metrics"].keys()
     assert result["cost"]["critiques"] == 2 * 8 * 4
     assert result["cost"]["policy_tokens"] > 0
-    assert read_json(folder.provenance)["fingerprints"]["cold_start"] is None
-    assert {path.parent.name for path in home.path.glob("cache/*/*")} == {"stages"}  # no cold start
+    assert read_json(folder.provenance)["fingerprints"]["cold_start"]
     assert not folder.checkpoints.exists()
 
 
 def test_a_folder_of_weights_is_known_by_its_weights(local_backbone: Path) -> None:
-    before = make_trial().id
+    before = make_trial(**LOCAL).id
     identity._backbone.cache_clear()
-    assert make_trial().id == before
+    assert make_trial(**LOCAL).id == before
     tokenizer = build_tokenizer(["Ann has 3 coins."])
     save(build_model(TINY, tokenizer, seed=1), tokenizer, local_backbone)
     identity._backbone.cache_clear()
-    assert make_trial().id != before
+    assert make_trial(**LOCAL).id != before
 
 
 def test_a_chat_backbone_reads_its_template_and_what_is_asked_of_it(local_backbone: Path) -> None:
     from transformers import AutoTokenizer
 
     from evals.coins import COINS
-    from evals.harness.prompt import INSTRUCTION
+    from evals.models.prompt import INSTRUCTION
     from trainers.prompts import render
 
     (problem,) = COINS.problems("test", 1)
@@ -120,12 +129,14 @@ def test_a_critic_reads_the_problem_as_it_stands_not_in_the_policys_template(
         return await critique(self, solutions, k, greedy=greedy)
 
     monkeypatch.setattr(NoisyCritic, "critique", listening)
-    assert run(make_trial(), Home(tmp_path / "home"))[0]
+    folder = TrialFolder(tmp_path / "trial")
+    training = Training(make_trial(**LOCAL), folder, str(local_backbone), None, None, None, None, Attempt())
+    assert capo.train(training.run(lambda record: None, lambda: False))
     assert len(read) == 2 * 8
     assert all(text.endswith("How many?\n") and "<|im_start|>" not in text for text in read)
 
 
-def test_sft_measures_the_start_as_it_is(local_backbone: Path, tmp_path: Path) -> None:
+def test_sft_measures_the_start_as_it_is(tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial(method="sft")
     assert run(trial, home)[0]
     folder = home.trial(trial.id)
@@ -137,7 +148,7 @@ def test_sft_measures_the_start_as_it_is(local_backbone: Path, tmp_path: Path) -
     assert weights["final_weights"] is None
 
 
-def test_a_trial_stopped_in_training_goes_on_from_its_checkpoint(local_backbone: Path, tmp_path: Path) -> None:
+def test_a_trial_stopped_in_training_goes_on_from_its_checkpoint(tmp_path: Path) -> None:
     home, whole = Home(tmp_path / "stopped"), Home(tmp_path / "whole")
     trial = make_trial()
     done, _ = run(trial, home, stop=lambda: True)
@@ -153,7 +164,7 @@ def test_a_trial_stopped_in_training_goes_on_from_its_checkpoint(local_backbone:
     assert steps == [1, 2]
 
 
-def test_a_trial_stopped_between_evaluations_does_not_train_again(local_backbone: Path, tmp_path: Path) -> None:
+def test_a_trial_stopped_between_evaluations_does_not_train_again(tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial()
     folder = home.trial(trial.id)
     done, _ = run(trial, home, stop=(folder.evaluation / "coins_longer" / "task.json").exists)
@@ -164,7 +175,7 @@ def test_a_trial_stopped_between_evaluations_does_not_train_again(local_backbone
     assert not [event for event in events if event["kind"] == "step"]
 
 
-def test_another_set_of_tasks_asks_only_what_is_new(local_backbone: Path, tmp_path: Path) -> None:
+def test_another_set_of_tasks_asks_only_what_is_new(tmp_path: Path) -> None:
     home, first, second = Home(tmp_path / "home"), make_trial(tasks=["coins_test"]), make_trial()
     assert run(first, home)[0]
     done, events = run(second, home)
@@ -179,10 +190,11 @@ def test_another_set_of_tasks_asks_only_what_is_new(local_backbone: Path, tmp_pa
     for part in ("train_seconds", "policy_tokens", "critiques", "update_seconds"):  # as if it had trained alone
         assert mine[part] == paid[part] > 0
     assert mine["evaluate_seconds"] > 0
+    assert mine["evaluate_cpu_seconds"] > 0
     assert mine["wall_seconds"] == mine["train_seconds"] + mine["evaluate_seconds"]
 
 
-def test_fewer_tasks_and_another_way_to_score_ask_nothing(local_backbone: Path, tmp_path: Path) -> None:
+def test_fewer_tasks_and_another_way_to_score_ask_nothing(tmp_path: Path) -> None:
     home, whole = Home(tmp_path / "home"), make_trial()
     assert run(whole, home)[0]
     for changes in ({"tasks": ["coins_longer"]}, {"tasks": ["coins_longer"], "segmenter": "lines"}):
@@ -193,7 +205,7 @@ def test_fewer_tasks_and_another_way_to_score_ask_nothing(local_backbone: Path, 
     assert not [name for name in read_json(home.trial(less.id).metrics)["metrics"] if name.startswith("coins_test")]
 
 
-def test_the_start_is_asked_once_for_all_that_measure_it_alike(local_backbone: Path, tmp_path: Path) -> None:
+def test_the_start_is_asked_once_for_all_that_measure_it_alike(tmp_path: Path) -> None:
     home = Home(tmp_path / "home")
     first, second = (
         make_trial(method="sft", tasks=tasks) for tasks in (["coins_test"], ["coins_test", "coins_longer"])
@@ -203,7 +215,7 @@ def test_the_start_is_asked_once_for_all_that_measure_it_alike(local_backbone: P
     assert read_json(home.trial(second.id).provenance)["reused"] == {"generate": {"coins_test": first.id}}
 
 
-def test_a_training_that_is_gone_is_done_again(local_backbone: Path, tmp_path: Path) -> None:
+def test_a_training_that_is_gone_is_done_again(tmp_path: Path) -> None:
     home, first, second = Home(tmp_path / "home"), make_trial(tasks=["coins_test"]), make_trial()
     assert run(first, home)[0]
     steps = home.trial(first.id).steps.read_bytes()
@@ -217,7 +229,7 @@ def test_a_training_that_is_gone_is_done_again(local_backbone: Path, tmp_path: P
     assert read_json(home.trial(second.id).provenance)["reused"] == {"generate": {"coins_test": first.id}}
 
 
-def test_an_evaluation_of_a_model_that_is_no_more_is_dropped(local_backbone: Path, tmp_path: Path) -> None:
+def test_an_evaluation_of_a_model_that_is_no_more_is_dropped(tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial()
     folder = home.trial(trial.id)
     assert not run(trial, home, stop=(folder.evaluation / "coins_longer" / "task.json").exists)[0]
@@ -227,7 +239,7 @@ def test_an_evaluation_of_a_model_that_is_no_more_is_dropped(local_backbone: Pat
     assert shown(events)[:3] == ["train", "generate coins_test", "generate coins_longer"]
 
 
-def test_a_stop_before_scoring_keeps_what_was_asked(local_backbone: Path, tmp_path: Path) -> None:
+def test_a_stop_before_scoring_keeps_what_was_asked(tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial()
     folder = home.trial(trial.id)
     last = folder.evaluation / "coins_longer" / "timing.jsonl"
@@ -236,7 +248,7 @@ def test_a_stop_before_scoring_keeps_what_was_asked(local_backbone: Path, tmp_pa
     assert shown(run(trial, home)[1]) == ["score coins_test", "score coins_longer", "record"]
 
 
-def test_who_waits_for_a_training_and_is_stopped_has_begun_nothing(local_backbone: Path, tmp_path: Path) -> None:
+def test_who_waits_for_a_training_and_is_stopped_has_begun_nothing(tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial()
     with claimed(home, [training_key(trial.identity, 0)], lambda: False, lambda: None):
         done, events = run(trial, home, stop=lambda: True)
@@ -244,13 +256,13 @@ def test_who_waits_for_a_training_and_is_stopped_has_begun_nothing(local_backbon
     assert {path.name for path in home.trial(trial.id).path.iterdir()} == {"config.json"}
 
 
-def test_it_is_told_how_a_trial_was_tried(local_backbone: Path, tmp_path: Path) -> None:
+def test_it_is_told_how_a_trial_was_tried(tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial(method="sft")
     assert stages.run_trial(trial, home, lambda _: None, lambda: False, Attempt(number=3))
     assert read_json(home.trial(trial.id).provenance)["attempt"] == {"number": 3, "micro_batch": None}
 
 
-def test_records_of_an_attempt_without_a_checkpoint_are_dropped(local_backbone: Path, tmp_path: Path) -> None:
+def test_records_of_an_attempt_without_a_checkpoint_are_dropped(tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial()
     folder = home.trial(trial.id)
     (folder.checkpoints / "checkpoint-1").mkdir(parents=True)  # torn: nothing names it
@@ -259,9 +271,3 @@ def test_records_of_an_attempt_without_a_checkpoint_are_dropped(local_backbone: 
     records = [json.loads(line) for line in folder.steps.read_text().splitlines()]
     assert [record["step"] for record in records] == [1, 2]
     assert records[0]["seconds"] != 9
-
-
-def test_a_cold_start_for_a_backbone_that_has_none_is_refused(local_backbone: Path, tmp_path: Path) -> None:
-    trial = make_trial(cold_start={})
-    with pytest.raises(ValueError, match=r"backbone 'local' is hub and cold_start is set; .* set cold_start to null"):
-        run(trial, Home(tmp_path / "home"))

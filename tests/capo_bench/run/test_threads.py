@@ -4,9 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 import capo_bench
+from capo_bench.run.pool import _environment
 from capo_bench.run.threads import UNARY, set_threads
 
 FIRST_CALLS = """
@@ -52,3 +54,22 @@ def test_the_number_of_threads_is_the_one_asked_for() -> None:
     set_threads(1)
     assert torch.get_num_threads() == 1
     set_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("given", "threads"),
+    [
+        ({}, {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}),
+        ({"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}),
+        ({"MKL_NUM_THREADS": "3"}, {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "3"}),
+    ],
+)
+def test_a_number_of_threads_that_the_user_has_set_is_heeded(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], threads: dict[str, str]
+) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    environment = _environment(2, None)
+    assert {name: environment[name] for name in threads} == threads

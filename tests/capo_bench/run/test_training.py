@@ -10,9 +10,10 @@ import pytest
 import torch
 
 from capo_bench.home import Home, TrialFolder, read_json
+from capo_bench.run import training as training_module
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.shared import ensure_cold_start
-from capo_bench.run.training import Training, read_steps, train
+from capo_bench.run.training import Training, read_steps, train, train_part
 from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig
@@ -81,7 +82,7 @@ def test_a_finished_training_leaves_the_model_its_steps_and_no_checkpoint(home: 
     trial = make_trial(0)
     assert run(trial, home) == ["train", 1, 2, 3]
     folder = home.trial(trial.id)
-    assert names(folder.path) == ["model", "rollouts", "steps.jsonl", "training.json"]
+    assert names(folder.path) == ["model", "rollouts", "steps.jsonl", "steps.sums", "training.json"]
     assert [step["step"] for step in read_steps(folder)] == [1, 2, 3]
     assert len(names(folder.rollouts)) == 3
 
@@ -190,3 +191,16 @@ def test_records_are_plain_json_a_line_a_step(home: Home) -> None:
     lines = home.trial(trial.id).steps.read_text().splitlines()
     assert [json.loads(line)["step"] for line in lines] == [1, 2, 3]
     assert all(isinstance(value, int | float) for line in lines for value in json.loads(line).values())
+
+
+def test_a_process_that_trains_uses_its_own_gpu_before_anything_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_device", told.append)
+    monkeypatch.setattr(training_module, "_train_here", lambda training, rank, *_: told.append(rank) or True)
+    training = Training(make_trial(9), TrialFolder(tmp_path), "start", None, None, None, None, Attempt())
+    assert train_part(training.as_json(), 3, lambda event: None, lambda: False)
+    assert told == [3, 3]

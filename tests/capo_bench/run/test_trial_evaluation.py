@@ -9,17 +9,19 @@ from typing import Any
 import pytest
 
 from capo_bench.run.evaluation import _as_set, _spec, generate, owed_tasks, score
+from evals.checksums import ChangedFileError, unlist
 from evals.config import EvaluationConfig
-from evals.harness.base import BackendError, Sampling
-from evals.harness.folder import read_task
+from evals.harness.folder import GENERATIONS, latest, read_seconds, read_task, whole_batches
 from evals.harness.results import read_result
+from evals.harness.shares import join, split
 from evals.harness.tasks import EvalTask
+from evals.models.base import ModelError, Sampling
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer, save
 from trainers.config import TrialConfig
 
 OWN = Sampling(temperature=0.6, top_p=0.95, max_tokens=4096)
-COMPETITION = EvalTask("aime", "1", "generate", (), 32, OWN, None, "", "")
+COMPETITION = EvalTask("aime", "1", "generate", (), True, 32, OWN, None, "", "")
 SMALL = {"tasks": ["coins_test", "coins_longer"], "problems": 4, "max_completion_tokens": 8, "batch_size": 2}
 
 
@@ -50,7 +52,8 @@ def run(config: TrialConfig, model: str, out: Path, seed: int = 0, stop: Any = l
     ("settings", "expected"),
     [
         ({}, OWN),
-        ({"temperature": 0.0}, Sampling(0.0, 0.95, 4096)),
+        ({"temperature": 0.5}, Sampling(0.5, 0.95, 4096)),
+        ({"temperature": 0.5, "samples": 0}, Sampling(0.0, 1.0, 4096)),  # nothing is drawn, whatever it says
         ({"top_p": 0.5}, Sampling(0.6, 0.5, 4096)),
         ({"max_completion_tokens": 7}, Sampling(0.6, 0.95, 7)),
         ({"temperature": 1.0, "top_p": 1.0, "max_completion_tokens": 96}, Sampling(1.0, 1.0, 96)),
@@ -60,15 +63,36 @@ def test_a_task_is_sampled_in_its_own_way_but_for_what_the_study_sets(settings: 
     assert _as_set(COMPETITION, EvaluationConfig.model_validate(settings)).sampling == expected
 
 
-def test_one_sample_is_enough_where_nothing_is_drawn() -> None:
-    greedy = EvaluationConfig.model_validate({"temperature": 0.0})
-    assert _as_set(COMPETITION, EvaluationConfig()).samples == 32
-    assert _as_set(COMPETITION, greedy).samples == 1
-    assert _as_set(COMPETITION, EvaluationConfig.model_validate({"samples": 4})).samples == 4
+@pytest.mark.parametrize(
+    ("settings", "greedy", "samples"),
+    [
+        ({}, True, 32),
+        ({"samples": 4}, True, 4),
+        ({"samples": 0}, True, 0),
+        ({"samples": 4, "greedy": False}, False, 4),
+    ],
+)
+def test_each_problem_is_answered_greedily_and_by_samples(settings: Any, greedy: bool, samples: int) -> None:
+    found = _as_set(COMPETITION, EvaluationConfig.model_validate(settings))
+    assert (found.greedy, found.samples) == (greedy, samples)
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"greedy": False}, "nothing is asked; set samples, as in samples: 8"),
+        ({"greedy": False, "samples": 0}, "nothing is asked"),
+        ({"temperature": 0.0}, "greater than 0"),
+        ({"samples": -1}, "greater than or equal to 0"),
+    ],
+)
+def test_an_evaluation_that_asks_nothing_is_refused(settings: Any, rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        EvaluationConfig.model_validate(settings)
 
 
 def test_a_prompt_that_is_too_long_is_found_before_any_task_is_asked(model: str, tmp_path: Path) -> None:
-    with pytest.raises(BackendError, match="max_tokens"):
+    with pytest.raises(ModelError, match="max_tokens"):
         run(trial(max_completion_tokens=100_000), model, tmp_path)
     assert not list(tmp_path.iterdir())
 
@@ -92,6 +116,9 @@ def test_what_is_owed_is_what_lacks_completions(model: str, tmp_path: Path) -> N
     assert owed_tasks(settings, tmp_path) == ["coins_test"]
     lines = tmp_path / "coins_longer" / "generations.jsonl"
     lines.write_bytes(lines.read_bytes()[:-5])
+    with pytest.raises(ChangedFileError, match=r"generations\.jsonl: its bytes are not those that were written"):
+        owed_tasks(settings, tmp_path)
+    unlist(lines.parent, [lines.name])  # as long as a task is asked, nothing is listed
     assert owed_tasks(settings, tmp_path) == ["coins_test", "coins_longer"]
 
 
@@ -124,9 +151,10 @@ def test_every_task_leaves_its_metrics_and_its_files(model: str, tmp_path: Path)
     for task in ("coins_test", "coins_longer"):
         result = read_result(tmp_path / task)
         assert metrics[f"{task}/accuracy"] == result.metrics["accuracy"].value
+        assert metrics[f"{task}/avg_at_2"] == result.metrics["avg_at_2"].value
         assert metrics[f"{task}/pass_at_2"] == result.metrics["pass_at_2"].value
-        assert result.identity["samples"] == 2
-        assert len((tmp_path / task / "samples.jsonl").read_text().splitlines()) == 8
+        assert (result.identity["greedy"], result.identity["samples"]) == (True, 2)
+        assert len((tmp_path / task / "samples.jsonl").read_text().splitlines()) == 12
 
 
 def test_all_trials_are_asked_the_same_and_draw_with_their_seed(model: str, tmp_path: Path) -> None:
@@ -136,11 +164,12 @@ def test_all_trials_are_asked_the_same_and_draw_with_their_seed(model: str, tmp_
     assert first.asked == second.asked
     assert (first.identity["seed"], second.identity["seed"]) == (0, 1)
 
-    def said(seed: int) -> list[str]:
+    def said(seed: int) -> list[tuple[str, str]]:
         lines = (tmp_path / str(seed) / "coins_test" / "generations.jsonl").read_text().splitlines()
-        return [json.loads(line)["completion"] for line in lines]
+        return [(line["decoding"], line["completion"]) for line in map(json.loads, lines)]
 
     assert said(0) != said(1)
+    assert said(0)[:4] == said(1)[:4]  # the greedy answers draw nothing
 
 
 @pytest.mark.parametrize("batches", [0, 1, 2, 3])
@@ -170,3 +199,29 @@ def test_what_is_finished_is_not_asked_for_again(model: str, tmp_path: Path) -> 
     second, _ = run(trial(), model, tmp_path)
     assert second == first
     assert {path: path.read_bytes() for path in tmp_path.glob("*/timing.jsonl")} == written
+
+
+def test_shares_of_an_evaluation_become_what_one_process_writes(model: str, tmp_path: Path) -> None:
+    config, whole, parts = trial(samples=3, problems=5), tmp_path / "whole", tmp_path / "parts"
+    assert generate(config, 0, model, whole, lambda _: None, lambda: False)
+    shares = split(3)
+    for share in shares:
+        assert generate(config, 0, model, parts, lambda _: None, lambda: False, share=share)
+    join(parts, list(config.evaluation.tasks), shares)
+    for task in config.evaluation.tasks:
+        one, joined = (latest(whole_batches(out / task / GENERATIONS)[0]) for out in (whole, parts))
+        assert {key: line["completion"] for key, line in joined.items()} == {
+            key: line["completion"] for key, line in one.items()
+        }
+        assert read_task(parts / task).asked == read_task(whole / task).asked
+        assert read_seconds(parts / task)[1] > 0
+    assert not owed_tasks(config.evaluation, parts)
+    assert sorted(path.name for path in parts.iterdir()) == sorted(config.evaluation.tasks)
+
+
+def test_a_share_without_problems_asks_nothing(model: str, tmp_path: Path) -> None:
+    config, shares = trial(samples=0, problems=1, tasks=["coins_test"]), split(2)
+    for share in shares:
+        assert generate(config, 0, model, tmp_path, lambda _: None, lambda: False, share=share)
+    join(tmp_path, ["coins_test"], shares)
+    assert len(read_task(tmp_path / "coins_test").asked) == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,4 +47,19 @@ def test_no_file_is_left_of_a_study_that_is_gone() -> None:
 
 
 def outline(plan: Plan) -> str:
-    return json.dumps(plan_outline(plan), indent=1, ensure_ascii=False) + "\n"
+    """Return a plan as text: the settings that all variants share once, then what each variant has of its own."""
+    data = plan_outline(plan)
+    configs = [leaves(variant["config"]) for variant in data["variants"]]
+    shared = {key: value for key, value in configs[0].items() if all(each.get(key) == value for each in configs)}
+    for variant, config in zip(data["variants"], configs, strict=True):
+        variant["config"] = {key: value for key, value in config.items() if key not in shared}
+    return json.dumps({**data, "shared": shared}, indent=1, ensure_ascii=False) + "\n"
+
+
+def leaves(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Return dotted keys of settings and their values as JSON."""
+    found: dict[str, str] = {}
+    for key, value in tree.items():
+        below = leaves(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {}
+        found |= below or {prefix + key: json.dumps(value, ensure_ascii=False)}
+    return found

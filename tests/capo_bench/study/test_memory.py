@@ -10,11 +10,13 @@ from click.testing import CliRunner
 from safetensors.torch import save_file
 from torch.autograd.graph import saved_tensors_hooks
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
+from trl.kernels import chunked_logprob
+from trl.trainer import utils as trl_utils
 
 from capo_bench.cli import main
 from capo_bench.study.beside import Beside
-from capo_bench.study.memory import GIB, adapter_parameters, layer_numbers, machine_lines, memory, step_plan
-from trainers.backbones import BACKBONES, BackboneConfig, Planned
+from capo_bench.study.memory import GIB, TILE, adapter_parameters, layer_numbers, machine_lines, memory, step_plan
+from trainers.backbones import BACKBONES, BackboneConfig, LoraSettings, Planned
 from trainers.config import TrainConfig, TrialConfig
 from trainers.holding import adapters
 
@@ -74,18 +76,36 @@ def small(**more: Any) -> BackboneConfig:
 def test_bytes_by_hand():
     train = TrainConfig(prompts_per_step=2, group_size=2, max_completion_tokens=4)
     held = memory(small(), train)
-    # 4 rollouts of 6 + 4 tokens; a layer keeps 8·10 + 2·10 + 3·5 + 4·20 = 195 numbers a token, in float32.
+    # 4 rollouts of 6 + 4 tokens; a layer keeps 8·10 + 2·10 + 3·5 + 4·20 = 195 numbers a token, in float32. The head's
+    # gradient are 50 · 10 numbers; the logits of 16 tokens fit into a tile, and 10 numbers go into each token's, twice.
+    head = 4 * 50 * 10
     assert held.parts == {
-        "weights": 4000, "gradients": 4000, "AdamW": 8000, "activations": 4 * 40 * 2 * 195, "logits": 10 * 4 * 4 * 50,
+        "weights": 4000, "gradients": 4000, "AdamW": 8000, "activations": 4 * 40 * 2 * 195,
+        "logits": 4 * 16 * 50 + 8 * 16 * 10 + head,
     }  # fmt: skip
     shared = memory(small(processes=2, sharding="fsdp", gradient_checkpointing=True, micro_batch=1), train)
     assert shared.parts == {
-        "weights": 2000, "gradients": 2000, "AdamW": 4000, "activations": 4 * 10 * (20 + 195), "logits": 10 * 4 * 50,
+        "weights": 2000, "gradients": 2000, "AdamW": 4000, "activations": 4 * 10 * (20 + 195),
+        "logits": 4 * 4 * 50 + 8 * 4 * 10 + head,
     }  # fmt: skip
     zero2 = memory(small(processes=2, sharding="deepspeed"), train).parts
     assert (zero2["weights"], zero2["gradients"], zero2["AdamW"]) == (4000, 2000, 4000)
     zero3 = memory(small(processes=2, sharding="deepspeed", deepspeed={"stage": 3}), train).parts
     assert (zero3["weights"], zero3["gradients"], zero3["AdamW"]) == (2000, 2000, 4000)
+
+
+def test_logits_are_held_in_the_tiles_that_trl_computes():
+    assert TILE == (chunked_logprob.TOKEN_CHUNK_SIZE, trl_utils._CHUNKED_LOGPROB_CHUNK_SIZE)
+    backbone = BACKBONES.load("qwen2.5-1.5b")
+
+    def logits(micro_batch: int, **changes: Any) -> float:
+        changed = backbone.model_copy(update={"micro_batch": micro_batch, **changes})
+        return memory(changed, PAPER).parts["logits"]
+
+    # From 4 rollouts of 1,024 tokens on the tile is full: only what goes into it grows, 1,536 numbers a token.
+    assert logits(8) - logits(4) == 8 * 4 * 1024 * 1536
+    assert logits(4) == 2 * 4096 * 32768 + 8 * 4096 * 1536 + 4 * 151936 * 1536
+    assert logits(4, lora=LoraSettings()) == 2 * 4096 * 32768 + 8 * 4096 * 1536  # the head is not trained
 
 
 def test_an_engine_that_sleeps_gives_its_memory_to_the_update():
@@ -148,7 +168,7 @@ def test_what_a_layer_keeps_is_about_what_autograd_keeps():
 def test_the_division_is_written_as_it_is_worked_out():
     line = str(step_plan(BACKBONES.load("qwen2.5-7b"), PAPER))
     assert line == (
-        "64 prompts × 16 generations = 1,024 rollouts a step = 8 processes × 16 micro-batches of 8"
+        "64 prompts × 16 generations = 1,024 rollouts a step = 8 processes × 8 micro-batches of 16"
     )  # fmt: skip
     own = TrainConfig(prompts_per_step=64, group_size=16, micro_batch=4)
     assert step_plan(BACKBONES.load("qwen2.5-7b"), own).accumulated == 32
@@ -163,13 +183,15 @@ def test_a_plan_tells_gpus_memory_and_the_server_to_start():
         "--host 127.0.0.1 --port 8000 --tensor-parallel-size 1 --gpu-memory-utilization 0.9"
     )
     assert machine_lines(TrialConfig(method="sft")) == []
-    shown = CliRunner().invoke(main, ["plan", "voting"]).output
+    shown = CliRunner().invoke(main, ["plan", "voting"], env={"COLUMNS": "300"}).output
     assert "backbone tiny: processors; 6 prompts × 16 generations = 96 rollouts a step = 1 process" in shown
 
 
 def test_a_plan_tells_of_each_backbone_what_its_trials_take_with_and_without_a_model_beside(tmp_path):
     save_file({"w": torch.zeros(2**26, dtype=torch.int8)}, tmp_path / "model.safetensors")
-    shown = CliRunner().invoke(main, ["plan", "main", "--profile", "paper", "--set", f"prm.model={tmp_path}"])
+    shown = CliRunner().invoke(
+        main, ["plan", "main", "--profile", "paper", "--set", f"prm.model={tmp_path}"], env={"COLUMNS": "300"}
+    )
     lines = shown.output.splitlines()
     first = next(at for at, line in enumerate(lines) if line.startswith("backbone llama3.2-1b"))
     alone, beside, following = lines[first + 1 : first + 4]

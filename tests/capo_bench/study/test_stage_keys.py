@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_bench.study.code import generation_code, scoring_code, training_code
+from capo_bench.study.code import definitions_of
 from capo_bench.study.identity import PARTS, digest, generation_key, identity_of, training_key
 from capo_bench.study.keys import dotted_keys, with_value
-from capo_bench.study.source import closure, imported, module_files
 from trainers.config import TrialConfig
 
 TASK = "coins_test"
@@ -55,6 +54,7 @@ TRAINING: dict[str, Any] = {
     "critic.miss": 0.5,
 }
 GENERATION: dict[str, Any] = {
+    "evaluation.answers": "stated",
     "evaluation.problems": 7,
     "evaluation.samples": 7,
     "evaluation.temperature": 0.5,
@@ -78,7 +78,13 @@ def test_what_a_setting_makes_anew(key: str, value: Any, stage: str) -> None:
 
 def test_every_setting_of_the_evaluation_is_in_the_tables() -> None:
     known = {key for key in dotted_keys(TrialConfig) if key.startswith("evaluation.")}
-    assert {*GENERATION, *SCORING, "evaluation.data_dir"} == known
+    rows = {key for key in known if key.startswith("evaluation.rows")}  # known by their content
+    assert {*GENERATION, *SCORING, "evaluation.data_dir", "evaluation.greedy"} | rows == known
+
+
+def test_whether_greedy_answers_are_asked_for_decides_generation() -> None:
+    samples = {"evaluation.samples": 8}
+    assert redone(keys(config(**samples)), keys(config(**samples, **{"evaluation.greedy": False}))) == "generation"
 
 
 def test_the_evaluations_segmenter_cuts_the_rollouts_of_a_method_that_asks_no_critic() -> None:
@@ -121,15 +127,18 @@ def test_the_seed_decides_every_stage(method: str) -> None:
         (("training", "verifier"), "training"),
         (("training", "benchmark", "fingerprint"), "training"),
         (("training", "cold_start", "key"), "training"),
-        (("training", "code", "trainers/capo.py"), "training"),
-        (("training", "code", "evals/verify/rules.py"), "training"),
+        (("training", "code", "method"), "training"),
+        (("training", "stage"), "training"),
+        (("training", "code", "verifier"), "training"),
         (("generation", "lm_eval"), "generation"),
         (("generation", "tasks", TASK, "settings"), "generation"),
-        (("generation", "code", "evals/harness/generate.py"), "generation"),
-        (("generation", "code", "evals/tasks/canonical.py"), "generation"),
+        (("generation", "code", "asking"), "generation"),
+        (("generation", "stage"), "generation"),
+        (("generation", "tasks", TASK, "code"), "generation"),
         (("generation", "tasks", "coins_longer", "settings"), "scoring"),  # of another task
         (("scoring", "verifier"), "scoring"),
-        (("scoring", "code", "evals/metrics.py"), "scoring"),
+        (("scoring", "code", "metric accuracy"), "scoring"),
+        (("scoring", "stage"), "scoring"),
     ],
 )
 def test_what_a_change_of_the_program_makes_anew(path: Sequence[str], stage: str) -> None:
@@ -143,78 +152,49 @@ def test_what_a_change_of_the_program_makes_anew(path: Sequence[str], stage: str
     assert redone(keys_of(before), keys_of(after)) == stage
 
 
-# -- which file decides which stage
+# -- which definition decides which stage
 
-HARNESS = {f"evals/harness/{name}.py" for name in ("asking", "generate", "folder", "hf", "local", "tasks")}
 CODE = [
-    *(("training", name) for name in ("trainers/policy.py", "trainers/capo.py", "trainers/credit/votes.py")),
-    *(("training", name) for name in ("trainers/sft.py", "trainers/prompts.py", "trainers/credit/align.py")),
-    *(("training", name) for name in ("evals/coins/problems.py", "evals/verify/rules.py", "evals/harness/prompt.py")),
-    *(("generation", name) for name in ("evals/tasks/maths.py", "evals/rows.py", "capo_bench/run/evaluation.py")),
-    *(("generation", name) for name in sorted(HARNESS)),
-    *(("scoring", f"evals/{name}.py") for name in ("metrics", "at_k", "estimates", "harness/score", "harness/results")),
+    *(("training", name) for name in ("trainers.policy:PolicyTrainer", "trainers.capo:CapoTrainer")),
+    *(("training", name) for name in ("trainers.prompts:render", "trainers.credit.align:step_index")),
+    *(("training", name) for name in ("trainers.budget:Meter", "trainers.critics.noisy:NoisyCritic")),
+    *(("generation", name) for name in ("evals.harness.generate:generate", "evals.harness.tasks:sample")),
+    *(("generation", f"evals.models.{name}") for name in ("transformers:TransformersModel", "decode:Decoder")),
+    *(("scoring", name) for name in ("evals.metrics:accuracy", "evals.harness.score:judge", "evals.at_k:pass_at_k")),
+    *(("shared", name) for name in ("trainers.sft:train_sft", "trainers.backbones.tiny:build_model")),
 ]
 
 
-@pytest.mark.parametrize(("part", "name"), CODE)
-def test_a_file_is_named_with_the_first_stage_that_it_decides(part: str, name: str) -> None:
-    parts = identity_of(config())
-    assert [one for one in PARTS if name in parts[one]["code"]] == [part]
+@pytest.mark.parametrize(("stage", "name"), CODE)
+def test_a_definition_decides_its_stage(stage: str, name: str) -> None:
+    definitions = definitions_of(config())
+    assert [one for one in ("shared", *PARTS) if name in definitions[one]] == [stage]
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["evals/harness/export.py", "evals/harness/vllm.py", "evals/harness/openai.py", "capo_bench/run/stages.py",
-     "capo_bench/run/training.py", "capo_bench/run/reuse.py", "evals/config.py", "evals/benchmarks.py",
-     "trainers/config.py", "trainers/methods.py", "evals/harness/base.py", "trainers/critics/store.py"],
+    "module",
+    ["evals.harness.export", "evals.models.vllm", "evals.models.openai", "capo_bench.run.stages",
+     "capo_bench.run.training", "capo_bench.run.reuse", "trainers.config", "trainers.rollouts", "trainers.callbacks",
+     "trainers.checkpoints", "trainers.critics.store"],
 )  # fmt: skip
-def test_what_decides_nothing_is_in_no_part(name: str) -> None:
-    parts = identity_of(config())
-    assert not any(name in parts[one]["code"] for one in PARTS)
-
-
-def test_code_of_the_evaluation_does_not_decide_training() -> None:
-    for method in ("sft", "grpo_rule", "grpo_genorm", "capo"):
-        training = identity_of(config(method))["training"]["code"]
-        assert not {*HARNESS, "evals/metrics.py", "evals/estimates.py", "capo_bench/run/evaluation.py"} & {*training}
-        assert not [name for name in training if name.startswith("evals/tasks/")]
+def test_what_decides_nothing_is_in_no_stage(module: str) -> None:
+    names = {name for stage in definitions_of(config()).values() for name in stage}
+    assert module not in {name.partition(":")[0] for name in names}
 
 
 def test_the_verifier_decides_training_where_it_gives_the_reward() -> None:
-    name = "evals/verify/rules.py"
     parts = {method: identity_of(config(method)) for method in ("sft", "capo")}
-    assert name in parts["capo"]["training"]["code"]
-    assert name in parts["sft"]["scoring"]["code"]
+    for key in ("verifier", "verifier's worker"):
+        assert parts["capo"]["training"]["code"][key] == parts["sft"]["scoring"]["code"][key]
+        assert key not in parts["sft"]["training"]["code"]
     assert "verifier" in parts["capo"]["training"]
     assert "verifier" not in parts["sft"]["training"]
 
 
 def test_the_backend_brings_its_own_code() -> None:
-    one, other = (set(generation_code(backend, "coins")) for backend in ("hf", "vllm"))
-    assert "evals/harness/hf.py" in one - other
-    assert {"evals/harness/vllm.py", "evals/harness/engine.py"} <= other - one
-
-
-def test_a_critic_behind_an_endpoint_brings_what_it_talks_through() -> None:
-    noisy, openai = (set(training_code("capo", "coins", critic, True)) for critic in ("noisy", "openai"))
-    assert "evals/harness/chat.py" in openai - noisy
-
-
-def test_scoring_names_all_of_its_code_before_what_others_name_is_left_out() -> None:
-    whole = scoring_code("coins")
-    assert {"evals/verify/rules.py", "evals/metrics.py", "trainers/credit/segment.py", "evals/coins/solutions.py"} <= {
-        *whole
-    }
-    parts = identity_of(config())
-    assert {*whole} <= {name for part in PARTS for name in parts[part]["code"]}
-
-
-def test_what_is_left_out_of_a_closure_is_not_followed() -> None:
-    everything = closure("evals.harness.folder", "evals")
-    assert {"evals/metrics.py", "evals/at_k.py"} <= {*everything}
-    less = closure("evals.harness.folder", "evals", {"evals/metrics.py"})
-    assert not {"evals/metrics.py", "evals/at_k.py"} & {*less}
-    assert imported(module_files("evals.at_k"), "evals") == {}
+    one, other = (definitions_of(config(**{"evaluation.backend": name}))["generation"] for name in ("hf", "vllm"))
+    assert "evals.models.transformers:TransformersModel" in {*one} - {*other}
+    assert "evals.models.vllm:VllmModel" in {*other} - {*one}
 
 
 # -- laws
@@ -225,7 +205,7 @@ PLAIN = st.dictionaries(st.sampled_from("abc"), st.integers(0, 2) | st.text(max_
 @st.composite
 def identities(draw: st.DrawFn) -> dict[str, Any]:
     generation = {**draw(PLAIN), "tasks": {"one": draw(PLAIN), "two": draw(PLAIN)}}
-    return {"version": 1, "training": draw(PLAIN), "generation": generation, "scoring": draw(PLAIN)}
+    return {"version": 2, "training": draw(PLAIN), "generation": generation, "scoring": draw(PLAIN)}
 
 
 @given(identities(), identities(), st.integers(0, 1), st.integers(0, 1))

@@ -8,6 +8,7 @@ from textwrap import dedent
 import pytest
 
 from capo_bench.study.errors import Place, StudyError, StudyErrors
+from capo_bench.study.plan import Plan
 from trainers.methods import METHODS
 
 One = Callable[..., str]
@@ -286,11 +287,31 @@ def test_an_embedded_backbone_needs_a_cold_start(errors: Many, demo: str) -> Non
     )
 
 
-def test_a_trained_backbone_takes_no_cold_start(errors: Many, demo: str) -> None:
+def test_a_trained_backbone_is_taught_by_demonstrations_that_are_named(errors: Many, demo: str) -> None:
     found = errors(demo, sets=["backbone=qwen2.5-1.5b"])
     assert str(found[0]) == (
-        "--set backbone=qwen2.5-1.5b: variant 'vote=union': backbone 'qwen2.5-1.5b' is trained already and takes no "
-        "cold start; set cold_start: null"
+        "--set backbone=qwen2.5-1.5b: variant 'vote=union': backbone 'qwen2.5-1.5b' is trained already, and cold_start "
+        "names no demonstrations; name some, as in cold_start: {demonstrations: {file: sft.jsonl}}, or set "
+        "cold_start: null"
+    )
+    found = errors(demo, sets=["backbone=qwen2.5-1.5b", "cold_start={demonstrations: gsm9k, step: 3}"])
+    assert [str(one).partition("}: ")[2] for one in found] == [
+        "cold_start.demonstrations: unknown set of demonstrations 'gsm9k' (did you mean 'gsm8k'?); known: gsm8k, math, "
+        "numina_math",
+        "unknown key 'step' under 'cold_start' (did you mean 'steps'?)",
+    ]
+
+
+def test_sft_is_a_model_after_supervised_training_and_base_one_before(errors: Many, demo: str) -> None:
+    sets = ["backbone=qwen2.5-1.5b", "cold_start=null", "method=sft"]
+    assert str(errors(demo, sets=sets)[0]) == (
+        "--set method=sft: variant 'vote=union': method 'sft' is the model after supervised training, and backbone "
+        "'qwen2.5-1.5b' gets none; name demonstrations (cold_start.demonstrations), or set method: base for the model "
+        "as it is"
+    )
+    assert str(errors(demo, sets=["method=base"])[0]).endswith(
+        "backbone 'tiny' has random weights, and method 'base' takes it as it is; set method: sft, which is the model "
+        "after its supervised training"
     )
 
 
@@ -301,6 +322,31 @@ def test_a_tiny_policy_is_not_its_own_critic(errors: Many, demo: str) -> None:
         "backbone 'tiny' knows solutions of coins and no other text: every critique would abstain; set critic.model to "
         "'embedded', or backbone to one of a hub or a folder"
     )
+
+
+def test_a_critic_that_is_split_over_gpus_is_served(errors: Many, demo: str) -> None:
+    first, _ = errors(demo, sets=["critic={name: vllm, model: org/critic, tensor_parallel_size: 4}"])
+    assert str(first) == (
+        "--set critic={name: vllm, model: org/critic, tensor_parallel_size: 4}: variant 'vote=union': "
+        "critic.tensor_parallel_size is 4, and a critic in the process has the one GPU of that process; set critic: "
+        "{name: openai, model: …, serve: {gpus: 4, tensor_parallel_size: 4}}, which is served on GPUs of its own, or "
+        "tensor_parallel_size to 1"
+    )
+
+
+@pytest.mark.parametrize(
+    ("critic", "told"),
+    [
+        ("serve: {gpus: 6, tensor_parallel_size: 4}", "gpus 6 is no multiple of tensor_parallel_size 4"),
+        ("serve: {gpu: 1}", "unknown key 'gpu' under 'critic.serve' (did you mean 'gpus'?)"),
+        ("serve: {}, base_url: 'http://127.0.0.1:8000/v1'", "both base_url and serve are set"),
+    ],
+)
+def test_what_a_served_critic_cannot_be(errors: Many, demo: str, critic: str, told: str) -> None:
+    text = demo.replace("{name: noisy}", f"{{name: openai, model: org/critic, {critic}}}")
+    (error,) = errors(text)
+    assert str(error).startswith("study.yaml:6: ")
+    assert told in str(error)
 
 
 def test_the_embedded_process_reward_model_is_of_coins_alone(errors: Many, demo: str) -> None:
@@ -342,7 +388,10 @@ def test_what_a_method_ignores_of_a_section_makes_no_variant(error: One, demo: s
             "credit.critiques=two",
             "--set credit.critiques=two: credit.critiques is 'two' but should be a valid integer; write a whole number",
         ),
-        ("credit.critiques", "--set credit.critiques: 'credit.critiques' is not KEY=VALUE; e.g. credit.vote=union"),
+        (
+            "credit.critiques",
+            "--set credit.critiques: 'credit.critiques' is not KEY=VALUE; e.g. credit.vote=union; KEY=A,B sweeps",
+        ),
         (
             "credit.vote=average",
             "--set credit.vote=average: key 'credit.vote' is set for all variants, but the study sweeps "
@@ -422,4 +471,72 @@ def test_variants_are_measured_like_the_baseline(error: One, demo: str) -> None:
     assert error(demo + odd) == (
         "study.yaml:12: variant 'odd' has evaluation.temperature 0.5 and baseline 'vote=union' has None; "
         "numbers measured in two ways are not compared: set it in base, for all"
+    )
+
+
+def test_a_clip_that_never_bites_is_refused(errors: Many, demo: str) -> None:
+    first, *_ = errors(demo.replace("credit: {critiques: 4}", "train: {clip: 0.001}"))
+    assert str(first) == (
+        "study.yaml:7: variant 'vote=union': train.clip 0.001 decides nothing: 'capo' updates once on each batch, so "
+        "the ratio that is clipped is 1; remove it"
+    )
+
+
+def test_a_sweep_over_the_clip_is_refused(errors: Many, demo: str) -> None:
+    text = demo.replace("credit.vote: [union, majority]", "train.clip: [0.1, 0.2]").replace("vote=union", "clip=0.2")
+    assert "variant 'clip=0.1': train.clip 0.1 decides nothing" in "\n".join(map(str, errors(text)))
+
+
+def test_the_usual_clip_may_be_written_out(plan: Callable[..., Plan], demo: str) -> None:
+    with_clip, without = (plan(text) for text in (demo.replace("credit: {", "train: {clip: 0.2}\n  credit: {"), demo))
+    assert [trial.id for trial in with_clip.trials] == [trial.id for trial in without.trials]
+
+
+def test_a_control_without_a_checker_is_refused_with_the_way_out(errors: Many, demo: str) -> None:
+    first, *_ = errors(demo, sets=["critic={name: shuffled}", "benchmark=gsm8k"])
+    assert (
+        "variant 'vote=union': critic 'shuffled' rests on a checker of steps, and benchmark 'gsm8k' has none; name a "
+        "critic that is a language model of its own (or, as a control, 'random' with its rate), or train on coins"
+    ) in str(first)
+
+
+@pytest.mark.parametrize("sets", [["critic={name: random}"], ["method=outcome_only"]])
+def test_a_control_that_asks_no_checker_needs_none(plan: Callable[..., Plan], demo: str, sets: list[str]) -> None:
+    text = demo.replace("credit.vote: [union, majority]", "train.learning_rate: [0.1, 0.2]")
+    found = plan(text.replace("vote=union", "learning_rate=0.1"), sets=[*sets, "benchmark=gsm8k"])
+    assert len(found.trials) == 4
+
+
+@pytest.mark.parametrize(
+    "dead",
+    [
+        "{sign: '*', operands: [0], error: 1}",
+        "{sign: '-', operands: [-3], error: 1}",
+        "{sign: '-', crosses: 10, error: 1}",
+        "{sign: '+', error: 100}",
+    ],
+)
+def test_a_misconception_that_no_pupil_ever_follows_is_refused_beside_others_too(
+    errors: Many, demo: str, dead: str
+) -> None:
+    rules = f"cold_start: {{misconceptions: [{{sign: '+', crosses: 10, error: -1}}, {dead}]}}"
+    first, *_ = errors(demo.replace("credit: {critiques: 4}", rules))
+    sign = dead.split("'")[1]
+    assert str(first) == (
+        f"study.yaml:7: variant 'vote=union': cold_start.misconceptions[1], about {sign!r}, is followed in no step of "
+        "the lessons; mend operands, crosses (of sums alone) or error (totals stay within 0 to 15), or remove it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("unit", "limit", "least"), [("train_flops", "1.0e-300", "1"), ("seconds", "1.0e-310", "1e-06")]
+)
+def test_a_budget_of_which_a_step_is_no_finite_share_is_refused(
+    errors: Many, demo: str, unit: str, limit: str, least: str
+) -> None:
+    text = demo.replace("credit: {critiques: 4}", f"train: {{budget: {{{unit}: {limit}}}}}")
+    first, *_ = errors(text)
+    assert str(first) == (
+        f"study.yaml:7: variant 'vote=union': train.budget.{unit} is {float(limit):g} but any step spends more than "
+        f"{least}; set it to {least} or more: training always takes one step"
     )

@@ -144,6 +144,10 @@ def test_depth_is_bounded() -> None:
     assert parse_document("a: " + "[" * 31 + "]" * 31, "s.yaml").tree
 
 
+def test_a_number_with_an_exponent_may_be_as_large_as_a_float() -> None:
+    assert parse_document("a: 6.0e19", "s.yaml").tree == {"a": 6.0e19}
+
+
 @pytest.mark.parametrize("number", ["1e999", "-1e999", "9" * 5000, str(2**63)])
 def test_numbers_that_no_machine_number_holds_are_refused(number: str) -> None:
     (line,) = refused(f"a: 1\nb: {number}")

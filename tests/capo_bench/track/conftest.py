@@ -9,6 +9,7 @@ sys.path.append(str(Path(__file__).parents[1] / "run"))
 import standins
 
 from capo_bench.home import Home, write_json
+from capo_bench.run.last import NOTHING_ASKED, keep_plan
 from capo_bench.run.ledger import Ledger
 from capo_bench.track.store import Store, open_client, store_of
 from capo_bench.track.tracker import Tracker
@@ -45,6 +46,12 @@ class Desk:
     def plan(self, *variants, seeds=(0,)):
         return standins.make_plan(variants, seeds, study=self.study)
 
+    def happen(self, kind, trial, **told):
+        """Let the ledger tell of an event of a trial."""
+        Ledger(self.home.study(self.study).ledger).append(
+            kind, trial=trial.id, variant=trial.variant, seed=trial.seed, seconds=1.0, error="no", log="x", **told
+        )
+
     def tracker(self, plan, store=None, **options):
         tracker = Tracker(plan, self.home, store or self.store, self.warnings.append, **options)
         tracker.start()
@@ -70,9 +77,10 @@ class Desk:
     def finish(self, trial):
         folder = self.home.trial(trial.id)
         folder.samples("coins_test").parent.mkdir(parents=True, exist_ok=True)
-        folder.samples("coins_test").write_text('{"problem": "coins/test/1"}\n')
+        folder.samples("coins_test").write_text('{"problem": "coins/test/1", "correct": true}\n')
+        (folder.evaluation / "coins_test" / "task.json").write_text('{"asked": [{"problem": "coins/test/1"}]}')
         folder.log.write_text("loaded\n")
-        write_json(folder.provenance, {"commit": "abc", "packages": {"torch": "2.13.0"}})
+        write_json(folder.provenance, {"git": {"commit": "abc"}, "packages": {"torch": "2.13.0"}})
         standins.finish(trial, self.home)
 
     def curve(self, run, name):
@@ -96,7 +104,8 @@ def study(desk):
     plan = desk.plan("a", "b", "c")
     ledger = Ledger(desk.home.study(plan.study).ledger)
     ids = [trial.id for trial in plan.trials]
-    ledger.append("study_started", profile="quick", plan=ids, question="Does it?", swept=["train.steps"])
+    ledger.append("study_started", profile="quick", plan=ids)
+    keep_plan(plan, desk.home, NOTHING_ASKED)
     for trial in plan.trials:
         folder = desk.home.trial(trial.id)
         write_json(folder.config, trial.as_json())

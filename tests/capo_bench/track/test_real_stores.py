@@ -83,14 +83,14 @@ def whole(plan):
     """What a store holds of such a plan once everything has arrived: every run and every point, once."""
     names = sorted(trial.id for trial in plan.trials)
     runs = [(name, "FINISHED", 1) for name in names]
-    curves = [(name, "train/outcome", step, step / 100, 1) for name in names for step in (1, 2, 3)]
+    curves = [(name, "curves/outcome", step, step / 100, 1) for name in names for step in (1, 2, 3)]
     return runs, curves
 
 
 def outcomes(store, plan):
     runs, points = content(store, plan)
     assert {count for *_, count in points} <= {1}
-    return runs, [point for point in points if point[1] == "train/outcome"]
+    return runs, [point for point in points if point[1] == "curves/outcome"]
 
 
 def when_written(store, plan, state, action):
@@ -150,11 +150,9 @@ def test_a_database_that_comes_back_within_the_run_is_told_by_the_run(desk, post
     a, b = plan.trials
     tracker = desk.tracker(plan, store, flush_seconds=0.1, retry_seconds=(0.1, 0.2))
     desk.finish(a)
-    tracker.on({"event": "trial_done", "trial": a.id})
     until(lambda: content(store, plan)[0] == [(a.id, "FINISHED", 1)])
     postgres.kill()
     desk.finish(b)
-    tracker.on({"event": "trial_done", "trial": b.id})
     until(lambda: tracker.failures > 2)
     postgres.start()
     assert tracker.close(finished=True)

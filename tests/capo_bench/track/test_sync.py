@@ -6,7 +6,7 @@ import pytest
 from instore import content
 from mlflow.exceptions import MlflowException
 
-from capo_bench.track.book import StudyBook
+from capo_bench.track.study import StudyBook
 from capo_bench.track.sync import sync
 
 
@@ -17,8 +17,8 @@ def test_all_is_delivered_and_then_nothing(desk, study, store):
     assert runs == [("a-0", "FINISHED", 1), ("b-0", "FINISHED", 1), ("c-0", "FAILED", 1)]
     assert {count for *_, count in points} == {1}
     a = desk.runs()[0]
-    assert desk.curve(a, "train/outcome") == [(1, 0.01), (2, 0.02), (3, 0.03)]
-    assert a.data.params == {"seed": "0", "method": "capo", "train.steps": "10"}
+    assert desk.curve(a, "curves/outcome") == [(1, 0.01), (2, 0.02), (3, 0.03)]
+    assert a.data.params == {"variant": "a", "seed": "0", "method": "capo", "train.steps": "10"}
     again = sync(desk.home, study.study, store)
     assert (again.delivered, again.there) == (0, 3)
     assert content(store, study) == (runs, points)
@@ -53,50 +53,46 @@ class Dying:
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 def test_interrupted_at_any_call_it_ends_with_everything_once(desk, study, store, monkeypatch, after):
-    from capo_bench.track import book
+    from capo_bench.track import study as books
 
-    opened = book.open_client
-    for calls in range(1, 60, 3):
-        monkeypatch.setattr(book, "open_client", lambda store, n=calls: Dying(opened(store), n, after))
+    opened = books.open_client
+    for calls in range(1, 90, 4):
+        monkeypatch.setattr(books, "open_client", lambda store, n=calls: Dying(opened(store), n, after))
         try:
             sync(desk.home, study.study, store)
         except MlflowException:
             continue
         break
-    monkeypatch.setattr(book, "open_client", opened)
+    monkeypatch.setattr(books, "open_client", opened)
     sync(desk.home, study.study, store)
     runs, points = content(store, study)
     assert runs == [("a-0", "FINISHED", 1), ("b-0", "FINISHED", 1), ("c-0", "FAILED", 1)]
     assert {count for *_, count in points} == {1}
-    assert [step for step, _ in desk.curve(desk.runs()[0], "train/outcome")] == [1, 2, 3]
+    assert [step for step, _ in desk.curve(desk.runs()[0], "curves/outcome")] == [1, 2, 3]
 
 
 def test_points_written_twice_are_one(desk, study, store):
     sync(desk.home, study.study, store)
     before = content(store, study)
-    book = StudyBook(study, desk.home, store)
-    book._last_step.clear()
-    book.end("a-0", "done")
+    StudyBook(study, desk.home, store)._end("a-0", "done")
     assert content(store, study) == before
 
 
 def test_a_store_that_comes_back_during_the_run_gets_what_it_missed(desk, study, store, until, monkeypatch):
-    from capo_bench.track import book
+    from capo_bench.track import study as books
 
-    opened, down = book.open_client, [True]
+    opened, down = books.open_client, [True]
 
     def maybe(store):
         if down[0]:
             raise MlflowException("the store is down")
         return opened(store)
 
-    monkeypatch.setattr(book, "open_client", maybe)
+    monkeypatch.setattr(books, "open_client", maybe)
     tracker = desk.tracker(study, retry_seconds=(0.05, 0.1))
-    tracker.on({"event": "trial_done", "trial": "a-0"})
     until(lambda: tracker.failures > 2)
     assert len(desk.warnings) == 1
     down[0] = False
-    tracker.on({"event": "trial_failed", "trial": "c-0"})
     assert tracker.close(finished=False)
     runs, points = content(store, study)
     assert runs == [("a-0", "FINISHED", 1), ("b-0", "FINISHED", 1), ("c-0", "FAILED", 1)]

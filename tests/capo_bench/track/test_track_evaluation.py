@@ -3,7 +3,7 @@
 import json
 
 from capo_bench.evaluation.evaluated import Evaluated
-from capo_bench.evaluation.files import Files
+from capo_bench.evaluation.files import EvaluationFiles
 from capo_bench.home import Home
 from capo_bench.track.evaluation import EXPERIMENT, track
 from evals.estimates import Estimate
@@ -11,7 +11,7 @@ from evals.harness.results import Result
 
 
 def evaluated(tmp_path, value=0.5, name="0123abcd0123"):
-    files = Files(tmp_path / "evals" / name)
+    files = EvaluationFiles(tmp_path / "evals" / name)
     files.folder.mkdir(parents=True, exist_ok=True)
     for path in (files.record, files.results, files.table, files.page):
         path.write_text("{}", encoding="utf-8")

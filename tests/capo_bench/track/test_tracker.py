@@ -12,18 +12,14 @@ from pathlib import Path
 from capo_bench.track.store import Store, quiet_environment
 
 
-def event(kind, trial):
-    return {"event": kind, "trial": trial.id, "variant": trial.variant, "seed": trial.seed}
-
-
 def run_trials(desk, plan, trials, finished=True):
     """Track these trials from start to end."""
     tracker = desk.tracker(plan)
     for trial in trials:
-        tracker.on(event("trial_started", trial))
+        desk.happen("trial_started", trial)
         desk.write_steps(trial, 1, 3)
         desk.finish(trial)
-        tracker.on(event("trial_done", trial))
+        desk.happen("trial_done", trial)
     assert tracker.close(finished)
 
 
@@ -39,7 +35,7 @@ def test_a_study_is_a_parent_run_and_its_trials_are_child_runs(desk):
     assert {run.data.tags["mlflow.parentRunId"] for run in (exact, union)} == {parent.info.run_id}
     assert {run.info.status for run in (exact, union)} == {"FINISHED"}
     assert union.data.tags["capo.trial"] == "vote=union-0"
-    assert union.data.tags["capo.provenance.packages.torch"] == "2.13.0"
+    assert (union.data.tags["capo.commit"], union.data.tags["capo.torch"]) == ("abc", "2.13.0")
 
 
 def test_only_what_the_study_varies_is_a_parameter_and_the_whole_config_is_a_file(desk):
@@ -47,8 +43,8 @@ def test_only_what_the_study_varies_is_a_parameter_and_the_whole_config_is_a_fil
     run_trials(desk, plan, plan.trials)
     runs = desk.runs()
     assert [run.data.params for run in runs] == [
-        {"seed": "0", "method": "capo", "train.steps": "10"},
-        {"seed": "0", "method": "capo", "train.steps": "11"},
+        {"variant": "a", "seed": "0", "method": "capo", "train.steps": "10"},
+        {"variant": "b", "seed": "0", "method": "capo", "train.steps": "11"},
     ]
     assert json.loads(desk.text(runs[1], "config.json")) == plan.trials[1].config.model_dump(mode="json")
 
@@ -57,18 +53,17 @@ def test_curves_final_metrics_costs_and_files_are_there(desk):
     plan = desk.plan("a")
     run_trials(desk, plan, plan.trials)
     (run,) = desk.runs()
-    assert desk.curve(run, "train/outcome") == [(1, 0.01), (2, 0.02), (3, 0.03)]
-    assert run.data.metrics["coins_test/accuracy"] == 0.5
-    assert run.data.metrics["cost/wall_seconds"] == 1.0
+    assert desk.curve(run, "curves/outcome") == [(1, 0.01), (2, 0.02), (3, 0.03)]
+    assert run.data.metrics["final/coins_test/accuracy"] == 0.5
+    assert run.data.metrics["final/cost/wall_seconds"] == 1.0
     assert desk.files(run) == [
         "config.json",
-        "evaluation",
         "metrics.json",
         "provenance.json",
+        "samples",
         "steps.jsonl",
         "trial.log",
     ]
-    assert desk.files(run, "evaluation/coins_test") == ["evaluation/coins_test/samples.jsonl"]
 
 
 def test_a_curve_of_many_values_is_written_whole_in_few_calls(desk):
@@ -77,33 +72,35 @@ def test_a_curve_of_many_values_is_written_whole_in_few_calls(desk):
     (trial,) = plan.trials
     tracker = desk.tracker(plan)
     desk.write_steps(trial, 1, 30, **{f"value_{index}": index for index in range(40)})
+    desk.write_steps(trial, 31, 31, **{f"value_{index}": -1 for index in range(40)})
     desk.finish(trial)
-    tracker.on(event("trial_done", trial))
+    desk.happen("trial_done", trial)
     assert tracker.close(finished=True)
     (run,) = desk.runs()
-    for name in ("train/outcome", "train/value_0", "train/value_39"):
-        assert [step for step, _ in desk.curve(run, name)] == list(range(1, 31))
+    for name in ("curves/outcome", "curves/value_0", "curves/value_39"):
+        assert [step for step, _ in desk.curve(run, name)] == list(range(1, 32))
 
 
 def test_values_that_cannot_be_drawn_are_left_out(desk):
     plan = desk.plan("a")
-    desk.write_steps(plan.trials[0], 1, 1, loss=float("nan"), text="x", **{"avg@8": 0.5})
+    for step, value in ((1, 0.5), (2, 0.6)):
+        desk.write_steps(plan.trials[0], step, step, loss=float("nan"), text="x", **{"avg@8": value})
     desk.finish(plan.trials[0])
     assert desk.tracker(plan).close(finished=True)
     (run,) = desk.runs()
-    assert {name for name in run.data.metrics if name.startswith("train/")} == {"train/outcome", "train/avg_at_8"}
+    assert {name for name in run.data.metrics if name.startswith("curves/")} == {"curves/outcome", "curves/avg_at_8"}
 
 
 def test_curves_of_a_running_trial_are_live(desk, until):
     plan = desk.plan("a")
     tracker = desk.tracker(plan, flush_seconds=0.05)
-    tracker.on(event("trial_started", plan.trials[0]))
+    desk.happen("trial_started", plan.trials[0])
     desk.write_steps(plan.trials[0], 1, 2)
     until(lambda: desk.client.get_experiment_by_name(desk.study) and desk.runs())
-    until(lambda: len(desk.curve(desk.runs()[0], "train/outcome")) == 2)
+    until(lambda: len(desk.curve(desk.runs()[0], "curves/outcome")) == 2)
     assert desk.runs()[0].info.status == "RUNNING"
     desk.write_steps(plan.trials[0], 3, 3)
-    until(lambda: len(desk.curve(desk.runs()[0], "train/outcome")) == 3)
+    until(lambda: len(desk.curve(desk.runs()[0], "curves/outcome")) == 3)
     assert tracker.close(finished=False)
     assert desk.runs("study")[0].info.status == "KILLED"
 
@@ -112,21 +109,21 @@ def test_a_stopped_trial_goes_on_in_the_same_run_and_no_step_is_written_twice(de
     plan = desk.plan("a")
     (trial,) = plan.trials
     tracker = desk.tracker(plan)
-    tracker.on(event("trial_started", trial))
+    desk.happen("trial_started", trial)
     desk.write_steps(trial, 1, 3)
-    tracker.on(event("trial_stopped", trial))
+    desk.happen("trial_stopped", trial)
     assert tracker.close(finished=False)
     assert desk.runs()[0].info.status == "KILLED"
 
     tracker = desk.tracker(plan)
-    tracker.on(event("trial_started", trial))
+    desk.happen("trial_started", trial)
     desk.write_steps(trial, 3, 5)  # from the checkpoint after step 2
     desk.finish(trial)
-    tracker.on(event("trial_done", trial))
+    desk.happen("trial_done", trial)
     assert tracker.close(finished=True)
     (run,) = desk.runs()
     assert run.info.status == "FINISHED"
-    assert [step for step, _ in desk.curve(run, "train/outcome")] == [1, 2, 3, 4, 5]
+    assert [step for step, _ in desk.curve(run, "curves/outcome")] == [1, 2, 3, 4, 5]
 
 
 def test_a_run_that_has_nothing_to_do_adds_nothing(desk, store):
@@ -151,7 +148,7 @@ def test_what_one_run_missed_the_next_one_makes_up_for(desk):
     assert desk.tracker(plan).close(finished=False)
     (run,) = desk.runs()
     assert (run.info.run_name, run.info.status) == ("a, seed 0", "FINISHED")
-    assert len(desk.curve(run, "train/outcome")) == 2
+    assert len(desk.curve(run, "curves/outcome")) == 2
 
 
 def test_a_failed_trial_has_its_log_without_secrets(desk, monkeypatch):
@@ -159,11 +156,11 @@ def test_a_failed_trial_has_its_log_without_secrets(desk, monkeypatch):
     plan = desk.plan("a")
     (trial,) = plan.trials
     tracker = desk.tracker(plan)
-    tracker.on(event("trial_started", trial))
+    desk.happen("trial_started", trial)
     folder = desk.home.trial(trial.id)
     folder.path.mkdir(parents=True, exist_ok=True)
     folder.log.write_text("401 for sk-123456\n")
-    tracker.on(event("trial_failed", trial))
+    desk.happen("trial_failed", trial)
     assert tracker.close(finished=False)
     (run,) = desk.runs()
     assert run.info.status == "FAILED"
@@ -176,8 +173,7 @@ def test_the_report_is_attached_to_the_study(desk, tmp_path):
     (report / "report.html").write_text("<p>")
     (report / "figures" / "a.png").write_bytes(b"\x89PNG\xff\x00")
     tracker = desk.tracker(desk.plan("a"))
-    tracker.report(report)
-    assert tracker.close(finished=True)
+    assert tracker.close(finished=True, report=report)
     (parent,) = desk.runs("study")
     assert desk.files(parent, "report") == ["report/figures", "report/report.html"]
     path = desk.client.download_artifacts(parent.info.run_id, "report/figures/a.png")
@@ -192,15 +188,15 @@ def test_a_line_that_is_still_being_written_waits_and_a_torn_one_is_skipped(desk
         file.write('{"step": 2, "outc\n{"step": 3, "outcome": 0.5}\n{"step": 4, "outcome": 0.')
     desk.finish(trial)
     assert desk.tracker(plan).close(finished=True)
-    assert desk.curve(desk.runs()[0], "train/outcome") == [(1, 0.01), (3, 0.5)]
+    assert desk.curve(desk.runs()[0], "curves/outcome") == [(1, 0.01), (3, 0.5)]
 
 
 def test_a_store_that_cannot_be_written_is_told_once_and_the_run_goes_on(desk, broken_store):
     plan = desk.plan("a", "b")
     tracker = desk.tracker(plan, store=broken_store)
     for trial in plan.trials:
-        tracker.on(event("trial_started", trial))
-        tracker.on(event("trial_done", trial))
+        desk.happen("trial_started", trial)
+        desk.happen("trial_done", trial)
     assert not tracker.close(finished=True)
     assert len(desk.warnings) == 1
     assert desk.warnings[0].startswith("tracking failed, the run goes on and what is missing is written later")
@@ -210,11 +206,12 @@ def test_a_store_that_cannot_be_written_is_told_once_and_the_run_goes_on(desk, b
 def test_failures_are_counted_and_later_writes_still_tried(desk):
     plan = desk.plan("a", "b")
     tracker = desk.tracker(plan)
-    tracker.on(event("trial_done", plan.trials[0]))  # it left no metrics
+    desk.happen("trial_done", plan.trials[0])  # it left no metrics
     desk.finish(plan.trials[1])
-    tracker.on(event("trial_done", plan.trials[1]))
+    desk.happen("trial_done", plan.trials[1])
     assert not tracker.close(finished=True)
-    assert (tracker.failures, len(desk.warnings)) == (1, 1)
+    assert tracker.failures
+    assert len(desk.warnings) == 1
     assert [run.info.status for run in desk.runs()] == ["RUNNING", "FINISHED"]
 
 
@@ -222,7 +219,7 @@ def test_a_store_that_does_not_answer_is_not_waited_for_long(desk):
     plan = desk.plan("a")
     began = time.monotonic()
     tracker = desk.tracker(plan, store=Store("http://10.255.255.1:9"))
-    tracker.on(event("trial_done", plan.trials[0]))
+    desk.happen("trial_done", plan.trials[0])
     assert not tracker.close(finished=True, timeout=0.2)
     assert time.monotonic() - began < 10
     assert desk.warnings
@@ -276,7 +273,7 @@ def test_a_run_with_a_broken_store_ends_well(desk, broken_store, monkeypatch):
 def test_the_question_stands_beside_the_study(desk):
     assert desk.tracker(desk.plan("a")).close(finished=False)
     (parent,) = desk.runs("study")
-    assert parent.data.tags["mlflow.note.content"] == "Does it run?"
+    assert parent.data.tags["mlflow.note.content"] == "**Question:** Does it run?"
     assert (parent.data.tags["capo.study"], parent.data.tags["capo.profile"]) == (desk.study, "quick")
 
 
@@ -306,11 +303,11 @@ def test_a_secret_in_a_file_that_a_trial_left_does_not_reach_the_store(desk, mon
     folder = desk.home.trial(plan.trials[0].id)
     desk.finish(plan.trials[0])
     folder.samples("coins_test").write_text('{"completion": "hf_abcdefgh"}\n')
-    folder.provenance.write_text('{"command": "run --token hf_abcdefgh"}')
+    folder.provenance.write_text('{"python": "hf_abcdefgh"}')
     assert desk.tracker(plan).close(finished=True)
     (run,) = desk.runs()
-    assert desk.text(run, "evaluation/coins_test/samples.jsonl") == '{"completion": "***HUB_TOKEN***"}\n'
-    assert run.data.tags["capo.provenance.command"] == "run --token ***HUB_TOKEN***"
+    assert "***HUB_TOKEN***" in desk.text(run, "samples/coins_test.json")
+    assert run.data.tags["capo.python"] == "***HUB_TOKEN***"
     with sqlite3.connect(desk.store.uri.removeprefix("sqlite:///")) as database:
         assert "hf_abcdefgh" not in "\n".join(database.iterdump())
 
@@ -337,17 +334,6 @@ def test_mlflow_is_kept_from_telling_anybody_of_its_use(tmp_path, monkeypatch):
     assert done.stdout.split() == ["True", "None"]
 
 
-def test_taking_events_never_waits_for_the_store(desk):
-    """Ten thousand events are taken while the store is still being opened."""
-    plan = desk.plan("a")
-    tracker = desk.tracker(plan)
-    began = time.monotonic()
-    for step in range(10_000):
-        tracker.on({"event": "step", "trial": plan.trials[0].id, "step": step, "of": 10_000, "metrics": {}})
-    assert time.monotonic() - began < 5
-    assert tracker.close(finished=False)
-
-
 def test_what_a_method_does_not_use_is_no_parameter_of_its_trial(desk):
     plan = desk.plan("a", "b")
     config = plan.trials[1].config.model_copy(update={"method": "sft"})
@@ -355,6 +341,6 @@ def test_what_a_method_does_not_use_is_no_parameter_of_its_trial(desk):
     plan = replace(plan, trials=(plan.trials[0], untrained))
     run_trials(desk, plan, plan.trials)
     assert [run.data.params for run in desk.runs()] == [
-        {"seed": "0", "method": "capo", "train.steps": "10"},
-        {"seed": "0", "method": "sft"},
+        {"variant": "a", "seed": "0", "method": "capo", "train.steps": "10"},
+        {"variant": "b", "seed": "0", "method": "sft"},
     ]

@@ -13,7 +13,7 @@ from evals.coins.problems import SPLITS
 
 def test_it_is_the_benchmark_of_its_name():
     assert BENCHMARKS.get("coins") is COINS
-    assert tuple(COINS.splits) == ("train", "test", "longer", "distractors")
+    assert tuple(COINS.splits) == ("train", "lessons", "reviews", "test", "longer", "distractors", "unseen")
 
 
 def test_problems_are_those_of_the_split():

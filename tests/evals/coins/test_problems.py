@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.coins.problems import LIMIT, NAMES, SPLITS, Chain, draw, draw_chain, read, render
+from evals.coins.problems import LIMIT, MEASURED, NAMES, SPLITS, UNSEEN, Chain, draw, draw_chain, read, render
 
 ADDED = Chain("Ann", 3, (("+", 4), ("-", 2), ("*", 3)))
-HELD_OUT = [name for name, split in SPLITS.items() if split.held_out]
 
 operands = st.integers(1, 9)
 moves = st.one_of(
@@ -70,12 +69,26 @@ def test_a_split_keeps_to_its_lengths_and_answers(split):
     assert seen == set(range(low, high + 1))
 
 
-def test_only_the_distractor_split_speaks_of_others():
+def test_reinforcement_never_adds_or_spends_six_and_the_unseen_split_always_does():
+    share = {
+        split: sum(not UNSEEN.isdisjoint(read(problem.prompt).operations) for problem in draw(split, 200, 0)) / 200
+        for split in SPLITS
+    }
+    lessons, reviews = share.pop("lessons"), share.pop("reviews")
+    assert share == {"train": 0, "test": 0, "longer": 0, "distractors": 0, "unseen": 1}
+    assert 0.3 < lessons < 0.7
+    assert 0.3 < reviews < 0.7
+
+
+def test_lessons_and_the_distractor_split_speak_of_others():
     others = {
         split: sum(sentence.split()[0] != read(p.prompt).name for p in draw(split, 20, 0) for sentence in sentences(p))
         for split in SPLITS
     }
-    assert others == {"train": 0, "test": 0, "longer": 0, "distractors": 40}
+    lessons, reviews = others.pop("lessons"), others.pop("reviews")
+    assert others == {"train": 0, "test": 0, "longer": 0, "distractors": 20, "unseen": 0}
+    assert 0 < lessons < 20
+    assert 0 < reviews < 20
 
 
 def sentences(problem):
@@ -91,18 +104,22 @@ def test_the_same_arguments_give_the_same_problems(split):
 
 @settings(deadline=None, max_examples=20)
 @given(st.integers(0, 10**6), st.none() | bounds)
-def test_no_training_problem_is_held_out_whatever_the_seed_and_lengths(seed, operations):
-    trained = {held_out_key(read(problem.prompt)) for problem in draw("train", 40, seed, operations)}
-    for split in HELD_OUT:
+def test_no_pool_holds_a_problem_of_another_whatever_the_seed_and_lengths(seed, operations):
+    def keys(split):
         # The same lengths, so that the chains could meet.
-        tested = {held_out_key(read(problem.prompt)) for problem in draw(split, 10, seed, operations)}
-        assert not trained & tested
+        return {held_out_key(read(problem.prompt)) for problem in draw(split, 20, seed, operations)}
+
+    policies, judges = keys("train") | keys("lessons"), keys("reviews")
+    tested = set.union(*map(keys, MEASURED))
+    assert not policies & judges
+    assert not policies & tested
+    assert not judges & tested
 
 
 def test_training_meets_no_test_chain_where_chains_are_few():
     trained = {held_out_key(read(p.prompt)) for p in draw("train", 2000, 0, (1, 1))}
     tested = {held_out_key(read(p.prompt)) for p in draw("test", 300, 0, (1, 1))}
-    assert len(trained) > 80
+    assert len(trained) > 50
     assert len(tested) > 10
     assert not trained & tested
 
@@ -133,5 +150,7 @@ def test_none_asked_none_given():
 
 
 def test_an_unknown_split_names_those_there_are():
-    with pytest.raises(ValueError, match=r"no split 'tset'; it has train, test, longer, distractors"):
+    with pytest.raises(
+        ValueError, match=r"no split 'tset'; it has train, lessons, reviews, test, longer, distractors, unseen"
+    ):
         draw("tset", 1, 0)

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.coins.problems import LIMIT, Chain, apply, draw_chain
+from evals.coins.pupil import MISCONCEPTIONS, Pupil
 from evals.coins.solutions import SEPARATOR, attempt, check, demonstrate, review
 from evals.verify.answers import clean
 from evals.verify.numbers import equal_numbers
@@ -39,7 +40,7 @@ def test_every_clean_demonstration_is_clean_and_boxes_the_answer(chain, seed):
 
 @given(drawn, st.integers(0, 2**32))
 def test_a_demonstration_slips_where_its_sums_are_wrong_and_nowhere_else(chain, seed):
-    steps = demonstrate(chain, random.Random(seed), slip=0.3).split(SEPARATOR)
+    steps = demonstrate(chain, random.Random(seed), Pupil(slip=0.3)).split(SEPARATOR)
     right = {"+": int.__add__, "-": int.__sub__, "*": int.__mul__}
     slips, rests_on_slip, truth = [], [], [chain.start, *chain.totals()]
     for index, step in enumerate(steps[:-1]):
@@ -57,7 +58,7 @@ def test_a_demonstration_slips_where_its_sums_are_wrong_and_nowhere_else(chain, 
 def test_demonstrations_slip_about_as_often_as_told():
     rng = random.Random(0)
     cases = [draw_chain(rng, (5, 7)) for _ in range(1000)]
-    wrong = sum(len(check(chain, demonstrate(chain, rng, 0.1).split(SEPARATOR)).wrong) for chain in cases)
+    wrong = sum(len(check(chain, demonstrate(chain, rng, Pupil(slip=0.1)).split(SEPARATOR)).wrong) for chain in cases)
     steps = sum(len(chain.operations) for chain in cases)
     # Some 6000 steps: the standard error of the share is 0.004. Where no slip would stay in range there is none.
     assert 0.08 < wrong / steps < 0.115
@@ -178,7 +179,7 @@ def test_any_steps_are_judged_and_never_both_ways(chain, steps):
 
 @given(drawn, st.integers(0, 2**32), st.data())
 def test_what_comes_later_changes_no_verdict(chain, seed, data):
-    steps = demonstrate(chain, random.Random(seed), slip=0.3).split(SEPARATOR)
+    steps = demonstrate(chain, random.Random(seed), Pupil(slip=0.3)).split(SEPARATOR)
     cut = data.draw(st.integers(0, len(steps)))
     whole, part = check(chain, steps), check(chain, steps[:cut])
     assert part.wrong == {index for index in whole.wrong if index < cut}
@@ -252,7 +253,7 @@ def judged_step_by_step(chain, steps):
 
 @given(drawn, st.integers(0, 2**32), st.floats(0, 0.6), st.floats(0, 0.6), st.data())
 def test_steps_of_one_sum_each_are_judged_as_ever(chain, seed, slip, stray, data):
-    steps = attempt(chain, random.Random(seed), slip, stray)
+    steps = attempt(chain, random.Random(seed), Pupil(MISCONCEPTIONS, slip, slip), stray)
     for odd in data.draw(st.lists(st.one_of(texts, sums, boxes), max_size=3)):
         steps.insert(data.draw(st.integers(0, len(steps))), odd)
     found = check(chain, steps)
@@ -261,7 +262,7 @@ def test_steps_of_one_sum_each_are_judged_as_ever(chain, seed, slip, stray, data
 
 @given(drawn, st.integers(0, 2**32), st.data())
 def test_wherever_a_solution_is_cut_each_mistake_makes_the_step_wrong_that_it_lies_in(chain, seed, data):
-    sums = attempt(chain, random.Random(seed), 0.2, 0.2)
+    sums = attempt(chain, random.Random(seed), Pupil(slip=0.2), 0.2)
     words = [(place, word) for place, each in enumerate(sums) for word in each.split()]
     cuts = data.draw(st.sets(st.integers(1, len(words) - 1)))
     bounds = [0, *sorted(cuts), len(words)]
@@ -291,7 +292,7 @@ def test_a_review_says_of_each_step_what_was_due_given_the_claims_before_it():
 
 @given(drawn, st.integers(0, 2**32), st.floats(0, 0.6), st.floats(0, 0.6))
 def test_a_review_calls_wrong_what_the_checker_does_and_repeats_what_is_right(chain, seed, slip, stray):
-    steps = attempt(chain, random.Random(seed), slip, stray)
+    steps = attempt(chain, random.Random(seed), Pupil(MISCONCEPTIONS, slip, slip), stray)
     found = review(chain, steps)
     assert {index for index, (_, wrong) in enumerate(found) if wrong} == check(chain, steps).wrong
     assert all(due == step for (due, wrong), step in zip(found, steps, strict=True) if not wrong)
@@ -300,13 +301,13 @@ def test_a_review_calls_wrong_what_the_checker_does_and_repeats_what_is_right(ch
 
 @given(drawn, st.integers(0, 2**32))
 def test_an_attempt_that_never_errs_is_the_demonstration(chain, seed):
-    assert attempt(chain, random.Random(seed), 0, 0) == demonstrate(chain, random.Random(0)).split(SEPARATOR)
+    assert attempt(chain, random.Random(seed), Pupil(), 0) == demonstrate(chain, random.Random(0)).split(SEPARATOR)
 
 
 def test_attempts_err_in_every_way():
     rng = random.Random(0)
     chains = [draw_chain(rng, (4, 6)) for _ in range(400)]
-    tries = [(chain, attempt(chain, rng, 0.0, 0.3)) for chain in chains]
+    tries = [(chain, attempt(chain, rng, Pupil(), 0.3)) for chain in chains]
     assert any(len(steps) < len(chain.operations) + 1 for chain, steps in tries)
     assert any(len(steps) > len(chain.operations) + 1 for chain, steps in tries)
     assert all(len(steps) <= 4 * len(chain.operations) for chain, steps in tries)

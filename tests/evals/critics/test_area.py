@@ -8,12 +8,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.critics.area import area_estimate
-from evals.critics.metrics import Estimate
+from evals.critics.metrics import ShareEstimate
 
 STEPS = st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 5)), max_size=20)
 
 
-def area(doubts, wrong, groups=None) -> Estimate:
+def area(doubts, wrong, groups=None) -> ShareEstimate:
     names = [f"#{row}" for row in range(len(doubts))] if groups is None else [str(group) for group in groups]
     return area_estimate(np.array(doubts, dtype=np.float64), np.array(wrong, dtype=np.bool_), names)
 
@@ -33,21 +33,21 @@ def test_by_hand():
 
 def test_steps_told_apart_are_certain_whatever_is_drawn():
     doubts, wrong = [0.9, 0.2, 0.8, 0.1] * 5, [True, False] * 10
-    assert area(doubts, wrong, np.arange(20) // 2) == Estimate(1.0, 1.0, 1.0)
-    assert area([1 - doubt for doubt in doubts], wrong, np.arange(20) // 2) == Estimate(0.0, 0.0, 0.0)
+    assert area(doubts, wrong, np.arange(20) // 2) == ShareEstimate(1.0, 1.0, 1.0)
+    assert area([1 - doubt for doubt in doubts], wrong, np.arange(20) // 2) == ShareEstimate(0.0, 0.0, 0.0)
 
 
 def test_one_doubt_for_all_tells_nothing():
-    assert area([0.5] * 8, [True, False] * 4, np.arange(8) // 2) == Estimate(0.5, 0.5, 0.5)
+    assert area([0.5] * 8, [True, False] * 4, np.arange(8) // 2) == ShareEstimate(0.5, 0.5, 0.5)
 
 
 @pytest.mark.parametrize("wrong", [[], [True, True], [False]])
 def test_without_both_kinds_there_is_none(wrong):
-    assert area([0.5] * len(wrong), wrong) == Estimate(None)
+    assert area([0.5] * len(wrong), wrong) == ShareEstimate(None)
 
 
 def test_one_group_has_no_interval():
-    assert area([0.9, 0.5, 0.7], [True, False, False], "aaa") == Estimate(1.0)
+    assert area([0.9, 0.5, 0.7], [True, False, False], "aaa") == ShareEstimate(1.0)
 
 
 def test_steps_of_a_group_are_drawn_together():

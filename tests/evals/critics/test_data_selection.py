@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from evals.benchmarks import Problem
 from evals.critics.data import STEP_DATA, Selection, checked_subsets, drawn, shares
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.rows import DataErrors
+from evals.tasks.rows import DataErrors
 
 
 def solutions(**subsets: tuple[int, int]) -> list[LabelledSolution]:

@@ -7,7 +7,7 @@ import pytest
 
 from evals.critics.first_error import first_error_scores, identified
 from evals.critics.labels import StepLabels
-from evals.critics.metrics import Estimate
+from evals.critics.metrics import ShareEstimate
 
 
 def label(first: int | None, steps: int = 4) -> StepLabels:
@@ -62,7 +62,7 @@ def test_the_interval_is_the_binomial_one():
     scores = first_error_scores({"a": rows}, {"a": [label(1)] * 100})["a"]
     half = (scores.on_erroneous.high - scores.on_erroneous.low) / 2
     assert half == pytest.approx(1.96 * 0.05, rel=0.1)
-    assert scores.on_clean == scores.f1 == Estimate(None)
+    assert scores.on_clean == scores.f1 == ShareEstimate(None)
 
 
 def test_an_always_silent_critic_scores_nothing():

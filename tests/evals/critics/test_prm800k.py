@@ -8,7 +8,7 @@ import pytest
 
 from evals.critics.data import Selection
 from evals.critics.prm800k import PRM800K
-from evals.rows import DataErrors
+from evals.tasks.rows import DataErrors
 
 
 def stepwise(before, text, rating):

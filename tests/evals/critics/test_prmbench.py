@@ -8,7 +8,7 @@ import pytest
 
 from evals.critics.data import Selection
 from evals.critics.prmbench import OUTSIDE, PRMBENCH
-from evals.rows import DataErrors
+from evals.tasks.rows import DataErrors
 
 ROW = {
     "idx": "p0",

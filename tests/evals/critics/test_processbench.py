@@ -9,7 +9,7 @@ import pytest
 
 from evals.critics.data import Selection
 from evals.critics.processbench import PROCESSBENCH, SUBSETS
-from evals.rows import DataErrors
+from evals.tasks.rows import DataErrors
 
 ROW = {"id": "math-1", "generator": "m", "problem": "?", "steps": ["a", "b", "c"], "final_answer_correct": False}
 
@@ -46,8 +46,8 @@ def test_all_wrong_rows_are_told(tmp_path):
     assert str(errors.value).splitlines() == [
         f"{path}, row 1: label is 3 but there are 3 steps, numbered from 0; give the first wrong step, or -1 for none",
         f"{path}, row 3: label is '0' but should be a valid integer; correct the row",
-        f"{path}, row 4: steps is [] but List should have at least 1 item after validation, not 0; correct the row",
-        f"{path}, row 4: key 'label' is missing; a row has id, problem, steps, label",
+        f"{path}, row 4: steps is [] but should have at least 1 item after validation, not 0; correct the row",
+        f"{path}, row 4: key 'label' is missing; the row has id, generator, problem, steps, final_answer_correct",
     ]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from evals.benchmarks import StepCheck
 from evals.critics.labels import StepLabels, exact_labels
-from evals.critics.metrics import Estimate, StepScores, step_scores
+from evals.critics.metrics import ShareEstimate, StepScores, step_scores
 
 
 def labels(text: str, group: str = "") -> StepLabels:
@@ -34,20 +34,20 @@ def test_by_hand():
 
 def test_what_nothing_defines_is_none():
     calm = step_scores([flags("..")], [labels("..")])
-    assert (calm.precision, calm.recall, calm.f1) == (Estimate(None),) * 3
+    assert (calm.precision, calm.recall, calm.f1) == (ShareEstimate(None),) * 3
     assert calm.false_alarm.value == 0
     missed = step_scores([flags("..")], [labels("x.")])
-    assert missed.precision == Estimate(None)
+    assert missed.precision == ShareEstimate(None)
     assert (missed.recall.value, missed.f1.value) == (0, 0)
 
 
 def test_nothing_at_all():
-    assert step_scores([], []) == StepScores(0, 0, 0, *[Estimate(None)] * 4)
+    assert step_scores([], []) == StepScores(0, 0, 0, *[ShareEstimate(None)] * 4)
 
 
 def test_one_group_has_no_interval():
     one = step_scores([flags("x."), flags("..")], [labels("x.", "p"), labels("x.", "p")])
-    assert one.recall == Estimate(0.5, None, None)
+    assert one.recall == ShareEstimate(0.5, None, None)
 
 
 def test_the_interval_is_that_of_whole_groups():

@@ -1,21 +1,21 @@
-"""A model whose completions are drawn by hashing seed and prompts: a whole `Backend` without weights.
+"""A model whose completions are drawn by hashing seed, prompt and number: a whole `Model` without weights.
 
 Run as a program it evaluates a small task into the folder that it is given, slowly enough to be killed.
 """
 
 from __future__ import annotations
 
-import hashlib
+import asyncio
 import random
 import sys
-import time
 from pathlib import Path
 
 from evals.benchmarks import Problem
 from evals.coins import COINS
-from evals.harness.base import Completion, Likelihood, Sampling
-from evals.harness.generate import generate
+from evals.harness.generate import Asker
+from evals.harness.generate import generate as generate_by
 from evals.harness.tasks import EvalTask
+from evals.models.base import Completion, Likelihood, Sampling, Usage
 from evals.verify.forms import Form
 
 HOSTILE = [
@@ -33,8 +33,11 @@ SAMPLING = Sampling(1.0, 1.0, 32)
 class DiceModel:
     """Completions, hostile ones among them; the `failing` ones of all that are asked for do not come."""
 
-    def __init__(self, batch_size=4, failing=lambda place: False, pause=0.0, **identity):
-        self.batch_size = batch_size
+    eager = False
+    positions = None
+
+    def __init__(self, batch=6, failing=lambda place: False, pause=0.0, **identity):
+        self.batch = batch
         self.asked: list[str] = []
         self.rendered = 0
         self._failing, self._pause = failing, pause
@@ -44,48 +47,54 @@ class DiceModel:
         self.rendered += 1
         return f"Q: {text}\nA:"
 
-    def generate(self, prompts, sampling, seed):
-        time.sleep(self._pause)
-        return [self._complete(prompt, rng) for prompt, rng in self._draws(prompts, seed)]
+    async def complete(self, prompts, n, sampling, *, seed, first=0):
+        await asyncio.sleep(self._pause)
+        return [[self._complete(prompt, seed, first + place) for place in range(n)] for prompt in prompts]
 
-    def likelihoods(self, pairs):
-        drawn = self._draws([context + option for context, option in pairs], 0)
-        return [Likelihood(-rng.random() * 9, False) for _, rng in drawn]
+    def encode(self, text, *, special=True):
+        return list(text.encode())
+
+    def prefix(self):
+        return 0
+
+    def score(self, pairs):
+        texts = [(bytes(context).decode(), bytes(option).decode()) for context, option in pairs]
+        self.asked += [context + option for context, option in texts]
+        return [self.weigh(*pair) for pair in texts]
+
+    def weigh(self, context, option):
+        return Likelihood(-random.Random(repr((context, option))).random() * 9, False)
 
     def identity(self):
         return self._identity
 
-    def close(self):
+    async def close(self):
         pass
 
-    def _draws(self, prompts, seed):
-        together = hashlib.sha256(repr((seed, list(prompts))).encode()).hexdigest()
-        self.asked += prompts
-        first = len(self.asked) - len(prompts)
-        return [(prompt, Draw(f"{together}/{place}", first + place)) for place, prompt in enumerate(prompts)]
-
-    def _complete(self, prompt, rng):
-        if self._failing(rng.place):
-            return Completion("", 0, False, "the endpoint gave up after 3 attempts: 503")
+    def _complete(self, prompt, seed, number):
+        rng = random.Random(repr((seed, prompt, number)))
+        self.asked.append(prompt)
+        if self._failing(len(self.asked) - 1):
+            return Completion("the endpoint gave up after 3 attempts: 503", "error")
         text = (
             f"{rng.randint(0, 9)} + 1 = {rng.randint(0, 9)}\n\n{rng.choice(HOSTILE)}\n\n\\boxed{{{rng.randint(0, 30)}}}"
         )
-        return Completion(text, rng.randint(1, 32), rng.random() < 0.2)
+        end = "length" if rng.random() < 0.2 else "stop"
+        return Completion(text, end, Usage(output_tokens=rng.randint(1, 32)))
 
 
-class Draw(random.Random):
-    """A generator that knows which completion of all it draws."""
-
-    def __init__(self, seed, place):
-        super().__init__(seed)
-        self.place = place
+def generate(task, model, folder, *, seed=5, **how):
+    """Ask a model for a task's completions, in an event loop of its own."""
+    with asyncio.Runner() as runner:
+        return generate_by(task, Asker(model, seed, runner), folder, **how)
 
 
 def coins_task(count=7, samples=3, **changes):
     found = tuple(COINS.problems("test", count))
     given = {
-        "name": "coins_test", "version": "1", "output": "generate", "problems": found, "samples": samples,
-        "sampling": SAMPLING, "checker": "coins", "data": COINS.fingerprint(), "source": "evals.coins test",
+        "name": "coins_test", "version": "1", "output": "generate", "problems": found, "greedy": False,
+        "samples": samples, "sampling": SAMPLING, "checker": "coins", "data": COINS.fingerprint(),
+        "source": "evals.coins test",
     }  # fmt: skip
     return EvalTask(**{**given, **changes})
 
@@ -98,8 +107,9 @@ def choice_task(questions):
     )
     queries = tuple((f"{text}\nAnswer:", tuple(f" {option}" for option in options)) for text, options, _ in questions)
     return coins_task(
-        name="arc_ll", output="choose", problems=problems, samples=1, checker=None, data="qs", queries=queries
-    )
+        name="arc_ll", output="choose", problems=problems, greedy=True, samples=0, sampling=SAMPLING.greedily(),
+        checker=None, data="qs", queries=queries,
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

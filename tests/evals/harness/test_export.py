@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import logging
 import math
+import random
 from dataclasses import replace
 
 import pytest
-from dicemodel import DiceModel, choice_task, coins_task
+from dicemodel import DiceModel, choice_task, coins_task, generate
 from lm_eval.api.instance import Instance
 from lm_eval.api.model import LM
 from lm_eval.evaluator import simple_evaluate
@@ -18,13 +19,12 @@ from lm_eval.tasks import TaskManager
 from lm_eval.utils import get_file_task_name, make_table
 from pydantic import TypeAdapter, ValidationError
 
-from evals.harness.base import Completion, Likelihood
 from evals.harness.export import export
-from evals.harness.generate import generate
 from evals.harness.identity import EvaluationError
 from evals.harness.results import read_result
 from evals.harness.score import score
 from evals.harness.tasks import load_tasks
+from evals.models.base import Completion, Likelihood, Usage
 from evals.tasks import task_files
 from evals.verify import Verifier
 
@@ -42,11 +42,12 @@ class Bare(DiceModel):
     def prompt(self, text):
         return text
 
-    def _complete(self, prompt, rng):
+    def _complete(self, prompt, seed, number):
+        rng = random.Random(repr((seed, prompt, number)))
         if rng.random() < 0.2:
-            return Completion("no idea", 2, False)
+            return Completion("no idea", usage=Usage(output_tokens=2))
         said = self._answers[prompt] if rng.random() < 0.5 else "77"
-        return Completion(f"1 + 1 = 2\n\n\\boxed{{{said}}}", rng.randint(1, 32), False)
+        return Completion(f"1 + 1 = 2\n\n\\boxed{{{said}}}", usage=Usage(output_tokens=rng.randint(1, 32)))
 
 
 class Replay(LM):
@@ -68,7 +69,7 @@ class Replay(LM):
 
 
 def scored(folder, task, model):
-    generate(replace(task, samples=K), model, folder, seed=5)
+    generate(replace(task, samples=K) if task.output == "generate" else task, model, folder, seed=5)
     with Verifier() as verifier:
         score(folder, verifier=verifier, cut=lambda text: text.split("\n\n"), segmenter="blank_lines")
     return folder
@@ -115,7 +116,7 @@ def coins(tmp_path_factory):
     folder = scored(home / "coins_test", task, Bare({one.prompt: one.answer for one in task.problems}))
     prompts = {one.id: one.prompt for one in task.problems}
     said = {}
-    for line in told(folder):
+    for line in (line for line in told(folder) if line["decoding"] == "sampled"):
         said.setdefault(prompts[line["problem"]], []).append(line["completion"])
     ours = exported(export([folder], home / "ours", model=MODEL))
     return folder, ours, by_lm_eval(lm_eval_task("coins_test", K), Replay(said, {}), home / "theirs")
@@ -134,11 +135,23 @@ def test_every_metric_that_lm_eval_computes_has_its_value(coins):
     assert ours["accuracy_stderr,all"] > 0
 
 
+def test_greedy_answers_have_a_filter_of_their_own(coins):
+    folder, (ours, lines), _ = coins
+    metrics, values = read_result(folder).metrics, ours["results"]["capo_coins_test"]
+    assert (values["accuracy,all"], values["accuracy,greedy"]) == (metrics["avg_at_3"].value, metrics["accuracy"].value)
+    assert (values["steps,all"], values["steps,greedy"]) == (metrics["sampled_steps"].value, metrics["steps"].value)
+    assert (values["pass_at_3,all"], "pass_at_3,greedy" in values) == (metrics["pass_at_3"].value, False)
+    greedy = [line for line in lines["capo_coins_test"] if line["filter"] == "greedy"]
+    assert [len(line["resps"][0]) for line in greedy] == [1] * COUNT
+    assert {line["arguments"]["gen_args_0"]["arg_1"]["do_sample"] for line in greedy} == {False}
+
+
 def test_every_line_of_the_samples_is_lm_eval_s(coins):
     _, (_, ours), (_, theirs) = coins
     assert ours.keys() == theirs.keys() == {"capo_coins_test"}
-    assert len(ours["capo_coins_test"]) == COUNT
-    for our, their in zip(ours["capo_coins_test"], theirs["capo_coins_test"], strict=True):
+    kept = [line for line in ours["capo_coins_test"] if line["filter"] == "all"]
+    assert len(kept) == COUNT
+    for our, their in zip(kept, theirs["capo_coins_test"], strict=True):
         assert their.keys() <= our.keys()
         for key, value in their.items():
             if key == "metrics":
@@ -189,14 +202,14 @@ def test_datasets_read_the_samples(coins, tmp_path):
     path = export([folder], tmp_path, model=MODEL)
     (file,) = path.parent.glob("samples_*.jsonl")
     rows = load_dataset("json", data_files=str(file), split="train", cache_dir=str(tmp_path / "cache"))
-    assert len(rows) == COUNT
+    assert len(rows) == 2 * COUNT  # of two filters
 
 
 def test_identity_and_intervals_go_into_the_metadata(coins):
     folder, (ours, _), _ = coins
     metadata, result = ours["configs"]["capo_coins_test"]["metadata"], read_result(folder)
     assert metadata["identity"] == result.identity
-    assert metadata["estimates"]["accuracy"]["high"] == result.metrics["accuracy"].high
+    assert metadata["estimates"]["accuracy,greedy"]["high"] == result.metrics["accuracy"].high
     assert metadata["version"] == 1
 
 
@@ -212,8 +225,8 @@ def test_ranked_options_are_lm_eval_s_too(tmp_path):
     found = {" grass": -9.0, " sea": -math.inf, " ü": -1.0, " é ü": -1.5, " x": -2.0, " y": -2.0}
 
     class Sure(DiceModel):
-        def likelihoods(self, pairs):
-            return [Likelihood(found.get(option, -0.5), option == " ü") for _, option in pairs]
+        def weigh(self, context, option):
+            return Likelihood(found.get(option, -0.5), option == " ü")
 
     task = choice_task(questions)
     folder = scored(tmp_path / "arc_ll", task, Sure())

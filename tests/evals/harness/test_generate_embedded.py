@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from dicemodel import generate
 from tinymodel import save_model
 
-from evals.harness.generate import generate
-from evals.harness.opening import open_backend
 from evals.harness.results import read_result
 from evals.harness.score import score
-from evals.harness.spec import ModelSpec
 from evals.harness.tasks import load_tasks
+from evals.models.open import open_model
+from evals.models.spec import ModelSpec
 from evals.verify import Verifier
 
 FILES = ("generations.jsonl", "samples.jsonl")
@@ -30,7 +30,7 @@ def task():
 
 
 def opened(model):
-    return open_backend(ModelSpec(model=model, batch_size=8))
+    return open_model(ModelSpec(model=model, batch_size=9))
 
 
 def scored(folder):
@@ -53,7 +53,7 @@ def test_stopped_after_every_batch_it_ends_with_the_same_bytes(model, task, whol
         turns = iter([False, True])
         finished = generate(task, opened(model), tmp_path, seed=1, stop=lambda: next(turns))  # noqa: B023
         runs += 1
-    assert runs == 4
+    assert runs == 6  # ten greedy answers in batches of nine, then ten times three samples
     scored(tmp_path)
     assert all((tmp_path / name).read_bytes() == (whole / name).read_bytes() for name in FILES)
 
@@ -71,9 +71,10 @@ def test_cut_anywhere_it_ends_with_the_same_bytes(model, task, whole, tmp_path):
 
 def test_the_result_counts_every_completion(whole):
     result = read_result(whole)
-    assert sum(result.counts.values()) == result.cost["samples"] == 30
+    assert sum(result.counts.values()) == result.cost["samples"] == 40
     assert result.cost["problems"] == result.metrics["accuracy"].n == 10
-    assert result.cost["policy_tokens"] == pytest.approx(30 * result.metrics["tokens"].value)
+    tokens = 10 * result.metrics["tokens"].value + 30 * result.metrics["sampled_tokens"].value
+    assert result.cost["policy_tokens"] == pytest.approx(tokens)
     assert result.identity["model"]["template"] == "bare"
 
 

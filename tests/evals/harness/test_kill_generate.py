@@ -10,10 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
-from dicemodel import DiceModel, coins_task
+from dicemodel import DiceModel, coins_task, generate
 
 from evals.harness.folder import whole_batches
-from evals.harness.generate import generate
 
 PROGRAM = Path(__file__).with_name("dicemodel.py")
 TASK, BATCHES = coins_task(10, 4), 10

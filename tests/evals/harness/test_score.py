@@ -5,16 +5,15 @@ import random
 from dataclasses import replace
 
 import pytest
-from dicemodel import HOSTILE, DiceModel, choice_task, coins_task
+from dicemodel import HOSTILE, DiceModel, choice_task, coins_task, generate
 
 from evals.benchmarks import Problem
 from evals.coins import COINS
-from evals.harness.base import Completion, Likelihood
 from evals.harness.folder import Asked, read_samples, read_task, whole_batches
-from evals.harness.generate import generate
 from evals.harness.identity import EvaluationError
 from evals.harness.results import read_result
 from evals.harness.score import chosen, judge, score
+from evals.models.base import Completion, Likelihood, Usage
 from evals.verify import VERIFIER_VERSION, Verifier
 from evals.verify.forms import Form
 
@@ -29,7 +28,8 @@ def cut(text):
 
 def line(problem, text, tokens=19, truncated=False, failure=None, sample=0, **more):
     return {
-        "problem": problem.id, "sample": sample, "completion": text, "tokens": tokens, "truncated": truncated,
+        "problem": problem.id, "decoding": "greedy", "sample": sample, "completion": text, "tokens": tokens,
+        "truncated": truncated,
         "failure": failure, "batch": 0, "batch_size": 1, **more,
     }  # fmt: skip
 
@@ -59,8 +59,8 @@ class Saying(DiceModel):
         super().__init__(**options)
         self._texts = {f"Q: {prompt}\nA:": iter(said) for prompt, said in texts.items()}
 
-    def generate(self, prompts, sampling, seed):
-        return [Completion(next(self._texts[prompt]), 19, False) for prompt in prompts]
+    def _complete(self, prompt, seed, number):
+        return Completion(next(self._texts[prompt]), usage=Usage(output_tokens=19))
 
 
 # One completion
@@ -70,6 +70,7 @@ def test_a_record_by_hand(verifier):
     assert judged(verifier, (PROBLEM, RIGHT)) == [
         {
             "problem": "coins/test/0/0",
+            "decoding": "greedy",
             "sample": 0,
             "completion": RIGHT,
             "correct": True,
@@ -151,6 +152,7 @@ def weighed(logprobs, options=(" red", " blue"), answer="B", **more):
 def test_the_likeliest_option_is_the_answer():
     assert weighed([-2.0, -1.0]) == {
         "problem": "q",
+        "decoding": "greedy",
         "sample": 0,
         "completion": " blue",
         "correct": True,
@@ -238,15 +240,17 @@ def test_a_result_by_hand(verifier, tmp_path):
     result = read_result(tmp_path)
     assert result.task == "coins_test"
     assert result.counts == {"no_answer": 1, "right": 3}
-    assert (result.metrics["accuracy"].value, result.metrics["accuracy"].n) == (0.75, 2)
-    assert result.metrics["accuracy"].low < 0.75 < result.metrics["accuracy"].high
+    assert (result.metrics["avg_at_2"].value, result.metrics["avg_at_2"].n) == (0.75, 2)
+    assert result.metrics["avg_at_2"].low < 0.75 < result.metrics["avg_at_2"].high
     assert result.metrics["pass_at_2"].value == 1.0
-    assert result.metrics["wrong_step_rate"].value == 3 / 9
-    assert result.metrics["flawed_right"].value == 1 / 3
-    assert result.metrics["no_answer"].value == 0.25
+    assert result.metrics["sampled_wrong_step_rate"].value == 3 / 9
+    assert result.metrics["sampled_flawed_right"].value == 1 / 3
+    assert result.metrics["sampled_no_answer"].value == 0.25
     cost = dict(result.cost)
     assert cost.pop("generate_seconds") >= 0
+    assert cost.pop("generate_cpu_seconds") >= 0
     assert cost.pop("score_seconds") >= 0
+    assert cost.pop("score_cpu_seconds") >= 0
     assert cost == {"policy_tokens": 76, "problems": 2, "samples": 4}
     assert result.identity["verifier"] == VERIFIER_VERSION
     assert result.identity["segmenter"] == "blank_lines"
@@ -276,7 +280,7 @@ def test_failed_completions_are_counted_and_left_out(verifier, tmp_path):
     samples = scored(tmp_path, coins_task(10, 2), DiceModel(failing=lambda place: place == 3), verifier)
     assert sum(sample["status"] == "failed" for sample in samples) == 1
     result = read_result(tmp_path)
-    assert (result.counts["failed"], result.metrics["failed"].value) == (1, 1 / 20)
+    assert (result.counts["failed"], result.metrics["sampled_failed"].value) == (1, 1 / 20)
 
 
 def test_a_completion_that_came_later_is_the_one_that_counts(verifier, tmp_path):
@@ -290,8 +294,8 @@ def test_options_are_scored_from_the_folder_alone(verifier, tmp_path):
     questions = [("Which?", ("red", "blue"), "A"), ("What then?", ("one", "two", "three"), "C")]
 
     class Sure(DiceModel):
-        def likelihoods(self, pairs):
-            return [Likelihood({" red": -1.0, " three": -3.0}.get(option, -2.0), False) for _, option in pairs]
+        def weigh(self, context, option):
+            return Likelihood({" red": -1.0, " three": -3.0}.get(option, -2.0), False)
 
     samples = scored(tmp_path, choice_task(questions), Sure(), verifier)
     assert [(sample["answer"], sample["correct"], sample["correct_norm"]) for sample in samples] == [
@@ -313,7 +317,7 @@ def test_progress_is_told_in_chunks(verifier, tmp_path, monkeypatch):
 
 def test_an_unfinished_evaluation_is_not_scored(verifier, tmp_path):
     generate(coins_task(), DiceModel(), tmp_path, seed=5, stop=iter([False, True]).__next__)
-    with pytest.raises(EvaluationError, match=r"17 of 21 completions are missing; .*it goes on where it stopped"):
+    with pytest.raises(EvaluationError, match=r"15 of 21 completions are missing; .*it goes on where it stopped"):
         score(tmp_path, verifier=verifier, cut=cut, segmenter="blank_lines")
     assert not (tmp_path / "samples.jsonl").exists()
 

@@ -10,11 +10,11 @@ from itertools import pairwise
 import pytest
 
 from evals.coins import COINS
-from evals.harness.base import Sampling
-from evals.harness.prompt import INSTRUCTION
 from evals.harness.tasks import load_tasks, sample
+from evals.models.base import Sampling
+from evals.models.prompt import INSTRUCTION
 from evals.registry import UnknownNameError
-from evals.rows import DataErrors
+from evals.tasks.rows import DataErrors
 from evals.verify import Form
 
 AIME = [{"id": n, "problem": f"{n} + 1?", "answer": str(n + 1), "url": "…"} for n in range(60, 70)]
@@ -51,7 +51,8 @@ def test_a_task_of_generated_answers(data):
 
 def test_greedy_tasks_say_so(data):
     task = loaded("gsm8k", data("gsm8k", {"question": "1+1?", "answer": "#### 2"}))
-    assert (task.sampling, task.samples) == (Sampling(temperature=0.0, top_p=1.0, max_tokens=2048), 1)
+    assert (task.greedy, task.samples) == (True, 0)
+    assert task.sampling == Sampling(temperature=1.0, top_p=1.0, max_tokens=2048)  # for who asks for samples
 
 
 def test_a_choice_lists_its_options_and_leaves_the_instruction_to_the_template(data):
@@ -63,7 +64,7 @@ def test_a_choice_lists_its_options_and_leaves_the_instruction_to_the_template(d
 
 def test_a_choice_by_likelihood_has_its_contexts_and_continuations(data):
     task = loaded("arc_challenge_ll", data("arc_challenge", ARC))
-    assert (task.output, task.samples, task.checker) == ("choose", 1, None)
+    assert (task.output, task.greedy, task.samples, task.checker) == ("choose", True, 0, None)
     assert task.queries == (("Question: Why?\nAnswer:", (" it is", " no")),)
     assert (task.problems[0].id, task.problems[0].answer) == ("arc_challenge/M_1", "B")
 
@@ -76,10 +77,10 @@ def test_letters_are_the_continuations_where_the_options_are_shown(data):
 
 
 def test_coins_are_those_that_were_always_drawn():
-    for split in ("test", "longer", "distractors"):
+    for split in ("test", "longer", "distractors", "unseen"):
         task = loaded(f"coins_{split}", None, limit=20)
         assert list(task.problems) == COINS.problems(split, 20)
-        assert (task.checker, task.samples) == ("coins", 1)
+        assert (task.checker, task.greedy, task.samples) == ("coins", True, 8 if split == "test" else 0)
         assert task.sampling == Sampling(temperature=1.0, top_p=1.0, max_tokens=96)
 
 
@@ -120,7 +121,7 @@ def test_the_fingerprint_is_of_the_problems_used(data):
 def test_suites_and_tasks_come_in_their_order(data):
     folder = data("aime24", *AIME)
     assert [task.name for task in load_tasks(["aime24", "coins"], data_dir=folder, limit=2)] == [
-        *("aime24", "coins_test", "coins_longer", "coins_distractors")
+        *("aime24", "coins_test", "coins_longer", "coins_distractors", "coins_unseen")
     ]
 
 
@@ -208,7 +209,8 @@ def test_a_gated_dataset_is_told_with_both_ways_out(monkeypatch):
         load_tasks(["gpqa_diamond", "gpqa_diamond_ll"])
     assert str(errors.value) == (
         "Idavidrein/gpqa (train): cannot be loaded (Dataset 'Idavidrein/gpqa' is a gated dataset on the Hub. …); ask "
-        "for access on its page of the hub and run 'hf auth login', or name a local copy with --data-dir"
+        "for access on its page of the hub and run 'hf auth login', or name a local copy (--data-dir, or a file in the "
+        "study)"
     )
 
 
@@ -234,8 +236,8 @@ def test_a_package_s_task_may_leave_the_loading_to_lm_eval(monkeypatch, tmp_path
         "generation_kwargs: {until: [], do_sample: true, temperature: 0.5, top_p: 0.9, max_gen_toks: 5}\n",
         encoding="utf-8",
     )
-    monkeypatch.setattr("evals.harness.tasks.task_names", lambda names: names)
-    monkeypatch.setattr("evals.harness.tasks.task_files", lambda: {"plain": tmp_path / "plain.yaml"})
+    monkeypatch.setattr("evals.harness.tasks.task_names", lambda names, own: names)
+    monkeypatch.setattr("evals.harness.tasks.task_file", {"plain": tmp_path / "plain.yaml"}.__getitem__)
     (task,) = load_tasks(["plain"])
     assert (task.version, task.samples, task.sampling) == ("7", 1, Sampling(0.5, 0.9, 5))
     assert (task.source, [problem.id for problem in task.problems]) == (str(folder), ["3"])

@@ -56,8 +56,8 @@ def test_every_task_has_its_metrics(ran):
     for name in ("coins_test", "aime24", "arc_challenge"):
         metrics = scores[f"capo_{name}"]
         assert 0 <= metrics["accuracy,all"] <= 1
-        # Random weights box nothing.
-        assert metrics["no_answer,all"] == 1
+        # Random weights box nothing, and write a number now and then.
+        assert 0 < metrics["no_answer,all"] <= 1
         assert metrics["unscored,all"] == 0
     assert {"acc,none", "acc_norm,none"} <= set(scores["capo_arc_challenge_ll"])
 

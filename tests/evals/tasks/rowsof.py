@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from evals.rows import Row
+from evals.tasks.rows import Row
 from evals.tasks.source import Raw
 
 

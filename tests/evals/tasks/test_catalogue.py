@@ -16,7 +16,7 @@ from evals.tasks import FOLDER, LIMITS, SUITES, TASKS, limit_of, task_files, tas
 
 MATHS = ("math500", "gsm8k", "aime24", "aime25", "amc23", "minerva_math", "olympiadbench")
 CHOICES = ("arc_challenge", "gpqa_diamond", "mmlu_pro")
-COINS = ("coins_test", "coins_longer", "coins_distractors")
+COINS = ("coins_test", "coins_longer", "coins_distractors", "coins_unseen")
 
 
 class Loader(yaml.SafeLoader):
@@ -108,14 +108,15 @@ def test_a_dataset_of_the_hub_is_meant_at_one_commit(name):
     [
         *(("math500", 4), ("minerva_math", 4), ("olympiadbench", 4), ("gsm8k", 1)),
         *(("aime24", 32), ("aime25", 32), ("amc23", 32)),
-        *((name, 1) for name in (*CHOICES, *COINS)),
+        *((name, 1) for name in CHOICES),
+        *((name, 8 if name == "coins_test" else 1) for name in COINS),
     ],
 )
 def test_few_problems_get_many_samples(name, samples):
     config = written(name)
     assert config["repeats"] == samples
-    # One sample of a problem is the greedy one, where the model is not the embedded one.
-    assert config["generation_kwargs"]["do_sample"] == (samples > 1 or name in COINS)
+    # One answer to a problem is the greedy one.
+    assert config["generation_kwargs"]["do_sample"] == (samples > 1)
 
 
 @pytest.mark.parametrize("name", CHOICES)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from rowsof import raw
 
-from evals.harness.prompt import INSTRUCTION
-from evals.rows import DataErrors
+from evals.models.prompt import INSTRUCTION
 from evals.tasks.canonical import form
 from evals.tasks.choices import arc_challenge, gpqa_diamond, mmlu_pro
 from evals.tasks.prompts import instructed, lettered, letters, listed, right_option
+from evals.tasks.rows import DataErrors
 from evals.verify import Form
 
 HUB_S = {"id": "M_1", "question": "Why?", "choices": {"text": ["a", "b", "c"], "label": ["A", "B", "C"]}}
@@ -60,9 +60,9 @@ def test_arc_s_labels_become_letters(labels, key, letter):
         ({"answerKey": "A", "choices": {"text": ["a", "b"], "label": ["A"]}}, "of 2 options are ['A']"),
         (
             {"answerKey": "A", "choices": {"text": ["a"], "label": ["A"]}},
-            "here:1: choices.text is ['a'] but List",
+            "here:1: choices.text is ['a'] but should have",
         ),
-        ({}, "here:1: key 'answerKey' is missing; a row has id, question, choices, answerKey"),
+        ({}, "here:1: key 'answerKey' is missing; the row has "),
         ({"answerKey": "A", "question": {"stem": "Why?", "choices": "abc"}}, "here:1: question is {"),
         ({"answerKey": "A", "question": {"stem": "Why?", "choices": [1, 2]}}, "here:1: choices.text is [] but"),
     ],
@@ -104,7 +104,9 @@ def test_gpqa_s_right_answers_are_spread_over_the_letters():
 
 
 def test_gpqa_s_missing_columns_are_told_by_their_own_names():
-    with pytest.raises(DataErrors, match="here:1: key 'Incorrect Answer 3' is missing; a row has Question, Correct"):
+    with pytest.raises(
+        DataErrors, match=r"here:1: key 'Incorrect Answer 3' is missing \(did you mean 'Incorrect Answer "
+    ):
         gpqa_diamond(raw({key: value for key, value in GPQA.items() if key != "Incorrect Answer 3"}))
 
 

@@ -17,9 +17,9 @@ from test_catalogue import written
 from evals.benchmarks import Problem
 from evals.harness.tasks import load_tasks
 from evals.tasks import TASKS
+from evals.tasks.selfcheck import self_check
 from evals.verify import Verifier, golds, rules
 from evals.verify.numbers import equal_numbers
-from evals.verify.selfcheck import self_check
 from evals.verify.walk import equal
 
 GENERATED = [name for name in TASKS if not name.endswith("_ll") and name != "gpqa_diamond"]

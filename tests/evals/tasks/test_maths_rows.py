@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from rowsof import raw
 
-from evals.rows import DataErrors
 from evals.tasks.maths import drawn, gsm8k, olympiadbench, problems
+from evals.tasks.rows import DataErrors
 
 OLYMPIAD = {
     "id": 1606,
@@ -78,11 +78,11 @@ def test_all_wrong_rows_are_told_with_value_rule_and_way_out():
             )
         )
     told = str(errors.value).splitlines()
-    assert told[0] == "here:2: key 'problem' is missing; a row has unique_id, problem, answer, solution"
+    assert told[0] == "here:2: key 'problem' is missing; the row has id, answer"
     assert told[1] == "here:3: problem is 5 but should be a valid string; correct the row"
     assert told[2].startswith("here:4: answer is ' ' and the solution boxes none; give the answer, or a solution with")
     assert told[3].startswith("here:5: answer is None and the solution boxes none")
-    assert all(line.startswith("here:6: answer.") for line in told[4:-1])
+    assert all(line.startswith("here:6: answer is ['6'] but should be a valid ") for line in told[4:-1])
     assert told[-1] == "here:7: the problem '1' is there twice, first at here:1; remove one of them"
 
 

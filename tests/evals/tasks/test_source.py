@@ -62,7 +62,7 @@ def test_what_the_hub_refuses_is_told(tmp_path):
     raw = rows(folder="squares", hub={"path": str(tmp_path / "none"), "split": "test"})["test"]
     assert raw.rows == []
     assert len(raw.flaws) == 1
-    assert raw.flaws[0].endswith("name a local copy with --data-dir")
+    assert raw.flaws[0].endswith("name a local copy (--data-dir, or a file in the study)")
 
 
 def test_coins_are_drawn():

@@ -10,7 +10,7 @@ import evals.tasks
 from evals.tasks import TASKS
 from evals.tasks.identity import task_identity
 
-BASE = "repeats: 4\ngeneration_kwargs: {temperature: 0.6}\nprocess_docs: !function some.module.rows\n"
+BASE = "repeats: 4\ngeneration_kwargs: {temperature: 0.6}\nprocess_docs: !function some.rows\n"
 TASK = "include: _base.yaml\ntask: capo_one\ndataset_kwargs: {folder: one}\n"
 
 
@@ -19,7 +19,8 @@ def one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder of one task, `one`, and what it includes."""
     (tmp_path / "_base.yaml").write_text(BASE)
     (tmp_path / "one.yaml").write_text(TASK)
-    monkeypatch.setattr("evals.tasks.identity.task_files", lambda: {"one": tmp_path / "one.yaml"})
+    (tmp_path / "some.py").write_text("raise SystemExit\n\ndef rows(docs):\n    return docs\n")
+    monkeypatch.setattr("evals.tasks.identity.task_file", {"one": tmp_path / "one.yaml"}.__getitem__)
     return tmp_path
 
 
@@ -32,8 +33,8 @@ def test_every_shipped_task_has_settings_of_its_own() -> None:
     assert len(set(found)) == len(TASKS)
 
 
-def test_it_is_the_same_every_time_and_reads_no_code(one: Path) -> None:
-    # The module of the function does not exist: nothing is imported.
+def test_it_is_the_same_every_time_and_runs_no_code(one: Path) -> None:
+    # The module of the function cannot be imported: it is only read.
     assert settings() == settings()
     assert "data" not in task_identity("one", None)
 
@@ -44,7 +45,7 @@ def test_it_is_the_same_every_time_and_reads_no_code(one: Path) -> None:
         ("one.yaml", "folder: one", "folder: two"),
         ("_base.yaml", "repeats: 4", "repeats: 8"),
         ("_base.yaml", "0.6", "0.7"),
-        ("_base.yaml", "module.rows", "module.other_rows"),
+        ("_base.yaml", "process_docs: !function some.rows", ""),
     ],
 )
 def test_a_setting_decides_wherever_it_stands(one: Path, file: str, old: str, new: str) -> None:
@@ -52,6 +53,16 @@ def test_a_setting_decides_wherever_it_stands(one: Path, file: str, old: str, ne
     path = one / file
     path.write_text(path.read_text().replace(old, new))
     assert settings() != before
+
+
+def test_a_function_decides_by_what_it_does_and_not_by_its_name(one: Path) -> None:
+    before = task_identity("one", None)
+    text = (one / "some.py").read_text()
+    (one / "some.py").write_text(text.replace("return docs", "return docs[:1]"))
+    assert task_identity("one", None)["code"] != before["code"]
+    (one / "some.py").write_text(text.replace("rows", "lines"))
+    (one / "_base.yaml").write_text(BASE.replace("some.rows", "some.lines"))
+    assert task_identity("one", None) == before
 
 
 def test_comments_and_order_do_not_decide(one: Path) -> None:

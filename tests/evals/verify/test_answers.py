@@ -42,7 +42,7 @@ def test_boxed_takes_the_last_box_that_closes(text: str, expected: str | None) -
     ],
 )
 def test_several_values_may_stand_in_boxes_side_by_side(text: str, expected: str | None) -> None:
-    assert extract(text, several=True) == expected
+    assert extract(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,17 @@ def test_several_values_may_stand_in_boxes_side_by_side(text: str, expected: str
         ("The answer is 12.", "12"),
         ("The final answer is 3.5. I hope it is correct.", "3.5"),
         ("the answer is 3. No: the answer is 4. Done.", "4"),
-        (r"The answer is $\frac{1}{2}$ of it.", r"\frac{1}{2}"),
-        (r"the answer is: \(x+1\), as shown", "x+1"),
+        (r"The answer is $\frac{1}{2}$ of it.", r"\frac{1}{2}\text{ of it}"),
+        (r"the answer is: \(x+1\), as shown", r"x+1\text{, as shown}"),
+        ("the answer is:\n\\[\n12\n\\]\nas shown", "12"),
+        ("**Answer**: 8", "8"),
+        ("### Final Answer\n\n$$12$$", "12"),
+        ("The answer is $18, as each egg sells for $2.", "$18, as each egg sells for $2"),
+        (r"The answer is $\$42$.", r"\$42"),
+        (r"The answer is $-1$ and $3$.", r"-1\text{ and }3"),
+        (r"The answer: the roots of $p$ are $2$ and $3$.", r"2\text{ and }3"),
+        ("Is the answer: 5? No.", None),
+        ("<answer>8</answer>", "8"),
         ("**Answer:** 8", "8"),
         ("Final answer: **9**\nthanks", "9"),
         ("2+2=4\n#### 1,234\n", "1,234"),
@@ -81,6 +90,8 @@ def test_stated_answers_come_after_boxed_ones(text: str, expected: str | None) -
         ("costs $5 or $6", "6"),
         ("a2 and x3", None),
         ("the answer is 7, not 8", "7, not 8"),
+        ("so 12 million", "12 million"),
+        ("it is more than 7", None),
         ("no digits", None),
     ],
 )
@@ -134,3 +145,18 @@ def test_whatever_is_boxed_last_is_found(answer: str, before: str) -> None:
 def test_a_clean_answer_has_single_spaces_and_no_full_stop(text: str) -> None:
     assert "  " not in clean(text)
     assert not clean(text).endswith((".", ",", " ", "\\"))
+
+
+@pytest.mark.parametrize(
+    ("completion", "answer"),
+    [
+        (r"<think>Maybe \boxed{12}?</think> The answer is 15.", "15"),
+        ("<think>the answer is 12. Wait,", None),
+        ("The box \\boxed{12}? hmm\n</think>\n\n#### 15", "15"),  # the prompt opened the thought
+        (r"<think>a</think>\boxed{3}<think>b</think>so \boxed{4}", "4"),
+        (r"<think>a</think>\boxed{3}<think>cut", None),
+        (r"I <thinking> that \boxed{7}", "7"),
+    ],
+)
+def test_what_a_model_thinks_is_no_answer(completion, answer):
+    assert extract(completion) == answer

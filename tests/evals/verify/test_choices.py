@@ -108,3 +108,8 @@ def test_only_the_references_letter_is_right(said: str, gold: str, written: str)
 def test_any_text_can_be_read(completion: str, options: list[str]) -> None:
     found = choose(completion, "last_number", options)
     assert found is None or len(found[1]) == 1
+
+
+def test_what_a_model_thinks_is_no_choice():
+    assert choose(r"<think>\boxed{A}</think> The answer is B", "stated", OPTIONS) == ("B", "B")
+    assert choose(r"<think>\boxed{A}", "stated", OPTIONS) is None

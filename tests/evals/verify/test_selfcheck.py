@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from evals.benchmarks import Problem
+from evals.tasks.selfcheck import self_check
 from evals.verify import Form, Verifier
 from evals.verify.answers import boxed
-from evals.verify.selfcheck import self_check
 
 
 def test_references_that_cannot_be_matched_are_returned() -> None:

@@ -83,14 +83,14 @@ def test_plain_numbers_and_equal_text_start_no_process() -> None:
 
 def test_a_completion_without_an_answer_is_wrong_and_counted_apart() -> None:
     for completion in ("", "no idea", r"\boxed{}", r"\boxed{ $ $ }", r"\boxed{5"):
-        assert Verifier().verify([(completion, "5")]) == [Verdict(False, "no_answer", None, 0.0)]
+        assert Verifier().verify([(completion, "5")], style="stated") == [Verdict(False, "no_answer", None, 0.0)]
 
 
 def test_the_style_says_where_an_answer_may_stand() -> None:
     pairs = [("the answer is 5", "5"), ("so 5", "5")]
-    assert [v.status for v in Verifier(style="boxed").verify(pairs)] == ["no_answer", "no_answer"]
-    assert [v.status for v in Verifier().verify(pairs)] == ["right", "no_answer"]
-    assert [v.status for v in Verifier(style="last_number").verify(pairs)] == ["right", "right"]
+    assert [v.status for v in Verifier().verify(pairs, style="boxed")] == ["no_answer", "no_answer"]
+    assert [v.status for v in Verifier().verify(pairs, style="stated")] == ["right", "no_answer"]
+    assert [v.status for v in Verifier().verify(pairs)] == ["right", "right"]
 
 
 def test_an_answer_over_the_caps_is_refused_by_rule() -> None:
@@ -130,7 +130,7 @@ def test_no_text_of_any_size_reaches_a_worker_uncapped(completion: str) -> None:
     with Verifier() as verifier:
         [verdict] = verifier.verify([(completion, "5")])
         assert verdict.correct is False
-        assert verdict.status in ("no_answer", "rejected")
+        assert verdict.status in ("wrong", "no_answer", "rejected")
         assert verifier.pool.pids() == []
 
 
@@ -154,7 +154,7 @@ def test_verdicts_come_in_order_and_equal_questions_are_asked_once(verifier: Ver
 
 
 def test_a_hostile_answer_is_an_abstention_and_remembered() -> None:
-    hostile, good = (box("f(x)+(x+y+z+w)^{200}"), "x^2+y"), (box("0.75"), r"\frac34")
+    hostile, good = (box("f(x)+(x+y+z+w)^{200}"), "x^2+y+z+w+f"), (box("0.75"), r"\frac34")
     with Verifier(deadline_s=0.5, memory_mb=512) as verifier:
         first, second = verifier.verify([hostile, good])
         assert (first.correct, first.status) == (None, "timeout")

@@ -35,8 +35,8 @@ def test_not_equal_after_too_much_memory_is_an_abstention_for_math_verify_hides_
 
 def test_the_peak_is_that_of_this_process() -> None:
     before = peak_bytes()
-    held = bytearray(before + 64 * 2**20)
-    assert peak_bytes() >= before + len(held) // 2
+    held = bytearray(before + 64 * 2**20)  # of which less than before may come on top: what was freed stays in the peak
+    assert before + 32 * 2**20 < len(held) <= peak_bytes() + 2**20
 
 
 @pytest.fixture(scope="module")

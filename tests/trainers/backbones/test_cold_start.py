@@ -9,11 +9,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from evals.coins.problems import draw, read
 from evals.coins.solutions import SEPARATOR, check, demonstrate
 from trainers.backbones import BackboneConfig
-from trainers.backbones.cold_start import _demonstrations, train_cold_start
+from trainers.cold_start import _demonstrations, train_cold_start
 from trainers.config import ColdStartConfig
 
 BACKBONE = BackboneConfig(source="embedded", width=32, layers=1)
-LESSON = ColdStartConfig(steps=12, problems_per_step=8, learning_rate=1e-2, slip=0.2, seed=4)
+LESSON = ColdStartConfig(steps=12, problems_per_step=8, adamw_learning_rate=2e-2, slip=0.2, seed=4)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -73,23 +73,24 @@ def test_another_seed_gives_another_model(trained, tmp_path):
     assert weights(tmp_path) != weights(trained[0])
 
 
-def test_lessons_are_training_problems_of_the_lengths_asked_for():
+def test_lessons_are_problems_of_the_lengths_asked_for():
     lessons = list(_demonstrations(LESSON))
-    problems = draw("train", 12 * 8, LESSON.seed, LESSON.operations)
+    problems = draw("lessons", 12 * 8, LESSON.seed, LESSON.operations)
     assert [prompt for prompt, _ in lessons] == [problem.prompt for problem in problems]
     lengths = {len(read(prompt).operations) for prompt, _ in lessons}
     shortest, longest = LESSON.operations
     assert lengths == set(range(shortest, longest + 1))
 
 
-def test_lessons_slip_as_asked():
+def test_lessons_go_wrong_as_asked():
     def slips(config):
         return sum(len(check(read(prompt), text.split(SEPARATOR)).wrong) for prompt, text in _demonstrations(config))
 
     assert slips(LESSON) > 0
-    assert slips(LESSON.model_copy(update={"slip": 0.0})) == 0
+    assert slips(LESSON.model_copy(update={"slip": 0.0})) > 0  # by misconceptions
+    assert slips(LESSON.model_copy(update={"slip": 0.0, "misconceptions": ()})) == 0
 
 
 def test_a_demonstration_boxes_the_total_it_came_to():
-    prompt = draw("train", 1, 0)[0].prompt
+    prompt = draw("lessons", 1, 0)[0].prompt
     assert demonstrate(read(prompt), random.Random(0)).endswith(f"\\boxed{{{read(prompt).totals()[-1]}}}")

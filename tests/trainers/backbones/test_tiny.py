@@ -15,6 +15,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evals.coins import COINS
 from evals.coins.problems import read
+from evals.coins.pupil import Pupil
 from evals.coins.solutions import demonstrate
 from trainers.backbones import BACKBONES, BackboneConfig
 from trainers.backbones.tiny import END, MAX_POSITIONS, PAD, VOCABULARY, build_model, build_tokenizer, save
@@ -24,7 +25,7 @@ SMALL = BackboneConfig(source="embedded", width=32, layers=1)
 
 def coins_texts(count):
     rng = random.Random(0)
-    return [p.prompt + demonstrate(read(p.prompt), rng, 0.1) for p in COINS.problems("distractors", count)]
+    return [p.prompt + demonstrate(read(p.prompt), rng, Pupil(slip=0.1)) for p in COINS.problems("distractors", count)]
 
 
 TEXTS = coins_texts(300)

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from flatly import group_advantages
 from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.registry import UnknownNameError
-from trainers.credit.advantages import group_moments
 from trainers.credit.normalization import (
     NORMALIZATIONS,
     Part,
@@ -19,9 +19,7 @@ from trainers.credit.normalization import (
     each_response,
     each_step,
     each_token,
-    group_advantages,
-    normalised,
-    part_stats,
+    part_moments,
 )
 
 NAN = float("nan")
@@ -103,6 +101,55 @@ def test_what_a_wrong_step_costs_depends_on_the_outcomes_of_the_others_unless_ap
     assert gaps["apart"] == pytest.approx([8 / math.sqrt(7) / 3] * 2)
 
 
+# A right rollout, its second step wrong; a wrong one of one token, charged; and a wrong one of two tokens, of which no
+# critique answered.
+UNCRITIQUED = batch([(3, 0.0), (1, 1.0)], [(1, 1.0)], [(2, NAN)])
+WITH_UNCRITIQUED = np.array([1.0, 0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("name", "neutral"),
+    [
+        ("all_tokens", 2 / 5),  # charges 0 0 0 1 | 1
+        ("per_response", 5 / 8),  # responses 1/4 and 1
+        ("per_step", 2 / 3),  # steps 0 1 | 1
+        ("apart", 2 / 5),  # the process over all tokens
+    ],
+)
+def test_a_rollout_without_a_critique_is_charged_the_mean_of_its_group_by_hand(name, neutral):
+    charges, index = UNCRITIQUED
+    parts = NORMALIZATIONS.get(name)(2.0, 1.0)
+    moments = part_moments(parts, WITH_UNCRITIQUED, np.where(index < 0, 0, charges), index, 3)
+    assert moments.neutral[:, -1].tolist() == pytest.approx([neutral] * 3)
+    filled = np.where(np.isnan(charges), neutral, charges)
+    found = group_advantages(parts, WITH_UNCRITIQUED, charges, index, 3)
+    np.testing.assert_allclose(found, group_advantages(parts, WITH_UNCRITIQUED, filled, index, 3), atol=1e-14)
+
+
+def test_all_tokens_of_an_uncritiqued_rollout_by_hand():
+    charges, index = UNCRITIQUED
+    found = group_advantages(all_tokens(2.0, 1.0), WITH_UNCRITIQUED, charges, index, 3)
+    # Rewards 2 2 2 1 | -1 | -0.4 -0.4: mean 5.2/7, mean square 14.32/7.
+    mean, std = 5.2 / 7, math.sqrt(14.32 / 7 - (5.2 / 7) ** 2)
+    np.testing.assert_allclose(found[2, :2], [(-0.4 - mean) / std] * 2, rtol=1e-14)
+    np.testing.assert_allclose(found[1, 0], (-1 - mean) / std, rtol=1e-14)
+
+
+def test_apart_the_process_of_an_uncritiqued_rollout_is_nothing():
+    charges, index = UNCRITIQUED
+    found = group_advantages(apart(2.0, 1.0), WITH_UNCRITIQUED, charges, index, 3)
+    # Outcomes 1 0 0: mean 1/3, std sqrt(2)/3.
+    np.testing.assert_allclose(found[2, :2], [-2 / 3 / math.sqrt(2)] * 2, rtol=1e-14)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_without_any_critique_in_a_group_the_outcome_alone_counts(name):
+    charges, index = batch([(3, NAN), (1, NAN)], [(1, NAN)])
+    parts = NORMALIZATIONS.get(name)(2.0, 1.0)
+    uncharged = group_advantages(parts, OUTCOMES, np.zeros_like(charges), index, 2)
+    assert group_advantages(parts, OUTCOMES, charges, index, 2).tolist() == uncharged.tolist()
+
+
 def test_weights_of_tokens_by_hand():
     _, index = batch([(3, 0.0), (0, 0.0), (1, 0.0)], [(2, 0.0)], [])
     third = 1 / 3
@@ -116,7 +163,8 @@ def test_an_unknown_normalisation_is_named_with_the_nearest():
         NORMALIZATIONS.get("per_steps")
 
 
-steps = st.lists(st.tuples(st.integers(1, 4), st.sampled_from([0.0, 0.25, 1 / 3, 1.0])), max_size=4)
+critiqued = st.lists(st.tuples(st.integers(1, 4), st.sampled_from([0.0, 0.25, 1 / 3, 1.0])), max_size=4)
+steps = critiqued | st.lists(st.tuples(st.integers(1, 4), st.just(NAN)), max_size=4)
 outcome = st.sampled_from([0.0, 1.0, NAN])
 
 
@@ -131,21 +179,6 @@ weights = st.sampled_from([(2.0, 1.0), (1.0, 0.5), (0.0, 1.0), (1.0, 0.0)])
 
 
 @pytest.mark.parametrize("name", NAMES)
-@given(drawn=groups(), pair=weights, cut=st.integers(0, 8))
-def test_two_processes_find_what_one_finds(name, drawn, pair, cut):
-    outcomes, charges, index = drawn
-    parts = NORMALIZATIONS.get(name)(*pair)
-    halves = (slice(None, cut), slice(cut, None))
-    mean, std = group_moments(
-        np.concatenate([part_stats(parts, outcomes[half], charges[half], index[half]) for half in halves]), 4
-    )
-    each = [
-        normalised(parts, outcomes[half], charges[half], index[half] >= 0, (mean[half], std[half])) for half in halves
-    ]
-    assert np.concatenate(each).tolist() == group_advantages(parts, outcomes, charges, index, 4).tolist()
-
-
-@pytest.mark.parametrize("name", NAMES)
 @given(drawn=groups(), pair=weights, garbage=st.sampled_from([-5.0, 1e9]))
 def test_unverified_rollouts_and_padding_take_no_part(name, drawn, pair, garbage):
     outcomes, charges, index = drawn
@@ -155,6 +188,21 @@ def test_unverified_rollouts_and_padding_take_no_part(name, drawn, pair, garbage
     assert (found[(index < 0) | unknown[:, None]] == 0).all()
     charges[(index < 0) | unknown[:, None]] = garbage
     assert group_advantages(parts, outcomes, charges, index, 4).tolist() == found.tolist()
+
+
+@pytest.mark.parametrize("name", NAMES)
+@given(drawn=groups(outcomes=st.just(1.0)), length=st.integers(1, 6))
+def test_silence_and_its_length_neither_pay_nor_cost(name, drawn, length):
+    """Of equal outcomes, an uncritiqued rollout has no advantage, however long it is."""
+    outcomes, charges, index = drawn
+    parts = NORMALIZATIONS.get(name)(2.0, 1.0)
+    silent, steps = np.full((1, 40), NAN), np.full((1, 40), -1)
+    steps[0, :length] = 0
+    wide = ((0, 0), (0, 40 - charges.shape[1]))
+    charges = np.concatenate([silent, np.pad(charges, wide)[1:4]])
+    index = np.concatenate([steps, np.pad(index, wide, constant_values=-1)[1:4]])
+    found = group_advantages(parts, outcomes[:4], charges, index, 4)
+    np.testing.assert_allclose(found[0], 0, atol=1e-9)
 
 
 @pytest.mark.parametrize("name", NAMES)

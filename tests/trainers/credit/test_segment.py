@@ -8,6 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from evals.coins.problems import draw_chain
+from evals.coins.pupil import Pupil
 from evals.coins.solutions import attempt, demonstrate
 from evals.registry import UnknownNameError
 from trainers.credit.segment import (
@@ -56,6 +57,19 @@ def parts(segmenter, text):
         ("one\n\ntwo", ["one\n\n", "two"]),
         ("one\n\ntwo\n\nthree", ["one\n\n", "two\n\n", "three"]),
         ("one\ntwo", ["one\ntwo"]),
+        ("```\na\n\nb\n```\n\ntwo", ["```\na\n\nb\n```\n\n", "two"]),
+        ("~~~py\na\n\n```\n\nb\n~~~\n\ntwo", ["~~~py\na\n\n```\n\nb\n~~~\n\n", "two"]),
+        ("so\n$$\na\n\nb\n$$\n\ntwo", ["so\n$$\na\n\nb\n$$\n\n", "two"]),
+        ("so \\[ a\n\nb \\]\n\ntwo", ["so \\[ a\n\nb \\]\n\n", "two"]),
+        (
+            "\\begin{align*}\na\n\nb\n\\end{align*}\n\ntwo",
+            ["\\begin{align*}\na\n\nb\n\\end{align*}\n\n", "two"],
+        ),
+        ("```\na\n\nb", ["```\na\n\n", "b"]),  # a block that does not close holds nothing together
+        ("\\] a\n\nb \\[", ["\\] a\n\n", "b \\["]),
+        ("\\begin{a}\n\n\\end{b}", ["\\begin{a}\n\n", "\\end{b}"]),
+        ("costs \\$\\$ 5\n\nor \\$\\$ 6", ["costs \\$\\$ 5\n\n", "or \\$\\$ 6"]),
+        ("a \\\\[2pt]\n\nb \\]", ["a \\\\[2pt]\n\n", "b \\]"]),  # a line break of a matrix
         ("one\n\n\n\ntwo", ["one\n\n\n\n", "two"]),
         ("one\n \t\ntwo", ["one\n \t\n", "two"]),
         ("one\r\n\r\ntwo", ["one\r\n\r\n", "two"]),
@@ -165,8 +179,8 @@ def test_a_sentence_holds_no_blank_line(text):
 def test_on_coins_lines_and_sentences_are_the_blank_lines_and_there_are_no_marks(seed, slip):
     chain = draw_chain(random.Random(seed), (2, 9))
     for text in (
-        demonstrate(chain, random.Random(seed), slip),
-        "\n\n".join(attempt(chain, random.Random(seed), slip, slip)),
+        demonstrate(chain, random.Random(seed), Pupil(slip=slip)),
+        "\n\n".join(attempt(chain, random.Random(seed), Pupil(slip=slip), slip)),
     ):
         assert blank_lines(text) == lines(text) == sentences(text)
         assert step_marks(text) == [(0, len(text))]

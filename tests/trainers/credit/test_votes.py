@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from trainers.credit.critique import Critique
-from trainers.credit.votes import VOTES, combine, flag_matrix, vote_agreement
+from trainers.credit.votes import VOTES, Flags, VotingRule, combine, flags_of, vote_agreement
 
 # Four critiques (rows) of four steps (columns): flagged by all, by three, by two, by one.
 FOUR = np.array([[1, 1, 1, 1], [1, 1, 1, 0], [1, 1, 0, 0], [1, 0, 0, 0]], dtype=bool)
@@ -18,8 +18,13 @@ SET_RULES = ("intersection", "majority", "union")
 flag_matrices = arrays.arrays(np.bool_, st.tuples(st.integers(1, 6), st.integers(1, 5)))
 
 
-def vote(name, flags, at_least=None):
-    return combine(VOTES.get(name), flags, at_least)
+def of_one(flags):
+    """Return what critiques that all answered say of one rollout."""
+    return Flags(np.array([flags.shape[1]]), flags, np.ones((len(flags), 1), dtype=bool))
+
+
+def vote(name, flags, number=None):
+    return combine(VOTES.get(name), of_one(flags), number)
 
 
 @pytest.mark.parametrize(
@@ -49,7 +54,7 @@ def test_one_of_two_is_at_least_half():
 
 @pytest.mark.parametrize("name", VOTES.names())
 def test_without_an_answer_there_is_no_penalty_to_speak_of(name):
-    assert vote(name, np.zeros((0, 3), dtype=bool), 2) is None
+    assert np.isnan(vote(name, np.zeros((0, 3), dtype=bool), 2)).all()
 
 
 @pytest.mark.parametrize("at_least", [None, 0])
@@ -84,7 +89,7 @@ def test_the_order_of_critiques_does_not_matter(flags, seed):
     shuffled = np.random.default_rng(seed).permutation(flags)
     for name in (*SET_RULES, "average", "at_least"):
         assert vote(name, flags, 2).tolist() == vote(name, shuffled, 2).tolist()
-    assert vote_agreement(flags) == vote_agreement(shuffled)
+    assert np.array_equal(vote_agreement(of_one(flags)), vote_agreement(of_one(shuffled)), equal_nan=True)
 
 
 @given(flags=flag_matrices)
@@ -93,25 +98,57 @@ def test_at_least_spans_from_union_to_intersection(flags):
     assert vote("at_least", flags, len(flags)).tolist() == vote("intersection", flags).tolist()
 
 
-def test_flags_leave_out_who_abstained():
-    critiques = [Critique(frozenset({0, 2})), Critique(None, "timeout"), Critique(frozenset())]
-    assert flag_matrix(critiques, 3).tolist() == [[True, False, True], [False, False, False]]
-    assert flag_matrix([], 3).shape == (0, 3)
+def test_flags_say_who_abstained_and_which_steps_are_whose():
+    first = [Critique(frozenset({0, 2})), Critique(None, "timeout"), Critique(frozenset())]
+    flags = flags_of([first, [Critique(frozenset({1}))]], [3, 2])
+    assert flags.flagged.astype(int).tolist() == [[1, 0, 1, 0, 1], [0] * 5, [0] * 5]
+    assert flags.answered.tolist() == [[True, True], [False, False], [True, False]]
+    assert flags.first(1).flagged.shape == (1, 5)
+    assert flags_of([[], []], [3, 2]).flagged.shape == (0, 5)
 
 
 @pytest.mark.parametrize("step", [3, -1])
-def test_flags_refuse_a_step_that_is_not_there(step):
-    with pytest.raises(ValueError, match=f"names the steps \\[{step}\\] of a solution with 3"):
-        flag_matrix([Critique(frozenset({step}))], 3)
+def test_a_critique_that_names_a_step_that_is_not_there_abstains(step):
+    assert not flags_of([[Critique(frozenset({step}))]], [3]).answered.any()
 
 
 def test_agreement_is_the_share_of_agreeing_pairs():
     # Six pairs a step: all flag it 6/6; three of four 3/6; two of four 2/6; one of four 3/6.
-    assert vote_agreement(FOUR) == pytest.approx((6 + 3 + 2 + 3) / 24)
-    assert vote_agreement(np.ones((3, 2), dtype=bool)) == 1
-    assert vote_agreement(np.array([[1], [0]], dtype=bool)) == 0
+    assert vote_agreement(of_one(FOUR)) == pytest.approx((6 + 3 + 2 + 3) / 24)
+    assert vote_agreement(of_one(np.ones((3, 2), dtype=bool))) == 1
+    assert vote_agreement(of_one(np.array([[1], [0]], dtype=bool))) == 0
 
 
 def test_agreement_needs_a_pair_and_a_step():
-    assert vote_agreement(FOUR[:1]) is None
-    assert vote_agreement(np.zeros((2, 0), dtype=bool)) is None
+    assert np.isnan(vote_agreement(of_one(FOUR[:1])))
+    assert np.isnan(vote_agreement(of_one(np.zeros((2, 0), dtype=bool))))
+
+
+critiques = st.lists(st.none() | st.frozensets(st.integers(0, 2), max_size=3), min_size=3, max_size=3)
+
+
+@given(st.lists(critiques, min_size=1, max_size=5), st.integers(1, 3))
+def test_votes_over_many_rollouts_are_those_of_each_for_itself(rollouts, k):
+    """Abstentions are passed over, the first k asked count, and a rule for whole rollouts is given them one by one."""
+    said = [[Critique(None, "error") if wrong is None else Critique(wrong) for wrong in row] for row in rollouts]
+    flags = flags_of(said, [3] * len(said)).first(k)
+    for name in VOTES.names():
+        rule = VOTES.get(name)
+        alone = [combine(rule, flags_of([row[:k]], [3]), 2) for row in said]
+        whole = VotingRule(rule.shares, step_by_step=False)
+        for found in (combine(rule, flags, 2), combine(whole, flags, 2)):
+            assert np.array_equal(found, np.concatenate(alone), equal_nan=True)
+
+
+def test_a_rule_says_what_it_is():
+    """What the rest of the program asks of a rule, so that none of it asks for a name."""
+    said = {name: VOTES.get(name) for name in VOTES.names()}
+    assert [name for name, rule in said.items() if rule.takes_number] == ["at_least"]
+    assert [name for name, rule in said.items() if rule.asks_one] == ["greedy"]
+    assert [name for name, rule in said.items() if not rule.names_set] == ["average"]
+
+
+@given(flags=flag_matrices)
+def test_a_rule_names_a_set_or_shares_as_it_says(flags):
+    for name in VOTES.names():
+        assert not VOTES.get(name).names_set or set(vote(name, flags, 2)) <= {0, 1}

@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from evals.benchmarks import Problem
-from trainers.credit.critique import Critique, Usage
+from evals.models.base import Usage
+from trainers.credit.critique import Critique
 from trainers.critics.base import Solution
 from trainers.critics.cached import CachedCritic
 from trainers.critics.store import CritiqueStore

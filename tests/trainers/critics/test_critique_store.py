@@ -15,7 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.credit.critique import Critique, Usage
+from evals.models.base import Usage
+from trainers.credit.critique import Critique
 from trainers.critics import store as store_module
 from trainers.critics.store import CritiqueStore, Kept, kept, pack, set_limit, unpack
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 
 import pytest
@@ -10,28 +11,32 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from evals.coins.problems import draw, read
+from evals.coins.problems import SPLITS, draw, read
+from evals.coins.pupil import MISCONCEPTIONS, Misconception, Pupil
 from evals.coins.solutions import attempt, check
+from trainers.cold_start import _demonstrations
+from trainers.config import ColdStartConfig
 from trainers.credit.critique import Aim
 from trainers.credit.parse import parse
 from trainers.credit.prompt import critique_prompt, instructions
 from trainers.critics.base import EmbeddedCriticConfig
 from trainers.critics.embedded import _critique, _lessons, train_critic
 
+_REVIEWED = re.compile(r"\] (\d+) ([+\-*]) (\d+) = \d+, says (\d+): (right|wrong)")
 SHORT = EmbeddedCriticConfig(steps=4, problems_per_step=8)
 
 
 @given(st.integers(0, 2**32), st.floats(0, 0.5), st.floats(0, 0.5))
 def test_a_taught_review_reads_as_the_checkers_verdict(seed: int, slip: float, stray: float) -> None:
     (problem,) = draw("train", 1, seed, (2, 7))
-    steps = attempt(read(problem.prompt), random.Random(seed), slip, stray)
+    steps = attempt(read(problem.prompt), random.Random(seed), Pupil(MISCONCEPTIONS, slip, slip), stray)
     assert parse(_critique(problem, steps, "steps"), "steps", len(steps)) == check(read(problem.prompt), steps).wrong
 
 
 @given(st.integers(0, 2**32))
 def test_a_taught_judgment_reads_as_whether_the_answer_is_the_reference(seed: int) -> None:
     (problem,) = draw("train", 1, seed, (2, 7))
-    steps = attempt(read(problem.prompt), random.Random(seed), 0.2, 0.2)
+    steps = attempt(read(problem.prompt), random.Random(seed), Pupil(slip=0.2), 0.2)
     wrong = steps[-1] != f"\\boxed{{{problem.answer}}}"
     assert parse(_critique(problem, steps, "answer"), "answer", len(steps)) == ({0} if wrong else set())
 
@@ -62,6 +67,47 @@ def test_lessons_ask_everything_that_a_critic_is_asked() -> None:
         )
     assert asked.total() == 640
     assert all(asked[aim, shown] > 64 for aim in aims for shown in (False, True))
+
+
+@pytest.fixture(scope="module")
+def lessons() -> list[tuple[str, str]]:
+    return list(_lessons(EmbeddedCriticConfig(steps=20, problems_per_step=64)))
+
+
+def test_every_wrong_rule_is_seen_followed_and_seen_resisted(lessons: list[tuple[str, str]]) -> None:
+    """Else the critic could call every step wrong, or right, to which a rule applies."""
+    followed, resisted = Counter[Misconception](), Counter[Misconception]()
+    for _, said in lessons:
+        for before, sign, operand, claim, verdict in _REVIEWED.findall(said):
+            for rule in MISCONCEPTIONS:
+                result = rule.result(int(before), sign, int(operand))
+                followed[rule] += claim == str(result) and verdict == "wrong"
+                resisted[rule] += result is not None and verdict == "right"
+    assert all(followed[rule] > 50 and resisted[rule] > 50 for rule in MISCONCEPTIONS)
+
+
+def test_lessons_have_all_lengths_and_sentences_about_others(lessons: list[tuple[str, str]]) -> None:
+    texts = [prompt[prompt.index("Problem:") : prompt.index("Solution:")] for prompt, _ in lessons]
+    chains = [read(text.removeprefix("Problem:\n")) for text in texts]
+    assert {len(chain.operations) for chain in chains} == set(range(2, 10))
+    asides = Counter(text.count(".") - 1 - len(chain.operations) for text, chain in zip(texts, chains, strict=True))
+    assert asides.keys() == set(SPLITS["reviews"].distractors)
+    assert min(asides.values()) > 100
+
+
+@pytest.mark.parametrize("seed", [0, 7])
+def test_no_chain_that_the_critic_learns_from_is_one_of_the_cold_starts(seed: int) -> None:
+    count = {"steps": 20, "problems_per_step": 64, "seed": seed}
+    taught = {_chain(prompt[prompt.index("Problem:\n") + 9 :]) for prompt, _ in _lessons(EmbeddedCriticConfig(**count))}
+    started = {_chain(prompt) for prompt, _ in _demonstrations(ColdStartConfig(**count))}
+    assert len(taught) > 1000
+    assert len(started) > 1000
+    assert not taught & started
+
+
+def _chain(prompt: str) -> tuple[int, tuple[tuple[str, int], ...]]:
+    chain = read(prompt.partition("How many?")[0])
+    return chain.start, chain.operations
 
 
 @pytest.fixture(scope="module")

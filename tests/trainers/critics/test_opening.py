@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal
 import pytest
 
 from evals.benchmarks import Problem
+from evals.definitions import Closure
 from trainers.credit.critique import Critique
 from trainers.critics.base import CriticParams, EmbeddedCriticConfig, Solution, Surroundings
 from trainers.critics.cached import CachedCritic
@@ -110,15 +111,13 @@ def test_trials_of_any_seed_and_any_address_share(surroundings, tmp_path):
     assert not asked_anew(CountingParams(url="http://127.0.0.1:2"), surroundings, cache)
 
 
-def test_another_setting_another_model_and_another_parser_are_other_critics(surroundings, tmp_path, monkeypatch):
+def test_another_setting_another_model_and_other_code_are_other_critics(surroundings, tmp_path, monkeypatch):
     cache = tmp_path / "critiques"
     assert asked_anew(CountingParams(), surroundings, cache)
     assert asked_anew(CountingParams(seed=1), surroundings, cache)
     retrained = a_model(tmp_path / "retrained", b"other weights")
     assert asked_anew(CountingParams(), replace(surroundings, embedded=retrained), cache)
-    parser = tmp_path / "parse.py"
-    parser.write_text("another parser")
-    monkeypatch.setattr("trainers.credit.parse.__file__", str(parser))
+    monkeypatch.setattr("trainers.critics.opening.closure", lambda target: Closure("of another prompt or parser", {}))
     assert asked_anew(CountingParams(), surroundings, cache)
 
 
@@ -128,6 +127,14 @@ def test_a_model_is_known_by_its_content_and_not_by_what_lies_beside_it(surround
     moved = a_model(tmp_path / "moved", b"weights")
     (moved / "critic.json").write_text('{"seconds": 200}')
     assert not asked_anew(CountingParams(), replace(surroundings, embedded=moved), cache)
+
+
+@pytest.mark.parametrize("name", ["chat_template.jinja", "tokenizer_config.json", "generation_config.json"])
+def test_a_chat_template_and_what_else_shapes_a_reply_make_another_critic(name, surroundings, tmp_path):
+    cache = tmp_path / "critiques"
+    assert asked_anew(CountingParams(), surroundings, cache)
+    (surroundings.embedded / name).write_text("{}")
+    assert asked_anew(CountingParams(), surroundings, cache)
 
 
 def test_a_local_folder_is_known_by_its_weights(surroundings, tmp_path):

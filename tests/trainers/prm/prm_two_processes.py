@@ -10,15 +10,13 @@ import numpy as np
 import torch
 
 from trainers.config import TrialConfig
-from trainers.credit.arrays import FloatArray
 from trainers.criticised import CriticFailingError
-from trainers.methods import TrainRun
+from trainers.grouped import layout_of_alignment
 from trainers.policy import train_policy
 from trainers.prm.config import PrmConfig
-from trainers.prm.returns import reward_table
 from trainers.prm.scorer import Scorer
-from trainers.prm.trainer import ScoredTrainer
-from trainers.prm_sum import as_scored
+from trainers.prm_trainer import ScoredTrainer
+from trainers.run import TrainRun
 
 
 class Seen(ScoredTrainer):
@@ -28,11 +26,12 @@ class Seen(ScoredTrainer):
 
     def advantages(self, width: int) -> torch.Tensor:
         advantages = super().advantages(width)
-        table = reward_table([each.scores for each in self.scored], as_scored)
-        rank = self.accelerator.process_index
-        seen: dict[str, FloatArray] = {"table": table, "outcomes": self.outcomes}
-        index = self.alignment.index
-        np.savez(self.folder / f"{rank}.npz", index=index, advantages=advantages.numpy()[:, : index.shape[1]], **seen)
+        layout = layout_of_alignment(self.alignment)
+        scores = np.concatenate([each.scores or () for each in self.scored])
+        seen = {"steps": layout.steps, "tokens": layout.tokens, "scores": scores, "outcomes": self.outcomes}
+        width = layout.mask.shape[1]
+        file = self.folder / f"{self.accelerator.process_index}.npz"
+        np.savez(file, advantages=advantages.numpy()[:, :width], **seen)
         return advantages
 
 

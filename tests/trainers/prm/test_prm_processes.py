@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from trainers.credit.advantages import group_moments
-from trainers.prm.returns import part_stats, step_advantages
+from trainers.credit.batch import Batch, Evidence, Layout
+from trainers.credit.prm_sum import prm_sum
+from trainers.credit.terms import Terms
 
 SCRIPT = Path(__file__).with_name("prm_two_processes.py")
 ROOT = Path(__file__).parents[3]
@@ -29,21 +31,22 @@ def two_processes(*arguments: str) -> None:
     assert done.returncode == 0, done.stderr[-4000:]
 
 
+@pytest.mark.nightly
 def test_a_group_that_spans_two_processes_is_normalised_as_one(start: str, taught_prm: Path, tmp_path: Path) -> None:
     two_processes(start, str(taught_prm), str(tmp_path))
     seen = [np.load(tmp_path / f"{rank}.npz") for rank in (0, 1)]
-    width = max(each["table"].shape[1] for each in seen)
-    tables = [np.pad(each["table"], ((0, 0), (0, width - each["table"].shape[1])), constant_values=np.nan)
-              for each in seen]  # fmt: skip
-    outcomes, table = np.concatenate([each["outcomes"] for each in seen]), np.concatenate(tables)
-    mean, std = group_moments(part_stats(outcomes, table), 4)
+    steps, tokens, scores, outcomes = (
+        np.concatenate([each[name] for each in seen]) for name in ("steps", "tokens", "scores", "outcomes")
+    )
+    whole = Batch(Layout(steps, tokens), outcomes, 4, Evidence(scores=scores))
+    expected = whole.layout.by_token(prm_sum(whole, Terms(w_whole=1.0)).advantages)
     for rank, each in enumerate(seen):
-        own = slice(2 * rank, 2 * rank + 2)
-        expected = step_advantages(outcomes[own], table[own], each["index"], 1.0, (mean[own], std[own]))
-        assert np.abs(expected).max() > 0
-        np.testing.assert_allclose(each["advantages"], expected, rtol=1e-6, atol=1e-9)
+        found = each["advantages"]
+        assert np.abs(found).max() > 0
+        np.testing.assert_allclose(found, expected[2 * rank : 2 * rank + 2, : found.shape[1]], rtol=1e-6, atol=1e-9)
 
 
+@pytest.mark.nightly
 def test_processes_stop_together_when_the_model_of_one_reads_nothing(
     start: str, taught_prm: Path, tmp_path: Path
 ) -> None:

@@ -12,10 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from trainers.credit.advantages import group_moments
-from trainers.prm.returns import StepRewards, following, part_stats, reward_table, step_advantages
-from trainers.prm_min import worst_weighed
-from trainers.prm_sum import as_scored
+from trainers.credit.batch import Batch, Evidence, Layout
+from trainers.credit.prm_min import worst_weighed
+from trainers.credit.prm_sum import as_scored
+from trainers.credit.scored import StepRewards, following, reward_table, scored
+from trainers.credit.terms import Terms
 
 NAN = math.nan
 FORMS: list[StepRewards] = [
@@ -29,10 +30,19 @@ def advantages(
     scores: list[Any], outcomes: list[float], index: list[list[int]], form: StepRewards, w_whole: float = 1.0
 ) -> Any:
     """The advantages of one group, all of it at hand."""
-    rows = [None if row is None else np.array(row, dtype=float) for row in scores]
-    table, told = reward_table(rows, form), np.array(outcomes, dtype=float)
-    moments = group_moments(part_stats(told, table), len(rows))
-    return step_advantages(told, table, np.array(index), w_whole, moments)
+    batch = scored_batch(scores, outcomes, index)
+    return batch.layout.by_token(scored(batch, Terms(w_whole=w_whole), form).advantages)
+
+
+def scored_batch(scores: list[Any], outcomes: list[float], index: list[list[int]]) -> Batch:
+    """One group; a rollout without scores has the steps of its tokens."""
+    tokens = np.array(index)
+    steps = [int(row.max()) + 1 if said is None else len(said) for row, said in zip(tokens, scores, strict=True)]
+    pairs = zip(tokens, steps, strict=True)
+    counts = np.concatenate([np.bincount(row[row >= 0], minlength=count) for row, count in pairs])
+    known = [[NAN] * count if said is None else said for said, count in zip(scores, steps, strict=True)]
+    evidence = Evidence(scores=np.array([score for row in known for score in row], dtype=float))
+    return Batch(Layout(np.array(steps), counts), np.array(outcomes, dtype=float), len(scores), evidence)
 
 
 # -- sum credit
@@ -138,10 +148,16 @@ def test_padding_is_worth_nothing_and_changes_nothing(
     scores: list[Any], form: StepRewards, padding: int, data: st.DataObject
 ) -> None:
     outcomes = data.draw(st.lists(st.sampled_from([0.0, 1.0, NAN]), min_size=len(scores), max_size=len(scores)))
-    plain, padded = (advantages(scores, outcomes, tokens(scores, more), form) for more in (0, padding))
-    assert np.array_equal(padded[:, : plain.shape[1]], plain)
-    assert not padded[np.array(tokens(scores, padding)) < 0].any()
-    assert np.isfinite(padded).all()
+    plain = advantages(scores, outcomes, tokens(scores), form)
+    longer = [[0.5] * (5 + padding)]  # one rollout more, in a group of its own, that widens the table
+    alone = scored_batch(scores, outcomes, tokens(scores))
+    assert np.isfinite(plain).all()
+    assert not plain[np.array(tokens(scores)) < 0].any()
+    table = reward_table(alone.evidence.scores, alone.layout, form)
+    wide = Layout(np.append(alone.layout.steps, len(longer[0])), np.append(alone.layout.tokens, [1] * len(longer[0])))
+    more = reward_table(np.append(alone.evidence.scores, longer[0]), wide, form)
+    assert np.array_equal(more[:-1, : table.shape[1]], table, equal_nan=True)
+    assert np.isnan(more[:-1, table.shape[1] :]).all()
 
 
 @given(ROLLOUTS, st.sampled_from(FORMS), st.data())
@@ -152,7 +168,8 @@ def test_the_order_of_rollouts_does_not_matter(scores: list[Any], form: StepRewa
     found = advantages(scores, outcomes, index, form)
     moved = advantages([scores[i] for i in order], [outcomes[i] for i in order], [index[i] for i in order], form)
     # Rewards that differ by rounding alone have a spread of rounding alone, and no order of sums is to be held to it.
-    table = reward_table([None if row is None else np.array(row) for row in scores], form)
+    batch = scored_batch(scores, outcomes, index)
+    table = reward_table(batch.evidence.scores, batch.layout, form)
     if np.isnan(table).all() or np.nanstd(table) > 1e-6 or np.nanstd(table) == 0:
         assert moved == pytest.approx(found[order], abs=1e-6)
 

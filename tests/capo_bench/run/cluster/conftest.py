@@ -7,7 +7,7 @@ import pytest
 import standins
 from raystandins import descendants
 
-from capo_bench.run.cluster.executor import RayExecutor, Site
+from capo_bench.run.cluster.executor import RayExecutor
 from capo_bench.run.executor import Job
 from capo_bench.run.interrupt import Interrupts
 
@@ -15,7 +15,10 @@ STORE = 80 * 2**20
 
 
 class OneOrTwoNodes:
-    """A cluster on this machine: a node of one core with the driver on it, and a second one when it is wanted."""
+    """A cluster on this machine: a node of one core with the driver on it, and a second one when it is wanted.
+
+    The first node has three accelerators, of which Ray is only told.
+    """
 
     def __init__(self):
         from ray.cluster_utils import Cluster
@@ -24,7 +27,7 @@ class OneOrTwoNodes:
         # A lost node is given up after two seconds, not half a minute.
         health = {"health_check_initial_delay_ms": 500, "health_check_period_ms": 500, "health_check_timeout_ms": 1000}
         settings["_system_config"] = {**health, "health_check_failure_threshold": 3}
-        self._cluster = Cluster(initialize_head=True, head_node_args=settings)
+        self._cluster = Cluster(initialize_head=True, head_node_args={**settings, "num_gpus": 3})
         self._second = None
         self.address = self._cluster.address
 
@@ -90,11 +93,10 @@ def ray_executor(home, cluster):
     """Opens an executor on the cluster; closed at the end of the test."""
     opened = []
 
-    def open_one(count=None, artifacts=None):
+    def open_one(count=None, log=home.path / "workers.log"):
         interrupts = Interrupts().__enter__()
-        executor = RayExecutor(
-            count, 1, home.path / "workers.log", interrupts, Site(cluster.address, artifacts)
-        ).__enter__()
+        home.path.mkdir(parents=True, exist_ok=True)  # as a run does
+        executor = RayExecutor(count, 1, log, interrupts, cluster.address).__enter__()
         opened.append((executor, interrupts))
         return executor
 

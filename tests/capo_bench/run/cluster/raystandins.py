@@ -52,11 +52,8 @@ def descendants(pid):
 
 
 def main():
-    home, artifacts, *variants = sys.argv[1:]
-    options = RunOptions(
-        workers=2, track=False, task=standins.TASK, prepare=standins.PREPARE,
-        executor="ray", artifacts=None if artifacts == "-" else artifacts,
-    )  # fmt: skip
+    home, *variants = sys.argv[1:]
+    options = RunOptions(workers=2, track=False, task=standins.TASK, prepare=standins.PREPARE, executor="ray")
     result = run_study(standins.make_plan(variants), Home(Path(home)), options, Console(stderr=True))
     sys.exit(result.exit_code)
 

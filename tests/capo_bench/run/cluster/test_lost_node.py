@@ -30,14 +30,10 @@ seeds: [0]
 """
 
 
-SITES = ["shared folder", "store"]
-
-
 @pytest.fixture
-def site(request, two_nodes, tmp_path):
+def site(two_nodes):
     """Options of a run on the two nodes."""
-    url = f"file://{tmp_path}/store" if request.param == "store" else None
-    return {"executor": "ray", "address": two_nodes.address, "artifacts": url, "track": False}
+    return {"executor": "ray", "address": two_nodes.address, "track": False}
 
 
 def lose_when(cluster, happened, seconds=0.0):
@@ -57,7 +53,6 @@ def metrics(home, plan):
     return {trial.id: read_json(home.trial(trial.id).metrics)["metrics"] for trial in plan.trials}
 
 
-@pytest.mark.parametrize("site", SITES, indirect=True)
 def test_a_study_of_stand_ins_ends_with_the_table_of_local_workers(two_nodes, site, session, home, tmp_path):
     plan = make_plan(["slow a", "slow b"], seeds=(0, 1))
     lost = lose_when(two_nodes, lambda: len(session.records("trial_started")) >= 2, seconds=1.0)
@@ -70,8 +65,7 @@ def test_a_study_of_stand_ins_ends_with_the_table_of_local_workers(two_nodes, si
     assert metrics(home, plan) == metrics(local.home, plan)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("site", ["store"], indirect=True)  # what another machine needs is all brought to it
+@pytest.mark.nightly
 def test_a_study_of_tiny_trials_ends_with_the_table_of_local_workers(two_nodes, site, session, home, tmp_path):
     file = tmp_path / "small.yaml"
     file.write_text(STUDY)

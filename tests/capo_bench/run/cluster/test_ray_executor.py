@@ -40,11 +40,9 @@ def ends(executor, *jobs, on=lambda job, message: None):
     return found
 
 
-@pytest.mark.parametrize("artifacts", [False, True])
-def test_what_happens_to_trials_is_what_happens_in_local_workers(cluster, home, session, tmp_path, artifacts):
+def test_what_happens_to_trials_is_what_happens_in_local_workers(cluster, home, session, tmp_path):
     plan = make_plan(["ok", "slow", "fail", "die", "chatty", "flood", "env"], cold=("ok",))
-    url = f"file://{tmp_path}/store" if artifacts else None
-    result = session.run(plan, executor="ray", address=cluster.address, retries=0, artifacts=url)
+    result = session.run(plan, executor="ray", address=cluster.address, retries=0)
     assert (result.done, result.failed, result.exit_code) == (5, 2, 1)
     failed = {record["trial"]: record["error"] for record in session.records("trial_failed")}
     assert failed == {
@@ -63,12 +61,14 @@ def test_what_happens_to_trials_is_what_happens_in_local_workers(cluster, home, 
     assert sum(home.trial(trial.id).done for trial in plan.trials) == 5
 
 
-def test_a_worker_process_serves_many_jobs_and_a_failed_one_is_replaced(ray_executor, job, home):
-    names = ["env 1", "env 2", "leaky", "env 3"]
+def test_a_worker_process_serves_many_jobs_and_a_failed_one_serves_none_after(ray_executor, job, home):
+    names = ["env 1", "env 2", "env 3", "leaky", "env 4", "env 5", "env 6"]
     found = ends(ray_executor(count=1), *(job(name) for name in names))
-    assert [end["status"] for end in found.values()] == ["done", "done", "failed", "done"]
+    assert [end["status"] for end in found.values()] == ["done"] * 3 + ["failed"] + ["done"] * 3
     pids = [read_json(home.trial(f"{name}-0").path / "env.json")["pid"] for name in names]
-    assert pids[0] == pids[1] == pids[2] != pids[3]
+    # Which of its idle processes gets the next job is Ray's choice, so one change or two are no fault.
+    assert len(set(pids[:3])) < 3 or len(set(pids[4:])) < 3
+    assert pids[3] not in pids[4:]
 
 
 def test_messages_come_while_a_job_runs_and_ticks_between(ray_executor, job):
@@ -139,9 +139,16 @@ def node_of(executor, job):
     return next(running.node for running in executor._running if running.job is job)
 
 
-@pytest.mark.parametrize("artifacts", [False, True])
-def test_what_a_lost_node_had_begun_goes_on_elsewhere_to_the_same_table(two_nodes, ray_executor, job, home, artifacts):
-    executor = ray_executor(artifacts=f"file://{home.path.parent}/store" if artifacts else None)
+def test_a_node_that_does_not_see_the_results_folder_says_so(ray_executor, job, home):
+    executor = ray_executor(log=home.path / "elsewhere" / "workers.log")
+    (end,) = ends(executor, job("ok")).values()
+    assert re.search(
+        r"this node of the Ray cluster \(.+\) does not see the run's results folder .+ share", end["error"]
+    )
+
+
+def test_what_a_lost_node_had_begun_goes_on_elsewhere_to_the_same_table(two_nodes, ray_executor, job, home):
+    executor = ray_executor()
     for seed in range(4):
         executor.submit(job("saving", seed, "raystandins:run_saving"))
     lost, steps = [], {}
@@ -162,9 +169,9 @@ def test_what_a_lost_node_had_begun_goes_on_elsewhere_to_the_same_table(two_node
         assert metrics == {"coins_test/accuracy": 780 * (seed + 1) / 10_000}
 
 
-def start_ray_program(home, artifacts, *variants):
+def start_ray_program(home, *variants):
     return subprocess.Popen(
-        [sys.executable, "-m", "raystandins", str(home.path), artifacts, *variants],
+        [sys.executable, "-m", "raystandins", str(home.path), *variants],
         env=os.environ | {"PYTHONPATH": PATHS}, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
 
@@ -199,7 +206,7 @@ def ray_program(home, until):
     programs = []
 
     def start(*variants):
-        process = start_ray_program(home, "-", *variants)
+        process = start_ray_program(home, *variants)
         until(lambda: all(home.trial(f"{name}-0").log.exists() for name in variants), 60.0)
         if "stubborn" in variants:
             until((home.trial("stubborn-0").path / "pids").exists)
@@ -250,3 +257,26 @@ def test_what_a_trial_started_does_not_outlive_those_above_it(home, ray_program,
     until(lambda: not any(map(is_alive, pids)))
     process.kill()
     shutil.rmtree(scratch, ignore_errors=True)
+
+
+def served(gpus, *variants):
+    critic = {**standins.SERVED, "serve": {"gpus": gpus, "tensor_parallel_size": gpus}}
+    return make_plan([*variants], critic=critic)
+
+
+@pytest.mark.usefixtures("standin_vllm")
+def test_a_critic_is_served_beside_the_runner_on_gpus_that_no_job_is_given(two_nodes, home, session):
+    plan = served(2, "asks", "asks 2")
+    assert session.run(plan, executor="ray", address=two_nodes.address, retries=0).exit_code == 0
+    (started,) = standins.servers_started()
+    assert len(set(started["gpus"].split(",")) & {"0", "1", "2"}) == 2
+    seen = {read_json(home.trial(trial.id).path / "env.json")["gpus"] for trial in plan.trials}
+    assert not any(seen)
+
+
+@pytest.mark.usefixtures("standin_vllm")
+def test_a_node_that_has_not_the_gpus_of_the_critic_is_told(cluster, session):
+    told = "the server of critic 'org/critic' asks for 4 GPUs of its own, and this node of the Ray cluster has 3 left"
+    with pytest.raises(RunError, match=told):
+        session.run(served(4, "asks"), executor="ray", address=cluster.address)
+    assert standins.servers_started() == []

@@ -1,0 +1,353 @@
+"""The answer in sentences, by a stated rule.
+
+Rule. Variants other than the baseline and the start are compared to the baseline on the study's primary metric, by
+the mean paired difference over shared seeds × problems; p values are Holm-adjusted over these variants. Adjusted
+p < 0.05 and better: "beats"; adjusted p < 0.05 and worse: "is worse"; anything else: no difference beyond noise. With
+one shared seed nothing is said to beat anything: the noise of seeds is unknown. No number stands without its interval,
+its n and its cost.
+
+A difference that is not beyond noise is no proof of equality. Where the study could not have seen what it looks for,
+the first sentence says so and gives the command that would: where a difference of shares has to be larger than
+`power.TARGET` to be seen, or one of other numbers would be seen with at most `MOST_SEEDS` seeds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from capo_bench.analysis.cautions import sharpening_cautions, tell_sharpening, training_cautions
+from capo_bench.analysis.measures import is_better, measure, number, task_of, unit
+from capo_bench.analysis.power import TARGET, Power
+from capo_bench.analysis.stats import MeanEstimate
+from capo_bench.analysis.summary import Cell, Summary, VariantRow
+
+FEW_SEEDS = 5
+"""Below this many seeds an interval rests on very few degrees of freedom and sees only large differences (measured:
+docs/statistics.md), and the report says so."""
+
+
+MOST_SEEDS = 30
+"""A study of more seeds than this is not in reach: what would take more is not called a want of seeds."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Sentences, the most important first.
+
+    Attributes:
+        headline: The answer to the study's question, one sentence.
+        details: What else is to be said of the comparison that the headline is about: cost, power, sharpening.
+        comparisons: One a variant that the headline does not speak of.
+        gains: What each variant gained over the start.
+        sharpening: Whether that gain is only sharpening, a sentence a variant.
+        costs: What each variant costs.
+        cautions: What could mislead.
+    """
+
+    headline: str
+    details: tuple[str, ...] = ()
+    comparisons: tuple[str, ...] = ()
+    gains: tuple[str, ...] = ()
+    sharpening: tuple[str, ...] = ()
+    costs: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+
+
+def answer(summary: Summary) -> Answer:
+    """Put a study's result into words."""
+    if not summary.finished:
+        return Answer(f"No answer yet: none of the {summary.planned} trials of this study has finished.")
+    headline, details, rest = _compare(summary)
+    told = [(row, summary.sharpening[row.variant]) for row in summary.rows if row.variant in summary.sharpening]
+    return Answer(
+        headline=headline,
+        details=details,
+        comparisons=rest,
+        gains=_gains(summary),
+        sharpening=tuple(tell_sharpening(summary, row, found) for row, found in told),
+        costs=_costs(summary),
+        cautions=_cautions(summary),
+    )
+
+
+def size(n: MeanEstimate) -> str:
+    """Return n as a reader needs it: seeds × problems."""
+    seeds = "1 seed" if n.seeds == 1 else f"{n.seeds} seeds"
+    return seeds if n.problems == 1 else f"{seeds} × {n.problems} problems"
+
+
+def change(metric: str, estimate: MeanEstimate, holm: float | None = None) -> str:
+    """Return ``+12.3 points (95 % interval +8.1 to +16.4, Holm p < 0.001, n = 3 seeds × 256 problems)``."""
+    mean, low, high = (number(metric, x, sign=True) for x in (estimate.mean, estimate.low, estimate.high))
+    p = "" if holm is None else f"Holm {p_value(holm)}, "
+    return f"{mean}{unit(metric, difference=True)} (95 % interval {low} to {high}, {p}n = {size(estimate)})"
+
+
+def level(metric: str, estimate: MeanEstimate) -> str:
+    """Return ``73.1 % (95 % interval 70.2 to 76.0, n = 3 seeds × 256 problems)``."""
+    mean, low, high = (number(metric, x) for x in (estimate.mean, estimate.low, estimate.high))
+    return f"{mean}{unit(metric)} (95 % interval {low} to {high}, n = {size(estimate)})"
+
+
+def p_value(p: float) -> str:
+    """Return ``p = 0.012`` or ``p < 0.001``."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+
+
+def price(row: VariantRow, baseline: str) -> str:
+    """Return what training the variant costs, against the baseline; wall time depends on what else a machine does."""
+    parts = [
+        f"{row.relative[name]:.2f}× the {label}"
+        for name, label in (("train_cpu_seconds", "process time"), ("policy_tokens", "policy tokens"))
+        if name in row.relative
+    ]
+    critic = row.cost.get("critic_tokens", 0.0)
+    told = f"{critic:,.0f} critic tokens a trial" if critic else "no critic tokens"
+    return f"{' and '.join(parts)} of {baseline}, and {told}" if parts else told
+
+
+def _compare(summary: Summary) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """Return the headline, its details, and a sentence for each other variant."""
+    metric = summary.primary
+    compared = [(row, cell) for row, cell in summary.cells(metric) if cell.versus is not None]
+    if not compared:
+        return _nothing_to_compare(summary), (), ()
+    ranked = sorted(compared, key=lambda pair: _rank(metric, pair[1]), reverse=True)
+    best, cell = ranked[0]
+    details = [f"Its cost: {price(best, compared_with(summary, best))}."]
+    if not cell.beyond_noise:
+        details += [_could_see(metric, cell).strip()]
+    if _beats(metric, cell):
+        details += [_only(summary, best)]
+    rest = tuple(_sentence(metric, row, c, compared_with(summary, row)) for row, c in ranked[1:])
+    return _headline(summary, ranked), tuple(line for line in details if line), rest
+
+
+def _headline(summary: Summary, ranked: Sequence[tuple[VariantRow, Cell]]) -> str:
+    metric, (best, cell) = summary.primary, ranked[0]
+    assert cell.versus is not None
+    base, told = compared_with(summary, best), change(metric, cell.versus, cell.holm)
+    if _beats(metric, cell):
+        return f"{best.variant} beats {base} on {metric} by {told}."
+    if _one_seed(cell):
+        more = f"{FEW_SEEDS} seeds would tell: `{_command(summary, f'seeds={FEW_SEEDS}')}`"
+        where = f"{best.variant} is {_place(metric, cell)} {base} on {metric}, {told}"
+        return f"One seed decides nothing, as seed noise is unknown: {where}; {more}."
+    if not any(other.beyond_noise for _, other in ranked) and (way := _way_to_see(summary, cell)):
+        nobody = f"no variant beats {summary.reference} on {metric}"
+        return f"Too few seeds or problems to tell: {nobody}, nearest is {best.variant}, {told}; {way}."
+    nearest = "equal" if _tied(metric, cell) else "nearest"
+    return f"{_nobody(summary, ranked)}; {nearest} is {best.variant}, {told}."
+
+
+def _way_to_see(summary: Summary, cell: Cell) -> str:
+    """Return what a study that could not have seen what it looks for would need; empty where it could."""
+    metric, power = summary.primary, cell.power
+    if power is None:
+        return ""
+    share = measure(metric).share
+    if power.detectable <= TARGET if share else power.seeds > MOST_SEEDS:
+        return ""
+    smallest, aim = (f"{number(metric, x)}{unit(metric, difference=True)}" for x in (power.detectable, TARGET))
+    seen = "nothing" if share and power.detectable > 1 else f"only differences from {smallest} on"
+    seeds, problems = (power.target_seeds, power.target_problems) if share else (power.seeds, power.problems)
+    goal = aim if share else "the observed difference"
+    if seeds <= MOST_SEEDS:
+        way = f"{seeds:,.0f} seeds would show {goal}: `{_command(summary, f'seeds={seeds:.0f}')}`"
+    elif math.isfinite(problems):
+        more = f"evaluation.problems={problems:.0f}"
+        way = f"{problems:,.0f} problems would show {goal}: `{_command(summary, more)}`"
+    else:
+        way = f"neither {MOST_SEEDS} seeds nor more problems alone would show {goal}"
+    return f"{seen} would have been seen, and {way}"
+
+
+def _command(summary: Summary, setting: str) -> str:
+    profile = "" if summary.profile == "quick" else f" --profile {summary.profile}"
+    return f"capo-bench run {summary.name}{profile} --set {setting}"
+
+
+def _tied(metric: str, cell: Cell) -> bool:
+    """Whether the difference to the baseline is 0 as it is shown."""
+    return cell.versus is not None and number(metric, cell.versus.mean) == number(metric, 0.0)
+
+
+def _place(metric: str, cell: Cell) -> str:
+    assert cell.versus is not None
+    if _tied(metric, cell):
+        return "equal to"
+    return {True: "ahead of", False: "behind", None: "apart from"}[is_better(metric, cell.versus.mean)]
+
+
+def _only(summary: Summary, row: VariantRow) -> str:
+    """Return what the headline says of a gain over the start."""
+    found = summary.sharpening.get(row.variant)
+    if found is None:
+        return ""
+    if found.verdict == "cannot be told":
+        return f"Whether its gain over {row.start} is only sharpening cannot be told: {found.reason}."
+    return f"Its gain over {row.start} is {found.verdict}: {found.reason}."
+
+
+def _nobody(summary: Summary, compared: Sequence[tuple[VariantRow, Cell]]) -> str:
+    """Say that no variant beats the baseline, and which of them are behind it beyond noise."""
+    metric = summary.primary
+    apart = [row.variant for row, cell in compared if cell.beyond_noise and not _one_seed(cell)]
+    if not apart:
+        return f"No difference beyond noise: no variant beats {summary.reference} on {metric}"
+    how = "different" if is_better(metric, 1.0) is None else "worse"
+    return f"Beyond noise no variant beats {summary.reference} on {metric}, and {how}: {', '.join(apart)}"
+
+
+def compared_with(summary: Summary, row: VariantRow) -> str:
+    """Return the name of the variant that a variant is compared with."""
+    return row.baseline or summary.baseline
+
+
+def _rank(metric: str, cell: Cell) -> tuple[bool, float]:
+    assert cell.versus is not None
+    mean = cell.versus.mean
+    return _beats(metric, cell), -mean if is_better(metric, 1.0) is False else mean
+
+
+def _one_seed(cell: Cell) -> bool:
+    return cell.versus is not None and cell.versus.one_seed
+
+
+def _beats(metric: str, cell: Cell) -> bool:
+    assert cell.versus is not None
+    better = is_better(metric, cell.versus.mean)
+    return cell.beyond_noise and not _one_seed(cell) and better is True
+
+
+def _told(metric: str, row: VariantRow, cell: Cell, baseline: str) -> str:
+    assert cell.versus is not None
+    return f"{change(metric, cell.versus, cell.holm)}, at a cost of {price(row, baseline)}"
+
+
+def _sentence(metric: str, row: VariantRow, cell: Cell, baseline: str) -> str:
+    assert cell.versus is not None
+    told = _told(metric, row, cell, baseline)
+    if _one_seed(cell):
+        return f"{row.variant}: {told}; one seed, so seed noise is unknown."
+    if not cell.beyond_noise and _tied(metric, cell):
+        return f"{row.variant}: equal to {baseline}, {told}.{_could_see(metric, cell)}"
+    if not cell.beyond_noise:
+        return f"{row.variant}: no difference to {baseline} beyond noise, {told}.{_could_see(metric, cell)}"
+    better = is_better(metric, cell.versus.mean)
+    verb = {True: "also beats", False: "is worse than", None: "differs from"}[better]
+    return f"{row.variant} {verb} {baseline} by {told}."
+
+
+def _could_see(metric: str, cell: Cell) -> str:
+    """Return what the comparison could have seen, as sentences that follow the one on the difference."""
+    if cell.power is None:
+        return ""
+    limit = f"{number(metric, cell.power.detectable)}{unit(metric, difference=True)}"
+    seen = f"a difference of {limit} would have been detected with 80 % power"
+    if measure(metric).share and cell.power.detectable > 1:
+        seen = "no possible difference would have been detected with 80 % power"
+    if cell.power.seeds <= MOST_SEEDS:
+        return f" Too few seeds to tell: {seen}; {cell.power.seeds:,.0f} seeds would be needed for the observed one."
+    return f" {seen[0].upper()}{seen[1:]}; {_needed(cell.power)}."
+
+
+def _needed(power: Power) -> str:
+    if math.isfinite(power.seeds):
+        return f"{power.seeds:,.0f} seeds would be needed for the observed one"
+    told = "no number of seeds would do for the observed one on so few problems"
+    if math.isfinite(power.problems):
+        return f"{told}, but {power.problems:,.0f} problems with these seeds"
+    return f"{told}, nor would more problems with these seeds"
+
+
+def _nothing_to_compare(summary: Summary) -> str:
+    row = summary.row(summary.baseline)
+    if row is None or not row.seeds:
+        return f"No comparison yet: the baseline {summary.baseline} has no finished trial."
+    if summary.primary not in row.cells:
+        return f"No comparison: no finished trial of {summary.baseline} measured {summary.primary}."
+    return f"No comparison yet: no other variant shares a finished seed with the baseline {summary.baseline}."
+
+
+def _gains(summary: Summary) -> tuple[str, ...]:
+    metric = summary.primary
+    starts = [(row, cell) for row, cell in summary.cells(metric) if summary.roles.get(row.variant) == "start"]
+    firsts = [f"The start, {row.variant}, reaches {level(metric, cell.value)} on {metric}." for row, cell in starts]
+    gains = [(row, cell.gain) for row, cell in summary.cells(metric) if cell.gain is not None]
+    told = [f"{row.variant} over {row.start or summary.start}: {change(metric, gain)}." for row, gain in gains]
+    return (*firsts, *told) if firsts else ()
+
+
+def _costs(summary: Summary) -> tuple[str, ...]:
+    bases = [row for row in summary.rows if row.seeds and summary.roles.get(row.variant) == "baseline"]
+    rows = [row for row in summary.rows if row.seeds and row not in bases]
+    told = [f"{row.variant}: {price(row, compared_with(summary, row))} (mean of n = {len(row.seeds)})." for row in rows]
+    return (*(_takes(row) for row in bases), *told) if bases else ()
+
+
+def _takes(base: VariantRow) -> str:
+    worked, tokens = f"{base.cost['train_cpu_seconds']:,.1f} s", f"{base.cost['policy_tokens']:,.0f} policy tokens"
+    measured = f"{base.cost['evaluate_cpu_seconds']:,.1f} s"
+    return (
+        f"Training {base.variant} takes {worked} of process time and {tokens}; evaluating it takes {measured} "
+        f"of process time (mean of n = {len(base.seeds)})."
+    )
+
+
+def _cautions(summary: Summary) -> tuple[str, ...]:
+    found = [*training_cautions(summary), *sharpening_cautions(summary)]
+    if summary.missing:
+        found.append(f"Partly finished: {len(summary.missing)} of {summary.planned} trials are missing.")
+    left_out = [row.variant for row in summary.rows if not row.planned]
+    if left_out:
+        found.append(f"Only a part of the study was picked; left out: {', '.join(left_out)}.")
+    found += _seed_caution(summary)
+    found += [text for row in summary.rows if (text := _length_caution(summary, row))]
+    short = [f"{row.variant} ({row.unspent} of {len(row.seeds)} trials)" for row in summary.rows if row.unspent]
+    if short:
+        found.append(f"Not compute-matched: {', '.join(short)} took all of train.steps before the budget was spent.")
+    failed = {row.variant: row.failed_critiques for row in summary.rows if row.failed_critiques > 0}
+    unscored = {row.variant: row.unscored for row in summary.rows if row.unscored > 0}
+    if failed:
+        found.append(f"Critiques that abstained and gave no signal: {_shares(failed)}.")
+    if unscored:
+        found.append(
+            f"Samples of a task, at most, that were not scored and are left out: {_shares(unscored)}. "
+            "If all of them are wrong, accuracies are lower by at most these shares (`known_right` has them so)."
+        )
+    return tuple(found)
+
+
+def _shares(shares: dict[str, float]) -> str:
+    return "; ".join(f"{variant} {100 * share:.1f} %" for variant, share in shares.items())
+
+
+def _seed_caution(summary: Summary) -> list[str]:
+    fewest = min(
+        (len(row.seeds) for row in summary.rows if row.seeds and summary.roles.get(row.variant) != "start"), default=0
+    )
+    if fewest == 1:
+        return ["One seed: seed noise unknown. Its intervals cover the draw of problems only."]
+    if 1 < fewest < FEW_SEEDS:
+        return [
+            f"Few seeds: some results rest on {fewest}, so their intervals are wide and only large differences can be "
+            f"told from noise; {FEW_SEEDS} seeds see much smaller ones."
+        ]
+    return []
+
+
+def _length_caution(summary: Summary, row: VariantRow) -> str:
+    metric = f"{task_of(summary.primary)}/steps"
+    cell = row.cells.get(metric)
+    if cell is None or cell.versus is None or not cell.beyond_noise:
+        return ""
+    fewer = cell.versus.mean < 0
+    hint = "; a policy can lower its step penalty by writing less" if fewer else ""
+    told = change(metric, cell.versus, cell.holm)
+    return (
+        f"{row.variant} writes {'fewer' if fewer else 'more'} steps per response than {compared_with(summary, row)}: "
+        f"{told}{hint}."
+    )

@@ -1,0 +1,73 @@
+"""What went wrong in training, and which gains are only sharpening, as sentences of a report's cautions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from capo_bench.analysis.health import Health
+from capo_bench.analysis.measures import number, task_of, unit
+from capo_bench.analysis.sharpening import Sharpening
+from capo_bench.analysis.stats import MeanEstimate
+from capo_bench.analysis.summary import Summary, VariantRow
+
+CUT = 0.1
+"""From this share of rollouts cut at the token limit on, a report says so."""
+
+MOST = 0.5
+"""From this share of groups without signal, or of rollouts of a single step, on, a report says so."""
+
+
+def training_cautions(summary: Summary) -> Iterator[str]:
+    """Yield what went wrong in training: no learning at all first, then collapse."""
+    for row in summary.rows:
+        if row.health is not None and (found := list(_unwell(row.health))):
+            yield f"{row.variant}: {', '.join(found)}."
+    for row in summary.rows:
+        if row.collapsed:
+            seeds = f"{len(row.collapsed)} of {len(row.seeds)} seeds ({', '.join(map(str, row.collapsed))})"
+            yield (
+                f"{row.variant} collapsed in {seeds}: it ended below half of the start on {summary.primary}, or below "
+                "half of its best outcome in training; medians stand beside the means where seeds differ much."
+            )
+
+
+def _unwell(health: Health) -> Iterator[str]:
+    if health.still:
+        yield f"no gradient in {health.still} of {health.steps} steps"
+    if health.cut is not None and health.cut >= CUT:
+        yield f"{100 * health.cut:.0f} % of rollouts cut"
+    if health.silent is not None and health.silent >= MOST:
+        yield f"{100 * health.silent:.0f} % of groups without signal"
+    if health.single is not None and health.single >= MOST:
+        yield f"{100 * health.single:.0f} % of rollouts have a single step, so a step's credit is the response's"
+
+
+def sharpening_cautions(summary: Summary) -> Iterator[str]:
+    """Yield a sentence for each variant whose gain over the start is only sharpening."""
+    for row in summary.rows:
+        found = summary.sharpening.get(row.variant)
+        if found is not None and found.verdict == "only sharpening":
+            yield tell_sharpening(summary, row, found)
+
+
+def tell_sharpening(summary: Summary, row: VariantRow, found: Sharpening) -> str:
+    """Return the verdict on a variant's gain over its start as a sentence, with its numbers."""
+    evidence, k = found.evidence, max(found.evidence.coverage, default=0)
+    parts = [
+        _difference(summary, f"avg@{k}", evidence.average),
+        _difference(summary, "greedy", evidence.greedy),
+        _difference(summary, f"greedy minus the start's maj@{k}", evidence.majority),
+        _difference(summary, f"pass@{k}", evidence.coverage.get(k)),
+    ]
+    told = "; ".join(part for part in parts if part)
+    numbers = f" Over {row.start}: {told}." if told else ""
+    return f"{row.variant}: {found.verdict}; {found.reason}.{numbers}"
+
+
+def _difference(summary: Summary, label: str, found: MeanEstimate | None) -> str:
+    if found is None:
+        return ""
+    metric = f"{task_of(summary.primary)}/accuracy"
+    mean, low, high = (number(metric, value, sign=True) for value in (found.mean, found.low, found.high))
+    n = f"n = {found.seeds} × {found.problems}"
+    return f"{label} {mean} [{low}, {high}]{unit(metric, difference=True)} ({n})"

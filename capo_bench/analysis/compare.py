@@ -1,0 +1,231 @@
+"""Evaluations side by side: only what may be compared, with differences paired problem by problem."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import fmean, stdev
+
+from capo_bench.analysis.diff import UnknownTrialError, find_trial
+from capo_bench.evaluation.errors import RefusedError
+from capo_bench.evaluation.files import find_evaluation, read_record
+from capo_bench.home import Home
+from evals.estimates import LEVEL, Estimate
+from evals.harness.folder import RESULT, SAMPLES, read_samples
+from evals.harness.identity import Difference, comparable
+from evals.harness.results import Result, read_result
+from evals.metrics import Sample, problem_scores
+
+_ROUNDING = 1e-9  # a standard error below this is 0 but for rounding
+
+
+@dataclass(frozen=True)
+class ScoredTask:
+    """A task of one side: its result, and each share of right answers (`answers`) by problem."""
+
+    result: Result
+    scores: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of those compared.
+
+    Attributes:
+        name: As tables name it.
+        tasks: Task to what it scored there.
+        id: What tells it from another of its name.
+    """
+
+    name: str
+    tasks: Mapping[str, ScoredTask]
+    id: str
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One share of right answers of one side on one task.
+
+    Attributes:
+        task: The task.
+        side: Whose.
+        metric: The share, such as ``accuracy``.
+        value: What it is.
+        difference: To the first side; None for that one, and where it has no such share.
+        tokens: Tokens of all answers.
+    """
+
+    task: str
+    side: Side
+    metric: str
+    value: Estimate
+    difference: Estimate | None
+    tokens: float
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What may be compared, and what differs by the reader's own leave."""
+
+    sides: tuple[Side, ...]
+    rows: tuple[Compared, ...]
+    notes: tuple[str, ...]
+
+
+def compare(words: Sequence[str], home: Home, allowed: Sequence[str]) -> Comparison:
+    """Compare evaluations with the first of them.
+
+    Args:
+        words: Ids or folders of evaluations or of trials.
+        home: The results folder.
+        allowed: Parts of the identity that may differ, e.g. ``dtype`` or ``model.dtype``.
+
+    Raises:
+        RefusedError: One of them is not there, they share no task, or they differ in what decides the numbers beside
+            the model; names every difference.
+        EvaluationError: A result cannot be read.
+    """
+    sides = _sides(words, home)
+    refused: dict[str, list[str]] = {}
+    notes: dict[str, list[str]] = {}
+    for first, other, task, difference in _differences(sides):
+        kept = notes if _allows(allowed, difference.key) else refused
+        left, right = _shown(difference.left), _shown(difference.right)
+        told = f"{difference.key}: {left} in {first.name}, {right} in {other.name}"
+        kept.setdefault(told, []).append(task)
+    if refused:
+        way_out = "these may not stand in one table: evaluate again with equal settings, or name what may differ, as in"
+        key = next(iter(refused)).partition(":")[0].rpartition(".")[2]
+        lines = [f"{told} ({', '.join(tasks)})" for told, tasks in refused.items()]
+        raise RefusedError([*lines, f"{way_out} --allow-different {key}"])
+    remarks = tuple(f"differs: {difference} ({', '.join(tasks)})" for difference, tasks in notes.items())
+    return Comparison(tuple(sides), tuple(_rows(sides)), remarks)
+
+
+def paired(left: Mapping[str, float], right: Mapping[str, float]) -> Estimate | None:
+    """Return the mean difference right − left over the problems that both scored; None where there are none.
+
+    Each problem counts once, however many samples it has, so samples of a problem are not taken for independent ones.
+    The interval is Student's. Where all problems differ alike it would be a point: it is then as wide as the share of
+    problems that could differ otherwise without one of n having shown it.
+    """
+    shared = [right[problem] - left[problem] for problem in left if problem in right]
+    if not shared:
+        return None
+    n, value = len(shared), fmean(shared)
+    if n == 1:
+        return Estimate(value, None, None, None, 1)
+    stderr = stdev(shared) / math.sqrt(n)
+    reach = _student(n) * stderr if stderr > _ROUNDING else 1 - ((1 - LEVEL) / 2) ** (1 / n)
+    return Estimate(value, stderr, max(-1.0, value - reach), min(1.0, value + reach), n)
+
+
+def _sides(words: Sequence[str], home: Home) -> list[Side]:
+    flaws: list[str] = []
+    sides = []
+    for word in words:
+        try:
+            sides.append(_side(word, home))
+        except RefusedError as error:
+            flaws += str(error).splitlines()
+    if not flaws and len(sides) > 1 and not any(set(sides[0].tasks) & set(side.tasks) for side in sides[1:]):
+        flaws.append("; ".join(f"{side.name} has {', '.join(side.tasks)}" for side in sides) + ": no task in common")
+    if flaws:
+        raise RefusedError(flaws)
+    names = [side.name for side in sides]
+    twice = {name for name in names if names.count(name) > 1}
+    return [replace(side, name=f"{side.name} ({side.id[:6]})") if side.name in twice else side for side in sides]
+
+
+def _side(word: str, home: Home) -> Side:
+    files = find_evaluation(word, home)
+    if files is not None:
+        record = read_record(files)
+        model = str(record["model"])
+        shown = Path(model).name if model.startswith(("/", ".", "~")) else model
+        return Side(shown, _scored(files.folder), str(record["id"]))
+    folder = Path(word)
+    if not folder.is_dir():
+        try:
+            folder = find_trial(home, word).path
+        except UnknownTrialError:
+            raise RefusedError(
+                [f"{word}: no evaluation and no trial of {home.path} is called so; see the folders evals and trials"]
+            ) from None
+    found = _scored(folder)
+    if not found:
+        raise RefusedError([f"{word}: no {RESULT} lies in {folder} or below; evaluate it first with capo-bench eval"])
+    return Side(folder.name, found, folder.name)
+
+
+def _scored(folder: Path) -> dict[str, ScoredTask]:
+    found: dict[str, ScoredTask] = {}
+    for path in sorted(folder.rglob(RESULT)):
+        result = read_result(path.parent)
+        if any(one.result.identity["model"] != result.identity["model"] for one in found.values()):
+            raise RefusedError([f"{folder} holds results of several models; name the folder of one evaluation"])
+        if result.task in found:
+            raise RefusedError([f"{folder} holds {result.task} twice; name the folder of one evaluation"])
+        samples = _samples(path.parent)
+        found[result.task] = ScoredTask(result, {metric: problem_scores(samples, metric) for metric in answers(result)})
+    return found
+
+
+def _samples(folder: Path) -> list[Sample]:
+    """Return the samples of a result; without them it cannot be paired."""
+    if not (folder / SAMPLES).is_file():
+        raise RefusedError([f"{folder} holds a result and no {SAMPLES}; score it again with capo-bench eval --rescore"])
+    return read_samples(folder)
+
+
+def _differences(sides: Sequence[Side]) -> Iterator[tuple[Side, Side, str, Difference]]:
+    """Yield what differs from the first side that has a task, which need not be the first of all."""
+    firsts: dict[str, Side] = {}
+    for other in sides:
+        for task, scored in other.tasks.items():
+            first = firsts.setdefault(task, other)
+            found = comparable(first.tasks[task].result.identity, scored.result.identity)
+            yield from ((first, other, task, each) for each in found if not _of_one_alone(each))
+
+
+def _of_one_alone(difference: Difference) -> bool:
+    """Whether it is a package that one of the models does not need, as an adapter needs peft."""
+    return difference.key.startswith("model.packages.") and None in (difference.left, difference.right)
+
+
+def _allows(allowed: Sequence[str], key: str) -> bool:
+    return any(f".{part}." in f".{key}." for part in allowed)
+
+
+def answers(result: Result) -> dict[str, str]:
+    """Return the shares of right answers of a task: metric to its name in tables."""
+    k = result.identity["samples"]
+    named = {"accuracy": "accuracy", f"avg_at_{k}": f"avg@{k}"}
+    return {metric: name for metric, name in named.items() if metric in result.metrics}
+
+
+def _rows(sides: Sequence[Side]) -> Iterator[Compared]:
+    """Yield a row for each share of right answers of each side on each task."""
+    first = sides[0]
+    for task in dict.fromkeys(task for side in sides for task in side.tasks):
+        base = first.tasks.get(task)
+        for side in sides:
+            mine = side.tasks.get(task)
+            for metric in answers(mine.result) if mine is not None else ():
+                assert mine is not None
+                known = side is not first and base is not None and metric in base.scores
+                change = paired(base.scores[metric], mine.scores[metric]) if known and base else None
+                value, tokens = mine.result.metrics[metric], mine.result.cost["policy_tokens"]
+                yield Compared(task, side, metric, value, change, tokens)
+
+
+def _student(n: int) -> float:
+    from scipy.special import stdtrit
+
+    return float(stdtrit(n - 1, 1 - (1 - LEVEL) / 2))
+
+
+def _shown(value: object) -> str:
+    return "nothing" if value is None else repr(value)

@@ -1,0 +1,215 @@
+"""Why two trials differ: settings and identity, where they ran, what they measured, sample by sample."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from capo_bench.analysis.provenance import ALWAYS_DIFFERENT
+from capo_bench.home import Home, TrialFolder
+from capo_bench.records import DamagedFileError, Record, flatten, read_object, read_records
+from capo_bench.study.identity import PARTS
+from capo_bench.study.plan import Trial
+from evals.registry import nearest
+
+COUNTED = ("policy_tokens", "critic_tokens", "critiques", "abstained")
+"""Costs that a rerun repeats; seconds it does not."""
+
+
+class UnknownTrialError(ValueError):
+    """A reference that names no trial, or several."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing that two trials do not share; None where a side lacks it."""
+
+    where: str
+    left: object
+    right: object
+
+
+@dataclass(frozen=True)
+class TrialDiff:
+    """What two trials do not share.
+
+    Attributes:
+        stages: Which parts of their identities differ, so from where on their ways part; settings that the method
+            ignores are in none. Empty: they are the same trial.
+        settings: Seed and settings.
+        identity: Further parts of the identity: code, packages, data.
+        definitions: Functions, classes and values whose own text differs, or that only one of them reaches.
+        origin: Provenance beside the identity: commit, hardware.
+        results: Metrics, counted costs, final weights and samples.
+        unfinished: Which of the two have no metrics yet.
+    """
+
+    stages: tuple[str, ...]
+    settings: tuple[Change, ...]
+    identity: tuple[Change, ...]
+    definitions: tuple[Change, ...]
+    origin: tuple[Change, ...]
+    results: tuple[Change, ...]
+    unfinished: tuple[str, ...]
+
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        same = f"different identity ({', '.join(self.stages)})" if self.stages else "same identity"
+        if self.unfinished:
+            return f"{same}; not finished: {', '.join(self.unfinished)}"
+        if self.stages:
+            return f"{same}, {'different' if self.results else 'the same'} results"
+        if not self.results:
+            return f"{same}, same metrics, bit for bit"
+        return f"{same}, different results; " + (
+            "they come from different places" if self.origin else "so the run is not deterministic there"
+        )
+
+
+def find_trial(home: Home, reference: str) -> TrialFolder:
+    """Return the trial that an id, a prefix of one, or a folder names.
+
+    Raises:
+        UnknownTrialError: None does, or several do; the message names candidates.
+    """
+    folder = TrialFolder(Path(reference))
+    if folder.config.is_file():
+        return folder
+    trials = home.trial("any").path.parent
+    ids = sorted(path.name for path in trials.glob("*") if (path / "config.json").is_file())
+    if reference in ids:
+        return home.trial(reference)
+    hits = [name for name in ids if reference and name.startswith(reference)]
+    if len(hits) == 1:
+        return home.trial(hits[0])
+    if hits:
+        raise UnknownTrialError(f"{reference!r} is the beginning of {len(hits)} trials: {_some(home, hits)}; give more")
+    close = nearest(reference, ids, most=3)
+    hint = f"did you mean {_some(home, close)}?" if close else f"trials there: {_some(home, ids) or 'none'}"
+    raise UnknownTrialError(f"no trial {reference!r} under {trials} and no trial's folder of that name; {hint}")
+
+
+def read_trial(folder: TrialFolder) -> Trial:
+    """Return the trial of a folder.
+
+    Raises:
+        DamagedFileError: Its settings cannot be read, or not by this version.
+    """
+    try:
+        return Trial.from_json(read_object(folder.config))
+    except (ValueError, KeyError) as error:
+        if isinstance(error, DamagedFileError):
+            raise
+        raise DamagedFileError(f"{folder.config}: not the settings of a trial of this version ({error})") from error
+
+
+def diff_trials(left: TrialFolder, right: TrialFolder) -> TrialDiff:
+    """Compare two trials.
+
+    Raises:
+        DamagedFileError: A file of one of them cannot be read.
+    """
+    ours, theirs = read_object(left.config), read_object(right.config)
+    settings = changes(_settings(ours), _settings(theirs))
+    identities = ours.get("identity", {}), theirs.get("identity", {})
+    told = {change.where for change in settings}
+    done = [folder for folder in (left, right) if folder.done]
+    return TrialDiff(
+        stages=tuple(
+            part for part in ("version", "seed", *PARTS) if changes(*({part: one.get(part)} for one in identities))
+        ),
+        settings=settings,
+        identity=tuple(change for change in changes(*identities) if _setting(change.where) not in told),
+        definitions=_definitions(ours, theirs),
+        origin=changes(_origin(left), _origin(right)),
+        results=_results(left, right) if len(done) == 2 else (),
+        unfinished=tuple(folder.path.name for folder in (left, right) if not folder.done),
+    )
+
+
+def changes(left: Mapping[str, object], right: Mapping[str, object]) -> tuple[Change, ...]:
+    """Return where two trees differ, by dotted path, in the left one's order."""
+    ours, theirs = flatten(left), flatten(right)
+    paths = dict.fromkeys([*ours, *theirs])
+    found = [Change(path, ours.get(path), theirs.get(path)) for path in paths]
+    return tuple(change for change in found if not _same(change.left, change.right))
+
+
+def _definitions(left: Record, right: Record) -> tuple[Change, ...]:
+    """Return the definitions that differ; one that only moved, or has another name, is the same."""
+    found = []
+    for stage in ("shared", *PARTS):
+        ours, theirs = (one.get("definitions", {}).get(stage, {}) for one in (left, right))
+        gone = {name: own for name, own in ours.items() if name not in theirs}
+        new = {name: own for name, own in theirs.items() if name not in ours}
+        found += [Change(name, own, theirs[name]) for name, own in ours.items() if theirs.get(name, own) != own]
+        found += [Change(name, own, None) for name, own in gone.items() if own not in new.values()]
+        found += [Change(name, None, own) for name, own in new.items() if own not in gone.values()]
+    return tuple(dict.fromkeys(found))
+
+
+def _same(left: object, right: object) -> bool:
+    both_nan = isinstance(left, float) and isinstance(right, float) and math.isnan(left) and math.isnan(right)
+    return both_nan or (type(left) is type(right) and left == right)
+
+
+def _settings(config: Record) -> dict[str, object]:
+    # The variant's name decides nothing: two studies may call one trial by two names.
+    return {"seed": config.get("seed"), **config.get("config", {})}
+
+
+def _setting(path: str) -> str:
+    """Return where a part of the identity would stand among the settings."""
+    part, _, rest = path.partition(".")
+    return rest if part == "training" else f"evaluation.{rest}" if part in PARTS else path
+
+
+def _origin(folder: TrialFolder) -> dict[str, object]:
+    """Return the provenance without what is a setting or a result."""
+    found = _provenance(folder)
+    prints = {key: value for key, value in found.get("fingerprints", {}).items() if key != "final_weights"}
+    origin = {key: value for key, value in found.items() if key not in (*ALWAYS_DIFFERENT, "seed", "fingerprints")}
+    return {**origin, "fingerprints": prints}
+
+
+def _provenance(folder: TrialFolder) -> Record:
+    return read_object(folder.provenance) if folder.provenance.exists() else {}
+
+
+def _final_weights(folder: TrialFolder) -> dict[str, object]:
+    return {"final_weights": _provenance(folder).get("fingerprints", {}).get("final_weights")}
+
+
+def _results(left: TrialFolder, right: TrialFolder) -> tuple[Change, ...]:
+    ours, theirs = read_object(left.metrics), read_object(right.metrics)
+    counted = [{name: r.get("cost", {}).get(name) for name in COUNTED} for r in (ours, theirs)]
+    found = [*changes(ours["metrics"], theirs["metrics"]), *changes(*counted)]
+    found += changes(_final_weights(left), _final_weights(right))
+    tasks = {path.parent.name for folder in (left, right) for path in folder.evaluation.glob("*/samples.jsonl")}
+    return (*found, *(change for task in sorted(tasks) for change in _samples(left, right, task)))
+
+
+def _samples(left: TrialFolder, right: TrialFolder, task: str) -> list[Change]:
+    sides = [folder.samples(task) for folder in (left, right)]
+    if not all(path.exists() for path in sides):
+        return [Change(f"samples/{task}", *("there" if path.exists() else "absent" for path in sides))]
+    ours, theirs = (read_records(path) for path in sides)
+    if len(ours) != len(theirs):
+        return [Change(f"samples/{task}", f"{len(ours)} samples", f"{len(theirs)} samples")]
+    apart = [(a, b) for a, b in zip(ours, theirs, strict=True) if a != b]
+    if not apart:
+        return []
+    a, b = apart[0]
+    where = f"samples/{task}: {len(apart)} of {len(ours)} differ, first {a.get('problem')}"
+    return [Change(where, a.get("completion"), b.get("completion"))]
+
+
+def _some(home: Home, ids: list[str]) -> str:
+    told = []
+    for name in ids[:5]:
+        config = read_object(home.trial(name).config)
+        told.append(f"{name} ({config.get('variant')}, seed {config.get('seed')})")
+    return ", ".join(told) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")

@@ -1,0 +1,347 @@
+"""Every number of a report, worked out once: tables, figures and the answer only show what stands here."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+from statistics import fmean
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from capo_bench.analysis.collect import Results, Run
+from capo_bench.analysis.health import COLLAPSE, Health, fell, health_of
+from capo_bench.analysis.measures import is_better, measure, task_of
+from capo_bench.analysis.power import Power, power
+from capo_bench.analysis.sharpening import Sharpening, SharpeningEvidence, judge
+from capo_bench.analysis.stats import (
+    NOISE,
+    MeanEstimate,
+    Pair,
+    ScoreLayout,
+    difference,
+    holm,
+    lay_out,
+    mean_interval,
+    pair,
+)
+from evals.metrics import split_at_k
+from evals.tasks import task_files
+from evals.tasks.identity import task_draws
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Plan
+
+COSTS = (
+    *("train_cpu_seconds", "policy_tokens", "critic_tokens", "critiques", "abstained", "wall_seconds"),
+    "evaluate_cpu_seconds",
+    *("policy_prompt_tokens", "policy_prefill_tokens"),
+    *("critic_prompt_tokens", "critic_cached_tokens", "critic_output_tokens", "critiques_reused"),
+    *("critique_seconds", "critic_wait_seconds", "critic_money", "steps", "total_tokens", "train_flops"),
+)
+"""Costs of a trial that stand beside every result, in this order; 0 where a method has none."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One variant on one metric.
+
+    Attributes:
+        value: Its mean.
+        versus: Paired difference to the baseline; None for the baseline itself and where nothing can be paired.
+        holm: Holm-adjusted p value of `versus` over the variants compared on this metric; NaN without one.
+        gain: Paired difference to the start; None for the start itself and where there is none.
+        power: What the comparison could see, at the level of Holm's first step; None with one seed, and of a metric
+            that the study does not ask about.
+        by_seed: Its mean of each seed, the lowest seed first.
+    """
+
+    value: MeanEstimate
+    versus: MeanEstimate | None = None
+    holm: float = math.nan
+    gain: MeanEstimate | None = None
+    power: Power | None = None
+    by_seed: tuple[float, ...] = ()
+
+    @property
+    def beyond_noise(self) -> bool:
+        """Whether the difference to the baseline is told from noise."""
+        return self.versus is not None and self.holm < NOISE
+
+
+@dataclass(frozen=True)
+class VariantRow:
+    """One variant.
+
+    Attributes:
+        variant: Its name.
+        seeds: Seeds that finished.
+        planned: How many seeds were planned.
+        cells: Metric to cell; a metric that no finished trial measured is absent.
+        cost: Mean cost of a trial by name.
+        relative: Cost over the baseline's; absent where the baseline's is 0 or unknown.
+        failed_critiques: Share of critiques that abstained; NaN without critiques.
+        unscored: Largest share of samples of a task left out because they could not be scored.
+        unspent: Trials that took all of `train.steps` before their budget was spent.
+        health: How its training went; None where nothing was trained.
+        collapsed: Seeds whose training collapsed (`health.COLLAPSE`).
+        baseline: The variant that it is compared with; itself for a baseline.
+        start: The untrained one that its gain is counted from; itself for a start.
+    """
+
+    variant: str
+    seeds: tuple[int, ...]
+    planned: int
+    cells: Mapping[str, Cell]
+    cost: Mapping[str, float]
+    relative: Mapping[str, float]
+    failed_critiques: float
+    unscored: float
+    unspent: int = 0
+    health: Health | None = None
+    collapsed: tuple[int, ...] = ()
+    baseline: str | None = None
+    start: str | None = None
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A study in numbers.
+
+    Attributes:
+        name: The study.
+        question: What it asks.
+        profile: Which of its profiles.
+        baseline: Variant that the others are compared to.
+        start: Untrained variant that gains are counted from, if the study names one.
+        metrics: The study's metrics, the primary one first.
+        rows: One a variant, in the plan's order.
+        missing: Planned trials that are not done, as (variant, seed, trial id).
+        within: Settings that are the same in all that is compared; then each variant has a baseline of its own.
+        sharpening: Variant to whether its gain over its start is only sharpening; empty without a start.
+        temperature: That of the sampled answers of the primary metric's task.
+    """
+
+    name: str
+    question: str
+    profile: str
+    baseline: str
+    start: str | None
+    metrics: tuple[str, ...]
+    rows: tuple[VariantRow, ...]
+    missing: tuple[tuple[str, int, str], ...]
+    within: tuple[str, ...] = ()
+    sharpening: Mapping[str, Sharpening] = field(default_factory=dict)
+    temperature: float = 1.0
+
+    @property
+    def reference(self) -> str:
+        """What a variant is compared with, in words."""
+        if not self.within:
+            return self.baseline
+        return f"the baseline of its {', '.join(key.rpartition('.')[2] for key in self.within)}"
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The variants that others are compared with, as ``baseline`` or ``start``."""
+        starts = {row.start: "start" for row in self.rows if row.start}
+        return {**starts, **{row.baseline: "baseline" for row in self.rows if row.baseline}}
+
+    @property
+    def primary(self) -> str:
+        """The metric that the answer is about."""
+        return self.metrics[0]
+
+    @property
+    def finished(self) -> int:
+        """How many trials are done."""
+        return sum(len(row.seeds) for row in self.rows)
+
+    @property
+    def planned(self) -> int:
+        """How many trials were planned."""
+        return self.finished + len(self.missing)
+
+    def ks(self, prefix: str) -> list[int]:
+        """Return every k of a metric of k answers to the primary metric's task, as ``pass_at_``."""
+        start = f"{task_of(self.primary)}/{prefix}"
+        return sorted(
+            {int(name.removeprefix(start)) for row in self.rows for name in row.cells if name.startswith(start)}
+        )
+
+    def row(self, variant: str | None) -> VariantRow | None:
+        """Return a variant's row."""
+        return next((row for row in self.rows if row.variant == variant), None)
+
+    def cells(self, metric: str) -> list[tuple[VariantRow, Cell]]:
+        """Return the rows that have the metric with an interval, and their cells."""
+        return [(row, row.cells[metric]) for row in self.rows if metric in row.cells and row.cells[metric].value.known]
+
+
+def summarise(results: Results) -> Summary:
+    """Work out every number of the report."""
+    plan = results.plan
+    cells: dict[str, dict[str, Cell]] = {variant: {} for variant in results.runs}
+    laid: dict[str, dict[str, ScoreLayout]] = {}
+    for metric in results.metrics:
+        laid[metric] = {name: lay_out(found) for name in results.runs if (found := results.scores(name, metric))}
+        for variant, cell in _cells(plan, metric, laid[metric]).items():
+            cells[variant][metric] = cell
+    return Summary(
+        name=plan.study,
+        question=plan.question,
+        profile=plan.profile,
+        baseline=plan.baseline,
+        start=plan.start,
+        metrics=plan.metrics,
+        rows=tuple(_row(results, variant, cells[variant]) for variant in results.runs),
+        missing=tuple((trial.variant, trial.seed, trial.id) for trial in results.missing),
+        within=plan.within,
+        sharpening=_sharpening(plan, laid),
+        temperature=_temperature(plan),
+    )
+
+
+def _temperature(plan: Plan) -> float:
+    task, evaluation = task_of(plan.metrics[0]), plan.variants[0].config.evaluation
+    if evaluation.temperature is not None or task not in task_files():
+        return evaluation.temperature or 1.0
+    return task_draws(task).temperature
+
+
+def _sharpening(plan: Plan, laid: Mapping[str, Mapping[str, ScoreLayout]]) -> dict[str, Sharpening]:
+    """Judge every variant that has a start with results, on the primary metric's task."""
+    task = task_of(plan.metrics[0])
+    of = {metric.removeprefix(f"{task}/"): found for metric, found in laid.items() if task_of(metric) == task}
+    ks = {name: k for name in of if (k := split_at_k(name)[1])}
+    averages = sorted((name for name in ks if name.startswith("avg_at_")), key=lambda name: ks[name])
+    # A vote of one answer is no vote.
+    votes = sorted((name for name in ks if name.startswith("maj_at_") and ks[name] > 1), key=lambda name: ks[name])
+
+    def versus(variant: str, ours: str, start: str, theirs: str) -> MeanEstimate | None:
+        left, right = of.get(ours, {}).get(variant), of.get(theirs, {}).get(start)
+        return None if left is None or right is None else _shown(difference(left, right))
+
+    found = {}
+    for variant in (one.name for one in plan.variants):
+        start = plan.start_of(variant)
+        if start is None or start == variant or not any(variant in one and start in one for one in of.values()):
+            continue
+        passed = {ks[name]: versus(variant, name, start, name) for name in ks if name.startswith("pass_at_")}
+        found[variant] = judge(
+            SharpeningEvidence(
+                average=versus(variant, averages[-1], start, averages[-1]) if averages else None,
+                greedy=versus(variant, "accuracy", start, "accuracy"),
+                majority=versus(variant, "accuracy", start, votes[-1]) if votes else None,
+                coverage={k: one for k, one in sorted(passed.items()) if one is not None},
+            )
+        )
+    return found
+
+
+def _opponents(plan: Plan, scored: Collection[str]) -> dict[str, str]:
+    """Return the baseline of each variant that is compared with one; baselines and starts are not."""
+    found = {name: (plan.baseline_of(name), plan.start_of(name)) for name in scored}
+    starts = {start for _, start in found.values()}
+    return {
+        name: base
+        for name, (base, _) in found.items()
+        if base is not None and base in scored and name not in {base, *starts}
+    }
+
+
+def _cells(plan: Plan, metric: str, laid: Mapping[str, ScoreLayout]) -> dict[str, Cell]:
+    starts = {name: plan.start_of(name) for name in laid}
+    pairs = {name: pair(laid[name], laid[base]) for name, base in _opponents(plan, laid).items()}
+    versus = _versus(pairs, asked=metric in plan.metrics)
+    return {
+        name: replace(
+            versus.get(name, _NOT_COMPARED),
+            value=mean_interval(found.values),
+            by_seed=tuple(np.sort(np.nanmean(found.values, axis=1)).tolist()),
+            gain=_shown(difference(found, laid[start]))
+            if (start := starts[name]) is not None and start in laid and name != start
+            else None,
+        )
+        for name, found in laid.items()
+    }
+
+
+def _versus(pairs: Mapping[str, Pair], *, asked: bool) -> dict[str, Cell]:
+    """Return what each variant's pair with the baseline says; its own mean is left open.
+
+    Of a metric that the study does not ask about nobody is told what the comparison could have seen.
+    """
+    changes = {name: mean_interval(found.difference) for name, found in pairs.items()}
+    adjusted = holm([change.p for change in changes.values()])
+    level = NOISE / max(1, sum(not math.isnan(p) for p in adjusted))
+    return {
+        name: replace(
+            _NOT_COMPARED,
+            versus=_shown(changes[name]),
+            holm=p,
+            power=power(found.difference, level) if asked else None,
+        )
+        for (name, found), p in zip(pairs.items(), adjusted, strict=True)
+    }
+
+
+_NOT_COMPARED = Cell(mean_interval(np.empty((0, 0))))
+
+
+def _shown(change: MeanEstimate | None) -> MeanEstimate | None:
+    return change if change is not None and change.known else None
+
+
+def _cost(runs: Mapping[int, Run]) -> dict[str, float]:
+    if not runs:
+        return {}
+    names = dict.fromkeys([*COSTS, *(name for run in runs.values() for name in run.cost)])
+    return {name: sum(run.cost.get(name, 0.0) for run in runs.values()) / len(runs) for name in names}
+
+
+def _unspent(run: Run) -> bool:
+    """Say whether training ended for want of steps.
+
+    Of processes that count seconds, each by its own clock, any may end it: the share on record is then just below 1,
+    but steps are left.
+    """
+    steps = run.trial.config.train.steps
+    return run.cost.get("budget_share", 1.0) < 1 and run.cost.get("steps", 0.0) >= steps
+
+
+def _collapsed(results: Results, variant: str) -> tuple[int, ...]:
+    """Return the seeds that end below half of the start on the primary metric, or below half of their best outcome."""
+    start, metric = results.plan.start_of(variant), results.primary
+    known = variant != start and measure(metric).share and is_better(metric, 1.0)
+    begun = results.scores(start, metric) if start is not None and known else {}
+    ended = results.scores(variant, metric)
+
+    def lost(seed: int) -> bool:
+        both = begun.get(seed) and ended.get(seed)
+        return bool(both) and fmean(ended[seed].values()) < COLLAPSE * fmean(begun[seed].values())
+
+    return tuple(seed for seed, run in sorted(results.runs[variant].items()) if fell(run.curve) or lost(seed))
+
+
+def _row(results: Results, variant: str, cells: Mapping[str, Cell]) -> VariantRow:
+    runs, baseline = results.runs[variant], results.plan.baseline_of(variant)
+    cost, base = _cost(runs), _cost(results.runs.get(baseline or "", {}))
+    critiques = cost.get("critiques", 0.0)
+    unscored = [v for run in runs.values() for name, v in run.shares.items() if name.endswith("/unscored")]
+    return VariantRow(
+        variant=variant,
+        seeds=tuple(sorted(runs)),
+        planned=sum(trial.variant == variant for trial in results.plan.trials),
+        cells=cells,
+        cost=cost,
+        relative={name: value / base[name] for name, value in cost.items() if base.get(name)},
+        failed_critiques=cost["abstained"] / critiques if critiques else math.nan,
+        unscored=max((v for v in unscored if not math.isnan(v)), default=0.0),
+        unspent=sum(map(_unspent, runs.values())),
+        health=health_of(run.health for run in runs.values()),
+        collapsed=_collapsed(results, variant),
+        baseline=baseline,
+        start=results.plan.start_of(variant),
+    )

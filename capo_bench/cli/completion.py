@@ -1,0 +1,61 @@
+"""What a shell offers for studies, profiles and trials, when completion is switched on (docs/running.md)."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from click.shell_completion import CompletionItem, split_arg_string
+
+if TYPE_CHECKING:
+    import click
+
+    from capo_bench.home import Home
+
+
+def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the studies of the results folder, the shipped ones, and files."""
+    from capo_bench.run.studies import known_studies
+
+    names = [name for name in known_studies(_home(ctx)) if name.startswith(incomplete)]
+    return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
+
+
+def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the profiles of the study that was named."""
+    from capo_bench.run.studies import study_file
+    from capo_bench.study.errors import StudyErrors
+    from capo_bench.study.load import read_study
+
+    for word in split_arg_string(os.environ.get("COMP_WORDS", ""))[2:]:  # an option without its value hides the study
+        with suppress(StudyErrors):
+            profiles = read_study(study_file(word, None, _home(ctx))).profiles
+            return [CompletionItem(name) for name in profiles if name.startswith(incomplete)]
+    return []
+
+
+def complete_trial(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the trials of the results folder, with their variants and seeds."""
+    from capo_bench.home import read_json
+
+    items = []
+    for path in sorted((_home(ctx).path / "trials").glob(f"{incomplete}*/config.json")):
+        try:
+            trial = read_json(path)
+            items.append(CompletionItem(path.parent.name, help=f"{trial['variant']}, seed {trial['seed']}"))
+        except (OSError, ValueError, KeyError, TypeError):
+            continue
+    return items
+
+
+def complete_study_or_trial(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer studies and trials."""
+    return [*complete_trial(ctx, param, incomplete), *complete_study(ctx, param, incomplete)]
+
+
+def _home(ctx: click.Context) -> Home:
+    from capo_bench.home import Home
+
+    return Home(Path(ctx.params.get("home") or "results"))

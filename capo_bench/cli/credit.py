@@ -1,0 +1,120 @@
+"""``capo-bench credit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.printing import print_json, print_table, print_text
+from capo_bench.run.studies import plan_as_run
+
+if TYPE_CHECKING:
+    from capo_bench.home import Home
+    from capo_bench.study.plan import Plan, Trial
+
+EPILOG = """\b
+Exit codes:
+  0    written
+  2    bad input, or nothing to measure
+
+\b
+Examples:
+  capo-bench credit voting
+  capo-bench credit voting --seeds 3 --samples 400
+  capo-bench credit 3fa2 --rollouts 32 --bound 0.2
+"""
+
+
+@click.command(epilog=EPILOG)
+@study_options
+@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Seeds of each variant, the first.")
+@click.option("--samples", type=click.IntRange(2), default=200, show_default=True, help="Continuations of each state.")
+@click.option(
+    "--rollouts", type=click.IntRange(1), default=64, show_default=True, help="Of an optimizer step, at most."
+)
+@click.option(
+    "--bound", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="A step with |A| above it matters."
+)
+@click.option("--gradients/--no-gradients", default=True, help="Compare the directions of updates (small models).")
+@home_option
+@json_option
+def credit(  # noqa: PLR0913, PLR0917 - one argument an option
+    study: str,
+    profile: str | None,
+    sets: tuple[str, ...],
+    only: tuple[str, ...],
+    seeds: int,
+    samples: int,
+    rollouts: int,
+    bound: float,
+    gradients: bool,
+    home: Path,
+    as_json: bool,
+) -> None:
+    """Measure the credit of every method, vote and k against the true advantages of steps, on stored rollouts.
+
+    The true advantage of a step is what it changes of the chance of a right answer, counted over continuations that the
+    policy samples: of the first optimizer step those of the start, of the last those of the trained policy. STUDY is a
+    study in the results folder, or a trial: its id, or the beginning of it. What was counted is kept: a second call
+    counts nothing again.
+    """
+    from capo_bench.cli import Refused
+    from capo_bench.credit.measure import FidelityRequest, NothingToMeasureError, measure_trials
+    from capo_bench.credit.write import Fidelities, write_fidelity
+    from capo_bench.home import Home, read_json
+    from capo_bench.pages.fidelity import fidelity_tables, learning_lines
+    from capo_bench.run.errors import RunError
+
+    place = Home(home)
+    try:
+        plan, folder = _chosen(place, study, profile, sets, only)
+        trials = [trial for trial in plan.trials if trial.seed in _first_seeds(plan, seeds)]
+        from capo_bench.run.meter import bar
+
+        with bar("counting") as tell:
+            measured, left_out = measure_trials(trials, place, FidelityRequest(samples, rollouts, gradients), tell)
+        found = Fidelities.of(measured, plan, place, bound, tuple(left_out))
+        paths = write_fidelity(found, folder)
+    except (NothingToMeasureError, RunError) as error:
+        raise Refused(error) from error
+    if as_json:
+        print_json(read_json(folder / "credit.json"))
+        return
+    for table in fidelity_tables(found.rows, bound):
+        print_table(table)
+    for line in (*learning_lines(found.learning, plan.metrics[0] if plan.metrics else "the metric"), *found.notes):
+        print_text(line)
+    for path in paths:
+        click.echo(str(path))
+
+
+def _first_seeds(plan: Plan, count: int) -> set[int]:
+    return set(list(dict.fromkeys(trial.seed for trial in plan.trials))[:count])
+
+
+def _chosen(
+    home: Home, name: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...]
+) -> tuple[Plan, Path]:
+    """Return the plan that a study's name stands for, or one of a trial alone, and where files go."""
+    from capo_bench.analysis.diff import UnknownTrialError, find_trial
+    from capo_bench.home import read_json
+    from capo_bench.study.plan import Trial
+
+    try:
+        folder = find_trial(home, name)
+    except UnknownTrialError:
+        plan = plan_as_run(name, profile, sets, only, home)
+        return plan, home.study(plan.study).profile(plan.profile).credit
+    trial = Trial.from_json(read_json(folder.config))
+    return _plan_of(trial), folder.path / "credit"
+
+
+def _plan_of(trial: Trial) -> Plan:
+    """Return a trial as a study of one variant."""
+    from capo_bench.study.plan import Plan, Variant
+
+    variant = Variant(trial.variant, {}, trial.config)
+    return Plan(trial.variant, "", "", "", trial.variant, None, (), (variant,), (trial,))

@@ -1,0 +1,61 @@
+"""``capo-bench export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from capo_bench.cli.completion import complete_trial
+from capo_bench.cli.options import home_option, json_option
+from capo_bench.cli.printing import print_json
+
+EPILOG = """\b
+Exit codes:
+  0    written, and pushed if that was asked for
+  2    no such trial, it has not finished, or the hub did not take it
+
+\b
+Examples:
+  capo-bench export 3fa2 --out my-policy
+  capo-bench export 3fa2 --out my-policy --push me/my-policy
+  HF_ENDPOINT=https://hub.example capo-bench export 3fa2 --push me/my-policy --public
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("trial", shell_complete=complete_trial)
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: export-TRIAL]")
+@click.option("--push", "repository", metavar="OWNER/NAME", help="Upload it to the hub, with the key in HF_TOKEN.")
+@click.option("--public", is_flag=True, help="Let everybody see what is pushed.  [default: private]")
+@home_option
+@json_option
+def export(  # noqa: PLR0913, PLR0917 - one for each option
+    trial: str, out: Path | None, repository: str | None, public: bool, home: Path, as_json: bool
+) -> None:
+    """Write TRIAL's policy and what it sampled as a model and a data set, each with its card.
+
+    TRIAL is an id, the beginning of one, or a folder. Nothing leaves this machine without --push; rollouts and samples
+    are written without the values of variables that are named like secrets.
+    """
+    from capo_bench.analysis.diff import UnknownTrialError, find_trial
+    from capo_bench.cli import Refused
+    from capo_bench.export.write import ExportError, export_trial, push
+    from capo_bench.home import Home
+
+    if public and repository is None:
+        raise click.UsageError("--public says who sees what is pushed: add --push OWNER/NAME, or leave it out")
+    try:
+        folder = find_trial(Home(home), trial)
+        made = export_trial(folder, out or Path(f"export-{folder.path.name}"))
+        pushed = push(made, repository, private=not public) if repository else []
+    except (UnknownTrialError, ExportError, OSError) as error:
+        raise Refused(error) from error
+    folders = {name: str(path) for name, path in (("model", made.model), ("dataset", made.dataset)) if path}
+    if as_json:
+        print_json({"version": 1, "trial": folder.path.name, **folders, "pushed": pushed})
+        return
+    for name, path in folders.items():
+        click.echo(f"{name}: {path}")
+    for url in pushed:
+        click.echo(f"pushed: {url}")

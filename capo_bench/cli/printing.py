@@ -1,0 +1,164 @@
+"""How commands print: tables and sentences that fit the terminal and break inside no number and no name.
+
+A table that is too wide is printed in parts, one below the other, each with the rows' names; names that are wide
+themselves stand on lines of their own.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import click
+
+from capo_bench.inert import for_terminal
+
+GAP = "  "
+
+
+class TableLike(Protocol):
+    """A table of text; the first column names the row, the others are numbers."""
+
+    @property
+    def title(self) -> str:
+        """What it shows."""
+
+    @property
+    def headings(self) -> tuple[str, ...]:
+        """One a column."""
+
+    @property
+    def rows(self) -> tuple[tuple[str, ...], ...]:
+        """Cells, as many a row as there are headings."""
+
+
+@dataclass(frozen=True)
+class PlainTable:
+    """A table of a command's own."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def print_table(table: TableLike) -> None:
+    """Print a table under its title, and an empty line."""
+    if table.title:
+        print_text(table.title, bold=True)
+    click.echo("\n".join(lay_out(table.headings, table.rows, terminal_width())) + "\n")
+
+
+def print_text(text: str, *, indent: int = 0, bold: bool = False) -> None:
+    """Print a sentence, broken between words; later lines stand two columns further in."""
+    first, later = " " * indent, " " * (indent + 2 * bool(indent))
+    click.echo(click.style("\n".join(_wrap(for_terminal(text), terminal_width(), first, later)), bold=bold))
+
+
+def print_json(value: object) -> None:
+    """Print plain data as JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def terminal_width() -> int:
+    """Return the terminal's columns; 80 where nobody says how wide it is."""
+    return max(20, shutil.get_terminal_size().columns)
+
+
+def lay_out(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
+    """Return a table's lines, at most `width` columns each unless a single name or number is wider.
+
+    Args:
+        headings: One a column; broken between words where they are wider than their numbers.
+        rows: Cells, as many a row as there are headings; never broken.
+        width: Columns of the terminal.
+    """
+    columns = [[for_terminal(cell) for cell in column] for column in zip(headings, *rows, strict=True)]
+    widths = [max(_longest_word(column[0]), *map(cell_width, column[1:]), 1) for column in columns]
+    keys = _keys(rows, len(columns))
+    named = sum(widths[:keys]) + len(GAP) * (keys - 1)
+    whole = named + sum(len(GAP) + wide for wide in widths[keys:])
+    if keys < len(columns) and whole > width and named >= width // 2 + 2:
+        names = [" · ".join(cells) for cells in zip(*(column[1:] for column in columns[:keys]), strict=True)]
+        columns, widths, keys = [[""] * len(columns[0]), *columns[keys:]], [0, *widths[keys:]], 1
+    else:
+        names = []
+    lines: list[str] = []
+    for part in _parts(widths, keys, width):
+        lines += [""] * bool(lines)
+        chosen = [*range(keys), *part]
+        lines += _part([columns[i] for i in chosen], _widened(columns, widths, chosen, width), keys, names)
+    return lines
+
+
+def _keys(rows: Sequence[Sequence[str]], most: int) -> int:
+    """Return how many of the first columns name a row: as many as it takes to tell the rows apart."""
+    return next((n for n in range(1, most) if len({tuple(row[:n]) for row in rows}) == len(rows)), 1)
+
+
+def cell_width(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+def _wrap(text: str, width: int, first: str = "", later: str = "") -> list[str]:
+    """Return the lines of a text, broken between words only."""
+    return textwrap.wrap(
+        text, width, initial_indent=first, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
+    )
+
+
+def _longest_word(text: str) -> int:
+    return max((cell_width(word) for word in text.split()), default=0)
+
+
+def _parts(widths: Sequence[int], keys: int, width: int) -> list[list[int]]:
+    """Return the columns after the names, divided so that each part fits beside them."""
+    named = sum(widths[:keys]) + len(GAP) * (keys - 1)
+    parts: list[list[int]] = [[]]
+    used = named
+    for index in range(keys, len(widths)):
+        if parts[-1] and used + len(GAP) + widths[index] > width:
+            parts.append([])
+            used = named
+        parts[-1].append(index)
+        used += len(GAP) + widths[index]
+    return parts
+
+
+def _widened(columns: Sequence[list[str]], widths: Sequence[int], chosen: list[int], width: int) -> list[int]:
+    """Return the widths of a part's columns, with the room that is left given to headings of several words."""
+    left = width - sum(widths[i] + len(GAP) for i in chosen) + len(GAP)
+    given = []
+    for index in chosen:
+        more = max(0, min(left, cell_width(columns[index][0]) - widths[index]))
+        left -= more
+        given.append(widths[index] + more)
+    return given
+
+
+def _part(columns: Sequence[list[str]], widths: Sequence[int], keys: int, names: Sequence[str]) -> list[str]:
+    heads = [_wrap(column[0], max(width, 1)) or [""] for column, width in zip(columns, widths, strict=True)]
+    tall = max(map(len, heads))
+    heading = zip(*([""] * (tall - len(head)) + head for head in heads), strict=True)
+    body = zip(*(column[1:] for column in columns), strict=True)
+    rule = GAP.join("─" * width for width in widths)
+    lines = [_line(cells, widths, keys) for cells in body]
+    if names:  # they take a line of their own, above their numbers
+        lines = [line for name, numbers in zip(names, lines, strict=True) for line in (name, numbers)]
+    return [*(_line(cells, widths, keys) for cells in heading), rule, *lines]
+
+
+def _line(cells: Sequence[str], widths: Sequence[int], keys: int) -> str:
+    """Return one line: names to the left of their columns, numbers to the right."""
+    spaces = [" " * (width - cell_width(cell)) for cell, width in zip(cells, widths, strict=True)]
+    names = [cell + space for cell, space in zip(cells[:keys], spaces, strict=False)]
+    numbers = [space + cell for cell, space in zip(cells[keys:], spaces[keys:], strict=True)]
+    return GAP.join([*names, *numbers]).rstrip()

@@ -1,0 +1,212 @@
+"""The true advantages of stored rollouts, counted with the policies that sampled them, and kept by content."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from capo_bench.analysis.fidelity import ValuedStep
+from capo_bench.credit.policy import NoPolicyError, known_steps, policy_of
+from capo_bench.replay.batch import store_of
+from capo_bench.replay.trial import is_whole
+from evals.values import Chance, Counting, KeptChances, SolutionState, count_chances
+from evals.verify import VERIFIER_VERSION, Verifier
+from trainers.credit.arrays import FloatArray
+from trainers.credit.values import step_values
+from trainers.methods import METHODS
+from trainers.rollouts import DamagedRolloutsError, Rollout, read_step, stored_steps
+
+if TYPE_CHECKING:
+    from capo_bench.home import Home
+    from capo_bench.study.plan import Trial
+    from evals.models.base import Model
+    from evals.models.spec import ModelSpec
+
+Tell = Callable[[int, int], None]
+"""Called with how many parts of the work are done, and of how many."""
+
+FEW = 9
+"""Continuations of a state that Monte Carlo methods are measured with; VinePPO's number."""
+
+
+class NothingToMeasureError(ValueError):
+    """No trial has rollouts whose policy is kept; says why, trial by trial."""
+
+
+@dataclass(frozen=True)
+class FidelityRequest:
+    """What is measured.
+
+    Attributes:
+        samples: Continuations of each state.
+        rollouts: Most rollouts of an optimizer step; whole groups, at least one.
+        gradients: Whether the directions of updates are compared.
+    """
+
+    samples: int = 200
+    rollouts: int = 64
+    gradients: bool = True
+
+
+def measure_trials(
+    trials: Sequence[Trial], home: Home, wanted: FidelityRequest, tell: Tell = lambda done, of: None
+) -> tuple[list[ValuedStep], list[str]]:
+    """Return the stored steps of trials with their true advantages, and what could not be measured and why.
+
+    Raises:
+        NothingToMeasureError: Nothing could be.
+    """
+    found, left_out = list[ValuedStep](), list[str]()
+    work = list(_work(trials, home, left_out))
+    with Verifier() as verifier:
+        for place, (trial, step, which) in enumerate(work):
+            part = _Part(trial, step, which, home, wanted)
+            try:
+                found.append(part.measure(verifier, _scaled(tell, place, len(work))))
+            except (NoPolicyError, DamagedRolloutsError) as error:
+                left_out.append(f"{trial.variant}, seed {trial.seed}, optimizer step {step}: {error}")
+    if not found:
+        raise NothingToMeasureError("\n  ".join(["no true advantages can be counted:", *left_out]))
+    return found, left_out
+
+
+def _scaled(tell: Tell, place: int, of: int) -> Tell:
+    """Return what tells of a part of the work as of the whole, in hundredths of a part."""
+    return lambda done, total: tell(100 * place + 100 * done // max(total, 1), 100 * of)
+
+
+def _work(trials: Sequence[Trial], home: Home, left_out: list[str]) -> Iterator[tuple[Trial, int, str]]:
+    for trial in trials:
+        name = f"{trial.variant}, seed {trial.seed}"
+        if METHODS.get(trial.config.method).train is None:
+            continue
+        if not home.trial(trial.id).done:
+            left_out.append(f"{name}: not finished; capo-bench run finishes it")
+            continue
+        steps = known_steps(trial, home)
+        if not steps:
+            left_out.append(f"{name}: no stored rollouts whose policy is kept")
+        yield from ((trial, step, which) for step, which in sorted(steps.items()))
+
+
+@dataclass(frozen=True)
+class _Part:
+    """One optimizer step of one trial."""
+
+    trial: Trial
+    step: int
+    which: str
+    home: Home
+    wanted: FidelityRequest
+
+    def measure(self, verifier: Verifier, tell: Tell) -> ValuedStep:
+        rollouts = self._rollouts()
+        spec = policy_of(self.trial, self.home, self.which)
+        opened = _Opened(spec, self.trial)
+        states = [_states(rollout, self.trial.config.train.max_completion_tokens) for rollout in rollouts]
+        train = self.trial.config.train
+        outcomes = np.array([np.nan if row.outcome is None else row.outcome for row in rollouts])
+        rows = []
+        for samples, seed in ((self.wanted.samples, 0), (FEW, 1)):
+            counting = Counting(samples, train.temperature, seed, train.answers)
+            chances = self._chances(opened, verifier, [state for row in states for state in row], counting, tell)
+            ends = [0, *accumulate(map(len, states))]
+            each = [[one.value for one in chances[a:b]] for a, b in pairwise(ends)]
+            rows.append(step_values(each, outcomes))
+        return ValuedStep(
+            trial=self.trial.id,
+            variant=self.trial.variant,
+            seed=self.trial.seed,
+            step=self.step,
+            policy=self.which,
+            config=self.trial.config,
+            stored=store_of(rollouts, self.trial.config.credit.critiques),
+            values=rows[0][0],
+            before=rows[0][1],
+            few_values=rows[1][0],
+            few_before=rows[1][1],
+            samples=self.wanted.samples,
+            gram=self._gram(opened, rollouts) if self.wanted.gradients else None,
+        )
+
+    def _rollouts(self) -> Sequence[Rollout]:
+        folder, size = self.home.trial(self.trial.id).rollouts, self.trial.config.train.group_size
+        step = read_step(self.step, stored_steps(folder)[self.step])
+        if not is_whole(step, size) or step.rollouts[0].aim != "steps":
+            raise NoPolicyError("its rollouts are no whole groups, or their critics were asked about answers")
+        if not all(rollout.pieces for rollout in step.rollouts):
+            raise NoPolicyError("the text of its tokens was not kept")
+        return step.rollouts[: max(self.wanted.rollouts // size, 1) * size]
+
+    def _chances(
+        self, opened: _Opened, verifier: Verifier, states: Sequence[SolutionState], counting: Counting, tell: Tell
+    ) -> list[Chance]:
+        decided = {"policy": opened.content, "counting": asdict(counting), "verifier": VERIFIER_VERSION}
+        kept = KeptChances(self.home.values, decided)
+        if all(state.key in kept.known for state in states):
+            return [kept.known[state.key] for state in states]
+        return count_chances(opened.model(), verifier, states, counting, kept, tell)
+
+    def _gram(self, opened: _Opened, rollouts: Sequence[Rollout]) -> FloatArray | None:
+        texts = [[rollout.prompt, rollout.pieces, rollout.tokens] for rollout in rollouts]
+        digest = hashlib.sha256(json.dumps([opened.content, texts], default=str).encode()).hexdigest()[:24]
+        path = self.home.values / f"{digest}.gradients.npy"
+        if path.exists():
+            return np.asarray(np.load(path, allow_pickle=False), dtype=np.float64)
+        products = opened.gram(rollouts)
+        if products is None:
+            return None
+        path.parent.mkdir(parents=True, exist_ok=True)
+        kept = products.astype(np.float32)
+        np.save(path, kept, allow_pickle=False)
+        return np.asarray(kept, dtype=np.float64)
+
+
+class _Opened:
+    """A policy, loaded when it is first needed."""
+
+    def __init__(self, spec: ModelSpec, trial: Trial) -> None:
+        self._spec, self._trial = spec, trial
+        self._model: Model | None = None
+
+    @property
+    def content(self) -> dict[str, Any]:
+        """What says which weights these are, without loading them."""
+        from evals.models.folders import locate
+
+        place = locate(self._spec.model, self._spec.revision)
+        return {**place.identity(), "template": self._spec.template}
+
+    def model(self) -> Model:
+        from capo_bench.run.threads import fix_threads
+        from evals.models.open import open_model
+
+        if self._model is None:
+            fix_threads(self._trial)
+            self._model = open_model(self._spec)
+        return self._model
+
+    def gram(self, rollouts: Sequence[Rollout]) -> FloatArray | None:
+        from capo_bench.credit.gradients import MOST_PARAMETERS, gram
+        from evals.models.transformers import TransformersModel
+
+        model = self.model()
+        if not isinstance(model, TransformersModel):
+            return None
+        size = sum(weight.numel() for weight in model.model.parameters())
+        return gram(model, rollouts) if size <= MOST_PARAMETERS else None
+
+
+def _states(rollout: Rollout, most: int) -> list[SolutionState]:
+    """Return where a rollout stands before each of its steps."""
+    before = [0, *accumulate(rollout.tokens)][: len(rollout.tokens)]
+    return [
+        SolutionState(rollout.prompt, "".join(rollout.pieces[:count]), rollout.answer, max(most - count, 1))
+        for count in before
+    ]

@@ -1,0 +1,1 @@
+"""`export`: what a trial leaves as a model and a data set of the hub."""

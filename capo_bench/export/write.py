@@ -1,0 +1,127 @@
+"""A trial's policy and samples in two folders, as the hub takes them, and the way there."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from capo_bench.export.cards import dataset_card, model_card, read_left
+from capo_bench.home import TrialFolder
+from evals.files import write_atomic
+
+WEIGHTS = (".safetensors", ".json", ".jinja", ".txt", ".model")
+"""What of a model's folder is exported: nothing that is read by unpickling."""
+
+
+class ExportError(ValueError):
+    """A trial cannot be exported; the message says why and the way out."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """Two folders; None where the trial left nothing of the kind."""
+
+    model: Path | None
+    dataset: Path | None
+
+
+def export_trial(folder: TrialFolder, out: Path) -> Exported:
+    """Write what a trial left into ``out/model`` and ``out/dataset``, each with its card.
+
+    Args:
+        folder: The trial.
+        out: Made if it is not there; files of an earlier export are replaced.
+
+    Raises:
+        ExportError: It has not finished, its files are damaged, or they hold secrets.
+        OSError: The folder cannot be written.
+    """
+    if not folder.done:
+        raise ExportError(f"trial {folder.path.name} has not finished; run its study first")
+    try:
+        left = read_left(folder)
+        parts = dict(_parts(folder))
+        model = _weights(folder, out / "model") if folder.model.is_dir() else None
+        if model is not None:
+            write_atomic(model / "README.md", model_card(left))
+        if not parts:
+            return Exported(model, None)
+        data = out / "dataset"
+        rows = {name: _write(data / f"{name}.jsonl", lines) for name, lines in parts.items()}
+        write_atomic(data / "README.md", dataset_card(left, {name: f"{name}.jsonl" for name in parts}, rows))
+    except (ValueError, KeyError, TypeError, EOFError, gzip.BadGzipFile) as error:
+        raise ExportError(f"{folder.path}: cannot be exported: {error}") from error
+    return Exported(model, data)
+
+
+def push(exported: Exported, repository: str, *, private: bool) -> list[str]:
+    """Upload an export to the hub, the data set as ``REPOSITORY-rollouts``; return where it is.
+
+    The key is that of the environment (HF_TOKEN), the hub that of HF_ENDPOINT.
+
+    Raises:
+        ExportError: The hub refuses, or cannot be reached.
+    """
+    from httpx import HTTPError
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=os.environ.get("HF_ENDPOINT"), token=os.environ.get("HF_TOKEN"))
+    kinds = (("model", repository, exported.model), ("dataset", f"{repository}-rollouts", exported.dataset))
+    made = []
+    for kind, name, folder in kinds:
+        if folder is None:
+            continue
+        try:
+            api.create_repo(name, repo_type=kind, private=private, exist_ok=True)
+            api.upload_folder(repo_id=name, repo_type=kind, folder_path=folder, commit_message="capo-bench export")
+        except (HTTPError, OSError, ValueError) as error:
+            first = (str(error).strip().splitlines() or [""])[0]
+            raise ExportError(
+                f"{name}: the hub did not take it ({type(error).__name__}: {first}); set HF_TOKEN to a key that may "
+                f"write there, or upload {folder} by hand"
+            ) from error
+        made.append(f"{api.endpoint}/{'datasets/' if kind == 'dataset' else ''}{name}")
+    return made
+
+
+def _weights(folder: TrialFolder, out: Path) -> Path:
+    out.mkdir(parents=True, exist_ok=True)
+    for path in sorted(folder.model.iterdir()):
+        if path.is_file() and path.suffix in WEIGHTS and not path.is_symlink():
+            shutil.copyfile(path, out / path.name)
+    return out
+
+
+def _parts(folder: TrialFolder) -> Iterator[tuple[str, Iterator[str]]]:
+    """Yield each part of the data set with its lines: rollouts, and the samples of each task."""
+    rollouts = sorted(folder.rollouts.glob("*.jsonl.gz"))
+    if rollouts:
+        yield "rollouts", _unpacked(rollouts)
+    for path in sorted(folder.evaluation.glob("*/samples.jsonl")):
+        yield f"samples_{path.parent.name}", iter(path.read_text(encoding="utf-8").splitlines())
+
+
+def _unpacked(paths: list[Path]) -> Iterator[str]:
+    for path in paths:
+        with gzip.open(path, "rt", encoding="ascii") as file:
+            yield from (line.rstrip("\n") for line in file)
+
+
+def _write(path: Path, lines: Iterator[str]) -> int:
+    """Write lines without secrets, one in memory at a time, and return how many there are."""
+    from capo_bench.track.redact import redact
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part, count = path.with_name(f".{path.name}"), 0
+    with part.open("w", encoding="utf-8") as file:
+        for line in lines:
+            json.loads(line)  # a torn line is no row
+            file.write(redact(line) + "\n")
+            count += 1
+    part.replace(path)
+    return count

@@ -1,0 +1,310 @@
+"""A critic's measurement: its tables, figures, page and files. `result.json` is written last: then it is whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from capo_bench.analysis.critics import CriticPoint, ends
+from capo_bench.critic.measure import CriticMeasurement, identity
+from capo_bench.critic.quality import VoteQuality
+from capo_bench.critic.summary import Cost, CriticSummary, FirstError
+from capo_bench.home import Home, write_json
+from capo_bench.pages import svg
+from capo_bench.pages.critic_tables import alpha_cell, share_cell
+from capo_bench.pages.figure import Figure, draw
+from capo_bench.pages.figures import precision_recall
+from capo_bench.pages.page import Page, Section, html
+from capo_bench.pages.svg import Axis, Look, Panel, Point, Series
+from capo_bench.pages.table import NOTHING, Table
+from capo_bench.pages.write import write_figures, write_tables
+from capo_bench.provenance import environment
+from evals.critics.first_error import FirstErrorScores
+from evals.files import write_atomic
+from trainers.credit.critique import Critique
+
+STEPS = (
+    "Only labelled steps count, and only solutions that at least one of the k critiques answered; a critique without a "
+    "verdict counts neither for nor against a step. k critiques are the first k of those sampled. Intervals resample "
+    "whole problems."
+)
+SCORED = (
+    "Only labelled steps count, and only solutions that the model scored. A step is flagged where its score, the "
+    "probability that it is right, is below the threshold. AUC is the chance that a wrong step has a lower score than "
+    "a right one, of all labelled steps together, equal scores counting half. Intervals resample whole problems."
+)
+FIRST = (
+    "As ProcessBench is published: of erroneous solutions those whose first flagged step is the labelled one, of clean "
+    "ones those without a flag; F1 is the harmonic mean of the two shares, and a solution without a verdict "
+    "counts as missed. The mean is over subsets."
+)
+
+HEADINGS = {"precision": "precision", "recall": "recall", "f1": "F1", "false_alarm": "false alarms"}
+FIRST_ERROR = ("on_erroneous", "on_clean", "f1")
+
+R = TypeVar("R", VoteQuality, FirstError)
+
+
+@dataclass(frozen=True)
+class MeasurementFiles:
+    """Where a measurement's files are."""
+
+    folder: Path
+
+    @property
+    def result(self) -> Path:
+        """All numbers."""
+        return self.folder / "result.json"
+
+    @property
+    def critiques(self) -> Path:
+        """One line a solution: steps, labels and every critique."""
+        return self.folder / "critiques.jsonl"
+
+    @property
+    def page(self) -> Path:
+        """The report."""
+        return self.folder / "report.html"
+
+
+def write_measurement(measured: CriticMeasurement, summary: CriticSummary, home: Home) -> MeasurementFiles:
+    """Write a measurement into its folder; the same measurement made again replaces it."""
+    files, drawn = MeasurementFiles(home.critic(measured.id)), figures(summary)
+    provenance = {**environment(), "data": _data(measured)}
+    write_atomic(files.critiques, "".join(_lines(measured)))
+    write_json(files.folder / "provenance.json", provenance)
+    write_tables(tables(summary), files.folder / "tables")
+    write_figures(drawn, files.folder)
+    write_atomic(files.page, html(measurement_page(measured, summary, drawn, provenance)))
+    whole = {"id": measured.id, "identity": identity(measured.request, measured.solutions), **asdict(summary)}
+    write_json(files.result, whole)
+    return files
+
+
+def measurement_page(
+    measured: CriticMeasurement, summary: CriticSummary, drawn: Sequence[Figure], provenance: dict[str, Any]
+) -> Page:
+    """Return the page of a measurement."""
+    steps = SCORED if summary.scored else STEPS
+    texts = {"Critic": measured.request.critic.model_dump(mode="json"), "Data and environment": provenance}
+    return Page(
+        title=title(measured),
+        about=about(measured, summary),
+        sections=[
+            Section("Quality", tables=tables(summary), notes=[FIRST, steps] if summary.first_error else [steps]),
+            Section(
+                "Agreement and cost",
+                [agreement_in_words(summary), *cost_in_words(summary.cost, scored=summary.scored)],
+            ),
+            Section("Figures", figures=drawn),
+            Section("Provenance", folded=[(name, _yaml(value)) for name, value in texts.items()]),
+        ],
+    )
+
+
+def title(measured: CriticMeasurement) -> str:
+    """Return what was measured on what."""
+    settings = measured.request.critic.model_dump(mode="json")
+    model = f" ({settings['model']})" if settings.get("model") else ""
+    return f"Critic {measured.request.critic.name}{model} on {measured.data.name}"
+
+
+def about(measured: CriticMeasurement, summary: CriticSummary) -> str:
+    """Return how much was measured, in one line."""
+    asked = "scored once" if summary.scored else f"{measured.request.terms.critiques} critiques of each"
+    left_out = "".join(f" · {count} left out: {reason}" for reason, count in measured.loaded.left_out.items())
+    return (
+        f"{summary.solutions:,} solutions, {summary.erroneous:,} with a wrong step · {summary.steps:,} labelled steps, "
+        f"{summary.wrong:,} wrong · {asked} · "
+        f"{measured.loaded.source}{left_out}"
+    )
+
+
+def tables(summary: CriticSummary, *, whole: bool = True) -> list[Table]:
+    """Return the tables of a measurement; without `whole` those that fit a terminal."""
+    first = [first_error_table(summary.first_error)] if summary.first_error else []
+    several = summary.first_error and len(summary.first_error[0].subsets) > 1
+    subsets = [subset_table(summary.first_error)] if whole and several else []
+    parts = tuple(HEADINGS)
+    return [*first, *subsets, vote_table(summary.votes, parts if whole else parts[:-1]), calibration_table(summary)]
+
+
+def vote_table(rows: Sequence[VoteQuality], parts: Sequence[str] = tuple(HEADINGS)) -> Table:
+    """Return quality per step by rule and k, in per cent: those of `HEADINGS` that are asked for."""
+    lacking = any(row.unanswered for row in rows)
+    shown = [
+        (name, *(share_cell(getattr(row.scores, part)) for part in parts), *[f"{row.unanswered:,}"] * lacking)
+        for name, row in _once(rows, [row.scores for row in rows])
+    ]
+    headings = (rows[0].vote.heading, *(HEADINGS[part] for part in parts), *["no verdict"] * lacking)
+    return Table("Steps flagged: % [95 % interval]", headings, tuple(shown))
+
+
+def first_error_table(rows: Sequence[FirstError]) -> Table:
+    """Return ProcessBench's score by rule and k, in per cent: of the one subset, or the mean over subsets."""
+    name = list(rows[0].subsets)[-1]
+    scored = [row.subsets[name] for row in rows]
+    shown = [(label, *_first_error(row.subsets[name])) for label, row in _once(rows, scored)]
+    headings = (rows[0].vote.heading, "erroneous", "clean", "F1", "n", "no verdict")
+    return Table(f"First error, {name}: % [95 % interval]", headings, tuple(shown))
+
+
+def subset_table(rows: Sequence[FirstError]) -> Table:
+    """Return ProcessBench's score of each subset, at the largest k and of the greedy critique, in per cent."""
+    most = max(row.k for row in rows)
+    shown = [
+        (_named(row), subset, *_first_error(scores))
+        for row in rows
+        if row.k == most or row.vote.alone
+        for subset, scores in row.subsets.items()
+    ]
+    headings = (rows[0].vote.heading, "subset", "erroneous", "clean", "F1", "n", "no verdict")
+    return Table("First error by subset: % [95 % interval]", headings, tuple(shown))
+
+
+def calibration_table(summary: CriticSummary) -> Table:
+    """Return how far shares of votes, or 1 − score, are from the share of wrong steps."""
+    headings = ("labelled steps", "expected calibration error", "Brier score")
+    cells = {k: (f"{row.steps:,}", _number(row.error), _number(row.brier)) for k, row in summary.calibration.items()}
+    if summary.scored:
+        return Table("Calibration of 1 − score as the chance that a step is wrong", headings, tuple(cells.values()))
+    heading = "Calibration of the share of k votes, which is what `average` charges"
+    return Table(heading, ("k", *headings), tuple((str(k), *row) for k, row in cells.items()))
+
+
+def agreement_in_words(summary: CriticSummary) -> str:
+    """Return the agreement among critiques as a sentence, or how well a process reward model ranks steps."""
+    if summary.area is not None:
+        area = f"{share_cell(summary.area)} % of pairs of labelled steps" if summary.area.value is not None else ""
+        return f"A wrong step has a lower score than a right one (AUC): {area or 'not defined here'}."
+    alpha = alpha_cell(summary.alpha) if summary.alpha.value is not None else "not defined here"
+    return f"Agreement among critiques (Krippendorff's alpha): {alpha}."
+
+
+def cost_in_words(cost: Cost, *, scored: bool = False) -> list[str]:
+    """Return abstentions and cost as sentences; `scored` if a process reward model read each solution once."""
+    reasons = ", ".join(f"{reason} {count}" for reason, count in cost.abstained.items())
+    lacking = "solutions without scores" if scored else "critiques without a verdict"
+    abstained = f"{sum(cost.abstained.values()):,} of {cost.critiques:,} {lacking}"
+    tokens = f"{cost.prompt_tokens:,} prompt tokens ({cost.cached_tokens:,} cached)"
+    if cost.output_tokens:  # a process reward model writes none
+        each = cost.output_tokens / cost.critiques
+        tokens += f", {cost.output_tokens:,} written ({each:,.1f} a critique)"
+    reused = f"; {cost.reused:,} critiques were there from before" if cost.reused else ""
+    money = f", price {cost.money:,.4f}" if cost.money else ""
+    return [
+        f"Abstentions: {abstained}{f' ({reasons})' if reasons else ''}.",
+        f"Cost: {tokens}, {cost.seconds:,.1f} s{money}{reused}.",
+    ]
+
+
+def figures(summary: CriticSummary) -> list[Figure]:
+    """Draw what there is to show: precision against recall by rule and k, and the reliability of shares of votes."""
+    points = [
+        CriticPoint("votes", row.vote.label, row.k, precision, recall)
+        for row in summary.votes
+        if (precision := ends(row.scores.precision)) and (recall := ends(row.scores.recall))
+    ]
+    drawn = [None if summary.scored else precision_recall(points), reliability(summary)]
+    return [figure for figure in drawn if figure is not None]
+
+
+def reliability(summary: CriticSummary) -> Figure | None:
+    """Draw the share of wrong steps against the share of votes, at the largest k."""
+    k, measured = max(summary.calibration.items())
+    if not measured.bins:
+        return None
+    what = "1 − score of a step" if summary.scored else f"share of the {k} critiques that flag a step"
+    unit = "% doubt" if summary.scored else "% of votes"
+    told = [
+        f"{100 * part.share:.0f} {unit}: {100 * part.wrong:.0f} % of {part.steps} steps are wrong"
+        for part in measured.bins
+    ]
+    points = [Point(100 * part.share, 100 * part.wrong, note) for part, note in zip(measured.bins, told, strict=True)]
+    line = Series(
+        "calibrated",
+        [Point(0, 0, "calibrated"), Point(100, 100, "calibrated")],
+        Look("#8c8c8c", "cross", "2 3"),
+        line=True,
+    )
+    panel = Panel(
+        [line, Series("labelled steps", points, line=True)],
+        Axis(f"{what} (%)", 0, 100),
+        Axis("share of these steps that are wrong (%)", 0, 100),
+    )
+    caption = (
+        f"Reliability of {'1 − score' if summary.scored else f'the share of {k} votes'}. Expected calibration error "
+        f"{measured.error:.3f}, Brier score {measured.brier:.3f}."
+    )
+    return draw("reliability", caption, "; ".join(told), svg.panels([panel]))
+
+
+def _once(rows: Sequence[R], scores: Sequence[object]) -> list[tuple[str, R]]:
+    """Return the rows with their names; what all rules make of one critique alike is there once."""
+    single = [score for row, score in zip(rows, scores, strict=True) if _is_single(row)]
+    alike = len(single) > 1 and all(score == single[0] for score in single)
+    kept = [(_named(row), row) for row in rows if not (alike and _is_single(row))]
+    if alike:
+        first = next(row for row in rows if _is_single(row))
+        kept.insert(rows.index(first), ("one critique", first))
+    return kept
+
+
+def _is_single(row: VoteQuality | FirstError) -> bool:
+    return row.k == 1 and not row.vote.alone
+
+
+def _named(row: VoteQuality | FirstError) -> str:
+    return row.vote.label if row.vote.alone else f"{row.vote.label} of {row.k}"
+
+
+def _first_error(scores: FirstErrorScores) -> tuple[str, ...]:
+    shares = (share_cell(getattr(scores, name)) for name in FIRST_ERROR)
+    return (*shares, f"{scores.erroneous} + {scores.clean}", str(scores.unanswered))
+
+
+def _number(value: float | None) -> str:
+    return NOTHING if value is None else f"{value:.3f}"
+
+
+def _data(measured: CriticMeasurement) -> dict[str, Any]:
+    selection = measured.request.selection
+    return {
+        "name": measured.data.name,
+        "source": measured.loaded.source,
+        "left_out": dict(measured.loaded.left_out),
+        "subsets": list(selection.subsets),
+        "limit": selection.limit,
+        "seed": selection.seed,
+        "neutral": selection.neutral,
+    }
+
+
+def _lines(measured: CriticMeasurement) -> Iterator[str]:
+    asked = measured.asked
+    for solution, sampled, greedy in zip(measured.solutions, asked.sampled, asked.greedy, strict=True):
+        line = {
+            "solution": solution.id,
+            "subset": solution.subset,
+            "problem": solution.problem.prompt,
+            "steps": solution.steps,
+            "labelled": sorted(solution.labels.labelled),
+            "wrong": sorted(solution.labels.wrong),
+            "critiques": [_critique(critique) for critique in sampled],
+            "greedy": [_critique(critique) for critique in greedy],
+        }
+        yield json.dumps(line, ensure_ascii=False) + "\n"
+
+
+def _critique(critique: Critique) -> dict[str, Any]:
+    wrong = None if critique.wrong is None else sorted(critique.wrong)
+    return {**asdict(critique), "wrong": wrong}
+
+
+def _yaml(value: object) -> str:
+    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)

@@ -1,0 +1,129 @@
+"""The tables of critics: how good their votes are, what they did and what they cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Sequence
+
+from capo_bench.analysis.critics import MOST_ROLLOUTS, Critics, CriticTotals, VotesOfCritic
+from capo_bench.pages.table import NOTHING, Table
+from evals.critics.metrics import ShareEstimate
+
+
+def critic_tables(critics: Critics) -> list[Table]:
+    """Return the critics' quality by rule and k, what they did, and what they cost."""
+    lines = {
+        critic: [row for row in critics.votes if row.critic == critic]
+        for critic in {row.critic: 0 for row in critics.votes}
+    }
+    quality = [
+        (f"{critic}: {rule}", *cells)
+        for critic, rows in lines.items()
+        for rule, cells in share_lines([(row.rule, row.k, _quality(row)) for row in rows])
+    ]
+    paid = any(row.cost["critic_money"] for row in critics.totals)
+    found = [
+        Table(
+            "Votes of the critics against the exact checker, on rollouts of training (%, with 95 % intervals)",
+            ("critic and rule", "k", "labelled × problems", "flagged", "precision", "recall", "F1"),
+            tuple(quality),
+        ),
+        Table(
+            "What the critics did, all trials together (α with 95 % interval)",
+            ("critic", "trials", "critiques (reused)", "abstained", "agreement α"),
+            tuple(_did(row) for row in critics.totals),
+        ),
+        Table(
+            "What the critics cost, all trials together",
+            ("critic", "trials", "tokens read (cached) + written", "tokens per policy token", "seconds (waited)")
+            + ("money",) * paid,
+            tuple((*_spent(row), *[f"{row.cost['critic_money']:,.4g}"] * paid) for row in critics.totals),
+        ),
+    ]
+    return [table for table in found if table.rows]
+
+
+def critic_notes(critics: Critics) -> list[str]:
+    """Return how to read the critics' tables, and what could not be read."""
+    if not critics.totals:
+        return []
+    return [
+        f"Quality, agreement and reasons of abstention: from {critics.read:,} rollouts of training, about "
+        f"{MOST_ROLLOUTS:,} a trial at most (every n-th optimizer step from the first), k critiques being the first k; "
+        "intervals resample whole problems. Judgments of answers have rows of their own and are measured against the "
+        "verifier. Agreement: Krippendorff's α over steps, 0 for chance and 1 for one mind. A critique that was reused "
+        "counts with the tokens that it once cost; seconds are wall time from question to answer, and in brackets the "
+        "time in which training only waited.",
+        *(f"Not read: {line}" for line in critics.damaged),
+    ]
+
+
+def share_lines(
+    lines: Sequence[tuple[str, int, tuple[str, ...]]], trained: Collection[tuple[str, int]] = ()
+) -> list[tuple[str, tuple[str, ...]]]:
+    """Name the rule of every line; rules with equal cells at one k, as all of them at k = 1, share a line.
+
+    Args:
+        lines: Rule, k and the cells, k among them.
+        trained: Rules and k to mark as those that a trial was trained with.
+    """
+    rules: dict[int, set[str]] = {}
+    same: dict[tuple[str, ...], list[tuple[str, int]]] = {}
+    for rule, k, cells in lines:
+        rules.setdefault(k, set()).add(rule)
+        same.setdefault(cells, []).append((rule, k))
+
+    def name(alike: Sequence[tuple[str, int]]) -> str:
+        if len(alike) == len(rules[alike[0][1]]) > 2:
+            return "any rule" + (" (trained)" if any(one in trained for one in alike) else "")
+        return " = ".join(f"{rule}{' (trained)' if (rule, k) in trained else ''}" for rule, k in alike)
+
+    return [(name(alike), cells) for cells, alike in same.items()]
+
+
+def percent(value: float | None) -> str:
+    """Return a share in per cent, without the sign."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{100 * value:.1f}"
+
+
+def share_cell(share: ShareEstimate) -> str:
+    """Return a share in per cent with its interval: ``67.1 [62.0, 71.3]``."""
+    if share.value is None:
+        return NOTHING
+    ends = "" if share.low is None or share.high is None else f" [{percent(share.low)}, {percent(share.high)}]"
+    return f"{percent(share.value)}{ends}"
+
+
+def alpha_cell(alpha: ShareEstimate | None) -> str:
+    """Return an alpha with its interval: ``0.54 [0.51, 0.57]``."""
+    if alpha is None or alpha.value is None:
+        return NOTHING
+    ends = "" if alpha.low is None or alpha.high is None else f" [{alpha.low + 0.0:.2f}, {alpha.high + 0.0:.2f}]"
+    return f"{alpha.value + 0.0:.2f}{ends}".replace("-", "−")
+
+
+def _quality(row: VotesOfCritic) -> tuple[str, ...]:
+    size = f"{row.steps:,} × {row.problems:,}"
+    return (str(row.k), size, percent(row.flagged), *map(share_cell, (row.precision, row.recall, row.f1)))
+
+
+def _did(row: CriticTotals) -> tuple[str, ...]:
+    cost = row.cost
+    reasons = ", ".join(f"{reason} {percent(share)}" for reason, share in row.reasons.items())
+    abstained = f"{percent(cost['abstained'] / cost['critiques'])} %" if cost["critiques"] else NOTHING
+    asked = f"{cost['critiques']:,.0f} ({cost['critiques_reused']:,.0f})"
+    return (
+        row.critic,
+        str(row.trials),
+        asked,
+        f"{abstained}: {reasons}" if reasons else abstained,
+        alpha_cell(row.alpha),
+    )
+
+
+def _spent(row: CriticTotals) -> tuple[str, ...]:
+    cost = row.cost
+    each = f"{cost['critic_tokens'] / cost['policy_tokens']:.2f}" if cost["policy_tokens"] else NOTHING
+    read = f"{cost['critic_prompt_tokens']:,.0f} ({cost['critic_cached_tokens']:,.0f})"
+    seconds = f"{cost['critique_seconds']:,.1f} ({cost['critic_wait_seconds']:,.1f})"
+    return row.critic, str(row.trials), f"{read} + {cost['critic_output_tokens']:,.0f}", each, seconds

@@ -1,0 +1,382 @@
+"""The figures of a report; one that has nothing to show is left out, and none leaves a variant out without its name."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+from capo_bench.analysis.answer import change, level
+from capo_bench.analysis.collect import Results
+from capo_bench.analysis.critics import CriticPoint
+from capo_bench.analysis.curves import AXES, Curve, curve_of, frontier
+from capo_bench.analysis.measures import is_better, label, measure, number, scale, task_of
+from capo_bench.analysis.stats import MeanEstimate
+from capo_bench.analysis.summary import Cell, Summary, VariantRow
+from capo_bench.pages import svg
+from capo_bench.pages.figure import Figure, draw
+from capo_bench.pages.svg import Axis, Look, Panel, Point, Series
+from capo_bench.study.plan import Variant
+
+MOST_CURVES, MOST_POINTS, MOST_ROWS = 8, 11, 60
+"""More names than these are not told apart in curves, in scatters, in rows; the caption names the others."""
+
+_SHARE = "share of rollouts with a right answer"
+
+
+def figures(summary: Summary, results: Results, points: Sequence[CriticPoint] = ()) -> list[Figure]:
+    """Draw what the results allow.
+
+    Args:
+        summary: The numbers.
+        results: What they are of.
+        points: How good the critics were.
+    """
+    curves = {name: curve for name, runs in results.runs.items() if (curve := curve_of(runs)) is not None}
+    drawn = [
+        differences(summary),
+        values(summary),
+        decodings(summary),
+        learning_curves(summary, curves),
+        spending_curves(summary, curves),
+        wrong_steps(summary),
+        cost(summary),
+        rule_by_k(summary, results.plan.variants),
+        precision_recall(points),
+    ]
+    return [figure for figure in drawn if figure is not None]
+
+
+def differences(summary: Summary, most: int = MOST_ROWS) -> Figure | None:
+    """Draw the paired differences to the baseline with their intervals."""
+    metric = summary.primary
+    every = [row.variant for row, cell in summary.cells(metric) if cell.versus is not None]
+    kept = most_telling(summary, every, most)
+    cells = [(row, cell, cell.versus) for row, cell in summary.cells(metric) if cell.versus and row.variant in kept]
+    if not cells:
+        return None
+    unit = "points of " if scale(metric) == 100 else ""
+    axis = Axis(f"difference to {summary.reference} in {unit}{label(metric).removesuffix(' (%)')}", zero=True)
+    told = {row.variant: change(metric, versus, cell.holm) for row, cell, versus in cells}
+    lines = [
+        (row.variant, [_across(metric, versus, told[row.variant], hollow=not cell.beyond_noise or versus.one_seed)])
+        for row, cell, versus in cells
+    ]
+    caption = (
+        f"Paired difference to {summary.reference} with 95 % intervals. Filled: beyond noise (Holm-adjusted p < 0.05)."
+    )
+    return draw("differences", caption + left_out(every, kept), _alt(told), svg.rows(lines, axis))
+
+
+def values(summary: Summary) -> Figure | None:
+    """Draw the primary metric with its intervals, the start among the variants."""
+    metric = summary.primary
+    every = [row.variant for row, _ in summary.cells(metric)]
+    kept = most_telling(summary, every, MOST_ROWS)
+    cells = [(row, cell) for row, cell in summary.cells(metric) if row.variant in kept]
+    if not cells:
+        return None
+    told = {row.variant: level(metric, cell.value) for row, cell in cells}
+    shapes = {"baseline": Look(shape="square"), "start": Look(shape="diamond")}
+    lines = [
+        (
+            row.variant,
+            [_across(metric, cell.value, told[row.variant], look=shapes.get(summary.roles.get(row.variant, "")))],
+        )
+        for row, cell in cells
+    ]
+    name = label(metric)
+    caption = f"{name[0].upper()}{name[1:]} with 95 % intervals over seeds × problems. "
+    caption += f"Square: {'the baselines' if summary.within else f'the baseline {summary.baseline}'}"
+    caption += f"; diamond: the start {summary.start}." if summary.start else "."
+    return draw("values", caption + left_out(every, kept), _alt(told), svg.rows(lines, _axis(metric)))
+
+
+def decodings(summary: Summary) -> Figure | None:
+    """Draw pass@k over k, greedy accuracy as a line from k = 1 on: a panel for each start and its variants."""
+    task, ks = task_of(summary.primary), summary.ks("pass_at_")
+    rows = [row for row in summary.rows if any(f"{task}/pass_at_{k}" in row.cells for k in ks)]
+    if len(ks) < 2 or not rows:
+        return None
+    groups = {
+        start: [row for row in rows if (row.start or "") == start] for start in {row.start or "": 0 for row in rows}
+    }
+    kept = {
+        start: most_telling(summary, [row.variant for row in group], MOST_POINTS) for start, group in groups.items()
+    }
+    look = look_of(summary)
+    across = Axis(f"k (pass@k, T = {summary.temperature:g})", log=True, ticks=tuple((k, str(k)) for k in ks))
+    drawn = [
+        Panel(
+            [_coverage(summary, row, ks, look[row.variant]) for row in group if row.variant in kept[start]],
+            across,
+            Axis(f"problems solved (%), over {start}" if start and len(groups) > 1 else "problems solved (%)", 0, 100),
+        )
+        for start, group in groups.items()
+    ]
+    caption = (
+        f"Right answers to {task} by at least one of k answers sampled at temperature {summary.temperature:g}, with "
+        "95 % intervals over seeds × problems. Where the start's curve is above a variant's from some k on, training "
+        "has narrowed what the model can solve."
+    )
+    caption += left_out([row.variant for row in rows], [name for names in kept.values() for name in names])
+    alt = "; ".join(f"{s.name}: " + ", ".join(p.note for p in s.points) for panel in drawn for s in panel.series)
+    return draw("sharpening", caption, alt, svg.panels(drawn))
+
+
+def _coverage(summary: Summary, row: VariantRow, ks: Sequence[int], look: Look) -> Series:
+    task = task_of(summary.primary)
+    known = {k: row.cells[f"{task}/pass_at_{k}"].value for k in ks if f"{task}/pass_at_{k}" in row.cells}
+    points = [
+        Point(k, 100 * one.mean, f"{row.variant}, pass@{k}: {level(summary.primary, one)}", up=_ends(one, 100))
+        for k, one in known.items()
+        if one.known
+    ]
+    return Series(row.variant, points, look, line=True)
+
+
+def learning_curves(summary: Summary, curves: Mapping[str, Curve]) -> Figure | None:
+    """Draw the outcome by step: running mean over a tenth of a variant's steps, mean and range over seeds."""
+    kept = most_telling(summary, list(curves), MOST_CURVES)
+    if not kept:
+        return None
+    panel = Panel(
+        [_curve(name, curves[name], "steps", look_of(summary)[name]) for name in kept],
+        Axis("optimizer step"),
+        Axis(_SHARE, 0, 1),
+    )
+    caption = (
+        "Outcome reward while training: mean over seeds, band from the lowest seed to the highest; running mean over a "
+        "tenth of a variant's steps."
+    )
+    ends = {name: f"ends at {curves[name].smooth()[:, -1].mean():.2f}" for name in kept}
+    return draw("learning_curves", caption + left_out(curves, kept), _alt(ends), svg.panels([panel]))
+
+
+def spending_curves(summary: Summary, curves: Mapping[str, Curve]) -> Figure | None:
+    """Draw the outcome against spending, a panel an axis; None where the runs share no axis but steps."""
+    kept = most_telling(summary, list(curves), MOST_CURVES)
+    axes = [axis for axis in list(AXES)[1:] if all(axis in curve.spent for curve in curves.values())]
+    if not kept or not axes:
+        return None
+    look = look_of(summary)
+    drawn = [
+        Panel(
+            [_curve(name, curves[name], axis, look[name]) for name in kept],
+            Axis(AXES[axis], zero=True),
+            Axis(_SHARE, 0, 1),
+        )
+        for axis in axes
+    ]
+    counts = sorted({len(curves[name].outcome) for name in kept})
+    n = f"{counts[0]} to {counts[-1]}" if counts[0] < counts[-1] else f"{counts[0]}"
+    caption = (
+        "Outcome reward while training against what training had spent by then, a panel for each measure of it: mean "
+        f"over seeds (n = {n}) of outcome and of spending at each step, band from the lowest seed to the highest; "
+        "running mean over a tenth of a variant's steps. At the same place across, curves had spent the same. Seconds "
+        "depend on the machine and on what else it did, and critiques that were kept from before took none."
+    )
+    ends = {
+        name: "ends after "
+        + ", ".join(f"{curves[name].against(axis)[-1]:.3g} {axis.replace('_', ' ')}" for axis in axes)
+        for name in kept
+    }
+    return draw("spending_curves", caption + left_out(curves, kept), _alt(ends), svg.panels(drawn))
+
+
+def _curve(name: str, curve: Curve, axis: str, look: Look) -> Series:
+    """Return the mean over seeds as a line with at most eight marks and, of several seeds, their range."""
+    lines, across = curve.smooth(), curve.against(axis) if axis in curve.spent else None
+    places = range(curve.window, curve.window + lines.shape[1]) if across is None else across.tolist()
+    middle = lines.mean(axis=0).tolist()
+    points = [
+        Point(x, y, f"{name}: {y:.3f} at {x:.6g} {axis.replace('_', ' ')}") for x, y in zip(places, middle, strict=True)
+    ]
+    ends = zip(places, lines.min(axis=0).tolist(), lines.max(axis=0).tolist(), strict=True) if len(lines) > 1 else ()
+    return Series(name, points, look, line=True, band=tuple(ends))
+
+
+def wrong_steps(summary: Summary) -> Figure | None:
+    """Draw the wrong-step rate against accuracy: does a right answer come by right steps?"""
+    task = task_of(summary.primary)
+    across, up = f"{task}/accuracy", f"{task}/wrong_step_rate"
+    cells = {
+        row.variant: (row.cells[across].value, row.cells[up].value)
+        for row in summary.rows
+        if across in row.cells and up in row.cells and row.cells[across].value.known and row.cells[up].value.known
+    }
+    kept, look = most_telling(summary, list(cells), MOST_POINTS), look_of(summary)
+    if not kept:
+        return None
+    told = {name: f"{across} {level(across, cells[name][0])}, {up} {level(up, cells[name][1])}" for name in kept}
+    series = [
+        Series(
+            name,
+            [
+                Point(
+                    scale(across) * cells[name][0].mean,
+                    scale(up) * cells[name][1].mean,
+                    f"{name}: {told[name]}",
+                    across=_ends(cells[name][0], scale(across)),
+                    up=_ends(cells[name][1], scale(up)),
+                )
+            ],
+            look[name],
+        )
+        for name in kept
+    ]
+    caption = "Wrong-step rate against accuracy with 95 % intervals; down and to the right is better."
+    panel = Panel(series, _axis(across), _axis(up))
+    return draw("wrong_steps", caption + left_out(cells, kept), _alt(told), svg.panels([panel]))
+
+
+def cost(summary: Summary) -> Figure | None:
+    """Draw the primary metric against the process time of training."""
+    metric, look = summary.primary, look_of(summary)
+    cells = {row.variant: (row.cost["train_cpu_seconds"], cell.value) for row, cell in summary.cells(metric)}
+    kept = most_telling(summary, list(cells), MOST_POINTS)
+    if not kept:
+        return None
+    up, factor = is_better(metric, 1.0) is not False, scale(metric)
+    told = {name: f"{level(metric, cells[name][1])} at {cells[name][0]:,.1f} s" for name in kept}
+    best = frontier([(cells[name][0], factor * cells[name][1].mean) for name in kept], up=up)
+    series = [
+        Series(
+            name,
+            [
+                Point(
+                    cells[name][0],
+                    factor * cells[name][1].mean,
+                    f"{name}: {told[name]}",
+                    up=_ends(cells[name][1], factor),
+                )
+            ],
+            look[name],
+        )
+        for name in kept
+    ]
+    edge = Series(
+        "the frontier",
+        [Point(*one, note="on the frontier", hollow=True) for one in best],
+        Look("#8c8c8c", "cross", "2 3"),
+        line=True,
+    )
+    caption = f"What a result costs, with 95 % intervals; {'up' if up else 'down'} and to the left is better. "
+    caption += "Dotted: the frontier, variants of which no other has a better mean for less."
+    panel = Panel(
+        [edge, *series], Axis("process time of training in seconds (mean over seeds)", zero=True), _axis(metric)
+    )
+    return draw("cost", caption + left_out(cells, kept), _alt(told), svg.panels([panel]))
+
+
+def rule_by_k(summary: Summary, variants: Sequence[Variant]) -> Figure | None:
+    """Draw the primary metric by voting rule and number of critiques, of the study's usual critic.
+
+    None where there are not at least two of both.
+    """
+    metric, cells = summary.primary, _votes(summary, variants)
+    rules, counts = list(dict.fromkeys(rule for rule, _ in cells)), sorted({k for _, k in cells})
+    if len({rule for rule, k in cells if k > 1}) < 2 or len(counts) < 2:
+        return None
+    told = {(rule, k): f"{rule} of {k}: {level(metric, cell.value)}" for (rule, k), cell in cells.items()}
+    grid = [
+        [
+            (cells[rule, k].value.mean, number(metric, cells[rule, k].value.mean), told[rule, k])
+            if (rule, k) in cells
+            else None
+            for k in counts
+        ]
+        for rule in rules
+    ]
+    name = label(metric)
+    caption = f"{name[0].upper()}{name[1:]} by voting rule and number of critiques; darker is higher. "
+    caption += "Empty: not in the study."
+    drawing = svg.heat(rules, [str(k) for k in counts], grid, "critiques of each rollout (k)")
+    return draw("rule_by_k", caption, "; ".join(told.values()), drawing)
+
+
+def _votes(summary: Summary, variants: Sequence[Variant]) -> dict[tuple[str, int], Cell]:
+    """Return the cells of CAPO's variants whose critic is the most common one, by rule and k."""
+    capo = [one for one in variants if one.config.method == "capo"]
+    usual = Counter(one.config.critic.model_dump_json() for one in capo).most_common(1)
+    known = {row.variant: cell for row, cell in summary.cells(summary.primary)}
+    cells: dict[tuple[str, int], Cell] = {}
+    for one in capo:
+        credit = one.config.credit
+        plain = usual and one.config.critic.model_dump_json() == usual[0][0] and credit.at_least is None
+        if plain and one.name in known:
+            cells.setdefault((credit.vote, credit.critiques), known[one.name])
+    return cells
+
+
+def precision_recall(points: Sequence[CriticPoint]) -> Figure | None:
+    """Draw precision against recall of each critic's votes, a line a rule from few critiques to many."""
+    finite = [point for point in points if all(map(math.isfinite, (*point.precision, *point.recall)))]
+    lines: dict[str, list[CriticPoint]] = {}
+    for point in sorted(finite, key=lambda point: point.k):
+        lines.setdefault(f"{point.critic}: {point.rule}", []).append(point)
+    asked = {
+        critic: max(point.k for point in finite if point.critic == critic) for critic in {p.critic for p in finite}
+    }
+    # One critique under a rule of its own, such as greedy, is where the others begin.
+    lines = {name: line for name, line in lines.items() if line[-1].k > 1 or asked[line[-1].critic] == 1}
+    if not lines:
+        return None
+    kept, look = list(lines)[:MOST_POINTS], svg.looks(list(lines))
+    series = [Series(name, [_quality(name, point) for point in lines[name]], look[name], line=True) for name in kept]
+    percent = Axis("recall: wrong steps that are flagged (%)", 0, 100)
+    panel = Panel(series, percent, Axis("precision: flagged steps that are wrong (%)", 0, 100))
+    caption = (
+        "Precision against recall of the critics' votes, with 95 % intervals; lines go from few critiques to many. Up "
+        "and to the right is better."
+    )
+    alt = "; ".join(point.note for one in series for point in one.points)
+    return draw("precision_recall", caption + left_out(lines, kept), alt, svg.panels([panel]))
+
+
+def _quality(name: str, point: CriticPoint) -> Point:
+    (precision, *up), (recall, *across) = (tuple(100 * x for x in part) for part in (point.precision, point.recall))
+    told = f"{name} of {point.k}: precision {precision:.1f} %, recall {recall:.1f} %"
+    return Point(recall, precision, told, across=(across[0], across[1]), up=(up[0], up[1]))
+
+
+def look_of(summary: Summary) -> dict[str, Look]:
+    """Return how every variant looks."""
+    return svg.looks([row.variant for row in summary.rows], summary.baseline, summary.start)
+
+
+def most_telling(summary: Summary, names: list[str], most: int) -> list[str]:
+    """Return the baseline, the start and the best of the others by the primary metric, in the plan's order."""
+
+    def rank(name: str) -> tuple[bool, float]:
+        row = summary.row(name)
+        cell: Cell | None = row.cells.get(summary.primary) if row else None
+        mean = cell.value.mean if cell else -math.inf
+        return name in summary.roles, mean if is_better(summary.primary, 1.0) is not False else -mean
+
+    kept = set(sorted(names, key=rank, reverse=True)[:most])
+    return [name for name in names if name in kept]
+
+
+def left_out(every: Iterable[str], drawn: Iterable[str]) -> str:
+    """Name the variants that are not drawn."""
+    kept = set(drawn)
+    names = [name for name in every if name not in kept]
+    return f" Not drawn ({len(names)}): {', '.join(names)}." if names else ""
+
+
+def _across(metric: str, value: MeanEstimate, note: str, *, hollow: bool = False, look: Look | None = None) -> Point:
+    return Point(scale(metric) * value.mean, note=note, across=_ends(value, scale(metric)), hollow=hollow, look=look)
+
+
+def _ends(value: MeanEstimate, factor: float) -> tuple[float, float]:
+    return factor * value.low, factor * value.high
+
+
+def _axis(metric: str) -> Axis:
+    """Return the axis of a metric; a share stays in 0 to 100 %, so that one wide interval does not squeeze the rest."""
+    return Axis(label(metric), 0, 100) if measure(metric).share else Axis(label(metric))
+
+
+def _alt(told: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {text}" for name, text in told.items())

@@ -1,0 +1,265 @@
+"""All rollouts of a study that were kept, on one page: filters, search, critiques, and the credit of each token.
+
+The page has an index of plain numbers, one entry a rollout, and the rollouts themselves packed by optimizer step, as
+gzip in base64, which its script unpacks when one is looked at: ten thousand open as fast as ten. Every text is made
+visible and bounded here, and is only ever set as text there.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import math
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from capo_bench.analysis.credited import CreditedRollout
+from capo_bench.analysis.rollouts import CreditedStep, most_telling, read_credited, thinned
+from capo_bench.home import TrialFolder
+from capo_bench.inert import for_page
+from capo_bench.pages.page import self_contained
+from capo_bench.pages.text import clipped, plain_number, signed
+from capo_bench.study.plan import Trial
+from evals.files import write_atomic
+from trainers.credit.critique import Critique
+
+MOST_ROLLOUTS = 50_000
+"""Rollouts of a page; of more, every n-th optimizer step is taken."""
+
+MOST_CHARACTERS, MOST_TOKENS, MOST_STEPS = 8000, 3000, 80
+"""Of a rollout that are shown."""
+
+LONGEST_CRITIQUE, LONGEST_PROMPT, LONGEST_NAME = 6000, 3000, 200
+
+Stored = Sequence[tuple[Trial, TrialFolder]]
+OnStep = Callable[[int, int], None]
+
+
+class NoRolloutsError(ValueError):
+    """No trial has kept rollouts."""
+
+
+@dataclass
+class _Shelf:
+    """What the page is made of.
+
+    Attributes:
+        trials: Variant, seed and id of each trial with rollouts.
+        parts: Trial's place, optimizer step and number of rollouts of each packed part.
+        packed: The parts.
+        index: For each rollout its problem's place, outcome (-1: unknown), flagged steps, and split in per cent.
+        problems: Problem to its place.
+        telling: Part and place of the most telling rollout at the beginning and at the end of training.
+        damaged: What could not be read.
+    """
+
+    trials: list[tuple[str, int, str]] = field(default_factory=list)
+    parts: list[tuple[int, int, int]] = field(default_factory=list)
+    packed: list[str] = field(default_factory=list)
+    index: list[tuple[int, int, int, int]] = field(default_factory=list)
+    problems: dict[str, int] = field(default_factory=dict)
+    telling: list[tuple[int, int]] = field(default_factory=list)
+    damaged: list[str] = field(default_factory=list)
+
+    def add(self, step: CreditedStep) -> None:
+        """Pack an optimizer step."""
+        if step.damaged:
+            self.damaged.append(f"{step.trial.variant}, seed {step.trial.seed}: {step.damaged}")
+            return
+        key = (for_page(step.trial.variant), step.trial.seed, step.trial.id)
+        if not self.trials or self.trials[-1] != key:
+            self.trials.append(key)
+        self.parts.append((len(self.trials) - 1, step.number, len(step.rollouts)))
+        rows = json.dumps([shown(one) for one in step.rollouts], separators=(",", ":"))
+        self.packed.append(b64encode(gzip.compress(rows.encode("utf-8", "replace"), 6, mtime=0)).decode("ascii"))
+        for one in step.rollouts:
+            problem = self.problems.setdefault(clipped(one.rollout.problem, LONGEST_NAME), len(self.problems))
+            outcome = -1 if one.rollout.outcome is None else int(one.rollout.outcome)
+            flagged = sum(map(bool, one.votes)) if one.votes else sum(one.blamed or ())
+            self.index.append((problem, outcome, flagged, round(100 * one.split)))
+
+    def open_on(self, step: CreditedStep) -> None:
+        """Note the most telling rollout of the step that was added last."""
+        telling = most_telling(step.rollouts)
+        if telling is not None:
+            self.telling.append((len(self.parts) - 1, telling.place - 1))
+
+
+def write_rollouts(
+    title: str, trials: Stored, out: Path, *, most: int = MOST_ROLLOUTS, on_step: OnStep = lambda done, of: None
+) -> Path:
+    """Write the page, and return its path.
+
+    Args:
+        title: The study's or the trial's name.
+        trials: Whose rollouts.
+        out: Where to write.
+        most: Rollouts at most, about.
+        on_step: Told of optimizer steps read, and of how many.
+
+    Raises:
+        NoRolloutsError: None of the trials has kept any.
+    """
+    numbers = thinned(trials, most)
+    whole = sum(map(len, numbers.values()))
+    if not whole:
+        raise NoRolloutsError(
+            f"no rollouts to view of {title}: no finished trial has kept any; methods that train by reinforcement keep "
+            "theirs, and `capo-bench gc` or a moved folder may have taken them"
+        )
+    shelf, opened = _Shelf(), _opened(trials, numbers)
+    steps = (step for trial, folder in trials for step in read_credited(trial, folder, numbers[trial.id]))
+    for done, step in enumerate(steps, 1):
+        shelf.add(step)
+        if (step.trial.id, step.number) in opened and not step.damaged:
+            shelf.open_on(step)
+        on_step(done, whole)
+    write_atomic(out, _render(title, shelf, _left_out(trials, numbers)))
+    return out
+
+
+def _opened(trials: Stored, numbers: dict[str, list[int]]) -> set[tuple[str, int]]:
+    """Return trial and optimizer step of the first and the last rollouts of the first trial with a language critic."""
+    judged = [trial for trial, _ in trials if numbers[trial.id] and "critic" in _uses(trial)]
+    judged.sort(key=lambda trial: trial.config.critic.asks_checker)
+    return {(judged[0].id, step) for step in (numbers[judged[0].id][0], numbers[judged[0].id][-1])} if judged else set()
+
+
+def _uses(trial: Trial) -> Any:
+    from trainers.methods import METHODS
+
+    return METHODS.get(trial.config.method).uses
+
+
+def _left_out(trials: Stored, numbers: dict[str, list[int]]) -> str:
+    from trainers.rollouts import stored_steps
+
+    stored = sum(len(stored_steps(folder.rollouts)) for _, folder in trials)
+    taken = sum(map(len, numbers.values()))
+    return f"{taken:,} of {stored:,} stored optimizer steps are on this page." if taken < stored else ""
+
+
+def _render(title: str, shelf: _Shelf, left_out: str) -> str:
+    index = {
+        "trials": shelf.trials,
+        "parts": shelf.parts,
+        "problems": list(shelf.problems),
+        "index": [value for row in shelf.index for value in row],
+        "telling": shelf.telling,
+    }
+    # An end tag is the only thing that could end the element; JSON may write its sign otherwise.
+    data = json.dumps(index, separators=(",", ":")).replace("<", "\\u003c")
+    return self_contained(
+        "rollouts",
+        title=title,
+        rollouts=len(shelf.index),
+        trials=len(shelf.trials),
+        notes=[*([left_out] if left_out else []), *(f"Left out: {line}" for line in shelf.damaged)],
+        index=data,
+        packed=shelf.packed,
+    )
+
+
+def shown(one: CreditedRollout) -> dict[str, Any]:
+    """Return a rollout as the page's script takes it: every number a text, every text visible and bounded."""
+    rollout, budget = one.rollout, _Budget()
+    steps = [_step(one, place, tokens) for place, tokens in enumerate(_texts(one, budget))]
+    more = len(rollout.steps) - len(steps)
+    parts = [f"{more:,} more steps" * bool(more), f"{budget.cut:,} more characters" * bool(budget.cut)]
+    told = " and ".join(filter(None, parts))
+    unscored = rollout.scored.unscored if rollout.scored and rollout.scored.unscored else ""
+    return {
+        "prompt": clipped(rollout.prompt.strip(), LONGEST_PROMPT),
+        "answer": clipped(rollout.answer, LONGEST_NAME),
+        "group": _group(one),
+        "steps": steps,
+        "critiques": [_critique(critique) for critique in one.critiques],
+        "scored": rollout.scored is not None,
+        "note": " ".join(
+            [
+                f"{told} of this rollout are not shown." * bool(told),
+                f"Not scored: {for_page(unscored).replace('_', ' ')}." * bool(unscored),
+                "" if rollout.pieces else "The text of single tokens was not kept: credit is shown a step.",
+            ]
+        ).strip(),
+    }
+
+
+def _group(one: CreditedRollout) -> str:
+    right, unknown = one.group.count(1.0), sum(map(math.isnan, one.group))
+    told = f"{right} of the group's {len(one.group)} answers right"
+    return f"{told}, {unknown} not verified" if unknown else told
+
+
+class _Budget:
+    """How much of a rollout may still be shown, and what was cut of its text."""
+
+    def __init__(self) -> None:
+        self.characters, self.tokens, self.cut = MOST_CHARACTERS, MOST_TOKENS, 0
+
+    def take(self, piece: str) -> str | None:
+        """Return what may be shown of a token; None where nothing is left."""
+        if self.characters <= 0 or self.tokens <= 0:
+            self.cut += len(piece)
+            return None
+        kept = piece[: self.characters]
+        self.cut += len(piece) - len(kept)
+        self.characters -= len(kept)
+        self.tokens -= 1
+        return kept if len(kept) == len(piece) else f"{kept} …"
+
+
+def _texts(one: CreditedRollout, budget: _Budget) -> Iterator[list[str]]:
+    """Yield the texts of each shown step's tokens, and count what is cut of all steps."""
+    rollout, start = one.rollout, 0
+    for place, (text, count) in enumerate(zip(rollout.steps, rollout.tokens, strict=True)):
+        pieces = rollout.pieces[start : start + count] if rollout.pieces else [text]
+        start += count
+        taken = [kept for piece in pieces if (kept := budget.take(piece)) is not None]
+        if place < MOST_STEPS:
+            yield _broken(taken) if rollout.pieces else list(map(for_page, taken))
+
+
+def _broken(pieces: Sequence[str]) -> list[str]:
+    """Show line feeds, and break lines at those that have text before and after them in the step."""
+    says = [place for place, piece in enumerate(pieces) if piece.strip()]
+    texts = []
+    for place, piece in enumerate(pieces):
+        head, tail = piece, ""
+        if not says or place < says[0] or place > says[-1]:
+            head, tail = "", piece
+        elif place == says[-1]:
+            head = piece.rstrip()
+            tail = piece[len(head) :]
+        texts.append(for_page(head.replace("\n", "↵\n") + tail.replace("\n", "↵")) or "◦")
+    return texts
+
+
+def _step(one: CreditedRollout, place: int, tokens: list[str]) -> list[Any]:
+    """Return tokens, their number, doubt from 0 to 10, votes or score, reward, advantage, blame, the checker's word."""
+    reward, advantage, truth = one.rewards[place], one.advantages[place], one.rollout.truth
+    return [
+        tokens,
+        one.rollout.tokens[place],
+        round(10 * one.doubts[place]) if one.doubts else 0,
+        _judged(one, place),
+        "–" if math.isnan(reward) else plain_number(round(reward, 4)),
+        "–" if math.isnan(advantage) else signed(advantage, 4),
+        int(bool(one.blamed and one.blamed[place])),
+        "" if truth is None else "wrong" if place in truth else "right",
+    ]
+
+
+def _judged(one: CreditedRollout, place: int) -> str:
+    if one.rollout.scored is None:
+        return f"{one.votes[place]}/{one.voters}" if one.voters else "–"
+    return "–" if one.rollout.scored.scores is None else f"{one.rollout.scored.scores[place]:.2f}"
+
+
+def _critique(critique: Critique) -> list[Any]:
+    """Return the flagged steps, from 1, or why it abstained, and its words."""
+    flags = None if critique.wrong is None else [step + 1 for step in sorted(critique.wrong)]
+    return [flags, for_page(str(critique.abstained or "")).replace("_", " "), clipped(critique.text, LONGEST_CRITIQUE)]

@@ -1,0 +1,292 @@
+"""The tables of a study's report."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from statistics import median
+from typing import Any
+
+from capo_bench.analysis.answer import p_value, size
+from capo_bench.analysis.collect import Run
+from capo_bench.analysis.measures import label, measure, number, task_of
+from capo_bench.analysis.stats import MeanEstimate
+from capo_bench.analysis.summary import COSTS, Cell, Summary, VariantRow
+from capo_bench.pages.table import NOTHING, Table
+from capo_bench.pages.table import comma_separated as as_csv
+from capo_bench.study.identity import SHARED_TITLES
+
+APART = 0.2
+"""From this difference between the best and the worst seed of a variant on, a table of shares has medians too."""
+
+POWER_NOTE = (
+    "Detectable: smallest true difference that would be beyond noise with 80 % power, whatever the other variants "
+    "show. Seeds, or problems, for the observed: how many would detect a true difference as large as the one observed, "
+    "which is itself uncertain; no number: more of them alone would not do."
+)
+"""What the columns of the power table mean."""
+
+
+def tables(summary: Summary) -> list[Table]:
+    """Return the tables of a report: one a metric, the primary one first, then costs."""
+    found = [metric_table(summary, metric) for metric in summary.metrics]
+    return [*(table for table in found if table.rows), cost_table(summary)]
+
+
+def metric_table(summary: Summary, metric: str) -> Table:
+    """Return one metric for every variant: mean, difference to the baseline, change from the start.
+
+    Where seeds differ by `APART` or more, which one bad seed is enough for, medians stand beside the means.
+    """
+    headings = ["variant", "seeds × problems", "mean ± 95 %", f"difference to {summary.reference}", "Holm p"]
+    rows = []
+    apart = measure(metric).share and any(_apart(cell) for _, cell in summary.cells(metric))
+    for row, cell in summary.cells(metric):
+        texts = [named(summary, row), size_cell(cell.value), interval_cell(metric, cell.value), *_versus(metric, cell)]
+        if summary.start:
+            texts.append(difference_cell(metric, cell.gain, cell.value))
+        rows.append((*texts, *[_median(metric, cell)] * apart))
+    if summary.start:
+        headings.append(f"change from {summary.start if not summary.within else 'its start'}")
+    headings += ["median of seeds (lowest to highest)"] * apart
+    better = {"higher": ", higher is better", "lower": ", lower is better", "neither": ""}[measure(metric).better]
+    return Table(f"{metric}: {label(metric)}{better}", tuple(headings), tuple(rows))
+
+
+def _apart(cell: Cell) -> bool:
+    return len(cell.by_seed) > 1 and cell.by_seed[-1] - cell.by_seed[0] >= APART
+
+
+def _median(metric: str, cell: Cell) -> str:
+    if not cell.by_seed:
+        return NOTHING
+    middle, low, high = (number(metric, value) for value in (median(cell.by_seed), cell.by_seed[0], cell.by_seed[-1]))
+    return f"{middle} ({low} to {high})"
+
+
+def power_table(summary: Summary) -> Table:
+    """Return what each comparison on the primary metric could see; without rows where nothing is compared."""
+    metric = summary.primary
+    headings = ["variant", "seeds × problems", f"difference to {summary.reference}"]
+    headings += ["detectable (80 %)", "seeds for the observed", "or problems for it"]
+    rows = []
+    for row, cell in summary.cells(metric):
+        if cell.versus is not None:
+            texts = (named(summary, row), size_cell(cell.versus), difference_cell(metric, cell.versus, cell.versus))
+            rows.append((*texts, *_power(metric, cell)))
+    return Table(f"Power on {metric}, of the comparisons with {summary.reference}", tuple(headings), tuple(rows))
+
+
+def cost_table(summary: Summary) -> Table:
+    """Return what training costs (mean over seeds) and how long responses are on the primary metric's task."""
+    task = task_of(summary.primary)
+    headings = ["variant", "seeds", "process seconds (× baseline)", "policy tokens", "critic tokens (a policy token)"]
+    headings += ["critiques (abstained)", "training steps", "FLOPs (× baseline)", "steps", "tokens"]
+    rows = []
+    for row in summary.rows:
+        if row.seeds:
+            lengths = [_cell(row, f"{task}/steps"), _cell(row, f"{task}/tokens")]
+            rows.append((named(summary, row), f"{len(row.seeds)} of {row.planned}", *_costs(row), *lengths))
+    title = f"Cost of training (mean over seeds), and steps and tokens of a response ({task})"
+    return Table(title, tuple(headings), tuple(rows))
+
+
+def comma_separated(summary: Summary) -> str:
+    """Return every number of the study, one line a variant and metric, in stored units and full precision."""
+    parts = ["mean", "low", "high", "seeds", "problems"]
+    headings = [
+        *("variant", "metric", *parts, *(f"versus_baseline_{part}" for part in parts)),
+        *("p", "holm_p", "detectable", "seeds_needed", "problems_needed"),
+        *(f"gain_over_start_{part}" for part in parts),
+        *COSTS,
+    ]
+    lines = [
+        [
+            *(row.variant, metric, *_parts(cell.value), *_parts(cell.versus)),
+            *(_plain(cell.versus.p if cell.versus else math.nan), _plain(cell.holm), *_needs(cell), *_parts(cell.gain)),
+            *(_plain(row.cost[name]) for name in COSTS),
+        ]
+        for row in summary.rows
+        for metric, cell in row.cells.items()
+        if cell.value.known
+    ]
+    return as_csv(headings, lines)
+
+
+def named(summary: Summary, row: VariantRow) -> str:
+    """Return a variant's name with its role."""
+    role = summary.roles.get(row.variant)
+    return f"{row.variant} ({role})" if role else row.variant
+
+
+def size_cell(value: MeanEstimate) -> str:
+    """Return seeds × problems."""
+    return f"{value.seeds} × {value.problems}" if value.problems > 1 else f"{value.seeds}"
+
+
+def interval_cell(metric: str, value: MeanEstimate) -> str:
+    """Return mean ± half of the interval."""
+    half = (value.high - value.low) / 2
+    return f"{number(metric, value.mean)} ± {number(metric, half)}"
+
+
+def _versus(metric: str, cell: Cell) -> list[str]:
+    p = NOTHING if math.isnan(cell.holm) else p_value(cell.holm).removeprefix("p ").removeprefix("= ")
+    return [difference_cell(metric, cell.versus, cell.value), p]
+
+
+def difference_cell(metric: str, change: MeanEstimate | None, value: MeanEstimate) -> str:
+    """Return a difference with its interval, and its n where that is not the value's."""
+    if change is None:
+        return NOTHING
+    mean, low, high = (number(metric, x, sign=True) for x in (change.mean, change.low, change.high))
+    same = (change.seeds, change.problems) == (value.seeds, value.problems)
+    return f"{mean} [{low}, {high}]" + ("" if same else f" (n = {size(change)})")
+
+
+def _power(metric: str, cell: Cell) -> list[str]:
+    if cell.power is None:
+        return [NOTHING] * 3
+    return [number(metric, cell.power.detectable), _needed(cell.power.seeds), _needed(cell.power.problems)]
+
+
+def _needed(count: float) -> str:
+    return f"{count:,.0f}" if math.isfinite(count) else "no number"
+
+
+def _cell(row: VariantRow, metric: str) -> str:
+    cell = row.cells.get(metric)
+    return interval_cell(metric, cell.value) if cell and cell.value.known else NOTHING
+
+
+def _times(row: VariantRow, name: str) -> str:
+    """Return a cost over the baseline's, as it follows the cost."""
+    return f" ({row.relative[name]:.2f})" if name in row.relative else ""
+
+
+def _costs(row: VariantRow) -> list[str]:
+    count = {name: f"{row.cost[name]:,.0f}" for name in COSTS[1:]}
+    worked = f"{row.cost['train_cpu_seconds']:,.1f}{_times(row, 'train_cpu_seconds')}"
+    policy, critic = row.cost["policy_tokens"], row.cost["critic_tokens"]
+    each = f" ({critic / policy:.2f})" if policy and critic else ""
+    return [
+        worked,
+        count["policy_tokens"],
+        f"{count['critic_tokens']}{each}",
+        f"{count['critiques']} ({count['abstained']})",
+        count["steps"],
+        f"{row.cost['train_flops']:.2e}{_times(row, 'train_flops')}" if row.cost["train_flops"] else NOTHING,
+    ]
+
+
+def _parts(value: MeanEstimate | None) -> list[str]:
+    if value is None:
+        return [""] * 5
+    return [_plain(value.mean), _plain(value.low), _plain(value.high), str(value.seeds), str(value.problems)]
+
+
+def _needs(cell: Cell) -> list[str]:
+    """Return the power; "inf" where no number would do."""
+    power = cell.power
+    return [repr(power.detectable), repr(power.seeds), repr(power.problems)] if power else [""] * 3
+
+
+def _plain(value: float) -> str:
+    return repr(float(value)) if math.isfinite(value) else ""
+
+
+_SPENT = {"train_flops": "cost (FLOPs)", "train_cpu_seconds": "cost (time)"}
+
+
+def first_table(summary: Summary, names: Collection[str]) -> Table:
+    """Return the five columns beside the answer: variant, mean, difference, p and cost, of the variants named."""
+    metric = summary.primary
+    shown = [(row, cell) for row, cell in summary.cells(metric) if row.variant in names]
+    # One unit for all: process time where the FLOPs of one are not known.
+    spent = "train_flops" if all("train_flops" in row.relative for row, _ in shown) else "train_cpu_seconds"
+    rows = []
+    for row, cell in shown:
+        times = row.relative.get(spent)
+        cost = NOTHING if times is None else f"{times:.2f}×"
+        rows.append((named(summary, row), interval_cell(metric, cell.value), *_versus(metric, cell), cost))
+    unit = " (%)" if measure(metric).share else ""
+    headings = ("variant", f"{measure(metric).label}{unit}", "difference [95 %]", "Holm p", _SPENT[spent])
+    return Table(label(metric), headings, tuple(rows))
+
+
+def decoding_tables(summary: Summary) -> list[Table]:
+    """Return every variant in every decoding, and the verdicts; none where no answers were sampled."""
+    metrics = _decodings(summary)
+    if len(metrics) < 2:
+        return []
+    rows = [
+        (named(summary, row), _size(row, metrics), *(_cell(row, metric) for metric in metrics.values()))
+        for row in summary.rows
+        if any(_cell(row, metric) != NOTHING for metric in metrics.values())
+    ]
+    title = f"{task_of(summary.primary)}, right answers in %, T = {summary.temperature:g}"
+    levels = Table(title, ("variant", "seeds × problems", *metrics), tuple(rows))
+    verdicts = _verdicts(summary)
+    return [levels, *([verdicts] if verdicts.rows else [])]
+
+
+def _verdicts(summary: Summary) -> Table:
+    metric, k = f"{task_of(summary.primary)}/accuracy", max(summary.ks("pass_at_"), default=0)
+    headings = (
+        "variant",
+        "seeds × problems",
+        f"avg@{k}",
+        "greedy",
+        f"greedy − start's maj@{k}",
+        f"pass@{k}",
+        "verdict",
+    )
+    rows = []
+    for row in summary.rows:
+        if (judged := summary.sharpening.get(row.variant)) is not None:
+            one = judged.evidence
+            parts = (one.average, one.greedy, one.majority, one.coverage.get(k))
+            size = next((size_cell(part) for part in parts if part is not None), NOTHING)
+            from_k = f" from k = {judged.narrows_from}" if judged.narrows_from else ""
+            told = (NOTHING if part is None else difference_cell(metric, part, part) for part in parts)
+            rows.append((named(summary, row), size, *told, f"{judged.verdict}{from_k}"))
+    return Table(f"Verdicts: variant minus start, {task_of(metric)}, points [95 %]", headings, tuple(rows))
+
+
+def _decodings(summary: Summary) -> dict[str, str]:
+    """Return the name in tables of each decoding to its metric: greedy, avg@k, maj@k, and pass@k for every k."""
+    task = task_of(summary.primary)
+    of = {"avg": summary.ks("avg_at_")[-1:], "maj": summary.ks("maj_at_")[-1:], "pass": summary.ks("pass_at_")}
+    at_k = {f"{name}@{k}": f"{task}/{name}_at_{k}" for name, ks in of.items() for k in ks}
+    return {"greedy": f"{task}/accuracy", **at_k}
+
+
+def _size(row: VariantRow, metrics: Mapping[str, str]) -> str:
+    cells = (row.cells[metric].value for metric in metrics.values() if metric in row.cells)
+    return next((size_cell(value) for value in cells if value.known), NOTHING)
+
+
+def teaching_table(runs: Sequence[Run]) -> Table:
+    """Return a row for each model that was taught once and is shared by trials: in no cost of theirs.
+
+    Args:
+        runs: The finished trials.
+    """
+    sharing: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for run in runs:
+        for kind, cost in run.provenance.get("taught", {}).items():
+            sharing.setdefault((kind, cost["key"]), []).append(cost)
+    several = {kind for kind, _ in sharing if sum(other == kind for other, _ in sharing) > 1}
+    rows = [
+        (
+            f"{SHARED_TITLES[kind]} {key}" if kind in several else SHARED_TITLES[kind],  # type: ignore[index]
+            str(len(costs)),
+            f"{costs[0]['cpu_seconds']:,.1f}",
+            f"{costs[0]['tokens']:,.0f}",
+            f"{costs[0]['train_flops']:.2e}",
+            f"{costs[0]['train_flops'] / len(costs):.2e}",
+        )
+        for (kind, key), costs in sharing.items()
+    ]
+    headings = ("model", "shared by trials", "process seconds", "tokens", "FLOPs", "FLOPs a trial")
+    return Table("Taught once, in no cost of a trial", headings, tuple(rows))

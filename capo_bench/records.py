@@ -1,0 +1,84 @@
+"""The JSON and JSONL files of results, read with the file and the line of what is wrong with them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from capo_bench.home import read_json
+from evals.checksums import check_file
+
+Record = dict[str, Any]
+
+
+class DamagedFileError(ValueError):
+    """A finished trial's file cannot be read; the message names file and line."""
+
+
+def read_object(path: Path) -> Record:
+    """Read a JSON file that holds an object.
+
+    Raises:
+        DamagedFileError: It does not; the message names file and line.
+    """
+    try:
+        value = read_json(path)
+    except json.JSONDecodeError as error:
+        raise DamagedFileError(
+            f"{path}:{error.lineno}: not JSON ({error.msg}); move the trial's folder away and run it again"
+        ) from error
+    if not isinstance(value, dict):
+        raise DamagedFileError(f"{path}:1: {type(value).__name__} where an object belongs; run the trial again")
+    return value
+
+
+def read_records(path: Path) -> list[Record]:
+    """Read a JSONL file.
+
+    Raises:
+        DamagedFileError: A line is not a JSON object; the message names file and line.
+    """
+    return [_record(path, number, line) for number, line in _lines(path)]
+
+
+def read_record(path: Path, place: int) -> Record:
+    """Read one record of a JSONL file, the first of which is at place 0.
+
+    Raises:
+        DamagedFileError: It is not a JSON object, or not there.
+    """
+    for number, line in islice(_lines(path), place, None):
+        return _record(path, number, line)
+    raise DamagedFileError(f"{path}: no record {place + 1}: it changed while it was read; report again")
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    """Yield the lines that are not blank with their numbers from 1; only a line feed ends one."""
+    check_file(path)
+    with path.open(encoding="utf-8", newline="\n") as file:
+        yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+
+
+def _record(path: Path, number: int, line: str) -> Record:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise DamagedFileError(f"{path}:{number}: not a JSON record ({error.msg}); run the trial again") from error
+    if not isinstance(record, dict):
+        raise DamagedFileError(f"{path}:{number}: {type(record).__name__} where a record belongs; run the trial again")
+    return record
+
+
+def flatten(value: object, path: str = "") -> dict[str, Any]:
+    """Return dotted path to leaf; an empty object or list is a leaf."""
+    items: list[tuple[Any, Any]] = []
+    if isinstance(value, Mapping):
+        items = list(value.items())
+    elif isinstance(value, list) and any(isinstance(item, Mapping | list) for item in value):
+        items = list(enumerate(value))
+    if not items:
+        return {path: value} if path or value else {}
+    return {k: v for key, item in items for k, v in flatten(item, f"{path}.{key}" if path else str(key)).items()}

@@ -1,1 +1,0 @@
-"""Results become an answer: statistics, tables, figures, one page."""

@@ -1,0 +1,103 @@
+"""The plan of a study as it was last run here: its file, its variants, all its trials.
+
+Commands that read results go by it, so that they see what `run --set` ran, also when the study file is gone or has
+changed since. ``--only`` is not remembered: a report names what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from capo_bench.home import Home, ProfileFolder, read_json, write_json
+from capo_bench.run.errors import RunError
+from capo_bench.run.ledger import Ledger, Record
+from capo_bench.study.plan import Plan
+from evals.files import write_atomic
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What a run was asked for.
+
+    Attributes:
+        text: The study file.
+        sets: What ``--set`` was given.
+        plan: The plan that these make, with the trials that ``--only`` leaves out; None: that of the run.
+        answered: What works out the answer to the question, for tracking.
+    """
+
+    text: str = ""
+    sets: Sequence[str] = ()
+    plan: Plan | None = None
+    answered: Callable[[Plan, Home], tuple[str, dict[str, float]]] | None = None
+
+
+NOTHING_ASKED = RunRequest()
+
+
+def keep_plan(plan: Plan, home: Home, asked: RunRequest) -> None:
+    """Keep the plan and the study file of a run that begins.
+
+    Raises:
+        RunError: They cannot be written (disk full, read-only, no permission).
+    """
+    folder = home.study(plan.study).profile(plan.profile)
+    try:
+        write_json(folder.plan, (asked.plan or plan).as_json())
+        write_atomic(folder.study, asked.text)
+    except OSError as error:
+        raise RunError(
+            f"{folder.plan}: cannot keep the plan: {error.strerror}; free space or make the folder writable, then run "
+            "again"
+        ) from error
+
+
+def last_plan(home: Home, study: str, profile: str | None = None) -> Plan | None:
+    """Return a study's plan as it was last run; None where it was not.
+
+    Args:
+        home: The results folder.
+        study: The study's name.
+        profile: Its profile; None: the one that was last run.
+
+    Raises:
+        RunError: The plan is there and cannot be read.
+    """
+    profile = profile or _last_profile(home, study)
+    return None if profile is None else read_plan(home.study(study).profile(profile))
+
+
+def read_plan(folder: ProfileFolder) -> Plan | None:
+    """Return the plan that is kept in a folder; None where none is.
+
+    Raises:
+        RunError: It cannot be read.
+    """
+    if not folder.plan.is_file():
+        return None
+    try:
+        return Plan.from_json(read_json(folder.plan))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RunError(
+            f"{folder.plan}: no plan that this capo-bench can read ({str(error).splitlines()[0]}); delete it, and name "
+            "the study's file with --profile and --set as they were run"
+        ) from error
+
+
+def last_asked(home: Home, plan: Plan) -> RunRequest:
+    """Return what the last run of a plan's study and profile was asked for; nothing where it was not run."""
+    starts = [record for record in _starts(home, plan.study) if record.get("profile") == plan.profile]
+    file = home.study(plan.study).profile(plan.profile).study
+    if not starts or not file.is_file():
+        return NOTHING_ASKED
+    return RunRequest(file.read_text(encoding="utf-8"), tuple(map(str, starts[-1].get("sets") or ())))
+
+
+def _last_profile(home: Home, study: str) -> str | None:
+    starts = _starts(home, study)
+    return str(starts[-1].get("profile")) if starts else None
+
+
+def _starts(home: Home, study: str) -> list[Record]:
+    return [record for record in Ledger(home.study(study).ledger).read() if record["event"] == "study_started"]

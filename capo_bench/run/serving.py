@@ -1,0 +1,380 @@
+"""The server of a critic: a process of vLLM that the run starts, watches, starts again when it dies, and ends.
+
+The port is the kernel's choice and is kept for the whole run by a socket of ours that is bound to it and does not
+listen: no other program is given it, and vLLM, which names it, can bind to it all the same, also after a restart. So
+trials are told the address once. The server leads a process group that ends with this process, whatever ends that.
+"""
+
+from __future__ import annotations
+
+import http.client
+import importlib.util
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from threading import Event, Thread
+from typing import TYPE_CHECKING, Literal
+
+from capo_bench.run.errors import RunError
+from capo_bench.run.logs import rotate
+from capo_bench.study.identity import embedded_critic_key
+from capo_bench.study.served import ServedCritic, pending_critic
+from trainers.critics.serve import URL, ServeParams
+
+if TYPE_CHECKING:
+    from capo_bench.home import Home
+    from capo_bench.study.plan import Trial
+
+RESTARTS = 3
+"""So often a server that has worked is started again."""
+HUNG_SECONDS = 120.0
+"""A server that has worked and does not answer for so long is ended and started again."""
+END_SECONDS = 10.0
+"""How long a server has to end in order: it gives back its shared memory."""
+LOOK_SECONDS = 1.0
+_SHOWN_LINES, _SHOWN_CHARACTERS = 12, 2000
+
+State = Literal["waiting", "starting", "ready", "lost"]
+
+
+class CriticServer:
+    """The vLLM server of one critic. When the context ends, no process and no port of it is left.
+
+    Args:
+        critic: What it serves.
+        gpus: The only GPUs that it sees; without any it runs on processors.
+        log: File for what it prints.
+
+    Attributes:
+        state: ``waiting`` for its start, ``starting``, ``ready``, or ``lost`` for good.
+        url: Where its API begins, now and after every restart.
+        error: Why it was lost, as a sentence; empty if it was not.
+        died: When it died last, as `time.monotonic` counts.
+
+    Raises:
+        RunError: vLLM is not installed.
+    """
+
+    def __init__(self, critic: ServedCritic, gpus: Sequence[str], log: Path) -> None:
+        check_installed(critic)
+        self.critic, self.log = critic, log
+        self.state: State = "waiting"
+        self.error, self.died = "", 0.0
+        self._gpus, self._restarts, self._model = gpus, 0, ""
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lifeline = -1
+        self._began = self._answered = self._looked = 0.0
+        self._socket = _reserved()
+        self.url = f"http://127.0.0.1:{self.port}/v1"
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        return int(self._socket.getsockname()[1])
+
+    def __enter__(self) -> CriticServer:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end(END_SECONDS)
+        self._socket.close()
+
+    def start(self, model: str) -> None:
+        """Start it; it is ready once `look` says so.
+
+        Args:
+            model: Repository id, or folder, of the model.
+
+        Raises:
+            RunError: No process can be started.
+        """
+        self._model, self.state = model, "starting"
+        self._began = self._answered = time.monotonic()
+        watched, self._lifeline = os.pipe()
+        try:
+            self.log.parent.mkdir(parents=True, exist_ok=True)
+            with self.log.open("ab") as out:
+                out.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {self.critic.model}\n".encode())
+                self._process = subprocess.Popen(  # noqa: S603 - vLLM's own module
+                    [*_IN_A_GROUP, str(watched), *command(self.critic, model, self.port, on_gpus=bool(self._gpus))],
+                    env=_environment(self._gpus),
+                    pass_fds=(watched,),
+                    process_group=0,
+                    stdin=subprocess.DEVNULL,
+                    stdout=out,
+                    stderr=out,
+                )
+        except OSError as error:
+            raise RunError(f"cannot start {self.critic} (log {self.log}): {error}") from error
+        finally:
+            os.close(watched)
+
+    def look(self) -> str:
+        """Check that the process lives and, once a second, that it answers; return what changed (a sentence or "")."""
+        if self._process is None:
+            return ""
+        if self._process.poll() is not None:
+            return self._died(f"it {_how(self._process.returncode)}")
+        if time.monotonic() - self._looked < LOOK_SECONDS:
+            return ""
+        self._looked = time.monotonic()
+        rotate(self.log)
+        if self._answers():
+            self._answered = self._looked
+            return self._is_ready() if self.state == "starting" else ""
+        limit = self.critic.serve.start_seconds if self.state == "starting" else HUNG_SECONDS
+        silent = self._looked - self._answered
+        if silent <= limit:
+            return ""
+        waited = f"was not ready within {limit:g} s (serve.start_seconds)" if self.state == "starting" else ""
+        return self._died(f"it {waited or f'did not answer for {silent:.0f} s'}")
+
+    @property
+    def seconds(self) -> float:
+        """How long it has been starting."""
+        return time.monotonic() - self._began
+
+    def _is_ready(self) -> str:
+        self.state = "ready"
+        return f"{self.critic} is ready at {self.url} after {self.seconds:.0f} s"
+
+    def _answers(self) -> bool:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LOOK_SECONDS)
+        try:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+        finally:
+            connection.close()
+
+    def _died(self, how: str) -> str:
+        """Restart the server, or give it up. A server that has never answered is given up at once."""
+        self._end(0.0)
+        self.died = time.monotonic()
+        has_worked = self.state == "ready" or self._restarts > 0
+        if has_worked and self._restarts < RESTARTS:
+            self._restarts += 1
+            self.start(self._model)
+            again = f"it is started again ({self._restarts} of {RESTARTS}; log {self.log})"
+            return f"{self.critic} was lost: {how}; {again}"
+        self.state = "lost"
+        before = f", and was started again {RESTARTS} times before" if has_worked else ""
+        self.error = f"{self.critic} was lost: {how}{before} (log {self.log})"
+        return f"{self.error}; it wrote last:\n{last_lines(self.log)}"
+
+    def _end(self, seconds: float) -> None:
+        """End the process, in order if it does so within `seconds`, and all that it started."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with suppress(subprocess.TimeoutExpired, ProcessLookupError):
+            if seconds:
+                process.terminate()
+                process.wait(seconds)
+        with suppress(ProcessLookupError):  # the guard of the group lives: its number is nobody else's
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        os.close(self._lifeline)
+
+
+class CriticServers:
+    """The servers of all critics that the harness serves for a run. All of them end with the context.
+
+    Args:
+        home: The results folder, which has the embedded critic once it is made.
+        folder: Gets the servers' logs.
+    """
+
+    def __init__(self, home: Home, folder: Path) -> None:
+        self._home, self._folder = home, folder
+        self._servers: dict[ServedCritic, CriticServer] = {}
+
+    def open(self, shares: Mapping[ServedCritic, Sequence[str]]) -> None:
+        """Give each critic a server, which `look` starts.
+
+        Args:
+            shares: What is served, and the GPUs of each.
+
+        Raises:
+            RunError: vLLM is not installed.
+        """
+        for number, (critic, gpus) in enumerate(shares.items(), start=1):
+            log = self._folder / f"critic-server{f'-{number}' if number > 1 else ''}.log"
+            self._servers[critic] = CriticServer(critic, gpus, log)
+
+    def __enter__(self) -> CriticServers:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        with ExitStack() as all_of_them:
+            for server in self._servers.values():
+                all_of_them.push(server)
+
+    @property
+    def memory_taken(self) -> float:
+        """Share of the trials' GPUs that the servers without GPUs of their own take."""
+        return sum(critic.serve.gpu_memory_utilization for critic in self._servers if not critic.serve.gpus)
+
+    def of(self, trial: Trial) -> CriticServer | None:
+        """Return the server of a trial's critic; None where it asks none that is served, or has trained."""
+        critic = pending_critic(trial, self._home)
+        return self._servers.get(critic) if critic is not None else None
+
+    def look(self) -> Iterator[tuple[CriticServer, str]]:
+        """Start what can be started, and yield the servers with which something has changed, and what, as a sentence.
+
+        Raises:
+            RunError: No process can be started.
+        """
+        for critic, server in self._servers.items():
+            model = _model(critic, self._home)
+            if server.state == "waiting" and (isinstance(model, str) or model.exists()):
+                server.start(str(model))
+                yield server, f"{critic} is started on {critic.place} (log {server.log})"
+            elif told := server.look():
+                yield server, told
+
+
+def _model(critic: ServedCritic, home: Home) -> Path | str:
+    """Return what the server is to load: the folder where the embedded critic is, or will be, or a name."""
+    if critic.embedded is None:
+        return critic.model
+    return home.cache("critic", embedded_critic_key(critic.embedded))
+
+
+@contextmanager
+def serving(critic: ServedCritic, embedded: Path | None, log: Path) -> Iterator[None]:
+    """Serve a critic for this process alone, until the end of the context, which begins when the server is ready.
+
+    Args:
+        critic: What to serve.
+        embedded: Folder of the embedded critic, where that is served.
+        log: File for what the server prints.
+
+    Raises:
+        RunError: vLLM is not installed, GPUs are lacking, or the server does not come up.
+    """
+    from capo_bench.run.devices import share_out, visible_gpus
+
+    shares, _ = share_out([critic], visible_gpus())
+    with CriticServer(critic, shares[critic], log) as server:
+        server.start(str(embedded or critic.model))
+        while server.state != "ready":
+            told = server.look()
+            if server.state == "lost":
+                raise RunError(told)
+            time.sleep(LOOK_SECONDS / 10)
+        with _told(server.url), _watched(server):
+            yield
+
+
+@contextmanager
+def _watched(server: CriticServer) -> Iterator[None]:
+    """Look after a server while this thread works; one that dies is started again, and requests wait for it."""
+    over = Event()
+
+    def watch() -> None:
+        while not over.wait(LOOK_SECONDS):
+            server.look()
+
+    watcher = Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Tell the critics of this process where their server is."""
+    before = os.environ.get(URL)
+    os.environ[URL] = url
+    try:
+        yield
+    finally:
+        os.environ.pop(URL)
+        os.environ.update({} if before is None else {URL: before})
+
+
+_IN_A_GROUP = (sys.executable, "-P", "-u", "-m", "capo_bench.run.orphans")
+
+
+def command(critic: ServedCritic, model: str, port: int, *, on_gpus: bool) -> list[str]:
+    """Return the command of a server: vLLM's module, because not every build of vLLM has a working `vllm`."""
+    serve = critic.serve
+    return [
+        *(sys.executable, "-P", "-u", "-m", "vllm.entrypoints.openai.api_server"),
+        *("--model", model, "--served-model-name", critic.model, "--host", "127.0.0.1", "--port", str(port)),
+        # Sampling is what the request says, and not what the model's folder would add; usage tells of cached tokens.
+        *("--generation-config", "vllm", "--enable-prompt-tokens-details", "--seed", "0"),
+        *("--dtype", serve.dtype, "--disable-uvicorn-access-log"),
+        *_where_set("--revision", serve.revision),
+        *_where_set("--tokenizer-revision", serve.revision),
+        *_where_set("--quantization", serve.quantization),
+        *_where_set("--max-model-len", serve.max_model_len),
+        *_where_set("--max-num-seqs", serve.max_num_seqs),
+        *(["--enforce-eager"] if serve.enforce_eager else []),
+        # On a CPU vLLM 0.31 dies of a seeded request whose prompt it reads in pieces.
+        *(_on_gpus(serve) if on_gpus else ["--no-enable-chunked-prefill"]),
+    ]
+
+
+def _on_gpus(serve: ServeParams) -> list[str]:
+    split = serve.tensor_parallel_size
+    copies = max(serve.gpus // split, 1)
+    return [
+        *("--tensor-parallel-size", str(split), "--gpu-memory-utilization", str(serve.gpu_memory_utilization)),
+        *(["--data-parallel-size", str(copies)] if copies > 1 else []),
+    ]
+
+
+def _where_set(option: str, value: object) -> list[str]:
+    return [] if value is None else [option, str(value)]
+
+
+def check_installed(critic: ServedCritic) -> None:
+    """Refuse to serve without vLLM.
+
+    Raises:
+        RunError: It is not installed; says how to.
+    """
+    if importlib.util.find_spec("vllm") is None:
+        raise RunError(
+            f"{critic} needs vLLM, which is not installed: pip install 'capo-bench[vllm]', or start a server elsewhere "
+            "and name it by critic.base_url in place of critic.serve"
+        )
+
+
+def last_lines(log: Path) -> str:
+    """Return the end of a log, at most a dozen lines."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    return "\n".join(text.strip().splitlines()[-_SHOWN_LINES:])[-_SHOWN_CHARACTERS:]
+
+
+def _reserved() -> socket.socket:
+    """Return a socket that keeps a free port of 127.0.0.1 for a server that binds as vLLM does."""
+    holder = socket.socket()
+    for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
+        holder.setsockopt(socket.SOL_SOCKET, option, 1)
+    holder.bind(("127.0.0.1", 0))
+    return holder
+
+
+def _environment(gpus: Sequence[str]) -> Mapping[str, str]:
+    path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
+    # A key in VLLM_API_KEY would be asked of the trials, who know none.
+    ours = {name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"}
+    return ours | {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "PYTHONPATH": path, "VLLM_NO_USAGE_STATS": "1"}
+
+
+def _how(code: int) -> str:
+    return f"ended with exit code {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"

@@ -1,0 +1,135 @@
+"""Which problems of the evaluation a plan's trials are trained on: printed by `plan`, kept with each trial."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from functools import cache
+from typing import Any
+
+from capo_bench.study.plan import Plan
+from evals.config import EvaluationConfig
+from evals.tasks.contamination import LENGTH, find_overlaps
+from evals.tasks.demonstrations import DemonstrationSet
+from evals.tasks.named import benchmark_of, demonstrations_of
+from evals.tasks.problems import read_problems
+from evals.tasks.row_sets import stamp
+from evals.tasks.row_settings import TestRows
+from evals.tasks.rows import DataErrors
+from evals.tasks.training_sets import TrainingSet
+from trainers.config import TrialConfig
+from trainers.methods import METHODS
+from trainers.teaching import SftConfig
+
+EXAMPLES = 5
+"""So many overlapping problems are named."""
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """What training rows and a task have in common.
+
+    Attributes:
+        rows: The training rows: what they are for, and their name.
+        trained: How many there are; 0 where they could not be read.
+        task: The task.
+        problems: How many problems it has; 0 where they could not be read.
+        shared: How many of them share `LENGTH` words in a row with a training row.
+        examples: Ids of the first of these.
+        unchecked: Why nothing was compared; None where it was.
+    """
+
+    rows: str
+    trained: int
+    task: str
+    problems: int
+    shared: int
+    examples: tuple[str, ...]
+    unchecked: str | None = None
+
+
+def overlaps(config: TrialConfig) -> list[Overlap]:
+    """Return what the rows that a trial is trained on share with each of its tasks; nothing where rows are drawn."""
+    return [found for rows, trained in _trained_on(config) for found in _compare(rows, trained, config.evaluation)]
+
+
+def overlaps_as_json(config: TrialConfig) -> list[dict[str, Any]]:
+    """Return `overlaps` as plain data, for a trial's provenance."""
+    return [{**asdict(found), "examples": [*found.examples], "words": LENGTH} for found in overlaps(config)]
+
+
+def contamination_lines(plan: Plan) -> list[str]:
+    """Return a line for each set of training rows of a plan and what it shares with the tasks."""
+    found: dict[Overlap, None] = {}
+    for config in {trial.variant: trial.config for trial in plan.trials}.values():
+        found.update(dict.fromkeys(overlaps(config)))
+    by_rows: dict[str, list[Overlap]] = {}
+    for one in found:
+        by_rows.setdefault(one.rows, []).append(one)
+    return [_line(rows, of_rows) for rows, of_rows in by_rows.items()]
+
+
+def _line(rows: str, found: Iterable[Overlap]) -> str:
+    found = list(found)
+    clean = [f"{one.task} ({one.problems:,})" for one in found if not one.unchecked and not one.shared]
+    told = [
+        f"{one.shared:,} of {one.problems:,} problems of {one.task} share {LENGTH} words in a row with a training row "
+        f"(as {', '.join(one.examples)})"
+        for one in found
+        if one.shared
+    ]
+    told += [f"none of {', '.join(clean)}"] if clean else []
+    reasons: dict[str, list[str]] = {}
+    for one in found:
+        if one.unchecked:
+            reasons.setdefault(one.unchecked, []).append(one.task)
+    told += [f"not compared with {', '.join(tasks)}: {why}" for why, tasks in reasons.items()]
+    trained = found[0].trained
+    return f"contamination by {rows}, {trained:,} row{'s' * (trained != 1)}: {'; '.join(told)}"
+
+
+def _trained_on(config: TrialConfig) -> Iterator[tuple[str, TrainingSet | DemonstrationSet]]:
+    benchmark = benchmark_of(config.benchmark)
+    if METHODS.get(config.method).train is not None and isinstance(benchmark, TrainingSet):
+        yield f"benchmark {benchmark.name}", benchmark
+    if isinstance(config.supervised, SftConfig):
+        shown = demonstrations_of(config.supervised.demonstrations)
+        yield f"demonstrations {shown.rows.name}", shown
+
+
+def _compare(rows: str, trained: TrainingSet | DemonstrationSet, evaluation: EvaluationConfig) -> tuple[Overlap, ...]:
+    own = tuple(evaluation.rows.items())
+    return _compared(rows, trained, evaluation.tasks, evaluation.data_dir, own, tuple(stamp(one) for _, one in own))
+
+
+@cache
+def _compared(  # noqa: PLR0913, PLR0917 - all that decides the answer, so that it is kept
+    rows: str,
+    trained: TrainingSet | DemonstrationSet,
+    tasks: tuple[str, ...],
+    data_dir: str | None,
+    own: tuple[tuple[str, TestRows], ...],
+    written: object,
+) -> tuple[Overlap, ...]:
+    texts = _texts(trained)
+    if isinstance(texts, str):
+        return tuple(Overlap(rows, 0, task, 0, 0, (), texts) for task in tasks)
+    evaluated = ((task, read_problems(task, data_dir, dict(own))) for task in tasks)
+    return tuple(_overlap(rows, len(trained.all), texts, *each) for each in evaluated)
+
+
+def _overlap(rows: str, trained: int, texts: list[str], task: str, problems: dict[str, str] | str) -> Overlap:
+    if isinstance(problems, str):
+        return Overlap(rows, trained, task, 0, 0, (), problems)
+    shared = find_overlaps(texts, problems)
+    return Overlap(rows, trained, task, len(problems), len(shared), tuple(sorted(shared)[:EXAMPLES]))
+
+
+def _texts(trained: TrainingSet | DemonstrationSet) -> list[str] | str:
+    """Return what is trained on, or why it cannot be read here and now."""
+    if not trained.rows.at_hand:
+        return "the training rows are not on this machine yet"
+    try:
+        return trained.texts()
+    except DataErrors as error:
+        return error.flaws[0]

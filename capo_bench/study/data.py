@@ -1,0 +1,117 @@
+"""Rules on what a study trains on: rows that can be used, and a start that goes with the backbone and the method."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from capo_bench.study.errors import StudyError
+from capo_bench.study.expand import Draft
+from capo_bench.study.plan import Variant
+from capo_bench.study.resolve import Base
+from evals.tasks.demonstrations import DemonstrationSet
+from evals.tasks.named import benchmark_of, demonstrations_of
+from evals.tasks.rows import MOST_TOLD, DataErrors
+from evals.tasks.training_sets import TrainingSet, named_problems
+from trainers.backbones import BACKBONES
+from trainers.config import ColdStartConfig, TrialConfig
+from trainers.methods import METHODS
+from trainers.teaching import SftConfig
+
+Rows = TrainingSet | DemonstrationSet
+
+
+def bad_rows(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+    """Yield what is wrong with the rows of the files that a study names: its own line, and that of the file."""
+    for variant in variants:
+        for path, rows in _named(variant.config):
+            if rows.source is None or rows.source.file is None:
+                continue  # of a hub: `check_rows` loads it
+            try:
+                rows.all  # noqa: B018 - reads and checks them
+            except DataErrors as errors:
+                place, key = base.locate(found[variant.name], path), ".".join(path)
+                for rule, way_out in _told(errors.flaws):
+                    yield StudyError(place, key, rows.source.file, f"{key}: {rule}", way_out)
+
+
+def check_rows(configs: Sequence[TrialConfig]) -> None:
+    """Load all rows that trials are trained on or are measured on by their own study, be it from the hub.
+
+    Raises:
+        DataErrors: All that is wrong with any of them.
+    """
+    flaws: dict[str, None] = {}
+    for config in configs:
+        for _, rows in _named(config):
+            try:
+                rows.all  # noqa: B018 - reads and checks them
+            except DataErrors as errors:
+                flaws.update(dict.fromkeys(errors.flaws))
+    if flaws:
+        raise DataErrors(list(flaws))
+
+
+def _named(config: TrialConfig) -> Iterator[tuple[tuple[str, ...], Rows]]:
+    """Yield the rows that a trial uses and the setting that names them."""
+    benchmark = benchmark_of(config.benchmark)
+    if isinstance(benchmark, TrainingSet):
+        yield ("benchmark",), benchmark
+    if isinstance(config.supervised, SftConfig):
+        yield ("cold_start", "demonstrations"), demonstrations_of(config.supervised.demonstrations)
+    for name in config.evaluation.tasks:
+        if name in config.evaluation.rows:
+            yield ("evaluation", "rows", name), named_problems(config.evaluation.rows[name])
+
+
+def _told(flaws: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the rule and the way out of each flaw, of the first `MOST_TOLD`."""
+    for flaw in flaws[:MOST_TOLD]:
+        rule, _, way_out = flaw.rpartition("; ")
+        yield (rule, way_out) if rule else (way_out, "")
+    if len(flaws) > MOST_TOLD:
+        yield f"{len(flaws) - MOST_TOLD:,} more errors", "mend the first ones first"
+
+
+def bad_starts(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+    """Yield variants whose supervised training does not go with their backbone or their method."""
+    for variant in variants:
+        for key, told, way_out in _unfit(variant.config):
+            place = base.locate(found[variant.name], tuple(key.split(".")))
+            yield StudyError(place, key, None, f"variant {variant.name!r}: {told}", way_out)
+
+
+def _unfit(config: TrialConfig) -> Iterator[tuple[str, str, str]]:
+    """Yield the setting that does not fit, the rule and the way out."""
+    backbone, start, name = BACKBONES.load(config.backbone), config.supervised, f"backbone {config.backbone!r}"
+    if backbone.source == "embedded":
+        if start is None and METHODS.get(config.method).heeds("cold_start"):
+            yield "backbone", f"{name} has random weights and needs a cold start", "set cold_start: {}"
+        elif start is None:
+            yield (
+                "backbone",
+                f"{name} has random weights, and method {config.method!r} takes it as it is",
+                ("set method: sft, which is the model after its supervised training"),
+            )
+    elif isinstance(start, ColdStartConfig):
+        yield (
+            "backbone",
+            f"{name} is trained already, and cold_start names no demonstrations",
+            ("name some, as in cold_start: {demonstrations: {file: sft.jsonl}}, or set cold_start: null"),
+        )
+    elif config.method == "sft" and start is None:
+        yield (
+            "method",
+            f"method 'sft' is the model after supervised training, and {name} gets none",
+            ("name demonstrations (cold_start.demonstrations), or set method: base for the model as it is"),
+        )
+    if isinstance(start, SftConfig):
+        yield from _unfit_demonstrations(config, start)
+
+
+def _unfit_demonstrations(config: TrialConfig, start: SftConfig) -> Iterator[tuple[str, str, str]]:
+    backbone, name = BACKBONES.load(config.backbone), f"backbone {config.backbone!r}"
+    named = start.demonstrations
+    if not isinstance(named, str) and named.messages and backbone.template != "chat":
+        told = f"column {named.messages!r} holds conversations, and {name} has template {backbone.template!r}"
+        way_out = "give the backbone template: chat, or name columns of problems and solutions (prompt, completion)"
+        yield "cold_start.demonstrations", told, way_out

@@ -1,0 +1,65 @@
+"""The critics of a plan that the harness serves: one server for each, shared by all trials that ask it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from capo_bench.home import Home
+from capo_bench.study.plan import Trial
+from trainers.config import TrialConfig
+from trainers.critics.base import CriticParams, EmbeddedCriticConfig
+from trainers.critics.endpoint import EndpointParams
+from trainers.critics.serve import ServeParams
+from trainers.methods import METHODS
+
+
+@dataclass(frozen=True)
+class ServedCritic:
+    """What one server serves, and how. Trials with equal values share a server.
+
+    Attributes:
+        model: Repository id, folder or ``embedded``; also the model's name at the server.
+        embedded: How the embedded critic is taught; None for any other model.
+        serve: The server's settings.
+    """
+
+    model: str
+    embedded: EmbeddedCriticConfig | None
+    serve: ServeParams
+
+    def __str__(self) -> str:
+        """Return it as the end of a sentence."""
+        return f"the server of critic {self.model!r}"
+
+    @property
+    def place(self) -> str:
+        """On what it runs, in words."""
+        if not self.serve.gpus:
+            return "the GPUs of the trials, or on processors where there are none"
+        split = self.serve.tensor_parallel_size
+        told = "1 GPU of its own" if self.serve.gpus == 1 else f"{self.serve.gpus} GPUs of its own"
+        return f"{told} (tensor_parallel_size {split})" if split > 1 else told
+
+
+def served_by(params: CriticParams) -> ServedCritic | None:
+    """Return what the harness serves for a critic; None for one that it does not serve."""
+    if not isinstance(params, EndpointParams) or params.serve is None:
+        return None
+    return ServedCritic(params.model, params.embedded_critic, params.serve)
+
+
+def served_critic(config: TrialConfig) -> ServedCritic | None:
+    """Return the served critic that a trial with these settings asks; None where it asks none."""
+    return served_by(config.critic) if "critic" in METHODS.get(config.method).uses else None
+
+
+def pending_critic(trial: Trial, home: Home) -> ServedCritic | None:
+    """Return the served critic that a trial still needs; None if it asks none, or has finished training."""
+    return None if home.trial(trial.id).model.exists() else served_critic(trial.config)
+
+
+def served_critics(trials: Iterable[Trial]) -> list[ServedCritic]:
+    """Return the served critics that trials ask, each once."""
+    served = (served_critic(trial.config) for trial in trials)
+    return list(dict.fromkeys(one for one in served if one is not None))

@@ -1,0 +1,105 @@
+"""How values, texts and tables of ours are written to a run of MLflow: names and lengths that it takes, no secrets."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities import Metric, Param
+
+from capo_bench.track.names import mlflow_metrics, mlflow_name, mlflow_param
+from capo_bench.track.redact import redact
+from trainers.methods import METHODS
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from capo_bench.study.plan import Trial
+    from capo_bench.track.store import Store
+
+BATCH = 990
+"""Values a call: MLflow takes 1,000, tags and parameters counted."""
+_TABLES = "mlflow.loggedArtifacts"
+
+
+def open_experiment(client: MlflowClient, name: str, store: Store) -> str:
+    """Return the id of an experiment; made where it is not there, brought back where somebody has deleted it."""
+    experiment = client.get_experiment_by_name(name)
+    if experiment is None:
+        location = (store.artifacts / name).as_uri() if store.artifacts else None
+        return str(client.create_experiment(name, artifact_location=location))
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
+    return str(experiment.experiment_id)
+
+
+class Desk:
+    """Writes to the runs of one experiment.
+
+    Args:
+        client: MLflow's client.
+        experiment: Id of the experiment.
+        store: The store that it is in.
+    """
+
+    def __init__(self, client: MlflowClient, experiment: str, store: Store) -> None:
+        self.client, self.experiment, self.store = client, experiment, store
+
+    def metrics(self, run: str, points: Sequence[Metric]) -> None:
+        """Write points, as many a call as MLflow takes."""
+        for first in range(0, len(points), BATCH):
+            self.client.log_batch(run, metrics=list(points[first : first + BATCH]))
+
+    def values(self, run: str, values: Mapping[str, object], prefix: str, time: int, model: str | None = None) -> None:
+        """Write numbers that have no steps."""
+        named = mlflow_metrics(values, prefix)
+        self.metrics(run, [Metric(name, value, time, 0, model_id=model, run_id=run) for name, value in named.items()])
+
+    def params(self, run: str, values: Mapping[str, object]) -> None:
+        """Write parameters; a run's parameters never change."""
+        named = [Param(mlflow_name(key), redact(mlflow_param(value))) for key, value in values.items()]
+        self.client.log_batch(run, params=named)
+
+    def settings(self, run: str, trial: Trial, swept: Iterable[str]) -> None:
+        """Write a trial's variant, seed and what the study varies and its method uses, flat; all settings as a file."""
+        config, method = trial.config.model_dump(mode="json"), METHODS.get(trial.config.method)
+        used = {key: _at(config, key) for key in dict.fromkeys(swept) if method.heeds(key)}
+        flat = {name: value for key, tree in used.items() for name, value in _flat(tree, key)}
+        self.params(run, {"variant": trial.variant, "seed": trial.seed, "method": trial.config.method, **flat})
+        self.text(run, json.dumps(config, indent=2), "config.json")
+
+    def text(self, run: str, text: str, name: str) -> None:
+        """Write a file without the secrets that are in it."""
+        self.client.log_text(run, redact(text), name)
+
+    def file(self, run: str, path: Path, name: str) -> None:
+        """Attach a file under a name; a picture as it is, a text without secrets."""
+        try:
+            self.text(run, path.read_text(encoding="utf-8"), name)
+        except UnicodeDecodeError:
+            self.client.log_artifact(run, str(path), str(Path(name).parent))
+
+    def tables(self, run: str, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+        """Attach tables, which MLflow's pages show and compare; file name → rows with the same keys."""
+        for name, rows in tables.items():
+            columns = list(rows[0]) if rows else []
+            whole = {"columns": columns, "data": [[row.get(column) for column in columns] for row in rows]}
+            self.text(run, json.dumps(whole), name)
+        named = [{"path": name, "type": "table"} for name in tables]
+        if named:
+            self.client.set_tag(run, _TABLES, json.dumps(named))
+
+
+def _at(tree: object, dotted: str) -> object:
+    for key in dotted.split("."):
+        tree = tree.get(key) if isinstance(tree, dict) else None
+    return tree
+
+
+def _flat(value: object, name: str) -> list[tuple[str, object]]:
+    """Return the leaves of a setting as dotted names; none where it is not set."""
+    if isinstance(value, dict):
+        return [leaf for key, below in value.items() for leaf in _flat(below, f"{name}.{key}")]
+    return [] if value is None else [(name, value)]

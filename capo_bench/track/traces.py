@@ -1,0 +1,162 @@
+"""Critic calls as traces, and the critic's prompt as a versioned prompt: what MLflow's GenAI pages are for."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import mlflow
+
+from capo_bench.track.redact import redact
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from capo_bench.home import TrialFolder
+    from capo_bench.study.plan import Trial
+    from capo_bench.track.desk import Desk
+    from trainers.credit.critique import Critique
+    from trainers.rollouts import Rollout
+
+ROLLOUTS, CRITIQUES = 2, 2
+SAMPLE = f"the first {CRITIQUES} critiques of the first {ROLLOUTS} rollouts of the first and the last step"
+"""Which calls of a trial are traced: thousands would bury the pages, and all are in the results folder."""
+_KEY = "capo.call"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One critique that is traced.
+
+    Attributes:
+        key: Trial, step, place of the rollout and of the critique: what a trace is found again by.
+        step: Optimizer step.
+        rollout: What was judged.
+        critique: What the critic said.
+    """
+
+    key: str
+    step: int
+    rollout: Rollout
+    critique: Critique
+
+
+def write_critiques(desk: Desk, run: str, trial: Trial, folder: TrialFolder) -> None:
+    """Write a trial's sampled critic calls as traces of its run, those that are not there, and the critic's prompt."""
+    calls = list(_sampled(trial, folder))
+    if not calls:
+        return
+    _write_prompt(desk.client, trial, calls[0].rollout.aim)
+    there = _there(desk, run)
+    for call in calls:
+        if call.key not in there:
+            _write(desk, run, call)
+
+
+def _sampled(trial: Trial, folder: TrialFolder) -> Iterator[Call]:
+    from trainers.rollouts import read_step, stored_steps
+
+    steps = stored_steps(folder.rollouts)
+    for step in sorted({min(steps), max(steps)}) if steps else ():
+        rollouts = read_step(step, steps[step]).rollouts
+        asked = [rollout for rollout in rollouts if any(critique.text for critique in rollout.critiques)]
+        for place, rollout in enumerate(asked[:ROLLOUTS]):
+            for number, critique in enumerate(rollout.critiques[:CRITIQUES]):
+                yield Call(f"{trial.id}/{step}/{place}/{number}", step, rollout, critique)
+
+
+def _there(desk: Desk, run: str) -> set[str]:
+    found = desk.client.search_traces(locations=[desk.experiment], run_id=run, max_results=100, include_spans=False)
+    return {str(trace.info.tags.get(_KEY)) for trace in found}
+
+
+def _write(desk: Desk, run: str, call: Call) -> None:
+    rollout, critique, usage = call.rollout, call.critique, call.critique.usage
+    tags = {_KEY: call.key, "capo.step": str(call.step), "capo.sample": SAMPLE}
+    wrong = None if critique.wrong is None else sorted(one + 1 for one in critique.wrong)
+    truth = None if rollout.truth is None else ("wrong_steps", sorted(one + 1 for one in rollout.truth))
+    write_trace(
+        desk,
+        run,
+        "critique",
+        asked={"problem": rollout.prompt, "steps": list(rollout.steps), "aim": rollout.aim},
+        said={"text": critique.text, "wrong_steps": wrong, "abstained": critique.abstained},
+        attributes={"prompt_tokens": usage.prompt_tokens, "output_tokens": usage.output_tokens},
+        tags=tags,
+        expected=truth,
+    )
+
+
+def write_trace(  # noqa: PLR0913 - what a trace is made of
+    desk: Desk,
+    run: str,
+    name: str,
+    *,
+    asked: dict[str, Any],
+    said: dict[str, Any],
+    attributes: dict[str, Any] | None = None,
+    tags: dict[str, str] | None = None,
+    expected: tuple[str, Any] | None = None,
+    verdict: tuple[bool, str] | None = None,
+) -> None:
+    """Write a call of a model as a trace of a run, without secrets.
+
+    Args:
+        desk: Of the run's experiment.
+        run: Id of the run.
+        name: What was called.
+        asked: What went in.
+        said: What came out.
+        attributes: Numbers of the call.
+        tags: What the trace is found by.
+        expected: Name and value of what would have been right.
+        verdict: Whether what came out is correct, and why.
+    """
+    client, experiment = desk.client, desk.experiment
+    with _store_of_traces(desk.store.uri):
+        span = client.start_trace(
+            name, "LLM", _clean(asked), attributes=attributes, tags=tags, experiment_id=experiment, run_id=run
+        )
+        client.end_trace(span.trace_id, outputs=_clean(said))
+        if expected is not None:
+            mlflow.log_expectation(trace_id=span.trace_id, name=expected[0], value=expected[1])
+        if verdict is not None:
+            mlflow.log_feedback(trace_id=span.trace_id, name="correct", value=verdict[0], rationale=verdict[1])
+
+
+@contextmanager
+def _store_of_traces(uri: str) -> Iterator[None]:
+    """Let MLflow write traces into a store; it goes by a global, which it also puts into the environment."""
+    before = os.environ.get(_VARIABLE)
+    mlflow.set_tracking_uri(uri)
+    try:
+        yield
+    finally:
+        os.environ.pop(_VARIABLE, None)
+        if before is not None:
+            os.environ[_VARIABLE] = before
+
+
+_VARIABLE = "MLFLOW_TRACKING_URI"
+
+
+def _clean(value: dict[str, Any]) -> Any:
+    return json.loads(redact(json.dumps(value)))
+
+
+def _write_prompt(client: MlflowClient, trial: Trial, aim: str) -> None:
+    """Register the instructions of a language model's prompt; a new version where they differ from the last one."""
+    from trainers.credit.prompt import PROMPT_VERSION, instructions
+
+    settings = trial.config.critic.model_dump(mode="json")
+    if "model" not in settings and "prompt_version" not in settings:
+        return
+    text = instructions(aim, bool(settings.get("reference")))  # type: ignore[arg-type]
+    name = f"critic-{aim}{'-with-reference' if settings.get('reference') else ''}"
+    last = client.get_prompt_version_by_alias(name, "latest") if client.get_prompt(name) else None
+    if last is None or last.template != text:
+        client.register_prompt(name, text, commit_message=f"capo-bench's prompt version {PROMPT_VERSION}")

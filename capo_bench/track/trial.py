@@ -1,0 +1,159 @@
+"""What a trial's run holds: curves, final numbers, files, samples as tables, its data sets, its model."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, RunTag
+
+from capo_bench.home import TrialFolder, read_json
+from capo_bench.track.names import mlflow_metrics
+from capo_bench.track.redact import redact
+from capo_bench.track.traces import write_critiques
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Trial
+    from capo_bench.track.desk import Desk
+
+CURVES, FINAL = "curves/", "final/"
+"""MLflow's pages sort charts by name: curves stand before final numbers."""
+TABLE_ROWS = 200
+"""Samples of each task that a table shows; all are in the results folder."""
+_SAMPLE_COLUMNS = ("problem", "decoding", "sample", "completion", "answer", "correct", "status", "tokens")
+
+
+@dataclass
+class TrialRun:
+    """A trial's run in the store.
+
+    Attributes:
+        id: MLflow's id of it.
+        began: When it was created, in milliseconds.
+        state: How the store says that it ended; ``running`` once that was written.
+        last: Last step whose values are written.
+        curves: Names of the curves that are written up to it.
+    """
+
+    id: str
+    began: int
+    state: str | None
+    last: int = 0
+    curves: set[str] = field(default_factory=set)
+
+    def write_curves(self, desk: Desk, path: Path) -> None:
+        """Write the steps that are not written yet, of what has not been the same in all steps so far."""
+        points: dict[str, list[Metric]] = defaultdict(list)
+        step, seconds = 0, 0.0
+        for record in _records(path):
+            step, seconds = int(record["step"]), seconds + float(record.get("seconds", 0.0))
+            values = mlflow_metrics({key: value for key, value in record.items() if key != "step"}, CURVES)
+            for name, value in values.items():
+                points[name].append(Metric(name, value, self.began + int(1000 * seconds), step))
+        varying = {name for name, found in points.items() if len({point.value for point in found}) > 1}
+        new = [point for name in varying for point in points[name] if point.step > self.last or name not in self.curves]
+        desk.metrics(self.id, sorted(new, key=lambda point: point.step))
+        self.last, self.curves = step, varying
+
+
+def write_end(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder, *, done: bool) -> None:
+    """Write what a trial left when it ended; of one that is not done its log."""
+    if folder.log.exists():
+        desk.file(run.id, folder.log, folder.log.name)
+    if not done:
+        return
+    result = read_json(folder.metrics)
+    model = _model(desk, run, trial, folder)
+    cost = result.get("cost", {})
+    now = run.began + int(1000 * cost.get("wall_seconds", 0.0))
+    desk.values(run.id, result.get("metrics", {}), FINAL, now, model)
+    desk.values(run.id, cost, f"{FINAL}cost/", now)
+    results = sorted(folder.evaluation.glob("*/result.json"))
+    for path in filter(Path.is_file, (folder.metrics, folder.provenance, folder.steps, *results)):
+        desk.file(run.id, path, str(path.relative_to(folder.path)))
+    desk.tables(run.id, {f"samples/{path.parent.name}.json": sample_rows(path) for path in _samples(folder.evaluation)})
+    desk.client.log_inputs(run.id, datasets=datasets(folder.evaluation))
+    desk.client.log_batch(run.id, tags=[RunTag(f"capo.{key}", redact(text)) for key, text in _origin(folder).items()])
+    write_critiques(desk, run.id, trial, folder)
+
+
+def sample_rows(path: Path) -> list[dict[str, Any]]:
+    """Return the first rows of a task's samples."""
+    lines = path.read_text(encoding="utf-8").splitlines()[:TABLE_ROWS]
+    return [{name: row.get(name) for name in _SAMPLE_COLUMNS} for row in map(json.loads, lines)]
+
+
+def datasets(evaluation: Path) -> list[DatasetInput]:
+    """Return the data sets that a folder of evaluated tasks was asked, by name and hash of what was asked."""
+    return [
+        DatasetInput(_dataset(path.parent.name, path.read_bytes()), [InputTag("mlflow.data.context", "evaluation")])
+        for path in sorted(evaluation.glob("*/task.json"))
+    ]
+
+
+def _dataset(task: str, asked: bytes) -> Dataset:
+    problems = len(json.loads(asked).get("asked", []))
+    source = json.dumps({"task": task})
+    digest = hashlib.sha256(asked).hexdigest()[:12]
+    return Dataset(task, digest, source_type="code", source=source, profile=json.dumps({"problems": problems}))
+
+
+def _samples(evaluation: Path) -> list[Path]:
+    return sorted(evaluation.glob("*/samples.jsonl"))
+
+
+def _model(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder) -> str | None:
+    """Return the id of the trial's logged model, made where it is not there yet; None where nothing was trained."""
+    if not folder.model.is_dir():
+        return None
+    search = desk.client.search_logged_models([desk.experiment], filter_string=f"source_run_id = '{run.id}'")
+    if search:
+        return str(search[0].model_id)
+    name = re.sub(r"[^\w=.,-]+", "_", f"{trial.variant}-seed-{trial.seed}")
+    made = desk.client.create_logged_model(
+        desk.experiment,
+        name=name,
+        source_run_id=run.id,
+        tags={"capo.trial": trial.id, "capo.weights": f"trials/{trial.id}/model in the results folder"},
+        params={"variant": trial.variant, "seed": str(trial.seed), "method": trial.config.method},
+        model_type="policy",
+    )
+    desk.client.finalize_logged_model(made.model_id, "READY")
+    desk.client.log_outputs(run.id, [LoggedModelOutput(made.model_id, run.last)])
+    return str(made.model_id)
+
+
+def _origin(folder: TrialFolder) -> dict[str, str]:
+    """Return where a trial comes from, in five words; the whole is a file of the run."""
+    try:
+        told = read_json(folder.provenance)
+    except FileNotFoundError:
+        return {}
+    git, packages, machine = (told.get(key) or {} for key in ("git", "packages", "hardware"))
+    dirty = " with changes" if git.get("dirty") else ""
+    return {
+        "commit": f"{git.get('commit')}{dirty}",
+        "python": str(told.get("python")),
+        "torch": str(packages.get("torch")),
+        "trl": str(packages.get("trl")),
+        "hardware": ", ".join(machine.get("gpus") or [str(machine.get("cpu"))]),
+    }
+
+
+def _records(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield the step records, leaving out lines that are torn or still being written."""
+    if not path.exists():
+        return
+    for line in path.read_bytes().split(b"\n")[:-1]:
+        with suppress(ValueError):
+            record = json.loads(line)
+            if isinstance(record, dict) and math.isfinite(record.get("step", math.nan)):
+                yield record

@@ -1,0 +1,91 @@
+"""Lengths in tokens, counted again by the tokenizer of the model, where that is here."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capo_bench.home import Home
+from capo_bench.study.identity import cold_start_key
+from capo_bench.verify.checks import Check
+from evals.models.prompt import choose_template, encode, render
+from trainers.backbones import BACKBONES
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Trial
+    from evals.harness.folder import Generation
+
+
+class Lengths:
+    """Counts tokens as a trial's model does.
+
+    Args:
+        trial: The trial.
+        home: The results, in which its model, or the one that it starts from, may be.
+    """
+
+    def __init__(self, trial: Trial, home: Home) -> None:
+        key = cold_start_key(trial.config)
+        folders = [home.trial(trial.id).model, *([home.cache("cold_start", key)] if key else [])]
+        self._folder = next((folder for folder in folders if (folder / "tokenizer_config.json").exists()), None)
+        self._trial = trial
+        self._tokenizer: Any = None if self._folder is None else _tokenizer(self._folder)
+
+    def prompts(self, check: Check, prompts: Iterable[tuple[str, str, int]]) -> None:
+        """Compare the lengths of prompts: of each where it stands, its text without a template, its tokens."""
+        from transformers import AutoConfig
+
+        if self._folder is None or not (self._folder / "config.json").exists():
+            check.leave("lengths of prompts, which only the policy's tokenizer tells", len([*prompts]))
+            return
+        config = AutoConfig.from_pretrained(self._folder, trust_remote_code=False)
+        wanted = BACKBONES.load(self._trial.config.backbone).template
+        template = choose_template(wanted, config, self._tokenizer)
+        for where, text, tokens in prompts:
+            found = len(encode(render(text, template, self._tokenizer), self._tokenizer))
+            check.equal(f"{where} prompt_tokens", tokens, found)
+
+    def completions(self, check: Check, lines: Iterable[tuple[str, Generation]], longest: int) -> None:
+        """Compare the lengths of completions with the limit, and with what their text takes at least."""
+        for where, line in lines:
+            tokens, text = line["tokens"], line["completion"]
+            if line["failure"] is not None or "ranking" in line:
+                continue
+            if line["truncated"] or tokens > longest:
+                check.equal(f"{where} tokens of one that was cut", tokens, longest)
+            elif self._tokenizer is None:
+                check.leave("lengths of completions, which only the model's tokenizer tells")
+            elif "\ufffd" in text:
+                check.take("lengths of completions that are no whole text")
+            else:
+                least = count_least(text, self._words)
+                check.equal(f"{where} tokens", tokens, tokens if tokens >= least else f"at least {least}")
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        """The text of every token."""
+        return frozenset(self._tokenizer.batch_decode([[token] for token in range(len(self._tokenizer))]))
+
+
+def count_least(text: str, words: Collection[str]) -> int:
+    """Return in how few tokens a text can have been sampled: a model may choose others than the tokenizer would.
+
+    Args:
+        text: What was sampled.
+        words: The text of every token. Characters outside ASCII may be spread over parts of tokens and count nothing.
+    """
+    longest = max(map(len, words))
+    least = [0] * (len(text) + 1)
+    for end in range(1, len(text) + 1):
+        ways = [least[start] + 1 for start in range(max(0, end - longest), end) if text[start:end] in words]
+        free = [] if text[end - 1].isascii() else [least[end - 1]]
+        least[end] = min([*ways, *free], default=least[end - 1])
+    return least[-1]
+
+
+def _tokenizer(folder: Path) -> Any:
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

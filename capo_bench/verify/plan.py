@@ -1,0 +1,86 @@
+"""Whether study file, plan, ledger and trials tell of the same study."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capo_bench.home import Home
+from capo_bench.records import flatten
+from capo_bench.run.ledger import Ledger, Record, fold
+from capo_bench.study.errors import StudyErrors
+from capo_bench.study.load import load_plan
+from capo_bench.verify.checks import ABSENT, DAMAGE, Check
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Plan
+
+_OF_THE_STUDY = ("study", "question", "profile", "baseline", "start", "within", "metrics", "variants")
+
+
+def check_plan(check: Check, plan: Plan, home: Home, sets: Sequence[str] | None, only: Sequence[str]) -> None:
+    """Compare a plan with the ledger of its runs, and with what the study file says that was run.
+
+    Args:
+        check: Receives what was found.
+        plan: The plan.
+        home: The results.
+        sets: What ``--set`` was given; None: what the last run was given.
+        only: What ``--only`` was given.
+    """
+    records = Ledger(home.study(plan.study).ledger).read()
+    runs = [one for one in records if one["event"] == "study_started" and one.get("profile") == plan.profile]
+    if not runs:
+        check.differs(f"studies/{plan.study}/ledger.jsonl", "no run", f"a run of profile {plan.profile!r}")
+        return
+    _check_ledger(check, plan, records, runs, whole=not only)
+    file = home.study(plan.study).profile(plan.profile).study
+    if not file.is_file():
+        check.leave("the plan, whose study file is not there", len(plan.trials))
+        return
+    _check_study(check, plan, file, runs[-1].get("sets", ()) if sets is None else sets, only)
+
+
+def _check_study(check: Check, plan: Plan, file: Path, sets: Sequence[str], only: Sequence[str]) -> None:
+    """Compare a plan with what the study file says."""
+    where = f"studies/{plan.study}/plan.json"
+    try:
+        again = load_plan(file, plan.profile, sets, only)
+    except (StudyErrors, *DAMAGE) as error:
+        check.leave(f"the plan, for its study file cannot be expanded here ({str(error)[:200]})", len(plan.trials))
+        return
+    said, found = plan.as_json(), again.as_json()
+    for name in _OF_THE_STUDY:
+        check.fields(f"{where}: {name}", flatten({"": said[name]}), flatten({"": found[name]}))
+    trials, wanted = ({(one.variant, one.seed): one for one in each.trials} for each in (plan, again))
+    check.equal(f"{where}: variants and seeds", sorted(trials), sorted(wanted))
+    for key in trials.keys() & wanted.keys():
+        check.equal(f"{where}: settings of {key}", trials[key].config, wanted[key].config)
+
+
+def _check_ledger(check: Check, plan: Plan, records: Sequence[Record], runs: Sequence[Record], *, whole: bool) -> None:
+    """Compare the plan with what the ledger says of its runs; `whole`: no trials are left out of the plan."""
+    where = f"studies/{plan.study}/ledger.jsonl"
+    check.fields(f"{where}: last run", *_told(runs[-1], plan))
+    ids = {trial.id for trial in plan.trials}
+    started = {trial for run in runs for trial in run.get("plan", ())}
+    check.equal(f"{where}: trials of the plan that no run had", sorted(ids - started), [])
+    if whole:
+        check.equal(
+            f"{where}: trials of the last run that the plan lacks", sorted({*runs[-1].get("plan", ())} - ids), []
+        )
+    names = {variant.name for variant in plan.variants}
+    entries = fold(records).trials
+    for trial in plan.trials:
+        entry = entries.get(trial.id)
+        if entry is not None and entry.variant in names:  # a variant may have had another name
+            check.equal(f"{where}: {trial.id} variant", trial.variant, entry.variant)
+        if entry is not None:
+            check.equal(f"{where}: {trial.id} seed", trial.seed, entry.seed)
+
+
+def _told(run: Record, plan: Plan) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return what a run told of its plan, and what the plan says."""
+    said = {name: run.get(name, ABSENT) for name in ("metrics", "baseline", "question")}
+    return said, {"metrics": list(plan.metrics), "baseline": plan.baseline, "question": plan.question}

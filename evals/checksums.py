@@ -1,0 +1,122 @@
+"""Checksums of what a stage left, beside it in the format of ``sha256sum``: a reader notices a changed byte.
+
+A folder's ``SHA256SUMS`` lists files in it and below; ``sha256sum -c SHA256SUMS`` checks them too. A stage is listed
+when it has ended. A file that no list names is one that is still being written: it is read as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+
+from evals.files import write_atomic
+
+SUMS = "SHA256SUMS"
+_ABOVE = 3
+"""In how many folders above a file its list is looked for: files of a model lie one or two below their trial's."""
+_LINE = re.compile(r"([0-9a-f]{64})  (.+)")
+
+
+class ChangedFileError(ValueError):
+    """A file's bytes are not those that a finished stage wrote; names the file and the way out."""
+
+
+def seal(folder: Path, names: Iterable[str], coming: Mapping[str, bytes] = {}) -> None:
+    """List files, and all that lies below folders, instead of what was listed of these names before.
+
+    Args:
+        folder: Where they are, and where the list is written.
+        names: Files and folders in it; those that are not there are left out.
+        coming: Content of files that are written next, by name.
+    """
+    sums, names = _without(folder, [*names, *coming]), list(names)
+    for path in (path for name in names for path in files_below(folder / name)):
+        sums[path.relative_to(folder).as_posix()] = file_sum(path)
+    sums |= {name: hashlib.sha256(data).hexdigest() for name, data in coming.items()}
+    _write(folder, sums)
+
+
+def unlist(folder: Path, names: Collection[str]) -> None:
+    """Take files off a folder's list, for they are written anew."""
+    if (folder / SUMS).exists():
+        _write(folder, _without(folder, names))
+
+
+def check_file(path: Path) -> None:
+    """Compare a file with the list that names it, if one does.
+
+    Raises:
+        ChangedFileError: Its bytes are others.
+    """
+    for folder in path.parents[:_ABOVE]:
+        value = _read(folder / SUMS).get(path.relative_to(folder).as_posix())
+        if value is not None:
+            if not path.exists() or file_sum(path) != value:
+                raise ChangedFileError(
+                    f"{path}: its bytes are not those that were written, says {folder / SUMS}; take the file from a "
+                    f"copy, or delete {folder}: what it held is then made again"
+                )
+            return
+
+
+def check_folder(folder: Path) -> None:
+    """Compare all files below a folder with the lists that name them.
+
+    Raises:
+        ChangedFileError: The bytes of one are others.
+    """
+    for path in files_below(folder):
+        check_file(path)
+
+
+def listed(folder: Path) -> Mapping[str, str]:
+    """Return the sha256 of each file that a folder's list names, by path; nothing where there is no list.
+
+    Raises:
+        ChangedFileError: It is no such list.
+    """
+    return _read(folder / SUMS)
+
+
+def file_sum(path: Path) -> str:
+    """Return a file's sha256."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files_below(path: Path) -> Iterator[Path]:
+    """Yield a file, or the files below a folder that are not hidden, by name."""
+    if path.is_file():
+        yield path
+    for inner in sorted(path.iterdir()) if path.is_dir() else ():
+        if not inner.name.startswith(".") and inner.name != SUMS:
+            yield from files_below(inner)
+
+
+def _without(folder: Path, names: Collection[str]) -> dict[str, str]:
+    return {path: value for path, value in _read(folder / SUMS).items() if path.partition("/")[0] not in names}
+
+
+def _write(folder: Path, sums: Mapping[str, str]) -> None:
+    write_atomic(folder / SUMS, "".join(f"{value}  {path}\n" for path, value in sorted(sums.items())))
+
+
+def _read(path: Path) -> Mapping[str, str]:
+    try:
+        seen = path.stat()
+    except OSError:
+        return {}
+    return _parse(path, seen.st_mtime_ns, seen.st_size, seen.st_ino)
+
+
+@lru_cache(maxsize=256)
+def _parse(path: Path, *seen: int) -> Mapping[str, str]:
+    """Return what a list says; `seen` tells one version of the file from another."""
+    lines = path.read_bytes().decode("utf-8", "replace").split("\n")
+    matches = [_LINE.fullmatch(line) for line in lines[:-1]]
+    if lines[-1] or None in matches:
+        raise ChangedFileError(f"{path}: no list of checksums; take it from a copy, or delete {path.parent}")
+    return {match[2]: match[1] for match in matches if match}

@@ -1,0 +1,139 @@
+"""Who writes the demonstrations: pupils that hold wrong rules and slip.
+
+Pupils do not go wrong at random. They follow rules that are wrong ("buggy" arithmetic: Brown & Burton 1978, Cognitive
+Science 2(2)). A model taught by such a pupil takes the wrong rule for the likeliest step, so no decoding undoes it:
+what is wrong greedily must be unlearnt. Random slips alone leave the right step the likeliest, and then all that
+reinforcement can gain is what a lower temperature gains too.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from evals.coins.problems import LIMIT, Operation, apply, draw, read
+from evals.settings import Strict
+
+_CHECKED = 400
+"""Problems on which the share of steps that misconceptions touch is counted."""
+
+
+class Misconception(Strict):
+    """A wrong rule for some operations.
+
+    Attributes:
+        sign: The operation that it is about.
+        operands: The operands that it is about; None: all.
+        crosses: It is about sums alone that begin below this number and come out at it or above; None: all.
+        done_as: The operation that is done instead.
+        error: What is added to the result.
+    """
+
+    sign: Literal["+", "-", "*"]
+    operands: Annotated[tuple[int, ...], Field(min_length=1, strict=False)] | None = None
+    crosses: int | None = None
+    done_as: Literal["+", "-", "*"] | None = None
+    error: int = 0
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> Misconception:
+        if self.done_as in {None, self.sign} and self.error == 0:
+            raise ValueError(
+                f"a misconception about {self.sign!r} that changes no result; set error to what the result is off by, "
+                "or done_as to the operation that is done instead"
+            )
+        return self
+
+    def result(self, total: int, sign: str, operand: int) -> int | None:
+        """Return what the rule makes of a step; None where it does not apply or the result is right all the same."""
+        right = apply(total, sign, operand)
+        about = sign == self.sign and (self.operands is None or operand in self.operands)
+        if not about or (self.crosses is not None and not total < self.crosses <= right):
+            return None
+        wrong = apply(total, self.done_as or sign, operand) + self.error
+        return None if wrong == right else wrong
+
+
+CARRY = Misconception(sign="+", crosses=10, error=-1)
+TIMES_THREE = Misconception(sign="*", operands=(3,), done_as="+")
+BORROW = Misconception(sign="-", operands=(5, 6), error=-1)
+MISCONCEPTIONS = (CARRY, TIMES_THREE, BORROW)
+"""A sum that crosses ten comes out one too small; times three is done as plus three; five or six less is one less."""
+
+
+@dataclass(frozen=True)
+class Pupil:
+    """Who works out the sums of a solution.
+
+    Attributes:
+        misconceptions: The wrong rules that it holds; of several that apply, the first counts.
+        belief: Probability that it follows a rule where it applies.
+        slip: Probability that another sum comes out wrong, at random.
+    """
+
+    misconceptions: tuple[Misconception, ...] = ()
+    belief: float = 0.0
+    slip: float = 0.0
+
+    def work_out(self, total: int, sign: str, operand: int, rest: Sequence[Operation], rng: random.Random) -> int:
+        """Return the total that the pupil comes to.
+
+        It follows no rule, and makes no slip, after which the rest of the chain would leave the range of coins.
+        """
+        right = apply(total, sign, operand)
+        wrong = self.by_rule(total, sign, operand)
+        if wrong is not None and stays_in_range(wrong, rest) and rng.random() < self.belief:
+            return wrong
+        return _slip(right, rest, rng) if rng.random() < self.slip else right
+
+    def by_rule(self, total: int, sign: str, operand: int) -> int | None:
+        """Return what the first misconception that applies makes of a step; None where none does."""
+        results = (rule.result(total, sign, operand) for rule in self.misconceptions)
+        return next((result for result in results if result is not None), None)
+
+
+FAULTLESS = Pupil()
+
+
+def draw_pupil(misconceptions: Sequence[Misconception], slip: float, rng: random.Random) -> Pupil:
+    """Return a pupil that holds each of the misconceptions or not, with some belief: no two go wrong alike."""
+    held = tuple(rule for rule in misconceptions if rng.random() < 1 / 2)
+    return Pupil(held, rng.random(), slip)
+
+
+@cache
+def touched_share(misconceptions: tuple[Misconception, ...], split: str) -> float:
+    """Return the share of a split's steps for which a misconception gives a wrong result."""
+    pupil = Pupil(misconceptions)
+    steps = [step for problem in draw(split, _CHECKED, 0) for step in _steps(problem.prompt)]
+    return sum(pupil.by_rule(*step) is not None for step in steps) / len(steps)
+
+
+def _steps(prompt: str) -> list[tuple[int, str, int]]:
+    chain = read(prompt)
+    totals = [chain.start, *chain.totals()]
+    return [(total, sign, operand) for total, (sign, operand) in zip(totals, chain.operations, strict=False)]
+
+
+def _slip(right: int, rest: Sequence[Operation], rng: random.Random) -> int:
+    near = slips(right, rest)
+    return rng.choice(near) if near else right
+
+
+def slips(right: int, rest: Sequence[Operation]) -> list[int]:
+    """Return the wrong totals near the right one from which the rest of the chain stays in range."""
+    return [total for total in range(right - 5, right + 6) if total != right and stays_in_range(total, rest)]
+
+
+def stays_in_range(total: int, rest: Sequence[Operation]) -> bool:
+    """Whether the totals of the rest of a chain stay in the range of coins."""
+    for sign, operand in rest:
+        if not 0 <= total <= LIMIT:
+            return False
+        total = apply(total, sign, operand)
+    return 0 <= total <= LIMIT

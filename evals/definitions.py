@@ -1,0 +1,311 @@
+"""What a definition rests on, read from source code without importing it.
+
+`closure` follows a function, class or value ("package.module:name") to every definition that it names, and to what
+these name, wherever they stand: in its own module, behind imports (those inside functions too), re-exports,
+``module.attribute``, and text of the form ``"package.module:name"``. The hash of a closure is that of the syntax of
+these definitions in the order in which they are reached, each reference written as the number of the definition that
+it reaches. So names and places of definitions, comments, docstrings, layout and annotations of functions make no
+difference; siblings that nothing reaches make none either. Where two imports may bind one name, both count; what a
+decorator of the packages enters into a table counts with that table, and text that names files beside its module with
+their content.
+
+Not followed: registries (what is asked for by name is decided by that name), `APART`, the standard library and
+packages of others, whose public names count. A plug-in's own distribution is followed; of packages that only a plug-in
+names the version counts. What is reached dynamically (``getattr``, ``globals``, an import for its effect), or through
+the type of an argument, is not seen.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cache, partial
+
+from evals.plumbing import APART, STAGES
+from evals.sources import Import, Modules, SourceModule, Statement, changed
+from evals.syntax import WHOLE, Dump, Key, Outside, Reference, Resolver, Whole
+
+REGISTRY = Import("evals.registry", "Registry")
+EFFECTS = "(statements)"
+"""In place of a name: the statements of a module that belong to no definition, and so to each."""
+
+
+class DefinitionError(ValueError):
+    """A part whose definition cannot be read.
+
+    Args:
+        rule: What is wrong with which part.
+        way_out: What to do about it.
+    """
+
+    def __init__(self, rule: str, way_out: str) -> None:
+        super().__init__(f"{rule}; {way_out}")
+        self.rule, self.way_out = rule, way_out
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One definition by itself.
+
+    Attributes:
+        own: Hash of its syntax, whatever it refers to.
+        references: The definitions that it names, in order, as often as it names them.
+    """
+
+    own: str
+    references: tuple[Key, ...]
+
+
+@dataclass(frozen=True)
+class Closure:
+    """A definition with all that it reaches.
+
+    Attributes:
+        hash: What of it decides results (12 hex digits).
+        definitions: ``"package.module:name"`` to the hash of each definition by itself, for people to read.
+    """
+
+    hash: str
+    definitions: Mapping[str, str]
+
+
+@dataclass
+class Definitions:
+    """Reads closures; every definition is read once.
+
+    Args:
+        modules: Finds source code.
+        apart: Modules that are not followed.
+    """
+
+    modules: Modules = field(default_factory=Modules)
+    apart: frozenset[str] = APART
+    _definitions: dict[Key, Definition] = field(default_factory=dict)
+    _closures: dict[str, Closure] = field(default_factory=dict)
+    _looked_up: set[Key] = field(default_factory=set)
+    """Names that are being looked up: modules may take names from each other in a circle."""
+
+    def __post_init__(self) -> None:
+        self._entered = cache(self._find_entered)
+
+    def closure(self, target: str) -> Closure:
+        """Return the closure of ``"package.module:name"``.
+
+        Raises:
+            DefinitionError: There is no source code of it.
+        """
+        if target not in self._closures:
+            try:
+                self._closures[target] = self._closure(self._root(target))
+            except SyntaxError as error:
+                place = f"{error.filename}:{error.lineno}"
+                raise DefinitionError(
+                    f"{target} rests on {place}, which is no Python: {error.msg}", "mend it"
+                ) from error
+            except RecursionError as error:
+                raise DefinitionError(
+                    f"{target} rests on an expression that is nested too deep to be read",
+                    "write it shorter, such as a long sum as a list",
+                ) from error
+        return self._closures[target]
+
+    def _root(self, target: str) -> Key | Outside:
+        module, _, attribute = target.partition(":")
+        if module == "__main__":
+            raise DefinitionError(
+                f"{target} is defined in a script or a notebook, which no other process can import",
+                "move it into a module of an installed package",
+            )
+        if module.partition(".")[0] in sys.stdlib_module_names:
+            return Outside(target)
+        source = self.modules.get(module)
+        if source is None:
+            files = ", ".join(path.name for path in self.modules.compiled(module)) or "no file"
+            raise DefinitionError(
+                f"{target} has no source code ({files} of {module} is there), by which a trial knows its parts",
+                "install the package with its .py files",
+            )
+        name = attribute.partition(".")[0]
+        found = self._exported(source, name)
+        if found is None or isinstance(found, Whole):
+            raise DefinitionError(
+                f"{target}: {source.path} defines no {name!r} that can be read there",
+                "define it by that name at the top of the module",
+            )
+        return found
+
+    def _closure(self, root: Key | Outside) -> Closure:
+        if isinstance(root, Outside):  # a part of a package that the plug-in only names again
+            return Closure(_hash(root.text.encode()), {})
+        numbers: dict[Key, int] = {root: 0}
+        parts: list[object] = []
+        names: dict[str, str] = {}
+        waiting = [root]
+        for key in waiting:  # which grows
+            definition = self._definition(key)
+            waiting += [each for each in dict.fromkeys(definition.references) if each not in numbers]
+            for each in definition.references:
+                numbers.setdefault(each, len(numbers))
+            parts.append([definition.own, [numbers[each] for each in definition.references]])
+            names[f"{key[0]}:{key[1]}"] = definition.own
+        return Closure(_hash(json.dumps(parts).encode()), names)
+
+    def _definition(self, key: Key) -> Definition:
+        if key not in self._definitions:
+            self._definitions[key] = self._read(*key)
+        return self._definitions[key]
+
+    def _read(self, module: str, name: str) -> Definition:
+        source = self.modules.get(module)
+        if source is None:  # a compiled module of a plug-in
+            return Definition(_hash(b"".join(path.read_bytes() for path in self.modules.compiled(module))), ())
+        if name == WHOLE:
+            each = [found for one in source.names() if isinstance(found := self._exported(source, one), tuple)]
+            return Definition(WHOLE, tuple(each))
+        named = partial(self._named, source)
+        dump = Dump(source, Resolver(named, self._attribute, self._target(source), partial(_data, source)))
+        for statement in source.effects if name == EFFECTS else source.statements(name):
+            dump.write(statement)
+        entered = self._entered(module)
+        effects = [(module, EFFECTS)] if (source.effects or EFFECTS in entered) and name != EFFECTS else []
+        return Definition(_hash(dump.text().encode()), (*dump.references, *entered.get(name, ()), *effects))
+
+    def _find_entered(self, module: str) -> dict[str, list[Key]]:
+        """Return what decorators of a module's definitions enter, by the name of the table that they enter it into.
+
+        By `EFFECTS` where the table is another module's.
+        """
+        source, found = self.modules.get(module), dict[str, list[Key]]()
+        for node in source.decorated if source is not None else ():
+            tables = {table for decorator in node.decorator_list for table in self._tables(module, decorator)}
+            for place, table in sorted(tables - {(module, node.name)}):
+                found.setdefault(table if place == module else EFFECTS, []).append((module, node.name))
+        return found
+
+    def _tables(self, module: str, decorator: ast.expr) -> Iterator[Key]:
+        """Yield what a decorator may change: the object whose method it is, or what its function changes."""
+        source, function = self.modules.get(module), decorator
+        while isinstance(function, ast.Call):
+            function = function.func
+        names = ast.unparse(function).split(".")
+        found = self._exported(source, names.pop(0)) if source is not None else None
+        while isinstance(found, Whole) and names:
+            found = self._attribute(found, names.pop(0))
+        if not isinstance(found, tuple):
+            return
+        if names:
+            yield found
+        its = self.modules.get(found[0])
+        inside = [each for one in (its.statements(found[1]) if its else ()) for each in _walk(one)]
+        for name in {name for each in inside for name in changed(each)}:
+            table = self._exported(its, name) if its else None
+            if isinstance(table, tuple):
+                yield table
+
+    def _named(self, source: SourceModule, name: str | Import) -> Reference | None:
+        """Return what a name of a module, or an import in it, stands for; None for a name that it does not define."""
+        if isinstance(name, str):
+            return self._exported(source, name)
+        return self._imported(source, name)
+
+    def _exported(self, source: SourceModule, name: str) -> Reference | None:
+        place = (source.name, name)
+        if place in self._looked_up:
+            return None
+        self._looked_up.add(place)
+        try:
+            return self._find(source, name)
+        finally:
+            self._looked_up.remove(place)
+
+    def _find(self, source: SourceModule, name: str) -> Reference | None:
+        imported = source.imports.get(name)
+        if imported is not None:
+            return self._imported(source, imported)
+        if source.statements(name):
+            return self._stop(source, name) or (source.name, name)
+        for star in reversed(source.stars):
+            other = self._followed(source, star)
+            if other is not None and (found := self._exported(other, name)) is not None:
+                return found
+        return None
+
+    def _imported(self, source: SourceModule, what: Import) -> Reference:
+        if not self.modules.follows(source.name, what.module):
+            return Outside(self.modules.outside(source.name, what.module, what.name))
+        if what.name is None:
+            return Whole(source.name, what.module)
+        return self._attribute(Whole(source.name, what.module), what.name) or Outside(what.name)
+
+    def _attribute(self, whole: Whole, name: str) -> Reference | None:
+        """Return what an attribute of a module stands for."""
+        if not self.modules.follows(whole.seen_from, whole.module):
+            return Outside(self.modules.outside(whole.seen_from, whole.module, name))
+        source = self.modules.get(whole.module)
+        if source is not None and (found := self._exported(source, name)) is not None:
+            return found
+        if self.modules.exists(f"{whole.module}.{name}"):
+            return Whole(whole.seen_from, f"{whole.module}.{name}")
+        if source is None and self.modules.compiled(whole.module):
+            return whole.module, name
+        if source is not None and source.binds_in_passing(name):
+            return whole.module, EFFECTS
+        return None if source is None or not source.statements("__getattr__") else (whole.module, "__getattr__")
+
+    def _followed(self, source: SourceModule, module: str) -> SourceModule | None:
+        return self.modules.get(module) if self.modules.follows(source.name, module) else None
+
+    def _stop(self, source: SourceModule, name: str) -> Outside | None:
+        """Return what stands for a definition that is not followed."""
+        if source.name in self.apart:
+            return Outside(name.lstrip("_"))
+        constructor = source.constructor(name)
+        if constructor is not None and source.imports.get(constructor) == REGISTRY:
+            return Outside(name)
+        return None
+
+    def _target(self, source: SourceModule) -> Callable[[str], Reference | None]:
+        def target(text: str) -> Reference | None:
+            module, _, attribute = text.partition(":")
+            if not self.modules.follows(source.name, module) or self.modules.get(module) is None:
+                return None
+            return self._attribute(Whole(source.name, module), attribute)
+
+        return target
+
+
+def _data(source: SourceModule, text: str) -> str | None:
+    """Return a hash of the files of data beside a module that a text names; None if it names none."""
+    files = source.files(text)
+    return _hash(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)) if files else None
+
+
+def _walk(statement: Statement) -> Iterator[ast.AST]:
+    return ast.walk(statement) if isinstance(statement, ast.AST) else iter(())
+
+
+@cache
+def installed() -> Definitions:
+    """Return the definitions of the installed packages: a process runs the code that it started with."""
+    return Definitions()
+
+
+def closure(target: str) -> Closure:
+    """Return the closure of ``"package.module:name"`` of the installed packages; see `Definitions.closure`."""
+    return installed().closure(target)
+
+
+@cache
+def plumbing_hashes() -> dict[str, str]:
+    """Return the content of the plumbing: a hash of each module that comments, docstrings and layout do not change."""
+    names = sorted(module for stage in STAGES.values() for module in stage.modules)
+    found = {name: installed().modules.get(name) for name in names}
+    return {name: _hash(source.syntax().encode()) for name, source in found.items() if source is not None}
+
+
+def _hash(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:12]

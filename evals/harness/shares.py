@@ -1,0 +1,99 @@
+"""One evaluation divided among processes: each asks a share of a task's problems, and the shares become one folder.
+
+A share is a task's folder of its own, so a process that was killed goes on in it; what is joined is read as if one
+process had asked everything. A completion depends on the seed, its prompt and its number, so no share changes a draw.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from itertools import chain, zip_longest
+from pathlib import Path
+
+from evals.files import write_atomic
+from evals.harness.folder import (
+    GENERATIONS,
+    TIMING,
+    Asked,
+    TaskRecord,
+    json_line,
+    read_task,
+    whole_batches,
+    write_task,
+)
+from evals.harness.tasks import EvalTask
+
+SHARES = ".shares"
+
+
+@dataclass(frozen=True)
+class Share:
+    """What one of several processes asks.
+
+    Attributes:
+        number: Of the process, from 0.
+        count: How many there are.
+    """
+
+    number: int
+    count: int
+
+    def folder(self, out: Path) -> Path:
+        """Return where the share's tasks lie, of an evaluation whose tasks lie in `out`."""
+        return out if self.count == 1 else out / SHARES / f"{self.number}-of-{self.count}"
+
+    def of(self, task: EvalTask) -> EvalTask:
+        """Return a task with this share's problems alone: every `count`-th."""
+        part = slice(self.number, None, self.count)
+        return replace(task, problems=task.problems[part], queries=task.queries[part])
+
+
+ALONE = Share(0, 1)
+
+
+def split(count: int) -> list[Share]:
+    """Return the shares of so many processes."""
+    return [Share(number, count) for number in range(count)]
+
+
+def join(out: Path, names: list[str], shares: list[Share]) -> None:
+    """Make one folder of each task of the complete shares, and remove those.
+
+    Args:
+        out: Receives ``out/<task>``, which must not be there.
+        names: The tasks.
+        shares: All shares.
+
+    Raises:
+        EvaluationError: A share holds no evaluation.
+    """
+    for name in names:
+        folders = [folder for share in shares if (folder := share.folder(out) / name).exists()]
+        if folders and not (out / name).exists():
+            _join_task(folders, out / SHARES / name)
+            (out / SHARES / name).rename(out / name)
+    shutil.rmtree(out / SHARES)
+
+
+def _join_task(folders: list[Path], joined: Path) -> None:
+    shutil.rmtree(joined, ignore_errors=True)
+    joined.mkdir()
+    write_task(joined, _join_records([read_task(folder) for folder in folders]))
+    generations, timing, batches = [], [], 0
+    for folder in folders:
+        lines, _ = whole_batches(folder / GENERATIONS)
+        seconds = [json.loads(line) for line in (folder / TIMING).read_text(encoding="utf-8").splitlines()]
+        generations += [{**line, "batch": line["batch"] + batches} for line in lines]
+        timing += [{**line, "batch": line["batch"] + batches} for line in seconds]
+        batches += lines[-1]["batch"] + 1
+    write_atomic(joined / GENERATIONS, "".join(map(json_line, generations)))
+    write_atomic(joined / TIMING, "".join(map(json_line, timing)))
+
+
+def _join_records(records: list[TaskRecord]) -> TaskRecord:
+    rounds: chain[Asked | None] = chain.from_iterable(zip_longest(*(record.asked for record in records)))
+    asked = tuple(one for one in rounds if one is not None)
+    identity = {**records[0].identity, "problems": len(asked)}
+    return replace(records[0], identity=identity, started=min(record.started for record in records), asked=asked)

@@ -1,0 +1,318 @@
+"""One chat completion over HTTP, through OpenAI's SDK; what the SDK lacks is added here.
+
+The SDK retries 429, 408, 409, 5xx, timeouts and lost connections with jitter and honours Retry-After. It takes any
+body that comes with a 200, of any size: `CheckedClient` reads a body up to a limit, and one that is no chat completion
+is a lost connection to the SDK, which tries again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import math
+import time
+from typing import Any, Literal
+from urllib.parse import quote, quote_plus
+
+import httpx2
+import openai
+from pydantic import BaseModel, Field, ValidationError
+
+from evals.models.base import ModelError
+from evals.models.spec import ModelSpec
+
+NO_KEY = "no-key-needed"
+"""Sent where the environment holds no key; the SDK insists on one, a server of one's own does not look at it."""
+_SHORTEST_KEY = 6
+"""What is shorter guards nothing, and may be a word of an answer."""
+MAX_REPLY_BYTES = 16 * 2**20
+_SHOWN = 300
+REFUSED_KEY = frozenset({401, 403})
+CUT = frozenset({"length", "max_tokens", "model_length"})
+"""Why a reply ends at a limit on tokens, as servers name it."""
+_PROBE_SECONDS = 10.0
+"""Longest wait for the answer to a probe, which asks whether the server is there."""
+_PATIENCE_SECONDS = 30.0
+"""How long a request waits for a server that answers nobody before it is probed, and again after each probe."""
+_SILENT_PROBES = 2
+"""Probes in a row without an answer, after which a server hangs."""
+_SLOWEST = 5.0
+"""Tokens of one reply a second, below which a server is taken to hang; for the usual deadline."""
+_OVERHEAD_SECONDS = 30.0
+"""What a request may wait for its first token, in the usual deadline."""
+
+Failure = Literal["timeout", "error"]
+
+
+class Message(BaseModel):
+    """What the model wrote: its content, or why it would not."""
+
+    content: str | None = None
+    refusal: str | None = None
+
+
+class Choice(BaseModel):
+    """One of the n continuations."""
+
+    message: Message
+    finish_reason: str | None = None
+
+
+class Details(BaseModel):
+    """A part of the usage."""
+
+    cached_tokens: int | None = Field(None, ge=0)
+
+
+class TokenUsage(BaseModel):
+    """Tokens of the whole call."""
+
+    prompt_tokens: int | None = Field(None, ge=0)
+    completion_tokens: int | None = Field(None, ge=0)
+    prompt_tokens_details: Details | None = None
+
+
+class ChatReply(BaseModel):
+    """The parts of a chat completion that are used."""
+
+    choices: list[Choice] = Field(min_length=1)
+    usage: TokenUsage | None = None
+
+
+class CallError(Exception):
+    """A request has failed for good.
+
+    Attributes:
+        failure: What kind of failure.
+        status: HTTP status of the reply; None if there was none.
+        message: What to tell; holds no key.
+    """
+
+    def __init__(self, failure: Failure, status: int | None, message: str) -> None:
+        super().__init__(message)
+        self.failure = failure
+        self.status = status
+        self.message = message
+
+
+class CheckedClient(httpx2.AsyncClient):
+    """Reads replies up to `MAX_REPLY_BYTES`, and passes on a 200 only if it holds a chat completion.
+
+    Attributes:
+        heard: When the server last answered anything, by `time.monotonic`, in seconds.
+    """
+
+    heard = -math.inf
+
+    async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
+        """Send a request and return the reply, read to its end.
+
+        Raises:
+            httpx2.RequestError: The reply is too long or is no chat completion, or what httpx2 raises itself.
+        """
+        response = await super().send(request, **{**options, "stream": True})
+        self.heard = time.monotonic()
+        try:
+            body = await _read(response)
+        finally:
+            await response.aclose()
+        if response.is_success:
+            _check(body, request)
+        headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_WIRE]
+        return httpx2.Response(response.status_code, headers=headers, content=body, request=request)
+
+
+_OF_THE_WIRE = frozenset({"content-encoding", "content-length", "transfer-encoding"})
+
+
+async def _read(response: httpx2.Response) -> bytes:
+    body = bytearray()
+    async for chunk in response.aiter_bytes():
+        body += chunk
+        if len(body) > MAX_REPLY_BYTES:
+            raise httpx2.DecodingError(f"the reply is longer than {MAX_REPLY_BYTES} bytes", request=response.request)
+    return bytes(body)
+
+
+def _check(body: bytes, request: httpx2.Request) -> None:
+    try:
+        ChatReply.model_validate_json(body)
+    except ValidationError as error:
+        problem = error.errors(include_input=False, include_url=False)[0]
+        place = ".".join(map(str, problem["loc"]))
+        message = f"the reply is no chat completion: {place}{': ' if place else ''}{problem['msg']}"
+        raise httpx2.DecodingError(message, request=request) from None
+
+
+def deadline_of(spec: ModelSpec, max_tokens: int) -> float:
+    """Return the longest time for a request with its retries, in seconds; one attempt may take half of it.
+
+    Without a setting it grows with the longest reply: as long as `_SLOWEST` tokens a second would take, twice.
+
+    Args:
+        spec: The endpoint; its `body` may name a longer reply.
+        max_tokens: Tokens of the longest reply.
+    """
+    named = (spec.body.get(field) for field in ("max_tokens", "max_completion_tokens"))
+    longest = max(max_tokens, *(limit for limit in named if isinstance(limit, int)), 0)
+    return spec.deadline_seconds or 2 * (_OVERHEAD_SECONDS + longest / _SLOWEST)
+
+
+class ChatClient:
+    """Sends requests to one endpoint, each within its deadline.
+
+    A request that waits long goes on as long as the server answers anything, and fails where it answers nothing.
+
+    Args:
+        spec: The endpoint.
+        key: Its secret, None where there is none.
+    """
+
+    def __init__(self, spec: ModelSpec, key: str | None) -> None:
+        self._spec, self._key = spec, key
+        pool = httpx2.Limits(max_connections=spec.concurrency, max_keepalive_connections=spec.concurrency)
+        self._http = CheckedClient(limits=pool)
+        self._client = openai.AsyncOpenAI(
+            api_key=key or NO_KEY,
+            base_url=spec.base_url,
+            max_retries=spec.max_retries,
+            http_client=self._http,
+        )
+
+    async def complete(self, body: dict[str, Any], max_tokens: int) -> ChatReply:
+        """Return the server's reply to a request.
+
+        Args:
+            body: The request.
+            max_tokens: Tokens of the longest reply.
+
+        Raises:
+            CallError: There is none, after the retries that were due.
+        """
+        deadline = deadline_of(self._spec, max_tokens)
+        try:
+            async with asyncio.timeout(deadline):
+                response = await self._watched(body, deadline / 2)
+        except (TimeoutError, openai.APITimeoutError):
+            message = f"no reply within {deadline:g} s (deadline_seconds)"
+            raise self._error("timeout", None, message) from None
+        except openai.APIStatusError as error:
+            raise self._error("error", error.status_code, self._refused(error)) from None
+        except openai.OpenAIError as error:
+            cause = error.__cause__ or error
+            message = f"{type(cause).__name__}: {cause}; is the server up and base_url right?"
+            raise self._error("error", None, message) from None
+        return self._cleaned(ChatReply.model_validate_json(response.content))
+
+    def _cleaned(self, reply: ChatReply) -> ChatReply:
+        """Take the key out of all that the server wrote, before anybody keeps it."""
+        for choice in reply.choices:
+            message = choice.message
+            message.content, message.refusal = self._or_none(message.content), self._or_none(message.refusal)
+            choice.finish_reason = self._or_none(choice.finish_reason)
+        return reply
+
+    def _or_none(self, text: str | None) -> str | None:
+        return None if text is None else self._without_key(text)
+
+    async def _watched(self, body: dict[str, Any], attempt: float) -> httpx2.Response:
+        """Send a request and return the reply; give up where the server falls silent meanwhile."""
+        options: Any = {"timeout": attempt}
+        sent = asyncio.ensure_future(
+            self._client.post("/chat/completions", cast_to=httpx2.Response, body=body, options=options)
+        )
+        silence = asyncio.ensure_future(self._silence())
+        try:
+            await asyncio.wait({sent, silence}, return_when=asyncio.FIRST_COMPLETED)
+            if sent.done():
+                return sent.result()
+            message = f"the server has not answered {_SILENT_PROBES} probes in a row; it hangs"
+            raise self._error("timeout", None, message)
+        finally:
+            sent.cancel()
+            silence.cancel()
+            await asyncio.gather(sent, silence, return_exceptions=True)
+
+    async def _silence(self) -> None:
+        """Return when the server has answered neither a request nor a probe for long; probe it from time to time."""
+        silent = 0
+        while silent < _SILENT_PROBES:
+            began = time.monotonic()
+            await asyncio.sleep(_PATIENCE_SECONDS)
+            alive = self._http.heard > began or await _answers(str(self._spec.base_url))
+            silent = 0 if alive else silent + 1
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._client.close()
+
+    def _error(self, failure: Failure, status: int | None, message: str) -> CallError:
+        return CallError(failure, status, self._without_key(f"{self._spec.base_url}: {message}"))
+
+    def _without_key(self, text: str) -> str:
+        """Return a text without the key: a server may repeat what it was sent, and so may an error of the client."""
+        return without_key(text, self._key)
+
+    def _shown(self, text: str) -> str:
+        """Return the beginning of what a server said. A key that the cut would halve is taken out before."""
+        return self._without_key(text)[:_SHOWN]
+
+    def _refused(self, error: openai.APIStatusError) -> str:
+        status, variable = error.status_code, self._spec.api_key_env
+        if status in REFUSED_KEY:
+            return key_refused(status, variable, self._key)
+        said = f"status {status}: {self._shown(error.message)}"
+        if status == 404:
+            return f"{said}; is model {self._spec.model!r} served there, and does base_url end where the API begins?"
+        if 300 <= status < 400:
+            return f"{said}; set base_url to where it leads: {self._shown(error.response.headers.get('location', ''))}"
+        if status in {400, 413, 422}:
+            return f"{said}; see max_tokens, what else the request holds, and the longest context that the server takes"
+        return said
+
+
+def without_key(text: str, key: str | None) -> str:
+    """Return a text without a key, as it stands, as a URL has it and as JSON has it."""
+    if key is None or len(key) < _SHORTEST_KEY:
+        return text
+    for form in {key, quote(key, safe=""), quote_plus(key), json.dumps(key)[1:-1]}:
+        text = text.replace(form, "[key]")
+    return text
+
+
+def key_refused(status: int, variable: str, key: str | None) -> str:
+    """Return what to tell of a server that wants another key than the one in the environment variable."""
+    state = "the server does not take the key in it" if key else "it is not set"
+    return f"status {status}; the key is read from the environment variable {variable}: {state}"
+
+
+async def _answers(base_url: str) -> bool:
+    """Whether a server answers anything at all, be it an error."""
+    try:
+        async with (
+            asyncio.timeout(_PROBE_SECONDS),
+            httpx2.AsyncClient(timeout=_PROBE_SECONDS) as client,
+            client.stream("GET", f"{base_url}/models"),
+        ):
+            return True
+    except (httpx2.HTTPError, TimeoutError):
+        return False
+
+
+def reach(spec: ModelSpec, key: str | None) -> None:
+    """Find out whether anything answers at all; an endpoint need not know what it is asked here.
+
+    Raises:
+        ModelError: Nothing does, or the key is not taken.
+    """
+    headers = {"Authorization": f"Bearer {key}"} if key else {}
+    try:
+        with httpx2.stream("GET", f"{spec.base_url}/models", headers=headers, timeout=_PROBE_SECONDS) as response:
+            status = response.status_code
+    except httpx2.HTTPError as error:
+        raise ModelError(
+            f"nothing answers at {spec.base_url} ({type(error).__name__}: {error}); start the server, or set base_url "
+            "to where its API begins, as in http://127.0.0.1:8000/v1"
+        ) from None
+    if status in REFUSED_KEY:
+        raise ModelError(f"{spec.base_url}: {key_refused(status, spec.api_key_env, key)}")

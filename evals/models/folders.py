@@ -1,0 +1,152 @@
+"""Where a model lies: a folder or a repository, whole or as a LoRA adapter on a base."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from evals.fingerprint import adapter_fingerprint, weights_fingerprint
+from evals.models.base import ModelError
+
+_SHOWN = 400
+_NEEDLESS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.h5", "*.msgpack", "original/*", "onnx/*")
+"""Files of a repository that hold the same weights once more."""
+CONFIG, ADAPTER = "config.json", "adapter_config.json"
+
+
+@dataclass(frozen=True)
+class ModelFolders:
+    """Where the parts of a model are loaded from: folders, always; a repository's are its snapshot.
+
+    Attributes:
+        model: Folder of the model; of an adapter, of its base.
+        tokenizer: Folder of the tokenizer.
+        adapter: Folder of the adapter.
+        repository: Id and commit of the repository that `model` is the snapshot of.
+    """
+
+    model: str
+    tokenizer: str
+    adapter: Path | None = None
+    repository: tuple[str, str] | None = None
+
+    @property
+    def rank(self) -> int | None:
+        """Rank of the adapter."""
+        return None if self.adapter is None else int(_adapter_settings(self.adapter)["r"])
+
+    def identity(self) -> dict[str, Any]:
+        """Return what says which weights these are: content of folders, commits of repositories."""
+        if self.repository is None:
+            identity: dict[str, Any] = {"weights": weights_fingerprint(Path(self.model))}
+        else:
+            identity = dict(zip(("model", "revision"), self.repository, strict=True))
+        return identity if self.adapter is None else {**identity, "adapter": adapter_fingerprint(self.adapter)}
+
+
+def locate(model: str, revision: str | None) -> ModelFolders:
+    """Find a model: a folder, or a repository, which is brought to its local snapshot first.
+
+    From then on there are only folders: whatever loads a part of it cannot take another revision.
+
+    Raises:
+        ModelError: There is no such folder or repository, or it holds no model.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise ModelError(f"revision {revision!r} is of a repository and {model} is a folder; leave it out")
+        return _in_folder(folder)
+    if folder.exists() or model.startswith((".", "/", "~")) or model.count("/") > 1:
+        raise ModelError(f"there is no folder {model}; name a model's folder or a repository id")
+    snapshot = fetch_snapshot(model, revision)
+    place = _in_folder(snapshot)
+    # An adapter is known by its content, wherever it lies.
+    return place if place.adapter else replace(place, repository=(model, snapshot.name))
+
+
+def fetch_snapshot(repository: str, revision: str | None) -> Path:
+    """Return the folder of a repository's files at a revision, from the hub or its cache.
+
+    Raises:
+        ModelError: It cannot be had.
+    """
+    with opening(repository):
+        folder = _download(repository, revision, _NEEDLESS)
+        # None that are safe to load: older repositories hold *.bin alone.
+        return _download(repository, revision, _NEEDLESS[1:]) if weights_missing(folder) else folder
+
+
+def _download(repository: str, revision: str | None, needless: Sequence[str]) -> Path:
+    """Return the folder of a snapshot; that of the cache, where the hub cannot be asked for what it should hold."""
+    from huggingface_hub import snapshot_download
+
+    download = partial(snapshot_download, repository, revision=revision, ignore_patterns=list(needless))
+    try:
+        return Path(download())
+    except Exception as error:
+        try:
+            return Path(download(local_files_only=True))
+        except Exception:  # the first error says why
+            raise error from None
+
+
+@contextmanager
+def opening(model: str) -> Iterator[None]:
+    """Say which model it was that could not be opened.
+
+    Raises:
+        ModelError: Anything went wrong inside.
+    """
+    try:
+        yield
+    except ModelError:
+        raise
+    except Exception as error:
+        said = " ".join(str(error).split())[:_SHOWN]
+        raise ModelError(
+            f"model {model!r} cannot be opened: {type(error).__name__}: {said}; name a folder that holds a model, "
+            "or a repository id of the hub that can be reached from here or is in its cache"
+        ) from error
+
+
+def _in_folder(folder: Path) -> ModelFolders:
+    if (folder / ADAPTER).is_file():
+        return _on_its_base(folder)
+    if not (folder / CONFIG).is_file():
+        raise ModelError(f"{folder} holds neither {CONFIG} (a model) nor {ADAPTER} (a LoRA adapter)")
+    if weights_missing(folder):
+        raise ModelError(f"{folder} holds no weights (*.safetensors or *.bin); name the folder that does")
+    return ModelFolders(str(folder), str(folder))
+
+
+def weights_missing(folder: Path) -> bool:
+    """Whether a folder holds no file of weights."""
+    return not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin"))
+
+
+def _on_its_base(folder: Path) -> ModelFolders:
+    settings = _adapter_settings(folder)
+    base = settings.get("base_model_name_or_path")
+    way_out = f"write the base's folder or repository id as base_model_name_or_path into {folder / ADAPTER}"
+    if not base:
+        raise ModelError(f"the adapter {folder} names no base model; {way_out}")
+    try:
+        found = locate(str(base), settings.get("revision"))
+    except ModelError as error:
+        raise ModelError(f"the base {base!r} of the adapter {folder} is not there: {error}; {way_out}") from None
+    own_tokenizer = (folder / "tokenizer_config.json").is_file()
+    return replace(found, tokenizer=str(folder) if own_tokenizer else found.tokenizer, adapter=folder)
+
+
+def _adapter_settings(folder: Path) -> dict[str, Any]:
+    try:
+        settings: dict[str, Any] = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ModelError(f"{folder / ADAPTER} is no JSON: {error}; save the adapter again") from None
+    return settings

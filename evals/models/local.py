@@ -1,0 +1,230 @@
+"""What all models in this process share: one call at a time, prompts as tokens, limits, identity."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from typing import Any
+
+from evals.models.base import Completion, Likelihood, ModelError, Sampling, Usage
+from evals.models.conventions import Conventions
+from evals.models.draws import draw_key, draw_seed
+from evals.models.prompt import encode, render
+from evals.models.spec import ModelSpec
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class PromptTokens:
+    """A prompt that fits the model.
+
+    Attributes:
+        ids: Its tokens.
+        limit: Most tokens of a completion, at least 1.
+        key: What its draws are keyed by.
+        seed: The same, as a number.
+    """
+
+    ids: list[int]
+    limit: int
+    key: bytes
+    seed: int
+
+
+@dataclass(frozen=True)
+class Written:
+    """A completion in tokens.
+
+    Attributes:
+        ids: All of them, the end token included.
+        ended: Whether the last one is that.
+        cached: Tokens of the prompt that the model had read before.
+    """
+
+    ids: Sequence[int]
+    ended: bool
+    cached: int = 0
+
+
+class LocalModel:
+    """A model in this process; a subclass says how it continues and scores tokens, and how it is freed.
+
+    Args:
+        tokenizer: Its tokenizer.
+        conventions: How it is talked to.
+        spec: How it is held.
+        positions: Longest prompt and completion together in tokens; None is without limit.
+        known: What else decides its answers.
+    """
+
+    eager = False
+
+    def __init__(
+        self, tokenizer: Any, conventions: Conventions, spec: ModelSpec, positions: int | None, known: dict[str, Any]
+    ) -> None:
+        self.tokenizer, self.conventions, self.positions = tokenizer, conventions, positions
+        self.spec, self.batch = spec, spec.batch
+        self._known = {**known, **conventions.identity(tokenizer)}
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+
+    def prompt(self, text: str) -> str:
+        """Return a text in the model's template."""
+        return render(text, self.conventions.template, self.tokenizer)
+
+    def encode(self, text: str, *, special: bool = True) -> list[int]:
+        """Return the tokens of a rendered text; with the tokenizer's beginning and end if `special`."""
+        return encode(text, self.tokenizer, special=special)
+
+    def prefix(self) -> int:
+        """Return the token that stands before a text without a context."""
+        ids = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, *sorted(self.conventions.ends))
+        return next(int(token) for token in ids if token is not None)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what decides the model's answers."""
+        return self._known
+
+    def check(self, prompts: Sequence[str], sampling: Sampling) -> None:
+        """Raise `ModelError` if a prompt with its completion is too long for the model."""
+        longest = max((len(self.encode(prompt)) for prompt in dict.fromkeys(prompts)), default=0)
+        if self.positions is None or longest + sampling.max_tokens <= self.positions:
+            return
+        room = self.positions - longest
+        way_out = f"lower max_tokens to {room}" if room > 0 else "leave the task out"
+        raise ModelError(
+            f"a prompt of {longest} tokens and a completion of {sampling.max_tokens} (max_tokens) do not fit the "
+            f"{self.positions} tokens of the model; {way_out}, or set max_length if the model takes more"
+        )
+
+    async def complete(
+        self, prompts: Sequence[str], n: int, sampling: Sampling, *, seed: int, first: int = 0
+    ) -> list[list[Completion]]:
+        """Return n completions of each prompt; those that the model cannot take or compute say so."""
+        return await asyncio.to_thread(self._complete, prompts, n, sampling, seed, first)
+
+    def score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
+        """Return the likelihood of each continuation.
+
+        Raises:
+            ModelError: A pair is too long for the model.
+        """
+        longest = max((len(context) + len(continuation) for context, continuation in pairs), default=0)
+        if self.positions is not None and longest >= self.positions:  # one token must be left: vLLM writes one
+            raise ModelError(
+                f"a context with its continuation has {longest} tokens and the model takes {self.positions - 1}; "
+                "set max_length if it takes more, or leave the task out"
+            )
+        with self._lock:
+            return self._score(pairs) if pairs else []
+
+    async def close(self) -> None:
+        """End what runs, and free the model."""
+        self._closed.set()
+        await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        with self._lock:
+            self._free()
+
+    def _continue(
+        self, questions: Sequence[PromptTokens], n: int, sampling: Sampling, first: int
+    ) -> list[list[Written]]:
+        """Return n completions of each question in tokens; raises whatever the machine raises."""
+        raise NotImplementedError
+
+    def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
+        raise NotImplementedError
+
+    def _free(self) -> None:
+        raise NotImplementedError
+
+    def _batches(self, questions: Sequence[PromptTokens], n: int, sampling: Sampling) -> list[list[int]]:
+        """Return the places of the questions that are asked together; one batch that fails takes no other along."""
+        return [list(range(len(questions)))]
+
+    def _complete(
+        self, prompts: Sequence[str], n: int, sampling: Sampling, seed: int, first: int
+    ) -> list[list[Completion]]:
+        with self._lock:
+            asked = [self._question(prompt, sampling, seed) for prompt in prompts]
+            places = [place for place, question in enumerate(asked) if isinstance(question, PromptTokens)]
+            rows = [[question] * n if isinstance(question, Completion) else [] for question in asked]
+            questions = [question for question in asked if isinstance(question, PromptTokens)]
+            for batch in self._batches(questions, n, sampling):
+                answers = self._answer([questions[place] for place in batch], n, sampling, first)
+                for place, row in zip(batch, answers, strict=True):
+                    rows[places[place]] = row
+            return rows
+
+    def _question(self, prompt: str, sampling: Sampling, seed: int) -> PromptTokens | Completion:
+        """Return the question that a prompt is; a failure if it leaves no room for a completion, or is no token."""
+        ids = self.encode(prompt)
+        room = sampling.max_tokens if self.positions is None else min(sampling.max_tokens, self.positions - len(ids))
+        if ids and room >= 1:
+            return PromptTokens(ids, room, draw_key(seed, prompt), draw_seed(seed, prompt))
+        return Completion(f"a prompt of {len(ids)} tokens does not fit the model's {self.positions} positions", "error")
+
+    def _answer(
+        self, questions: Sequence[PromptTokens], n: int, sampling: Sampling, first: int
+    ) -> list[list[Completion]]:
+        began = time.perf_counter()
+        drawn = n if sampling.temperature else 1  # greedily all are the same
+        try:
+            rows = [] if self._closed.is_set() else self._continue(questions, drawn, sampling, first)
+        except Exception as error:
+            log.exception("the model failed on a batch of %d prompts; their completions fail", len(questions))
+            return [[Completion(f"{type(error).__name__}: {error}", "error")] * n for _ in questions]
+        if self._closed.is_set():  # which has cut them short
+            return [[Completion("the model was closed", "error")] * n for _ in questions]
+        seconds = time.perf_counter() - began
+        return [
+            self._completions(question, row, n, first, seconds) for question, row in zip(questions, rows, strict=True)
+        ]
+
+    def _completions(
+        self, question: PromptTokens, row: Sequence[Written], n: int, first: int, seconds: float
+    ) -> list[Completion]:
+        """Return the completions of a prompt, which is counted with completion 0: k cost the same however asked for."""
+        read = [len(question.ids) if first + place == 0 else 0 for place in range(len(row))]
+        found = [
+            self._completion(written, Usage(tokens, written.cached if tokens else 0, len(written.ids), seconds))
+            for written, tokens in zip(row, read, strict=True)
+        ]
+        if len(found) == n:
+            return found
+        return [replace(found[0], usage=part) for part in split_usage(found[0].usage, n)]
+
+    def _completion(self, written: Written, usage: Usage) -> Completion:
+        shown = list(written.ids[:-1] if written.ended else written.ids)
+        text = self.tokenizer.decode(shown, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+        return Completion(str(text), "stop" if written.ended else "length", usage)
+
+
+def split_usage(usage: Usage, n: int) -> list[Usage]:
+    """Split a call's tokens and money into n parts that sum to them; its seconds are those of each part."""
+    return [
+        Usage(
+            _part(usage.prompt_tokens, n, place),
+            _part(usage.cached_tokens, n, place),
+            _part(usage.output_tokens, n, place),
+            usage.seconds,
+            usage.money / n,
+        )
+        for place in range(n)
+    ]
+
+
+def _part(whole: int, n: int, place: int) -> int:
+    return whole // n + (place < whole % n)
+
+
+def describe_packages(*names: str) -> dict[str, str]:
+    """Return the versions of the packages that compute answers."""
+    return {name: version(name) for name in names}

@@ -1,0 +1,37 @@
+"""From a specification to a model that answers."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+
+from evals.checksums import ChangedFileError, check_folder
+from evals.models.base import Model, ModelError
+from evals.models.spec import ModelSpec
+
+BACKENDS = {
+    "hf": "evals.models.transformers:TransformersModel",
+    "openai": "evals.models.openai:EndpointModel",
+    "vllm": "evals.models.vllm:VllmModel",
+}
+
+
+def open_model(spec: ModelSpec) -> Model:
+    """Return a model, ready to be asked.
+
+    Args:
+        spec: Which one.
+
+    Raises:
+        ModelError: It cannot be opened.
+    """
+    if spec.backend == "vllm" and find_spec("vllm") is None:
+        raise ModelError("backend vllm needs vLLM, which is not installed: pip install 'capo-bench[vllm]'")
+    try:
+        check_folder(Path(spec.model))
+    except ChangedFileError as error:
+        raise ModelError(str(error)) from error
+    module, _, name = BACKENDS[spec.backend].partition(":")
+    model: Model = getattr(import_module(module), name).open(spec)
+    return model

@@ -1,0 +1,162 @@
+"""What a model reads of a text, in its own template: its chat template, where it has one."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import json
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from evals.models.base import ModelError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+Template = Literal["bare", "plain", "chat", "message"]
+"""How a text is put: as it stands; under an instruction; as a user's message with the instruction, in the tokenizer's
+chat template; as a user's message without it, or as it stands where the tokenizer has no chat template."""
+
+TEMPLATES: tuple[Template, ...] = get_args(Template)
+MARK = "capo_bench_template"
+"""Key of a model's ``config.json`` that names the template it was trained with."""
+
+TEMPLATE_DATE = datetime(2026, 1, 1)
+"""Today, to every chat template that asks (``strftime_now``): else prompts would differ from day to day."""
+
+SECONDS = 10.0
+"""Longest time that a chat template may take for one message."""
+
+INSTRUCTION = (
+    "Solve the problem step by step. Separate the steps with blank lines. "
+    "Put the final answer, and nothing else, in \\boxed{} in the last step.\n\n"
+)
+
+
+def choose_template(wanted: str, config: Any, tokenizer: PreTrainedTokenizerBase) -> Template:
+    """Return the template of a model: the one asked for, else the one it was trained with, else what it has.
+
+    Args:
+        wanted: A template, or ``auto``.
+        config: The model's configuration.
+        tokenizer: Its tokenizer.
+
+    Raises:
+        ModelError: The template is unknown, or is ``chat`` and the tokenizer has none.
+    """
+    if wanted == "auto":
+        wanted = getattr(config, MARK, None) or ("chat" if tokenizer.chat_template else "plain")
+    for template in TEMPLATES:
+        if template == wanted:
+            break
+    else:
+        raise ModelError(f"unknown template {wanted!r}; known: auto, {', '.join(TEMPLATES)}")
+    if template == "chat" and not tokenizer.chat_template:
+        raise ModelError("template 'chat' needs a chat template, and the model's tokenizer has none; say 'plain'")
+    return template
+
+
+def render(text: str, template: Template, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the text that the model continues.
+
+    A chat template that opens with the beginning-of-sequence token loses it here if the tokenizer adds it again. What
+    the text of a message spells of special tokens is taken apart: a solution must not end the user's turn.
+
+    Args:
+        text: A problem, or what a critic is asked.
+        template: How it is put.
+        tokenizer: Of the model, with its chat template.
+
+    Raises:
+        ModelError: The chat template cannot be rendered.
+    """
+    if template == "bare":
+        return text
+    if template == "plain":
+        return f"{INSTRUCTION}{text}\n\n"
+    message = _disarm(INSTRUCTION + text if template == "chat" else text, tokenizer)
+    if not tokenizer.chat_template:
+        return message
+    prompt = render_turns([{"role": "user", "content": message}], tokenizer, opened=True)
+    bos = tokenizer.bos_token
+    doubled = bool(bos) and tokenizer(prompt)["input_ids"][:2] == [tokenizer.bos_token_id] * 2
+    return prompt.removeprefix(str(bos)) if doubled else prompt
+
+
+def render_turns(turns: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase, *, opened: bool) -> str:
+    """Return turns in the tokenizer's chat template; one that asks for the date gets `TEMPLATE_DATE`.
+
+    Args:
+        turns: ``{"role", "content"}`` each.
+        tokenizer: Of the model.
+        opened: Whether the model's next turn is begun.
+
+    Raises:
+        ModelError: The template cannot be rendered, or takes longer than `SECONDS`.
+    """
+    try:
+        with _limited(SECONDS):
+            rendered = tokenizer.apply_chat_template(
+                [dict(turn) for turn in turns],
+                tokenize=False,
+                add_generation_prompt=opened,
+                strftime_now=TEMPLATE_DATE.strftime,
+            )
+    except Exception as error:  # a template is a program, and may raise what it likes
+        reason = f"it runs for more than {SECONDS:g} s" if isinstance(error, TimeoutError) else _describe(error)
+        raise ModelError(
+            f"the chat template of {tokenizer.name_or_path!r} cannot be rendered ({reason}); mend it "
+            "(chat_template.jinja of the model), or have the problems put without it (template 'plain')"
+        ) from error
+    return str(rendered)
+
+
+def _describe(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+@contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Raise `TimeoutError` in this thread when the time is over: a template's loops are Python, and can be ended so."""
+    thread = ctypes.c_ulong(threading.get_ident())
+    timer = threading.Timer(
+        seconds, ctypes.pythonapi.PyThreadState_SetAsyncExc, (thread, ctypes.py_object(TimeoutError))
+    )
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        timer.join()  # what it raised late is raised here
+
+
+def _disarm(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
+    """Return the text without special tokens: each is parted after its first character."""
+    for token in tokenizer.added_tokens_decoder.values():
+        if token.special and len(token.content) > 1:
+            text = text.replace(token.content, f"{token.content[0]} {token.content[1:]}")
+    return text
+
+
+def encode(text: str, tokenizer: PreTrainedTokenizerBase, *, special: bool = True) -> list[int]:
+    """Return the tokens of a rendered text; if `special`, with the tokenizer's beginning of a sequence, once."""
+    begun = bool(tokenizer.bos_token) and text.startswith(str(tokenizer.bos_token))
+    ids: list[int] = tokenizer.encode(text, add_special_tokens=special and not begun)
+    return ids
+
+
+def template_hash(template: Template, chat_template: Any) -> str:
+    """Return a short content hash of all that stands around a text.
+
+    Args:
+        template: How the text is put.
+        chat_template: The tokenizer's, where it has one.
+    """
+    date = TEMPLATE_DATE.isoformat()
+    turn = [chat_template, date] if chat_template else []
+    around = {"bare": [], "plain": [INSTRUCTION], "chat": [INSTRUCTION, *turn], "message": turn}[template]
+    return hashlib.sha256(json.dumps([template, *around]).encode()).hexdigest()[:12]

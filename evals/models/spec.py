@@ -1,0 +1,202 @@
+"""Which language model is asked, and through what. Light: pydantic only."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, JsonValue, ValidationError, field_validator, model_validator
+
+from evals.key_names import note_key_name
+from evals.models.base import ModelError
+from evals.registry import did_you_mean
+from evals.settings import Positive, Strict
+
+_BATCH = {"hf": 512, "vllm": 4096, "openai": 128}
+_LOCAL_ONLY = ("revision", "dtype", "max_length")
+_OURS = frozenset({"model", "messages", "n", "seed", "stream"})
+
+Seconds = Annotated[float, Field(gt=0)]
+Amount = Annotated[float, Field(ge=0)]
+KeyName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$"), AfterValidator(note_key_name)]
+"""Name of the environment variable that holds a key."""
+
+
+class Price(Strict):
+    """What a million tokens cost, in any one currency.
+
+    Attributes:
+        prompt: Tokens that the model reads.
+        cached: Those of them that the server had kept from before.
+        output: Tokens that it writes.
+    """
+
+    prompt: Amount
+    cached: Amount
+    output: Amount
+
+
+class BreakerParams(Strict):
+    """When to leave a failing endpoint alone.
+
+    Attributes:
+        failures: Failed requests in a row, each with its retries, after which requests fail at once.
+        cool_down_seconds: How long; then one request tries, and its success lets all others through.
+    """
+
+    failures: Positive = 5
+    cool_down_seconds: Seconds = 30.0
+
+
+class EndpointSettings(Strict):
+    """How an endpoint of chat completions is reached, and what goes along with each request.
+
+    Attributes:
+        base_url: Where the API begins, as in ``http://127.0.0.1:8000/v1``. Without a key: that is in the environment.
+        api_key_env: Name of the environment variable that holds the key; servers that ask for none need none.
+        concurrency: Most requests at a time, of all processes of a training together.
+        deadline_seconds: Longest time for a request with its retries, from when it is sent; one attempt may take half
+            of it. None grows with the longest reply: 60 s, and 2 s for every 5 tokens.
+        max_retries: How often a request is sent again after 429, 5xx, a lost connection or an unreadable reply.
+        breaker: When to leave a failing endpoint alone.
+        price: Price of the tokens; None counts no money.
+        body: Fields of the request beside ours or in place of them; null leaves one out.
+    """
+
+    base_url: str | None = None
+    api_key_env: KeyName = "OPENAI_API_KEY"
+    concurrency: Positive = 16
+    deadline_seconds: Seconds | None = None
+    max_retries: Annotated[int, Field(ge=0, le=100)] = 6
+    breaker: BreakerParams = BreakerParams()
+    price: Price | None = None
+    body: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @field_validator("base_url")
+    @classmethod
+    def _plain_url(cls, url: str | None) -> str | None:
+        return plain_url(url) if url else None
+
+    @field_validator("body")
+    @classmethod
+    def _not_ours(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+        taken = sorted(field for field, value in body.items() if field in _OURS and (field, value) != ("seed", None))
+        if taken:
+            raise ValueError(
+                f"body sets {', '.join(taken)}, which the harness sets itself; leave them out "
+                "(only seed may be null, for a server that takes none)"
+            )
+        return body
+
+
+class ModelSpec(EndpointSettings):
+    """Where a model is and how it is held. The settings of `EndpointSettings` are for backend `openai`.
+
+    Attributes:
+        model: Folder or repository id of a model or of a LoRA adapter; for `openai`, the model's name at the endpoint.
+        backend: ``hf`` (Transformers), ``vllm`` or ``openai`` (any server of chat completions).
+        revision: Pinned revision of the repository.
+        dtype: Precision of the weights; ``auto`` is the one they are stored in.
+        template: How a text is put to the model (`evals.models.prompt`); ``auto`` is what the model was trained with.
+        batch_size: Completions that an evaluation asks for, and keeps, at a time; None is 128 for `openai`,
+            512 for `hf` and 4,096 for `vllm`, whose engine waits at the end of each for the longest.
+        batch_tokens: Most tokens, prompts and the longest completions together, that `hf` holds at once.
+        max_length: Longest prompt and completion together in tokens; None is what the model has.
+        gpu_memory_utilization: Share of the accelerator's memory that `vllm` takes.
+        tensor_parallel_size: Over how many accelerators `vllm` splits the model.
+        enforce_eager: Let `vllm` start sooner, without compilation, and run slower.
+    """
+
+    model: Annotated[str, Field(min_length=1)]
+    backend: Literal["hf", "vllm", "openai"] = "hf"
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    template: Literal["auto", "bare", "plain", "chat", "message"] = "auto"
+    batch_size: Positive | None = None
+    batch_tokens: Positive = 65536
+    max_length: Positive | None = None
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
+    tensor_parallel_size: Positive = 1
+    enforce_eager: bool = False
+
+    @property
+    def batch(self) -> int:
+        """Completions at a time."""
+        return self.batch_size or _BATCH[self.backend]
+
+    @model_validator(mode="after")
+    def _fits_the_backend(self) -> ModelSpec:
+        problems = [*self._of_an_endpoint()] if self.backend == "openai" else []
+        if self.backend != "openai" and self.base_url is not None:
+            problems.append(f"base_url is for backend openai, and the backend is {self.backend}; leave out one of both")
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _of_an_endpoint(self) -> list[str]:
+        problems = []
+        if self.base_url is None:
+            problems.append("backend openai needs base_url, as in http://127.0.0.1:8000/v1")
+        if self.template == "plain":
+            problems.append("template 'plain' is not for backend openai, which puts a chat template around; say 'chat'")
+        default = {name: ModelSpec.model_fields[name].default for name in _LOCAL_ONLY}
+        problems += [
+            f"{name} is not for backend openai: the endpoint decides it; leave it out"
+            for name in _LOCAL_ONLY
+            if getattr(self, name) != default[name]
+        ]
+        return problems
+
+
+def read_key(variable: str) -> str | None:
+    """Return the key that the environment holds, None where it holds none.
+
+    Raises:
+        ValueError: What it holds cannot be sent as a key.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ValueError(f"the environment variable {variable} holds characters that no key has; set it again")
+    return key or None
+
+
+def plain_url(url: str) -> str:
+    """Return a base URL without its last slash.
+
+    Raises:
+        ValueError: It is no address of http, or holds more than a place: it is stored and shown.
+    """
+    parts = urlsplit(url)
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise ValueError(
+            "base_url holds more than a place (a user, a password, a query or a fragment); "
+            "a key belongs into the environment variable that api_key_env names (OPENAI_API_KEY)"
+        )
+    # A port that is no number raises ValueError itself.
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
+        raise ValueError(f"base_url {url!r} is no http address; write it as in http://127.0.0.1:8000/v1")
+    return url.rstrip("/")
+
+
+def read_spec(**settings: Any) -> ModelSpec:
+    """Return the specification that these settings make; those that are None are left to their defaults.
+
+    Raises:
+        ModelError: Settings are wrong; names all of them.
+    """
+    given = {name: value for name, value in settings.items() if value is not None}
+    try:
+        return ModelSpec.model_validate(given)
+    except ValidationError as error:
+        raise ModelError("\n".join(map(_told, error.errors(include_url=False)))) from None
+
+
+def _told(problem: Any) -> str:
+    name = ".".join(map(str, problem["loc"]))
+    if problem["type"] == "extra_forbidden":
+        return f"unknown setting {name!r}{did_you_mean(name, list(ModelSpec.model_fields))}"
+    said = problem["msg"].removeprefix("Value error, ")
+    # A URL may hold a password.
+    shown = "" if not name or name == "base_url" else f" {problem['input']!r}"
+    return f"{name}{shown}: {said}" if name else said

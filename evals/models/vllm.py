@@ -1,0 +1,156 @@
+"""A model in vLLM's engine, started by this process and ended with it."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+from collections.abc import Sequence
+from typing import Any, get_args
+
+import vllm
+
+from evals.models.base import Likelihood, Sampling
+from evals.models.conventions import read_conventions
+from evals.models.engine import chunked_prefill, end, guarded
+from evals.models.folders import ModelFolders, locate, opening
+from evals.models.local import LocalModel, PromptTokens, Written, describe_packages
+from evals.models.spec import ModelSpec
+
+
+class VllmModel(LocalModel):
+    """A model in vLLM, on the GPU if its build is for one; what prompts begin with in common is read once.
+
+    Completion i of a prompt is drawn with a seed made of the seed, the prompt and i. vLLM does not promise the same
+    arithmetic in another batch, so a draw may turn out otherwise there.
+
+    Args:
+        engine: A `vllm.LLM`.
+        guard: Ends its processes when this one is gone.
+        place: Where the model lies.
+        spec: How it is held.
+
+    Raises:
+        ModelError: Its template cannot be rendered, or nothing ends a turn.
+    """
+
+    def __init__(self, engine: Any, guard: subprocess.Popen[bytes], place: ModelFolders, spec: ModelSpec) -> None:
+        from transformers import AutoTokenizer, GenerationConfig
+
+        self._engine, self._guard = engine, guard
+        self._adapter = (
+            None if place.adapter is None else vllm.lora.request.LoRARequest("adapter", 1, str(place.adapter))
+        )
+        tokenizer = AutoTokenizer.from_pretrained(place.tokenizer, trust_remote_code=False)
+        settings: Any = GenerationConfig
+        try:
+            generation = settings.from_pretrained(place.model)
+        except OSError:  # there is no such file
+            generation = None
+        held = engine.llm_engine.model_config
+        conventions = read_conventions(spec.template, held.hf_config, generation, tokenizer)
+        packages = {**describe_packages("torch", "transformers"), "vllm": vllm.__version__}
+        known = {**place.identity(), "dtype": str(held.dtype).removeprefix("torch."), "packages": packages}
+        super().__init__(tokenizer, conventions, spec, held.max_model_len, {"backend": "vllm", **known})
+
+    @classmethod
+    def open(cls, spec: ModelSpec) -> VllmModel:
+        """Load a model.
+
+        Raises:
+            ModelError: There is none, or it cannot be loaded.
+        """
+        place = locate(spec.model, spec.revision)
+        engines: list[Any] = []
+        with opening(spec.model):
+            settings = _settings(place, spec)
+            guard = guarded(lambda: engines.append(vllm.LLM(**settings)))
+        try:
+            return cls(engines[0], guard, place, spec)
+        except BaseException:
+            end(engines[0], guard)
+            raise
+
+    def _continue(
+        self, questions: Sequence[PromptTokens], n: int, sampling: Sampling, first: int
+    ) -> list[list[Written]]:
+        prompts: Any = [{"prompt_token_ids": question.ids} for question in questions]
+        asked = [self._sampling(question, n, sampling, first) for question in questions]
+        outputs = self._engine.generate(prompts, asked, use_tqdm=False, lora_request=self._adapter)
+        return [self._written(output) for output in outputs]
+
+    def _sampling(self, question: PromptTokens, n: int, sampling: Sampling, first: int) -> Any:
+        return vllm.SamplingParams(
+            n=n,
+            seed=question.seed + first if sampling.temperature else None,  # vLLM gives the i-th of the n this plus i
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            max_tokens=question.limit,
+            stop_token_ids=sorted(self.conventions.ends),
+            detokenize=False,
+        )
+
+    def _written(self, output: Any) -> list[Written]:
+        cached = output.num_cached_tokens or 0
+        ordered = sorted(output.outputs, key=lambda each: each.index)
+        return [Written(list(each.token_ids), each.finish_reason == "stop", cached) for each in ordered]
+
+    def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
+        asked = vllm.SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=1, detokenize=False)
+        prompts: Any = [{"prompt_token_ids": [*context, *continuation]} for context, continuation in pairs]
+        # With an adapter vLLM 0.31 fails at the log-probabilities of several prompts at once.
+        size = len(prompts) if self._adapter is None else 1
+        outputs = [
+            output
+            for begin in range(0, len(prompts), size)
+            for output in self._engine.generate(
+                prompts[begin : begin + size], asked, use_tqdm=False, lora_request=self._adapter
+            )
+        ]
+        return [_likelihood(output, continuation) for output, (_, continuation) in zip(outputs, pairs, strict=True)]
+
+    def _free(self) -> None:
+        engine, self._engine = self._engine, None
+        end(engine, self._guard)
+        del engine
+        gc.collect()
+
+
+def _likelihood(output: Any, continuation: Sequence[int]) -> Likelihood:
+    """Return what the log-probabilities at the last places of a prompt say; each holds its token and the likeliest."""
+    told = output.prompt_logprobs[-len(continuation) :]
+    own = [place[token] for place, token in zip(told, continuation, strict=True)]
+    return Likelihood(sum(each.logprob for each in own), all(each.rank == 1 for each in own))
+
+
+def _settings(place: ModelFolders, spec: ModelSpec) -> dict[str, Any]:
+    adapter = {"enable_lora": True, "max_lora_rank": _rank_to_allow(place.rank or 1)} if place.adapter else {}
+    return {
+        "model": place.model,
+        "tokenizer": place.tokenizer,
+        "dtype": _stored_dtype(place) if spec.dtype == "auto" else spec.dtype,
+        "max_model_len": spec.max_length,
+        "gpu_memory_utilization": spec.gpu_memory_utilization,
+        "tensor_parallel_size": spec.tensor_parallel_size,
+        "enforce_eager": spec.enforce_eager,
+        "enable_prefix_caching": True,
+        "enable_chunked_prefill": chunked_prefill(),
+        "generation_config": "vllm",  # nothing that a repository recommends
+        "trust_remote_code": False,
+        **adapter,
+    }
+
+
+def _stored_dtype(place: ModelFolders) -> str:
+    """Return the precision that the weights are stored in: vLLM's own ``auto`` halves single precision."""
+    from transformers import AutoConfig
+
+    stored = AutoConfig.from_pretrained(place.model, trust_remote_code=False).dtype
+    return "auto" if stored is None else str(stored).removeprefix("torch.")
+
+
+def _rank_to_allow(rank: int) -> int:
+    """Return the smallest of the ranks that vLLM knows that admits an adapter's; the largest if none does."""
+    from vllm.config.lora import MaxLoRARanks
+
+    known: list[int] = sorted(get_args(MaxLoRARanks))
+    return next((each for each in known if each >= rank), known[-1])

@@ -1,0 +1,73 @@
+"""Plumbing: the modules that carry results and compute none, by the stage of a trial that they serve.
+
+A module belongs here if, done right, it leaves every number as it is: it writes and reads files, reports, waits,
+retries, shows progress, moves a trial from stage to stage. Its content is in no trial's identity. Who changes one so
+that results change raises the version of its stage; the content stands in each trial's provenance, and a report warns
+where it differs within a study.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The plumbing of one stage.
+
+    Attributes:
+        version: Raised by hand when a change of these modules changes results; part of every trial's identity.
+        modules: Their names.
+    """
+
+    version: int
+    modules: tuple[str, ...]
+
+
+STAGES: dict[str, Stage] = {
+    "training": Stage(
+        version=1,
+        modules=(
+            "capo_bench.run.launch",
+            "capo_bench.run.rank",
+            "capo_bench.run.shared",
+            "capo_bench.run.stages",
+            "capo_bench.run.threads",
+            "capo_bench.run.training",
+            "trainers.callbacks",
+            "trainers.checkpoints",
+            "trainers.critics.cached",
+            "trainers.critics.desk",
+            "trainers.critics.opening",
+            "trainers.critics.serve",
+            "trainers.critics.store",
+            "trainers.records",
+            "trainers.rollouts",
+            "trainers.watch",
+        ),
+    ),
+    "generation": Stage(
+        version=1,
+        modules=(
+            "capo_bench.run.evaluation",
+            "evals.checksums",
+            "evals.files",
+            "evals.harness.folder",
+            "evals.harness.identity",
+            "evals.harness.progress",
+            "evals.harness.shares",
+            "evals.models.base",
+            "evals.models.breaker",
+            "evals.models.chat",
+            "evals.models.folders",
+            "evals.models.engine",
+        ),
+    ),
+    "scoring": Stage(version=1, modules=("evals.estimates", "evals.harness.results")),
+}
+TABLES = frozenset(
+    {"evals.models.open", "evals.registry", "evals.tasks.named", "trainers.backbones", "trainers.config"}
+)
+"""Modules that turn names and values of settings into objects: the values stand in the identity themselves."""
+APART = frozenset(module for stage in STAGES.values() for module in stage.modules) | TABLES
+"""What `evals.definitions` does not follow."""

@@ -1,0 +1,16 @@
+"""What all settings are made of: strict sections, and the numbers that they hold. Light: pydantic only."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Strict(BaseModel):
+    """Base of every section: immutable, unknown keys are errors, numbers are finite and not made from strings."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+
+
+Positive = Annotated[int, Field(ge=1)]

@@ -1,0 +1,227 @@
+"""A definition's syntax as text that does not depend on what the definitions that it refers to are called."""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from evals.sources import Import, SourceModule, imports_of
+
+Key = tuple[str, str]
+"""A definition: its module and name."""
+WHOLE = "(module)"
+"""In place of a name: a module that is handed on as an object, and so all that it defines."""
+
+_TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
+_UNSEEN = frozenset({"ctx", "kind", "type_comment", "returns", "type_ignores"})
+_DOCUMENTED = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+_OWN_SCOPE = (*_FUNCTIONS, ast.ClassDef, *_COMPREHENSIONS)
+
+
+@dataclass(frozen=True)
+class Outside:
+    """Something that is not followed, by what is known of it."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A module.
+
+    Attributes:
+        seen_from: The module that names it.
+        module: Its name.
+    """
+
+    seen_from: str
+    module: str
+
+
+Reference = Key | Outside | Whole
+
+
+@dataclass(frozen=True)
+class Resolver:
+    """What names stand for; None where nobody knows.
+
+    Attributes:
+        named: From a global name, or an import inside a function.
+        attribute: From a module and a name in it.
+        target: From text of the form ``"package.module:name"``.
+        data: From text that names files beside the module to a hash of their content; else None.
+    """
+
+    named: Callable[[str | Import], Reference | None]
+    attribute: Callable[[Whole, str], Reference | None]
+    target: Callable[[str], Reference | None]
+    data: Callable[[str], str | None]
+
+
+class Dump:
+    """Writes statements of a module down, and notes what they refer to.
+
+    Args:
+        source: The module.
+        resolver: What names stand for.
+    """
+
+    def __init__(self, source: SourceModule, resolver: Resolver) -> None:
+        self._source, self._resolver = source, resolver
+        self._scopes: list[tuple[bool, Mapping[str, Import | None]]] = []  # whether of a class, and its names
+        self._out: list[str] = []
+        self.references: list[Key] = []
+
+    def text(self) -> str:
+        """Return what was written."""
+        return "".join(self._out)
+
+    def write(self, node: object) -> None:
+        """Write a statement, without the name that it gives to a function or class of the module."""
+        if isinstance(node, list):
+            self._out.append("[")
+            for each in node:
+                self.write(each)
+            self._out.append("]")
+        elif isinstance(node, ast.AST):
+            self._node(node)
+        elif isinstance(node, Import):
+            self._refer(self._resolver.named(node) or Outside(str(node.name)))
+        else:
+            self._out.append(f"{node!r},")
+
+    def _node(self, node: ast.AST) -> None:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            self._import(node)
+            return
+        if isinstance(node, ast.Name | ast.Attribute) and self._reference(node):
+            return
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and self._text(node.value):
+            return
+        if isinstance(node, _OWN_SCOPE):
+            self._scoped(node)
+        else:
+            self._plain(node, ast.iter_fields(node))
+
+    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+        """Note what an import refers to where its name does not say: in a statement of a module, or beside another."""
+        for name, imported in imports_of(node, self._source.name, self._source.is_package).items():
+            if not self._scopes or self._scopes[-1][1].get(name) != imported:
+                found = self._resolver.named(imported)
+                if found is not None and not isinstance(found, Outside):
+                    self._refer(found)
+
+    def _text(self, text: str) -> bool:
+        """Write what a text refers to; False if it is nothing but text."""
+        found = self._resolver.target(text) if _TARGET.fullmatch(text) else None
+        if isinstance(found, tuple):
+            self._refer(found)
+        elif (data := self._resolver.data(text)) is not None:
+            self._out.append(f"{text!r}<{data}>,")
+        else:
+            return False
+        return True
+
+    def _plain(self, node: ast.AST, fields: Iterator[tuple[str, object]]) -> None:
+        self._out.append(f"{type(node).__name__}(")
+        for name, value in fields:
+            if name in _UNSEEN or (name == "annotation" and not self._declares(node)):
+                continue
+            self.write(value)
+        self._out.append(")")
+
+    def _declares(self, node: ast.AST) -> bool:
+        """Whether an annotation may decide something: that of a class's field may, in a settings model."""
+        return isinstance(node, ast.AnnAssign) and bool(self._scopes) and self._scopes[-1][0]
+
+    def _scoped(self, node: ast.AST) -> None:
+        """Write what has names of its own: what stands before it in the scope around it, the rest in its own."""
+        outer = ("decorator_list", "bases", "keywords")
+        fields = dict(ast.iter_fields(node))
+        self._plain(node, ((name, fields.pop(name)) for name in outer if name in fields))
+        if (given := fields.pop("name", None)) is not None and self._scopes:
+            self.write(given)  # a private name of a module does not count, one inside a definition does
+        if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            fields["body"] = node.body[1:]
+        if isinstance(node, _FUNCTIONS):
+            self._plain(node.args, iter([("defaults", node.args.defaults), ("kw_defaults", node.args.kw_defaults)]))
+        self._scopes.append((isinstance(node, ast.ClassDef), _bound(node, self._source)))
+        if isinstance(node, _FUNCTIONS):
+            args = dict(ast.iter_fields(fields.pop("args")))
+            self._plain(node, ((name, args[name]) for name in args if "defaults" not in name))
+        self._plain(node, iter(fields.items()))
+        self._scopes.pop()
+
+    def _reference(self, node: ast.Name | ast.Attribute) -> bool:
+        """Write what a global name, or attributes of a module, stand for; False if this is neither."""
+        names: list[str] = []
+        inner: ast.expr = node
+        while isinstance(inner, ast.Attribute):
+            names.insert(0, inner.attr)
+            inner = inner.value
+        found = self._look_up(inner.id) if isinstance(inner, ast.Name) else None
+        while isinstance(found, Whole) and names:
+            deeper = self._resolver.attribute(found, names[0])
+            if deeper is None:
+                break
+            found, _ = deeper, names.pop(0)
+        if found is None:
+            return False
+        self._refer(found)
+        self._out.append("".join(f".{name}" for name in names))
+        return True
+
+    def _look_up(self, name: str) -> Reference | None:
+        for place, (of_class, names) in enumerate(reversed(self._scopes)):
+            if name in names and not (of_class and place):  # names of a class are not those of its methods
+                imported = names[name]
+                return None if imported is None else self._resolver.named(imported)
+        return self._resolver.named(name)
+
+    def _refer(self, found: Reference) -> None:
+        if isinstance(found, Outside):
+            self._out.append(f"<{found.text}>")
+        else:
+            self.references.append((found.module, WHOLE) if isinstance(found, Whole) else found)
+            self._out.append("§")
+
+
+def _bound(node: ast.AST, source: SourceModule) -> dict[str, Import | None]:
+    """Return the names of a scope; with what they import, where they do."""
+    names: dict[str, Import | None] = {}
+    if isinstance(node, _FUNCTIONS):
+        given = node.args
+        every = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
+        names |= dict.fromkeys(each.arg for each in every if each is not None)
+    outside: set[str] = set()
+    for each in _within(node):
+        if isinstance(each, ast.Import | ast.ImportFrom):
+            names |= imports_of(each, source.name, source.is_package)
+        elif isinstance(each, ast.Global):
+            outside |= {*each.names}
+        elif isinstance(each, ast.Name) and not isinstance(each.ctx, ast.Load):
+            names.setdefault(each.id)
+        elif isinstance(each, (*_DOCUMENTED, ast.ExceptHandler, ast.MatchAs, ast.MatchStar)) and each.name:
+            names.setdefault(each.name)
+        elif isinstance(each, ast.MatchMapping) and each.rest:
+            names.setdefault(each.rest)
+    return {name: imported for name, imported in names.items() if name not in outside}
+
+
+def _within(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield what lies in a scope itself, not in those inside it."""
+    if isinstance(node, _COMPREHENSIONS):
+        waiting: Sequence[ast.AST] = [each.target for each in node.generators]
+    else:
+        body = getattr(node, "body")  # noqa: B009 - of functions and classes, which share no type
+        waiting = body if isinstance(body, list) else [body]
+    queue = [*waiting]
+    while queue:
+        each = queue.pop()
+        yield each
+        if not isinstance(each, _OWN_SCOPE):
+            queue += ast.iter_child_nodes(each)

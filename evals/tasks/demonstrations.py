@@ -1,0 +1,195 @@
+"""Demonstrations for supervised training: solutions of published data sets, and rows that a study names."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from pydantic import Field, create_model, field_validator
+
+from evals.tasks.maths import GRADE_SCHOOL, NUMINA_MATH, PROBLEM
+from evals.tasks.row_sets import RowSet, fingerprint_rows, named_rows, stamp
+from evals.tasks.row_settings import DemonstrationRows
+from evals.tasks.rows import DataErrors, Flaws, RowModel, models, shown
+from evals.tasks.training_sets import GSM8K, MATH, NUMINA
+
+Turn = tuple[str, str]
+"""Role and text of one turn of a conversation."""
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """Something to learn to write.
+
+    Attributes:
+        prompt: A problem, which is put as reinforcement and evaluation put it; or the turns of a conversation, which
+            stand as they are.
+        completion: What the model learns to write, and to end after.
+    """
+
+    prompt: str | tuple[Turn, ...]
+    completion: str
+
+
+Layout = tuple[type[RowModel], Callable[[Any], Demonstration | None]]
+"""What a row must hold, and from it the demonstration; None leaves the row out."""
+
+
+@dataclass(frozen=True)
+class DemonstrationSet:
+    """A data set of demonstrations.
+
+    Attributes:
+        rows: Where its rows are.
+        layout: How a row reads.
+        source: The rows as a study names them; None for a published data set.
+    """
+
+    rows: RowSet
+    layout: Layout
+    source: DemonstrationRows | None = None
+
+    def fingerprint(self) -> str:
+        """Return what decides the demonstrations: of a study's file the content of its rows, else data set and commit.
+
+        Raises:
+            DataErrors: All that is wrong with a study's file.
+        """
+        return fingerprint_rows(self.rows, self.source, lambda: [[one.prompt, one.completion] for one in self.all])
+
+    def texts(self) -> list[str]:
+        """Return what a model reads and what it learns to write, each apart.
+
+        Raises:
+            DataErrors: All that is wrong with the data.
+        """
+        return [text for one in self.all for text in (_prompt_text(one), one.completion)]
+
+    @cached_property
+    def all(self) -> list[Demonstration]:
+        """All demonstrations, in the order of the rows.
+
+        Raises:
+            DataErrors: All that is wrong with the data.
+        """
+        flaws: Flaws = []
+        model, make = self.layout
+        found = [one for _, row in models(self.rows.read(flaws), model, flaws) if (one := make(row)) is not None]
+        if not found and not flaws:
+            flaws.append(self.rows.tell_empty("demonstration"))
+        if flaws:
+            raise DataErrors(flaws)
+        return found
+
+
+def named_demonstrations(source: DemonstrationRows) -> DemonstrationSet:
+    """Return the rows that a study names; a file is read once, and again when it was written since."""
+    return _named(source, stamp(source))
+
+
+def _prompt_text(demonstration: Demonstration) -> str:
+    prompt = demonstration.prompt
+    return prompt if isinstance(prompt, str) else "\n".join(text for _, text in prompt)
+
+
+class _Message(RowModel):
+    role: str
+    content: str
+
+    @field_validator("role")
+    @classmethod
+    def _spoken_by_somebody(cls, role: str) -> str:
+        if role not in {"system", "user", "assistant"}:
+            raise ValueError(f"role is {role!r} but should be system, user or assistant; correct the turn")
+        return role
+
+
+def _learnt(turns: list[_Message]) -> list[_Message]:
+    """Validator: the last turn can be learnt."""
+    if turns[-1].role != "assistant" or not turns[-1].content.strip():
+        raise ValueError(
+            f"the last turn is {shown(turns[-1].content)} of {turns[-1].role!r} but should be a text of the assistant, "
+            "which is what is learnt; end the conversation with it"
+        )
+    return turns
+
+
+class _Conversation(RowModel):
+    messages: list[_Message] = Field(min_length=2)
+
+    _last_is_learnt = field_validator("messages")(_learnt)
+
+
+class _Pair(RowModel):
+    prompt: str | list[_Message]
+    completion: str | list[_Message]
+
+    @field_validator("prompt")
+    @classmethod
+    def _asks_something(cls, prompt: str | list[_Message]) -> str | list[_Message]:
+        if not prompt:
+            raise ValueError(f"prompt is {shown(prompt)}: nothing is asked; write the problem")
+        return prompt
+
+    @field_validator("completion")
+    @classmethod
+    def _has_text(cls, completion: str | list[_Message]) -> str | list[_Message]:
+        if completion and isinstance(completion, list):
+            return _learnt(completion)
+        if isinstance(completion, list) or not completion.strip():
+            raise ValueError(f"completion is {shown(completion)}: nothing to learn; write what the model should write")
+        return completion
+
+
+@cache
+def _named(source: DemonstrationRows, written: object) -> DemonstrationSet:
+    return DemonstrationSet(named_rows(source), _layout(source), source)
+
+
+def _layout(source: DemonstrationRows) -> Layout:
+    """Return how rows read in whose columns the demonstrations are."""
+    if source.messages:
+        messages = (list[_Message], Field(min_length=2, validation_alias=source.messages))
+        return create_model("NamedConversation", __base__=_Conversation, messages=messages), _conversation
+    columns: dict[str, Any] = {
+        name: (str | list[_Message], Field(validation_alias=getattr(source, name))) for name in ("prompt", "completion")
+    }
+    return create_model("NamedPair", __base__=_Pair, **columns), _pair
+
+
+def _conversation(row: _Conversation) -> Demonstration:
+    return Demonstration(_turns(row.messages[:-1]), row.messages[-1].content)
+
+
+def _pair(row: _Pair) -> Demonstration:
+    prompt = row.prompt if isinstance(row.prompt, str) else _turns(row.prompt)
+    return Demonstration(prompt, row.completion if isinstance(row.completion, str) else row.completion[-1].content)
+
+
+def _turns(turns: list[_Message]) -> tuple[Turn, ...]:
+    return tuple((turn.role, turn.content) for turn in turns)
+
+
+_CALCULATOR = re.compile(r"<<[^<>]*>>")
+
+
+def _grade_school(row: Any) -> Demonstration:
+    r"""Return GSM8K's solution in the form that is asked for: a step a paragraph, the answer boxed in the last."""
+    steps = _CALCULATOR.sub("", row.answer).rpartition("####")[0].strip().split("\n")
+    return Demonstration(row.question, "\n\n".join([*map(str.strip, steps), f"The answer is \\boxed{{{row.gold}}}."]))
+
+
+def _maths(row: Any) -> Demonstration | None:
+    return Demonstration(row.problem, row.solution.strip()) if (row.solution or "").strip() else None
+
+
+def _numina(row: Any) -> Demonstration | None:
+    return _maths(row) if row.wanted else None
+
+
+GSM8K_SOLUTIONS = DemonstrationSet(GSM8K.rows, (GRADE_SCHOOL[0], _grade_school))
+MATH_SOLUTIONS = DemonstrationSet(MATH.rows, (PROBLEM[0], _maths))
+NUMINA_SOLUTIONS = DemonstrationSet(NUMINA.rows, (NUMINA_MATH[0], _numina))

@@ -1,0 +1,130 @@
+"""Where the rows of a data set are: in a file, in a folder of local copies, or on the hub at a commit.
+
+The folder is the one that the environment variable CAPO_BENCH_DATA names: ``gsm8k/train.jsonl`` and so on, with the
+hub's columns. Where it holds the data set's folder, the hub is not asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from evals.tasks.canonical import content_hash
+from evals.tasks.row_settings import RowSource
+from evals.tasks.rows import Flaws, Row, data_files, iter_hub_rows, iter_rows
+
+DATA = "CAPO_BENCH_DATA"
+SPLIT = "train"
+_CARDS = ("README.md", ".gitattributes")
+"""Files that nearly every dataset of the hub has, and that are fetched before its rows."""
+NAMED = "rows"
+"""What stands for the name of rows that a study names."""
+
+
+@dataclass(frozen=True)
+class RowSet:
+    """The rows of a data set.
+
+    Attributes:
+        name: As studies name it, and the folder of local copies.
+        hub: Dataset of the hub.
+        revision: Its commit.
+        configs: Its configurations, taken together; None: its only one.
+        split: Its split.
+        file: The file that holds the rows, where a study names it.
+    """
+
+    name: str
+    hub: str | None = None
+    revision: str | None = None
+    configs: tuple[str | None, ...] = (None,)
+    split: str = SPLIT
+    file: Path | None = None
+
+    @property
+    def local(self) -> bool:
+        """Whether the rows are on this machine, so that the hub is not asked."""
+        return self.file is not None or bool(self._copies)
+
+    def read(self, flaws: Flaws) -> Iterator[Row]:
+        """Yield the rows; what cannot be read is added to `flaws`."""
+        if self.file is not None:
+            yield from iter_rows(self.file, flaws)
+        elif copies := self._copies:
+            for path in copies:
+                yield from iter_rows(path, flaws)
+        else:
+            for config in self.configs:
+                yield from iter_hub_rows(str(self.hub), self.split, flaws, config=config, revision=self.revision)
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether the rows are on this machine, be it in the hub's cache."""
+        return self.local or in_hub_cache(str(self.hub), self.revision)
+
+    def tell_empty(self, what: str) -> str:
+        """Return the error of rows of which none is of use."""
+        if self.file is not None:
+            return f"{self.file}: holds no {what}; name a file that holds some"
+        return f"{self.name}: no {what}; see that {DATA} names the folder of {self.name}/"
+
+    def fingerprint(self) -> str:
+        """Return a hash of the local copies, or the hub's dataset at its commit."""
+        if copies := self._copies:
+            digest = hashlib.sha256()
+            for path in copies:
+                digest.update(path.read_bytes())
+            return digest.hexdigest()[:12]
+        return f"{self.hub}@{self.revision}"
+
+    @property
+    def _copies(self) -> list[Path]:
+        folder = None if self.name == NAMED else os.environ.get(DATA)
+        inner = Path(folder) / self.name if folder else None
+        return data_files(inner, self.name, self.split, alone=True) if inner is not None and inner.is_dir() else []
+
+
+def fingerprint_rows(rows: RowSet, source: RowSource | None, content: Callable[[], object]) -> str:
+    """Return what decides what is read of rows: of a study's file its content, else data set and commit.
+
+    Args:
+        rows: Where they are.
+        source: The rows as a study names them; None for a published data set.
+        content: Returns what is read of a study's file, as plain data; may raise `DataErrors`.
+    """
+    if source is None:
+        return rows.fingerprint()
+    return hub_identity(source) if source.file is None else content_hash(content())
+
+
+def in_hub_cache(dataset: str, revision: str | None) -> bool:
+    """Whether the hub's cache holds a dataset, or has begun to."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = (try_to_load_from_cache(dataset, name, revision=revision, repo_type="dataset") for name in _CARDS)
+    return any(isinstance(path, str) for path in found)
+
+
+def named_rows(source: RowSource) -> RowSet:
+    """Return where the rows are that a study names."""
+    file = None if source.file is None else Path(source.file).expanduser()
+    return RowSet(NAMED, source.hub, source.revision, (source.config,), source.split, file)
+
+
+def hub_identity(source: RowSource) -> str:
+    """Return what decides the rows of a dataset of the hub without loading them: its commit, and what is read of it."""
+    read = source.model_dump(mode="json", exclude={"file"}, exclude_none=True)
+    return json.dumps(read, sort_keys=True)
+
+
+def stamp(source: RowSource) -> tuple[int, int] | None:
+    """Return what changes when a file is written: its time and size; None where there is no file."""
+    try:
+        found = Path(source.file or "").expanduser().stat() if source.file else None
+    except OSError:
+        return None
+    return None if found is None else (found.st_mtime_ns, found.st_size)

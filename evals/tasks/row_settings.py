@@ -1,0 +1,108 @@
+"""What a study may say about rows of its own, and about published ones. Light: pydantic only."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from evals.registry import Registry
+from evals.settings import Strict
+
+if TYPE_CHECKING:
+    from evals.tasks.demonstrations import DemonstrationSet
+
+Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
+Column = Annotated[str, Field(min_length=1)]
+
+
+class RowSource(Strict):
+    """Rows that a study names: a local file, or a dataset of the hub at a commit.
+
+    Attributes:
+        file: A JSONL, JSON, Parquet or CSV file. Its rows are part of a trial's identity, its place is not.
+        hub: Repository of a dataset.
+        revision: Its commit, all 40 digits.
+        config: Its configuration; None: its only one.
+        split: Which of its splits.
+    """
+
+    file: Annotated[str, Field(min_length=1)] | None = None
+    hub: Annotated[str, Field(min_length=1)] | None = None
+    revision: Commit | None = None
+    config: str | None = None
+    split: Annotated[str, Field(min_length=1)] = "train"
+
+    @model_validator(mode="after")
+    def _in_one_place(self) -> RowSource:
+        if (self.file is None) == (self.hub is None):
+            raise ValueError(f"file is {self.file!r} and hub is {self.hub!r}; name a file or a dataset of the hub")
+        if self.hub is not None and self.revision is None:
+            raise ValueError(
+                f"hub {self.hub!r} has no revision, and what a branch holds changes; set revision to a commit"
+            )
+        if self.file is not None and (self.revision or self.config):
+            raise ValueError(
+                f"file {self.file!r} with revision {self.revision!r} and config {self.config!r}: a file has neither; "
+                "remove them"
+            )
+        return self
+
+
+class ProblemRows(RowSource):
+    """Problems with reference answers.
+
+    Attributes:
+        problem: Column of the problem; None: ``problem`` or ``question``.
+        answer: Column of the answer; None: ``answer``, or what ``solution`` boxes.
+    """
+
+    problem: Column | None = None
+    answer: Column | None = None
+
+
+class TestRows(ProblemRows):
+    """Problems to measure on."""
+
+    __test__ = False
+    split: Annotated[str, Field(min_length=1)] = "test"
+
+
+class DemonstrationRows(RowSource):
+    """Demonstrations to learn from: a prompt and its completion, or a conversation whose last turn is learnt.
+
+    Attributes:
+        prompt: Column of the problem, or of the turns that the model reads.
+        completion: Column of its solution, or of the turn that it is to write.
+        messages: Column of conversations, in place of both.
+    """
+
+    prompt: Column = "prompt"
+    completion: Column = "completion"
+    messages: Column | None = None
+
+
+def _named_or_rows(value: Any) -> str:
+    return "name" if isinstance(value, str) else "rows"
+
+
+BenchmarkName = Annotated[
+    Annotated[str, Tag("name")] | Annotated[ProblemRows, Tag("rows")], Discriminator(_named_or_rows)
+]
+"""The problems of training: a registered benchmark, or rows that the study names."""
+DemonstrationsName = Annotated[
+    Annotated[str, Tag("name")] | Annotated[DemonstrationRows, Tag("rows")], Discriminator(_named_or_rows)
+]
+"""The demonstrations of supervised training: of a published data set, or rows that the study names."""
+TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
+
+DEMONSTRATIONS: Registry[DemonstrationSet] = Registry(
+    "set of demonstrations",
+    "capo_bench.demonstrations",
+    {
+        "gsm8k": "evals.tasks.demonstrations:GSM8K_SOLUTIONS",
+        "math": "evals.tasks.demonstrations:MATH_SOLUTIONS",
+        "numina_math": "evals.tasks.demonstrations:NUMINA_SOLUTIONS",
+    },
+)
+"""Published solutions to learn from in supervised training."""

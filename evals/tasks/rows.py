@@ -1,0 +1,245 @@
+"""Rows of a data file or of a hub's dataset, each with its place; what is wrong with them is told all at once."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from evals.registry import did_you_mean
+
+MOST_TOLD = 20
+SAME_TOLD = 3
+"""So many rows are told one by one that have the same fault; of more the first, and how many others."""
+LONGEST_LINE = 16 * 2**20
+"""Bytes. A row is one problem or one conversation, and no line is read further than this."""
+LARGEST_ARRAY = 2**30
+"""Bytes of a JSON array, which is read as a whole."""
+
+Flaws = list[str]
+"""Lines of errors, each with place, value, rule and way out."""
+
+
+class DataErrors(ValueError):  # noqa: N818 - it carries many errors
+    """Everything wrong with the data that was asked for, one thing a line.
+
+    Attributes:
+        flaws: All of it; the message is cut after the first `MOST_TOLD`.
+    """
+
+    def __init__(self, flaws: Sequence[str]) -> None:
+        self.flaws = tuple(flaws)
+        more = [f"… and {len(flaws) - MOST_TOLD} more"] * (len(flaws) > MOST_TOLD)
+        super().__init__("\n".join([*flaws[:MOST_TOLD], *more]))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row and where it stands.
+
+    Attributes:
+        place: File and line, or file and row from 1.
+        value: Column to value.
+    """
+
+    place: str
+    value: dict[str, Any]
+
+
+class RowModel(BaseModel):
+    """Base of the rows' models: columns that nobody asks for are ignored, values are not converted."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+
+M = TypeVar("M", bound=RowModel)
+
+
+def read_rows(path: Path, flaws: Flaws) -> list[Row]:
+    """Read a JSON array, a JSONL, Parquet or CSV file; what cannot be read is added to `flaws`."""
+    return list(iter_rows(path, flaws))
+
+
+def iter_rows(path: Path, flaws: Flaws) -> Iterator[Row]:
+    """Yield the rows of a file as `read_rows` reads them, few in memory at a time."""
+    reader = _READERS.get(path.suffix)
+    if reader is None:
+        flaws.append(f"{path}: {path.suffix!r} is no kind of file that is read; name one of {', '.join(_READERS)}")
+        return
+    try:
+        yield from _objects(reader(path, flaws), flaws)
+    except FileNotFoundError:
+        flaws.append(f"{path}: there is no such file; correct its name")
+    except (OSError, ValueError, RecursionError) as error:  # of JSON and of Arrow
+        flaws.append(f"{path}: cannot be read ({error}); get the file again from its source")
+
+
+def hub_rows(
+    dataset: str, split: str | None, flaws: Flaws, *, config: str | None = None, revision: str | None = None
+) -> list[Row]:
+    """Read a dataset of the hub, one split or all; what stands in the way is added to `flaws`."""
+    return list(iter_hub_rows(dataset, split, flaws, config=config, revision=revision))
+
+
+def iter_hub_rows(
+    dataset: str, split: str | None, flaws: Flaws, *, config: str | None = None, revision: str | None = None
+) -> Iterator[Row]:
+    """Yield the rows of a dataset of the hub as `hub_rows` reads them, few in memory at a time."""
+    import datasets
+
+    name = dataset if split is None else f"{dataset} ({split})"
+    try:
+        loaded = datasets.load_dataset(dataset, config, split=split, revision=revision)
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().partition("\n")[0]
+        gated = "ask for access on its page of the hub and run 'hf auth login', or " if "gated" in reason else ""
+        flaws.append(
+            f"{name}: cannot be loaded ({reason}); {gated}name a local copy (--data-dir, or a file in the study)"
+        )
+        return
+    parts = loaded.values() if isinstance(loaded, dict) else [loaded]
+    batches = (batch for part in parts for batch in part.with_format("arrow").iter(1024))
+    rows = (row for batch in batches for row in batch.to_pylist())
+    yield from (Row(f"{name}, row {number}", row) for number, row in enumerate(rows, 1))
+
+
+def models(rows: Iterable[Row], model: type[M], flaws: Flaws) -> Iterator[tuple[Row, M]]:
+    """Yield rows read as a model; what is wrong with any of them is added to `flaws` after the last."""
+    places: dict[str, list[str]] = {}
+    for row in rows:
+        try:
+            yield row, model.model_validate(row.value)
+        except ValidationError as error:
+            for detail in error.errors(include_url=False):
+                places.setdefault(_told(dict(detail)), []).append(row.place)
+    for told, where in places.items():
+        many = [f"{where[0]} (and {len(where) - 1:,} more rows)"]
+        flaws += [f"{place}: {told}" for place in (many if len(where) > SAME_TOLD else where)]
+
+
+def data_files(source: Path, folder: str, subset: str, *, alone: bool) -> list[Path]:
+    """Return the files of a subset.
+
+    Args:
+        source: A file, or the folder of the data set, or the folder above it.
+        folder: Name of the data set's folder.
+        subset: A file belongs to it that has it as a word in its name (``phase1_test.jsonl``: test); where none has,
+            case does not matter (``ARC-Challenge-Test.jsonl``).
+        alone: Take the folder's only file whatever its name.
+    """
+    if source.is_file():
+        return [source]
+    inner = source / folder if (source / folder).is_dir() else source
+    files = [path for path in sorted(inner.glob("**/*")) if path.suffix in _READERS]
+    words = {path: re.split(r"[^A-Za-z0-9]+", path.stem) for path in files if subset}
+    named = [path for path in words if subset in words[path]]
+    named = named or [path for path in words if subset.lower() in map(str.lower, words[path])]
+    return named or (files if alone and len(files) == 1 else [])
+
+
+def shown(value: object) -> str:
+    """Return a value as an error shows it, cut where it is long."""
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _json(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
+    if path.stat().st_size > LARGEST_ARRAY:
+        flaws.append(f"{path}: is larger than 1 GiB and one JSON array; write JSONL, one object a line")
+        return
+    rows = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(rows, list):
+        flaws.append(f"{path}: holds {shown(rows)} but should hold an array of rows; write [row, row, …]")
+        return
+    yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
+
+
+def _jsonl(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
+    for number, line in _lines(path, flaws):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            flaws.append(f"{path}:{number}: {shown(line.rstrip())} is not JSON ({error}); write one object a line")
+        else:
+            yield f"{path}:{number}", row
+
+
+def _parquet(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
+    import pyarrow.parquet  # type: ignore[import-untyped]
+
+    batches = pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=1024)
+    rows = (row for batch in batches for row in batch.to_pylist())
+    yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
+
+
+def _csv(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
+    reader = csv.DictReader(text for _, text in _lines(path, flaws))
+    try:
+        for row in reader:
+            place = f"{path}:{reader.line_num}"
+            if None in row:
+                flaws.append(f"{place}: has more fields than the first line names columns; quote fields with commas")
+            else:
+                yield place, row
+    except csv.Error as error:
+        flaws.append(f"{path}:{reader.reader.line_num}: is not CSV ({error}); mend the line, or write JSONL")
+
+
+def _lines(path: Path, flaws: Flaws) -> Iterator[tuple[int, str]]:
+    """Yield the lines of a text file with their numbers, from 1; one that is too long is skipped unread."""
+    with path.open("rb") as file:
+        for number in itertools.count(1):
+            line = file.readline(LONGEST_LINE + 1)
+            if not line:
+                return
+            if len(line) > LONGEST_LINE:
+                megabytes = LONGEST_LINE // 2**20
+                flaws.append(f"{path}:{number}: is longer than {megabytes} MiB; a row is one line of one problem")
+                _skip_line(file, line)
+                continue
+            try:
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                flaws.append(f"{path}:{number}: is not UTF-8 ({error.reason}); save the file as UTF-8")
+                continue
+            yield number, text
+
+
+def _skip_line(file: BinaryIO, line: bytes) -> None:
+    while line and not line.endswith(b"\n"):
+        line = file.readline(LONGEST_LINE)
+
+
+_UNION = ("str", "int", "float")
+_SUBJECT = re.compile(r"^\w+ (?=should)")
+_READERS = {".json": _json, ".jsonl": _jsonl, ".parquet": _parquet, ".csv": _csv}
+
+
+def _objects(rows: Iterable[tuple[str, Any]], flaws: Flaws) -> Iterator[Row]:
+    for place, value in rows:
+        if isinstance(value, dict):
+            yield Row(place, value)
+        else:
+            flaws.append(f"{place}: {shown(value)} is not a row; write an object with the columns as keys")
+
+
+def _told(detail: dict[str, Any]) -> str:
+    # Beside columns a location names the member of a union that was tried.
+    column, *below = detail["loc"] or ("",)
+    where = ".".join(str(part) for part in [column, *below] if part not in _UNION or part is column)
+    if detail["type"] == "missing":
+        columns = [str(name) for name in detail["input"]]
+        near = did_you_mean(str(detail["loc"][-1]), columns)
+        return f"key {where!r} is missing{near}; the row has {', '.join(columns) or 'none'}"
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    return f"{where} is {shown(detail['input'])} but {_SUBJECT.sub('', detail['msg'])}; correct the row"

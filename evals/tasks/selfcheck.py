@@ -1,0 +1,53 @@
+"""Check references: whether they can be read, and whether each is judged equal to itself."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from evals.benchmarks import Problem
+from evals.verify import golds, rules
+from evals.verify.forms import Form
+from evals.verify.verifier import Verifier
+
+MOST_WORDS = 8
+"""Words of an answer outside of LaTeX commands. A sentence is right only where it is repeated to the letter."""
+
+_WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
+
+
+def unreadable(answer: str, form: Form) -> str | None:
+    """Return why no answer but its copy would be judged equal to a reference, or None if it can be read.
+
+    Args:
+        answer: The reference: the answer itself, or a text that boxes it.
+        form: What kind of answer it is.
+    """
+    if form.kind == "choice":
+        return None
+    text = golds.reference(answer, form).text
+    if not text:
+        return f"{_cut(answer)} holds no answer"
+    if reason := rules.broken_cap(text):
+        return f"{_cut(answer)} is more than the verifier parses ({reason})"
+    words = len(_WORDS.findall(text))
+    return f"{_cut(answer)} is a text of {words} words" if words > MOST_WORDS else None
+
+
+def alike(answer: str, other: str, form: Form) -> bool:
+    """Whether two references are one answer, as far as that needs no parser."""
+    if answer == other:
+        return True
+    return golds.compare(golds.reference(answer, form).text, golds.reference(other, form), form) is True
+
+
+def _cut(text: str) -> str:
+    shown = repr(text)
+    return shown if len(shown) <= 60 else f"{shown[:57]}..."
+
+
+def self_check(problems: Sequence[Problem], verifier: Verifier) -> list[Problem]:
+    r"""Return the problems whose reference, written as ``\boxed{answer}``, is not judged right."""
+    pairs = [(rf"\boxed{{{problem.answer}}}", problem.answer) for problem in problems]
+    verdicts = verifier.verify(pairs, [problem.form for problem in problems])
+    return [problem for problem, verdict in zip(problems, verdicts, strict=True) if verdict.correct is not True]

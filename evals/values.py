@@ -1,0 +1,192 @@
+"""The value of a solution that stands somewhere: the chance of a right answer when a policy goes on from there.
+
+For a step t of a rollout, Q_t is that chance after step t and V before it, so the true advantage of the step is
+A_t = Q_t − Q_{t−1}: what any credit estimates, whether it says so or not. Here it is counted over continuations that
+the policy samples: n of each state give Q a standard error of √(Q (1 − Q) / n) ≤ 1/(2 √n), and A_t one of at most
+√(1 / (2 n)): 0.05 for n = 200.
+
+All continuations of a state share its prompt and its past (`Model.complete`), states that solutions share are asked
+about once, and what was counted is kept by content: of model, state, sampling and seed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from evals.models.base import Model, Sampling
+from evals.verify.answers import DEFAULT_STYLE, AnswerStyle
+
+if TYPE_CHECKING:
+    from evals.verify import Verifier
+
+AT_ONCE = 16
+"""States that are asked about, and kept, together."""
+
+Progress = Callable[[int, int], None]
+"""Called with how many states are counted, and of how many."""
+
+
+@dataclass(frozen=True)
+class SolutionState:
+    """Where a solution stands.
+
+    Attributes:
+        prompt: The problem as it stands, without a template.
+        written: What the solution says so far.
+        answer: The reference answer.
+        room: Most tokens that may follow.
+    """
+
+    prompt: str
+    written: str
+    answer: str
+    room: int
+
+    @property
+    def key(self) -> str:
+        """Its content hash."""
+        return hashlib.sha256(json.dumps([self.prompt, self.written, self.answer, self.room]).encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class Chance:
+    """How many continuations of a state came to the right answer.
+
+    Attributes:
+        right: Those that did.
+        drawn: Those with a verdict.
+    """
+
+    right: int
+    drawn: int
+
+    @property
+    def value(self) -> float:
+        """Q, from 0 to 1; NaN where no continuation has a verdict."""
+        return self.right / self.drawn if self.drawn else math.nan
+
+    @property
+    def error(self) -> float:
+        """Standard error of the value; NaN as above."""
+        return math.sqrt(self.value * (1 - self.value) / self.drawn) if self.drawn else math.nan
+
+
+class KeptChances:
+    """Chances on disk, one line a state, in a file that is named by what else decides them.
+
+    Args:
+        folder: Where such files lie; None keeps nothing.
+        decided: What decides the chances beside the state.
+    """
+
+    def __init__(self, folder: Path | None, decided: Mapping[str, object]) -> None:
+        digest = hashlib.sha256(json.dumps(decided, sort_keys=True, default=str).encode()).hexdigest()[:24]
+        self._path = None if folder is None else folder / f"{digest}.jsonl"
+        self.known: dict[str, Chance] = {}
+        if self._path is not None and self._path.exists():
+            for line in self._path.read_text(encoding="utf-8").splitlines():
+                self._read(line)
+
+    def _read(self, line: str) -> None:
+        try:
+            key, right, drawn = json.loads(line)
+            self.known[str(key)] = Chance(int(right), int(drawn))
+        except (ValueError, TypeError):
+            return  # a line that was torn by a kill: its state is counted again
+
+    def add(self, chances: Mapping[str, Chance]) -> None:
+        """Keep chances by the keys of their states."""
+        self.known |= chances
+        if self._path is None or not chances:
+            return
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        lines = "".join(json.dumps([key, chance.right, chance.drawn]) + "\n" for key, chance in chances.items())
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write("\n" + lines)  # begun anew, should the last line be torn
+
+
+@dataclass(frozen=True)
+class Counting:
+    """How chances are counted.
+
+    Attributes:
+        samples: n, continuations of each state.
+        temperature: They are drawn at; the policy's own in training.
+        seed: Of the draws.
+        answers: Where an answer may stand in a solution.
+    """
+
+    samples: int = 200
+    temperature: float = 1.0
+    seed: int = 0
+    answers: AnswerStyle = DEFAULT_STYLE
+
+
+def count_chances(  # noqa: PLR0913, PLR0917 - who goes on, who judges, from where, how, and what is known
+    model: Model,
+    verifier: Verifier,
+    states: Sequence[SolutionState],
+    counting: Counting,
+    kept: KeptChances | None = None,
+    tell: Progress = lambda done, of: None,
+) -> list[Chance]:
+    """Return the chance of each state.
+
+    Args:
+        model: The policy. It must continue text where that stands: an endpoint of chats cannot.
+        verifier: Judges the answers.
+        states: Where solutions stand; equal ones are counted once.
+        counting: How.
+        kept: Chances that are known, and where new ones are kept.
+        tell: Told of the progress.
+
+    Raises:
+        ModelError: A state with its continuation is too long for the model.
+    """
+    kept = KeptChances(None, {}) if kept is None else kept
+    # Of one length together: they stop together, and nothing is padded.
+    fresh = {state.key: state for state in states if state.key not in kept.known}
+    waiting = sorted(fresh.values(), key=lambda state: (-state.room, state.prompt, state.written))
+    done = 0
+    for batch in _batches(waiting):
+        tell(done, len(waiting))
+        chances = _count(model, verifier, batch, counting)
+        kept.add({state.key: chance for state, chance in zip(batch, chances, strict=True)})
+        done += len(batch)
+    tell(len(waiting), len(waiting))
+    return [kept.known[state.key] for state in states]
+
+
+def _batches(states: Sequence[SolutionState]) -> Iterator[list[SolutionState]]:
+    """Yield at most `AT_ONCE` states of one room at a time."""
+    for _, alike in groupby(states, key=lambda state: state.room):
+        yield from _cut(alike, AT_ONCE)
+
+
+def _cut(states: Iterable[SolutionState], most: int) -> Iterator[list[SolutionState]]:
+    rest = iter(states)
+    while part := list(islice(rest, most)):
+        yield part
+
+
+def _count(model: Model, verifier: Verifier, states: Sequence[SolutionState], counting: Counting) -> list[Chance]:
+    prompts = [model.prompt(state.prompt) + state.written for state in states]
+    sampling = Sampling(counting.temperature, 1.0, states[0].room)
+    rows = asyncio.run(model.complete(prompts, counting.samples, sampling, seed=counting.seed))
+    texts = [
+        # As in training, what the limit on tokens cuts holds no answer.
+        [("" if one.end == "length" else state.written + one.text, state.answer) for one in row if not one.failed]
+        for state, row in zip(states, rows, strict=True)
+    ]
+    asked = list(dict.fromkeys(pair for row in texts for pair in row))
+    verdicts = dict(zip(asked, (one.correct for one in verifier.verify(asked, style=counting.answers)), strict=True))
+    judged = [[verdicts[pair] for pair in row if verdicts[pair] is not None] for row in texts]
+    return [Chance(sum(map(bool, row)), len(row)) for row in judged]

@@ -1,0 +1,95 @@
+"""A small real study, its bundle, and bundles changed as a forger would change them."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import subprocess
+import sys
+import tarfile
+from dataclasses import replace
+from pathlib import Path
+
+from click.testing import CliRunner
+
+from capo_bench.bundle.manifest import Listed, load_manifest
+from capo_bench.cli import main
+from capo_bench.verify.study import Verified, opened, verify
+
+STUDY = """
+name: tiny
+question: Does a bundle hold what a check needs?
+baseline: grpo_rule
+metrics: [coins_test/accuracy, coins_test/wrong_step_rate]
+base:
+  cold_start: {steps: 4, problems_per_step: 16}
+  train: {steps: 2, prompts_per_step: 2, group_size: 4, max_completion_tokens: 40}
+  critic: {name: noisy}
+  credit: {critiques: 2}
+  evaluation: {tasks: [coins_test], problems: 8, max_completion_tokens: 40}
+include:
+  - {name: majority, set: {method: capo, credit.vote: majority}}
+  - {name: grpo_rule, set: {method: grpo_rule}}
+seeds: [0]
+"""
+
+Files = dict[str, bytes]
+
+
+def capo_bench(folder: Path, *arguments: str, expect: int = 0, **environment: str) -> str:
+    """Run a command in a folder; trials in a process of its own, the others in this one, which has imported enough."""
+    if arguments[0] == "run":
+        words = [sys.executable, "-m", "capo_bench", *arguments]
+        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+        code, out = done.returncode, done.stdout + done.stderr
+    else:
+        with contextlib.chdir(folder):
+            result = CliRunner().invoke(main, list(arguments), env=environment)
+        code, out = result.exit_code, result.output
+    assert code == expect, out
+    return out
+
+
+def read(path: Path) -> Files:
+    with tarfile.open(path) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+
+
+def pack(path: Path, files: Files) -> Path:
+    """Write an archive of files whose manifest is of them: what a forger would do."""
+    for place in [name for name in files if name.endswith("/SHA256SUMS")]:
+        folder = place.removesuffix("SHA256SUMS")
+        listed = [row[66:] for row in files[place].decode().splitlines()]
+        found = [(hashlib.sha256(files[folder + path]).hexdigest(), path) for path in listed if folder + path in files]
+        files[place] = "".join(f"{value}  {path}\n" for value, path in found).encode()
+    (name,) = (name for name in files if name.endswith("/bundle.json"))
+    manifest = load_manifest(files[name], name)
+    lines = [
+        Listed(place, len(data), hashlib.sha256(data).hexdigest()) for place, data in files.items() if place != name
+    ]
+    return raw(path, {name: replace(manifest, files=tuple(lines)).dump(), **{k: files[k] for k in files if k != name}})
+
+
+def raw(path: Path, files: Files, *more: tarfile.TarInfo) -> Path:
+    with tarfile.open(path, "w:gz") as tar:
+        for name, data in files.items():
+            header = tarfile.TarInfo(name)
+            header.size = len(data)
+            tar.addfile(header, io.BytesIO(data))
+        for header in more:
+            tar.addfile(header)
+    return path
+
+
+def checked(path: Path) -> Verified:
+    with opened(path) as (plan, home, manifest, checks):
+        return verify(plan, home, checks, manifest.origin, sets=manifest.sets, only=manifest.only)
+
+
+def named(files: Files, ending: str, variant: str = "majority") -> str:
+    """Return the file of a variant's trial."""
+    trials = {name.split("/")[1] for name in files if name.startswith("trials/")}
+    (trial,) = (t for t in trials if json.loads(files[f"trials/{t}/config.json"])["variant"] == variant)
+    return min((name for name in files if name.startswith(f"trials/{trial}/") and name.endswith(ending)), key=len)

@@ -1,0 +1,116 @@
+"""The supervised training before reinforcement: of an embedded backbone from nothing, of another from what it is.
+
+There is one mechanism for both. An embedded backbone learns from demonstrations that the harness draws, unless the
+study names others; a backbone of a hub or a folder learns from those that the study names.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from evals.coins.problems import draw, read
+from evals.coins.pupil import Pupil
+from evals.coins.solutions import demonstrate
+from evals.models.folders import fetch_snapshot
+from evals.tasks.named import demonstrations_of
+from evals.tasks.training_sets import draw as draw_items
+from trainers.backbones import BackboneConfig
+from trainers.backbones.tiny import build_model, build_tokenizer, save
+from trainers.completions import write_pair
+from trainers.config import ColdStart, ColdStartConfig
+from trainers.emit import Emit
+from trainers.holding import adapters, name_base
+from trainers.sft import Pair, pairs_within, train_sft
+from trainers.teaching import SftConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+
+def train_cold_start(backbone: BackboneConfig, config: ColdStart, out: Path, record: Emit) -> dict[str, int]:
+    """Teach a backbone and write model and tokenizer to `out`.
+
+    Args:
+        backbone: Shape of an embedded model, or which model it is.
+        config: Length and content of the lesson.
+        out: Folder that receives the model; also the trainer's scratch folder.
+        record: Called once a step with ``{"step", "of", "loss", …}``.
+
+    Returns:
+        How many demonstrations were learnt, and how many left out because they are too long.
+
+    Raises:
+        DataErrors: All that is wrong with the demonstrations.
+        ValueError: They cannot be put to this model, or all of them are too long.
+    """
+    if isinstance(config, ColdStartConfig):
+        return train_drawn(backbone, config, out, record)
+    return train_named(backbone, config, out, record)
+
+
+def train_drawn(backbone: BackboneConfig, config: ColdStartConfig, out: Path, record: Emit) -> dict[str, int]:
+    """Teach an embedded backbone on demonstrations that the harness draws; see `train_cold_start`."""
+    pairs = list(_demonstrations(config))
+    model, tokenizer = _embedded(backbone, pairs, config.number)
+    train_sft(model, tokenizer, pairs, config, out, record)
+    save(model, tokenizer, out)
+    return {"demonstrations": len(pairs)}
+
+
+def train_named(backbone: BackboneConfig, config: SftConfig, out: Path, record: Emit) -> dict[str, int]:
+    """Teach a backbone on demonstrations that a study names; see `train_cold_start`."""
+    wanted = config.steps * config.problems_per_step
+    chosen = draw_items(demonstrations_of(config.demonstrations).all, wanted, f"sft/{config.number}")
+    if backbone.source == "embedded":
+        texts = [(str(one.prompt), one.completion) for one in chosen]
+        model, tokenizer = _embedded(backbone, texts, config.number)
+    else:
+        model, tokenizer = _load(backbone)
+    pairs = pairs_within(
+        [write_pair(one, backbone.template, tokenizer) for one in chosen], tokenizer, config.max_tokens
+    )
+    learner = _with_adapters(model, backbone)
+    train_sft(learner, tokenizer, pairs, config, out, record, backbone)
+    name_base(learner, str(backbone.model), backbone.revision)  # adapters are kept as they were trained
+    save(learner, tokenizer, out)
+    counts = {"demonstrations": len(pairs), "left_out": wanted - len(pairs)}
+    return {**counts, "parameters": sum(w.numel() for n, w in learner.named_parameters() if "lora_" not in n)}
+
+
+def _embedded(
+    backbone: BackboneConfig, pairs: Sequence[Pair], seed: int
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    tokenizer = build_tokenizer(prompt + solution for prompt, solution in pairs[:4096])
+    return build_model(backbone, tokenizer, seed), tokenizer
+
+
+def _load(backbone: BackboneConfig) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    name = str(backbone.model)
+    folder = name if Path(name).is_dir() else str(fetch_snapshot(name, backbone.revision))
+    tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="right", trust_remote_code=False)
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    dtype = getattr(torch, backbone.dtype)
+    return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=False), tokenizer
+
+
+def _with_adapters(model: PreTrainedModel, backbone: BackboneConfig) -> Any:
+    settings = adapters(backbone)
+    if settings is None:
+        return model
+    from peft import get_peft_model
+
+    return get_peft_model(model, settings)
+
+
+def _demonstrations(config: ColdStartConfig) -> Iterator[Pair]:
+    rng = random.Random(f"cold start/{config.number}")
+    pupil = Pupil(config.misconceptions, config.belief, config.slip)
+    for problem in draw("lessons", config.steps * config.problems_per_step, config.number, config.operations):
+        yield problem.prompt, demonstrate(read(problem.prompt), rng, pupil)

@@ -1,0 +1,39 @@
+"""CAPO: a critic finds the wrong steps of each rollout, and their tokens lose reward.
+
+Source: arXiv 2508.02298. R_{i,t} = r_i · W_whole − penalty(step of t) · W_process, and
+A_{i,t} = (R_{i,t} − mean) / std over all tokens of the group's G rollouts, or what else `credit.normalization` names;
+the update is GRPO's, per token.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainers.credit.batch import Batch, Earned
+from trainers.credit.normalization import neutral_charge, normalised, part_moments
+from trainers.credit.rewards import StepCharge, own_step, step_charges, token_rewards
+from trainers.credit.terms import Terms
+
+
+def capo(batch: Batch, terms: Terms) -> Earned:
+    """Charge each step what the vote charges it."""
+    return charged(batch, terms, own_step)
+
+
+def charged(batch: Batch, terms: Terms, charge: StepCharge) -> Earned:
+    """Return what a batch earns where steps pay for those that are voted wrong.
+
+    Args:
+        batch: With penalty shares; of a rollout without a critique the charge is its group's mean.
+        terms: Weights and normalisation.
+        charge: Which steps pay.
+    """
+    layout, outcomes = batch.layout, batch.outcomes
+    shares = np.zeros(len(layout.tokens)) if batch.evidence.shares is None else batch.evidence.shares
+    parts = terms.normalization(terms.w_whole, terms.w_process)
+    charges = step_charges(charge, shares, layout)
+    moments = part_moments(parts, outcomes, layout.by_token(charges), layout.index, batch.group_size)
+    advantages = normalised(parts, outcomes, charges, layout.owner, moments)
+    settled = np.where(np.isnan(charges), neutral_charge(parts, moments)[layout.owner], charges)
+    rewards = token_rewards(outcomes[layout.owner], settled, terms.w_whole, terms.w_process)
+    return Earned(advantages, rewards, charges)

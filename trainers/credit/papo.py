@@ -1,0 +1,31 @@
+"""PAPO: the process is normalised for itself, and among right answers only.
+
+Source: arXiv 2603.26535. With p_i the quality of a response's process,
+
+    A_i = A_out,i + A_proc,i
+    A_out,i = (r_i − mean r) / std r           over all responses of the group
+    A_proc,i = (p_i − mean p) / std p          over its right responses; 0 for a wrong one
+
+so that a wrong answer cannot earn by its process, and a group of right answers still teaches.
+
+The abstract was read, not the equations. Choices: the parts are weighed as W_whole · A_out + W_process · A_proc, and
+p_i is the share of a response's tokens in steps that the vote over critiques leaves alone, where the paper has a rubric
+score a response. All tokens of a response have one advantage. A response without a critique has no part in A_proc.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainers.credit.advantages import response_advantages
+from trainers.credit.batch import Batch, Earned
+from trainers.credit.quality import response_means, step_quality
+from trainers.credit.terms import Terms
+
+
+def papo(batch: Batch, terms: Terms) -> Earned:
+    """Return the sum of both advantages."""
+    quality = response_means(batch.layout, step_quality(batch))
+    process = response_advantages(np.where(batch.outcomes > 0, quality, np.nan), batch.group_size)
+    whole = response_advantages(batch.outcomes, batch.group_size)
+    return Earned((terms.w_whole * whole + terms.w_process * process)[batch.layout.owner], quality[batch.layout.owner])

@@ -1,0 +1,34 @@
+"""PRPO: process advantages of steps, shifted so that a response's mean is its outcome's advantage.
+
+Source: arXiv 2601.07182. The quality of steps is normalised, and its place in each response is moved:
+
+    z_{i,s} = (q_{i,s} − mean q) / std q       over all tokens of the group
+    A_{i,s} = W_whole · A_out,i + W_process · (z_{i,s} − mean over the tokens of i)
+
+so that the outcome decides how much a response earns and the process which of its steps.
+
+The abstract was read, not the equations. Choices: moments are the group's, where the paper has fixed ones of its reward
+model; q is 1 − the penalty share of the vote over critiques; steps are the study's segmenter's, where the paper cuts at
+peaks of entropy. A response without a critique has its outcome's advantage alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainers.credit.advantages import completion_stats, group_moments, normalise, response_advantages
+from trainers.credit.batch import Batch, Earned
+from trainers.credit.quality import response_means, step_quality
+from trainers.credit.terms import Terms
+
+
+def prpo(batch: Batch, terms: Terms) -> Earned:
+    """Return outcome advantages, moved among the steps of each response by their quality."""
+    layout, quality = batch.layout, step_quality(batch)
+    by_token = np.where(layout.mask, layout.by_token(quality), np.nan)
+    mean, std = group_moments(completion_stats(by_token, np.ones_like(by_token)), batch.group_size)
+    process = normalise(quality, mean[layout.owner], std[layout.owner])
+    shifted = process - np.nan_to_num(response_means(layout, process))[layout.owner]
+    whole = response_advantages(batch.outcomes, batch.group_size)[layout.owner]
+    verified = ~np.isnan(batch.outcomes)[layout.owner]
+    return Earned(np.where(verified, terms.w_whole * whole + terms.w_process * shifted, 0.0), quality)

@@ -1,0 +1,37 @@
+"""RTMC: Monte Carlo over the states that a group's own rollouts share; no critic and no further sampling.
+
+Source: arXiv 2604.11037. The rollouts of a group form a tree. The value of a state is the mean outcome of the rollouts
+that pass through it, and a step is worth what it changes:
+
+    Q_{i,s} = mean of r_j over the rollouts j of the group that stand where i stands after step s
+    A_{i,s} = Q_{i,s} − Q_{i,s−1},  Q_{i,−1} = mean r of the group
+
+The abstract was read, not the equations: there is no division by the spread here, as there is none in a difference of
+values. A state is the text so far; the paper's signatures compress it further, which matters for agents with tools.
+Where a rollout goes alone, its later steps are worth nothing: all credit is given at the step where it left the others.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from trainers.credit.batch import Batch, Earned
+from trainers.credit.states import visits
+from trainers.credit.terms import Terms
+
+
+def rtmc(batch: Batch, terms: Terms) -> Earned:
+    """Return what each step changes of the mean outcome of those who took it."""
+    layout, size = batch.layout, batch.group_size
+    place, _ = visits(batch)
+    outcomes = batch.outcomes[layout.owner]
+    known = ~np.isnan(outcomes)
+    right = np.bincount(place, np.nan_to_num(outcomes), minlength=int(place.max(initial=-1)) + 1)
+    counted = np.bincount(place, known, minlength=len(right))
+    values = (right / np.maximum(counted, 1))[place]
+    groups = batch.outcomes.reshape(-1, size)
+    heard = ~np.isnan(groups)
+    means = np.nansum(groups, axis=1) / np.maximum(heard.sum(axis=1), 1)
+    before = np.concatenate([[0.0], values[:-1]])
+    before = np.where(layout.place == 0, means[layout.owner // size], before[: len(values)])
+    return Earned(np.where(known, values - before, 0.0), values)

@@ -1,0 +1,58 @@
+"""What critics that draw have in common: draws that are the same in any batch, in any order and after a resume."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+
+from evals.models.draws import completion_draws
+from trainers.credit.arrays import BoolArray, FloatArray
+from trainers.credit.critique import Critique
+from trainers.critics.base import Solution
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+
+
+class DrawingCritic(ABC):
+    """A critic whose flags are drawn: a function of seed, problem, steps and the critique's index, and of nothing else.
+
+    There is no most likely critique to ask for, so `greedy` changes nothing: critique 0 is what it always is.
+    """
+
+    eager = False
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+
+    @abstractmethod
+    def flags(self, solution: Solution, draws: FloatArray) -> BoolArray:
+        """Return which steps each critique flags, shape (k, steps), from numbers in [0, 1) of that shape."""
+
+    async def critique(
+        self, solutions: Sequence[Solution], k: int, *, first: int = 0, greedy: bool = False
+    ) -> list[list[Critique]]:
+        """Return k independent draws for each solution."""
+        return [self._critiques(solution, first, k) for solution in solutions]
+
+    async def close(self) -> None:
+        """Free nothing: nothing is held."""
+        return
+
+    def _critiques(self, solution: Solution, first: int, k: int) -> list[Critique]:
+        flags = self.flags(solution, step_draws(self._seed, solution, k, first))
+        return [Critique(frozenset(np.flatnonzero(row).tolist())) for row in flags]
+
+
+def step_draws(seed: int, solution: Solution, k: int, first: int = 0) -> FloatArray:
+    """Return a number in [0, 1) for each of the critiques `first` to `first + k - 1` and each step, shape (k, steps).
+
+    A row depends on its critique's index alone: asking for more critiques leaves the first ones as they were.
+    """
+    key = json.dumps([seed, solution.problem.id, solution.steps]).encode()
+    draws: FloatArray = completion_draws([key], first, k, len(solution.steps))[0]
+    return draws

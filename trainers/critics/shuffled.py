@@ -1,0 +1,41 @@
+"""The shuffled critic: as many flags as the exact critic has, on random steps of the same rollout.
+
+A control: it says how many steps of a rollout are wrong, and nothing of which. Steps differ in length, so the tokens
+charged are as many on average, not in each rollout; the method `spread` keeps the charge of each rollout.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+import numpy as np
+
+from evals.benchmarks import Benchmark
+from trainers.credit.arrays import BoolArray, FloatArray
+from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
+from trainers.critics.draws import DrawingCritic
+from trainers.critics.exact import wrong_steps
+
+
+class ShuffledCritic(DrawingCritic):
+    """Flags random steps, each set of that size as likely as any other; every critique draws for itself."""
+
+    def __init__(self, benchmark: Benchmark, seed: int) -> None:
+        super().__init__(seed)
+        self._benchmark = benchmark
+
+    def flags(self, solution: Solution, draws: FloatArray) -> BoolArray:
+        """Flag the steps with the lowest draws, as many as are wrong, shape (k, steps)."""
+        ranks = draws.argsort(axis=1).argsort(axis=1)
+        return np.asarray(ranks < len(wrong_steps(self._benchmark, solution)))
+
+
+class ShuffledParams(CriticParams):
+    """Settings of the shuffled critic: it has none."""
+
+    asks_checker: ClassVar[bool] = True
+    name: Literal["shuffled"] = "shuffled"
+
+    def build(self, surroundings: Surroundings) -> Critic:
+        """Return the critic, drawing with the trial's seed."""
+        return ShuffledCritic(surroundings.benchmark, surroundings.seed)

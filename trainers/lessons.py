@@ -1,0 +1,135 @@
+"""Supervised training, whatever is learnt: one pass, by Muon with AdamW or by AdamW."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch.optim import AdamW, Optimizer
+from transformers import DataCollatorForTokenClassification, PrinterCallback, Trainer, TrainingArguments
+
+from trainers.backbones.config import BackboneConfig
+from trainers.callbacks import Recorder
+from trainers.emit import Emit
+from trainers.muon import MuonWithAdamW
+from trainers.teaching import UNLABELLED, SupervisedConfig, TeachingConfig
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+Row = Mapping[str, list[int]]
+"""``input_ids`` and ``labels`` of one example, of one length."""
+Batch = dict[str, Any]
+Loss = Callable[[Any, Batch, torch.Tensor | None], torch.Tensor]
+"""The loss of a model on a part of a step, given the number of labels in the whole step."""
+
+
+class _Teacher(Trainer):
+    lesson_loss: Loss
+
+    def compute_loss(
+        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        return self.lesson_loss(model, inputs, num_items_in_batch)
+
+
+def teach(  # noqa: PLR0913, PLR0917 - what is taught, to whom, how, and where it goes
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    rows: Sequence[Row],
+    loss: Loss,
+    config: TeachingConfig,
+    out: Path,
+    record: Emit,
+    parts: int = 1,
+    backbone: BackboneConfig | None = None,
+) -> None:
+    """Train `model` in place, one pass over the rows in the order given.
+
+    Args:
+        model: The model.
+        tokenizer: Its tokenizer, which pads.
+        rows: What it learns.
+        loss: Its loss on a part of a step.
+        config: Rows of an optimizer step (the last takes what is left), and the peaks of the learning rates.
+        out: Folder that the trainer may write to.
+        record: Called once a step with ``{"step", "of", "loss", "num_input_tokens_seen", …}``.
+        parts: So many parts of a step pass through the model one after the other; a divisor of the rows of a step.
+        backbone: How a model of a hub is held, on a GPU where there is one; None: an embedded one, on the CPU.
+    """
+    steps = math.ceil(len(rows) / config.problems_per_step)
+    trainer = _Teacher(
+        model=model,
+        args=_arguments(config, steps, parts, out, backbone),
+        train_dataset=cast("Any", rows),
+        data_collator=DataCollatorForTokenClassification(tokenizer),
+        callbacks=[Recorder(record, steps)],
+        optimizers=(_optimizer(model, config), None),
+    )
+    trainer.lesson_loss = loss
+    trainer.remove_callback(PrinterCallback)
+    trainer.train()
+
+
+def _optimizer(model: PreTrainedModel, config: TeachingConfig) -> Optimizer:
+    """Return Muon with AdamW for lessons of coins, AdamW for demonstrations that a study names.
+
+    A model that AdamW has trained gains nothing by Muon (arXiv 2502.16982).
+    """
+    if isinstance(config, SupervisedConfig):
+        return MuonWithAdamW(model, config.learning_rate, config.adamw_learning_rate)
+    learnt = [weight for weight in model.parameters() if weight.requires_grad]
+    return AdamW(learnt, lr=config.learning_rate, weight_decay=0.0)
+
+
+def _arguments(
+    config: TeachingConfig, steps: int, parts: int, out: Path, backbone: BackboneConfig | None
+) -> TrainingArguments:
+    held = backbone or BackboneConfig(source="embedded")
+    return TrainingArguments(
+        output_dir=str(out),
+        max_steps=steps,
+        per_device_train_batch_size=config.problems_per_step // parts,
+        gradient_accumulation_steps=parts,
+        lr_scheduler_type="cosine",
+        warmup_steps=min(20, steps // 5),
+        # The order of the rows is the caller's: already drawn at random, and so independent of the trainer.
+        train_sampling_strategy="sequential",
+        logging_steps=1,
+        save_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        include_num_input_tokens_seen="non_padding",  # for what the lesson cost
+        seed=config.number,
+        bf16=held.precision == "bfloat16",
+        gradient_checkpointing=held.gradient_checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if held.gradient_checkpointing else None,
+        use_cpu=held.source == "embedded" or not torch.cuda.is_available(),
+    )
+
+
+def next_token_loss(model: Any, batch: Batch, labels_of_step: torch.Tensor | None) -> torch.Tensor:
+    """Return the loss on the labelled tokens; the head reads only places from the first label of the part on.
+
+    Args:
+        model: A causal language model.
+        batch: ``input_ids``, ``attention_mask`` and ``labels``, shape (B, T) each.
+        labels_of_step: How many labels the whole step has; the loss is the part's share of their mean.
+    """
+    from torch.nn.functional import cross_entropy
+
+    learnt = (batch["labels"] != UNLABELLED).any(dim=0)
+    first = max(int(learnt.int().argmax()), 1)
+    labels = batch["labels"][:, first:]
+    output = model(
+        input_ids=batch["input_ids"],
+        attention_mask=batch["attention_mask"],
+        logits_to_keep=labels.shape[1] + 1,
+        use_cache=False,
+    )
+    logits = output.logits[:, :-1].flatten(0, 1).float()
+    total = cross_entropy(logits, labels.flatten(), ignore_index=UNLABELLED, reduction="sum")
+    return total / (labels != UNLABELLED).sum() if labels_of_step is None else total / labels_of_step

@@ -1,0 +1,88 @@
+"""What methods with a process reward model share: scoring a batch, what it cost, and giving up when it fails."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainers.credit.batch import Evidence
+from trainers.criticised import CriticFailingError
+from trainers.grouped import credit_groups
+from trainers.policy import PolicyTrainer, train_policy
+from trainers.prm.scored import ScoredSolution, scored_metrics
+from trainers.prm.scorer import Scorer
+from trainers.run import TrainRun
+
+
+class ScoredTrainer(PolicyTrainer):
+    """A policy trainer whose advantages come from the scores of steps (`Method.credit` says how).
+
+    Its step records use the names of critics: a rollout that is scored is a critique (`critiques`), one that is not an
+    abstention (`abstained`, `uncritiqued`), and the tokens that the model reads are a critic's.
+
+    Args:
+        scorer: The process reward model.
+        kwargs: What `PolicyTrainer` takes.
+    """
+
+    def __init__(self, *, scorer: Scorer, **kwargs: Any) -> None:
+        self.scorer = scorer
+        self.scored: list[ScoredSolution] = []  # of the batch, a rollout each
+        super().__init__(**kwargs)
+        scorer.to(self.accelerator.device)
+
+    def advantages(self, width: int) -> torch.Tensor:
+        """Return the advantage of every token, shape (B, width), over groups that may span processes."""
+        self._score()
+        counts = map(len, self.alignment.steps)
+        scores = [each.scores or (np.nan,) * count for each, count in zip(self.scored, counts, strict=True)]
+        credited = credit_groups(self, Evidence(scores=np.concatenate(scores)))
+        self.report({"groups_process_signal_only": credited.process_only})
+        return credited.padded(width)
+
+    def said(self, row: int) -> dict[str, Any]:
+        """Return the scores of a rollout's steps, or why there are none."""
+        return {"scored": self.scored[row]}
+
+    def rollouts_kept(self) -> None:
+        """Give up where too many rollouts are without scores.
+
+        Raises:
+            CriticFailingError: They are more than the settings allow.
+        """
+        reasons = Counter(each.unscored for each in self.scored if each.unscored)
+        local = torch.tensor([[reasons.total(), len(self.scored)]], device=self.accelerator.device)
+        # Of all processes: they stop together, or the others wait for one that is gone.
+        unscored, asked = self.accelerator.gather(local).sum(dim=0).tolist()
+        limit = self.config.prm.max_unscored
+        if unscored > limit * asked:
+            told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+            raise CriticFailingError(
+                f"{unscored} of {asked} rollouts of this step could not be scored ({told or 'in other processes'}), "
+                f"more than prm.max_unscored {limit}; name a model that reads them, or raise the limit"
+            )
+
+    def _score(self) -> None:
+        """Score the rollouts, and report what that took and gave."""
+        began = time.perf_counter()
+        pairs = zip(self.problems, self.alignment.steps, strict=True)
+        self.scored = self.scorer.score([(problem.prompt, steps) for problem, steps in pairs])
+        seconds = time.perf_counter() - began
+        self.report({**scored_metrics(self.scored), "seconds_critique": seconds, "critic_wait": seconds})
+
+
+def train(run: TrainRun) -> bool:
+    """Train with the process reward model of the settings; see `train_policy`.
+
+    Raises:
+        ValueError: The model is the embedded one and none was taught, or it is no process reward model.
+    """
+    params = run.config.prm
+    if params.taught is not None and run.prm is None:
+        raise ValueError("prm.model is 'embedded' but none was taught; teach it first, or name a folder or repository")
+    scorer = Scorer(params, params.model if params.taught is None else str(run.prm))
+    return train_policy(run, ScoredTrainer, params.segmenter, scorer.parameters, scorer=scorer)

@@ -1,0 +1,92 @@
+"""Trains methods whose credit rests on the values of states, counted over continuations of the policy itself."""
+
+from __future__ import annotations
+
+import time
+from typing import ClassVar
+
+import torch
+
+from evals.models.spec import ModelSpec
+from evals.models.transformers import TransformersModel
+from evals.values import Counting, SolutionState, count_chances
+from trainers.credit.align import Alignment
+from trainers.credit.arrays import FloatArray
+from trainers.credit.batch import Evidence
+from trainers.credit.values import step_values
+from trainers.grouped import credit_groups
+from trainers.policy import PolicyTrainer, train_policy
+from trainers.run import TrainRun
+
+
+class ValuedTrainer(PolicyTrainer):
+    """GRPO with Monte Carlo values; continuations are sampled in this process, whoever sampled rollouts.
+
+    What a step's continuations cost in tokens is no part of `policy_tokens`; `seconds_critique` is their time.
+    """
+
+    oracle: ClassVar[bool] = False
+
+    def advantages(self, width: int) -> torch.Tensor:
+        """Return the advantage of every token, shape (B, width)."""
+        began = time.perf_counter()
+        values, before = self._values()
+        credited = credit_groups(self, Evidence(values=values, before=before))
+        seconds = time.perf_counter() - began
+        self.report(
+            {
+                "groups_process_signal_only": credited.process_only,
+                "seconds_critique": seconds,
+                "critic_wait": seconds,
+            }
+        )
+        return credited.padded(width)
+
+    def _values(self) -> tuple[FloatArray, FloatArray]:
+        settings, train = self.config.values, self.config.train
+        samples = settings.oracle_samples if self.oracle else settings.samples
+        policy = self.accelerator.unwrap_model(self.model)
+        training = policy.training
+        model = TransformersModel(policy, self.tokenizer, ModelSpec(model="policy", dtype="auto"), {})
+        step = int(self.state.global_step)
+        states = states_of_rollouts(self.alignment, [(p.prompt, p.answer) for p in self.problems],
+                                    train.max_completion_tokens)  # fmt: skip
+        counting = Counting(samples, train.temperature, step + 1, train.answers)
+        flat = [state for row in states for state in row]
+        chances = iter(count_chances(model, self.verifier, flat, counting))
+        policy.train(training)
+        rows = [[next(chances).value for _ in row] for row in states]
+        return step_values(rows, self.outcomes)
+
+
+def states_of_rollouts(alignment: Alignment, problems: list[tuple[str, str]], most: int) -> list[list[SolutionState]]:
+    """Return where each rollout stands before each of its steps.
+
+    Args:
+        alignment: The rollouts, cut into steps, with the text of every token.
+        problems: Prompt and reference answer of each.
+        most: Longest completion in tokens.
+    """
+    found = []
+    for (prompt, answer), steps, index, pieces in zip(
+        problems, alignment.steps, alignment.index, alignment.pieces, strict=True
+    ):
+        before = [int((index[index >= 0] < step).sum()) for step in range(len(steps))]
+        found.append([SolutionState(prompt, "".join(pieces[:count]), answer, max(most - count, 1)) for count in before])
+    return found
+
+
+class OracleTrainer(ValuedTrainer):
+    """The same, with values that are nearly the true ones."""
+
+    oracle = True
+
+
+def train(run: TrainRun) -> bool:
+    """Train; see `train_policy`."""
+    return train_policy(run, ValuedTrainer, run.config.evaluation.segmenter)
+
+
+def train_oracle(run: TrainRun) -> bool:
+    """Train with values that are nearly the true ones; see `train_policy`."""
+    return train_policy(run, OracleTrainer, run.config.evaluation.segmenter)
