@@ -7,24 +7,25 @@ from typing import Any
 import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
-ROOM = 128
-"""Positions by which a layer's room grows."""
+POSITIONS = 128
+"""By how many positions a layer's room grows."""
 
 
-def new_cache(model: Any) -> tuple[Cache, bool]:
-    """Return an empty cache, and whether rows may branch: only where every layer attends to all that came before."""
+def new_cache(model: Any) -> Cache:
+    """Return an empty cache; a layer that attends to all that came before has room to spare."""
     cache = DynamicCache(config=model.config)
-    if not cache.layers or any(type(layer) is not DynamicLayer for layer in cache.layers):
-        return cache, False
-    return Cache(layers=[RoomyLayer() for _ in cache.layers]), True
+    return Cache(layers=[RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers])
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """A cache layer with room to spare: a new position does not copy all that came before, as it does in its parent."""
+    """A cache layer with room to spare: neither a new position nor a new row copies all that it holds."""
+
+    keys: torch.Tensor
+    values: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._room: tuple[torch.Tensor, ...] = ()
+        self._room: list[torch.Tensor] = []
 
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
@@ -32,28 +33,40 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         """Append keys and values of shape (rows, heads, new, size); return all there are."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
-        kept = self.get_seq_length()
+        rows, kept = len(key_states), self.get_seq_length()
         end = kept + key_states.shape[-2]
         if not self._room or self._room[0].shape[-2] < end:
-            self._room = (_roomier(self.keys, key_states, kept), _roomier(self.values, value_states, kept))
+            held = (self.keys, self.values) if kept else (key_states[..., :0, :], value_states[..., :0, :])
+            self._room = [_make_room(each, rows, end + POSITIONS) for each in held]
         for room, new in zip(self._room, (key_states, value_states), strict=True):
-            room[..., kept:end, :] = new
-        self.keys, self.values = (room[..., :end, :] for room in self._room)
+            room[:rows, :, kept:end] = new
+        self._show(rows, end)
         return self.keys, self.values
 
     def batch_repeat_interleave(self, repeats: int) -> None:
         """Repeat every row."""
-        super().batch_repeat_interleave(repeats)
-        self._room = ()
+        if self._room:
+            self.batch_select_indices(torch.arange(len(self.keys), device=self.device).repeat_interleave(repeats))
 
     def batch_select_indices(self, indices: torch.Tensor) -> None:
-        """Keep some rows."""
-        super().batch_select_indices(indices)
-        self._room = ()
+        """Make row i a copy of row `indices[i]`; only rows that change are copied."""
+        rows, end = len(indices), self.get_seq_length()
+        if not self._room:
+            return
+        if rows > len(self._room[0]):
+            positions = self._room[0].shape[-2]
+            self._room = [_make_room(each, rows + rows // 2, positions) for each in (self.keys, self.values)]
+        moved = (indices != torch.arange(rows, device=indices.device)).nonzero().squeeze(1)
+        for room in self._room:
+            room[moved, :, :end] = room[indices[moved], :, :end]
+        self._show(rows, end)
+
+    def _show(self, rows: int, end: int) -> None:
+        self.keys, self.values = (room[:rows, :, :end] for room in self._room)
 
 
-def _roomier(old: torch.Tensor | None, new: torch.Tensor, kept: int) -> torch.Tensor:
-    room = new.new_empty(*new.shape[:-2], kept + new.shape[-2] + ROOM, new.shape[-1])
-    if old is not None and kept:
-        room[..., :kept, :] = old
+def _make_room(held: torch.Tensor, rows: int, positions: int) -> torch.Tensor:
+    """Return room for so many rows and positions that begins with what is held."""
+    room = held.new_empty(rows, held.shape[1], positions, held.shape[-1])
+    room[: len(held), :, : held.shape[-2]] = held
     return room

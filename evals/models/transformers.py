@@ -68,7 +68,7 @@ class TransformersModel(LocalModel):
         rows = sorted(range(len(questions)), key=lambda row: -len(questions[row].ids))
         batches = []
         while rows:
-            longest = len(questions[rows[0]].ids) + n * questions[rows[0]].limit
+            longest = n * (len(questions[rows[0]].ids) + questions[rows[0]].limit)
             count = max(self.spec.batch_tokens // longest, 1)
             batches.append(rows[:count])
             rows = rows[count:]

@@ -7,11 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 from transformers import MistralConfig, MistralForCausalLM
+from transformers.cache_utils import DynamicLayer
 
 from evals.models.base import Sampling
-from evals.models.decode import BRANCHES, Decoder, choose
+from evals.models.decode import Decoder, choose, place_texts
 from evals.models.draws import completion_draws, draw_key, draw_seed, uniform_draws
-from evals.models.kv_cache import ROOM, RoomyLayer, new_cache
+from evals.models.kv_cache import POSITIONS, RoomyLayer, new_cache
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer
 
@@ -28,7 +29,7 @@ def full():
 
 @pytest.fixture(scope="module")
 def sliding():
-    """A model whose layers look back a few positions only, which a branch of a row could not keep apart."""
+    """A model whose layers look back a few positions only: its cache keeps no more than those."""
     torch.manual_seed(0)
     shape = MistralConfig(
         vocab_size=50, hidden_size=32, intermediate_size=32, num_hidden_layers=2, num_attention_heads=4,
@@ -66,7 +67,7 @@ def written(rows):
     return [[each.ids for each in row] for row in rows]
 
 
-@pytest.mark.parametrize("n", [1, 3, BRANCHES, BRANCHES + 1])
+@pytest.mark.parametrize("n", [1, 3, 9])
 def test_completions_are_those_of_reading_the_whole_text_anew(model, n):
     draws = completion_draws(KEYS, 0, n, 12)
     rows = decode(model, {-1}, PROMPTS, [12] * 4, n, draws)
@@ -124,22 +125,49 @@ def test_equal_prompts_and_prompts_that_begin_others(full):
     assert rows == [[plain(full, p, own) for own in row] for p, row in zip(prompts, draws, strict=True)]
 
 
-def test_rows_branch_only_where_all_is_attended_to(full, sliding):
-    assert new_cache(full)[1]
-    assert not new_cache(sliding)[1]
+def test_completions_are_read_together_until_they_differ(full):
+    widths = []
+    full.model.embed_tokens.register_forward_hook(lambda _module, inputs, _output: widths.append(inputs[0].numel()))
+    same = np.tile(completion_draws(KEYS[:1], 0, 1, 6), (1, 5, 1))
+    same[0, 4, 3] = (same[0, 4, 3] + 0.5) % 1  # the fifth completion differs at its fourth token
+    [row] = written(decode(full, {-1}, PROMPTS[:1], [6], 5, same))
+    assert row[0] == row[1] == row[2] == row[3]
+    assert row[0][:3] == row[4][:3]
+    assert row[0][3] != row[4][3]
+    assert widths == [5, 1, 1, 1, 2, 2], "the prompt, three tokens once, then those of two texts"
 
 
-def test_a_roomy_layer_holds_what_its_parent_holds():
-    layer, rows = RoomyLayer(), torch.randn(3, 2, 2 * ROOM + 5, 4)
-    for start, end in [(0, 7), (7, 8), (8, ROOM + 20), (ROOM + 20, 2 * ROOM + 5)]:
-        keys, values = layer.update(rows[:, :, start:end], -rows[:, :, start:end])
-        assert keys.equal(rows[:, :, :end])
-        assert values.equal(-rows[:, :, :end])
-    layer.batch_select_indices(torch.tensor([2, 0]))
+def test_only_layers_that_see_all_positions_get_room(full, sliding):
+    assert {type(layer) for layer in new_cache(full).layers} == {RoomyLayer}
+    assert RoomyLayer not in {type(layer) for layer in new_cache(sliding).layers}
+
+
+@given(st.lists(st.lists(st.integers(0, 9), max_size=9).map(sorted), min_size=1, max_size=4), st.integers(1, 10))
+def test_a_roomy_layer_holds_what_its_parent_holds(selections, count):
+    layer, parent = RoomyLayer(), DynamicLayer()
+    new = torch.randn(count, 2, 7, 4)
+    for size, selection in zip([7, 1, POSITIONS, 1], [*selections, [], [], []], strict=False):
+        new = torch.randn(count, 2, size, 4)
+        for held, expected in zip(layer.update(new, -new), parent.update(new, -new), strict=True):
+            assert held.equal(expected)
+        indices = torch.tensor([index % count for index in selection] or range(count))
+        layer.batch_select_indices(indices)
+        parent.batch_select_indices(indices)
+        assert layer.keys.equal(parent.keys)
+        assert layer.values.equal(parent.values)
+        count = len(indices)
     layer.batch_repeat_interleave(2)
-    more = torch.randn(4, 2, 1, 4)
-    keys, _ = layer.update(more, more)
-    assert keys.equal(torch.cat([rows[[2, 2, 0, 0]], more], 2))
+    parent.batch_repeat_interleave(2)
+    assert layer.keys.equal(parent.keys)
+
+
+@given(st.lists(st.integers(0, 12), min_size=1, max_size=20).map(sorted))
+def test_texts_fill_the_rows_and_few_move(sources):
+    place = place_texts(torch.tensor(sources)).tolist()
+    assert sorted(place) == list(range(len(sources)))
+    assert {row for row in sources if row < len(sources)} == {
+        row for row, text in enumerate(sorted(range(len(place)), key=place.__getitem__)) if sources[text] == row
+    }
 
 
 LOGITS = torch.log(torch.tensor([0.4, 0.05, 0.0, 0.3, 0.05, 0.2], dtype=torch.float64)) + 3.0
