@@ -101,7 +101,7 @@ class ModelSpec(EndpointSettings):
         template: How a text is put to the model (`evals.models.prompt`); ``auto`` is what the model was trained with.
         batch_size: Completions that an evaluation asks for, and keeps, at a time; None is 128 for `openai`,
             512 for `hf` and 4,096 for `vllm`, whose engine waits at the end of each for the longest.
-        batch_tokens: Most tokens, prompts and the longest completions together, that `hf` holds at once.
+        batch_tokens: Most tokens that `hf` holds at once: every completion with its prompt, at its longest.
         max_length: Longest prompt and completion together in tokens; None is what the model has.
         gpu_memory_utilization: Share of the accelerator's memory that `vllm` takes.
         tensor_parallel_size: Over how many accelerators `vllm` splits the model.
@@ -114,7 +114,7 @@ class ModelSpec(EndpointSettings):
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     template: Literal["auto", "bare", "plain", "chat", "message"] = "auto"
     batch_size: Positive | None = None
-    batch_tokens: Positive = 65536
+    batch_tokens: Positive = 131072
     max_length: Positive | None = None
     gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.9
     tensor_parallel_size: Positive = 1

@@ -14,12 +14,12 @@ class TransformersParams(LocalParams):
     """Settings of a critic that runs through Transformers.
 
     Attributes:
-        batch_tokens: Most tokens, prompts and the longest critiques together, that are held at once.
+        batch_tokens: Most tokens that are held at once: every critique with its prompt, at its longest.
     """
 
     backend: ClassVar[str | None] = "hf"
     name: Literal["transformers"] = "transformers"
-    batch_tokens: Positive = 65536
+    batch_tokens: Positive = 131072
 
     MACHINE: ClassVar[frozenset[str]] = frozenset({"batch_tokens"})
 
