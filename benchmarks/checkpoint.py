@@ -46,7 +46,7 @@ def main() -> None:
             super()._save_checkpoint(*args, **kwargs)
 
     def timed(folder: Path, step: int) -> None:
-        mark(folder, step)
+        mark(folder, step, step)
         saving.append(time.perf_counter() - began)
 
     with tempfile.TemporaryDirectory() as name:

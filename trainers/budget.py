@@ -1,12 +1,15 @@
 """What training spends, and what it may spend beside its steps: methods of unlike cost compare at equal compute.
 
 With N parameters a token costs about 2·N floating-point operations forward and 4·N backward; attention is left out,
-which matters for texts much longer than the model is wide. So for T tokens sampled and trained on, P tokens of the
-rollouts' prompts, of which sampling computes S (each rollout's prompt, or each group's once where its rollouts share
-it), and T_c read and written by a critic of N_c parameters,
+which matters for texts much longer than the model is wide. So for T tokens sampled and trained on in U updates, P
+tokens of the rollouts' prompts, of which sampling computes S (each rollout's prompt, or each group's once where its
+rollouts share it), and T_c read and written by a critic of N_c parameters,
 
-    total tokens = T + P + T_c · N_c / N                 in tokens of the policy
-    train FLOPs  = 2·N·(T + S) + 6·N·(T + P) + 2·N_c·T_c   sampled; passed forward and backward; criticised
+    total tokens = U·(T + P) + T_c · N_c / N                 in tokens of the policy
+    train FLOPs  = 2·N·(T + S) + F·N·(T + P) + 2·N_c·T_c      sampled; passed forward and backward; criticised
+
+with F = 6 for one update, and F = 6·U + 2 for more: the first of them needs the probabilities under the policy that
+sampled, which is a pass forward of its own.
 
 A policy token counts four times a critic's token of a model as large: total tokens leave that out, FLOPs do not. Left
 out of both: the reference model's pass where `train.kl` asks for one, and what is computed on padding. Critics that are
@@ -98,11 +101,13 @@ class Meter:
         policy: Parameters of the policy.
         critic: Parameters of the critic; 0 for none and for a checker, None where nobody said.
         budget: What may be spent, if that is limited.
+        updates: Updates on each batch.
     """
 
     policy: int
     critic: int | None = 0
     budget: BudgetConfig | None = None
+    updates: int = 1
 
     def read(self, step: Mapping[str, Any]) -> dict[str, float]:
         """Return what a step spent beside what its record has; nothing where the critic's size is not known.
@@ -112,10 +117,11 @@ class Meter:
         sampled, prompts, prefilled, read = (float(step.get(name, 0.0)) for name in COUNTED)
         if self.critic is None and read:
             return {}
-        critic = self.critic or 0
+        critic, learnt = self.critic or 0, sampled + prompts
+        passes = 6 if self.updates == 1 else 6 * self.updates + 2
         return {
             "policy_parameters": float(self.policy),
             "critic_parameters": float(critic),
-            "total_tokens": sampled + prompts + read * critic / self.policy,
-            "train_flops": self.policy * (2 * (sampled + prefilled) + 6 * (sampled + prompts)) + 2.0 * critic * read,
+            "total_tokens": self.updates * learnt + read * critic / self.policy,
+            "train_flops": self.policy * (2 * (sampled + prefilled) + passes * learnt) + 2.0 * critic * read,
         }

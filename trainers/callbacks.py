@@ -14,26 +14,33 @@ from trainers.emit import Emit
 
 
 class Recorder(TrainerCallback):
-    """Hands every step's logs on as plain numbers.
+    """Hands every step's logs on as plain numbers; a step is all updates on a batch, and is logged after the last.
 
     Args:
         record: Receives ``{"step", "of", "seconds", "cpu_seconds", …the trainer's logs}``.
         steps: How many steps training takes, at most.
         meter: Adds what a step spent.
         add: Given a number of this process, returns its sum over the processes that train together.
+        updates: Updates of a step.
     """
 
     def __init__(
-        self, record: Emit, steps: int, meter: Meter | None = None, add: Callable[[float], float] = lambda value: value
+        self,
+        record: Emit,
+        steps: int,
+        meter: Meter | None = None,
+        add: Callable[[float], float] = lambda value: value,
+        updates: int = 1,
     ) -> None:
-        self._record, self._steps, self._meter, self._add = record, steps, meter, add
+        self._record, self._steps, self._meter, self._add, self._updates = record, steps, meter, add, updates
         self._began, self._worked = time.perf_counter(), process_seconds()
 
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start the step's clocks."""
-        self._began, self._worked = time.perf_counter(), process_seconds()
+        """Start the step's clocks, before the first of its updates."""
+        if state.global_step % self._updates == 0:
+            self._began, self._worked = time.perf_counter(), process_seconds()
 
     def on_log(
         self,
@@ -52,7 +59,7 @@ class Recorder(TrainerCallback):
                 state.log_history[-1].update(spent)  # kept in checkpoints: a budget counts over all tries
             if self._meter and self._meter.budget:
                 spent["budget_share"] = self._meter.budget.share(step_logs(state))
-            self._record({"step": state.global_step, "of": self._steps, **logs, **spent})
+            self._record({"step": state.global_step // self._updates, "of": self._steps, **logs, **spent})
 
 
 class Saver(TrainerCallback):
@@ -62,24 +69,24 @@ class Saver(TrainerCallback):
     last, which leaves the trained model itself.
 
     Args:
-        steps: How many steps training takes.
+        updates: How many updates training takes.
         every: Seconds between two checkpoints; 0: one after every step.
         stop: Asked after each step; true saves a checkpoint and ends training.
         agree: Given what one process wants, returns whether any of them does. Clocks and signals differ between them.
-        saved: Told the step of a checkpoint when this process has written its part of it.
+        saved: Told how many updates a checkpoint has when this process has written its part of it.
         budget: Ends training with the step that reaches it, as the last step does.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - when to save, when to end, and who is asked and told
         self,
-        steps: int,
+        updates: int,
         every: float,
         stop: Callable[[], bool],
         agree: Callable[[bool], bool],
         saved: Callable[[int], None],
         budget: BudgetConfig | None = None,
     ) -> None:
-        self._steps, self._every, self._stop, self._agree, self._saved = steps, every, stop, agree, saved
+        self._updates, self._every, self._stop, self._agree, self._saved = updates, every, stop, agree, saved
         self._budget = budget
         self.stopped = False
         self._last = time.monotonic()
@@ -99,7 +106,7 @@ class Saver(TrainerCallback):
         **kwargs: Any,
     ) -> None:
         """Decide whether to end or stop, and whether to save: what a step spent is known when it is logged."""
-        if not logs or "loss" not in logs or state.global_step >= self._steps:
+        if not logs or "loss" not in logs or state.global_step >= self._updates:
             return
         if self._budget is not None and self._agree(self._budget.share(step_logs(state)) >= 1):
             control.should_training_stop = True

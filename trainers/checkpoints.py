@@ -28,21 +28,22 @@ class Checkpoint:
 
     Attributes:
         path: Its folder.
-        step: Optimizer steps taken before it.
+        step: Steps of training, each all updates on a batch, taken before it.
     """
 
     path: Path
     step: int
 
 
-def mark(folder: Path, step: int) -> None:
-    """Name the checkpoint of a step as the one to go on from, and delete the others.
+def mark(folder: Path, updates: int, step: int) -> None:
+    """Name a checkpoint as the one to go on from, and delete the others.
 
     Args:
         folder: Where the checkpoints are (`TrainRun.out`).
-        step: Optimizer steps taken before it; every process must have written its files.
+        updates: Updates before it, which its folder is named after; every process must have written its files.
+        step: Steps of training before it.
     """
-    checkpoint = _of_step(folder, step)
+    checkpoint = folder / f"checkpoint-{updates:d}"
     sync(checkpoint)
     point = {"checkpoint": checkpoint.name, "step": step, "files": _sums(checkpoint)}
     write_atomic(folder / MARK, json.dumps(point, indent=2, sort_keys=True) + "\n")
@@ -59,7 +60,8 @@ def newest(folder: Path) -> Checkpoint | None:
         return None
     try:
         point = json.loads((folder / MARK).read_text(encoding="utf-8"))
-        checkpoint, sums = Checkpoint(_of_step(folder, point["step"]), point["step"]), dict(point["files"])
+        checkpoint = Checkpoint(folder / Path(point["checkpoint"]).name, int(point["step"]))
+        sums = dict(point["files"])
     except (ValueError, KeyError, TypeError) as error:
         log.warning("%s cannot be read (%r): training starts from nothing", folder / MARK, error)
         return None
@@ -77,10 +79,6 @@ def sync(folder: Path) -> None:
     """Wait until a folder and all that is in it is on the disk, so that what is said of it next holds after a crash."""
     for path in (*folder.rglob("*"), folder, folder.parent):
         _sync(path)
-
-
-def _of_step(folder: Path, step: int) -> Path:
-    return folder / f"checkpoint-{step:d}"
 
 
 def _sums(checkpoint: Path) -> dict[str, str]:

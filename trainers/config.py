@@ -70,8 +70,26 @@ ColdStart = Annotated[
 """Supervised training before reinforcement: on demonstrations of coins that are drawn, or on those that are named."""
 
 
+class ClipConfig(Strict):
+    """How far the ratio of probabilities may leave 1 before a token is no longer learned from.
+
+    Attributes:
+        lower: ε_low: the ratio is clipped at 1 − lower.
+        upper: ε_high: at 1 + upper. None: the method's own, which is `lower` but for DAPO's.
+    """
+
+    lower: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    upper: Rate | None = None
+
+
 class TrainConfig(Strict):
-    """Reinforcement: each step samples `prompts_per_step` groups of `group_size` rollouts and updates once."""
+    """Reinforcement: each step samples a batch, `prompts_per_step` groups of `group_size` rollouts, and updates on it.
+
+    Attributes:
+        updates_per_batch: Updates of a step, each on all of its batch.
+        ratio: What is compared with the clip: the ratio of a token's probabilities, or the geometric mean of a
+            rollout's (GSPO).
+    """
 
     steps: Positive = 50
     budget: BudgetConfig | None = None
@@ -82,7 +100,9 @@ class TrainConfig(Strict):
     temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
     max_completion_tokens: Positive = 96
     answers: AnswerStyle = DEFAULT_STYLE
-    clip: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    updates_per_batch: Positive = 1
+    clip: ClipConfig = ClipConfig()
+    ratio: Literal["token", "sequence"] = "token"
     kl: Annotated[float, Field(ge=0)] = 0.0
     max_grad_norm: Rate = 1.0
     micro_batch: Positive | None = None
@@ -93,6 +113,16 @@ class TrainConfig(Strict):
             raise ValueError(
                 f"schedule {self.schedule!r} runs over train.steps, of which a budget may take fewer; "
                 "set schedule to constant, or leave train.budget out"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _clip_that_bites(self) -> TrainConfig:
+        idle = {"clip": self.clip != ClipConfig(), "ratio": self.ratio != "token"}
+        if self.updates_per_batch == 1 and any(idle.values()):
+            raise ValueError(
+                f"{' and '.join(name for name in idle if idle[name])} is set and decides nothing: with "
+                "updates_per_batch 1 the ratio that is clipped is 1; remove it, or set updates_per_batch to 2 or more"
             )
         return self
 

@@ -8,7 +8,7 @@ fifth of it (the paper: 4,096 of 20,480), R_length is 0 up to L_max − L_cache,
 TRL's: the loss (`loss_type="dapo"`), the two clips (`epsilon`, `epsilon_high`), overlong filtering
 (`mask_truncated_completions`: a rollout without an end token counts in its group and has no loss) and the soft overlong
 punishment. Ours: the reward that adds them up. The paper's ε_low = 0.2 and ε_high = 0.28 are kept in proportion where
-`train.clip` is another; with one update a batch, as here, the ratio is 1 and neither bites.
+`train.clip.lower` is another and `train.clip.upper` is not set; with one update a batch neither bites.
 
 Left out: dynamic sampling, which draws further prompts until each group of a batch has right and wrong answers. TRL
 1.16 has no such thing, and it is not here either: a group whose rewards are equal has advantage 0, its tokens still
@@ -43,7 +43,7 @@ class DapoTrainer(PolicyTrainer):
         """Return DAPO's loss, its upper clip and its overlong filtering."""
         return {
             "loss_type": "dapo",
-            "epsilon_high": CLIP_HIGHER * train.clip,
+            **({} if train.clip.upper else {"epsilon_high": CLIP_HIGHER * train.clip.lower}),
             "mask_truncated_completions": True,
         }
 

@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 SECTIONS = ("train", "credit", "critic", "prm", "values")
 """Sections of `TrialConfig` that only some methods use (`Method.uses`)."""
 
-ONE_UPDATE = frozenset({"train.clip"})
-"""Settings that decide nothing where a batch is updated on once: the ratio of probabilities is 1, and no clip bites."""
-
 VOTED = ("critiques", "vote", "at_least", "w_whole", "w_process", "max_abstained")
 """Settings of `credit` that decide nothing where no critic is asked."""
 
@@ -80,42 +77,37 @@ GRPO_RULE = Method(
     "grpo_rule",
     source="paper, baselines: GRPO (arXiv 2402.03300) with the rule verifier's outcome as the only reward",
     uses=frozenset({"train"}),
-    ignores=ONE_UPDATE,
     train="trainers.grpo_rule:train",
 )
 DR_GRPO = Method(
     "dr_grpo",
     source="arXiv 2503.20783: GRPO without division by length and spread",
     uses=frozenset({"train"}),
-    ignores=ONE_UPDATE,
     train="trainers.dr_grpo:train",
 )
 DAPO = Method(
     "dapo",
     source="arXiv 2503.14476, without dynamic sampling: token-level loss, higher clip, soft overlong punishment",
     uses=frozenset({"train"}),
-    ignores=ONE_UPDATE,
     train="trainers.dapo:train",
 )
 RLOO = Method(
     "rloo",
     source="arXiv 2402.14740: REINFORCE, the others of the group as baseline",
     uses=frozenset({"train"}),
-    ignores=ONE_UPDATE,
+    ignores=frozenset({"train.ratio"}),
     train="trainers.rloo:train",
 )
 GRPO_GENORM = Method(
     "grpo_genorm",
     source="paper, baselines: GRPO with an LLM's voted judgment of the whole answer as the only reward",
     uses=frozenset({"train", "credit", "critic"}),
-    ignores=ONE_UPDATE,
     train="trainers.grpo_genorm:train",
 )
 CAPO = Method(
     "capo",
     source="arXiv 2508.02298",
     uses=frozenset({"train", "credit", "critic"}),
-    ignores=ONE_UPDATE,
     train="trainers.capo:train",
     credit="trainers.credit.capo:capo",
 )
@@ -123,7 +115,6 @@ FIRST_ERROR = Method(
     "first_error",
     source="CAPO's critiques and votes, charged from the first wrong step on",
     uses=frozenset({"train", "credit", "critic"}),
-    ignores=ONE_UPDATE,
     train="trainers.capo:train",
     credit="trainers.credit.first_error:first_error",
 )
@@ -132,7 +123,6 @@ SPREAD = Method(
     "spread",
     source="a control: CAPO's critiques and votes, their charge spread evenly over the tokens of the rollout",
     uses=frozenset({"train", "credit", "critic"}),
-    ignores=ONE_UPDATE,
     train="trainers.capo:train",
     credit="trainers.credit.spread:spread",
 )
@@ -140,7 +130,7 @@ OUTCOME_ONLY = Method(
     "outcome_only",
     source="a control: CAPO with W_process = 0, so that no critic is asked, and CAPO's normalisation",
     uses=frozenset({"train", "credit"}),
-    ignores=ONE_UPDATE | {f"credit.{key}" for key in VOTED},
+    ignores=frozenset(f"credit.{key}" for key in VOTED),
     train="trainers.unjudged:train",
     credit="trainers.credit.outcome_only:outcome_only",
 )
@@ -149,7 +139,7 @@ PRM_SUM = Method(
     "prm_sum",
     source="arXiv 2402.03300, section 4.1.3: GRPO with process supervision, scores of steps added up, and the outcome",
     uses=frozenset({"train", "prm"}),
-    ignores=ONE_UPDATE | {"prm.temperature"},
+    ignores=frozenset({"prm.temperature"}),
     train="trainers.prm_trainer:train",
     credit="trainers.credit.prm_sum:prm_sum",
 )
@@ -157,7 +147,6 @@ PRM_MIN = Method(
     "prm_min",
     source="arXiv 2504.15275 (PURE): the worst of a process reward model's scores, and the outcome",
     uses=frozenset({"train", "prm"}),
-    ignores=ONE_UPDATE,
     train="trainers.prm_trainer:train",
     credit="trainers.credit.prm_min:prm_min",
 )
@@ -166,7 +155,7 @@ VPPO = Method(
     "vppo",
     source="arXiv 2601.18984: of a wrong answer the steps before its first error earn, the others pay",
     uses=frozenset({"train", "credit", "critic"}),
-    ignores=ONE_UPDATE | {"credit.normalization"},
+    ignores=frozenset({"credit.normalization"}),
     train="trainers.capo:train",
     credit="trainers.credit.vppo:vppo",
 )
@@ -174,7 +163,7 @@ PAPO = Method(
     "papo",
     source="arXiv 2603.26535: outcome normalised over all answers, process over right ones only",
     uses=frozenset({"train", "credit", "critic"}),
-    ignores=ONE_UPDATE | {"credit.normalization"},
+    ignores=frozenset({"credit.normalization"}),
     train="trainers.capo:train",
     credit="trainers.credit.papo:papo",
 )
@@ -182,7 +171,7 @@ PRPO = Method(
     "prpo",
     source="arXiv 2601.07182: process advantages of steps, shifted to the outcome's",
     uses=frozenset({"train", "credit", "critic"}),
-    ignores=ONE_UPDATE | {"credit.normalization"},
+    ignores=frozenset({"credit.normalization"}),
     train="trainers.capo:train",
     credit="trainers.credit.prpo:prpo",
 )
@@ -190,7 +179,7 @@ PROGRS = Method(
     "progrs",
     source="arXiv 2604.02341: GRPO with a process bonus that is centred among wrong answers",
     uses=frozenset({"train", "credit", "critic"}),
-    ignores=ONE_UPDATE | {"credit.normalization"},
+    ignores=frozenset({"credit.normalization"}),
     train="trainers.capo:train",
     credit="trainers.credit.progrs:progrs",
 )
@@ -198,7 +187,7 @@ DRACO = Method(
     "draco",
     source="arXiv 2609.04094: GRPO's advantage of a rollout, moved among its steps by a judgment of them",
     uses=frozenset({"train", "credit", "critic"}),
-    ignores=ONE_UPDATE | {"credit.normalization", "credit.w_whole"},
+    ignores=frozenset({"credit.normalization", "credit.w_whole"}),
     train="trainers.capo:train",
     credit="trainers.credit.draco:draco",
 )
@@ -206,7 +195,6 @@ LAMBDA_GRPO = Method(
     "lambda_grpo",
     source="arXiv 2509.21154: GRPO, a step divided by how many rollouts of its group share it; asks no critic",
     uses=frozenset({"train"}),
-    ignores=ONE_UPDATE,
     train="trainers.unjudged:train",
     credit="trainers.credit.lambda_grpo:lambda_grpo",
 )
@@ -214,7 +202,6 @@ RTMC = Method(
     "rtmc",
     source="arXiv 2604.11037: Monte Carlo over the states that a group's rollouts share; asks no critic",
     uses=frozenset({"train"}),
-    ignores=ONE_UPDATE,
     train="trainers.unjudged:train",
     credit="trainers.credit.rtmc:rtmc",
 )
@@ -222,7 +209,7 @@ VINEPPO = Method(
     "vineppo",
     source="arXiv 2410.01679: Monte Carlo values of every step; asks no critic, samples continuations",
     uses=frozenset({"train", "values"}),
-    ignores=ONE_UPDATE | {"values.segment", "values.oracle_samples"},
+    ignores=frozenset({"values.segment", "values.oracle_samples"}),
     train="trainers.valued:train",
     credit="trainers.credit.monte_carlo:monte_carlo",
 )
@@ -230,7 +217,7 @@ SPO = Method(
     "spo",
     source="arXiv 2505.23564: Monte Carlo values of segments; asks no critic, samples continuations",
     uses=frozenset({"train", "values"}),
-    ignores=ONE_UPDATE | {"values.oracle_samples"},
+    ignores=frozenset({"values.oracle_samples"}),
     train="trainers.valued:train",
     credit="trainers.credit.segments:segments",
 )
@@ -238,7 +225,7 @@ ORACLE = Method(
     "oracle",
     source="an upper bound: the true advantages of steps, counted over many continuations",
     uses=frozenset({"train", "values"}),
-    ignores=ONE_UPDATE | {"values.segment", "values.samples"},
+    ignores=frozenset({"values.segment", "values.samples"}),
     train="trainers.valued:train_oracle",
     credit="trainers.credit.monte_carlo:monte_carlo",
 )

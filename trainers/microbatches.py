@@ -21,7 +21,7 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
-TOKEN_MEANS = ("entropy", "clip_ratio/region_mean", "kl")
+TOKEN_MEANS = ("entropy", "clip_ratio/region_mean", "kl", "mean_ratio")
 """Metrics of TRL that are means over the tokens of a micro-batch, of which a step's metric is the plain mean."""
 
 Scores = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]

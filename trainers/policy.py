@@ -36,8 +36,8 @@ from trainers.credit.align import Alignment, step_index
 from trainers.credit.arrays import FloatArray
 from trainers.credit.segment import SEGMENTERS
 from trainers.holding import adapters, load_start, merged_weights, name_base, sampling, server_alone
-from trainers.microbatches import SortedTrainer
 from trainers.prompts import render
+from trainers.ratios import RatioTrainer
 from trainers.records import RecordingTrainer, record_step
 from trainers.run import TrainRun
 from trainers.watch import watching, watching_engine
@@ -54,7 +54,7 @@ _NO_SAMPLING = frozenset(
 """Settings of generation that change no draw."""
 
 
-class PolicyTrainer(RecordingTrainer, SortedTrainer):
+class PolicyTrainer(RecordingTrainer, RatioTrainer):
     """GRPO on the verifier's outcome, with the reports that every method owes; every rollout is kept.
 
     Subclasses override `rollout_finished` and `rollouts_known` to start work while rollouts are sampled and while
@@ -200,15 +200,16 @@ def settings(run: TrainRun, backbone: BackboneConfig, trainer_class: type[Policy
     shared = partial(
         GRPOConfig,
         output_dir=str(run.out),
-        max_steps=train.steps,
+        max_steps=train.steps * train.updates_per_batch,
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=rollouts // (processes * micro_batch),
         num_generations=train.group_size,
-        # One update per sampled batch: strictly on policy, so the ratio is 1 and clipping never bites. Nothing sampled
-        # outlives its step (steps_per_generation is gradient_accumulation_steps), nor do logs that are not handed on
-        # yet (logging_steps). So what TRL forgets when it resumes - sampled batches, its count of micro-batches, which
-        # only matters modulo those of a step, metrics of an unfinished step - is empty or 0 at every checkpoint.
-        num_iterations=1,
+        # An update passes all of a batch (steps_per_generation is gradient_accumulation_steps). A step of ours is all
+        # updates on a batch, TRL's is one of them; logs and checkpoints are of ours. So what TRL forgets when it
+        # resumes - sampled batches, its count of micro-batches, which only matters modulo those of a batch, metrics of
+        # an unfinished step - is empty or 0 at every checkpoint.
+        num_iterations=train.updates_per_batch,
+        logging_steps=train.updates_per_batch,
         max_completion_length=train.max_completion_tokens,
         temperature=train.temperature,
         top_p=1.0,
@@ -220,9 +221,9 @@ def settings(run: TrainRun, backbone: BackboneConfig, trainer_class: type[Policy
         # The paper's GRPO averages within a response, then over responses; TRL's default is DAPO's token average.
         loss_type="grpo",
         scale_rewards="group",
-        importance_sampling_level="token",
-        epsilon=train.clip,
-        epsilon_high=train.clip,
+        importance_sampling_level="token",  # `RatioTrainer` makes ratios of sequences
+        epsilon=train.clip.lower,
+        epsilon_high=train.clip.upper or train.clip.lower,
         beta=train.kl,
         mask_truncated_completions=False,
         # Problems are drawn at random already; their order is the seed's, not the trainer's.
@@ -230,7 +231,6 @@ def settings(run: TrainRun, backbone: BackboneConfig, trainer_class: type[Policy
         gradient_checkpointing=backbone.gradient_checkpointing,
         bf16=backbone.precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
-        logging_steps=1,
         save_strategy="no",  # `Saver` says when
         report_to=[],
         disable_tqdm=True,
@@ -267,7 +267,8 @@ def train_policy(
     _set_ends(model, read_conventions(backbone.template, model.config, model.generation_config, tokenizer), args)
     benchmark = benchmark_of(config.benchmark)
     weights = sum(weight.numel() for name, weight in model.named_parameters() if "lora_" not in name)
-    meter = Meter(weights, critic_parameters, config.train.budget)
+    updates = config.train.updates_per_batch
+    meter = Meter(weights, critic_parameters, config.train.budget, updates)
     with server_alone(backbone.vllm), Verifier() as verifier:
         trainer = trainer_class(
             config=config,
@@ -283,7 +284,8 @@ def train_policy(
             **extra,
         )
         saver = _saver(run, trainer)
-        trainer.add_callback(Recorder(partial(record_step, run), config.train.steps, meter, partial(_sum, trainer)))
+        record, add = partial(record_step, run), partial(_sum, trainer)
+        trainer.add_callback(Recorder(record, config.train.steps, meter, add, updates))
         trainer.add_callback(saver)
         trainer.remove_callback(PrinterCallback)
         trainer.train(resume_from_checkpoint=run.resume)
@@ -326,13 +328,15 @@ def _saver(run: TrainRun, trainer: PolicyTrainer) -> Saver:
     def agree(wish: bool) -> bool:
         return _sum(trainer, float(wish)) > 0
 
-    def saved(step: int) -> None:
+    train = run.config.train
+
+    def saved(updates: int) -> None:
         accelerator.wait_for_everyone()  # a checkpoint is whole when each process has written its part
         if accelerator.is_main_process:
-            mark(run.out, step)
+            mark(run.out, updates, updates // train.updates_per_batch)
 
-    train = run.config.train
-    return Saver(train.steps, run.checkpoint_seconds, run.stop, agree, saved, train.budget)
+    total = train.steps * train.updates_per_batch
+    return Saver(total, run.checkpoint_seconds, run.stop, agree, saved, train.budget)
 
 
 def _problems(

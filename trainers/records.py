@@ -40,7 +40,7 @@ OWN = COUNTS | {
     "critic_wait", "outcome", "judged", "judged_as_verified", "wrong_step_rate", "steps_per_response",
     "single_step_responses", "tokens_per_response", "flagged_step_rate", "penalised_tokens", "vote_agreement",
     "groups_process_signal_only", "total_tokens", "train_flops", "budget_share", "policy_parameters",
-    "critic_parameters", "cpu_seconds",
+    "critic_parameters", "cpu_seconds", "mean_ratio",
 }  # fmt: skip
 
 
@@ -68,6 +68,11 @@ class RecordingTrainer(GRPOTrainer):
     outcomes: FloatArray
     prompt_tokens: list[int]
     cut: list[bool]
+
+    @property
+    def step_number(self) -> int:
+        """The number of the step whose batch is being sampled or was sampled last, from 1."""
+        return int(self.state.global_step) // self.config.train.updates_per_batch + 1
 
     def said(self, row: int) -> dict[str, Any]:
         """Return what was said of a rollout's steps, by the names of `Rollout`, to be kept with it."""
@@ -106,7 +111,7 @@ class RecordingTrainer(GRPOTrainer):
             )
             for row, (problem, index) in enumerate(zip(self.problems, self.alignment.index, strict=True))
         ]
-        write_step(self.rollouts, self.state.global_step + 1, self.accelerator.process_index, rollouts)
+        write_step(self.rollouts, self.step_number, self.accelerator.process_index, rollouts)
 
     def rollout_metrics(self) -> dict[str, float]:
         """Return what is known of the rollouts whatever the method; wrong steps by the benchmark's own checker."""

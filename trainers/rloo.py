@@ -2,9 +2,9 @@
 
 Source: arXiv 2402.14740. A_i = r_i − (1 / (n − 1)) Σ_{j≠i} r_j over the n rollouts of the group that have a reward, and
 the gradient is that of −(1 / B) Σ_i A_i log π(o_i): a rollout is one action, so the tokens' gradients are added, not
-averaged. That is TRL's `loss_type="luspo"` with the importance ratio of the whole sequence, which at ratio 1, as with
-one update a batch, has the gradient of TRL's own `RLOOTrainer`; ours has the reports that every method owes. What
-differs from that trainer: `train.kl`, if set, is GRPO's term of the loss, not part of the reward.
+averaged. That is TRL's `loss_type="luspo"` with the geometric mean of a rollout's ratios, clipped by `train.clip`; at
+ratio 1, as with one update a batch, it has the gradient of TRL's own `RLOOTrainer`; ours has the reports that every
+method owes. What differs from that trainer: `train.kl`, if set, is GRPO's term of the loss, not part of the reward.
 """
 
 from __future__ import annotations

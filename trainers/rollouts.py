@@ -1,4 +1,4 @@
-"""What training saw: every rollout with what was said of its steps, one gzip JSONL file an optimizer step and process.
+"""What training saw: every rollout with what was said of its steps, one gzip JSONL file a step and process.
 
 Kept so that its credit can be looked at and checked, and another vote, another number of critiques or other weights be
 tried on it without a model. A token's reward depends on its step alone, so the number of tokens of each step is all
@@ -86,7 +86,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class StoredStep:
-    """One optimizer step.
+    """One step of training.
 
     Attributes:
         step: Its number, from 1.
@@ -103,7 +103,7 @@ class StoredStep:
 
 
 def write_step(folder: Path, step: int, process: int, rollouts: Sequence[Rollout]) -> None:
-    """Write what one process sampled for an optimizer step; a file of the same step and process is replaced.
+    """Write what one process sampled for a step; a file of the same step and process is replaced.
 
     Args:
         folder: `TrialFolder.rollouts`; made if it is not there.

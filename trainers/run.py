@@ -25,7 +25,8 @@ class TrainRun:
         out: Folder for checkpoints while training.
         model: Folder that receives the trained model and tokenizer.
         rollouts: Folder that receives the rollouts, with what judged their steps.
-        record: Called once an optimizer step with that step's record (plain values), in every process that trains.
+        record: Called once a step, after all updates on its batch, with its record (plain values), in every process
+            that trains.
         resume: Checkpoint of an earlier try to go on from.
         critic: Folder of the embedded critic's model, where the settings ask for it.
         prm: Folder of the embedded process reward model, where the settings ask for it.

@@ -48,10 +48,9 @@ class ValuedTrainer(PolicyTrainer):
         policy = self.accelerator.unwrap_model(self.model)
         training = policy.training
         model = TransformersModel(policy, self.tokenizer, ModelSpec(model="policy", dtype="auto"), {})
-        step = int(self.state.global_step)
         states = states_of_rollouts(self.alignment, [(p.prompt, p.answer) for p in self.problems],
                                     train.max_completion_tokens)  # fmt: skip
-        counting = Counting(samples, train.temperature, step + 1, train.answers)
+        counting = Counting(samples, train.temperature, self.step_number, train.answers)
         flat = [state for row in states for state in row]
         chances = iter(count_chances(model, self.verifier, flat, counting))
         policy.train(training)

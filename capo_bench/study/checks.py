@@ -21,7 +21,7 @@ from evals.tasks.identity import task_draws
 from evals.tasks.named import benchmark_of
 from trainers.backbones import BACKBONES
 from trainers.budget import WEIGHED
-from trainers.config import ColdStartConfig, TrainConfig, TrialConfig
+from trainers.config import ColdStartConfig, TrialConfig
 from trainers.methods import METHODS
 from trainers.prm.config import TAUGHT_ON
 
@@ -258,20 +258,6 @@ def bad_budgets(variants: Sequence[Variant], found: Mapping[str, Draft], base: B
                 f"nothing says how large {getattr(config.critic, 'model', config.critic.name)!r} is"
             )
             yield StudyError(place, "critic.parameters", None, rule, "set critic.parameters, as in 72.7e9")
-
-
-def bad_clips(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
-    """Yield variants that set a clip where none ever bites."""
-    usual = TrainConfig().clip
-    for variant in variants:
-        method, clip = METHODS.get(variant.config.method), variant.config.train.clip
-        if "train" in method.uses and not method.heeds("train.clip") and clip != usual:
-            place = base.locate(found[variant.name], ("train", "clip"))
-            rule = (
-                f"variant {variant.name!r}: train.clip {clip} decides nothing: {method.name!r} updates once on each "
-                "batch, so the ratio that is clipped is 1"
-            )
-            yield StudyError(place, "train.clip", clip, rule, "remove it")
 
 
 def bad_processes(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:

@@ -5,8 +5,8 @@ kind of work is taken to reach. With N parameters of the policy, N_c of the crit
 tokens of a prompt, k critiques of c tokens,
 
     sampling     2·N·(R·t) written, 2·N·(prompts·p) read: rollouts of a problem share its prompt under vLLM
-    updates      6·N·R·(t + p), 2·N more where activations are computed again, 2·N more where what vLLM sampled is
-                 scored for importance sampling
+    updates      6·N·R·(t + p) each, 2·N more where activations are computed again; 2·N more a batch where its tokens
+                 are scored before: those that vLLM sampled, and those that are updated on more than once
     critic       2·N_c·R·(p + t + instructions) read once a rollout, 2·N_c·R·k·c written
     evaluation   2·N·answers·t written, 2·N·answers·p read
 
@@ -165,7 +165,8 @@ def trial_time(config: TrialConfig, machine: Machine, steps: int) -> GpuTime | N
     if backbone.planned is None or judge is None:
         return None
     size, tokens = backbone.planned.parameters, step_tokens(config, machine)
-    passes = 6 + 2 * backbone.gradient_checkpointing + 2 * (backbone.vllm is not None)
+    count = config.train.updates_per_batch
+    passes = (6 + 2 * backbone.gradient_checkpointing) * count + 2 * (backbone.vllm is not None or count > 1)
     updates = passes * size * (tokens.sampled + tokens.prompts)
     judging = critic_gpus(config, machine) or backbone.processes
     return GpuTime(

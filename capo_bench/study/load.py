@@ -9,7 +9,6 @@ from pathlib import Path
 
 from capo_bench.study.checks import (
     bad_budgets,
-    bad_clips,
     bad_counterparts,
     bad_judges,
     bad_measurements,
@@ -131,7 +130,7 @@ class StudyFile:
         errors += [*bad_metrics(sweep, sources, variants), *bad_starts(variants, by_name, base)]
         errors += [*bad_judges(variants, by_name, base), *bad_budgets(variants, by_name, base)]
         errors += [*bad_measurements(variants, by_name, base, sweep.baseline), *bad_processes(variants, by_name, base)]
-        errors += [*bad_clips(variants, by_name, base), *bad_misconceptions(variants, by_name, base)]
+        errors += bad_misconceptions(variants, by_name, base)
         errors += bad_rows(variants, by_name, base)
         if not self.errors:  # what was pruned would bring errors that the file does not have
             errors += list(bad_sweep(sweep, sources)) or bad_names(sweep, sources, found)

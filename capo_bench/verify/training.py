@@ -48,8 +48,8 @@ _BY_CLOCK = 0.5
 """From this share of a budget of seconds on, another process's clock may have ended training."""
 _SILENT = "groups_without_outcome_signal"
 _MEASURED = {
-    *("cpu_seconds", "loss", "grad_norm", "entropy", "clipped_tokens", "truncated", "sampling_logp_difference"),
-    *("critic_wait", "critic_money"),
+    *("cpu_seconds", "loss", "grad_norm", "entropy", "clipped_tokens", "mean_ratio", "truncated"),
+    *("critic_wait", "critic_money", "sampling_logp_difference"),
 }
 _DERIVED = {
     *("step", "of", "policy_prefill_tokens", "policy_parameters", "critic_parameters", "total_tokens", "train_flops"),
@@ -101,7 +101,8 @@ def _whole(check: Check, where: str, record: Mapping[str, Any], trial: Trial) ->
     if _weighs_nothing(record, trial):
         check.leave("FLOPs and weighed tokens, for nobody gave the critic's size (critic.parameters)")
         return
-    meter = Meter(round(record["policy_parameters"]), round(record["critic_parameters"]))
+    sizes = round(record["policy_parameters"]), round(record["critic_parameters"])
+    meter = Meter(*sizes, updates=train.updates_per_batch)
     for name, value in meter.read(record).items():
         check.equal(f"{where} {name}", record.get(name, ABSENT), value, close=True)
 

@@ -49,6 +49,9 @@ def test_total_tokens_and_operations_by_hand() -> None:
     each = step | {"policy_prefill_tokens": 40.0}  # each rollout's prompt is read
     assert spent_by(10, 0, each) == (140.0, 8 * 10 * 140.0)
     assert spent_by(10, 0, {"policy_tokens": 100.0}) == (100.0, 8_000.0)
+    # Two updates, and a pass forward for the probabilities under the policy that sampled: (6 · 2 + 2)·10·140.
+    twice = Meter(10, 20, updates=2).read(step)
+    assert (twice["total_tokens"], twice["train_flops"]) == (380.0, 2_200.0 + 19_600.0 + 2_000.0)
     assert Meter(10, None).read(step) == {}  # nobody said how large it is: no number, never 0
     assert BudgetConfig(total_tokens=480).share([step | Meter(10, 20).read(step)]) == 0.5
     assert BudgetConfig(train_flops=25_200).shares([step | Meter(10, 20).read(step)] * 2) == [0.5, 1.0]

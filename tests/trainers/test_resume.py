@@ -213,13 +213,13 @@ def test_a_mark_is_of_a_whole_checkpoint(make_run: Any, monkeypatch: pytest.Monk
     run, _ = make_run(train=STEPS)
     marked = []
 
-    def killed(folder: Path, step: int) -> None:
+    def killed(folder: Path, updates: int, step: int) -> None:
         if step == 2:
             raise KeyboardInterrupt
         from trainers.checkpoints import mark
 
         marked.append(step)
-        mark(folder, step)
+        mark(folder, updates, step)
 
     monkeypatch.setattr("trainers.policy.mark", killed)
     with pytest.raises(KeyboardInterrupt):

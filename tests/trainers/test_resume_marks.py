@@ -25,25 +25,25 @@ def test_where_nothing_is_marked_nothing_is_found(tmp_path):
 
 def test_the_mark_names_the_checkpoint_and_its_files(tmp_path):
     checkpoint(tmp_path, 3)
-    mark(tmp_path, 3)
+    mark(tmp_path, 3, 1)  # three updates on one batch
     told = json.loads((tmp_path / MARK).read_text())
     sums = {"model": sha256(b"weights").hexdigest(), "shards/optimizer": sha256(b"moments").hexdigest()}
-    assert told == {"checkpoint": "checkpoint-3", "step": 3, "files": sums}
-    assert newest(tmp_path) == Checkpoint(tmp_path / "checkpoint-3", 3)
+    assert told == {"checkpoint": "checkpoint-3", "step": 1, "files": sums}
+    assert newest(tmp_path) == Checkpoint(tmp_path / "checkpoint-3", 1)
 
 
 def test_older_checkpoints_go_when_a_newer_one_is_marked_and_not_before(tmp_path):
     checkpoint(tmp_path, 9)
-    mark(tmp_path, 9)
+    mark(tmp_path, 9, 9)
     checkpoint(tmp_path, 10)
     assert (tmp_path / "checkpoint-9").exists()
-    mark(tmp_path, 10)
+    mark(tmp_path, 10, 10)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint-10", MARK]
 
 
 def test_what_was_cut_short_after_the_mark_is_deleted(tmp_path):
     checkpoint(tmp_path, 2)
-    mark(tmp_path, 2)
+    mark(tmp_path, 2, 2)
     checkpoint(tmp_path, 4)
     assert newest(tmp_path).step == 2
     assert not (tmp_path / "checkpoint-4").exists()
@@ -61,7 +61,7 @@ def test_what_was_cut_short_after_the_mark_is_deleted(tmp_path):
 )
 def test_a_damaged_checkpoint_is_none_and_the_log_says_why(tmp_path, caplog, damage, told):
     path = checkpoint(tmp_path, 5)
-    mark(tmp_path, 5)
+    mark(tmp_path, 5, 5)
     damage(path)
     assert newest(tmp_path) is None
     assert f"{path} is damaged ({told}): training starts from nothing" in caplog.text
@@ -81,14 +81,14 @@ def test_a_damaged_mark_is_none_and_the_log_says_why(tmp_path, caplog, text):
 
 def test_files_added_to_a_checkpoint_do_no_harm(tmp_path):
     path = checkpoint(tmp_path, 5)
-    mark(tmp_path, 5)
+    mark(tmp_path, 5, 5)
     (path / "notes.txt").write_text("mine")
     assert newest(tmp_path).step == 5
 
 
 def test_a_checkpoint_that_is_not_there_cannot_be_marked(tmp_path):
     with pytest.raises(FileNotFoundError):
-        mark(tmp_path, 5)
+        mark(tmp_path, 5, 5)
     assert not (tmp_path / MARK).exists()
 
 

@@ -35,7 +35,7 @@ from trainers.methods import METHODS
 
 Load = Callable[..., Plan]
 
-BASE: dict[str, Any] = {"method": "capo", "critic": {"name": "noisy"}}
+BASE: dict[str, Any] = {"method": "capo", "critic": {"name": "noisy"}, "train": {"updates_per_batch": 2}}
 # Another valid value of every key that a study may set.
 CHANGED: dict[str, Any] = {
     "method": "grpo_rule",
@@ -63,6 +63,10 @@ CHANGED: dict[str, Any] = {
     "train.temperature": 0.5,
     "train.max_completion_tokens": 7,
     "train.kl": 0.5,
+    "train.updates_per_batch": 3,
+    "train.clip.lower": 0.1,
+    "train.clip.upper": 0.4,
+    "train.ratio": "sequence",
     "train.answers": "stated",
     "train.max_grad_norm": 0.5,
     "train.micro_batch": 64,
@@ -178,7 +182,7 @@ APART = {
     "evaluation",
     "credit.at_least",
     "critic.rate",  # of the random critic alone
-    "train.clip",  # decides nothing where a batch is updated on once
+    "train.clip",
 }
 
 
@@ -331,9 +335,10 @@ def test_the_rate_of_the_random_critic_decides() -> None:
     assert key(first) != key(other)
 
 
-@pytest.mark.parametrize("method", [name for name in METHODS.names() if name not in {"base", "sft"}])
-def test_the_clip_decides_nothing_where_a_batch_is_updated_on_once(method: str) -> None:
-    assert key(config(method=method, train={"clip": 0.001})) == key(config(method=method))
+def test_rloo_has_a_ratio_of_its_own() -> None:
+    rloo = {**BASE, "method": "rloo"}
+    assert key(config(rloo, **{"train.ratio": "sequence"})) == key(config(rloo))
+    assert key(config(rloo, **{"train.clip.upper": 0.4})) != key(config(rloo))
 
 
 @pytest.mark.parametrize("changed", ["critiques", "vote", "w_whole", "w_process", "max_abstained"])

@@ -474,22 +474,14 @@ def test_variants_are_measured_like_the_baseline(error: One, demo: str) -> None:
     )
 
 
-def test_a_clip_that_never_bites_is_refused(errors: Many, demo: str) -> None:
-    first, *_ = errors(demo.replace("credit: {critiques: 4}", "train: {clip: 0.001}"))
-    assert str(first) == (
-        "study.yaml:7: variant 'vote=union': train.clip 0.001 decides nothing: 'capo' updates once on each batch, so "
-        "the ratio that is clipped is 1; remove it"
+@pytest.mark.parametrize("idle", ["clip: {upper: 0.28}", "ratio: sequence"])
+def test_a_clip_that_never_bites_is_refused(errors: Many, demo: str, idle: str) -> None:
+    first, *_ = errors(demo.replace("credit: {critiques: 4}", f"train: {{{idle}}}"))
+    assert str(first).startswith("study.yaml:7: ")
+    assert str(first).endswith(
+        f"{idle.partition(':')[0]} is set and decides nothing: with updates_per_batch 1 the ratio that is clipped is "
+        "1; remove it, or set updates_per_batch to 2 or more"
     )
-
-
-def test_a_sweep_over_the_clip_is_refused(errors: Many, demo: str) -> None:
-    text = demo.replace("credit.vote: [union, majority]", "train.clip: [0.1, 0.2]").replace("vote=union", "clip=0.2")
-    assert "variant 'clip=0.1': train.clip 0.1 decides nothing" in "\n".join(map(str, errors(text)))
-
-
-def test_the_usual_clip_may_be_written_out(plan: Callable[..., Plan], demo: str) -> None:
-    with_clip, without = (plan(text) for text in (demo.replace("credit: {", "train: {clip: 0.2}\n  credit: {"), demo))
-    assert [trial.id for trial in with_clip.trials] == [trial.id for trial in without.trials]
 
 
 def test_a_control_without_a_checker_is_refused_with_the_way_out(errors: Many, demo: str) -> None:
