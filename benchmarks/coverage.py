@@ -117,7 +117,7 @@ def _rule(studies: int) -> None:
 
 def _found(truth: Truth, difference: float, studies: int, rng: np.random.Generator) -> str:
     """Return in how many studies a true difference is found at Holm's first step, by each way."""
-    reached, found = _with(truth, difference), np.zeros(3)
+    reached, found = with_difference(truth, difference), np.zeros(3)
     if reached is None:
         return " none"
     for _ in range(studies):
@@ -148,7 +148,7 @@ def _shown(shares: Matrix) -> str:
     return " ".join(f"{share:.3f}" for share in shares)
 
 
-def _with(truth: Truth, difference: float) -> Truth | None:
+def with_difference(truth: Truth, difference: float) -> Truth | None:
     """Return the truth with the gain that makes this difference; None where no gain does."""
     low, high = 0.0, 12.0
     if replace(truth, gain=high).difference < difference:

@@ -32,6 +32,22 @@ include:
   - {name: start, set: {method: sft}}
 seeds: [0]
 """
+LOOKED = """
+name: looked
+question: Do solutions have more steps after more teaching?
+baseline: taught_little
+metrics: [coins_test/steps]
+base:
+  method: sft
+  cold_start: {steps: 6, problems_per_step: 16}
+  train: {steps: 1, prompts_per_step: 2, group_size: 4, max_completion_tokens: 40}
+  evaluation: {tasks: [coins_test], problems: 24, samples: 0, max_completion_tokens: 40}
+include:
+  - {name: taught_little, set: {}}
+  - {name: taught_more, set: {cold_start.steps: 60}}   # plain after three seeds
+  - {name: reinforced, set: {method: grpo_rule}}       # never plain: nothing is learnt in a step
+seeds: {from: 3, to: 4, looks: [3, 4]}
+"""
 FOUR = 4
 """Trials of the study as it stands."""
 
@@ -103,6 +119,30 @@ def test_every_trial_leaves_metrics_samples_steps_and_where_they_come_from(finis
             moved = origin["fingerprints"]["start_weights"] != origin["fingerprints"]["final_weights"]
             assert moved or trial["variant"] == "grpo_rule"
         assert not (folder / "checkpoints").exists()
+
+
+def test_a_study_with_looks_gives_more_seeds_to_what_is_not_decided_and_goes_on_after_a_stop(tmp_path: Path) -> None:
+    (tmp_path / "looked.yaml").write_text(LOOKED)
+    fixed = json.loads(capo_bench(tmp_path, "plan", "looked.yaml", "--json", "--set", "seeds=4"))["trials"]
+    planned = json.loads(capo_bench(tmp_path, "plan", "looked.yaml", "--json"))
+    assert (planned["least"]["trials"], planned["estimate"]["trials"]) == (9, 12)
+    capo_bench(tmp_path, "run", "looked.yaml", "--only", "seed=0")
+    assert len(trials(tmp_path)) == 3
+    out = capo_bench(tmp_path, "run", "looked.yaml")
+    after = trials(tmp_path)
+    seeds = {name: sum(trial["variant"] == name for trial in after.values()) for name in planned_names(planned)}
+    assert seeds == {"taught_little": 4, "taught_more": 3, "reinforced": 4}
+    assert after.keys() <= {trial["id"] for trial in fixed}
+    assert "Looks taken: 2 of 2; look 1 (3 seeds) decided taught_more; not decided by the last: reinforced." in (
+        " ".join(out.split())
+    )
+    assert capo_bench(tmp_path, "run", "looked.yaml").splitlines()[0] == out.splitlines()[0]
+    assert trials(tmp_path) == after
+    capo_bench(tmp_path, "verify", "looked")
+
+
+def planned_names(planned: dict[str, Any]) -> list[str]:
+    return [variant["name"] for variant in planned["variants"]]
 
 
 def test_all_trials_share_one_cold_start(finished: Path) -> None:

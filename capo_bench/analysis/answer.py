@@ -59,6 +59,9 @@ def answer(summary: Summary) -> Answer:
     """Put a study's result into words."""
     if not summary.finished:
         return Answer(f"No answer yet: none of the {summary.planned} trials of this study has finished.")
+    if summary.looks and not summary.looks_complete:
+        first = f"the first look, at {summary.looks[0]} seeds of every variant"
+        return Answer(f"No answer yet: {first}, is not complete.", cautions=_cautions(summary))
     headline, details, rest = _compare(summary)
     told = [(row, summary.sharpening[row.variant]) for row in summary.rows if row.variant in summary.sharpening]
     return Answer(
@@ -116,7 +119,7 @@ def _compare(summary: Summary) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
         return _nothing_to_compare(summary), (), ()
     ranked = sorted(compared, key=lambda pair: _rank(metric, pair[1]), reverse=True)
     best, cell = ranked[0]
-    details = [f"Its cost: {price(best, compared_with(summary, best))}."]
+    details = [f"Its cost: {price(best, compared_with(summary, best))}.", _looks(summary, ranked)]
     if not cell.beyond_noise:
         details += [_could_see(metric, cell).strip()]
     if _beats(metric, cell):
@@ -130,7 +133,8 @@ def _headline(summary: Summary, ranked: Sequence[tuple[VariantRow, Cell]]) -> st
     assert cell.versus is not None
     base, told = compared_with(summary, best), change(metric, cell.versus, cell.holm)
     if _beats(metric, cell):
-        return f"{best.variant} beats {base} on {metric} by {told}."
+        at = f", decided at look {_look(summary, best)} of {len(summary.looks)}" if summary.looks else ""
+        return f"{best.variant} beats {base} on {metric} by {told}{at}."
     if _one_seed(cell):
         more = f"{FEW_SEEDS} seeds would tell: `{_command(summary, f'seeds={FEW_SEEDS}')}`"
         where = f"{best.variant} is {_place(metric, cell)} {base} on {metric}, {told}"
@@ -142,10 +146,33 @@ def _headline(summary: Summary, ranked: Sequence[tuple[VariantRow, Cell]]) -> st
     return f"{_nobody(summary, ranked)}; {nearest} is {best.variant}, {told}."
 
 
+def _look(summary: Summary, row: VariantRow) -> int:
+    """Return which look was the latest at a variant, from 1 on."""
+    return sum(count <= len(row.seeds) for count in summary.looks)
+
+
+def _looks(summary: Summary, compared: Sequence[tuple[VariantRow, Cell]]) -> str:
+    """Say at which look each variant was decided, and what becomes of the others; empty where seeds are fixed."""
+    if not summary.looks:
+        return ""
+    taken, planned = summary.looks_complete, len(summary.looks)
+    decided = [(row.variant, _look(summary, row)) for row, cell in compared if cell.beyond_noise]
+    undecided = ", ".join(row.variant for row, cell in compared if not cell.beyond_noise)
+    parts = [
+        f"look {look} ({summary.looks[look - 1]} seeds) decided {', '.join(name for name, at in decided if at == look)}"
+        for look in sorted({at for _, at in decided})
+    ]
+    if undecided and taken < planned:
+        parts.append(f"not decided yet, and to get {summary.looks[taken]} seeds: {undecided}")
+    elif undecided:
+        parts.append(f"not decided by the last: {undecided}")
+    return f"Looks taken: {taken} of {planned}; {'; '.join(parts)}."
+
+
 def _way_to_see(summary: Summary, cell: Cell) -> str:
     """Return what a study that could not have seen what it looks for would need; empty where it could."""
     metric, power = summary.primary, cell.power
-    if power is None:
+    if power is None or summary.looks_complete < len(summary.looks):
         return ""
     share = measure(metric).share
     if power.detectable <= TARGET if share else power.seeds > MOST_SEEDS:
@@ -155,7 +182,9 @@ def _way_to_see(summary: Summary, cell: Cell) -> str:
     seeds, problems = (power.target_seeds, power.target_problems) if share else (power.seeds, power.problems)
     goal = aim if share else "the observed difference"
     if seeds <= MOST_SEEDS:
-        way = f"{seeds:,.0f} seeds would show {goal}: `{_command(summary, f'seeds={seeds:.0f}')}`"
+        # Seeds that are added after the last look would be looks that no level knows of.
+        how = "if planned from the first" if summary.looks else f"`{_command(summary, f'seeds={seeds:.0f}')}`"
+        way = f"{seeds:,.0f} seeds would show {goal}: {how}"
     elif math.isfinite(problems):
         more = f"evaluation.problems={problems:.0f}"
         way = f"{problems:,.0f} problems would show {goal}: `{_command(summary, more)}`"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, cast
 from capo_bench.analysis.curves import spent
 from capo_bench.analysis.digest import digested
 from capo_bench.analysis.health import read_health
+from capo_bench.analysis.looks import take_looks
 from capo_bench.analysis.measures import quantity, task_of
 from capo_bench.analysis.scores import linearised
 from capo_bench.home import Home, TrialFolder
@@ -57,14 +58,17 @@ class Results:
     """A study's results so far.
 
     Attributes:
-        plan: What was planned.
-        runs: Variant to seed to run; every variant of the plan is a key, also one without a finished trial.
+        plan: What was planned; of a plan with looks, the trials that these call for by now.
+        runs: Variant to seed to run; every variant of the plan is a key, also one without a finished trial. Of a plan
+            with looks, what the latest look saw.
         missing: Planned trials that are not done.
+        looks_complete: How many looks were taken.
     """
 
     plan: Plan
     runs: Mapping[str, Mapping[int, Run]]
     missing: tuple[Trial, ...]
+    looks_complete: int = 0
 
     @property
     def primary(self) -> str:
@@ -109,7 +113,16 @@ def collect(plan: Plan, home: Home, *, digests: Path | None = None) -> Results:
             runs[trial.variant][trial.seed] = read_run(trial, folder, wanted, digest)
         else:
             missing.append(trial)
-    return Results(plan, runs, tuple(missing))
+    return _at_latest_look(plan, runs, missing) if plan.looks else Results(plan, runs, tuple(missing))
+
+
+def _at_latest_look(plan: Plan, runs: Mapping[str, Mapping[int, Run]], missing: Sequence[Trial]) -> Results:
+    taken = take_looks(plan, runs)
+    seen = {
+        name: {seed: run for seed, run in by_seed.items() if seed < taken.seen[name]} for name, by_seed in runs.items()
+    }
+    still = tuple(trial for trial in missing if trial.seed < taken.called[trial.variant])
+    return Results(plan.with_seeds(taken.called), seen, still, taken.complete)
 
 
 def measured(metrics: Sequence[str]) -> list[str]:

@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.analysis.collect import Results, Run
+from capo_bench.analysis.looks import difference
 from capo_bench.analysis.measures import quantity, task_of
-from capo_bench.analysis.stats import difference, holm, lay_out
+from capo_bench.analysis.stats import holm, lay_out
 from capo_bench.records import read_records
 from evals.registry import did_you_mean
 
@@ -200,7 +201,7 @@ def comparison(results: Results, variants: Sequence[str], baseline: str | None, 
         for name, base in against.items()
         if base in laid and name in laid and name != base and (variants or name not in starts)
     }
-    changes = {name: difference(*pair) for name, pair in pairs.items()}
+    changes = {name: difference(*both, results.plan.looks) for name, both in pairs.items()}
     adjusted = holm([change.p for change in changes.values()])
     rows = [
         {

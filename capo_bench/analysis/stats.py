@@ -129,12 +129,7 @@ def _on(laid: ScoreLayout, seeds: Sequence[int], problems: Sequence[str]) -> Mat
     return np.asarray(laid.values[np.ix_([*rows], [*columns])])
 
 
-def difference(ours: ScoreLayout, theirs: ScoreLayout) -> MeanEstimate:
-    """Estimate the mean paired difference (variant − baseline) on the seeds and problems that both have."""
-    return mean_interval(pair(ours, theirs).difference)
-
-
-def mean_interval(values: Matrix, level: float = LEVEL) -> MeanEstimate:
+def mean_interval(values: Matrix, level: float = LEVEL, most_freedom: float = MOST_FREEDOM) -> MeanEstimate:
     r"""Estimate the mean of a crossed two-way layout.
 
     With y_sp = μ + a_s + b_p + e_sp (seed, problem, the rest), s² the sample variance and MS_rest the residual mean
@@ -159,6 +154,7 @@ def mean_interval(values: Matrix, level: float = LEVEL) -> MeanEstimate:
     Args:
         values: Shape (S, P).
         level: Level of the interval.
+        most_freedom: See `MOST_FREEDOM`.
     """
     values = observed(values)
     seeds, problems = values.shape
@@ -167,9 +163,9 @@ def mean_interval(values: Matrix, level: float = LEVEL) -> MeanEstimate:
     middle = float(mean(values))
     if values.size == 1:
         return MeanEstimate(middle, math.nan, math.nan, math.nan, math.nan, math.nan, 1, 1)
-    variance, freedom = terms(values).combined()
+    variance, freedom = terms(values).combined(most_freedom)
     if variance <= 1e-24:
-        variance, freedom = one_off(seeds, problems).combined()
+        variance, freedom = one_off(seeds, problems).combined(most_freedom)
     error = math.sqrt(variance)
     half, p = _t(middle / error, freedom, level)
     return MeanEstimate(middle, middle - half * error, middle + half * error, error, freedom, p, seeds, problems)
@@ -211,7 +207,7 @@ class VarianceTerms:
     rest: float
     freedoms: tuple[float, float, float]
 
-    def combined(self) -> tuple[float, float]:
+    def combined(self, most_freedom: float = MOST_FREEDOM) -> tuple[float, float]:
         """Return Var(ȳ) and its degrees of freedom, as `mean_interval` defines them; NaN degrees of a variance of 0."""
         variance = max(self.seed + self.problem - self.rest, self.seed, self.problem, self.rest)
         parts = zip((self.seed, self.problem, self.rest), self.freedoms, strict=True)
@@ -219,7 +215,7 @@ class VarianceTerms:
         if spread == 0:
             return variance, math.nan
         fewest = min(freedom for freedom in self.freedoms[:2] if freedom > 0)
-        return variance, min(max(variance**2 / spread, fewest), MOST_FREEDOM * fewest)
+        return variance, min(max(variance**2 / spread, fewest), most_freedom * fewest)
 
 
 def terms(values: Matrix) -> VarianceTerms:

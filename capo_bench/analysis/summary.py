@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import TYPE_CHECKING
@@ -12,15 +12,16 @@ import numpy as np
 
 from capo_bench.analysis.collect import Results, Run
 from capo_bench.analysis.health import COLLAPSE, Health, fell, health_of
+from capo_bench.analysis.looks import difference, interval_at_look, opponents
 from capo_bench.analysis.measures import is_better, measure, task_of
 from capo_bench.analysis.power import Power, power
 from capo_bench.analysis.sharpening import Sharpening, SharpeningEvidence, judge
+from capo_bench.analysis.spending import level_of_look
 from capo_bench.analysis.stats import (
     NOISE,
     MeanEstimate,
     Pair,
     ScoreLayout,
-    difference,
     holm,
     lay_out,
     mean_interval,
@@ -121,6 +122,8 @@ class Summary:
         within: Settings that are the same in all that is compared; then each variant has a baseline of its own.
         sharpening: Variant to whether its gain over its start is only sharpening; empty without a start.
         temperature: That of the sampled answers of the primary metric's task.
+        looks: Seeds at each planned look; empty where the seeds were fixed.
+        looks_complete: How many of them were taken.
     """
 
     name: str
@@ -134,6 +137,8 @@ class Summary:
     within: tuple[str, ...] = ()
     sharpening: Mapping[str, Sharpening] = field(default_factory=dict)
     temperature: float = 1.0
+    looks: tuple[int, ...] = ()
+    looks_complete: int = 0
 
     @property
     def reference(self) -> str:
@@ -147,6 +152,11 @@ class Summary:
         """The variants that others are compared with, as ``baseline`` or ``start``."""
         starts = {row.start: "start" for row in self.rows if row.start}
         return {**starts, **{row.baseline: "baseline" for row in self.rows if row.baseline}}
+
+    @property
+    def look_levels(self) -> list[float]:
+        """Return the level of each look of one variant alone."""
+        return [level_of_look(self.looks, look, NOISE) for look, _ in enumerate(self.looks, 1)]
 
     @property
     def primary(self) -> str:
@@ -200,6 +210,8 @@ def summarise(results: Results) -> Summary:
         within=plan.within,
         sharpening=_sharpening(plan, laid),
         temperature=_temperature(plan),
+        looks=plan.looks,
+        looks_complete=results.looks_complete,
     )
 
 
@@ -221,7 +233,7 @@ def _sharpening(plan: Plan, laid: Mapping[str, Mapping[str, ScoreLayout]]) -> di
 
     def versus(variant: str, ours: str, start: str, theirs: str) -> MeanEstimate | None:
         left, right = of.get(ours, {}).get(variant), of.get(theirs, {}).get(start)
-        return None if left is None or right is None else _shown(difference(left, right))
+        return None if left is None or right is None else _shown(difference(left, right, plan.looks))
 
     found = {}
     for variant in (one.name for one in plan.variants):
@@ -240,27 +252,16 @@ def _sharpening(plan: Plan, laid: Mapping[str, Mapping[str, ScoreLayout]]) -> di
     return found
 
 
-def _opponents(plan: Plan, scored: Collection[str]) -> dict[str, str]:
-    """Return the baseline of each variant that is compared with one; baselines and starts are not."""
-    found = {name: (plan.baseline_of(name), plan.start_of(name)) for name in scored}
-    starts = {start for _, start in found.values()}
-    return {
-        name: base
-        for name, (base, _) in found.items()
-        if base is not None and base in scored and name not in {base, *starts}
-    }
-
-
 def _cells(plan: Plan, metric: str, laid: Mapping[str, ScoreLayout]) -> dict[str, Cell]:
     starts = {name: plan.start_of(name) for name in laid}
-    pairs = {name: pair(laid[name], laid[base]) for name, base in _opponents(plan, laid).items()}
-    versus = _versus(pairs, asked=metric in plan.metrics)
+    pairs = {name: pair(laid[name], laid[base]) for name, base in opponents(plan, laid).items()}
+    versus = _versus(pairs, plan.looks, asked=metric in plan.metrics)
     return {
         name: replace(
             versus.get(name, _NOT_COMPARED),
             value=mean_interval(found.values),
             by_seed=tuple(np.sort(np.nanmean(found.values, axis=1)).tolist()),
-            gain=_shown(difference(found, laid[start]))
+            gain=_shown(difference(found, laid[start], plan.looks))
             if (start := starts[name]) is not None and start in laid and name != start
             else None,
         )
@@ -268,14 +269,16 @@ def _cells(plan: Plan, metric: str, laid: Mapping[str, ScoreLayout]) -> dict[str
     }
 
 
-def _versus(pairs: Mapping[str, Pair], *, asked: bool) -> dict[str, Cell]:
+def _versus(pairs: Mapping[str, Pair], looks: Sequence[int], *, asked: bool) -> dict[str, Cell]:
     """Return what each variant's pair with the baseline says; its own mean is left open.
 
     Of a metric that the study does not ask about nobody is told what the comparison could have seen.
     """
-    changes = {name: mean_interval(found.difference) for name, found in pairs.items()}
+    changes = {name: interval_at_look(found.difference, looks) for name, found in pairs.items()}
     adjusted = holm([change.p for change in changes.values()])
     level = NOISE / max(1, sum(not math.isnan(p) for p in adjusted))
+    if looks:  # what the study can see by its end
+        level = level_of_look(looks, len(looks), level)
     return {
         name: replace(
             _NOT_COMPARED,

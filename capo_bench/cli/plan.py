@@ -44,22 +44,30 @@ def plan(  # noqa: PLR0913, PLR0917 - the options of the command
 
     planned = plan_of_file(study, profile, sets, only, Home(home))
     taken = estimate(planned, Home(home))
+    least = estimate(planned.first_look, Home(home)) if planned.looks else None
     if as_json:
-        print_json(plan_json(planned, taken))
+        print_json(plan_json(planned, taken, least))
     else:
-        _show(planned, taken, Home(home).path, full=full)
+        _show(planned, taken, least, Home(home).path, full=full)
 
 
 SCREEN_VARIANTS = 12
 """Variants that the first screenful shows."""
 
 
-def _show(planned: Plan, taken: PlanEstimate, home: Path, *, full: bool) -> None:
+def _show(planned: Plan, taken: PlanEstimate, least: PlanEstimate | None, home: Path, *, full: bool) -> None:
     from capo_bench.study.contamination import contamination_lines
 
     print_text(f"{planned.study}: {planned.question}", bold=True)
     start = f", start: {planned.start}" if planned.start else ""
     print_text(f"profile: {planned.profile}, baseline: {planned.baseline}{start}")
+    if least is not None:
+        print_text(
+            f"looks at {', '.join(map(str, planned.looks))} seeds; at least, if the first decides every variant:"
+        )
+        for line in _costs(least, home):
+            print_text(line, indent=2)
+        print_text("at most, if the last look is taken with every variant:")
     for line in [*_costs(taken, home), *_machines(planned), *_critics(planned), *contamination_lines(planned)]:
         print_text(line)
     print_text(f"metrics: {', '.join(planned.metrics)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -126,11 +127,14 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     """Run the trials of STUDY that are not done yet, and answer its question.
 
     STUDY is a file, or the name of a study: a shipped one, or one in the results folder. Trials run in parallel and the
-    processor's cores are shared out among them. Run it again to go on: finished trials are kept, stopped ones go on
-    from their checkpoint. The first Ctrl-C lets running trials save, the second ends at once.
+    processor's cores are shared out among them. A study with looks runs until its question is answered.
+
+    Run it again to go on: finished trials are kept, stopped ones go on from their checkpoint. The first Ctrl-C lets
+    running trials save, the second ends at once.
     """
     from capo_bench.analysis.tracked import answered
     from capo_bench.home import Home
+    from capo_bench.records import DamagedFileError
     from capo_bench.run.errors import RunError
     from capo_bench.run.last import RunRequest
     from capo_bench.run.runner import RunOptions
@@ -159,7 +163,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
         if executor == "local":  # the machines of a cluster may have what this one has not
             _check_rows(plan, results)
         sys.exit(_run(plan, results, options, asked, as_json=as_json))
-    except RunError as error:
+    except (RunError, DamagedFileError) as error:  # a look reads results
         click.echo(str(error), err=True)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -205,7 +209,8 @@ def _bound_critiques(home: Home, size: int | None) -> None:
 
 
 def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_json: bool) -> int:
-    """Run a plan, tell what came out, and return the exit code."""
+    """Run a plan, look by look where it has looks, tell what came out, and return the exit code."""
+    from capo_bench.analysis.looks import trials_due
     from capo_bench.pages.write import write_files
     from capo_bench.run.progress import Display
     from capo_bench.run.session import run_study
@@ -214,10 +219,16 @@ def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_j
     folder = home.study(plan.study).profile(plan.profile).report
 
     def write() -> Path | None:
-        reports.extend(_built(plan, home))
+        reports[:] = _built(plan, home)
         return write_files(reports[0], folder).page.parent if reports else None
 
-    result = run_study(plan, home, options, Display(stderr=True), write, asked)
+    due = trials_due(plan, home)
+    while True:
+        now = replace(asked, plan=trials_due(asked.plan or plan, home))
+        result = run_study(due, home, options, Display(stderr=True), write, now)
+        ran, due = due, trials_due(plan, home)
+        if result.exit_code or due == ran:
+            break
     if result.idle:
         reports.extend(_built(plan, home))
     if as_json:

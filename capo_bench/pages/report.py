@@ -84,11 +84,21 @@ def _sections(report: Report) -> list[Section]:
 
 
 def _how_to_read(report: Report) -> list[str]:
+    summary, looks = report.summary, []
+    if summary.looks:
+        counts = ", ".join(map(str, summary.looks))
+        levels = ", ".join(f"{level:.2g}" for level in summary.look_levels)
+        looks = [
+            f"Results are looked at with {counts} seeds, and variants that are decided get no more. Differences have "
+            "the interval of the latest look at them and a p value that counts all looks, so that both hold over the "
+            f"whole study; levels of the looks for one variant: {levels}."
+        ]
     return [
         "Intervals are 95 % and count seeds and problems as crossed random effects (one seed: problems only). "
         "Differences are paired on shared seeds and problems; their p values are Holm-adjusted over the variants "
-        f"compared on one metric. The study is decided on {report.summary.primary}; other metrics describe. Shares are "
+        f"compared on one metric. The study is decided on {summary.primary}; other metrics describe. Shares are "
         "in per cent, their differences in points.",
+        *looks,
         *report.provenance.pipelines,
     ]
 

@@ -113,4 +113,5 @@ def _only(plan: Plan, only: Sequence[str]) -> Plan:
     pick, errors = parse_only(only, [variant.name for variant in plan.variants], seeds)
     if errors:
         raise StudyErrors(errors)
-    return replace(plan, trials=tuple(trial for trial in plan.trials if pick.takes(trial)))
+    looks = () if pick.seeds else plan.looks
+    return replace(plan, trials=tuple(trial for trial in plan.trials if pick.takes(trial)), looks=looks)

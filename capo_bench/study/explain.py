@@ -44,7 +44,7 @@ def explain(error: ValidationError, tree: Tree, models: Models, locate: Locate) 
     """
     told = []
     for detail in error.errors(include_url=False):
-        path = present(tree, detail["loc"])
+        path = present(tree, detail["loc"], last=detail["type"] in {"extra_forbidden", "missing"})
         value, (rule, way_out) = detail["input"], _told(dict(detail), path, models)
         if detail["type"] == "extra_forbidden":
             value = path[-1]

@@ -42,8 +42,8 @@ def without(tree: Tree, path: TreePath) -> Tree:
     return tree
 
 
-def present(tree: Tree, path: TreePath) -> TreePath:
-    """Return the parts of a pydantic error location that are in `tree`, and its last part in any case.
+def present(tree: Tree, path: TreePath, *, last: bool) -> TreePath:
+    """Return the parts of a pydantic error location that are in `tree`; its last part in any case, if `last` says so.
 
     A location also names the member of a union that was tried; the file has no such level.
     """
@@ -52,7 +52,7 @@ def present(tree: Tree, path: TreePath) -> TreePath:
         inside = part in tree if isinstance(tree, dict) else isinstance(tree, list) and isinstance(part, int)
         if inside:
             tree = tree[part]
-        elif index < len(path) - 1:
+        elif not (last and index == len(path) - 1):
             continue
         kept.append(part)
     return tuple(kept)
@@ -71,7 +71,7 @@ def known_keys(models: Models, path: TreePath) -> list[str]:
         below = [model.model_fields[part].annotation for model in models if part in model.model_fields]
         named = [model for model in models if "name" in model.model_fields and part in _literals(model)]
         models = [model for annotation in below for model in models_in(annotation)] if below else named or models
-    return list(dict.fromkeys(name for model in models for name in model.model_fields))
+    return list(dict.fromkeys(info.alias or name for model in models for name, info in model.model_fields.items()))
 
 
 def _literals(model: type[BaseModel]) -> tuple[Any, ...]:

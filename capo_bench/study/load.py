@@ -134,11 +134,11 @@ class StudyFile:
         errors += bad_rows(variants, by_name, base)
         if not self.errors:  # what was pruned would bring errors that the file does not have
             errors += list(bad_sweep(sweep, sources)) or bad_names(sweep, sources, found)
-        trials, groups, more = _trials(variants, sweep.seeds, by_name, base)
+        trials, groups, more = _trials(variants, sweep.seed_numbers, by_name, base)
         errors += more
         if not errors:
             errors += [*duplicates(groups, by_name), *bad_counterparts(sweep, sources, variants, by_name)]
-        pick, more = parse_only(only, [draft.name for draft in found], sweep.seeds)
+        pick, more = parse_only(only, [draft.name for draft in found], sweep.seed_numbers)
         errors += more
         if errors:
             raise StudyErrors(errors)
@@ -153,6 +153,8 @@ class StudyFile:
             variants=tuple(variants),
             trials=tuple(trial for trial in trials if pick.takes(trial)),
             within=tuple(sweep.within),
+            # Seeds that somebody picks are fixed.
+            looks=() if pick.seeds else sweep.looks,
             machine=sweep.machine,
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from typing import Any
 
@@ -83,6 +83,8 @@ class Plan:
         metrics: ``task/metric``; the first is the primary one.
         variants: In the order of the file; all of them, whatever ``--only`` picked.
         trials: Variant by variant, seeds inside; only those that ``--only`` picked.
+        looks: Seeds of a variant at each look at the results, ascending: those without an answer yet get more. Empty
+            where seeds are fixed.
     """
 
     study: str
@@ -95,6 +97,7 @@ class Plan:
     variants: tuple[Variant, ...]
     trials: tuple[Trial, ...]
     within: tuple[str, ...] = ()
+    looks: tuple[int, ...] = ()
     machine: Machine = field(default=MACHINE, compare=False)
 
     def baseline_of(self, name: str) -> str | None:
@@ -120,6 +123,15 @@ class Plan:
             wanted = with_value(wanted, parts, value_at(own, parts))
         return next((one.name for one in self.variants if one.config.model_dump(mode="json") == wanted), None)
 
+    @property
+    def first_look(self) -> Plan:
+        """The plan with the trials of the first look only."""
+        return self.with_seeds(dict.fromkeys((variant.name for variant in self.variants), self.looks[0]))
+
+    def with_seeds(self, count: Mapping[str, int]) -> Plan:
+        """Return the plan with only the first seeds of each variant: as many as `count` says by its name."""
+        return replace(self, trials=tuple(trial for trial in self.trials if trial.seed < count[trial.variant]))
+
     def variant(self, name: str) -> Variant:
         """Return the variant of a name.
 
@@ -141,6 +153,7 @@ class Plan:
             "baseline": self.baseline,
             "start": self.start,
             "within": list(self.within),
+            "looks": list(self.looks),
             "metrics": list(self.metrics),
             "variants": [
                 {"name": one.name, "overrides": dict(one.overrides), "config": one.config.model_dump(mode="json")}
@@ -171,6 +184,7 @@ class Plan:
             ),
             trials=tuple(Trial.from_json(trial) for trial in data["trials"]),
             within=tuple(data["within"]),
+            looks=tuple(data["looks"]),
         )
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo, field_validator
 
 from capo_bench.study.gpu_time import MACHINE, Machine
 from evals.metrics import metric_named
@@ -25,8 +26,47 @@ Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=
 VariantName = Annotated[str, Field(pattern=r"^\S(.*\S)?$", max_length=120)]
 Metric = Annotated[str, AfterValidator(_metric)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+Seeds = Annotated[
+    Annotated[list[Seed], Field(min_length=1), Tag("a list")] | Annotated["SeedLooks", Tag("a sequence")],
+    Discriminator(lambda value: "a sequence" if isinstance(value, dict | SeedLooks) else "a list"),
+]
 Values = Annotated[list[Any], Field(min_length=1)]
 Swept = dict[str, Values]
+
+
+class SeedLooks(Strict):
+    """Seeds that are added until the question is answered: ``{from: 3, to: 12, looks: [3, 5, 8, 12]}``.
+
+    Attributes:
+        fewest: ``from``: seeds of every variant at the first look.
+        most: ``to``: seeds at the last look, those of the numbers 0 to `most` − 1.
+        looks: Seeds at each look, ascending.
+    """
+
+    fewest: int = Field(alias="from", ge=2)
+    most: int = Field(alias="to", ge=2, le=100)
+    looks: list[int]
+
+    @field_validator("most")
+    @classmethod
+    def _not_below_from(cls, most: int, info: ValidationInfo) -> int:
+        fewest = info.data.get("fewest", 0)
+        if fewest > most:
+            raise ValueError(f"{most} is below from, {fewest}; write the smaller number of seeds in from")
+        return most
+
+    @field_validator("looks")
+    @classmethod
+    def _from_first_to_last(cls, looks: list[int], info: ValidationInfo) -> list[int]:
+        if len(looks) < 2:
+            raise ValueError(f"{looks} is no sequence of looks; name two or more, or fixed seeds, e.g. seeds: [0, 1]")
+        if any(later <= earlier for earlier, later in pairwise(looks)):
+            raise ValueError(f"{looks} does not increase; write each number of seeds once, the smallest first")
+        for number, name, key in ((looks[0], "first", "fewest"), (looks[-1], "last", "most")):
+            bound, written = info.data.get(key), cls.model_fields[key].alias
+            if bound is not None and number != bound:
+                raise ValueError(f"the {name} look is at {number} seeds but {written} is {bound}; make them equal")
+        return looks
 
 
 class Include(Strict):
@@ -45,7 +85,7 @@ class Sweep(Strict):
             of `matrix`.
         exclude: Combinations that are left out: a variant goes if it has all the values of one entry.
         include: Further variants beside them.
-        seeds: Each variant is a trial under each seed.
+        seeds: Each variant is a trial under each seed, or under as many as it takes.
         metrics: Metrics as ``task/metric``; the first is the primary one.
         baseline: Variant that the others are compared with.
         start: Variant that is the untrained start, to show gains over.
@@ -58,16 +98,28 @@ class Sweep(Strict):
     zip: Swept = Field({})
     exclude: list[dict[str, Any]] = Field([])
     include: list[Include] = Field([])
-    seeds: list[Seed] = Field([0, 1, 2], min_length=1)
+    seeds: Seeds = Field([0, 1, 2])
     metrics: list[Metric] = Field(["coins_test/accuracy"], min_length=1)
     baseline: str = ""
     start: str | None = None
     within: list[str] = Field([])
     machine: Machine = MACHINE
 
+    @property
+    def seed_numbers(self) -> list[int]:
+        """Every seed that a trial may have."""
+        return list(range(self.seeds.most)) if isinstance(self.seeds, SeedLooks) else self.seeds
+
+    @property
+    def looks(self) -> tuple[int, ...]:
+        """Seeds at each look; empty where the seeds are fixed."""
+        return tuple(self.seeds.looks) if isinstance(self.seeds, SeedLooks) else ()
+
     @field_validator("seeds", "metrics", "within")
     @classmethod
-    def _each_once(cls, items: list[Any]) -> list[Any]:
+    def _each_once(cls, items: list[Any] | SeedLooks) -> list[Any] | SeedLooks:
+        if isinstance(items, SeedLooks):
+            return items
         twice = [item for item in dict.fromkeys(items) if items.count(item) > 1]
         if twice:
             raise ValueError(f"{', '.join(map(repr, twice))} appears more than once; name each once")

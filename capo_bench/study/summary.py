@@ -14,14 +14,19 @@ WORKERS = 2
 """Trials at a time that the costs of a profile are told for."""
 
 
-def plan_json(plan: Plan, taken: PlanEstimate) -> dict[str, Any]:
-    """Return a plan with its ids and its estimate."""
+def plan_json(plan: Plan, taken: PlanEstimate, least: PlanEstimate | None = None) -> dict[str, Any]:
+    """Return a plan with its ids and its estimate; `least`: that of the first look alone, of a plan with looks."""
     return {
         **plan_outline(plan),
         "file": plan.file,
         "trials": [{"id": trial.id, "variant": trial.variant, "seed": trial.seed} for trial in plan.trials],
-        "estimate": {**asdict(taken), "gpu": _plain(taken.gpu)},
+        "estimate": _estimate(taken),
+        **({"least": _estimate(least)} if least else {}),
     }
+
+
+def _estimate(taken: PlanEstimate) -> dict[str, Any]:
+    return {**asdict(taken), "gpu": _plain(taken.gpu)}
 
 
 def plan_outline(plan: Plan) -> dict[str, Any]:
@@ -33,6 +38,7 @@ def plan_outline(plan: Plan) -> dict[str, Any]:
         "baseline": plan.baseline,
         "start": plan.start,
         **({"within": list(plan.within)} if plan.within else {}),
+        **({"looks": list(plan.looks)} if plan.looks else {}),
         "metrics": list(plan.metrics),
         "variants": [
             {

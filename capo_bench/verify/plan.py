@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capo_bench.analysis.looks import trials_due
 from capo_bench.home import Home
 from capo_bench.records import flatten
 from capo_bench.run.ledger import Ledger, Record, fold
@@ -16,7 +17,7 @@ from capo_bench.verify.checks import ABSENT, DAMAGE, Check
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
 
-_OF_THE_STUDY = ("study", "question", "profile", "baseline", "start", "within", "metrics", "variants")
+_OF_THE_STUDY = ("study", "question", "profile", "baseline", "start", "within", "looks", "metrics", "variants")
 
 
 def check_plan(check: Check, plan: Plan, home: Home, sets: Sequence[str] | None, only: Sequence[str]) -> None:
@@ -39,14 +40,16 @@ def check_plan(check: Check, plan: Plan, home: Home, sets: Sequence[str] | None,
     if not file.is_file():
         check.leave("the plan, whose study file is not there", len(plan.trials))
         return
-    _check_study(check, plan, file, runs[-1].get("sets", ()) if sets is None else sets, only)
+    _check_study(check, plan, home, file, runs[-1].get("sets", ()) if sets is None else sets, only)
 
 
-def _check_study(check: Check, plan: Plan, file: Path, sets: Sequence[str], only: Sequence[str]) -> None:
+def _check_study(  # noqa: PLR0913, PLR0917 - a plan, and what it was made of
+    check: Check, plan: Plan, home: Home, file: Path, sets: Sequence[str], only: Sequence[str]
+) -> None:
     """Compare a plan with what the study file says."""
     where = f"studies/{plan.study}/plan.json"
     try:
-        again = load_plan(file, plan.profile, sets, only)
+        again = trials_due(load_plan(file, plan.profile, sets, only), home)
     except (StudyErrors, *DAMAGE) as error:
         check.leave(f"the plan, for its study file cannot be expanded here ({str(error)[:200]})", len(plan.trials))
         return

@@ -8,7 +8,8 @@ import pytest
 from fakehome import STUDY, FakeHome, read_lines, write_lines
 
 from capo_bench.analysis.collect import collect
-from capo_bench.analysis.stats import NOISE, ScoreLayout, difference, holm
+from capo_bench.analysis.looks import difference
+from capo_bench.analysis.stats import NOISE, ScoreLayout, holm
 from capo_bench.analysis.summary import Summary, summarise
 from capo_bench.home import Home, read_json, write_json
 

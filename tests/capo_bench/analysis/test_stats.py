@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy import stats as reference
 
-from capo_bench.analysis.stats import MeanEstimate, difference, holm, lay_out, mean_interval, terms
+from capo_bench.analysis.looks import difference
+from capo_bench.analysis.stats import MeanEstimate, holm, lay_out, mean_interval, terms
 
 WORKED = np.array([[1.0, 2.0, 3.0], [3.0, 4.0, 8.0]])
 # Seed means 2 and 5, problem means 2, 3, 5.5, grand mean 3.5.

@@ -189,3 +189,12 @@ def test_settings_are_yaml(folder: Path) -> None:
     )
     assert "  rule: {critic: {name: exact}, credit.vote: union}\n" in printed()
     assert "  rule\n    critic: {name: exact}\n    credit.vote: union\n    trials (seed:id): 0:" in printed("--full")
+
+
+def test_of_a_study_with_looks_it_says_the_least_and_the_most(folder: Path) -> None:
+    looks = "seeds: {from: 2, to: 5, looks: [2, 5]}"
+    (folder / "small.yaml").write_text(STUDY.replace("seeds: [0, 1]", looks))
+    text = printed()
+    assert "looks at 2, 5 seeds; at least, if the first decides every variant:\n  trials: 8, of which 0 done" in text
+    assert "at most, if the last look is taken with every variant:\ntrials: 20, of which 0 done" in text
+    assert [as_json()[part]["trials"] for part in ("least", "estimate")] == [8, 20]

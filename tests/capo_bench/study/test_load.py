@@ -178,3 +178,28 @@ def test_a_folder(tmp_path: Path) -> None:
 def test_a_variant_may_be_measured_on_more_than_the_baseline(plan: Load, demo: str) -> None:
     more = "include: [{name: more, set: {credit.critiques: 2, evaluation.tasks: [coins_test, aime24]}}]\n"
     assert plan(demo + more).variants[-1].config.evaluation.tasks == ("coins_test", "aime24")
+
+
+LOOKS = "seeds: {from: 2, to: 4, looks: [2, 4]}"
+
+
+def test_a_plan_with_looks_has_the_trials_that_the_last_look_may_call_for(plan: Load, demo: str) -> None:
+    looked, fixed = plan(demo.replace("seeds: [0, 1]", LOOKS)), plan(demo.replace("[0, 1]", "[0, 1, 2, 3]"))
+    assert looked.looks == (2, 4)
+    assert looked.trials == fixed.trials  # and so have the same ids
+    assert [trial.seed for trial in looked.first_look.trials] == [0, 1, 0, 1]
+
+
+def test_a_plan_with_looks_is_the_same_after_it_was_kept(plan: Load, demo: str) -> None:
+    looked = plan(demo.replace("seeds: [0, 1]", LOOKS))
+    assert Plan.from_json(looked.as_json()).looks == (2, 4)
+
+
+def test_seeds_that_somebody_picks_are_fixed(plan: Load, demo: str) -> None:
+    text = demo.replace("seeds: [0, 1]", LOOKS)
+    assert plan(text, only=["seed=3"]).looks == plan(text, sets=["seeds=3"]).looks == ()
+    assert plan(text, only=["vote=union"]).looks == (2, 4)
+
+
+def test_a_profile_may_have_looks(plan: Load, demo: str) -> None:
+    assert plan(demo + f"profiles: {{full: {{{LOOKS}}}}}\n", profile="full").looks == (2, 4)

@@ -114,6 +114,43 @@ def test_unknown_keys_are_errors_at_every_level(error: One, demo: str, old: str,
             "seeds: [0, x]",
             "study.yaml:10: seeds[1] is 'x' but should be a valid integer; write a whole number",
         ),
+        (
+            "seeds: [0, 1]",
+            "seeds: {from: 3, to: 8, looks: [3, 5, 5, 8]}",
+            "study.yaml:10: seeds.looks: [3, 5, 5, 8] does not increase; "
+            "write each number of seeds once, the smallest first",
+        ),
+        (
+            "seeds: [0, 1]",
+            "seeds: {from: 8, to: 3, looks: [8, 9]}",
+            "study.yaml:10: seeds.to: 3 is below from, 8; write the smaller number of seeds in from",
+        ),
+        (
+            "seeds: [0, 1]",
+            "seeds:\n  from: 3\n  to: 8\n  looks: [3, 5, 9]",
+            "study.yaml:13: seeds.looks: the last look is at 9 seeds but to is 8; make them equal",
+        ),
+        (
+            "seeds: [0, 1]",
+            "seeds: {from: 3, to: 8, looks: [4, 8]}",
+            "study.yaml:10: seeds.looks: the first look is at 4 seeds but from is 3; make them equal",
+        ),
+        (
+            "seeds: [0, 1]",
+            "seeds: {from: 3, to: 3, looks: [3]}",
+            "study.yaml:10: seeds.looks: [3] is no sequence of looks; "
+            "name two or more, or fixed seeds, e.g. seeds: [0, 1]",
+        ),
+        (
+            "seeds: [0, 1]",
+            "seeds: {from: 1, to: 3, looks: [1, 3]}",
+            "study.yaml:10: seeds.from is 1 but should be greater than or equal to 2; choose a value within the bound",
+        ),
+        (
+            "seeds: [0, 1]",
+            "seeds: {from: 2, to: 3, look: [2, 3], looks: [2, 3]}",
+            "study.yaml:10: unknown key 'look' under 'seeds' (did you mean 'looks'?)",
+        ),
         ("seeds: [0, 1]", "seeds: [1, 0, 1]", "study.yaml:10: seeds: 1 appears more than once; name each once"),
         (
             "method: capo",
