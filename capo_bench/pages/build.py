@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from capo_bench.analysis.answer import Answer, answer
+from capo_bench.analysis.checklist import checklist
 from capo_bench.analysis.collect import Results, collect
 from capo_bench.analysis.critics import Critics, critics
 from capo_bench.analysis.provenance import Provenance, provenance
@@ -17,7 +18,7 @@ from capo_bench.pages.figure import Figure
 from capo_bench.pages.figures import figures, most_telling
 from capo_bench.pages.paper import beside
 from capo_bench.pages.table import Table
-from capo_bench.pages.tables import decoding_tables, first_table, power_table, tables, teaching_table
+from capo_bench.pages.tables import checklist_table, decoding_tables, first_table, power_table, tables, teaching_table
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
@@ -63,6 +64,11 @@ class Report:
     def power(self) -> Table:
         """What the comparisons could see."""
         return power_table(self.summary)
+
+    @cached_property
+    def checklist(self) -> Table:
+        """What a survey asks of such a study."""
+        return checklist_table(checklist(self.summary, self.results))
 
     @cached_property
     def judges(self) -> list[Table]:

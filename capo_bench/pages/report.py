@@ -12,7 +12,7 @@ from capo_bench.pages.critic_tables import critic_notes
 from capo_bench.pages.figures import differences
 from capo_bench.pages.page import Page, Section
 from capo_bench.pages.table import Table
-from capo_bench.pages.tables import POWER_NOTE
+from capo_bench.pages.tables import CHECKLIST_NOTE, POWER_NOTE
 
 """Variants beside the answer, so that they fit a phone's first screen; all are below."""
 
@@ -79,6 +79,7 @@ def _sections(report: Report) -> list[Section]:
         ),
         Section("Missing trials", missing),
         Section("Provenance", origin.pipelines, _origins(origin), closed=True),
+        Section("What a survey asks of such a study", tables=[report.checklist], notes=[CHECKLIST_NOTE]),
         Section("Resolved settings", folded=_settings(report)),
     ]
 

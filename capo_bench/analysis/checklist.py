@@ -1,0 +1,209 @@
+"""What a survey of credit assignment asks of every paper, answered from a study.
+
+The items are those of the reporting checklist of "From Reasoning to Agentic: Credit Assignment in Reinforcement
+Learning for Large Language Models" (arXiv 2604.09459, versions of April 2026, Appendix C, Table 11), in the words in
+which public text quotes them; later versions of the survey may ask otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from capo_bench.analysis.collect import Results
+from capo_bench.analysis.measures import label, task_of
+from capo_bench.analysis.summary import Summary, VariantRow
+from evals.tasks.named import benchmark_of
+from trainers.backbones import BACKBONES
+from trainers.config import TrialConfig
+from trainers.methods import METHODS
+
+CONTROL_METHODS, CONTROL_CRITICS = {"outcome_only", "spread"}, {"random", "shuffled"}
+"""What takes CAPO's steps away and leaves the rest."""
+
+OPEN = "open"
+"""The answer to an item that nothing in a study's results answers."""
+
+
+@dataclass(frozen=True)
+class ChecklistItem:
+    """One item with its answer.
+
+    Attributes:
+        item: In the survey's words.
+        required: Whether the survey requires it; else it recommends it.
+        answer: From this study; `OPEN` where it has none.
+    """
+
+    item: str
+    required: bool
+    answer: str
+
+
+def checklist(summary: Summary, results: Results) -> list[ChecklistItem]:
+    """Answer every item."""
+    return [ChecklistItem(item, required, answer(summary, results) or OPEN) for item, required, answer in _ITEMS]
+
+
+def _models(summary: Summary, results: Results) -> str:
+    names = dict.fromkeys(config.backbone for config in _configs(results))
+    return "; ".join(map(_model, names))
+
+
+def _model(name: str) -> str:
+    backbone = BACKBONES.load(name)
+    if backbone.source == "embedded":
+        return f"{name}, embedded, width {backbone.width}, {backbone.layers} layers"
+    size = f", {backbone.planned.parameters / 1e9:.2f} billion parameters" if backbone.planned else ""
+    return f"{name}: {backbone.model}, revision {backbone.revision or 'not named'}{size}"
+
+
+def _training_data(summary: Summary, results: Results) -> str:
+    said = dict.fromkeys(
+        f"{benchmark_of(config.benchmark).name}, {config.train.prompts_per_step} problems in each of at most "
+        f"{config.train.steps} steps"
+        for config in _trained(results)
+    )
+    return "; ".join([*said, "filtering: open"]) if said else "nothing is trained by reinforcement"
+
+
+def _granularity(summary: Summary, results: Results) -> str:
+    return _by_method(results, lambda method: "step" if _has_step_credit(method) else "response")
+
+
+def _family(summary: Summary, results: Results) -> str:
+    return _by_method(results, _family_of)
+
+
+def _family_of(method: str) -> str:
+    uses = METHODS.get(method).uses
+    if "critic" in uses:
+        return "model-based (LLM as critic)"
+    if "prm" in uses:
+        return "model-based (process reward model)"
+    return "Monte Carlo" if _has_step_credit(method) else "Monte Carlo, whole episodes"
+
+
+def _episode_baseline(summary: Summary, results: Results) -> str:
+    plain = [variant for variant in results.plan.variants if _is_episode_level(variant.config)]
+    models = {config.backbone for config in _trained(results)}
+    same = "the same model for all" if len(models) == 1 else f"{len(models)} models in the study"
+    return f"{', '.join(variant.name for variant in plain)}; {same}" if plain else ""
+
+
+def _compute(summary: Summary, results: Results) -> str:
+    budgets = {config.train.budget for config in _trained(results)}
+    if len(budgets) == 1 and (budget := budgets.pop()) is not None:
+        return f"the same budget for all: {budget.limit:,.0f} {budget.unit.replace('_', ' ')}"
+    for name, what in (("train_flops", "FLOPs"), ("train_cpu_seconds", "process seconds")):
+        times = [row.relative[name] for row in _compared(summary) if name in row.relative]
+        if times:
+            return f"compared: {_span(times, '{:.2f}')} times the {what} of {summary.reference}"
+    return ""
+
+
+def _ablation(summary: Summary, results: Results) -> str:
+    return ", ".join(
+        variant.name
+        for variant in results.plan.variants
+        if variant.config.method in CONTROL_METHODS
+        or ("critic" in METHODS.get(variant.config.method).uses and variant.config.critic.name in CONTROL_CRITICS)
+    )
+
+
+def _benchmarks(summary: Summary, results: Results) -> str:
+    sizes = {task_of(metric): cell.value.problems for row in summary.rows for metric, cell in row.cells.items()}
+    tasks = dict.fromkeys(map(task_of, summary.metrics))
+    return ", ".join(f"{task} ({sizes.get(task, 0):,} problems)" for task in tasks)
+
+
+def _metric(summary: Summary, results: Results) -> str:
+    return f"{summary.primary}: {label(summary.primary)}; all are defined in docs/study-file.md, section Metrics"
+
+
+def _variance(summary: Summary, results: Results) -> str:
+    seeds = [len(row.seeds) for row in summary.rows if row.seeds]
+    return f"95 % intervals over seeds and problems, {_span(seeds, '{:,.0f}')} seeds"
+
+
+def _gpu_hours(summary: Summary, results: Results) -> str:
+    runs = results.all_runs()
+    gpu = sum(
+        run.cost.get("train_seconds", 0.0) * BACKBONES.load(run.trial.config.backbone).gpus
+        for run in runs
+        if run.provenance.get("hardware", {}).get("gpus")
+    )
+    if gpu:
+        return f"{gpu / 3600:,.1f}, critics apart"
+    return f"0; {sum(run.cost.get('train_cpu_seconds', 0.0) for run in runs) / 3600:,.1f} processor hours"
+
+
+def _overhead(summary: Summary, results: Results) -> str:
+    asked = [row for row in summary.rows if row.cost.get("critiques") and row.cost.get("policy_tokens")]
+    if not asked:
+        return "no critic is asked"
+    calls = [row.cost["critiques"] for row in asked]
+    tokens = [row.cost["critic_tokens"] / row.cost["policy_tokens"] for row in asked]
+    return f"{_span(calls, '{:,.0f}')} critiques a trial; {_span(tokens, '{:.2f}')} critic tokens a policy token"
+
+
+def _mean_length(summary: Summary, results: Results) -> str:
+    metric = f"{task_of(summary.primary)}/tokens"
+    lengths = [cell.value.mean for _, cell in summary.cells(metric)]
+    return f"{_span(lengths, '{:.1f}')} tokens, {task_of(metric)}, greedy" if lengths else ""
+
+
+def _no_answer(summary: Summary, results: Results) -> str:
+    return ""
+
+
+_ITEMS: tuple[tuple[str, bool, Callable[[Summary, Results], str]], ...] = (
+    ("Base model name, size, and version", True, _models),
+    ("Training data: source, size, and any filtering applied", True, _training_data),
+    ("Credit granularity (token / segment / step / turn / multi-agent)", True, _granularity),
+    ("Methodology family per our taxonomy", True, _family),
+    ("At least one episode-level baseline (GRPO or PPO) with identical base model", True, _episode_baseline),
+    ("Baseline training recipe: same compute budget or explicit compute comparison", True, _compute),
+    ("CA-component ablation isolating the contribution", False, _ablation),
+    ("Benchmark names and specific splits", True, _benchmarks),
+    ("Evaluation metric with exact definition", True, _metric),
+    ("Variance estimates (std across ≥3 seeds, or confidence intervals)", False, _variance),
+    ("Total GPU-hours for training", True, _gpu_hours),
+    ("CA-specific overhead: additional forward passes, environment resets, or LLM calls", False, _overhead),
+    ("Average trajectory length (tokens for reasoning, turns for agentic)", True, _mean_length),
+    ("Trajectory length distribution (min, median, max)", False, _no_answer),
+)
+
+
+def _span(values: Sequence[float], form: str) -> str:
+    """Return the lowest and the highest value, or the one that all are."""
+    ends = dict.fromkeys(form.format(value) for value in (min(values), max(values)))
+    return " to ".join(ends)
+
+
+def _configs(results: Results) -> Iterator[TrialConfig]:
+    return (variant.config for variant in results.plan.variants)
+
+
+def _trained(results: Results) -> list[TrialConfig]:
+    return [config for config in _configs(results) if METHODS.get(config.method).train]
+
+
+def _compared(summary: Summary) -> list[VariantRow]:
+    return [row for row, cell in summary.cells(summary.primary) if cell.versus is not None]
+
+
+def _has_step_credit(method: str) -> bool:
+    return METHODS.get(method).credit is not None and method != "outcome_only"
+
+
+def _is_episode_level(config: TrialConfig) -> bool:
+    return METHODS.get(config.method).train is not None and not _has_step_credit(config.method)
+
+
+def _by_method(results: Results, of: Callable[[str], str]) -> str:
+    """Return what holds for the trained methods, the methods of one answer together."""
+    methods: dict[str, dict[str, None]] = {}
+    for config in _trained(results):
+        methods.setdefault(of(config.method), {})[config.method] = None
+    return "; ".join(f"{answer}: {', '.join(names)}" for answer, names in methods.items())
