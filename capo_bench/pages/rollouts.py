@@ -42,6 +42,17 @@ class NoRolloutsError(ValueError):
     """No trial has kept rollouts."""
 
 
+@dataclass(frozen=True)
+class _Head:
+    """The rollout of a problem in an optimizer step on which critiques disagree most."""
+
+    trial: str
+    step: int
+    problem: int
+    part: int
+    rollout: CreditedRollout
+
+
 @dataclass
 class _Shelf:
     """What the page is made of.
@@ -52,7 +63,7 @@ class _Shelf:
         packed: The parts.
         index: For each rollout its problem's place, outcome (-1: unknown), flagged steps, and split in per cent.
         problems: Problem to its place.
-        telling: Part and place of the most telling rollout at the beginning and at the end of training.
+        heads: The most telling rollout of each problem in each part.
         damaged: What could not be read.
     """
 
@@ -61,7 +72,7 @@ class _Shelf:
     packed: list[str] = field(default_factory=list)
     index: list[tuple[int, int, int, int]] = field(default_factory=list)
     problems: dict[str, int] = field(default_factory=dict)
-    telling: list[tuple[int, int]] = field(default_factory=list)
+    heads: list[_Head] = field(default_factory=list)
     damaged: list[str] = field(default_factory=list)
 
     def add(self, step: CreditedStep) -> None:
@@ -75,17 +86,36 @@ class _Shelf:
         self.parts.append((len(self.trials) - 1, step.number, len(step.rollouts)))
         rows = json.dumps([shown(one) for one in step.rollouts], separators=(",", ":"))
         self.packed.append(b64encode(gzip.compress(rows.encode("utf-8", "replace"), 6, mtime=0)).decode("ascii"))
+        problems: dict[int, list[CreditedRollout]] = {}
         for one in step.rollouts:
             problem = self.problems.setdefault(clipped(one.rollout.problem, LONGEST_NAME), len(self.problems))
+            problems.setdefault(problem, []).append(one)
             outcome = -1 if one.rollout.outcome is None else int(one.rollout.outcome)
             flagged = sum(map(bool, one.votes)) if one.votes else sum(one.blamed or ())
             self.index.append((problem, outcome, flagged, round(100 * one.split)))
+        for problem, rollouts in problems.items():
+            telling = most_telling(rollouts) or rollouts[0]
+            self.heads.append(_Head(step.trial.id, step.number, problem, len(self.parts) - 1, telling))
 
-    def open_on(self, step: CreditedStep) -> None:
-        """Note the most telling rollout of the step that was added last."""
-        telling = most_telling(step.rollouts)
-        if telling is not None:
-            self.telling.append((len(self.parts) - 1, telling.place - 1))
+    def opening(self, trial: str) -> tuple[list[_Head], bool]:
+        """Return what the page opens on, and whether that is one problem: the same before and after training.
+
+        Of the problems that a trial met twice the one furthest apart, then the one that critiques disagree on most;
+        where it met none twice, the most disputed rollout of its first and of its last step.
+        """
+        heads = [head for head in self.heads if head.trial == trial]
+        of = {problem: [head for head in heads if head.problem == problem] for problem in {h.problem for h in heads}}
+        twice = [(met[0], met[-1]) for met in of.values() if met[0].step < met[-1].step]
+        if twice:
+            return [*max(twice, key=_apart_and_disputed)], True
+        ends = dict.fromkeys(head.step for head in (*heads[:1], *heads[-1:]))
+        disputed = [most_telling([head.rollout for head in heads if head.step == step]) for step in ends]
+        return [head for head in heads if any(head.rollout is one for one in disputed)], False
+
+
+def _apart_and_disputed(pair: tuple[_Head, _Head]) -> tuple[int, float]:
+    before, after = pair
+    return after.step - before.step, before.rollout.split + after.rollout.split
 
 
 def write_rollouts(
@@ -110,22 +140,21 @@ def write_rollouts(
             f"no rollouts to view of {title}: no finished trial has kept any; methods that train by reinforcement keep "
             "theirs, and `capo-bench gc` or a moved folder may have taken them"
         )
-    shelf, opened = _Shelf(), _opened(trials, numbers)
+    shelf = _Shelf()
     steps = (step for trial, folder in trials for step in read_credited(trial, folder, numbers[trial.id]))
     for done, step in enumerate(steps, 1):
         shelf.add(step)
-        if (step.trial.id, step.number) in opened and not step.damaged:
-            shelf.open_on(step)
         on_step(done, whole)
-    write_atomic(out, _render(title, shelf, _left_out(trials, numbers)))
+    kept = [(trial, folder) for trial, folder in trials if numbers[trial.id]]
+    write_atomic(out, _render(title, shelf, _first_to_see(kept), _left_out(trials, numbers)))
     return out
 
 
-def _opened(trials: Stored, numbers: dict[str, list[int]]) -> set[tuple[str, int]]:
-    """Return trial and optimizer step of the first and the last rollouts of the first trial with a language critic."""
-    judged = [trial for trial, _ in trials if numbers[trial.id] and "critic" in _uses(trial)]
+def _first_to_see(trials: Stored) -> str:
+    """Return the first trial that asks a critic, best one that is a language model; else the first."""
+    judged = [trial for trial, _ in trials if "critic" in _uses(trial)]
     judged.sort(key=lambda trial: trial.config.critic.asks_checker)
-    return {(judged[0].id, step) for step in (numbers[judged[0].id][0], numbers[judged[0].id][-1])} if judged else set()
+    return [*judged, trials[0][0]][0].id
 
 
 def _uses(trial: Trial) -> Any:
@@ -142,13 +171,15 @@ def _left_out(trials: Stored, numbers: dict[str, list[int]]) -> str:
     return f"{taken:,} of {stored:,} stored optimizer steps are on this page." if taken < stored else ""
 
 
-def _render(title: str, shelf: _Shelf, left_out: str) -> str:
+def _render(title: str, shelf: _Shelf, first: str, left_out: str) -> str:
+    opening, same = shelf.opening(first)
     index = {
         "trials": shelf.trials,
         "parts": shelf.parts,
         "problems": list(shelf.problems),
         "index": [value for row in shelf.index for value in row],
-        "telling": shelf.telling,
+        "opening": [(head.part, head.rollout.place - 1) for head in opening],
+        "same": same,
     }
     # An end tag is the only thing that could end the element; JSON may write its sign otherwise.
     data = json.dumps(index, separators=(",", ":")).replace("<", "\\u003c")

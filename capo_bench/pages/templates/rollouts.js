@@ -143,13 +143,13 @@
   };
   const open = async () => {
     const at = ([part, where]) => all.find((one) => one.part === part && one.place === where);
-    const pair = data.telling.map(at);
+    const pair = data.opening.map(at);
     if (!pair.length) {
       if (all.length) await choose(all[0]);
       return;
     }
     const names = pair.length > 1 ? ["Before training: ", "After training: "] : [""];
-    shown.replaceChildren(element("h2", {}, "Where the critic's critiques disagree most"),
+    shown.replaceChildren(element("h2", {}, data.same ? "One problem before and after training" : "Where the critic's critiques disagree most"),
       element("div", { class: "pair" }, ...await Promise.all(pair.map((one, number) => article(one, names[number])))));
   };
 

@@ -12,6 +12,7 @@ from viewing import HOSTILE, SeenHome
 from capo_bench.analysis.rollouts import read_credited
 from capo_bench.pages.rollouts import write_rollouts
 from capo_bench.pages.text import signed
+from trainers.rollouts import stored_steps
 
 
 def write(home: SeenHome, folder, *variants: str):
@@ -53,8 +54,16 @@ def choose(one: Opened, trial, step: int, place: int):
     return article
 
 
-def test_it_opens_on_the_telling_disagreement_before_and_after(opened, seen):
-    articles = opened("seen").page.locator("article")
+def test_it_opens_on_one_problem_before_and_after_training(opened, seen):
+    page = opened("seen").page
+    assert page.locator("#shown h2").inner_text() == "One problem before and after training"
+    articles = page.locator("article")
+    steps = list(stored_steps(seen.home.trial(seen.trial.id).rollouts))
+    problems = [text.split(" · ")[0] for text in articles.locator("p.meta").all_inner_texts() if " · trial " in text]
+    assert len(set(problems)) == 1 < len(problems)
+    told = [each.get_attribute("data-rollout") for each in articles.all()]
+    assert [each.split(" ")[0] for each in told] == [seen.trial.id] * 2
+    assert [int(each.split(" ")[1].split(".")[0]) for each in told] == [steps[0], steps[-1]]
     assert [each.split(":")[0] for each in articles.locator("h3").all_inner_texts()] == [
         "Before training",
         "After training",

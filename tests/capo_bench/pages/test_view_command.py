@@ -6,6 +6,7 @@ import gzip
 import json
 import re
 from base64 import b64decode
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -13,6 +14,9 @@ from viewing import SeenHome
 
 from capo_bench.analysis.rollouts import most_telling, read_credited, thinned
 from capo_bench.cli import main
+from capo_bench.home import TrialFolder
+from capo_bench.pages.rollouts import write_rollouts
+from trainers.rollouts import read_step, stored_steps, write_step
 
 
 def run(home: SeenHome, *arguments: object):
@@ -62,12 +66,31 @@ def test_credit_and_critiques_are_those_of_the_trial(seen, tmp_path):
         ]
 
 
-def test_it_opens_on_the_most_split_rollout_at_the_beginning_and_at_the_end(seen, tmp_path):
+def test_it_opens_on_the_problem_met_furthest_apart_that_critiques_disagree_on_most(seen, tmp_path):
     out = tmp_path / "study.html"
     run(seen, seen.file, "--out", out)
     steps = list(read_credited(seen.trial, seen.home.trial(seen.trial.id)))
-    wanted = [(part, most_telling(steps[part].rollouts).place - 1) for part in (0, 11)]
-    assert [tuple(one) for one in index_of(out)["telling"]] == wanted
+    pairs = [
+        [most_telling([one for one in steps[part].rollouts if one.rollout.problem == problem]) for part in (0, 11)]
+        for problem in ("coins/train/0/0", "coins/train/0/1")
+    ]
+    before, after = max(pairs, key=lambda pair: sum(one.split for one in pair))
+    assert index_of(out)["opening"] == [[0, before.place - 1], [11, after.place - 1]]
+    assert index_of(out)["same"] is True
+
+
+def test_where_no_problem_comes_twice_it_opens_on_the_most_split_rollouts_of_the_first_and_the_last_step(
+    seen, tmp_path
+):
+    kept, folder = stored_steps(seen.home.trial(seen.trial.id).rollouts), TrialFolder(tmp_path / "trial")
+    for step, files in kept.items():
+        renamed = [replace(one, problem=f"{one.problem}/{step}") for one in read_step(step, files).rollouts]
+        write_step(folder.rollouts, step, 0, renamed)
+    out = write_rollouts("renamed", [(seen.trial, folder)], tmp_path / "renamed.html")
+    steps = list(read_credited(seen.trial, folder))
+    wanted = [[part, most_telling(steps[part].rollouts).place - 1] for part in (0, 11)]
+    assert index_of(out)["opening"] == wanted
+    assert index_of(out)["same"] is False
     # Of two against two nothing is here; one of three against two and one of two are as split: missed by most is first.
     assert most_telling(steps[0].rollouts).split == max(one.split for one in steps[0].rollouts)
 
