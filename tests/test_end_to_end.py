@@ -44,7 +44,7 @@ base:
   evaluation: {tasks: [coins_test], problems: 24, samples: 0, max_completion_tokens: 40}
 include:
   - {name: taught_little, set: {}}
-  - {name: taught_more, set: {cold_start.steps: 60}}   # plain after three seeds
+  - {name: taught_more, set: {cold_start.steps: 60, cold_start.problems_per_step: 4}}   # plain after three seeds
   - {name: reinforced, set: {method: grpo_rule}}       # never plain: nothing is learnt in a step
 seeds: {from: 3, to: 4, looks: [3, 4]}
 """

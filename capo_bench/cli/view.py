@@ -48,8 +48,9 @@ def view(  # noqa: PLR0913, PLR0917 - one argument an option
     """Write one page with all rollouts of STUDY that were kept: filters, search, critiques, the credit of each token.
 
     STUDY is a study's file or name, or a trial, also one that still trains: its id, the beginning of one, or its
-    folder. The page opens on one problem before and after training, side by side, if training met any twice; else on the
-    rollouts on which critiques disagree most, at the beginning and at the end. It is one file that needs no network.
+    folder. The page opens on one problem before and after training, side by side, if training met any twice; else on
+    the rollouts on which critiques disagree most, at the beginning and at the end. It is one file that needs no
+    network.
     """
     from capo_bench.cli import Refused
     from capo_bench.home import Home
