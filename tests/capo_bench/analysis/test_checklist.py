@@ -9,7 +9,6 @@ from fakehome import STUDY, TRUTHS, FakeHome
 from capo_bench.analysis.checklist import OPEN, checklist
 from capo_bench.analysis.collect import collect
 from capo_bench.analysis.summary import summarise
-from capo_bench.home import read_json, write_json
 
 
 def answers(fake: FakeHome) -> dict[str, str]:
@@ -41,11 +40,6 @@ def test_a_control_isolates_the_contribution_and_a_budget_is_the_same_for_all(tm
     assert found["Baseline training recipe"] == "the same budget for all: 9,000 policy tokens"
 
 
-def test_gpu_hours_are_those_of_training_times_gpus(full: FakeHome):
-    assert answers(full)["Total GPU-hours for training"].startswith("0; ")
-    for trial in full.plan().trials:
-        path = full.home.trial(trial.id).provenance
-        origin = read_json(path)
-        write_json(path, {**origin, "hardware": {**origin["hardware"], "gpus": ["H200"]}})
-    # The tiny backbone trains on processors whatever the machine has.
-    assert answers(full)["Total GPU-hours for training"].startswith("0; ")
+def test_hours_of_processors_stand_where_no_gpu_trained(full: FakeHome):
+    # 3 trials each of 6.4, 96, 105.6 and 102.4 process seconds.
+    assert answers(full)["Total GPU-hours for training"] == "0; 0.3 processor hours"
