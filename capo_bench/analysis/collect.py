@@ -181,7 +181,7 @@ def _worked_out(folder: TrialFolder, sampled: Mapping[str, Sequence[str]]) -> Re
 def _of_samples(path: Path, names: Sequence[str]) -> Record:
     """Return the problems, and each metric's score of each (none where it is not defined)."""
     samples = cast("list[Sample]", read_records(path))
-    scores = {name: linearised(samples, name) for name in names}
+    scores = linearised(samples, names)
     problems = list(dict.fromkeys(sample["problem"] for sample in samples))
     return {
         "problems": problems,

@@ -30,8 +30,8 @@ from trainers.credit.critique import Aim
 from trainers.methods import METHODS
 from trainers.rollouts import StoredStep
 
-MOST_ROLLOUTS = 1024
-"""Rollouts of a trial that are read, about: every n-th optimizer step from the first."""
+MOST_ROLLOUTS, MOST_OF_STUDY = 1024, 2**16
+"""Rollouts of a trial and of a study that are read, about: every n-th optimizer step from the first, one at least."""
 
 COST = (
     *("critiques", "critiques_reused", "abstained", "critic_tokens", "critic_prompt_tokens", "critic_cached_tokens"),
@@ -195,10 +195,10 @@ def _files(folder: Path) -> list[os.DirEntry[str]]:
 
 
 def _look(runs: Sequence[Run]) -> Critics:
-    names = critic_names([run.trial for run in runs])
+    names, most = critic_names([run.trial for run in runs]), max(1, MOST_OF_STUDY // max(1, len(runs)))
     together: dict[str, _Seen] = {}
     for run in runs:
-        seen = _read(run)
+        seen = _read(run, min(MOST_ROLLOUTS, most))
         name = names[run.trial.id] + (", on answers" if seen.aim == "answer" else "")
         together.setdefault(name, _Seen(aim=seen.aim)).add(seen)
     judges = {name: seen for name, seen in together.items() if seen.aim == "steps"}
@@ -211,11 +211,11 @@ def _look(runs: Sequence[Run]) -> Critics:
     )
 
 
-def _read(run: Run) -> _Seen:
+def _read(run: Run, most: int) -> _Seen:
     seen, config = _Seen(runs=[run]), run.trial.config
     wanted = ballots(plain_votes(), powers_of_two(config.credit.critiques))
     try:
-        replay = replay_trial(run.folder, config, wanted, (), most_rollouts=MOST_ROLLOUTS, see=seen.look)
+        replay = replay_trial(run.folder, config, wanted, (), most_rollouts=most, see=seen.look)
     except NothingStoredError as error:
         seen.damaged.append(f"{run.trial.variant}, seed {run.trial.seed}: {error}")
     else:

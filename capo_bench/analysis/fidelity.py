@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,9 +33,6 @@ from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray, IntArray
 from trainers.credit.batch import Evidence
 from trainers.methods import CAPO, METHODS, credit_function
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 DRAWS, BINS, ROUNDING = 400, 10, 1e-9
 
@@ -377,44 +374,3 @@ def learning(measured: Sequence[ValuedStep], reached: dict[str, float]) -> Learn
     x, y = (np.array([row[column] for row in rows], dtype=np.float64) for column in (1, 2))
     each = _sums(np.arange(len(rows)), len(rows))
     return Learning(tuple(rows), _interval(_correlation(x, y, each), _draws(len(rows))))
-
-
-# -- frames
-
-
-def steps_frame(measured: Sequence[ValuedStep]) -> pd.DataFrame:
-    """Return a row for each step of each measured rollout and each way of credit: `true` and `credit`."""
-    import pandas as pd
-
-    frames = []
-    for part in measured:
-        layout = part.stored.layout
-        common = {
-            "trial": part.trial, "variant": part.variant, "seed": part.seed, "step": part.step, "policy": part.policy,
-            "rollout": layout.owner + 1, "place": layout.place + 1, "tokens": layout.tokens,
-            "outcome": part.stored.outcomes[layout.owner], "wrong": part.stored.truth, "true": part.truth,
-        }  # fmt: skip
-        frames += [
-            pd.DataFrame({**common, **asdict(credit), "credit": advantages})
-            for credit, advantages in credits_of(part).items()
-        ]
-    return pd.concat(frames, ignore_index=True)
-
-
-def fidelity_frame(rows: Sequence[Fidelity]) -> pd.DataFrame:
-    """Return a row for each critic, way of credit and policy, with each measure and its interval."""
-    import pandas as pd
-
-    plain = [name.name for name in fields(Fidelity) if name.name not in {"credit", *MEASURES}]
-    return pd.DataFrame([
-        {
-            **{name: getattr(row, name) for name in plain},
-            **asdict(row.credit),
-            **{
-                f"{name}{end}": value
-                for name in MEASURES
-                for end, value in zip(("", "_low", "_high"), getattr(row, name), strict=True)
-            },
-        }
-        for row in rows
-    ])  # fmt: skip

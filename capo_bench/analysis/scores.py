@@ -12,19 +12,55 @@ whose mean is R exactly and whose spread gives the spread of R. A problem that s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import cast
 
-from evals.metrics import Sample, counts, ratio
+from evals.metrics import Count, Sample, metric_named, ratio, split_at_k
+
+_Answer = tuple[str, bool | None, object]
+"""What of a sample decides the metrics of k answers: decoding, verdict and answer."""
+
+_NOT_KEPT = object()
 
 
-def linearised(samples: Sequence[Sample], metric: str) -> dict[str, float]:
-    """Return a score of every problem of a task; empty where the samples do not define the metric.
+def linearised(samples: Sequence[Sample], metrics: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Return, for each metric, a score of every problem of a task; empty where the samples do not define the metric.
 
     Args:
         samples: The samples of one task of one trial.
-        metric: A name of `evals.metrics.metric_names`.
+        metrics: Names of `evals.metrics.metric_names`.
     """
-    counted = counts(samples, metric)
+    groups: dict[str, list[Sample]] = defaultdict(list)
+    for sample in samples:
+        groups[sample["problem"]].append(sample)
+    answers = {problem: tuple(map(_answer, group)) for problem, group in groups.items()}
+    scores = {}
+    for metric in metrics:
+        if split_at_k(metric)[1]:
+            counted = {problem: _at_k(metric, given) for problem, given in answers.items()}
+        else:
+            count = metric_named(metric)
+            counted = {problem: count(group) for problem, group in groups.items()}
+        scores[metric] = _linearised(counted)
+    return scores
+
+
+def _answer(sample: Sample) -> _Answer:
+    return sample["decoding"], sample["correct"], sample.get("answer", _NOT_KEPT)
+
+
+@lru_cache(maxsize=2**16)  # seeds and variants answer a problem alike, and few answers are many problems' lot
+def _at_k(metric: str, answers: tuple[_Answer, ...]) -> Count:
+    samples = [
+        {"decoding": decoding, "correct": correct, **({} if answer is _NOT_KEPT else {"answer": answer})}
+        for decoding, correct, answer in answers
+    ]
+    return metric_named(metric)(cast("list[Sample]", samples))
+
+
+def _linearised(counted: Mapping[str, Count]) -> dict[str, float]:
     whole = ratio(counted.values())
     if whole is None:
         return {}

@@ -13,10 +13,9 @@ from capo_bench.analysis.fidelity import (
     Learning,
     ValuedStep,
     fidelity,
-    fidelity_frame,
     learning,
-    steps_frame,
 )
+from capo_bench.analysis.fidelity_frames import fidelity_frame, steps_frame
 from capo_bench.home import Home, read_json, write_json
 from evals.files import write_atomic
 

@@ -15,7 +15,7 @@ from capo_bench.analysis.summary import Summary, summarise
 from capo_bench.home import Home
 from capo_bench.pages.critic_tables import critic_tables
 from capo_bench.pages.figure import Figure
-from capo_bench.pages.figures import figures, most_telling
+from capo_bench.pages.figures import figures, pick_variants
 from capo_bench.pages.paper import beside
 from capo_bench.pages.table import Table
 from capo_bench.pages.tables import checklist_table, decoding_tables, first_table, power_table, tables, teaching_table
@@ -46,7 +46,7 @@ class Report:
     def first(self) -> Table:
         """What stands beside the answer, of the variants that say most."""
         named = [row.variant for row, _ in self.summary.cells(self.summary.primary)]
-        return first_table(self.summary, most_telling(self.summary, named, FIRST_ROWS))
+        return first_table(self.summary, pick_variants(self.summary, named, FIRST_ROWS))
 
     @cached_property
     def tables(self) -> list[Table]:

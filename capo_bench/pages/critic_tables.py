@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 
-from capo_bench.analysis.critics import MOST_ROLLOUTS, Critics, CriticTotals, VotesOfCritic
+from capo_bench.analysis.critics import MOST_OF_STUDY, MOST_ROLLOUTS, Critics, CriticTotals, VotesOfCritic
 from capo_bench.pages.table import NOTHING, Table
 from evals.critics.metrics import ShareEstimate
 
@@ -49,11 +49,11 @@ def critic_notes(critics: Critics) -> list[str]:
         return []
     return [
         f"Quality, agreement and reasons of abstention: from {critics.read:,} rollouts of training, about "
-        f"{MOST_ROLLOUTS:,} a trial at most (every n-th optimizer step from the first), k critiques being the first k; "
-        "intervals resample whole problems. Judgments of answers have rows of their own and are measured against the "
-        "verifier. Agreement: Krippendorff's α over steps, 0 for chance and 1 for one mind. A critique that was reused "
-        "counts with the tokens that it once cost; seconds are wall time from question to answer, and in brackets the "
-        "time in which training only waited.",
+        f"{MOST_ROLLOUTS:,} of a trial and {MOST_OF_STUDY:,} of a study at most (every n-th optimizer step from the "
+        "first), k critiques being the first k; intervals resample whole problems. Judgments of answers have rows of "
+        "their own and are measured against the verifier. Agreement: Krippendorff's α over steps, 0 for chance and 1 "
+        "for one mind. A critique that was reused counts with the tokens that it once cost; seconds are wall time from "
+        "question to answer, and in brackets the time in which training only waited.",
         *(f"Not read: {line}" for line in critics.damaged),
     ]
 

@@ -51,7 +51,7 @@ def differences(summary: Summary, most: int = MOST_ROWS) -> Figure | None:
     """Draw the paired differences to the baseline with their intervals."""
     metric = summary.primary
     every = [row.variant for row, cell in summary.cells(metric) if cell.versus is not None]
-    kept = most_telling(summary, every, most)
+    kept = pick_variants(summary, every, most)
     cells = [(row, cell, cell.versus) for row, cell in summary.cells(metric) if cell.versus and row.variant in kept]
     if not cells:
         return None
@@ -72,7 +72,7 @@ def values(summary: Summary) -> Figure | None:
     """Draw the primary metric with its intervals, the start among the variants."""
     metric = summary.primary
     every = [row.variant for row, _ in summary.cells(metric)]
-    kept = most_telling(summary, every, MOST_ROWS)
+    kept = pick_variants(summary, every, MOST_ROWS)
     cells = [(row, cell) for row, cell in summary.cells(metric) if row.variant in kept]
     if not cells:
         return None
@@ -102,7 +102,7 @@ def decodings(summary: Summary) -> Figure | None:
         start: [row for row in rows if (row.start or "") == start] for start in {row.start or "": 0 for row in rows}
     }
     kept = {
-        start: most_telling(summary, [row.variant for row in group], MOST_POINTS) for start, group in groups.items()
+        start: pick_variants(summary, [row.variant for row in group], MOST_POINTS) for start, group in groups.items()
     }
     look = look_of(summary)
     across = Axis(f"k (pass@k, T = {summary.temperature:g})", log=True, ticks=tuple((k, str(k)) for k in ks))
@@ -137,7 +137,7 @@ def _coverage(summary: Summary, row: VariantRow, ks: Sequence[int], look: Look) 
 
 def learning_curves(summary: Summary, curves: Mapping[str, Curve]) -> Figure | None:
     """Draw the outcome by step: running mean over a tenth of a variant's steps, mean and range over seeds."""
-    kept = most_telling(summary, list(curves), MOST_CURVES)
+    kept = pick_variants(summary, list(curves), MOST_CURVES)
     if not kept:
         return None
     panel = Panel(
@@ -155,7 +155,7 @@ def learning_curves(summary: Summary, curves: Mapping[str, Curve]) -> Figure | N
 
 def spending_curves(summary: Summary, curves: Mapping[str, Curve]) -> Figure | None:
     """Draw the outcome against spending, a panel an axis; None where the runs share no axis but steps."""
-    kept = most_telling(summary, list(curves), MOST_CURVES)
+    kept = pick_variants(summary, list(curves), MOST_CURVES)
     axes = [axis for axis in list(AXES)[1:] if all(axis in curve.spent for curve in curves.values())]
     if not kept or not axes:
         return None
@@ -205,7 +205,7 @@ def wrong_steps(summary: Summary) -> Figure | None:
         for row in summary.rows
         if across in row.cells and up in row.cells and row.cells[across].value.known and row.cells[up].value.known
     }
-    kept, look = most_telling(summary, list(cells), MOST_POINTS), look_of(summary)
+    kept, look = pick_variants(summary, list(cells), MOST_POINTS), look_of(summary)
     if not kept:
         return None
     told = {name: f"{across} {level(across, cells[name][0])}, {up} {level(up, cells[name][1])}" for name in kept}
@@ -234,7 +234,7 @@ def cost(summary: Summary) -> Figure | None:
     """Draw the primary metric against the process time of training."""
     metric, look = summary.primary, look_of(summary)
     cells = {row.variant: (row.cost["train_cpu_seconds"], cell.value) for row, cell in summary.cells(metric)}
-    kept = most_telling(summary, list(cells), MOST_POINTS)
+    kept = pick_variants(summary, list(cells), MOST_POINTS)
     if not kept:
         return None
     up, factor = is_better(metric, 1.0) is not False, scale(metric)
@@ -345,7 +345,7 @@ def look_of(summary: Summary) -> dict[str, Look]:
     return svg.looks([row.variant for row in summary.rows], summary.baseline, summary.start)
 
 
-def most_telling(summary: Summary, names: list[str], most: int) -> list[str]:
+def pick_variants(summary: Summary, names: list[str], most: int) -> list[str]:
     """Return the baseline, the start and the best of the others by the primary metric, in the plan's order."""
 
     def rank(name: str) -> tuple[bool, float]:

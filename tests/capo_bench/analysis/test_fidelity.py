@@ -17,10 +17,9 @@ from capo_bench.analysis.fidelity import (
     _sums,
     credits_of,
     fidelity,
-    fidelity_frame,
     learning,
-    steps_frame,
 )
+from capo_bench.analysis.fidelity_frames import fidelity_frame, steps_frame
 from capo_bench.pages.fidelity import fidelity_figures, fidelity_tables, learning_lines
 from capo_bench.replay.batch import store_of
 from trainers.config import TrialConfig
