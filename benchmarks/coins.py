@@ -86,7 +86,7 @@ def policies(study: str, home: Home) -> dict[str, list[str]]:
 
 def _policy(trial: Trial, home: Home) -> str:
     trained = home.trial(trial.id).model
-    return str(trained if trained.exists() else home.cache("cold_start", str(cold_start_key(trial.config))))
+    return str(trained if trained.exists() else home.stage("cold_start", str(cold_start_key(trial.config))))
 
 
 def decode(start: str, votes: int, questions: Questions) -> tuple[float, float]:

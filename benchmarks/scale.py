@@ -195,7 +195,7 @@ def _fill(plan: Plan, home: Home, samples: int) -> None:
         metrics: dict[str, float] = {}
         for task in TASKS:
             drawn = rng.randrange(POOL)
-            _write(folder.evaluation / task / "task.json", records[task])
+            _write(folder.completions(task) / "task.json", records[task])
             _write(folder.samples(task), pool[task][drawn][0])
             metrics |= {f"{task}/{name}": value for name, value in pool[task][drawn][1].items()}
         for name, data in stored[trial.config.credit.critiques].items():

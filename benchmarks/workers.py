@@ -37,7 +37,7 @@ def main() -> None:
         for number in range(PASSES):
             for workers in (1, 2) if number % 2 == 0 else (2, 1):
                 home = Path(place) / f"{number}-{workers}"
-                shutil.copytree(first / "cache" / "cold_start", home / "cache" / "cold_start")
+                shutil.copytree(first / "stages" / "cold_start", home / "stages" / "cold_start")
                 taken[workers].append(run(home, "--workers", str(workers)))
                 shutil.rmtree(home)
     one, two = (statistics.median(taken[workers]) for workers in (1, 2))

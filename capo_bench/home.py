@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import quote
 
 from evals.checksums import check_file
 from evals.files import write_atomic
+
+StageKind = Literal["cold_start", "critic", "prm", "training", "completions"]
+"""What stands under a key: models that are made before trials, what a training left, what one task was answered."""
 
 
 @dataclass(frozen=True)
@@ -29,19 +32,47 @@ class TrialFolder:
         return self.path / "provenance.json"
 
     @property
-    def steps(self) -> Path:
-        """One record per optimizer step."""
-        return self.path / "steps.jsonl"
+    def stages(self) -> Path:
+        """Keys of the stages that it shares, by their places in it: ``training``, ``completions/<task>``."""
+        return self.path / "stages.json"
+
+    def keys(self) -> dict[str, str]:
+        """Return these keys; a stage that is not among them lies in the trial's own folder."""
+        return dict(read_json(self.stages)) if self.stages.exists() else {}
+
+    def shared(self) -> list[Path]:
+        """Return the folders of the stages that it shares."""
+        return [self._under(place, key) for place, key in self.keys().items()]
+
+    def _stage(self, place: str) -> Path:
+        key = self.keys().get(place)
+        return self.path / place if key is None else self._under(place, key)
+
+    def _under(self, place: str, key: str) -> Path:
+        return self.path.parents[1] / "stages" / place.partition("/")[0] / key
 
     @property
-    def step_sums(self) -> Path:
-        """Checksum of each of these records, while training."""
-        return self.path / "steps.sums"
+    def trained(self) -> Path:
+        """Folder of all that training left."""
+        return self._stage("training")
+
+    def completions(self, task: str) -> Path:
+        """Folder of what the trained policy was asked of a task, and answered."""
+        return self._stage(f"completions/{task}")
+
+    def place(self, path: Path) -> str:
+        """Return where a file of the trial is in the results folder."""
+        return path.relative_to(self.path.parents[1]).as_posix()
+
+    @property
+    def steps(self) -> Path:
+        """One record per optimizer step."""
+        return self.trained / "steps.jsonl"
 
     @property
     def rollouts(self) -> Path:
         """What training sampled and what the critic said of it, one file per optimizer step and process."""
-        return self.path / "rollouts"
+        return self.trained / "rollouts"
 
     @property
     def metrics(self) -> Path:
@@ -56,22 +87,12 @@ class TrialFolder:
     @property
     def model(self) -> Path:
         """Final weights and tokenizer."""
-        return self.path / "model"
+        return self.trained / "model"
 
     @property
     def training(self) -> Path:
         """How training went beside its steps."""
-        return self.path / "training.json"
-
-    @property
-    def reused(self) -> Path:
-        """Which trial the training was taken over from; not there if it was done here."""
-        return self.path / "reused.json"
-
-    @property
-    def trained(self) -> list[str]:
-        """Names of what training leaves."""
-        return [path.name for path in (self.steps, self.rollouts, self.training, self.reused, self.model)]
+        return self.trained / "training.json"
 
     @property
     def processes(self) -> Path:
@@ -80,12 +101,12 @@ class TrialFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """Checkpoints while training; gone when the trial is done."""
-        return self.path / "checkpoints"
+        """Checkpoints while training; gone when it is done."""
+        return self.trained / "checkpoints"
 
     @property
     def evaluation(self) -> Path:
-        """What the trained policy was asked and answered, one folder a task."""
+        """How its answers were scored, one folder a task."""
         return self.path / "evaluation"
 
     def samples(self, task: str) -> Path:
@@ -153,7 +174,7 @@ class StudyFolder:
 
 @dataclass(frozen=True)
 class Home:
-    """The results folder: trials by content hash, studies by name, cold starts by content hash, the tracking store.
+    """The results folder: trials and their stages by content hash, studies by name, the tracking store.
 
     Attributes:
         path: The folder.
@@ -184,17 +205,13 @@ class Home:
         """Page of a trial's rollouts, where `capo-bench view` is not told another."""
         return self.path / "views" / f"{trial_id}.html"
 
-    def cache(self, kind: str, key: str) -> Path:
-        """Folder of a cached artifact, e.g. a cold start."""
-        return self.path / "cache" / kind / key
+    def stage(self, kind: StageKind, key: str) -> Path:
+        """Folder of what a stage left, by the hash of all that decides it; whole if it is there, and never changed."""
+        return self.path / "stages" / kind / key
 
-    def shared_lock(self, kind: str, key: str) -> Path:
-        """File that is locked while a model that trials share is made; models of one kind are made side by side."""
-        return self.path / "cache" / f"{kind}-{key}.lock"
-
-    def stage(self, key: str) -> Path:
-        """File that names a trial which has done the stage of a key."""
-        return self.path / "cache" / "stages" / f"{key}.json"
+    def stage_lock(self, kind: StageKind, key: str) -> Path:
+        """File that is locked while a stage is worked on."""
+        return self.path / "stages" / kind / f"{key}.lock"
 
     @property
     def critiques(self) -> Path | None:

@@ -56,7 +56,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_critic_is_taught_once_for_both_methods(finished: Path) -> None:
-    (model,) = (finished / "home" / "cache" / "critic").iterdir()
+    (model,) = (finished / "home" / "stages" / "critic").iterdir()
     about = json.loads((model / "critic.json").read_text())
     assert about["critic"]["steps"] == 6
     assert about["cost"]["seconds"] > 0

@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from capo_bench.home import Home, TrialFolder
+
 STUDY = """
 name: small
 question: Does a critic help on a study that is too small to tell?
@@ -110,15 +112,16 @@ def test_every_trial_leaves_metrics_samples_steps_and_where_they_come_from(finis
         assert trial["metrics"]["coins_test/accuracy"] == pytest.approx(sum(right) / len(right))
         origin = json.loads((folder / "provenance.json").read_text())
         assert {"git", "packages", "hardware", "verifier", "fingerprints", "seed"} <= origin.keys()
+        steps_file = TrialFolder(folder).steps
         if trial["variant"] == "start":
-            assert not (folder / "steps.jsonl").exists()
+            assert not steps_file.exists()
         else:
-            steps = [json.loads(line)["step"] for line in (folder / "steps.jsonl").read_text().splitlines()]
+            steps = [json.loads(line)["step"] for line in steps_file.read_text().splitlines()]
             assert steps == [1, 2, 3]
             # Where every answer is wrong, GRPO has nothing to learn from and CAPO has.
             moved = origin["fingerprints"]["start_weights"] != origin["fingerprints"]["final_weights"]
             assert moved or trial["variant"] == "grpo_rule"
-        assert not (folder / "checkpoints").exists()
+        assert not TrialFolder(folder).checkpoints.exists()
 
 
 def test_a_study_with_looks_gives_more_seeds_to_what_is_not_decided_and_goes_on_after_a_stop(tmp_path: Path) -> None:
@@ -146,7 +149,7 @@ def planned_names(planned: dict[str, Any]) -> list[str]:
 
 
 def test_all_trials_share_one_cold_start(finished: Path) -> None:
-    assert len(list((finished / "home" / "cache" / "cold_start").glob("[!.]*"))) == 1
+    assert len(list((finished / "home" / "stages" / "cold_start").glob("[!.]*"))) == 1
 
 
 def test_the_report_answers_with_interval_n_and_cost(finished: Path) -> None:
@@ -195,9 +198,10 @@ def test_two_runs_in_two_folders_are_equal_bit_for_bit(finished: Path, tmp_path:
     capo_bench(tmp_path, "run", "small.yaml", "--only", "vote=union", "--workers", "1", "--no-tracking")
     (again,) = trials(tmp_path).items()
     assert trials(finished)[again[0]]["metrics"] == again[1]["metrics"]
-    first, second = (folder / "home" / "trials" / again[0] for folder in (finished, tmp_path))
-    for name in ("evaluation/coins_test/samples.jsonl", "model/model.safetensors"):
-        assert (first / name).read_bytes() == (second / name).read_bytes()
+    first, second = (Home(folder / "home").trial(again[0]) for folder in (finished, tmp_path))
+    assert first.samples("coins_test").read_bytes() == second.samples("coins_test").read_bytes()
+    weights = [(folder.model / "model.safetensors").read_bytes() for folder in (first, second)]
+    assert weights[0] == weights[1]
 
 
 def test_after_sigkill_the_same_command_ends_with_the_same_table(finished: Path, tmp_path: Path) -> None:
@@ -227,6 +231,6 @@ def wait_for(folder: Path, trained: int, process: subprocess.Popen[bytes]) -> No
     """Return when so many trials have begun to train, or when the run has ended by itself."""
     deadline = time.monotonic() + 120
     while process.poll() is None and time.monotonic() < deadline:
-        if len(list((folder / "home" / "trials").glob("*/steps.jsonl"))) >= trained:
+        if len(list((folder / "home" / "trials").glob("*/training/steps.jsonl"))) >= trained:
             return
         time.sleep(0.05)

@@ -57,7 +57,7 @@ def trials(folder: Path) -> dict[tuple[str, int], dict[str, Any]]:
 
 
 def weights(folder: Path, kind: str) -> set[str]:
-    models = (folder / "home" / "cache" / kind).glob("*/model.safetensors")
+    models = (folder / "home" / "stages" / kind).glob("*/model.safetensors")
     return {hashlib.sha256(model.read_bytes()).hexdigest() for model in models}
 
 

@@ -67,7 +67,7 @@ def test_a_plan_tells_of_the_model_and_of_one_reading_a_rollout(tmp_path: Path) 
 
 
 def test_one_model_is_taught_for_all_of_them_and_kept(ran: Path) -> None:
-    (kept,) = (ran / "home" / "cache" / "prm").iterdir()
+    (kept,) = (ran / "home" / "stages" / "prm").iterdir()
     about = json.loads((kept / "prm.json").read_text(encoding="utf-8"))
     assert about["prm"]["steps"] == 4
     assert f"embedded PRM {kept.name}: shared by 2 trials, done" in capo_bench(
@@ -147,4 +147,4 @@ def test_a_bundle_of_them_verifies_and_brings_the_model(ran: Path) -> None:
     told = capo_bench(ran, "verify", "tiny.tar.gz", expect=3)
     assert "32 more are NOT VERIFIED" in told, "a score is what only its model could give again"
     capo_bench(ran, "bundle", "tiny.tar.gz", "--into", "other")
-    assert [*(ran / "other" / "cache" / "prm").glob("*/model.safetensors")]
+    assert [*(ran / "other" / "stages" / "prm").glob("*/model.safetensors")]

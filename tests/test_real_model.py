@@ -27,6 +27,8 @@ import torch
 from chat_server import MODEL, ChatServer, serving
 from safetensors.torch import load_file
 
+from capo_bench.home import Home, TrialFolder
+
 WHOLE = bool(os.environ.get("CAPO_BENCH_WHOLE_MODEL"))
 ROWS, TOKENS = (4, 160) if WHOLE else (2, 16)
 TASKS = ("gsm8k", "mmlu_pro", "arc_challenge_ll")
@@ -115,7 +117,7 @@ class Folder:
     def start_of(self, trial: Path) -> Path:
         """Return the folder of the supervised model that a trial began with."""
         key = json.loads((trial / "provenance.json").read_text())["fingerprints"]["cold_start"]
-        return self.path / "home" / "cache" / "cold_start" / str(key)
+        return self.path / "home" / "stages" / "cold_start" / str(key)
 
     def trials(self) -> dict[tuple[str, str], Path]:
         """Return the folders of the finished trials by method and backbone."""
@@ -227,7 +229,7 @@ def trained(folder: Folder, data: Path) -> Iterator[Folder]:
         command = ("run", "real.yaml", "--workers", "1", "--checkpoint-every", "0", "--no-tracking")
         first = folder.start(*command)
         ended = time.monotonic() + 7200
-        while not (marks := [*folder.path.glob("home/trials/*/checkpoints/resume.json")]):
+        while not (marks := [*folder.path.glob("home/trials/*/training/checkpoints/resume.json")]):
             assert first.poll() is None, first.communicate()
             assert time.monotonic() < ended
             time.sleep(0.05)
@@ -236,7 +238,7 @@ def trained(folder: Folder, data: Path) -> Iterator[Folder]:
         assert first.returncode == -signal.SIGKILL
         (mark,) = marks
         before = lines(mark.parents[1] / "steps.jsonl")
-        (folder.path / "killed.json").write_text(json.dumps([mark.parents[1].name, before]), encoding="utf-8")
+        (folder.path / "killed.json").write_text(json.dumps([mark.parents[2].name, before]), encoding="utf-8")
         folder.do(*command)
         folder.asked = critic.requests
         yield folder
@@ -245,9 +247,9 @@ def trained(folder: Folder, data: Path) -> Iterator[Folder]:
 def test_every_trial_trained_both_steps_the_killed_one_each_of_them_once(trained: Folder) -> None:
     assert trained.trials().keys() == {(m, b) for m in ("capo", "grpo_rule") for b in ("all_weights", "adapters")}
     for trial in trained.trials().values():
-        assert [step["step"] for step in lines(trial / "steps.jsonl")] == [1, 2]
+        assert [step["step"] for step in lines(TrialFolder(trial).steps)] == [1, 2]
     name, before = json.loads((trained.path / "killed.json").read_text(encoding="utf-8"))
-    assert lines(trained.path / "home" / "trials" / name / "steps.jsonl")[: len(before)] == before
+    assert lines(Home(trained.path / "home").trial(name).steps)[: len(before)] == before
 
 
 def test_rollouts_are_the_models_turn_cut_into_steps_that_the_critic_judged(trained: Folder) -> None:
@@ -268,7 +270,7 @@ def test_reinforcement_goes_on_from_the_supervised_model_and_keeps_what_it_train
     for (_, backbone), trial in trained.trials().items():
         taught = trained.start_of(trial)
         name = "adapter_model.safetensors" if backbone == "adapters" else "model.safetensors"
-        start, after = load_file(taught / name), load_file(trial / "model" / name)
+        start, after = load_file(taught / name), load_file(TrialFolder(trial).model / name)
         if backbone == "adapters":
             assert all("_proj" in weight for weight in start), "embeddings and norms stay"
             # The second factor of an adapter begins at 0.
@@ -276,7 +278,7 @@ def test_reinforcement_goes_on_from_the_supervised_model_and_keeps_what_it_train
         else:
             assert differ(untouched, start)
         assert json.loads((taught / "cold_start.json").read_text())["cost"]["demonstrations"] == TAUGHT * LESSONS
-        signal_in = [step["grad_norm"] > 0 for step in lines(trial / "steps.jsonl")]
+        signal_in = [step["grad_norm"] > 0 for step in lines(TrialFolder(trial).steps)]
         assert differ(start, after) == any(signal_in)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from capo_bench.home import Home, read_json
+from capo_bench.home import Home, TrialFolder, read_json
 from trainers.backbones import OWN_FOLDER
 
 STUDY = """
@@ -69,7 +69,7 @@ class Run:
 
     def steps(self) -> int:
         """How many steps its trial has recorded, in this and earlier runs."""
-        return sum(path.read_bytes().count(b"\n") for path in self.home.path.glob("trials/*/steps.jsonl"))
+        return sum(path.read_bytes().count(b"\n") for path in self.home.path.rglob("steps.jsonl"))
 
     def until(self, condition: Callable[[], Any]) -> None:
         """Return when something is so; it has to be before the command ends."""
@@ -181,7 +181,7 @@ def test_whatever_ends_a_run_nothing_is_left_and_the_same_command_ends_as_an_unb
         assert run.events()[-1] == "trial_stopped"
         # The step under way was finished and saved.
         (trial,) = run.home.path.glob("trials/*")
-        saved = read_json(trial / "checkpoints" / "resume.json")
+        saved = read_json(TrialFolder(trial).checkpoints / "resume.json")
         assert saved["step"] == run.steps() > before
 
     last = start("--no-tracking")
@@ -194,10 +194,10 @@ def test_whatever_ends_a_run_nothing_is_left_and_the_same_command_ends_as_an_unb
     assert unbroken.end() == 0
     (one,), (other,) = (list(run.home.path.glob("trials/*")) for run in (last, unbroken))
     assert read_json(one / "metrics.json")["metrics"] == read_json(other / "metrics.json")["metrics"]
-    weights = Path("model", "model.safetensors")
-    (start_of_all,) = run.home.path.glob("cache/cold_start/*/model.safetensors")
-    assert (one / weights).read_bytes() != start_of_all.read_bytes()  # it has learnt something
-    assert (one / weights).read_bytes() == (other / weights).read_bytes()
+    (start_of_all,) = run.home.path.glob("stages/cold_start/*/model.safetensors")
+    weights = [(TrialFolder(trial).model / "model.safetensors").read_bytes() for trial in (one, other)]
+    assert weights[0] != start_of_all.read_bytes()  # it has learnt something
+    assert weights[0] == weights[1]
 
 
 @pytest.mark.nightly

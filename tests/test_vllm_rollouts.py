@@ -22,6 +22,8 @@ from typing import Any
 import pytest
 from vllm_server import NAME, embedded_critic, serving_vllm
 
+from capo_bench.home import TrialFolder
+
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(importlib.util.find_spec("vllm") is None, reason="vLLM is not installed (tox -e vllm)"),
@@ -204,7 +206,7 @@ def finished(study: Study) -> Study:
     """The study, stopped after the first step of its first trial, and gone on with to its end."""
     first = study.run()
     ends = time.monotonic() + 7200
-    while not [*study.path.glob("home/trials/*/checkpoints/resume.json")]:
+    while not [*study.path.glob("home/trials/*/training/checkpoints/resume.json")]:
         assert first.poll() is None, first.communicate()[0]
         assert time.monotonic() < ends
         time.sleep(0.05)
@@ -219,7 +221,7 @@ def finished(study: Study) -> Study:
 
 
 def records(trial: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (trial / "steps.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in TrialFolder(trial).steps.read_text(encoding="utf-8").splitlines()]
 
 
 def test_trials_one_after_the_other_train_to_their_end_and_the_stopped_one_goes_on(finished: Study) -> None:
@@ -237,7 +239,7 @@ def test_the_engine_samples_from_the_policy_that_learns(finished: Study) -> None
 
 def test_what_was_trained_is_evaluated_through_vllm(finished: Study) -> None:
     for trial in finished.trials().values():
-        told = json.loads((trial / "evaluation" / "coins_test" / "task.json").read_text(encoding="utf-8"))
+        told = json.loads((TrialFolder(trial).completions("coins_test") / "task.json").read_text(encoding="utf-8"))
         assert told["identity"]["model"]["backend"] == "vllm"
 
 

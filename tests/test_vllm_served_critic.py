@@ -52,7 +52,7 @@ def test_one_command_trains_through_a_critic_that_it_serves(tmp_path: Path) -> N
     (port,) = re.findall(r"the server of critic 'embedded' is ready at http://127\.0\.0\.1:(\d+)/v1", done.stderr)
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(port))) != 0
-    (trial,) = (path.parent for path in tmp_path.glob("home/trials/*/rollouts"))
+    (trial,) = (path.parent for path in tmp_path.glob("home/stages/training/*/rollouts"))
     rollouts = [rollout for step in read_rollouts(trial / "rollouts") for rollout in step.rollouts]
     critiques = [critique for rollout in rollouts for critique in rollout.critiques]
     assert len(critiques) == 2 * 2 * 4 * 4

@@ -22,6 +22,7 @@ from chat_server import serving
 from fault_proxy import FaultProxy
 from vllm_server import NAME, embedded_critic, serving_vllm
 
+from capo_bench.home import TrialFolder
 from evals.coins import COINS
 from evals.models.base import Completion, Model, Sampling
 from evals.models.open import open_model
@@ -285,7 +286,7 @@ def test_at_temperature_zero_a_trial_hears_the_same_verdicts_through_every_backe
 
 
 def test_votes_through_the_server_cost_tokens_and_say_something(trials: dict[str, Path]) -> None:
-    steps = [json.loads(line) for line in (trials["sampled"] / "steps.jsonl").read_text().splitlines()]
+    steps = [json.loads(line) for line in TrialFolder(trials["sampled"]).steps.read_text().splitlines()]
     assert [step["step"] for step in steps] == [1, 2]
     assert all(step["critiques"] == 2 * 4 * 4 for step in steps)
     assert all(step["critic_tokens"] > 0 for step in steps)

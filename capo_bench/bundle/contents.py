@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.manifest import study_path
-from capo_bench.home import Home, TrialFolder, read_json
+from capo_bench.home import Home, TrialFolder
+from capo_bench.study.identity import shared_models
 from evals.checksums import SUMS
 
 if TYPE_CHECKING:
@@ -65,10 +66,11 @@ def contents(plan: Plan, home: Home, study_text: str, report: Path, *, weights: 
     ]
     for trial in done:
         items += _trial(trial, weights=weights)
-    items += _stages(home, {trial.path.name for trial in done})
+    stages = [stage for trial in done for stage in trial.shared()]
     if weights:
-        for kind, key in _shared(plan):
-            items += _below(home.cache(kind, key), f"cache/{kind}/{key}")
+        stages += [home.stage(model.kind, model.key) for trial in plan.trials for model in shared_models(trial.config)]
+    for stage in dict.fromkeys(stages):
+        items += _stage(stage, stage.relative_to(home.path).as_posix(), weights=weights)
     return sorted(items, key=lambda item: item.path)
 
 
@@ -77,32 +79,17 @@ def _dumped(value: Any) -> bytes:
 
 
 def _trial(folder: TrialFolder, *, weights: bool) -> Iterator[BundledFile]:
-    files = [folder.config, folder.provenance, folder.steps, folder.metrics, folder.training, folder.reused]
-    files.append(folder.path / SUMS)
+    files = [folder.config, folder.provenance, folder.stages, folder.metrics, folder.path / SUMS]
     name = f"trials/{folder.path.name}"
     yield from (BundledFile(f"{name}/{path.name}", _plain(path)) for path in files if path.exists())
-    folders = [folder.rollouts, folder.evaluation, *([folder.model] if weights else [])]
-    for path in folders:
-        yield from _below(path, f"{name}/{path.name}")
+    yield from _below(folder.evaluation, f"{name}/{folder.evaluation.name}")
+    for own in ("training", "completions"):
+        yield from _stage(folder.path / own, f"{name}/{own}", weights=weights)
 
 
-def _stages(home: Home, done: set[str]) -> Iterator[BundledFile]:
-    """Yield the index's entries of the trials, by which others find what these have done."""
-    for path in sorted((home.path / "cache" / "stages").glob("*.json")):
-        try:
-            named = read_json(path)["trial"] in done
-        except (OSError, ValueError, KeyError, TypeError):
-            continue
-        if named:
-            yield BundledFile(f"cache/stages/{path.name}", path)
-
-
-def _shared(plan: Plan) -> list[tuple[str, str]]:
-    """Return the kinds and keys of the models that the plan's trials share."""
-    from capo_bench.study.identity import shared_models
-
-    models = [model for trial in plan.trials for model in shared_models(trial.config)]
-    return list(dict.fromkeys((model.kind, model.key) for model in models))
+def _stage(folder: Path, name: str, *, weights: bool) -> Iterator[BundledFile]:
+    left_out = () if weights else (f"{name}/model/", f"{name}/checkpoints/")
+    yield from (item for item in _below(folder, name) if not item.path.startswith(left_out))
 
 
 def _below(folder: Path, name: str) -> Iterator[BundledFile]:

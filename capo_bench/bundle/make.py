@@ -117,11 +117,11 @@ def sizes(items: Sequence[BundledFile]) -> dict[str, tuple[int, int]]:
 
 
 def _part(path: str) -> str:
-    first, _, *rest = path.split("/")
-    if first == "cache":
-        return "shared models" if path.split("/")[1] != "stages" else "index"
+    first, kind, *rest = path.split("/")
+    if first == "stages":
+        return "shared models" if kind not in {"training", "completions"} else "weights" if rest[1] == "model" else kind
     if first == "trials":
-        return {"model": "weights"}.get(rest[0], rest[0]) if len(rest) > 1 else "trials' records"
+        return rest[0] if len(rest) > 1 else "trials' records"
     return "report" if "report" in rest[:-1] else "study"
 
 

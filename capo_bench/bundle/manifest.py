@@ -15,9 +15,9 @@ from pathlib import PurePosixPath
 from typing import Any, get_args
 
 from capo_bench.bundle.errors import BundleError
-from capo_bench.study.identity import SharedKind
+from capo_bench.home import StageKind
 
-FORMAT = 1
+FORMAT = 2
 """Of bundles; raised when older readers would misread a newer one."""
 
 MOST_FILES = 150_000
@@ -28,7 +28,7 @@ _MOST_VALUES, _MOST_LINE, _MOST_PATH = 6 * MOST_FILES, 2**18, 255
 NAME = "bundle.json"
 
 _STUDY = re.compile(r"[^/\x00-\x1f\\]+")
-_PLACES = re.compile(rf"trials/[0-9a-f]{{12}}/.+|cache/(?:stages|{'|'.join(get_args(SharedKind))})/.+")
+_PLACES = re.compile(rf"(?:trials|stages/(?:{'|'.join(get_args(StageKind))}))/[0-9a-f]{{12}}/.+")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,14 +8,12 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import get_args
 
 from capo_bench.bundle.archive import Tell
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
 from capo_bench.bundle.manifest import Manifest
-from capo_bench.home import Home
-from capo_bench.study.identity import SharedKind
+from capo_bench.home import Home, TrialFolder
 
 _MOST_TOLD = 20
 
@@ -70,20 +68,19 @@ def _units(manifest: Manifest) -> Iterator[str]:
 
 def _unit(path: str) -> str:
     parts = path.split("/")
-    shared = parts[0] == "cache" and parts[1] in get_args(SharedKind)
-    whole = 2 if parts[0] == "trials" else 3 if shared else len(parts)
-    return "/".join(parts[:whole])
+    return "/".join(parts[: {"trials": 2, "stages": 3}.get(parts[0], len(parts))])
 
 
 def _place(scratch: Path, home: Path, unit: str, unpacked: Unpacked) -> None:
     source, target = scratch / unit, home / unit
-    if not target.exists():
+    others = [stage.relative_to(scratch).as_posix() for stage in TrialFolder(source).shared()]
+    if not target.exists() and (others := [stage for stage in others if stage in unpacked.kept]):
+        unpacked.kept[unit] = others  # it would be a trial of another training or of other completions
+    elif not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)
         unpacked.placed.append(unit)
-        return
-    differing = _differing(source, target)
-    if differing:
+    elif differing := _differing(source, target):
         unpacked.kept[unit] = differing
     else:
         unpacked.equal.append(unit)

@@ -24,8 +24,7 @@ KINDS = {
     "orphans": "unfinished trials that no study will have again: of older code, or of no study",
     "models": "trained weights of finished trials, as --keep-models says",
     "trials": "whole trials, as --trial says",
-    "shared": "cold starts and embedded judges of steps that no trial needs",
-    "stages": "entries of the index whose trial is gone, and locks of stages that it does not have",
+    "stages": "what stands under keys that no trial needs: models, trainings, completions",
     "digests": "what reports worked out; the next one takes longer",
     "views": "pages of `capo-bench view`, which can write them again",
     "critiques": "critiques beyond the limit of their cache, and its unused space",
@@ -109,7 +108,7 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
     """Show what can be deleted from HOME, or from STUDY's trials, with bytes and reason; free it with --yes.
 
     Samples, rollouts, metrics and ledgers of finished trials stay, unless the whole trial is named. What a study that
-    runs refers to is left alone. Files that trials share count only where the last of them goes.
+    runs refers to is left alone. What trials share goes with the last of them.
     """
     from capo_bench.home import Home
     from capo_bench.keep.find import GcRequest, scan

@@ -48,7 +48,7 @@ def policy_of(trial: Trial, home: Home, which: str) -> ModelSpec:
     backbone, key = BACKBONES.load(trial.config.backbone), cold_start_key(trial.config)
     folder: Path | None = home.trial(trial.id).model
     if which == "start":
-        folder = None if key is None else home.cache("cold_start", key)
+        folder = None if key is None else home.stage("cold_start", key)
     if folder is not None and not folder.is_dir():
         raise NoPolicyError(f"{folder} is not there (capo-bench gc may have freed it); run the trial again")
     model = str(folder) if folder is not None else str(backbone.model)

@@ -27,10 +27,10 @@ def embedded_folder(params: CriticParams, home: Home, emit: Emit) -> Path | None
     make: Callable[[], Path]
     taught = params.taught if isinstance(params, PrmParams) else None
     if taught is not None:
-        lock, make = home.shared_lock(PRM, embedded_prm_key(taught)), partial(ensure_prm, taught, home, emit)
+        lock, make = home.stage_lock(PRM, embedded_prm_key(taught)), partial(ensure_prm, taught, home, emit)
     elif params.embedded_critic is not None:
         critic = params.embedded_critic
-        lock = home.shared_lock("critic", embedded_critic_key(critic))
+        lock = home.stage_lock("critic", embedded_critic_key(critic))
         make = partial(ensure_critic, critic, home, emit)
     else:
         return None

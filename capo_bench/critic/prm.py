@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from trainers.prm.scored import ScoredSolution
     from trainers.prm.scorer import Scorer
 
-PRM = "prm"
+PRM: Literal["prm"] = "prm"
 
 _OF_TRAINING = frozenset({"segmenter", "w_whole", "temperature", "max_unscored", "parameters"})
 

@@ -86,7 +86,7 @@ def fingerprint(model: str, revision: str | None) -> dict[str, Any]:
 
 
 def _trial(word: str, home: Home) -> TrialFolder | None:
-    folder = TrialFolder(Path(word))
+    folder = TrialFolder(Path(word).absolute())
     if folder.config.is_file() and (folder.provenance.is_file() or folder.steps.is_file() or folder.done):
         return folder
     if Path(word).exists() or not _ID.fullmatch(word):
@@ -101,7 +101,7 @@ def _trial(word: str, home: Home) -> TrialFolder | None:
 def _policy(word: str, folder: TrialFolder, record: Any, home: Home) -> Path:
     """Return the folder of a trial's policy; that of the cold start where the method trains nothing."""
     start = _cold_start(record)
-    found = home.cache("cold_start", start) if start is not None and _untrained(record) else folder.model
+    found = home.stage("cold_start", start) if start is not None and _untrained(record) else folder.model
     if not found.is_dir():
         raise RefusedError([f"{word}: trial {folder.path.name} has no model in {found} yet; finish its study first"])
     return found

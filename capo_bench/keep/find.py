@@ -7,6 +7,7 @@ is picked by name.
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,15 +15,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
-from capo_bench.home import Home, StudyFolder, TrialFolder, read_json
+from capo_bench.home import Home, StageKind, StudyFolder, TrialFolder, read_json
 from capo_bench.keep.free import AWAY
 from capo_bench.keep.item import KINDS, Kind, Removable
 from capo_bench.keep.models import best
 from capo_bench.keep.studies import Mentioned, mentioned
 from capo_bench.run.errors import RunError
+from capo_bench.run.keyed import kind_of
 from capo_bench.run.lock import locked
-from capo_bench.run.reuse import donor_gone
-from capo_bench.study.identity import SharedKind, digest, identity_of, trial_id
+from capo_bench.study.identity import digest, identity_of, stage_keys, trial_id
 from evals.files import torn
 from trainers.checkpoints import MARK
 from trainers.config import TrialConfig
@@ -88,12 +89,18 @@ class Scan:
         return not any(study.running for study in self.studies) and not any(map(locked, locks))
 
     @cached_property
+    def trials(self) -> list[TrialFolder]:
+        """All trials in the folder."""
+        return [TrialFolder(path) for path in sorted((self.home.path / "trials").glob("[!.]*")) if path.is_dir()]
+
+    @cached_property
     def folders(self) -> list[TrialFolder]:
         """The trials in the folder, or those of the study, that nobody works on."""
         named = frozenset().union(*(study.ever for study in self.studies if study.name == self.wanted.study))
-        paths = sorted(path for path in (self.home.path / "trials").glob("[!.]*") if path.is_dir())
         return [
-            TrialFolder(path) for path in paths if (not self.wanted.study or path.name in named) and self._free(path)
+            folder
+            for folder in self.trials
+            if (not self.wanted.study or folder.path.name in named) and self._free(folder.path)
         ]
 
     @cached_property
@@ -158,8 +165,8 @@ def _of(kind: Kind, folder: TrialFolder, path: Path, why: str) -> Removable:
 
 def _leftovers(look: Scan) -> Iterator[Removable]:
     for folder in look.parts:
-        parts = [folder.path / name for name in (".reused", ".model", ".launch", AWAY)] + _unmarked(folder.checkpoints)
-        for path in (*filter(Path.exists, parts), *torn(folder.path)):
+        half = [folder.path / name for name in ("training/.model", f"training/{AWAY}", ".launch", AWAY)]
+        for path in (*filter(Path.exists, half), *_unmarked(folder.checkpoints), *torn(folder.path)):
             yield _of("leftovers", folder, path, "a killed process left it half-written")
     for study in look.resting:
         for path in sorted(study.path.glob(f".{study.now.name}.*")):
@@ -167,14 +174,14 @@ def _leftovers(look: Scan) -> Iterator[Removable]:
     if look.wanted.study:
         return
     home = look.home.path
-    for kind in get_args(SharedKind):
-        for path in (home / "cache" / kind).glob(".*"):
-            lock = look.home.shared_lock(kind, path.name[1:].partition(".")[0])
+    for kind in get_args(StageKind):
+        for path in (home / "stages" / kind).glob(".*.making"):
+            lock = look.home.stage_lock(kind, path.name[1:].partition(".")[0])
             yield Removable("leftovers", path, "a killed process left it half-written", lock)
-    away = [*home.glob(f"trials/{AWAY}"), *home.glob(f"cache/stages/{AWAY}"), *home.glob(f"cache/report/{AWAY}")]
-    for path in away:
-        yield Removable("leftovers", path, "a killed gc left it")
-    for part in ("cache/stages", "cache/report", "studies", "evals", "critics", "views"):
+    for place in ("trials", "stages/*", "stages/*/*", "cache/report"):
+        for path in home.glob(f"{place}/{AWAY}"):
+            yield Removable("leftovers", path, "a killed gc left it")
+    for part in ("cache/report", "studies", "evals", "critics", "views"):
         for path in torn(home / part):
             if time.time() - path.stat().st_mtime > SETTLED_SECONDS:
                 yield Removable("leftovers", path, "a killed process left it half-written")
@@ -230,10 +237,18 @@ def _models(look: Scan) -> Iterator[Removable]:
         return
     kept = best(look.home, _ranked(look), count, look.wanted.by) if count else set()
     known = frozenset().union(*(study.ever for study in look.studies))
-    for folder in look.parts:
-        trial = folder.path.name
-        if folder.done and folder.model.is_dir() and trial not in kept and (not count or trial in known):
-            yield _of("models", folder, folder.model, f"not among those that --keep-models {look_for(count)} keeps")
+    goes = {
+        folder.path.name
+        for folder in look.parts
+        if folder.done and folder.path.name not in kept and (not count or folder.path.name in known)
+    }
+    trained: dict[Path, list[TrialFolder]] = defaultdict(list)
+    for folder in look.trials:
+        trained[folder.trained].append(folder)
+    for path, folders in trained.items():
+        if (path / "model").is_dir() and goes >= {folder.path.name for folder in folders}:
+            why = f"not among those that --keep-models {look_for(count)} keeps"
+            yield _of("models", folders[0], path / "model", why)
 
 
 def look_for(count: int | None) -> str:
@@ -254,43 +269,42 @@ def _trials(look: Scan) -> Iterator[Removable]:
         yield _of("trials", folder, folder.path, f"picked by name{owed}")
 
 
-def _shared(look: Scan) -> Iterator[Removable]:
-    """Shared models that no trial was made with, while no trial is owed whose needs are not known."""
-    owed = [trial for study in look.studies for trial in study.wanted if not look.home.trial(trial).config.exists()]
-    if look.wanted.study or not look.quiet or owed:
-        return
-    used = _used_models(look)
-    for kind in get_args(SharedKind):
-        for path in sorted((look.home.path / "cache" / kind).glob("[!.]*")):
-            if path.name not in used:
-                yield Removable("shared", path, "no trial needs it", path.parent.with_suffix(".lock"))
-
-
-def _used_models(look: Scan) -> set[str | None]:
-    used: set[str | None] = set()
-    for path in (look.home.path / "trials").glob("*/config.json"):
-        if path.parent.name in look.whole:
-            continue
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            training: Any = read_json(path)["identity"]["training"]
-            used |= {(training.get("cold_start") or {}).get("key")}
-            used |= {(training.get(judge) or {}).get("embedded") for judge in ("critic", "prm")}
-    return used
-
-
 def _stages(look: Scan) -> Iterator[Removable]:
-    if look.wanted.study or not look.quiet:
+    """What stands under keys that no trial needs.
+
+    While a trial is pending whose needs are not known, only what a trial had that goes.
+    """
+    needed = _needed(look) if look.quiet else None
+    if needed is None:
         return
-    index = look.home.path / "cache" / "stages"
-    entries = {path: donor_gone(look.home, path) for path in sorted(index.glob("[!.]*.json"))}
-    for path in (path for path, gone in entries.items() if gone):
-        yield Removable(
-            "stages", path, "the trial that it names is gone, or its weights are", path.with_suffix(".lock")
-        )
-    # After the entries: who frees one makes its lock.
-    for lock in sorted(index.glob("[!.]*.lock")):
-        if entries.get(lock.with_suffix(".json"), True):
-            yield Removable("stages", lock, "nobody holds it, and the index names no trial for it", lock)
+    pending = any(not look.home.trial(trial).config.exists() for study in look.studies for trial in study.wanted)
+    going = {stage for trial in look.whole for stage in look.home.trial(trial).shared()}
+    for kind in get_args(StageKind):
+        for path in sorted((look.home.path / "stages" / kind).glob("[!.]*")):
+            lock = look.home.stage_lock(kind, path.stem)
+            if path == lock and not lock.with_suffix("").exists():
+                yield Removable("stages", path, "a lock that nobody holds", lock)
+            elif path.is_dir() and path not in needed and (path in going or not (pending or look.wanted.study)):
+                yield Removable("stages", path, "no trial needs it", lock)
+
+
+def _needed(look: Scan) -> set[Path] | None:
+    """Return the stages that trials which stay need; None if a trial cannot be read."""
+    needed: set[Path] = set()
+    for folder in look.trials:
+        if folder.path.name in look.whole or not folder.config.exists():
+            continue
+        try:
+            record = read_json(folder.config)
+            training: Any = record["identity"]["training"]
+            keys = folder.keys() if folder.done else stage_keys(record["identity"], record["seed"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+        needed |= {look.home.stage(kind_of(place), key) for place, key in keys.items()}
+        needed.add(look.home.stage("cold_start", str((training.get("cold_start") or {}).get("key"))))
+        for judge in ("critic", "prm"):
+            needed.add(look.home.stage(judge, str((training.get(judge) or {}).get("embedded"))))
+    return needed
 
 
 def _digests(look: Scan) -> Iterator[Removable]:
@@ -329,7 +343,6 @@ _FINDERS = {
     "orphans": _orphans,
     "models": _models,
     "trials": _trials,
-    "shared": _shared,
     "stages": _stages,
     "digests": _digests,
     "views": _views,

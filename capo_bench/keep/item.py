@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +17,6 @@ Kind = Literal[
     "orphans",
     "models",
     "trials",
-    "shared",
     "stages",
     "digests",
     "views",
@@ -48,23 +46,14 @@ class Removable:
 
 
 def freed_bytes(items: Iterable[Removable]) -> dict[Removable, int]:
-    """Return the bytes that each frees, if those before it go too.
-
-    Files that were taken over are links to the same bytes, which are free only when the last link goes.
-    """
-    met: Counter[tuple[int, int]] = Counter()
-    return {item: spare(item.path) if item.kind == "critiques" else _last_links(item.path, met) for item in items}
+    """Return the bytes that each frees."""
+    return {item: spare(item.path) if item.kind == "critiques" else sum(_sizes(item.path)) for item in items}
 
 
-def _last_links(path: Path, met: Counter[tuple[int, int]]) -> int:
-    freed = 0
+def _sizes(path: Path) -> Iterator[int]:
     for file in _files(path):
         with suppress(FileNotFoundError):
-            found = file.lstat()
-            inode = (found.st_dev, found.st_ino)
-            met[inode] += 1
-            freed += found.st_size * (met[inode] == found.st_nlink)
-    return freed
+            yield file.lstat().st_size
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -29,9 +29,9 @@ _ENGINE_MEMORY, _LEAST_MEMORY = 0.9, 0.1
 """Share of a GPU that an engine takes which measures a model: what is free beside critics' servers, and the least."""
 
 
-def owed_tasks(settings: EvaluationConfig, out: Path) -> list[str]:
-    """Return the tasks that a folder does not hold every completion of."""
-    return [name for name in settings.tasks if not complete(out / name)]
+def owed_tasks(settings: EvaluationConfig, folder: TrialFolder) -> list[str]:
+    """Return the tasks that a trial does not have every completion of."""
+    return [task for task in settings.tasks if not complete(folder.completions(task))]
 
 
 def ask(trial: Trial, model: str, folder: TrialFolder, emit: Emit, stop: Callable[[], bool]) -> bool:
@@ -47,18 +47,18 @@ def ask(trial: Trial, model: str, folder: TrialFolder, emit: Emit, stop: Callabl
     Returns:
         Whether everything was asked; False if `stop` said so first.
     """
-    owed = owed_tasks(trial.config.evaluation, folder.evaluation)
+    owed, out = owed_tasks(trial.config.evaluation, folder), folder.path / "completions"
     if not owed:
         return True
-    settings = {"trial": trial.as_json(), "model": model, "out": str(folder.evaluation)}
+    settings = {"trial": trial.as_json(), "tasks": owed, "model": model, "out": str(out)}
     if trial.config.evaluation.backend == "hf" and BACKBONES.load(trial.config.backbone).source == "embedded":
         return generate_part(settings, 0, emit, stop)
-    begun = any((folder.evaluation / name).exists() for name in owed)
+    begun = any((out / name).exists() for name in owed)
     shares = split(1 if begun else max(1, len(visible_gpus())))
     if not _ask_shares(settings, shares, folder.processes, emit, stop):
         return False
     if len(shares) > 1:
-        join(folder.evaluation, owed, shares)
+        join(out, owed, shares)
     return True
 
 
@@ -99,7 +99,8 @@ def generate_part(settings: dict[str, Any], rank: int, emit: Emit, stop: Callabl
     trial = Trial.from_json(settings["trial"])
     fix_threads(trial)
     share = Share(*settings.get("share", (0, 1)))
-    return generate(trial.config, trial.seed, settings["model"], Path(settings["out"]), emit, stop, share=share)
+    out = Path(settings["out"])
+    return generate(trial.config, trial.seed, settings["model"], out, emit, stop, tasks=settings["tasks"], share=share)
 
 
 def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and who is told
@@ -110,9 +111,10 @@ def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and w
     emit: Emit,
     stop: Callable[[], bool],
     *,
+    tasks: Sequence[str] | None = None,
     share: Share = ALONE,
 ) -> bool:
-    """Ask a model for the completions of the trial's tasks that are still owed.
+    """Ask a model for the completions of tasks that are still owed.
 
     Every trial is asked the same problems, so that differences pair problem by problem.
 
@@ -123,6 +125,7 @@ def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and w
         out: Receives a folder for each task.
         emit: Told of the tasks as they begin.
         stop: Asked between batches; true: return.
+        tasks: What is asked; None: all of the trial's.
         share: Which of the problems are asked here.
 
     Returns:
@@ -132,26 +135,23 @@ def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and w
     from evals.models.open import open_model
 
     settings = config.evaluation
-    owed = owed_tasks(settings, out)
-    if not owed:
-        return True
     data_dir = None if settings.data_dir is None else Path(settings.data_dir)
-    loaded = load_tasks(owed, data_dir=data_dir, limit=settings.problems, own=settings.rows)
-    tasks = [part for task in loaded if (part := share.of(_as_set(task, settings))).problems]
+    loaded = load_tasks(tasks or settings.tasks, data_dir=data_dir, limit=settings.problems, own=settings.rows)
+    asked = [part for task in loaded if (part := share.of(_as_set(task, settings))).problems]
 
     def begin(task: EvalTask) -> None:
         emit({"kind": "stage", "stage": "generate", "task": task.name})
 
     folder = share.folder(out)
-    return generate_all(tasks, lambda: open_model(_spec(config, model)), folder, seed=seed, begin=begin, stop=stop)
+    return generate_all(asked, lambda: open_model(_spec(config, model)), folder, seed=seed, begin=begin, stop=stop)
 
 
-def score(settings: EvaluationConfig, out: Path, emit: Emit, stop: Callable[[], bool]) -> bool:
+def score(settings: EvaluationConfig, folder: TrialFolder, emit: Emit, stop: Callable[[], bool]) -> bool:
     """Score the completions of the tasks that have no result yet; needs no model and no data.
 
     Args:
         settings: Which tasks, and how solutions are cut into steps.
-        out: What `generate` wrote, to its end.
+        folder: Of the trial, with all completions.
         emit: Told of the tasks as they begin.
         stop: Asked between tasks; true: return.
 
@@ -167,12 +167,13 @@ def score(settings: EvaluationConfig, out: Path, emit: Emit, stop: Callable[[], 
 
     with Verifier() as verifier:
         for task in settings.tasks:
-            if (out / task / RESULT).exists():
+            out = folder.evaluation / task
+            if (out / RESULT).exists():
                 continue
             if stop():
                 return False
             emit({"kind": "stage", "stage": "score", "task": task})
-            score_task(out / task, verifier=verifier, cut=cut, segmenter=settings.segmenter)
+            score_task(folder.completions(task), verifier=verifier, cut=cut, segmenter=settings.segmenter, out=out)
     return True
 
 

@@ -12,7 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capo_bench.home import Home, read_json
+from capo_bench.home import Home, TrialFolder, read_json
 from capo_bench.run.errors import RunError
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ def _typical_sizes(home: Home, backbones: set[str]) -> dict[str, float]:
         with suppress(OSError, ValueError, KeyError):
             sizes = found.get(read_json(path.with_name("config.json"))["config"]["backbone"], [])
             if len(sizes) < _MEASURED:
-                sizes.append(_size_of(path.parent))
+                sizes.append(sum(map(_size_of, (path.parent, *TrialFolder(path.parent).shared()))))
     return {backbone: statistics.median(sizes) for backbone, sizes in found.items() if sizes}
 
 

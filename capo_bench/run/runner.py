@@ -244,7 +244,7 @@ class Runner:
         )
 
     def _model_job(self, model: SharedModel, trial: Trial) -> Job:
-        lock, log = self.home.shared_lock(model.kind, model.key), self._folder.path / f"{model.kind}.log"
+        lock, log = self.home.stage_lock(model.kind, model.key), self._folder.path / f"{model.kind}.log"
         return Job(model.kind, self.options.prepare, trial, self.home.path, log, lock, rank=_FIRST)
 
     def _hear_trial(self, pool: Executor, job: Job | None, message: Message) -> None:

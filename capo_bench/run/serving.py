@@ -246,7 +246,7 @@ def _model(critic: ServedCritic, home: Home) -> Path | str:
     """Return what the server is to load: the folder where the embedded critic is, or will be, or a name."""
     if critic.embedded is None:
         return critic.model
-    return home.cache("critic", embedded_critic_key(critic.embedded))
+    return home.stage("critic", embedded_critic_key(critic.embedded))
 
 
 @contextmanager

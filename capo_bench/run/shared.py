@@ -63,7 +63,7 @@ def ensure_cold_start(trial: Trial, home: Home, emit: Emit) -> Path:
     settings, key = trial.config.supervised, cold_start_key(trial.config)
     if settings is None or key is None:
         raise ValueError(f"trial {trial.id} has no cold start; set cold_start, or take the backbone as it is")
-    folder = home.cache("cold_start", key)
+    folder = home.stage("cold_start", key)
     if folder.exists():
         check_folder(folder)
         return folder
@@ -97,7 +97,7 @@ def _make_cold_start(trial: Trial, folder: Path, emit: Emit, threads: int | None
 
 def ensure_critic(config: EmbeddedCriticConfig, home: Home, emit: Emit) -> Path:
     """Return the folder of the embedded critic, making it if it is not there yet."""
-    folder = home.cache("critic", embedded_critic_key(config))
+    folder = home.stage("critic", embedded_critic_key(config))
     check_folder(folder)
     if not folder.exists():
         from trainers.critics.embedded import train_critic
@@ -108,7 +108,7 @@ def ensure_critic(config: EmbeddedCriticConfig, home: Home, emit: Emit) -> Path:
 
 def ensure_prm(config: EmbeddedPrmConfig, home: Home, emit: Emit) -> Path:
     """Return the folder of the embedded process reward model, making it if it is not there yet."""
-    folder = home.cache("prm", embedded_prm_key(config))
+    folder = home.stage("prm", embedded_prm_key(config))
     check_folder(folder)
     if not folder.exists():
         from trainers.prm.embedded import train_prm
@@ -164,7 +164,7 @@ def _make_shared(  # noqa: PLR0913, PLR0917 - what is made, how, where, and who 
 def teaching_costs(config: TrialConfig, home: Home) -> dict[str, dict[str, Any]]:
     """Return what the models that a trial shares took to be made: ``key``, ``seconds``, ``cpu_seconds`` and so on."""
     return {
-        model.kind: {"key": model.key, **read_json(home.cache(model.kind, model.key) / f"{model.kind}.json")["cost"]}
+        model.kind: {"key": model.key, **read_json(home.stage(model.kind, model.key) / f"{model.kind}.json")["cost"]}
         for model in shared_models(config)
     }
 

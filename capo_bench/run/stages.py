@@ -1,8 +1,8 @@
 """One trial, stage by stage: cold start, training, generation, scoring, record.
 
 Every stage leaves files that appear whole or not at all, and is passed over where they are there. The last file written
-is the trial's metrics, so a trial is done exactly when they are there. A stage that another trial has done is taken
-over from it (`capo_bench.run.reuse`).
+is the trial's metrics, so a trial is done exactly when they are there. Training and completions are kept under keys:
+what stands under one is not done again (`capo_bench.run.keyed`).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,16 +20,17 @@ from capo_bench.home import Home, TrialFolder, json_bytes, read_json, write_json
 from capo_bench.provenance import environment
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.evaluation import ask, owed_tasks, score
-from capo_bench.run.reuse import adopt_tasks, adopt_training, claimed, offer_tasks, offer_training, reused
+from capo_bench.run.keyed import answered_under, claimed, keep, trained_under
 from capo_bench.run.shared import ensure_cold_start, teaching_costs
-from capo_bench.run.training import read_steps, train
+from capo_bench.run.training import read_steps, settle, train
 from capo_bench.study.code import definitions_of
 from capo_bench.study.contamination import overlaps_as_json
 from capo_bench.study.identity import cold_start_key, generation_key, training_key
-from evals.checksums import SUMS, listed, seal
+from evals.checksums import seal
 from evals.definitions import plumbing_hashes
 from evals.files import drop_torn, write_atomic
 from evals.fingerprint import model_fingerprint
+from evals.harness.asking import complete
 from evals.harness.results import read_result
 from trainers.backbones import BACKBONES
 from trainers.emit import Emit
@@ -88,7 +90,7 @@ class _Run:
         """Folder or repository id of the model that the trial starts from."""
         key = cold_start_key(self.trial.config)
         if key is not None:
-            return str(self.home.cache("cold_start", key))
+            return str(self.home.stage("cold_start", key))
         return str(BACKBONES.load(self.trial.config.backbone).model)
 
     @property
@@ -108,45 +110,50 @@ def _cold_start(run: _Run) -> bool:
 
 
 def _train(run: _Run) -> bool:
-    """Train, or take over what another trial has trained."""
-    trial, home = run.trial, run.home
+    """Train, unless a model stands under the key of that training."""
+    trial, home, folder = run.trial, run.home, run.folder
     if METHODS.get(trial.config.method).train is None:
         return True
-    with claimed(home, [training_key(trial.identity, trial.seed)], run.stop, run.waiting) as held:
+    key = training_key(trial.identity, trial.seed)
+    with claimed(home, {"training": key}, run.stop, run.waiting) as held:
         if not held:
             return False
-        if not run.folder.model.exists():
-            (run.folder.path / SUMS).unlink(missing_ok=True)
-            if not adopt_training(home, trial):
-                run.folder.reused.unlink(missing_ok=True)
-                if not train(trial, home, run.start, run.emit, run.stop, run.attempt):
-                    return False
-        if not listed(run.folder.path):
-            run.folder.step_sums.unlink(missing_ok=True)
-            seal(run.folder.path, run.folder.trained)
-        offer_training(home, trial)
+        if trained_under(home, folder, key):
+            return True
+        if not folder.model.exists() and not train(trial, home, run.start, run.emit, run.stop, run.attempt):
+            return False
+        settle(folder)
+        keep(home, folder, "training", key)
     return True
 
 
 def _generate(run: _Run) -> bool:
-    """Ask the model, or take over what another trial's equal model was asked."""
-    trial, home, settings = run.trial, run.home, run.trial.config.evaluation
-    out = run.folder.evaluation
-    owed = owed_tasks(settings, out)
-    keys = [generation_key(trial.identity, task, trial.seed) for task in owed]
+    """Ask the model for the completions that stand under no key."""
+    trial, home, folder = run.trial, run.home, run.folder
+    owed, listed = owed_tasks(trial.config.evaluation, folder), folder.keys()
+    keys = {
+        f"completions/{task}": generation_key(trial.identity, task, trial.seed)
+        for task in trial.config.evaluation.tasks
+        if task in owed or f"completions/{task}" not in listed
+    }
     with claimed(home, keys, run.stop, run.waiting) as held:
         if not held:
             return False
-        adopt_tasks(home, trial, run.model, owed)
-        if not ask(trial, run.model, run.folder, run.emit, run.stop):
+        weights = cache(lambda: model_fingerprint(Path(run.model)))
+        for place, key in keys.items():
+            answered_under(home, folder, place, key, weights)
+            shutil.rmtree(folder.evaluation / place.partition("/")[2], ignore_errors=True)  # of fewer completions
+        if not ask(trial, run.model, folder, run.emit, run.stop):
             return False
-        offer_tasks(home, trial, settings.tasks)
+        for place, key in keys.items():
+            if complete(folder.path / place):
+                keep(home, folder, place, key)
     return True
 
 
 def _score(run: _Run) -> bool:
     """Score what the model said."""
-    return score(run.trial.config.evaluation, run.folder.evaluation, run.emit, run.stop)
+    return score(run.trial.config.evaluation, run.folder, run.emit, run.stop)
 
 
 def _record(run: _Run) -> bool:
@@ -155,9 +162,9 @@ def _record(run: _Run) -> bool:
     folder = run.folder
     write_json(folder.provenance, _provenance(run))
     metrics = json_bytes(measured(folder, run.trial.config.evaluation.tasks))
-    seal(folder.path, (folder.config.name, folder.provenance.name), {folder.metrics.name: metrics})
+    names = [path.name for path in (folder.config, folder.provenance, folder.stages)]
+    seal(folder.path, names, {folder.metrics.name: metrics})
     write_atomic(folder.metrics, metrics)
-    shutil.rmtree(folder.checkpoints, ignore_errors=True)
     return True
 
 
@@ -231,7 +238,6 @@ def _provenance(run: _Run) -> dict[str, Any]:
         "attempt": {"number": run.attempt.number, "micro_batch": training.get("micro_batch")},
         "taught": teaching_costs(trial.config, run.home),
         "contamination": overlaps_as_json(trial.config),
-        "reused": reused(folder, trial.config.evaluation.tasks),
         "started": run.started,
         "finished": _now(),
     }

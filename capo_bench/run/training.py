@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 from capo_bench.home import Home, TrialFolder, read_json, write_json
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.failures import usual_micro_batch
+from capo_bench.run.keyed import drop_answers
 from capo_bench.run.shared import emit_step, ensure_shared
 from capo_bench.run.threads import fix_threads
 from capo_bench.study.identity import shared_models
@@ -146,6 +147,7 @@ def train(  # noqa: PLR0913, PLR0917 - what is trained, from where, how, and who
     training = Training(trial, folder, start, critic, prm, home.critiques, resume, attempt)
     finished = _train(training, emit, stop)
     if finished:
+        drop_answers(folder)
         _keep_model(folder)
     return finished
 
@@ -190,7 +192,7 @@ def _train_here(training: Training, rank: int, emit: Emit, stop: Callable[[], bo
 def record_step(steps: TextIO, emit: Emit, record: dict[str, Any]) -> None:
     """Append the record of a step to a trial's steps, on the disk when this returns, and tell of it."""
     line = json.dumps(record, default=float) + "\n"
-    with TrialFolder(Path(steps.name).parent).step_sums.open("a", encoding="ascii") as sums:
+    with _sums(Path(steps.name)).open("a", encoding="ascii") as sums:
         _write(sums, f"{_sum(line)}\n")
     _write(steps, line)
     emit_step(emit, "step", record)
@@ -228,7 +230,7 @@ def _resume_point(folder: TrialFolder) -> Checkpoint | None:
             point = None
     if point is None:
         shutil.rmtree(folder.checkpoints, ignore_errors=True)
-        for path in (folder.steps, folder.step_sums):
+        for path in (folder.steps, _sums(folder.steps)):
             path.unlink(missing_ok=True)
         drop_after(folder.rollouts, 0)
         return None
@@ -238,7 +240,7 @@ def _resume_point(folder: TrialFolder) -> Checkpoint | None:
 
 def _flaw(folder: TrialFolder, steps: int) -> str:
     """Return what of the first steps' records and rollouts is not as training left it; empty where all is."""
-    sums, lines = folder.step_sums, _step_lines(folder)[:steps]
+    sums, lines = _sums(folder.steps), _step_lines(folder)[:steps]
     written = set(sums.read_text(encoding="ascii", errors="replace").split()) if sums.exists() else set[str]()
     if len(lines) < steps or any(_sum(line) not in written for line in lines):
         return f"{folder.steps} is not as it was written"
@@ -259,13 +261,22 @@ def _tell_micro_batch(trial: Trial, folder: TrialFolder, attempt: Attempt, point
 
 
 def _keep_model(folder: TrialFolder) -> None:
-    """Put the trained model in place; with it training is done, and needs its checkpoints no more."""
-    shutil.rmtree(folder.evaluation, ignore_errors=True)  # of a model that is no more
+    """Put the trained model in place; with it training is done."""
     (_scratch(folder) / "training_args.bin").unlink(missing_ok=True)  # a pickle of TRL's, which nobody reads
     sync(_scratch(folder))
     _scratch(folder).rename(folder.model)
+
+
+def settle(folder: TrialFolder) -> None:
+    """Delete what only a resume of a training would need that has ended."""
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
+    _sums(folder.steps).unlink(missing_ok=True)
 
 
 def _scratch(folder: TrialFolder) -> Path:
-    return folder.path / ".model"
+    return folder.trained / ".model"
+
+
+def _sums(steps: Path) -> Path:
+    """Return where the checksum of each step's record is, while training."""
+    return steps.with_suffix(".sums")

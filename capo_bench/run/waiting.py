@@ -30,7 +30,7 @@ class Waiting:
         self._lacks: dict[str, set[Need]] = {}
         self._trials: dict[str, Trial] = {}
         for trial in trials:
-            models = [model for model in shared_models(trial.config) if not home.cache(model.kind, model.key).exists()]
+            models = [model for model in shared_models(trial.config) if not home.stage(model.kind, model.key).exists()]
             served = pending_critic(trial, home)
             self.wait(trial, [*models, *([served] if served else [])])
             for model in models:

@@ -29,7 +29,7 @@ from capo_bench.study.gpu_time import (
     step_tokens,
     trial_time,
 )
-from capo_bench.study.identity import SharedKind, SharedModel, shared_models
+from capo_bench.study.identity import SharedKind, SharedModel, shared_models, training_key
 from capo_bench.study.plan import Plan, Trial
 from evals.tasks.identity import task_draws
 from trainers.backbones import BACKBONES
@@ -306,12 +306,11 @@ def evaluation_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float
 
 
 def training_done(home: Home, trial: Trial) -> bool:
-    """Whether an unfinished trial needs no training: it, or another of the results folder, has trained so."""
-    from capo_bench.run.reuse import training_donor
-
+    """Whether an unfinished trial needs no training: what it trains is there, whoever trained it."""
     if METHODS.get(trial.config.method).train is None:
         return False
-    return home.trial(trial.id).model.is_dir() or training_donor(home, trial) is not None
+    kept = home.stage("training", training_key(trial.identity, trial.seed)) / "model"
+    return kept.is_dir() or home.trial(trial.id).model.is_dir()
 
 
 def _critic_seconds(config: TrialConfig, steps: int) -> float | None:
@@ -381,7 +380,7 @@ def _preparations(plan: Plan, home: Home | None) -> list[Preparation]:
             model.kind,
             model.key,
             count,
-            done=home is not None and home.cache(model.kind, model.key).exists(),
+            done=home is not None and home.stage(model.kind, model.key).exists(),
             seconds=_preparation_seconds(model.kind, configs[model]),
         )
         for model, count in counts.items()

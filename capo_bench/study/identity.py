@@ -98,6 +98,13 @@ def generation_key(identity: Mapping[str, Any], task: str, seed: int) -> str:
     return digest(["generation", training_key(identity, seed), asked])
 
 
+def stage_keys(identity: Mapping[str, Any], seed: int) -> dict[str, str]:
+    """Return the content hash of what each of a trial's own stages leaves, by its place in the trial's folder."""
+    tasks = identity["generation"]["tasks"]
+    asked = {f"completions/{task}": generation_key(identity, task, seed) for task in tasks}
+    return {"training": training_key(identity, seed), **asked}
+
+
 def with_seed(identity: Identity, seed: int) -> Identity:
     """Return a variant's identity as that of its trial under one seed."""
     return {**identity, "seed": seed}

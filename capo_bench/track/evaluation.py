@@ -75,7 +75,7 @@ def _write(evaluated: Evaluated, store: Store) -> None:
         desk.file(run.run_id, path, path.name)
     samples = {path.parent.name: sample_rows(path) for path in evaluated.files.tasks.glob("*/samples.jsonl")}
     desk.tables(run.run_id, {f"samples/{task}.json": rows for task, rows in samples.items()})
-    client.log_inputs(run.run_id, datasets=datasets(evaluated.files.tasks))
+    client.log_inputs(run.run_id, datasets=datasets(evaluated.files.tasks.iterdir()))
     if not runs:
         for task, rows in samples.items():
             _trace(desk, run.run_id, task, rows[:TRACED])

@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,10 +77,12 @@ def write_end(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder, *, d
     desk.values(run.id, result.get("metrics", {}), FINAL, now, model)
     desk.values(run.id, cost, f"{FINAL}cost/", now)
     results = sorted(folder.evaluation.glob("*/result.json"))
-    for path in filter(Path.is_file, (folder.metrics, folder.provenance, folder.steps, *results)):
+    for path in filter(Path.is_file, (folder.metrics, folder.provenance, *results)):
         desk.file(run.id, path, str(path.relative_to(folder.path)))
+    if folder.steps.is_file():
+        desk.file(run.id, folder.steps, folder.steps.name)
     desk.tables(run.id, {f"samples/{path.parent.name}.json": sample_rows(path) for path in _samples(folder.evaluation)})
-    desk.client.log_inputs(run.id, datasets=datasets(folder.evaluation))
+    desk.client.log_inputs(run.id, datasets=datasets(map(folder.completions, trial.config.evaluation.tasks)))
     desk.client.log_batch(run.id, tags=[RunTag(f"capo.{key}", redact(text)) for key, text in _origin(folder).items()])
     write_critiques(desk, run.id, trial, folder)
 
@@ -91,16 +93,18 @@ def sample_rows(path: Path) -> list[dict[str, Any]]:
     return [{name: row.get(name) for name in _SAMPLE_COLUMNS} for row in map(json.loads, lines)]
 
 
-def datasets(evaluation: Path) -> list[DatasetInput]:
-    """Return the data sets that a folder of evaluated tasks was asked, by name and hash of what was asked."""
+def datasets(tasks: Iterable[Path]) -> list[DatasetInput]:
+    """Return the data sets of tasks' folders, by name and hash of what was asked."""
     return [
-        DatasetInput(_dataset(path.parent.name, path.read_bytes()), [InputTag("mlflow.data.context", "evaluation")])
-        for path in sorted(evaluation.glob("*/task.json"))
+        DatasetInput(_dataset(path.read_bytes()), [InputTag("mlflow.data.context", "evaluation")])
+        for path in sorted(folder / "task.json" for folder in tasks)
+        if path.is_file()
     ]
 
 
-def _dataset(task: str, asked: bytes) -> Dataset:
-    problems = len(json.loads(asked).get("asked", []))
+def _dataset(asked: bytes) -> Dataset:
+    record = json.loads(asked)
+    task, problems = record["identity"]["task"], len(record.get("asked", []))
     source = json.dumps({"task": task})
     digest = hashlib.sha256(asked).hexdigest()[:12]
     return Dataset(task, digest, source_type="code", source=source, profile=json.dumps({"problems": problems}))
@@ -118,11 +122,12 @@ def _model(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder) -> str 
     if search:
         return str(search[0].model_id)
     name = re.sub(r"[^\w=.,-]+", "_", f"{trial.variant}-seed-{trial.seed}")
+    place = folder.place(folder.model)
     made = desk.client.create_logged_model(
         desk.experiment,
         name=name,
         source_run_id=run.id,
-        tags={"capo.trial": trial.id, "capo.weights": f"trials/{trial.id}/model in the results folder"},
+        tags={"capo.trial": trial.id, "capo.weights": f"{place} in the results folder"},
         params={"variant": trial.variant, "seed": str(trial.seed), "method": trial.config.method},
         model_type="policy",
     )

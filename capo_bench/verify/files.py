@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from capo_bench.run.ledger import Ledger
 from capo_bench.study.identity import shared_models
 from capo_bench.verify.checks import ABSENT, Check
 from evals.checksums import SUMS, file_sum, files_below, listed
+from trainers.methods import METHODS
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan, Trial
@@ -18,21 +20,25 @@ if TYPE_CHECKING:
 _UNLISTED = ("trial.log", "lock")
 """What a trial's process printed, and what it held: nothing is read from them."""
 
-
-def check_trial_files(check: Check, trial: Trial, folder: TrialFolder) -> None:
-    """Compare a finished trial's files with the lists of its stages: none is other, missing or beside them."""
-    name = f"trials/{trial.id}"
-    _check(check, folder.path, name, apart=(folder.evaluation.name, folder.model.name))
-    for task in trial.config.evaluation.tasks:
-        _check(check, folder.evaluation / task, f"{name}/evaluation/{task}")
+_OWN = ("evaluation", "training", "completions")
+"""Folders of a trial that have lists of their own."""
 
 
-def check_study_files(check: Check, plan: Plan, home: Home) -> None:
-    """Compare the models that trials share with their lists, and the lines of the ledger with their checksums."""
-    shared = dict.fromkeys((model.kind, model.key) for trial in plan.trials for model in shared_models(trial.config))
-    for kind, key in shared:
-        if home.cache(kind, key).is_dir():
-            _check(check, home.cache(kind, key), f"cache/{kind}/{key}")
+def check_study_files(check: Check, plan: Plan, trials: Sequence[Trial], home: Home) -> None:
+    """Compare files with the lists of their stages: none is other, missing or beside them; and lines of the ledger.
+
+    Args:
+        check: Receives what was found.
+        plan: The study.
+        trials: Its finished trials.
+        home: The results.
+    """
+    for folder in dict.fromkeys(folder for trial in trials for folder in _folders(trial, home.trial(trial.id))):
+        _check(check, folder, folder.relative_to(home.path).as_posix())
+    for model in dict.fromkeys(model for trial in plan.trials for model in shared_models(trial.config)):
+        folder = home.stage(model.kind, model.key)
+        if folder.is_dir():
+            _check(check, folder, folder.relative_to(home.path).as_posix())
     ledger = home.study(plan.study).ledger
     try:
         for line in Ledger(ledger).damaged():
@@ -41,19 +47,28 @@ def check_study_files(check: Check, plan: Plan, home: Home) -> None:
         check.differs(f"studies/{plan.study}/{ledger.name}", str(error), "a ledger")
 
 
-def _check(check: Check, folder: Path, name: str, apart: tuple[str, ...] = ()) -> None:
-    """Compare a folder's files with its list; those of `apart` have lists of their own, or may have been freed."""
+def _folders(trial: Trial, folder: TrialFolder) -> Iterator[Path]:
+    """Yield the folders of a finished trial that have a list of their files."""
+    yield folder.path
+    if METHODS.get(trial.config.method).train is not None:
+        yield folder.trained
+    for task in trial.config.evaluation.tasks:
+        yield from (folder.completions(task), folder.evaluation / task)
+
+
+def _check(check: Check, folder: Path, name: str) -> None:
+    """Compare a folder's files with its list; weights may have been freed."""
     with check.reading(f"{name}/{SUMS}"):
         sums = listed(folder)
         if not sums:
             check.differs(f"{name}/{SUMS}", ABSENT, "the checksums of a finished stage")
         for path, value in sums.items():
-            file, first = folder / path, path.partition("/")[0]
-            if first in apart and not (folder / first).exists():
+            file = folder / path
+            if path.startswith("model/") and not (folder / "model").exists():
                 check.leave("files of weights that are not here")
             else:
                 check.equal(f"{name}/{path}: sha256", file_sum(file) if file.is_file() else ABSENT, value)
         for file in files_below(folder):
             path = file.relative_to(folder).as_posix()
-            if path not in sums and not path.startswith(_UNLISTED) and path.partition("/")[0] not in apart:
+            if path not in sums and not path.startswith(_UNLISTED) and path.partition("/")[0] not in _OWN:
                 check.differs(f"{name}/{path}", "is there", f"not listed in {SUMS}")

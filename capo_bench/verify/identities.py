@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.home import Home, TrialFolder, read_json
 from capo_bench.records import flatten
-from capo_bench.run.reuse import reused
 from capo_bench.study.contamination import overlaps_as_json
-from capo_bench.study.identity import FOLDER, digest, identity_of, shared_models, trial_id, with_seed
+from capo_bench.study.identity import FOLDER, digest, identity_of, shared_models, stage_keys, trial_id, with_seed
 from capo_bench.verify.checks import ABSENT, DAMAGE, Check, Checks
 from evals.config import EvaluationConfig
 from evals.fingerprint import model_fingerprint
@@ -63,12 +62,16 @@ def check_identity(checks: Checks, trial: Trial, home: Home, name: str) -> None:
         if (config := TrialConfig.model_validate(told["config"])) != trial.config:
             _check_settings(checks, config, trial, f"{name}/config.json")
     _check_settings(checks, trial.config, trial, f"plan {name}")
+    with check.reading(f"{name}/stages.json"):
+        keys = stage_keys(trial.identity, trial.seed)
+        for place, key in folder.keys().items():
+            check.equal(f"{name}/stages.json: {place}", key, keys.get(place))
     with check.reading(f"{name}/provenance.json"):
         provenance = read_json(folder.provenance)
         check.equal(f"{name}/provenance.json: seed", provenance["seed"], trial.seed)
         _check_provenance(check, trial, folder, provenance, f"{name}/provenance.json")
         _check_teaching(check, home, provenance, f"{name}/provenance.json")
-        _check_weights(checks, folder, provenance["fingerprints"], name)
+        _check_weights(checks, folder, provenance["fingerprints"])
         for task in trial.config.evaluation.tasks:
             _check_task(checks, trial, folder, task, provenance["fingerprints"])
 
@@ -86,7 +89,6 @@ def _check_provenance(
         said = provenance["python"] if package == "python" else provenance["packages"].get(package)
         check.equal(f"{where}: {package}", said if package != "python" else said.rpartition(".")[0], version)
     check.equal(f"{where}: contamination", provenance["contamination"], overlaps_as_json(trial.config))
-    check.equal(f"{where}: reused", provenance["reused"], reused(folder, trial.config.evaluation.tasks))
     models = {model.kind: model.key for model in shared_models(trial.config)}
     check.equal(f"{where}: taught", {kind: one["key"] for kind, one in provenance["taught"].items()}, models)
     attempt = read_json(folder.training)["micro_batch"] if folder.training.exists() else None
@@ -97,7 +99,7 @@ def _check_provenance(
 def _check_teaching(check: Check, home: Home, provenance: Mapping[str, Any], where: str) -> None:
     """Compare what shared models are said to have cost with what stands beside them."""
     for kind, cost in provenance["taught"].items():
-        path = home.cache(kind, cost["key"]) / f"{kind}.json"
+        path = home.stage(kind, cost["key"]) / f"{kind}.json"
         said = {name: value for name, value in cost.items() if name != "key"}
         if path.exists():
             check.fields(f"{where}: taught {kind}", said, read_json(path)["cost"])
@@ -126,19 +128,19 @@ def _check_settings(checks: Checks, config: TrialConfig, trial: Trial, where: st
             check.equal(f"{where}: settings, {path}", said, found)
 
 
-def _check_weights(checks: Checks, folder: TrialFolder, fingerprints: Mapping[str, Any], name: str) -> None:
+def _check_weights(checks: Checks, folder: TrialFolder, fingerprints: Mapping[str, Any]) -> None:
     check, said = checks["identities"], fingerprints["final_weights"]
     if folder.model.is_dir():
-        check.equal(f"{name}/model: fingerprint of its weights", said, model_fingerprint(folder.model))
+        check.equal(f"{folder.place(folder.model)}: fingerprint of its weights", said, model_fingerprint(folder.model))
     elif said is not None:
         check.leave("fingerprints of weights that are not here")
 
 
 def _check_task(checks: Checks, trial: Trial, folder: TrialFolder, task: str, fingerprints: Mapping[str, Any]) -> None:
     check, settings = checks["identities"], trial.config.evaluation
-    where = f"trials/{trial.id}/evaluation/{task}/task.json"
+    where = f"{folder.place(folder.completions(task))}/task.json"
     with check.reading(where):
-        record = read_task(folder.evaluation / task)
+        record = read_task(folder.completions(task))
         told = record.identity
         check.equal(f"{where}: task", told["task"], task)
         check.equal(f"{where}: seed", told["seed"], trial.seed)

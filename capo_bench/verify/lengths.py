@@ -28,7 +28,7 @@ class Lengths:
 
     def __init__(self, trial: Trial, home: Home) -> None:
         key = cold_start_key(trial.config)
-        folders = [home.trial(trial.id).model, *([home.cache("cold_start", key)] if key else [])]
+        folders = [home.trial(trial.id).model, *([home.stage("cold_start", key)] if key else [])]
         self._folder = next((folder for folder in folders if (folder / "tokenizer_config.json").exists()), None)
         self._trial = trial
         self._tokenizer: Any = None if self._folder is None else _tokenizer(self._folder)

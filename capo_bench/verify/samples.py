@@ -15,8 +15,6 @@ from evals.harness.folder import (
     GENERATIONS,
     RESULT,
     SAMPLES,
-    TASK,
-    TIMING,
     read_samples,
     read_task,
     whole_batches,
@@ -55,17 +53,13 @@ def rescore(  # noqa: PLR0913, PLR0917 - what is scored, where, and by whom
     Raises:
         EvaluationError: Files are missing or cannot be read.
     """
-    source, target = given.evaluation / task, again.evaluation / task
-    target.mkdir(parents=True)
-    for name in (TASK, GENERATIONS, TIMING):
-        if (source / name).exists():
-            (target / name).symlink_to((source / name).absolute())
+    source, target, answers = given.evaluation / task, again.evaluation / task, given.completions(task)
     said = read_result(source)
     place = f"trials/{given.path.name}/evaluation/{task}"
     settings = trial.config.evaluation
     scored = {"verifier": trial.identity["scoring"]["verifier"], "segmenter": settings.segmenter}
     checks["results"].fields(
-        f"{place}/{RESULT}: identity", flatten(dict(said.identity)), flatten({**read_task(source).identity, **scored})
+        f"{place}/{RESULT}: identity", flatten(dict(said.identity)), flatten({**read_task(answers).identity, **scored})
     )
     segmenter, version = said.identity["segmenter"], said.identity["verifier"]
     segment = SEGMENTERS.get(segmenter)
@@ -73,11 +67,11 @@ def rescore(  # noqa: PLR0913, PLR0917 - what is scored, where, and by whom
     def cut(text: str) -> Sequence[str]:
         return step_texts(text, segment(text))
 
-    score(target, verifier=verifier, cut=cut, segmenter=segmenter)
+    score(answers, verifier=verifier, cut=cut, segmenter=segmenter, out=target)
     samples = _compare(checks["samples"], read_samples(source), read_samples(target), f"{place}/{SAMPLES}", version)
     write_samples(target, samples)
     # What a clock measured is taken as it stands.
-    write_result(target, samples, {"verifier": version, "segmenter": segmenter}, scoring_seconds(said))
+    write_result(answers, samples, {"verifier": version, "segmenter": segmenter}, scoring_seconds(said), target)
     _results(checks["results"], source / RESULT, target / RESULT, f"{place}/{RESULT}")
 
 

@@ -25,7 +25,7 @@ from capo_bench.records import DamagedFileError
 from capo_bench.run.stages import measured
 from capo_bench.study.plan import Plan
 from capo_bench.verify.checks import DAMAGE, Checks, new_checks
-from capo_bench.verify.files import check_study_files, check_trial_files
+from capo_bench.verify.files import check_study_files
 from capo_bench.verify.identities import check_identity
 from capo_bench.verify.lengths import Lengths
 from capo_bench.verify.plan import check_plan
@@ -141,9 +141,9 @@ def verify(  # noqa: PLR0913 - what is verified, and how
     """
     with checks["plan"].reading(f"studies/{plan.study}"):
         check_plan(checks["plan"], plan, home, sets, only)
-    check_study_files(checks["files"], plan, home)
     trials = {trial.id: trial for trial in plan.trials}
     done = [trial for trial in trials.values() if home.trial(trial.id).done]
+    check_study_files(checks["files"], plan, done, home)
     counter = Counter(len(done) + 1, tell)
     with tempfile.TemporaryDirectory() as scratch, Verifier() as verifier:
         again = Home(Path(scratch))
@@ -171,15 +171,17 @@ def _as_damage() -> Iterator[None]:
 def _trial(checks: Checks, trial: Trial, home: Home, again: TrialFolder, verifier: Verifier) -> None:
     name, given = f"trials/{trial.id}", home.trial(trial.id)
     again.path.mkdir(parents=True)
-    check_trial_files(checks["files"], trial, given)
     check_identity(checks, trial, home, name)
-    for path in (given.config, given.provenance, given.steps, given.rollouts, given.training):
+    for path in (given.config, given.provenance):
         if path.exists():
             (again.path / path.name).symlink_to(path.absolute())
+    if given.trained.exists():
+        again.trained.symlink_to(given.trained.absolute())
     lengths = Lengths(trial, home)
     for task in trial.config.evaluation.tasks:
-        with checks["samples"].reading(f"{name}/evaluation/{task}"):
-            check_lengths(checks["samples"], lengths, given.evaluation / task, f"{name}/evaluation/{task}")
+        answers = given.completions(task)
+        with checks["samples"].reading(given.place(answers)):
+            check_lengths(checks["samples"], lengths, answers, given.place(answers))
         with checks["samples"].reading(f"{name}/evaluation/{task}"):
             rescore(checks, trial, given, again, task, verifier)
     check_training(checks, trial, given, verifier, lengths)

@@ -72,15 +72,15 @@ def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: 
     """
     if METHODS.get(trial.config.method).train is None:
         return
-    where = f"trials/{trial.id}"
-    with checks["steps"].reading(f"{where}/steps.jsonl"):
+    where = folder.place(folder.steps)
+    with checks["steps"].reading(where):
         records = recorded(folder)
         train = trial.config.train
-        _ended(checks["steps"], f"{where}/steps.jsonl", [*records.values()], train)
-        checks["steps"].equal(f"{where}/steps.jsonl: numbers of steps", sorted(records), [*range(1, len(records) + 1)])
+        _ended(checks["steps"], where, [*records.values()], train)
+        checks["steps"].equal(f"{where}: numbers of steps", sorted(records), [*range(1, len(records) + 1)])
         for step, record in records.items():
-            _whole(checks["steps"], f"{where}/steps.jsonl: step {step}", record, trial)
-        _sizes(checks["steps"], f"{where}/steps.jsonl", [*records.values()], trial, folder)
+            _whole(checks["steps"], f"{where}: step {step}", record, trial)
+        _sizes(checks["steps"], where, [*records.values()], trial, folder)
         derived = set[str]()
         if stored_steps(folder.rollouts) or _asked(trial):
             derived = _stored(checks, trial, folder, records, verifier, lengths)
@@ -182,7 +182,7 @@ def _stored(  # noqa: PLR0913, PLR0917 - what is checked, against what, and by w
     lengths: Lengths,
 ) -> set[str]:
     """Compare what was recorded with the stored rollouts; return the names of the values that were derived of them."""
-    where, derived = f"trials/{trial.id}/rollouts", set[str]()
+    where, derived = folder.place(folder.rollouts), set[str]()
     files = stored_steps(folder.rollouts)
     checks["rollouts"].equal(f"{where}: steps", sorted(files), sorted(records))
     benchmark = benchmark_of(trial.config.benchmark)
@@ -197,9 +197,9 @@ def _stored(  # noqa: PLR0913, PLR0917 - what is checked, against what, and by w
                 ]
                 lengths.prompts(checks["rollouts"], prompts)
             numbers = [_numbers(part, critics=_asked(trial) > 0) for part in step.parts]
-            place = f"trials/{trial.id}/steps.jsonl: step {number}"
+            place = f"{folder.place(folder.steps)}: step {number}"
             derived |= _record(checks["steps"], place, records.get(number), numbers)
-            derived |= _credit(checks, trial, step, records.get(number))
+            derived |= _credit(checks, trial, where, step, records.get(number))
             _silent(checks["steps"], place, records.get(number), step, trial.config)
     return derived
 
@@ -298,10 +298,10 @@ def _same_parser(trial: Trial) -> bool:
     return bool(critic.items() <= trial.identity["training"]["code"].items())
 
 
-def _credit(checks: Checks, trial: Trial, step: StoredStep, record: Mapping[str, Any] | None) -> set[str]:
+def _credit(checks: Checks, trial: Trial, place: str, step: StoredStep, record: Mapping[str, Any] | None) -> set[str]:
     """Compare what was recorded of credit with what votes and scores make of the rollouts; return the values' names."""
     check, method = checks["credit"], METHODS.get(trial.config.method)
-    where = f"trials/{trial.id}/rollouts: step {step.step}"
+    where = f"{place}: step {step.step}"
     names = set[str]()
     if not method.rests_on_rollouts:
         return names  # what it recorded of credit, if anything, stays underived
@@ -310,7 +310,7 @@ def _credit(checks: Checks, trial: Trial, step: StoredStep, record: Mapping[str,
     elif not is_whole(step, trial.config.train.group_size):
         check.differs(where, "whole groups", "others")
     else:
-        both = f"trials/{trial.id}/rollouts and steps.jsonl: step {step.step}"
+        both = f"{place} and steps.jsonl: step {step.step}"
         names = _record(check, both, record, credit_numbers(trial.config, step))
     if "prm" in method.uses:
         lacking = sum(rollout.scored is None for rollout in step.rollouts)

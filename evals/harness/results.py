@@ -37,15 +37,20 @@ class Result:
 
 
 def write_result(
-    folder: Path, samples: Iterable[Sample], scoring: Mapping[str, Any], cost: Mapping[str, float]
+    folder: Path,
+    samples: Iterable[Sample],
+    scoring: Mapping[str, Any],
+    cost: Mapping[str, float],
+    out: Path | None = None,
 ) -> Result:
     """Compute the metrics of samples and write ``result.json``.
 
     Args:
-        folder: The task's folder.
+        folder: The task's folder, with its completions.
         samples: What its ``samples.jsonl`` holds.
         scoring: What decided the verdicts; becomes a part of the identity.
         cost: What scoring cost: its seconds, and whatever else was paid for it.
+        out: With the samples, receives the result; None: the folder.
     """
     samples, record = list(samples), read_task(folder)
     seconds, worked = read_seconds(folder)
@@ -64,8 +69,9 @@ def write_result(
         },
     )
     data = (json.dumps(asdict(result), indent=1) + "\n").encode()
-    seal(folder, (TASK, GENERATIONS, TIMING, SAMPLES), {RESULT: data})
-    write_atomic(folder / RESULT, data)
+    out = out or folder
+    seal(out, (TASK, GENERATIONS, TIMING, SAMPLES), {RESULT: data})
+    write_atomic(out / RESULT, data)
     return result
 
 

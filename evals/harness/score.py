@@ -33,7 +33,9 @@ Cut = Callable[[str], Sequence[str]]
 _CHUNK = 512  # completions between two words about progress
 
 
-def score(folder: Path, *, verifier: Verifier, cut: Cut, segmenter: str, tell: Tell = silent) -> None:
+def score(  # noqa: PLR0913 - what is scored, where to, how, and who is told
+    folder: Path, *, verifier: Verifier, cut: Cut, segmenter: str, out: Path | None = None, tell: Tell = silent
+) -> None:
     """Score the completions of a task's folder; write ``samples.jsonl`` and ``result.json``.
 
     Args:
@@ -41,6 +43,7 @@ def score(folder: Path, *, verifier: Verifier, cut: Cut, segmenter: str, tell: T
         verifier: Judges the answers.
         cut: Cuts a completion into steps. Where the task names a benchmark that checks steps, they are checked.
         segmenter: Name of `cut`, for the identity of the result.
+        out: Receives both files; None: the folder.
         tell: Called from time to time.
 
     Raises:
@@ -60,11 +63,12 @@ def score(folder: Path, *, verifier: Verifier, cut: Cut, segmenter: str, tell: T
             samples += judge(pairs, verifier=verifier, style=record.identity["answers"], cut=cut, checker=checker)
         seconds = time.perf_counter() - started
         tell(Progress("score", record.identity["task"], len(samples), len(work), len(samples), seconds=seconds))
-    (folder / RESULT).unlink(missing_ok=True)  # it would be the result of other samples
-    write_samples(folder, samples)
+    out = out or folder
+    (out / RESULT).unlink(missing_ok=True)  # it would be the result of other samples
+    write_samples(out, samples)
     scoring = {"verifier": VERIFIER_VERSION, "segmenter": segmenter}
     cost = {"score_seconds": time.perf_counter() - started, "score_cpu_seconds": process_seconds() - worked}
-    write_result(folder, samples, scoring, cost)
+    write_result(folder, samples, scoring, cost, out)
 
 
 def judge(

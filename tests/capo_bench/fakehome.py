@@ -100,7 +100,7 @@ class FakeHome:
         steps = [] if trial.variant == "cold_start" else curve(truth, rng)
         write_lines(folder.samples("coins_test"), samples)
         asked = tuple(Asked(problem, problem.prompt) for problem in COINS.problems("test", self.problems))
-        write_task(folder.evaluation / "coins_test", TaskRecord({"task": "coins_test"}, "drawn", "coins", 0.0, asked))
+        write_task(folder.completions("coins_test"), TaskRecord({"task": "coins_test"}, "drawn", "coins", 0.0, asked))
         write_lines(folder.steps, steps)
         write_json(folder.config, trial.as_json())
         clock = {"started": f"2026-11-0{trial.seed + 1}T10:00:00Z", "finished": "2026-11-09T10:00:00Z"}

@@ -26,18 +26,28 @@ def test_the_layout_of_the_results_folder():
     } == {
         "config": "/r/trials/ab12/config.json",
         "provenance": "/r/trials/ab12/provenance.json",
-        "steps": "/r/trials/ab12/steps.jsonl",
+        "steps": "/r/trials/ab12/training/steps.jsonl",
         "metrics": "/r/trials/ab12/metrics.json",
         "log": "/r/trials/ab12/trial.log",
-        "model": "/r/trials/ab12/model",
+        "model": "/r/trials/ab12/training/model",
     }
     assert str(trial.samples("coins_test")) == "/r/trials/ab12/evaluation/coins_test/samples.jsonl"
     assert str(study.ledger) == "/r/studies/voting/ledger.jsonl"
     assert str(study.profile("quick").report) == "/r/studies/voting/profiles/quick/report"
-    assert str(home.cache("cold_start", "cd34")) == "/r/cache/cold_start/cd34"
-    assert str(home.stage("ef56")) == "/r/cache/stages/ef56.json"
-    assert (str(trial.training), str(trial.reused)) == ("/r/trials/ab12/training.json", "/r/trials/ab12/reused.json")
+    assert str(home.stage("cold_start", "cd34")) == "/r/stages/cold_start/cd34"
+    assert str(home.stage_lock("cold_start", "cd34")) == "/r/stages/cold_start/cd34.lock"
+    assert str(trial.completions("coins_test")) == "/r/trials/ab12/completions/coins_test"
     assert str(home.tracking) == "/r/mlflow.db"
+
+
+def test_a_stage_that_a_trial_lists_lies_under_its_key(tmp_path):
+    home = Home(tmp_path)
+    trial = home.trial("ab12")
+    write_json(trial.stages, {"training": "cd34", "completions/coins_test": "ef56"})
+    assert trial.steps == home.stage("training", "cd34") / "steps.jsonl"
+    assert trial.completions("coins_test") == home.stage("completions", "ef56")
+    assert trial.completions("coins_longer") == trial.path / "completions" / "coins_longer"
+    assert trial.shared() == [home.stage("completions", "ef56"), home.stage("training", "cd34")]
 
 
 def test_asking_where_things_lie_makes_nothing(tmp_path):

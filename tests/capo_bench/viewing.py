@@ -160,7 +160,7 @@ class SeenHome:
             folder.steps.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
         problems = COINS.problems("test", 4)
         asked = tuple(Asked(problem, problem.prompt) for problem in problems)
-        write_task(folder.evaluation / "coins_test", TaskRecord({"task": "coins_test"}, "drawn", "coins", 0.0, asked))
+        write_task(folder.completions("coins_test"), TaskRecord({"task": "coins_test"}, "drawn", "coins", 0.0, asked))
         rows = [self._sample(trial, place, problem.id) for place, problem in enumerate(problems)]
         folder.samples("coins_test").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         write_json(folder.config, trial.as_json())

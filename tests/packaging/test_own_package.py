@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from capo_bench.home import TrialFolder
+
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 
@@ -128,7 +130,7 @@ def test_a_study_of_the_packages_parts_is_trained_and_measured(ran):
         trials[record["variant"]] = config.parent
         assert (config.parent / "metrics.json").exists()
     assert trials.keys() == {"grpo_centred", "two_thirds", "squares"}
-    steps = [json.loads(line) for line in (trials["two_thirds"] / "steps.jsonl").read_text().splitlines()]
+    steps = [json.loads(line) for line in TrialFolder(trials["two_thirds"]).steps.read_text().splitlines()]
     assert all(step["flagged_step_rate"] > 0 for step in steps)  # the last step of each rollout, by all three
     assert all(step["critiques"] == 4 * 3 for step in steps)
 

@@ -47,7 +47,7 @@ def capo_bench(folder: Path, *arguments: str, expect: int = 0, **environment: st
     else:
         with contextlib.chdir(folder):
             result = CliRunner().invoke(main, list(arguments), env=environment)
-        code, out = result.exit_code, result.output
+        code, out = result.exit_code, result.stdout if expect == 0 else result.output
     assert code == expect, out
     return out
 
@@ -92,4 +92,6 @@ def named(files: Files, ending: str, variant: str = "majority") -> str:
     """Return the file of a variant's trial."""
     trials = {name.split("/")[1] for name in files if name.startswith("trials/")}
     (trial,) = (t for t in trials if json.loads(files[f"trials/{t}/config.json"])["variant"] == variant)
-    return min((name for name in files if name.startswith(f"trials/{trial}/") and name.endswith(ending)), key=len)
+    keys = json.loads(files[f"trials/{trial}/stages.json"])
+    places = [f"trials/{trial}/", *(f"stages/{place.partition('/')[0]}/{key}/" for place, key in keys.items())]
+    return min((name for name in files if name.startswith(tuple(places)) and name.endswith(ending)), key=len)

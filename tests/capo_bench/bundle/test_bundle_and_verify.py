@@ -50,7 +50,7 @@ def test_half_a_study_is_continued_elsewhere(study: Path, tmp_path: Path) -> Non
     assert sum(path.name == "metrics.json" for path in before) == 1
     capo_bench(tmp_path, *command, "--no-tracking", "--workers", "1")
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert len(list((tmp_path / "there" / "cache" / "cold_start").glob("[!.]*/model.safetensors"))) == 1
+    assert len(list((tmp_path / "there" / "stages" / "cold_start").glob("[!.]*/model.safetensors"))) == 1
     there, here = (table(home / REPORT) for home in (tmp_path / "there", study / "home"))
     assert there == here
 
@@ -103,7 +103,7 @@ def swapped_samples(files: Files) -> str:
 def cut_short(files: Files) -> str:
     name = named(files, "generations.jsonl")
     files[name] = files[name][: len(files[name]) // 2]
-    return name.rpartition("/")[0]
+    return named(files, "result.json").rpartition("/")[0]
 
 
 @pytest.mark.parametrize(

@@ -270,7 +270,7 @@ FORGERIES: dict[str, tuple[str, Forge]] = {
     "a start": ("identities", of_object("/provenance.json", lambda v: v["fingerprints"].update(cold_start="0" * 12), "FILE: cold start")),
     "a benchmark": ("identities", of_object("/provenance.json", lambda v: v["fingerprints"].update(benchmark="0"), "FILE: benchmark")),
     "contamination": ("identities", of_object("/provenance.json", lambda v: v.update(contamination=[{}]), "FILE: contamination")),
-    "reuse": ("identities", of_object("/provenance.json", lambda v: v.update(reused={"train": "0"}), "FILE: reused")),
+    "another's training": ("identities", of_object("/stages.json", lambda v: v.update(training="0" * 12), "FILE: training")),
     "costs of teaching": ("identities", of_object("/provenance.json", lambda v: v["taught"]["cold_start"].update(tokens=1.0), "FILE: taught cold_start tokens")),
     "a file beside": ("files", another_file),
 }  # fmt: skip
@@ -293,7 +293,7 @@ def whole(study: Path) -> Files:
 
 
 FAMILIES = {
-    "evaluation/": {"evaluation"}, "steps.jsonl": {"training"}, "rollouts/": {"training"},
+    "evaluation/": {"evaluation"}, "completions/": {"evaluation"}, "steps.jsonl": {"training"}, "rollouts/": {"training"},
     "metrics.json": {"evaluation", "training"}, "provenance.json": {"provenance"}, "config.json": {"settings"},
 }  # fmt: skip
 
@@ -306,7 +306,10 @@ def _batches(files: Files) -> list[list[str]]:
         forge(forged)
         changed = {path for path in files | forged if forged.get(path) != files.get(path)}
         kinds = [
-            kinds for path in changed for part, kinds in FAMILIES.items() if path.startswith("trials/") and part in path
+            kinds
+            for path in changed
+            for part, kinds in FAMILIES.items()
+            if not path.startswith("studies/") and part in path
         ]
         families = set().union(*kinds) if len(changed) == len(kinds) else {*"*"}.union(*FAMILIES.values())
         for taken, names in batches:

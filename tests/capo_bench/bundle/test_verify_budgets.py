@@ -74,11 +74,11 @@ def trial(home: Path, variant: str) -> Path:
 
 
 def records(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "steps.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in TrialFolder(folder).steps.read_text(encoding="utf-8").splitlines()]
 
 
 def write(folder: Path, steps: list[dict[str, Any]]) -> None:
-    (folder / "steps.jsonl").write_text("".join(json.dumps(step) + "\n" for step in steps), encoding="utf-8")
+    TrialFolder(folder).steps.write_text("".join(json.dumps(step) + "\n" for step in steps), encoding="utf-8")
 
 
 def verified(study: Path, home: Path, expect: int) -> dict[str, Any]:
@@ -114,7 +114,7 @@ def test_a_study_with_budgets_and_controls_verifies(study: Path) -> None:
 def stop_early(folder: Path) -> None:
     *kept, last = records(folder)
     write(folder, kept)
-    for file in (folder / "rollouts").glob(f"{last['step']:05d}.*"):
+    for file in TrialFolder(folder).rollouts.glob(f"{last['step']:05d}.*"):
         file.unlink()
 
 
@@ -122,7 +122,7 @@ def go_on(folder: Path) -> None:
     steps = records(folder)
     last = steps[-1]["step"]
     write(folder, [*steps, steps[-1] | {"step": last + 1}])
-    for file in (folder / "rollouts").glob(f"{last:05d}.*"):
+    for file in TrialFolder(folder).rollouts.glob(f"{last:05d}.*"):
         shutil.copy(file, file.with_name(file.name.replace(f"{last:05d}", f"{last + 1:05d}")))
 
 
@@ -154,7 +154,7 @@ def test_what_is_forged_of_the_spending_is_found(
     home = tmp_path / "home"
     shutil.copytree(study / "home", home)
     forge(folder := trial(home, variant))
-    seal(folder, TrialFolder(folder).trained)
+    seal(TrialFolder(folder).trained, ["steps.jsonl", "rollouts"])
     found = verified(study, home, expect=1)
     differing = [one["where"] for one in found["checks"]["steps"]["mismatches"]]
     assert any(place in where for where in differing), differing
@@ -165,7 +165,7 @@ def test_a_drawn_critique_is_drawn_again(study: Path, tmp_path: Path, variant: s
 
     home = tmp_path / "home"
     shutil.copytree(study / "home", home)
-    file = next((trial(home, variant) / "rollouts").glob("00001.*"))
+    file = next(TrialFolder(trial(home, variant)).rollouts.glob("00001.*"))
     first, *rest = gzip.decompress(file.read_bytes()).splitlines(keepends=True)
     rollout = json.loads(first)
     said = rollout["critiques"][0]["wrong"]

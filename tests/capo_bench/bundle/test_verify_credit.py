@@ -47,7 +47,7 @@ RECORD = {
 
 def checked(config: TrialConfig, step: StoredStep, record: dict[str, float] | None) -> Checks:
     checks = new_checks()
-    _credit(checks, cast("Trial", SimpleNamespace(id="x", config=config)), step, record)
+    _credit(checks, cast("Trial", SimpleNamespace(config=config)), "rollouts", step, record)
     return checks
 
 
@@ -60,7 +60,7 @@ def test_what_training_recorded_of_votes_is_derived_again() -> None:
 @pytest.mark.parametrize("name", RECORD)
 def test_any_number_that_is_off_is_named(name: str) -> None:
     check = checked(CAPO, StoredStep(1, (ROWS,)), {**RECORD, name: RECORD[name] + 1e-6})["credit"]
-    assert [one.where for one in check.mismatches] == [f"trials/x/rollouts and steps.jsonl: step 1 {name}"]
+    assert [one.where for one in check.mismatches] == [f"rollouts and steps.jsonl: step 1 {name}"]
 
 
 def test_numbers_of_processes_are_added_or_averaged() -> None:

@@ -73,7 +73,7 @@ def test_it_shows_what_is_done_in_home(folder: Path) -> None:
     trial = load_plan("small.yaml").trials[0]
     home = Home(folder / "there")
     write_json(home.trial(trial.id).metrics, {"metrics": {}, "cost": {"wall_seconds": 60.0}})
-    home.cache("cold_start", trial.identity["training"]["cold_start"]["key"]).mkdir(parents=True)
+    home.stage("cold_start", trial.identity["training"]["cold_start"]["key"]).mkdir(parents=True)
     text = printed("--home", "there")
     assert "trials: 8, of which 1 done in there\n" in text
     assert "shared by 8 trials, done\n" in text

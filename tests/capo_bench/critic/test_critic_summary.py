@@ -71,7 +71,7 @@ def test_a_critic_that_is_not_the_embedded_one_needs_no_folder(tmp_path):
 def test_an_embedded_critic_that_was_trained_is_taken(tmp_path):
     params = CRITICS.get("transformers").model_validate({"name": "transformers"})
     assert params.embedded_critic is not None
-    folder = Home(tmp_path).cache("critic", embedded_critic_key(params.embedded_critic))
+    folder = Home(tmp_path).stage("critic", embedded_critic_key(params.embedded_critic))
     folder.mkdir(parents=True)
     events: list[object] = []
     assert embedded_folder(params, Home(tmp_path), events.append) == folder

@@ -44,7 +44,7 @@ def test_the_template_of_a_trial_is_that_of_its_backbone(home):
 
 def test_a_method_that_trains_nothing_has_its_cold_start(home):
     trial(home, "bbbb00000000", method="sft", model=False)
-    start = home.cache("cold_start", "0123456789ab")
+    start = home.stage("cold_start", "0123456789ab")
     start.mkdir(parents=True)
     assert named("bbbb", home).model == str(start)
 
@@ -103,6 +103,6 @@ def test_a_record_as_the_runner_writes_it_names_its_cold_start(home):
     folder.path.mkdir(parents=True)
     write_json(folder.config, made.as_json())
     write_json(folder.provenance, {})
-    start = home.cache("cold_start", cold_start_key(config))
+    start = home.stage("cold_start", cold_start_key(config))
     start.mkdir(parents=True)
     assert named(made.id, home).model == str(start)

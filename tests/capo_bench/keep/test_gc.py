@@ -108,11 +108,11 @@ def test_checkpoints_of_finished_trials_and_of_abandoned_ones_go(home: Home) -> 
     for trial in (done, owed):
         write(home.trial(trial).checkpoints / "state.json", 500)
     plan(home, done, owed)
-    assert found(home) == {f"trials/{done}/checkpoints": "checkpoints"}
+    assert found(home) == {f"trials/{done}/training/checkpoints": "checkpoints"}
     assert found(home, abandoned_after=3600.0) == found(home)
     for path in (home.trial(owed).checkpoints / "state.json", home.trial(owed).checkpoints):
         os.utime(path, (OLD, OLD))
-    assert f"trials/{owed}/checkpoints" in found(home, abandoned_after=3600.0)
+    assert f"trials/{owed}/training/checkpoints" in found(home, abandoned_after=3600.0)
     gc(home, "--yes", "--abandoned-after", "1h")
     assert home.trial(done).done and home.trial(done).model.is_dir()
     assert not home.trial(owed).checkpoints.exists()
@@ -123,20 +123,21 @@ def test_half_written_leftovers_go_and_the_marked_checkpoint_stays(home: Home) -
     trial = put(home, done=False)
     folder = home.trial(trial)
     torn = [
-        write(folder.path / ".reused" / "steps.jsonl", 1).parent,
-        write(folder.path / ".model" / "model.safetensors", 1).parent,
+        write(folder.trained / ".model" / "model.safetensors", 1).parent,
         write(folder.processes / "job.json", 1).parent,
         write(folder.path / ".metrics.json.0123456789abcdef", 1),
         write(folder.checkpoints / "checkpoint-9" / "half", 1).parent,
-        write(home.path / "cache" / "cold_start" / ".abc.making" / "half", 1).parent,
+        write(home.path / "stages" / "cold_start" / ".abc.making" / "half", 1).parent,
         write(home.path / "trials" / AWAY / "0123" / "config.json", 1).parent.parent,
+        write(home.stage("training", "abc") / AWAY / "0123" / "model.safetensors", 1).parent.parent,
     ]
     write(folder.checkpoints / "checkpoint-5" / "whole", 1)
     write_json(folder.checkpoints / "resume.json", {"checkpoint": "checkpoint-5"})
     reports = home.study("demo").profile("quick").report
     report = write(reports / ".report.html.0123456789abcdef", 1)  # no lock tells whose it is
     plan(home, trial)
-    assert found(home) == {str(path.relative_to(home.path)): "leftovers" for path in torn}
+    left = {str(path.relative_to(home.path)): "leftovers" for path in torn}
+    assert found(home) == {**left, "stages/training/abc": "stages"}
     os.utime(report, (OLD, OLD))
     gc(home, "--yes")
     assert not [path for path in (*torn, report) if path.exists()]
@@ -168,7 +169,7 @@ def test_models_are_kept_by_policy_of_each_variant(home: Home) -> None:
     good, bad = put(home, 0, accuracy=0.8), put(home, 1, accuracy=0.4)
     other = put(home, 0, variant="w", accuracy=0.1, train={"steps": 7})
     plan(home, good, bad, other)
-    models = {trial: f"trials/{trial}/model" for trial in (good, bad, other)}
+    models = {trial: f"trials/{trial}/training/model" for trial in (good, bad, other)}
     assert found(home, keep_models=None) == {}
     assert found(home, keep_models=1) == {models[bad]: "models"}
     assert found(home, keep_models=1, by="coins_test/wrong_step_rate") == {
@@ -203,56 +204,93 @@ def test_a_whole_trial_goes_when_it_is_named_and_is_then_owed(home: Home) -> Non
 def test_shared_models_that_a_trial_was_made_with_stay(home: Home) -> None:
     trial = put(home)
     key = read_json(home.trial(trial).config)["identity"]["training"]["cold_start"]["key"]
-    write(home.cache("cold_start", key) / "model.safetensors", 1)
-    write(home.cache("critic", "unused") / "model.safetensors", 1)
+    write(home.stage("cold_start", key) / "model.safetensors", 1)
+    write(home.stage("critic", "unused") / "model.safetensors", 1)
     plan(home, trial, "not-begun")
     assert found(home) == {}  # what the other trial needs is not known
     plan(home, trial)
-    assert found(home) == {"cache/critic/unused": "shared"}
-    assert found(home, trials=[trial]).get(f"cache/cold_start/{key}") == "shared"
+    assert found(home) == {"stages/critic/unused": "stages"}
+    assert found(home, trials=[trial]).get(f"stages/cold_start/{key}") == "stages"
 
 
 def test_the_process_reward_model_of_a_trial_stays(home: Home) -> None:
     trial = put(home, method="prm_min")
     key = read_json(home.trial(trial).config)["identity"]["training"]["prm"]["embedded"]
     for name in (key, "unused"):
-        write(home.cache("prm", name) / "model.safetensors", 1)
+        write(home.stage("prm", name) / "model.safetensors", 1)
     plan(home, trial)
-    assert found(home) == {"cache/prm/unused": "shared"}
+    assert found(home) == {"stages/prm/unused": "stages"}
 
 
-def test_entries_of_the_index_go_when_their_donor_has(home: Home) -> None:
+def share(home: Home, trial: str, *more: str) -> str:
+    """Move a trial's training under its key, which others list too; returns the key."""
+    record, folder = read_json(home.trial(trial).config), home.trial(trial)
+    key = training_key(record["identity"], record["seed"])
+    home.stage("training", key).parent.mkdir(parents=True, exist_ok=True)
+    folder.trained.rename(home.stage("training", key))
+    for name in (trial, *more):
+        write_json(home.trial(name).stages, {"training": key})
+    return key
+
+
+def test_a_stage_goes_with_the_last_trial_that_lists_it(home: Home) -> None:
+    first, second = put(home), put(home, evaluation={"problems": 7})
+    shutil.rmtree(home.trial(second).trained)
+    stage = f"stages/training/{share(home, first, second)}"
+    plan(home, first, second)
+    assert found(home) == {}
+    assert found(home, trials=[first]) == {f"trials/{first}": "trials"}
+    both = {f"trials/{trial}": "trials" for trial in (first, second)}
+    assert found(home, trials=[first, second]) == {**both, stage: "stages"}
+    assert found(home, trials=[first, second], study="demo") == {**both, stage: "stages"}
+    gc(home, "--trial", first, "--trial", second, "--yes")
+    assert not (home.path / stage).exists()
+
+
+def test_a_stage_that_an_unfinished_trial_will_have_stays(home: Home) -> None:
+    gone, waits = put(home), put(home, evaluation={"problems": 7}, done=False)
+    key = share(home, gone)
+    plan(home, gone, waits)
+    shutil.rmtree(home.trial(gone).path)
+    plan(home, waits)
+    assert f"stages/training/{key}" not in found(home)
+
+
+def test_shared_weights_go_when_no_trial_keeps_them(home: Home) -> None:
+    good, bad = put(home, accuracy=0.8), put(home, accuracy=0.4, evaluation={"problems": 7})
+    shutil.rmtree(home.trial(bad).trained)
+    model = f"stages/training/{share(home, good, bad)}/model"
+    plan(home, good, bad)
+    assert found(home, keep_models=1) == {}
+    assert found(home, keep_models=0) == {model: "models"}
+    assert list(freed_bytes(scan(home, GcRequest(keep_models=0)).items()).values()) == [1000]
+    home.trial(bad).metrics.unlink()  # it goes on, and needs them
+    assert found(home, keep_models=0) == {}
+
+
+def test_a_trial_that_cannot_be_read_keeps_all_stages(home: Home) -> None:
     trial = put(home)
-    identity = read_json(home.trial(trial).config)["identity"]
-    entry = home.stage(training_key(identity, 0))
-    write_json(entry, {"trial": trial})
-    write_json(home.stage("000000000000"), {"trial": "gone"})
+    share(home, trial)
     plan(home, trial)
-    assert found(home) == {"cache/stages/000000000000.json": "stages"}
-    shutil.rmtree(home.trial(trial).model)
-    assert f"cache/stages/{entry.name}" in found(home)
+    home.trial(trial).config.write_text("{")
+    assert found(home) == {}
 
 
-def test_locks_go_of_stages_that_the_index_does_not_name(home: Home) -> None:
+def test_locks_go_of_stages_that_are_not_there(home: Home) -> None:
     trial = put(home)
-    entry = home.stage(training_key(read_json(home.trial(trial).config)["identity"], 0))
-    write_json(entry, {"trial": trial})
-    write_json(home.stage("111111111111"), {"trial": "gone"})
-    for key in (entry.stem, "000000000000", "111111111111"):
-        write(home.stage(key).with_suffix(".lock"), 0)
+    key = share(home, trial)
+    locks = [write(home.stage_lock("training", name), 0) for name in (key, "000000000000")]
     plan(home, trial)
-    left = {f"cache/stages/{name}" for name in ("000000000000.lock", "111111111111.json", "111111111111.lock")}
-    assert found(home) == dict.fromkeys(left, "stages")
-    assert "000000000000.lock  0 bytes: nobody holds it, and the index names no trial for it" in gc(home)
-    with elsewhere(home.stage("000000000000").with_suffix(".lock")):
-        assert "cache/stages/000000000000.lock" not in found(home)
+    assert found(home) == {"stages/training/000000000000.lock": "stages"}
+    with elsewhere(locks[1]):
+        assert found(home) == {}
     gc(home, "--yes")
-    assert {path.name for path in entry.parent.iterdir()} == {entry.name, f"{entry.stem}.lock"}
+    assert [lock.exists() for lock in locks] == [True, False]
 
 
 def test_a_lock_that_somebody_takes_meanwhile_is_left_alone(home: Home) -> None:
     plan(home, put(home))
-    lock = write(home.stage("000000000000").with_suffix(".lock"), 0)
+    lock = write(home.stage_lock("training", "000000000000"), 0)
     items = scan(home, GcRequest()).items()
     with elsewhere(lock):
         assert ["somebody is at work" in told for told in free(items)] == [True]
@@ -262,7 +300,7 @@ def test_a_lock_that_somebody_takes_meanwhile_is_left_alone(home: Home) -> None:
 def test_while_a_study_runs_no_lock_of_a_stage_goes(home: Home) -> None:
     """Its trials hold them one after another, and make them when they come to it."""
     plan(home, put(home))
-    write(home.stage("000000000000").with_suffix(".lock"), 0)
+    write(home.stage_lock("training", "000000000000"), 0)
     with elsewhere(home.study("demo").path / "lock"):
         assert found(home) == {}
 
@@ -331,21 +369,6 @@ def test_the_critique_cache_is_held_to_its_limit(home: Home) -> None:
     set_limit(path, 2**30)
 
 
-# Bytes really freed
-
-
-def test_links_count_only_where_the_last_one_goes(home: Home) -> None:
-    first, second = put(home, 0, accuracy=0.1), put(home, 1, accuracy=0.2)
-    weights = home.trial(second).model / "model.safetensors"
-    weights.unlink()
-    os.link(home.trial(first).model / "model.safetensors", weights)
-    plan(home, first, second)
-    one = freed_bytes(scan(home, GcRequest(keep_models=1)).items())
-    assert list(one.values()) == [0]  # the best still links to the bytes
-    both = freed_bytes(scan(home, GcRequest(keep_models=0)).items())
-    assert sorted(both.values()) == [0, 1000]
-
-
 # Others at work
 
 
@@ -366,11 +389,11 @@ def test_what_a_running_study_refers_to_is_left_alone(home: Home) -> None:
     mine, theirs = put(home), put(home, 1)
     for trial in (mine, theirs):
         write(home.trial(trial).checkpoints / "state.json", 1)
-    write(home.cache("critic", "unused") / "model.safetensors", 1)
+    write(home.stage("critic", "unused") / "model.safetensors", 1)
     plan(home, mine)
     plan(home, theirs, study="runs")
     with elsewhere(home.study("runs").path / "lock"):
-        assert found(home) == {f"trials/{mine}/checkpoints": "checkpoints"}
+        assert found(home) == {f"trials/{mine}/training/checkpoints": "checkpoints"}
         assert "left alone, it is being run: runs" in gc(home)
         assert "somebody is at work with it" in gc(home, "runs", "--trial", theirs, "--yes", code=2)
         gc(home, "--yes")
@@ -511,7 +534,7 @@ def test_one_study_is_looked_at_alone(home: Home) -> None:
         write(home.trial(trial).checkpoints / "state.json", 1)
     plan(home, mine)
     plan(home, other, study="other")
-    assert found(home, study="demo") == {f"trials/{mine}/checkpoints": "checkpoints"}
+    assert found(home, study="demo") == {f"trials/{mine}/training/checkpoints": "checkpoints"}
     assert "no study 'nobody' has been run" in gc(home, "nobody", code=2)
 
 

@@ -26,7 +26,7 @@ UNION, INTERSECTION = (Ballot(Vote(rule), 2) for rule in ("union", "intersection
 @pytest.fixture
 def folder(tmp_path) -> TrialFolder:
     """A trial of one optimizer step, the one worked by hand."""
-    write_step(tmp_path / "rollouts", 1, 0, HAND)
+    write_step(tmp_path / "training" / "rollouts", 1, 0, HAND)
     return TrialFolder(tmp_path)
 
 
@@ -85,7 +85,7 @@ def test_rewards_may_change_where_no_advantage_changes_its_sign(folder):
 
 def test_what_could_not_be_verified_has_no_reward_to_compare(tmp_path):
     rows = [replace(HAND[0], outcome=None), *HAND[1:]]
-    write_step(tmp_path / "rollouts", 1, 0, rows)
+    write_step(tmp_path / "training" / "rollouts", 1, 0, rows)
     rewards = replayed(TrialFolder(tmp_path)).tokens[VoteSetting(UNION, DEFAULT)].rewards
     assert (rewards.tokens, rewards.changed, rewards.moved) == (5, 1, 1)
 
@@ -114,7 +114,7 @@ def test_k_above_what_was_stored_is_left_out(folder):
 def test_steps_are_the_same_together_and_one_by_one(tmp_path, monkeypatch):
     rng = random.Random(3)
     for step in range(1, 7):
-        write_step(tmp_path / "rollouts", step, 0, [random_rollout(rng, row // 2, 2) for row in range(4)])
+        write_step(tmp_path / "training" / "rollouts", step, 0, [random_rollout(rng, row // 2, 2) for row in range(4)])
     together = replayed(TrialFolder(tmp_path), weights=(DEFAULT, Weights(1, 5)))
     monkeypatch.setattr(trial_module, "MOST_TOKENS", 1)
     alone = replayed(TrialFolder(tmp_path), weights=(DEFAULT, Weights(1, 5)))
@@ -154,9 +154,9 @@ def test_a_difference_by_rounding_alone_is_no_change_of_sign():
 
 
 def test_a_group_that_spans_processes_is_whole(tmp_path):
-    write_step(tmp_path / "rollouts", 1, 0, HAND[:1])
-    write_step(tmp_path / "rollouts", 1, 1, HAND[1:])
-    write_step(tmp_path / "one" / "rollouts", 1, 0, HAND)
+    write_step(tmp_path / "training" / "rollouts", 1, 0, HAND[:1])
+    write_step(tmp_path / "training" / "rollouts", 1, 1, HAND[1:])
+    write_step(tmp_path / "one" / "training" / "rollouts", 1, 0, HAND)
     ours, theirs = (replayed(TrialFolder(path)).labels for path in (tmp_path, tmp_path / "one"))
     assert {ballot: plain(tally) for ballot, tally in ours.items()} == {b: plain(t) for b, t in theirs.items()}
 
@@ -181,7 +181,7 @@ def test_a_step_without_whole_groups_is_named(folder, rows):
 
 def test_of_a_long_trial_every_nth_step_is_read(tmp_path):
     for step in range(1, 11):
-        write_step(tmp_path / "rollouts", step, 0, HAND)
+        write_step(tmp_path / "training" / "rollouts", step, 0, HAND)
     seen = []
     found = replayed(TrialFolder(tmp_path), weights=(), most_rollouts=12, see=lambda step: seen.append(step.step))
     assert seen == [1, 5, 9]  # 40 rollouts, at most about 12: every fourth step
@@ -195,7 +195,7 @@ def test_rollouts_without_critiques_say_why(tmp_path):
 
 def test_critiques_of_answers_have_labels_but_no_token_rewards(tmp_path):
     rows = [replace(rollout(0, (2,), outcome, None, says(0)), aim="answer") for outcome in (0.0, 1.0)]
-    write_step(tmp_path / "rollouts", 1, 0, rows)
+    write_step(tmp_path / "training" / "rollouts", 1, 0, rows)
     folder, ballot = TrialFolder(tmp_path), Ballot(Vote("union"), 1)
     found = replay_trial(folder, config(critiques=1), [ballot], ())
     assert found.labels[ballot].counts["p0"].tolist() == [1, 1, 0, 0]  # one wrong answer found, one right one accused

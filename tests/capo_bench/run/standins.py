@@ -244,7 +244,7 @@ def _leaky(trial, home, emit, stop):
 
 def ensure_shared(kind, trial, home, emit):
     """Count the calls, and say which threads the shared model had."""
-    folder = home.cache(kind, "counted")
+    folder = home.stage(kind, "counted")
     folder.mkdir(parents=True, exist_ok=True)
     emit({"kind": "preparing", "model": kind, "step": 1, "of": 2})
     if trial.variant.startswith("broken"):

@@ -66,13 +66,9 @@ class Bench:
         return {path.parent.name: TrialFolder(path.parent) for path in self.home.path.glob("trials/*/metrics.json")}
 
 
-def reused(folder: TrialFolder) -> dict[str, Any]:
-    found: dict[str, Any] = read_json(folder.provenance)["reused"]
-    return found
-
-
-def inodes(folder: TrialFolder) -> set[int]:
-    return {path.stat().st_ino for path in folder.path.rglob("*") if path.is_file()}
+def shared(folder: TrialFolder, *others: TrialFolder) -> set[str]:
+    """Places of the stages that a trial shares with one of the others."""
+    return {place for place, key in folder.keys().items() if any(other.keys().get(place) == key for other in others)}
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +81,9 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, dict[str, Tri
 def test_the_first_run_does_all_itself(done: tuple[Bench, dict[str, TrialFolder]]) -> None:
     _, trials = done
     assert {*trials} == {"capo 0", "grpo_rule 0", "start 0"}
-    assert [reused(folder) for folder in trials.values()] == [{}] * 3
+    for name, folder in trials.items():
+        assert {*folder.keys()} == {"completions/coins_test"} | ({"training"} if name != "start 0" else set())
+        assert shared(folder, *(other for other in trials.values() if other != folder)) == set()
 
 
 def test_another_benchmark_trains_nothing_and_asks_only_the_new_one(done: tuple[Bench, dict[str, TrialFolder]]) -> None:
@@ -97,30 +95,32 @@ def test_another_benchmark_trains_nothing_and_asks_only_the_new_one(done: tuple[
     assert {*found} == {*before}
     for name, folder in found.items():
         theirs = before[name]
-        train = {} if name == "start 0" else {"train": theirs.path.name}
-        assert reused(folder) == {**train, "generate": {"coins_test": theirs.path.name}}
+        train = {"training"} if name != "start 0" else set()
+        assert shared(folder, theirs) == {*theirs.keys()} == train | {"completions/coins_test"}
         assert folder.samples("coins_test").read_bytes() == theirs.samples("coins_test").read_bytes()
         assert folder.samples("coins_longer").exists()
         metrics, old = (read_json(one.metrics)["metrics"] for one in (folder, theirs))
         assert metrics.items() > old.items()
         if train:
-            assert folder.steps.samefile(theirs.steps)
-            assert (folder.model / "model.safetensors").samefile(theirs.model / "model.safetensors")
+            assert (folder.steps, folder.model) == (theirs.steps, theirs.model)
             costs = [read_json(one.metrics)["cost"]["train_seconds"] for one in (folder, theirs)]
             assert costs[0] == costs[1] > 0
 
 
 def test_another_variant_runs_alone(done: tuple[Bench, dict[str, TrialFolder]]) -> None:
-    bench, _ = done
+    bench, before = done
     more = {"name": "capo union", "set": {"method": "capo", "credit.vote": "union"}}
     found = bench.run(amended(include=[*STUDY["include"], more]))
-    assert {name: reused(folder) for name, folder in found.items()} == {"capo union 0": {}}
+    assert {name: shared(folder, *before.values()) for name, folder in found.items()} == {"capo union 0": set()}
 
 
 def test_another_seed_runs_alone(done: tuple[Bench, dict[str, TrialFolder]]) -> None:
-    bench, _ = done
+    bench, before = done
     found = bench.run(amended(seeds=[0, 1]), "--only", "grpo_rule", "--only", "start")
-    assert {name: reused(folder) for name, folder in found.items()} == {"grpo_rule 1": {}, "start 1": {}}
+    assert {name: shared(folder, *before.values()) for name, folder in found.items()} == {
+        "grpo_rule 1": set(),
+        "start 1": set(),
+    }
 
 
 def test_a_benchmark_less_asks_nothing(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_a_benchmark_less_asks_nothing(tmp_path: Path) -> None:
     both = bench.run(amended(BOTH), *only)
     less = bench.run(STUDY, *only)
     for name, folder in less.items():
-        assert reused(folder)["generate"] == {"coins_test": both[name].path.name}
+        assert shared(folder, both[name]) == {*folder.keys()}
         theirs = json.loads((both[name].metrics).read_text())["metrics"]
         kept = {key: value for key, value in theirs.items() if key.startswith("coins_test/")}
         assert read_json(folder.metrics)["metrics"] == kept
@@ -142,10 +142,7 @@ def test_two_trials_of_one_training_at_the_same_time_train_once(done: tuple[Benc
     two = [{"name": "one", "set": capo}, {"name": "two", "set": {**capo, "evaluation.tasks": BOTH["tasks"]}}]
     study = amended(include=[*STUDY["include"], *two])
     found = bench.run(study, "--only", "one", "--only", "two", "--workers", "2")
-    first, second = sorted(found.values(), key=lambda folder: len(reused(folder)))
-    assert reused(first) == {}
-    assert reused(second) == {"train": first.path.name, "generate": {"coins_test": first.path.name}}
-    assert len(inodes(first) & inodes(second)) > 5
+    assert shared(found["one 0"], found["two 0"]) == {"training", "completions/coins_test"}
 
 
 def test_a_finished_study_is_left_as_it_is(done: tuple[Bench, dict[str, TrialFolder]]) -> None:

@@ -113,7 +113,7 @@ def test_the_adapter_is_kept_measured_and_named(ran: Path) -> None:
         fingerprints = read_json(trial.provenance)["fingerprints"]
         assert fingerprints["start_weights"] == base
         assert fingerprints["final_weights"] == adapter_fingerprint(trial.model)
-        asked = read_json(trial.evaluation / "coins_test" / "task.json")["identity"]["model"]
+        asked = read_json(trial.completions("coins_test") / "task.json")["identity"]["model"]
         assert (asked["weights"], asked["adapter"]) == (base, fingerprints["final_weights"])
         assert sum(path.stat().st_size for path in trial.model.glob("*.safetensors")) < 10**6
 
@@ -143,8 +143,8 @@ def test_an_evaluation_on_two_gpus_is_asked_in_two_shares_that_become_one_folder
     assert ask(trial, str(done.model), folder, stages.append, lambda: False)
     assert [event["stage"] for event in stages] == ["generate", "generate"], "one of the processes tells"
 
-    one, two = (path.evaluation / "coins_test" for path in (done, folder))
+    one, two = (path.completions("coins_test") for path in (done, folder))
     assert read_task(two).asked == read_task(one).asked
     assert read_task(two).identity == read_task(one).identity
     assert complete(two)
-    assert [path.name for path in folder.evaluation.iterdir()] == ["coins_test"]
+    assert [path.name for path in (folder.path / "completions").iterdir()] == ["coins_test"]

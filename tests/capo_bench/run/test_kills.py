@@ -127,7 +127,7 @@ class Life:
             "steps": [{name: one for name, one in step.items() if not name.startswith(CLOCKS)} for step in steps],
             "rollouts": {path.name: rollouts(path) for path in files.rollouts.iterdir()},
             "training": read_json(files.training),
-            "files": sorted(path.relative_to(files.path).as_posix() for path in files.path.rglob("*")),
+            "files": sorted(path.relative_to(self.home.path).as_posix() for path in self.home.path.rglob("*")),
         }
 
 
@@ -191,9 +191,9 @@ FSYNCS, REPLACED, DELETED = "fsync", "replace|rename|link|mkdir", "unlink|rmdir"
 @pytest.mark.parametrize(
     ("kinds", "some", "at_least"),
     [
-        pytest.param(REPLACED, "rename /trials/#/.model", 20, id="appears"),
-        pytest.param(DELETED, "unlink /trials/#/checkpoints/checkpoint-#/optimizer.pt", 10, id="vanishes"),
-        pytest.param(FSYNCS, "fsync /trials/#/checkpoints/checkpoint-#", 20, id="lasts"),
+        pytest.param(REPLACED, "rename /trials/#/training/.model", 20, id="appears"),
+        pytest.param(DELETED, "unlink /trials/#/training/checkpoints/checkpoint-#/optimizer.pt", 10, id="vanishes"),
+        pytest.param(FSYNCS, "fsync /trials/#/training/checkpoints/checkpoint-#", 20, id="lasts"),
     ],
 )
 def test_killed_before_every_file_operation(nursery, noisy, tmp_path, kinds, some, at_least):
@@ -226,7 +226,7 @@ def test_killed_at_random_moments_while_a_language_model_criticises(nursery, lan
     assert life.kills >= 1
     assert life.result() == whole
     assert all(step["critic_output_tokens"] > 0 for step in whole["steps"])
-    assert list(life.home.path.glob("cache/critic/*/model.safetensors"))
+    assert list(life.home.path.glob("stages/critic/*/model.safetensors"))
     assert (life.home.critiques / "critiques.sqlite").exists()
 
 
@@ -235,7 +235,7 @@ def budgeted(settings, budget):
     return settings | {"train": settings["train"] | {"steps": 2 * STEPS, "budget": budget}}
 
 
-MODEL = "rename /trials/#/.model"
+MODEL = "rename /trials/#/training/.model"
 
 
 @pytest.mark.parametrize(

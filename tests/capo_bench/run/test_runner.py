@@ -139,7 +139,7 @@ def test_what_a_trial_prints_goes_to_its_log(session, home, capfd):
 def test_a_shared_cold_start_is_made_once_before_the_trials(session, home):
     plan = make_plan(["ok", "ok 2", "ok 3"], seeds=(0, 1), cold=("ok", "ok 2"))
     assert session.run(plan, workers=2).exit_code == 0
-    calls = (home.cache("cold_start", "counted") / "calls").read_text()
+    calls = (home.stage("cold_start", "counted") / "calls").read_text()
     assert calls == f"ok-0 {max(1, available_cores() // 2)}\n"
 
 
@@ -257,7 +257,7 @@ def test_fail_fast_holds_for_a_cold_start_too(session):
 
 def test_a_cold_start_that_is_there_costs_no_process(session, home):
     plan = make_plan(["ok"], cold=("ok",))
-    home.cache("cold_start", cold_start_key(plan.trials[0].config)).mkdir(parents=True)
+    home.stage("cold_start", cold_start_key(plan.trials[0].config)).mkdir(parents=True)
     assert session.run(plan).exit_code == 0
     assert not (home.study("demo").path / "cold_start.log").exists()
 

@@ -216,9 +216,9 @@ def test_one_command_teaches_a_critic_serves_it_and_trains_through_it(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     (started,) = servers_started()
-    (taught,) = tmp_path.glob("home/cache/critic/*/model.safetensors")
+    (taught,) = tmp_path.glob("home/stages/critic/*/model.safetensors")
     assert started["options"]["--model"] == str(taught.parent.relative_to(tmp_path))
-    (steps,) = tmp_path.glob("home/trials/*/steps.jsonl")
+    (steps,) = tmp_path.glob("home/stages/training/*/steps.jsonl")
     asked = [json.loads(line) for line in steps.read_text().splitlines()]
     assert [(step["critiques"], step["critic_output_tokens"] > 0) for step in asked] == [(8, True), (8, True)]
     port = started["options"]["--port"]

@@ -14,10 +14,10 @@ import trainers.backbones
 from capo_bench.home import Home, TrialFolder, read_json
 from capo_bench.run import stages
 from capo_bench.run.attempt import Attempt
-from capo_bench.run.reuse import claimed
+from capo_bench.run.keyed import claimed
 from capo_bench.run.training import Training
 from capo_bench.study import identity
-from capo_bench.study.identity import digest, generation_key, identity_of, training_key, trial_id, with_seed
+from capo_bench.study.identity import digest, identity_of, training_key, trial_id, with_seed
 from capo_bench.study.plan import Trial
 from trainers import capo
 from trainers.backbones import BACKBONES
@@ -167,7 +167,7 @@ def test_a_trial_stopped_in_training_goes_on_from_its_checkpoint(tmp_path: Path)
 def test_a_trial_stopped_between_evaluations_does_not_train_again(tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial()
     folder = home.trial(trial.id)
-    done, _ = run(trial, home, stop=(folder.evaluation / "coins_longer" / "task.json").exists)
+    done, _ = run(trial, home, stop=(folder.path / "completions" / "coins_longer" / "task.json").exists)
     assert not done
     assert folder.model.exists()
     done, events = run(trial, home)
@@ -182,10 +182,9 @@ def test_another_set_of_tasks_asks_only_what_is_new(tmp_path: Path) -> None:
     assert done
     assert shown(events) == ["generate coins_longer", "score coins_test", "score coins_longer", "record"]
     ours, theirs = home.trial(second.id), home.trial(first.id)
-    assert ours.steps.samefile(theirs.steps)
+    assert ours.steps == theirs.steps
     assert ours.samples("coins_test").read_bytes() == theirs.samples("coins_test").read_bytes()
-    assert read_json(ours.provenance)["reused"] == {"train": first.id, "generate": {"coins_test": first.id}}
-    assert read_json(theirs.provenance)["reused"] == {}
+    assert theirs.keys().items() < ours.keys().items()
     mine, paid = (read_json(folder.metrics)["cost"] for folder in (ours, theirs))
     for part in ("train_seconds", "policy_tokens", "critiques", "update_seconds"):  # as if it had trained alone
         assert mine[part] == paid[part] > 0
@@ -201,7 +200,7 @@ def test_fewer_tasks_and_another_way_to_score_ask_nothing(tmp_path: Path) -> Non
         less = make_trial(**changes)
         done, events = run(less, home)
         assert (done, shown(events)) == (True, ["score coins_longer", "record"])
-        assert read_json(home.trial(less.id).provenance)["reused"]["train"] == whole.id
+        assert home.trial(less.id).keys().items() < home.trial(whole.id).keys().items()
     assert not [name for name in read_json(home.trial(less.id).metrics)["metrics"] if name.startswith("coins_test")]
 
 
@@ -212,7 +211,7 @@ def test_the_start_is_asked_once_for_all_that_measure_it_alike(tmp_path: Path) -
     )
     assert run(first, home)[0]
     assert shown(run(second, home)[1]) == ["generate coins_longer", "score coins_test", "score coins_longer", "record"]
-    assert read_json(home.trial(second.id).provenance)["reused"] == {"generate": {"coins_test": first.id}}
+    assert home.trial(first.id).keys().items() < home.trial(second.id).keys().items()
 
 
 def test_a_training_that_is_gone_is_done_again(tmp_path: Path) -> None:
@@ -226,15 +225,14 @@ def test_a_training_that_is_gone_is_done_again(tmp_path: Path) -> None:
     assert home.trial(first.id).steps.read_bytes() == steps
     # The same weights: what the first was asked is taken over even so.
     assert "generate coins_test" not in shown(events)
-    assert read_json(home.trial(second.id).provenance)["reused"] == {"generate": {"coins_test": first.id}}
+    assert home.trial(second.id).keys().keys() == {"completions/coins_test", "completions/coins_longer"}
 
 
 def test_an_evaluation_of_a_model_that_is_no_more_is_dropped(tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial()
     folder = home.trial(trial.id)
-    assert not run(trial, home, stop=(folder.evaluation / "coins_longer" / "task.json").exists)[0]
+    assert not run(trial, home, stop=(folder.path / "completions" / "coins_longer" / "task.json").exists)[0]
     shutil.rmtree(folder.model)
-    home.stage(generation_key(trial.identity, "coins_test", 0)).unlink(missing_ok=True)
     _, events = run(trial, home)
     assert shown(events)[:3] == ["train", "generate coins_test", "generate coins_longer"]
 
@@ -242,15 +240,18 @@ def test_an_evaluation_of_a_model_that_is_no_more_is_dropped(tmp_path: Path) -> 
 def test_a_stop_before_scoring_keeps_what_was_asked(tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial()
     folder = home.trial(trial.id)
-    last = folder.evaluation / "coins_longer" / "timing.jsonl"
-    assert not run(trial, home, stop=lambda: last.exists() and len(last.read_text().splitlines()) == 1)[0]
+
+    def asked() -> bool:
+        return (folder.completions("coins_longer") / "SHA256SUMS").exists()
+
+    assert not run(trial, home, stop=asked)[0]
     assert not folder.done
     assert shown(run(trial, home)[1]) == ["score coins_test", "score coins_longer", "record"]
 
 
 def test_who_waits_for_a_training_and_is_stopped_has_begun_nothing(tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "home"), make_trial()
-    with claimed(home, [training_key(trial.identity, 0)], lambda: False, lambda: None):
+    with claimed(home, {"training": training_key(trial.identity, 0)}, lambda: False, lambda: None):
         done, events = run(trial, home, stop=lambda: True)
     assert (done, shown(events)) == (False, ["waiting"])
     assert {path.name for path in home.trial(trial.id).path.iterdir()} == {"config.json"}

@@ -81,7 +81,7 @@ def test_reinforcement_starts_from_the_supervised_model_and_base_from_the_untouc
     home = Home(folder / "home")
     trials = {method: make_trial(folder, method=method) for method in ("grpo_rule", "sft", "base")}
     events = {method: run(trial, home) for method, trial in trials.items()}
-    (start,) = (home.path / "cache" / "cold_start").glob("[!.]*")
+    (start,) = (home.path / "stages" / "cold_start").glob("[!.]*")
     assert start.name == cold_start_key(trials["sft"].config)
     losses = [event["metrics"]["loss"] for event in events["grpo_rule"] if event["kind"] == "preparing"]
     assert len(losses) == 15
@@ -108,7 +108,7 @@ def test_reinforcement_starts_from_the_supervised_model_and_base_from_the_untouc
 def test_adapters_learn_from_demonstrations_and_then_by_reinforcement(folder: Path) -> None:
     home, trial = Home(folder / "home"), make_trial(folder, backbone="adapted")
     run(trial, home)
-    (start,) = (home.path / "cache" / "cold_start").glob("[!.]*")
+    (start,) = (home.path / "stages" / "cold_start").glob("[!.]*")
     trained, repository = home.trial(trial.id).model, str(folder / "repository")
     for adapter in (start, trained):
         assert json.loads((adapter / "adapter_config.json").read_text())["base_model_name_or_path"] == repository

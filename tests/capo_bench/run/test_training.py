@@ -13,7 +13,7 @@ from capo_bench.home import Home, TrialFolder, read_json
 from capo_bench.run import training as training_module
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.shared import ensure_cold_start
-from capo_bench.run.training import Training, read_steps, train, train_part
+from capo_bench.run.training import Training, read_steps, settle, train, train_part
 from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig
@@ -78,11 +78,13 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_finished_training_leaves_the_model_its_steps_and_no_checkpoint(home: Home) -> None:
+def test_a_finished_training_leaves_the_model_and_its_steps(home: Home) -> None:
     trial = make_trial(0)
     assert run(trial, home) == ["train", 1, 2, 3]
     folder = home.trial(trial.id)
-    assert names(folder.path) == ["model", "rollouts", "steps.jsonl", "steps.sums", "training.json"]
+    assert names(folder.trained) == ["checkpoints", "model", "rollouts", "steps.jsonl", "steps.sums", "training.json"]
+    settle(folder)
+    assert names(folder.trained) == ["model", "rollouts", "steps.jsonl", "training.json"]
     assert [step["step"] for step in read_steps(folder)] == [1, 2, 3]
     assert len(names(folder.rollouts)) == 3
 
@@ -166,9 +168,11 @@ def test_the_trials_own_micro_batch_is_told_where_the_try_has_none(home: Home) -
 def test_an_evaluation_of_a_model_that_is_no_more_goes(home: Home) -> None:
     trial = make_trial(7)
     folder = home.trial(trial.id)
-    (folder.evaluation / "coins_test").mkdir(parents=True)
+    for path in (folder.evaluation, folder.completions("coins_test")):
+        path.mkdir(parents=True)
     run(trial, home)
     assert not folder.evaluation.exists()
+    assert not folder.completions("coins_test").exists()
 
 
 def test_what_a_process_is_told_is_what_the_method_is_given(tmp_path: Path) -> None:
@@ -179,8 +183,8 @@ def test_what_a_process_is_told_is_what_the_method_is_given(tmp_path: Path) -> N
     )
     run = training.run(record=lambda record: None, stop=lambda: False)
     assert (run.config, run.seed, run.start, run.resume) == (trial.config, 8, "start", "checkpoint-3")
-    assert (run.out, run.rollouts) == (tmp_path / "checkpoints", tmp_path / "rollouts")
-    assert run.model != tmp_path / "model"  # which appears at once
+    assert (run.out, run.rollouts) == (tmp_path / "training" / "checkpoints", tmp_path / "training" / "rollouts")
+    assert run.model != tmp_path / "training" / "model"  # which appears at once
     assert (run.micro_batch, run.checkpoint_seconds) == (4, 7)
     assert (run.critic, run.prm, run.critique_cache) == (tmp_path / "critic", tmp_path / "prm", None)
 

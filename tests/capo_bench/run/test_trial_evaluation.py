@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from capo_bench.home import TrialFolder
 from capo_bench.run.evaluation import _as_set, _spec, generate, owed_tasks, score
 from evals.checksums import ChangedFileError, unlist
 from evals.config import EvaluationConfig
@@ -40,10 +41,12 @@ def trial(**evaluation: Any) -> TrialConfig:
 def run(config: TrialConfig, model: str, out: Path, seed: int = 0, stop: Any = lambda: False) -> Any:
     """Generate and score; the metrics, None where it was stopped, and the stages that were told."""
     events: list[dict[str, Any]] = []
-    done = generate(config, seed, model, out, events.append, stop) and score(
-        config.evaluation, out, events.append, stop
-    )
-    results = {task: read_result(out / task).metrics for task in config.evaluation.tasks} if done else {}
+    folder = TrialFolder(out)
+    # As a trial does: where every completion is there, nothing is loaded.
+    owed = owed_tasks(config.evaluation, folder)
+    done = not owed or generate(config, seed, model, out / "completions", events.append, stop, tasks=owed)
+    done = done and score(config.evaluation, folder, events.append, stop)
+    results = {task: read_result(folder.evaluation / task).metrics for task in config.evaluation.tasks} if done else {}
     metrics = {f"{task}/{name}": one.value for task, found in results.items() for name, one in found.items()}
     return metrics or None, [f"{event['stage']} {event['task']}" for event in events]
 
@@ -111,15 +114,15 @@ def test_the_backbone_says_how_a_model_is_opened() -> None:
 
 def test_what_is_owed_is_what_lacks_completions(model: str, tmp_path: Path) -> None:
     settings = trial().evaluation
-    assert owed_tasks(settings, tmp_path) == ["coins_test", "coins_longer"]
+    assert owed_tasks(settings, TrialFolder(tmp_path)) == ["coins_test", "coins_longer"]
     run(trial(tasks=["coins_longer"]), model, tmp_path)
-    assert owed_tasks(settings, tmp_path) == ["coins_test"]
-    lines = tmp_path / "coins_longer" / "generations.jsonl"
+    assert owed_tasks(settings, TrialFolder(tmp_path)) == ["coins_test"]
+    lines = tmp_path / "completions" / "coins_longer" / "generations.jsonl"
     lines.write_bytes(lines.read_bytes()[:-5])
     with pytest.raises(ChangedFileError, match=r"generations\.jsonl: its bytes are not those that were written"):
-        owed_tasks(settings, tmp_path)
+        owed_tasks(settings, TrialFolder(tmp_path))
     unlist(lines.parent, [lines.name])  # as long as a task is asked, nothing is listed
-    assert owed_tasks(settings, tmp_path) == ["coins_test", "coins_longer"]
+    assert owed_tasks(settings, TrialFolder(tmp_path)) == ["coins_test", "coins_longer"]
 
 
 def test_no_data_is_read_where_nothing_is_owed(model: str, tmp_path: Path) -> None:
@@ -129,18 +132,19 @@ def test_no_data_is_read_where_nothing_is_owed(model: str, tmp_path: Path) -> No
 
 def test_only_what_has_no_result_is_scored(model: str, tmp_path: Path) -> None:
     first, _ = run(trial(), model, tmp_path)
-    (tmp_path / "coins_longer" / "result.json").unlink()
+    (tmp_path / "evaluation" / "coins_longer" / "result.json").unlink()
     second, stages = run(trial(), model, tmp_path)
     assert (second, stages) == (first, ["score coins_longer"])
 
 
 def test_scoring_stops_between_tasks(model: str, tmp_path: Path) -> None:
-    assert generate(trial(), 0, model, tmp_path, lambda _: None, lambda: False)
-    settings, first = trial().evaluation, tmp_path / "coins_test" / "result.json"
-    assert not score(settings, tmp_path, lambda _: None, first.exists)
-    assert not (tmp_path / "coins_longer" / "result.json").exists()
+    folder = TrialFolder(tmp_path)
+    assert generate(trial(), 0, model, tmp_path / "completions", lambda _: None, lambda: False)
+    settings, first = trial().evaluation, folder.evaluation / "coins_test" / "result.json"
+    assert not score(settings, folder, lambda _: None, first.exists)
+    assert not (folder.evaluation / "coins_longer" / "result.json").exists()
     written = first.stat().st_mtime_ns
-    assert score(settings, tmp_path, lambda _: None, lambda: False)
+    assert score(settings, folder, lambda _: None, lambda: False)
     assert first.stat().st_mtime_ns == written
 
 
@@ -149,23 +153,23 @@ def test_every_task_leaves_its_metrics_and_its_files(model: str, tmp_path: Path)
     assert {name.partition("/")[0] for name in metrics} == {"coins_test", "coins_longer"}
     assert stages == ["generate coins_test", "generate coins_longer", "score coins_test", "score coins_longer"]
     for task in ("coins_test", "coins_longer"):
-        result = read_result(tmp_path / task)
+        result = read_result(tmp_path / "evaluation" / task)
         assert metrics[f"{task}/accuracy"] == result.metrics["accuracy"].value
         assert metrics[f"{task}/avg_at_2"] == result.metrics["avg_at_2"].value
         assert metrics[f"{task}/pass_at_2"] == result.metrics["pass_at_2"].value
         assert (result.identity["greedy"], result.identity["samples"]) == (True, 2)
-        assert len((tmp_path / task / "samples.jsonl").read_text().splitlines()) == 12
+        assert len((tmp_path / "evaluation" / task / "samples.jsonl").read_text().splitlines()) == 12
 
 
 def test_all_trials_are_asked_the_same_and_draw_with_their_seed(model: str, tmp_path: Path) -> None:
     for seed in (0, 1):
         run(trial(), model, tmp_path / str(seed), seed=seed)
-    first, second = (read_task(tmp_path / str(seed) / "coins_test") for seed in (0, 1))
+    first, second = (read_task(tmp_path / str(seed) / "completions" / "coins_test") for seed in (0, 1))
     assert first.asked == second.asked
     assert (first.identity["seed"], second.identity["seed"]) == (0, 1)
 
     def said(seed: int) -> list[tuple[str, str]]:
-        lines = (tmp_path / str(seed) / "coins_test" / "generations.jsonl").read_text().splitlines()
+        lines = (tmp_path / str(seed) / "completions" / "coins_test" / "generations.jsonl").read_text().splitlines()
         return [(line["decoding"], line["completion"]) for line in map(json.loads, lines)]
 
     assert said(0) != said(1)
@@ -188,21 +192,21 @@ def test_stopped_after_any_batch_it_ends_with_the_same_bytes(model: str, tmp_pat
     found, _ = run(trial(), model, parts)
     assert found == expected
     for task in ("coins_test", "coins_longer"):
-        for name in ("generations.jsonl", "samples.jsonl"):
-            assert (parts / task / name).read_bytes() == (whole / task / name).read_bytes()
+        for name in (f"completions/{task}/generations.jsonl", f"evaluation/{task}/samples.jsonl"):
+            assert (parts / name).read_bytes() == (whole / name).read_bytes()
 
 
 def test_what_is_finished_is_not_asked_for_again(model: str, tmp_path: Path) -> None:
     first, _ = run(trial(), model, tmp_path)
-    written = {path: path.read_bytes() for path in tmp_path.glob("*/timing.jsonl")}
+    written = {path: path.read_bytes() for path in tmp_path.glob("completions/*/timing.jsonl")}
     assert len(written) == 2
     second, _ = run(trial(), model, tmp_path)
     assert second == first
-    assert {path: path.read_bytes() for path in tmp_path.glob("*/timing.jsonl")} == written
+    assert {path: path.read_bytes() for path in tmp_path.glob("completions/*/timing.jsonl")} == written
 
 
 def test_shares_of_an_evaluation_become_what_one_process_writes(model: str, tmp_path: Path) -> None:
-    config, whole, parts = trial(samples=3, problems=5), tmp_path / "whole", tmp_path / "parts"
+    config, whole, parts = trial(samples=3, problems=5), tmp_path / "whole", tmp_path / "completions"
     assert generate(config, 0, model, whole, lambda _: None, lambda: False)
     shares = split(3)
     for share in shares:
@@ -215,7 +219,7 @@ def test_shares_of_an_evaluation_become_what_one_process_writes(model: str, tmp_
         }
         assert read_task(parts / task).asked == read_task(whole / task).asked
         assert read_seconds(parts / task)[1] > 0
-    assert not owed_tasks(config.evaluation, parts)
+    assert not owed_tasks(config.evaluation, TrialFolder(tmp_path))
     assert sorted(path.name for path in parts.iterdir()) == sorted(config.evaluation.tasks)
 
 

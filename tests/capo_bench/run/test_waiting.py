@@ -36,7 +36,7 @@ def test_a_trial_that_needs_a_critic_waits_for_it_and_its_cold_start(tmp_path):
 def test_what_the_results_folder_has_is_not_waited_for(tmp_path):
     (trial,) = trials_of([0])
     (start,) = shared_models(trial.config)
-    Home(tmp_path).cache(start.kind, start.key).mkdir(parents=True)
+    Home(tmp_path).stage(start.kind, start.key).mkdir(parents=True)
     waiting = Waiting([trial], Home(tmp_path))
     assert (dict(waiting.missing), waiting.ready()) == ({}, [trial])
 

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 
 from capo_bench.home import Home, write_json
-from capo_bench.run.reuse import offer_training
 from capo_bench.study.estimate import (
     SECONDS_PER_CRITIQUE,
     SECONDS_PER_DEMONSTRATION,
@@ -25,6 +24,7 @@ from capo_bench.study.estimate import (
     evaluation_seconds,
     trial_seconds,
 )
+from capo_bench.study.identity import training_key
 from capo_bench.study.plan import Plan
 from trainers.config import TrialConfig
 
@@ -92,7 +92,7 @@ def test_the_model_of_time(small: Plan) -> None:
 def test_finished_trials_tell_the_time_of_their_variant(small: Plan, tmp_path: Path) -> None:
     home = Home(tmp_path)
     finish(home, small.trials[0].id, 100.0)
-    home.cache("cold_start", str(small.trials[0].identity["training"]["cold_start"]["key"])).mkdir(parents=True)
+    home.stage("cold_start", str(small.trials[0].identity["training"]["cold_start"]["key"])).mkdir(parents=True)
     taken = estimate(small, home)
     modelled = trial_seconds(small.trials[2].config)
     assert modelled is not None
@@ -105,8 +105,7 @@ def test_what_another_trial_has_trained_is_only_evaluated(plan: Load, small: Pla
     home, donor = Home(tmp_path), small.trials[0]
     write_json(home.trial(donor.id).config, donor.as_json())
     finish(home, donor.id, 100.0)
-    home.trial(donor.id).model.mkdir()
-    offer_training(home, donor)
+    (home.stage("training", training_key(donor.identity, donor.seed)) / "model").mkdir(parents=True)
     sizes = SIZES.replace("tasks: [coins_test, coins_longer]", "tasks: [coins_test]")
     other = plan(demo.replace("base:\n", f"base:\n{sizes}"))
     home.trial(other.trials[3].id).model.mkdir(parents=True)  # stopped after its own training

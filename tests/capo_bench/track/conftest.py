@@ -78,7 +78,8 @@ class Desk:
         folder = self.home.trial(trial.id)
         folder.samples("coins_test").parent.mkdir(parents=True, exist_ok=True)
         folder.samples("coins_test").write_text('{"problem": "coins/test/1", "correct": true}\n')
-        (folder.evaluation / "coins_test" / "task.json").write_text('{"asked": [{"problem": "coins/test/1"}]}')
+        asked = {"identity": {"task": "coins_test"}, "asked": [{"problem": "coins/test/1"}]}
+        write_json(folder.completions("coins_test") / "task.json", asked)
         folder.log.write_text("loaded\n")
         write_json(folder.provenance, {"git": {"commit": "abc"}, "packages": {"torch": "2.13.0"}})
         standins.finish(trial, self.home)
