@@ -1,4 +1,4 @@
-"""Several tasks of one model: what is still owed is found before the model is opened, and asked task by task."""
+"""Several tasks of one model: look which completions are missing, open the model if any are, and ask task by task."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def as_wanted(
     answers: AnswerStyle | None = None,
     **sampling: Any,
 ) -> EvalTask:
-    """Return a task with the user's wishes in place of its own settings.
+    """Return a task in which the user's settings replace its own.
 
     Args:
-        task: The task; options that are ranked leave nothing to wish for.
+        task: The task; one that ranks options has no such settings.
         greedy: Whether each problem is answered greedily.
-        samples: k, sampled answers of each problem; None leaves the task's own.
-        answers: Where an answer may stand in a completion; None leaves it to the task.
-        sampling: temperature, top_p or max_tokens; those that are None are left as they are.
+        samples: k, sampled answers of each problem; None keeps the task's own.
+        answers: Where an answer may stand in a completion; None keeps the task's own.
+        sampling: temperature, top_p or max_tokens; those that are None are kept.
 
     Raises:
         ValueError: Nothing is left to ask.
@@ -41,9 +41,9 @@ def as_wanted(
         return replace(task, sampling=task.sampling.greedily())
     k = task.samples if samples is None else samples
     if not (greedy or k):
-        raise ValueError(f"{task.name} has no sampled answers of its own, and without greedy ones nothing is left")
+        raise ValueError(f"{task.name} samples no answers by itself: without greedy answers it asks nothing")
     how = replace(task.sampling, **{name: value for name, value in sampling.items() if value is not None})
-    # Two evaluations that draw nothing are one, whatever temperature they would have drawn at.
+    # Without samples the temperature has no effect: two evaluations that differ in it are one.
     how = how if k else how.greedily()
     return replace(task, greedy=greedy, samples=k, answers=answers or task.answers, sampling=how)
 
@@ -59,37 +59,37 @@ def generate_all(  # noqa: PLR0913 - what to ask, of whom, where to, how, and wh
     tell: Tell = silent,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Ask for every completion of the tasks that ``out/<task>`` does not hold yet; no model is opened for none.
+    """Ask for every completion of the tasks that ``out/<task>`` does not hold; open the model only if any is missing.
 
-    All prompts are measured first: one that is too long would else be found after the hours of the tasks before.
+    All prompts are measured first, so that one that is too long fails before hours of other tasks.
 
     Args:
         tasks: What is asked.
-        open_model: Called where something is owed; the model is closed at the end.
+        open_model: Called if a completion is missing; the model is closed at the end.
         out: Receives a folder for each task.
         seed: Decides the draws.
         most_failed: Share of a task's completions that may fail.
-        begin: Told of a task before it is asked.
+        begin: Called with a task before it is asked.
         tell: Called after every batch.
-        stop: Asked before every batch.
+        stop: Called before every batch.
 
     Returns:
-        Whether everything was asked; False if `stop` said so first.
+        Whether everything was asked; False if `stop` returned True before.
 
     Raises:
         EvaluationError: A folder holds another evaluation or is in use, or too many completions failed.
         ModelError: The model cannot be opened, or cannot do what a task asks.
     """
-    owed = [task for task in tasks if not complete(out / task.name)]
-    if not owed:
+    pending = [task for task in tasks if not complete(out / task.name)]
+    if not pending:
         return True
     with asyncio.Runner() as runner:
         model = open_model()
         try:
-            for task in owed:
+            for task in pending:
                 if task.output == "generate":
                     model.check([model.prompt(problem.prompt) for problem in task.problems], task.sampling)
-            for task in owed:
+            for task in pending:
                 begin(task)
                 asker = Asker(model, seed, runner)
                 if not generate(task, asker, out / task.name, most_failed=most_failed, tell=tell, stop=stop):
@@ -100,10 +100,10 @@ def generate_all(  # noqa: PLR0913 - what to ask, of whom, where to, how, and wh
 
 
 def complete(folder: Path) -> bool:
-    """Whether a task's folder holds every completion, none of them a failure that could be asked for again."""
+    """Return whether a task's folder holds every completion; a failed one, which may be retried, does not count."""
     if not (folder / TASK).is_file():
         return False
     record = read_task(folder)
-    known = latest(whole_batches(folder / GENERATIONS)[0]).values()
-    came = sum(line["failure"] is None for line in known)
+    lines = latest(whole_batches(folder / GENERATIONS)[0]).values()
+    came = sum(line["failure"] is None for line in lines)
     return came == len(record.asked) * len(completions_of_each(record.identity))

@@ -1,9 +1,9 @@
-"""Evaluated tasks as lm-eval writes them: ``results_<date>.json`` and ``samples_<task>_<date>.jsonl`` of one model.
+"""Evaluated tasks in lm-eval's format: ``results_<date>.json`` and ``samples_<task>_<date>.jsonl`` of one model.
 
-The layout is that of lm-eval's `EvaluationTracker` and its `result_schema`. lm-eval asks a task in one way; where a
-task was answered greedily and by samples, the filter ``all`` holds what lm-eval would have asked, the samples, and the
-filter ``greedy`` the greedy answers. What lm-eval has no place for, the identity
-of a result and the interval of a metric, stands in the ``metadata`` of the task's config.
+The layout is that of lm-eval's `EvaluationTracker` and its `result_schema`. lm-eval asks a task in one way. If a task
+has greedy and sampled answers, the filter ``all`` holds the samples, as lm-eval does, and the filter ``greedy`` the
+greedy answers. lm-eval has no field for the identity of a result and the interval of a metric: they stand in the
+``metadata`` of the task's config.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ _RIGHT = {"accuracy", "acc", "acc_norm"}
 
 
 def export(folders: Sequence[Path], out: Path, *, model: str, git_hash: str | None = None) -> Path:
-    """Write evaluated tasks of one model as lm-eval does; the same evaluation gives the same files again.
+    """Write evaluated tasks of one model as lm-eval does; the same evaluation always gives the same files.
 
     Args:
         folders: The tasks' folders, scored.
         out: Folder that receives a folder of the model's name.
-        model: The model's name or path as it is to be shown.
+        model: The model's name or path to show.
         git_hash: Commit of the code that evaluated.
 
     Returns:
@@ -114,7 +114,7 @@ class _Task:
         return "accuracy" if ours.startswith("avg_at_") else ours.removeprefix(SAMPLED)
 
     def settings(self, decoding: Decoding) -> dict[str, Any] | None:
-        """Return how responses were made, in lm-eval's words."""
+        """Return the settings of the responses, in lm-eval's terms."""
         sampling, drawn = self.record.identity["sampling"], decoding == "sampled"
         return None if self.ranked else {
             "until": [],
@@ -135,10 +135,10 @@ def _check_one_model(tasks: Sequence[_Task]) -> None:
     first, *others = tasks
     for other in others:
         if other.record.identity["model"] != first.record.identity["model"]:
-            found = comparable({"model": first.record.identity["model"]}, {"model": other.record.identity["model"]})
-            told = "; ".join(map(str, found)) or "the weights"
+            parts = comparable({"model": first.record.identity["model"]}, {"model": other.record.identity["model"]})
+            shown = "; ".join(map(str, parts)) or "the weights"
             raise EvaluationError(
-                f"{first.folder} and {other.folder} are of different models ({told}); export them one by one"
+                f"{first.folder} and {other.folder} are of different models ({shown}); export them one by one"
             )
 
 
@@ -200,14 +200,14 @@ def _version(task: _Task) -> str | float:
 def _run(tasks: Sequence[_Task], model: str) -> dict[str, Any]:
     """Return what lm-eval's `simple_evaluate` and its tracker add."""
     identity = tasks[0].record.identity
-    known, seed = identity["model"], identity["seed"]
-    packages = known.get("packages", {})
+    settings, seed = identity["model"], identity["seed"]
+    packages = settings.get("packages", {})
     seconds = sum(task.result.cost["generate_seconds"] + task.result.cost["score_seconds"] for task in tasks)
     return {
         "config": {
-            "model": known["backend"],
+            "model": settings["backend"],
             "model_args": {"pretrained": model},
-            **{f"model_{key}": known[key] for key in ("dtype", "revision") if known.get(key) is not None},
+            **{f"model_{key}": settings[key] for key in ("dtype", "revision") if settings.get(key) is not None},
             "batch_size": None,
             "batch_sizes": [],
             "device": None,
@@ -222,7 +222,7 @@ def _run(tasks: Sequence[_Task], model: str) -> dict[str, Any]:
         },
         "lm_eval_version": packages.get("lm_eval"),
         "transformers_version": packages.get("transformers", "N/A"),
-        "model_source": known["backend"],
+        "model_source": settings["backend"],
         "model_name": model,
         "model_name_sanitized": _file_name(model),
         "system_instruction": None,
@@ -236,18 +236,18 @@ def _run(tasks: Sequence[_Task], model: str) -> dict[str, Any]:
 
 def _samples(task: _Task) -> Iterator[dict[str, Any]]:
     """Yield the lines of ``samples_<task>.jsonl``, one a problem and filter."""
-    known = latest(whole_batches(task.folder / GENERATIONS)[0])
+    generations = latest(whole_batches(task.folder / GENERATIONS)[0])
     samples = read_samples(task.folder)
     scores = {name: problem_scores(samples, ours) for name, ours in task.metrics.items()}
     each = completions_of_each(task.record.identity)
     for (number, asked), (kept, decoding) in product(enumerate(task.record.asked), task.filters.items()):
         problem = asked.problem
-        lines = [known[problem.id, *which] for which in each if which[0] == decoding]
+        lines = [generations[problem.id, *which] for which in each if which[0] == decoding]
         doc = {"id": problem.id, "problem": problem.prompt, "answer": problem.answer, **asdict(problem.form)}
         # lm-eval's target of ranked options is the index of the right one.
         target = str(ascii_uppercase.index(problem.answer)) if task.ranked else problem.answer
         metrics = {
-            name: found[problem.id] for (name, its), found in scores.items() if its == kept and problem.id in found
+            name: values[problem.id] for (name, its), values in scores.items() if its == kept and problem.id in values
         }
         yield {
             "doc_id": number,
@@ -270,7 +270,7 @@ def _arguments(asked: Asked, settings: Mapping[str, Any] | None) -> dict[str, di
 
 
 def _responses(lines: Sequence[Generation]) -> dict[str, Any]:
-    """Return the responses, of one request a problem or of one an option, before and after the filter."""
+    """Return the responses before and after the filter: one request for each problem, or one for each option."""
     if "ranking" not in lines[0]:
         texts = [line["completion"] for line in lines]
         return {"resps": [texts], "filtered_resps": [texts]}
@@ -287,5 +287,5 @@ def _sha(text: str) -> str:
 
 
 def _file_name(model: str) -> str:
-    """Return a model's name as lm-eval makes a folder's name of it, but never a hidden or an outer folder's."""
+    """Return lm-eval's folder name of a model, but never a hidden or an outer folder."""
     return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model).lstrip(".") or "model"

@@ -1,18 +1,18 @@
-"""The folder of one evaluated task: plain files, each either whole or with a known good beginning.
+"""The folder of one evaluated task: plain files, each either whole or with a beginning that is whole.
 
 ``task.json``
-    What was asked, written first: the identity of the completions, and every problem as the model reads it.
+    The request, written first: the identity of the completions, and every problem as the model reads it.
 ``generations.jsonl``
-    One completion a line, appended batch by batch. A kill can tear the last batch only; it is dropped and asked again.
+    One completion a line, appended batch by batch. A kill can only damage the last batch; it is dropped and retried.
 ``timing.jsonl``
-    Seconds of each batch. They stand apart, so that the completions of two runs can be compared byte by byte.
+    Seconds of each batch. They have their own file, so that the completions of two runs can be compared byte by byte.
 ``samples.jsonl``
     The completions with their verdicts; written again by every scoring.
 ``result.json``
     The metrics; written last.
 
-Text of a model may hold anything, lone surrogates and line separators of Unicode included: JSON is written in ASCII
-and lines end at a line feed only.
+A model's text can contain lone surrogates and Unicode line separators. So JSON is written in ASCII, and lines end at a
+line feed only.
 """
 
 from __future__ import annotations
@@ -37,10 +37,9 @@ SAMPLES, RESULT = "samples.jsonl", "result.json"
 
 
 class Ranking(TypedDict):
-    """What a model says of the options of a problem, in order.
+    """A model's scores of the options of a problem, in order.
 
-    `logprobs` are null for an option that it holds impossible; `greedy` tells whether an option is the likeliest
-    continuation, token by token.
+    `logprobs` are null for an option of probability 0; `greedy` tells whether each token of an option is the likeliest.
     """
 
     logprobs: list[float | None]
@@ -50,9 +49,9 @@ class Ranking(TypedDict):
 class Generation(TypedDict):
     """One line of ``generations.jsonl``.
 
-    `problem` is an id, `sample` counts from 0 within those of it with the same `decoding`. `failure` says why there is
-    no completion. `batch` counts from 0, `batch_size` is the number of its lines. With a `ranking` nothing was
-    generated.
+    `problem` is an id; `sample` counts from 0 among the problem's completions of one `decoding`. `failure` says why
+    there is no completion. `batch` counts from 0, `batch_size` is the number of its lines. With a `ranking`, nothing
+    was generated.
     """
 
     problem: str
@@ -72,12 +71,12 @@ _ALWAYS = Generation.__annotations__.keys() - {"ranking"}
 
 @dataclass(frozen=True)
 class Asked:
-    """A problem as the model was asked.
+    """A problem, and the prompt of it.
 
     Attributes:
         problem: The problem.
-        prompt: What the model read, in its template.
-        options: Continuations whose likelihood was asked for.
+        prompt: The text that the model read, in its template.
+        options: Continuations that the model ranked by likelihood.
     """
 
     problem: Problem
@@ -90,10 +89,10 @@ class TaskRecord:
     """What ``task.json`` holds.
 
     Attributes:
-        identity: What decides the completions.
+        identity: Settings that decide the completions.
         source: Where the problems came from.
         checker: Benchmark that checks steps.
-        started: When the evaluation was started first, in seconds since 1970.
+        started: First start of the evaluation, in seconds since 1970.
         asked: The problems, in the order of the task.
     """
 
@@ -113,13 +112,13 @@ def read_task(folder: Path) -> TaskRecord:
     """Read ``task.json``.
 
     Raises:
-        EvaluationError: There is none, or it is not one.
+        EvaluationError: The file is missing or damaged.
     """
     path = folder / TASK
     try:
         check_file(path)
         value = json.loads(path.read_text(encoding="utf-8"))
-        return TaskRecord(**{**value, "asked": tuple(_asked(one) for one in value["asked"])})
+        return TaskRecord(**{**value, "asked": tuple(_asked(asked) for asked in value["asked"])})
     except FileNotFoundError:
         raise EvaluationError(f"{folder} holds no evaluation ({TASK} is missing); evaluate a model first") from None
     except (ValueError, TypeError, KeyError) as error:
@@ -129,10 +128,10 @@ def read_task(folder: Path) -> TaskRecord:
 
 
 def whole_batches(path: Path) -> tuple[list[Generation], int]:
-    """Read the batches that were written whole, and the number of bytes that they take.
+    """Read the whole batches, and their length in bytes.
 
     Raises:
-        EvaluationError: A line before the end is no completion; no kill leaves such a file.
+        EvaluationError: A line before the end is no completion; a kill does not leave such a file.
     """
     whole: list[Generation] = []
     batch: list[Generation] = []
@@ -147,16 +146,16 @@ def whole_batches(path: Path) -> tuple[list[Generation], int]:
 
 
 Key = tuple[str, Decoding, int]
-"""Which completion: problem, decoding, number of the sample."""
+"""Key of a completion: problem, decoding, number of the sample."""
 
 
 def key_of(line: Generation) -> Key:
-    """Return which completion a line is."""
+    """Return the key of a line's completion."""
     return line["problem"], line["decoding"], line["sample"]
 
 
 def latest(generations: Iterable[Generation]) -> dict[Key, Generation]:
-    """Return the last generation of each completion: one that failed may have been asked again."""
+    """Return the last generation of each completion: a failed one may have been retried."""
     return {key_of(line): line for line in generations}
 
 
@@ -168,14 +167,14 @@ def note_seconds(folder: Path, batch: int, seconds: float, cpu_seconds: float) -
 
 
 def drop_torn_line(path: Path) -> None:
-    """Cut a file of lines after its last line that ends."""
+    """Cut a file after its last complete line."""
     if path.exists():
         data = path.read_bytes()
         os.truncate(path, data.rfind(b"\n") + 1)
 
 
 def read_seconds(folder: Path) -> tuple[float, float]:
-    """Return the seconds and process seconds of all batches together; without those of a batch that a kill tore."""
+    """Return the sums of the seconds and of the process seconds of all batches but one that a kill damaged."""
     lines = [json.loads(line) for line in _lines(folder / TIMING)]
     return math.fsum(line["seconds"] for line in lines), math.fsum(line["cpu_seconds"] for line in lines)
 
@@ -187,10 +186,10 @@ def write_samples(folder: Path, samples: Iterable[Sample]) -> None:
 
 
 def read_samples(folder: Path) -> list[Sample]:
-    """Read ``samples.jsonl``; nothing if there is none.
+    """Read ``samples.jsonl``; nothing if the file is missing.
 
     Raises:
-        EvaluationError: It is not one.
+        EvaluationError: A line is damaged.
     """
     path = folder / SAMPLES
     try:
@@ -205,7 +204,7 @@ def json_line(value: Any) -> str:
 
 
 def _lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a file that end; nothing if there is no file."""
+    """Yield the complete lines of a file; nothing if there is no file."""
     if path.exists():
         check_file(path)
         with path.open("rb") as file:
@@ -220,8 +219,8 @@ def _generation(line: bytes, place: str) -> Generation:
         missing = set(_ALWAYS)
     if missing:
         raise EvaluationError(
-            f"{place} is no completion ({', '.join(sorted(missing))} missing); delete the lines from there on and "
-            "evaluate again: what stands before is kept"
+            f"{place} is no completion ({', '.join(sorted(missing))} missing); delete this line and all after it, and "
+            "evaluate again: the lines before it are kept"
         )
     return value  # type: ignore[no-any-return]
 

@@ -1,4 +1,4 @@
-"""The first stage: ask a model, write what it says, go on after whatever ended the run before."""
+"""The first stage: ask a model, write its completions, and resume after any interruption."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from evals.models.base import Completion, Likelihood, Model
 from evals.models.lm import likelihoods
 
 MOST_FAILED = 0.1
-_ENOUGH = 20  # completions before the share that failed says something
+_ENOUGH = 20  # the failed share is judged from this many completions on
 
 _Which = tuple[Decoding, int]  # decoding, number of the sample
 _Work = tuple[_Which, Asked]
@@ -52,7 +52,7 @@ _Answer = tuple[Completion, Ranking | None]
 
 @dataclass(frozen=True)
 class Asker:
-    """A model, and how it is asked.
+    """A model, and the settings to ask it.
 
     Attributes:
         model: The model.
@@ -67,7 +67,7 @@ class Asker:
 
 @dataclass(frozen=True)
 class _Unit:
-    """Some completions of one problem: of one decoding, with numbers one after the other."""
+    """Some completions of one problem: of one decoding, with successive numbers."""
 
     asked: Asked
     decoding: Decoding
@@ -87,22 +87,22 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
     tell: Tell = silent,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Ask a model for every completion of a task that its folder does not hold yet.
+    """Ask a model for every completion of a task that its folder does not hold.
 
-    A completion depends on the seed, its prompt and its number alone, not on its batch, so an evaluation that was
-    killed and goes on writes what it would have written, where the machine computes alike in any batch.
+    A completion depends on the seed, its prompt and its number, not on its batch. So a resumed evaluation writes the
+    same completions as an uninterrupted one, if the machine computes the same in any batch.
 
     Args:
         task: What is asked.
-        asker: Who is asked.
-        folder: The task's own folder, made if it is not there.
-        retry_failed: Ask again, after everything else, for completions that failed in an earlier run.
+        asker: The model and its settings.
+        folder: The task's folder, created if it is missing.
+        retry_failed: Retry, after everything else, the completions that failed in an earlier run.
         most_failed: Share of this run's completions that may fail.
         tell: Called after every batch.
-        stop: Asked before every batch.
+        stop: Called before every batch.
 
     Returns:
-        Whether everything was asked; False if `stop` said so first.
+        Whether everything was asked; False if `stop` returned True before.
 
     Raises:
         EvaluationError: The folder holds another evaluation or is in use, or too many completions failed.
@@ -113,13 +113,13 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
         there, good = whole_batches(folder / GENERATIONS)
         file.truncate(good)
         drop_torn_line(folder / TIMING)
-        known = latest(there)
+        held = latest(there)
         each = completions_of_each(record.identity)
-        batches = _batches(record.asked, each, known, asker.model.batch, retry_failed)
+        batches = _batches(record.asked, each, held, asker.model.batch, retry_failed)
         if batches:
             (folder / RESULT).unlink(missing_ok=True)  # it would be the result of fewer completions
             (folder / SUMS).unlink(missing_ok=True)
-        told = Progress("generate", task.name, len(known), len(record.asked) * len(each))
+        progress = Progress("generate", task.name, len(held), len(record.asked) * len(each))
         started = time.perf_counter()
         for number, batch in enumerate(batches, there[-1]["batch"] + 1 if there else 0):
             if stop():
@@ -129,33 +129,33 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
             _append(file, lines)
             now = time.perf_counter()
             note_seconds(folder, number, now - began, process_seconds() - worked)
-            told = _further(told, lines, known, now - started)
-            tell(told)
-            if told.failed > most_failed * max(told.asked, _ENOUGH):
-                raise EvaluationError(_failures(folder, told, lines))
-    if told.asked and told.failed == told.asked:
-        raise EvaluationError(_failures(folder, told, lines))
+            progress = _further(progress, lines, held, now - started)
+            tell(progress)
+            if progress.failed > most_failed * max(progress.asked, _ENOUGH):
+                raise EvaluationError(_failures(folder, progress, lines))
+    if progress.asked and progress.failed == progress.asked:
+        raise EvaluationError(_failures(folder, progress, lines))
     if batches:
         seal(folder, (TASK, GENERATIONS, TIMING))
     return True
 
 
 def _record(folder: Path, task: EvalTask, model: Model, identity: Identity) -> TaskRecord:
-    """Return what the folder says was asked, or write it there.
+    """Read the folder's record of what is asked, or write it.
 
-    Prompts are rendered once: a template that tells the date must not change an evaluation that goes on.
+    Prompts are rendered once: a template that contains the date must not change an evaluation that is resumed.
     """
     if (folder / TASK).exists():
         record = read_task(folder)
-        if found := differences(record.identity, identity):
-            told = "\n".join(f"  {one}" for one in found)
+        if parts := differences(record.identity, identity):
+            shown = "\n".join(f"  {part}" for part in parts)
             raise EvaluationError(
-                f"{folder} holds another evaluation; of there and here, these differ:\n{told}\n"
-                "ask for the same again, or choose another folder"
+                f"{folder} holds another evaluation; these settings differ there and here:\n{shown}\n"
+                "use its settings, or choose another folder"
             )
         return record
     if (folder / GENERATIONS).stat().st_size:
-        raise EvaluationError(f"{folder} holds completions and no {TASK} that says of what; choose another folder")
+        raise EvaluationError(f"{folder} holds completions, but no {TASK} that describes them; choose another folder")
     record = TaskRecord(identity, task.source, task.checker, time.time(), _asked(task, model))
     write_task(folder, record)
     return record
@@ -171,22 +171,22 @@ def _asked(task: EvalTask, model: Model) -> tuple[Asked, ...]:
 def _batches(
     asked: Sequence[Asked],
     each: Sequence[_Which],
-    known: Mapping[Key, Generation],
+    held: Mapping[Key, Generation],
     size: int,
     retry_failed: bool,
 ) -> list[list[_Unit]]:
-    """Cut what is missing into batches of about `size` completions, then what failed.
+    """Cut the missing completions, then the failed ones, into batches of about `size`.
 
-    Greedy completions come first, and the longest prompts: prompts of like lengths pad each other little, and memory
-    that does not suffice shows at once. All completions of a problem are asked together, which reads it once.
+    Greedy completions come first, and the longest prompts: prompts of similar length need little padding, and a lack of
+    memory shows at once. All completions of a problem are asked together, so that its prompt is read once.
     """
     missing, failed = [], []
-    for one in sorted(asked, key=lambda one: -len(one.prompt)):
-        lines = {which: known.get((one.problem.id, *which)) for which in each}
-        missing += _units(one, [which for which, line in lines.items() if line is None], size)
+    for question in sorted(asked, key=lambda question: -len(question.prompt)):
+        lines = {which: held.get((question.problem.id, *which)) for which in each}
+        missing += _units(question, [which for which, line in lines.items() if line is None], size)
         if retry_failed:
             again = [which for which, line in lines.items() if line and line["failure"] is not None]
-            failed += _units(one, again, size)
+            failed += _units(question, again, size)
     batches: list[list[_Unit]] = []
     for units in (missing, failed):
         units.sort(key=lambda unit: (unit.decoding != "greedy", -len(unit.numbers), unit.numbers.start))
@@ -224,7 +224,7 @@ def _ask(asker: Asker, task: EvalTask, batch: Sequence[_Unit]) -> list[_Answer]:
 
 
 def _lines(batch: Sequence[_Unit], answers: Sequence[_Answer], number: int) -> list[Generation]:
-    work = [one for unit in batch for one in unit.works()]
+    work = [piece for unit in batch for piece in unit.works()]
     return [
         _generation(asked.problem.id, which, answer, number, len(work))
         for (which, asked), answer in zip(work, answers, strict=True)
@@ -232,12 +232,12 @@ def _lines(batch: Sequence[_Unit], answers: Sequence[_Answer], number: int) -> l
 
 
 def _choice(options: Sequence[Likelihood]) -> _Answer:
-    logprobs = [one.logprob for one in options]
+    logprobs = [option.logprob for option in options]
     failure = "a log-probability is not a number" if any(map(math.isnan, logprobs)) else None
     # JSON has neither infinity nor NaN.
-    known = [value if math.isfinite(value) else None for value in logprobs]
+    finite = [value if math.isfinite(value) else None for value in logprobs]
     completion = Completion(failure, "error") if failure else Completion("")
-    return completion, Ranking(logprobs=known, greedy=[one.greedy for one in options])
+    return completion, Ranking(logprobs=finite, greedy=[option.greedy for option in options])
 
 
 def _generation(problem: str, which: _Which, answer: _Answer, batch: int, size: int) -> Generation:
@@ -260,7 +260,7 @@ def _generation(problem: str, which: _Which, answer: _Answer, batch: int, size: 
 
 @contextmanager
 def _opened(folder: Path) -> Iterator[BinaryIO]:
-    """Open the completions for appending, for one process at a time; a crash releases them."""
+    """Open the completions for appending, for one process at a time; a crash releases the lock."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / GENERATIONS).open("ab") as file:
         try:
@@ -278,20 +278,22 @@ def _append(file: BinaryIO, lines: Sequence[Generation]) -> None:
     os.fsync(file.fileno())
 
 
-def _further(told: Progress, lines: Sequence[Generation], known: Mapping[Key, Generation], seconds: float) -> Progress:
+def _further(
+    progress: Progress, lines: Sequence[Generation], had: Mapping[Key, Generation], seconds: float
+) -> Progress:
     return replace(
-        told,
-        done=told.done + sum(key_of(line) not in known for line in lines),
-        asked=told.asked + len(lines),
-        failed=told.failed + sum(line["failure"] is not None for line in lines),
-        tokens=told.tokens + sum(line["tokens"] for line in lines),
+        progress,
+        done=progress.done + sum(key_of(line) not in had for line in lines),
+        asked=progress.asked + len(lines),
+        failed=progress.failed + sum(line["failure"] is not None for line in lines),
+        tokens=progress.tokens + sum(line["tokens"] for line in lines),
         seconds=seconds,
     )
 
 
-def _failures(folder: Path, told: Progress, lines: Sequence[Generation]) -> str:
+def _failures(folder: Path, progress: Progress, lines: Sequence[Generation]) -> str:
     reason = next(line["failure"] for line in reversed(lines) if line["failure"] is not None)
     return (
-        f"{folder}: {told.failed} of the {told.asked} completions of this run failed, the last because: {reason}; "
-        "see to that and run it again: what is there is kept, what failed is asked again"
+        f"{folder}: {progress.failed} of the {progress.asked} completions of this run failed, the last because: "
+        f"{reason}; correct that and run it again: finished completions are kept, failed ones are retried"
     )

@@ -1,4 +1,4 @@
-"""What a result is a result of, and whether two results may stand in one table."""
+"""The identity of a result, and whether two results may stand in one table."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Identity = dict[str, Any]
 """Plain JSON values, nested."""
 
 OF_THE_MODEL = ("seed", "model.model", "model.revision", "model.weights", "model.adapter")
-"""What results of one table may differ in: which weights were measured, and the seed of the draws."""
+"""Results of one table may differ in these: the weights, and the seed of the draws."""
 
 
 class EvaluationError(Exception):
-    """An evaluation cannot go on; the message says what stands in the way and what to do."""
+    """An evaluation cannot go on; the message gives the reason and the way out."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ class Difference:
 
 
 def identity_of(task: EvalTask, model: Model, seed: int) -> Identity:
-    """Return what decides the completions of an evaluation, as JSON gives it back.
+    """Return all that decides the completions of an evaluation, in plain JSON values.
 
-    Where the problems came from is not part of it: their content is.
+    The content of the problems is part of it, their origin is not.
     """
     whole = {
         "task": task.name,
@@ -63,18 +63,18 @@ def identity_of(task: EvalTask, model: Model, seed: int) -> Identity:
 
 
 def completions_of_each(identity: Identity) -> list[tuple[Decoding, int]]:
-    """Return decoding and number of every completion that was asked of each problem, the greedy one first."""
+    """Return decoding and number of each completion of a problem, the greedy one first."""
     sampled: list[tuple[Decoding, int]] = [("sampled", number) for number in range(identity["samples"])]
     return [("greedy", 0), *sampled] if identity["greedy"] else sampled
 
 
 def differences(left: Identity, right: Identity, *, but: Sequence[str] = ()) -> list[Difference]:
-    """Return what differs between two identities, in order of its key.
+    """Return the differences of two identities, in order of their keys.
 
     Args:
         left: The first.
         right: The second.
-        but: Keys that may differ, with all that is below them.
+        but: Keys that may differ, with all keys below them.
     """
     ours, theirs = dict(_flat(left)), dict(_flat(right))
     return [
@@ -85,7 +85,7 @@ def differences(left: Identity, right: Identity, *, but: Sequence[str] = ()) -> 
 
 
 def comparable(left: Identity, right: Identity) -> list[Difference]:
-    """Return why two results may not stand in one table, task by task: nothing if they may.
+    """Return the reasons why two results of a task may not stand in one table; none if they may.
 
     Everything must agree but the model itself and the seed: backend, dtype, template, sampling, task, data, verifier,
     segmenter, critic, packages.

@@ -1,4 +1,4 @@
-"""What a stage tells while it works."""
+"""Progress of a stage while it works."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage of a task is.
+    """How far a stage of a task has come.
 
     Attributes:
-        stage: Which one.
+        stage: The stage.
         task: Short name of the task.
-        done: Completions that are there, of earlier runs too.
+        done: Completions that exist, those of earlier runs too.
         of: Completions in all.
         asked: Completions that this run worked on.
-        failed: Those of `asked` that a model did not give.
+        failed: Those of `asked` that failed.
         tokens: Tokens sampled in this run.
         seconds: Since the stage started.
     """
@@ -33,7 +33,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """What the rest takes at this run's pace; None before anything was done."""
+        """Seconds for the rest at this run's pace; None before the first batch."""
         return (self.of - self.done) * self.seconds / self.asked if self.asked else None
 
 
@@ -41,4 +41,4 @@ Tell = Callable[[Progress], None]
 
 
 def silent(_: Progress) -> None:
-    """Tell nobody."""
+    """Report nothing."""

@@ -1,4 +1,4 @@
-"""The result of a task: its metrics, what they are metrics of, and what they cost."""
+"""The result of a task: its metrics, the identity of what they measure, and their cost."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Result:
 
     Attributes:
         task: Short name.
-        identity: What the metrics are of: the identity of the completions, and how they were scored.
+        identity: Identity of the completions, and how they were scored.
         metrics: By name.
         counts: Samples by status.
         cost: Seconds and process seconds of both stages, tokens sampled, problems, samples.
@@ -48,8 +48,8 @@ def write_result(
     Args:
         folder: The task's folder, with its completions.
         samples: What its ``samples.jsonl`` holds.
-        scoring: What decided the verdicts; becomes a part of the identity.
-        cost: What scoring cost: its seconds, and whatever else was paid for it.
+        scoring: Versions of what decides the verdicts; a part of the identity.
+        cost: Costs of scoring: its seconds, and any others.
         out: With the samples, receives the result; None: the folder.
     """
     samples, record = list(samples), read_task(folder)
@@ -76,7 +76,7 @@ def write_result(
 
 
 def scoring_seconds(result: Result) -> dict[str, float]:
-    """Return what scoring took by the clock and in process time, as `write_result` takes it."""
+    """Return the seconds of scoring, by the clock and of process time, in the form that `write_result` takes."""
     return {name: result.cost[name] for name in ("score_seconds", "score_cpu_seconds")}
 
 
@@ -84,7 +84,7 @@ def read_result(folder: Path) -> Result:
     """Read ``result.json``.
 
     Raises:
-        EvaluationError: There is none, or it is not one.
+        EvaluationError: The file is missing or damaged.
     """
     path = folder / RESULT
     try:

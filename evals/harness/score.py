@@ -1,4 +1,4 @@
-"""The second stage: from completions to samples and metrics. It needs the folder alone, no model, no data."""
+"""The second stage: from completions to samples and metrics. It needs only the folder, no model and no data."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from evals.verify import DEFAULT_STYLE, VERIFIER_VERSION, AnswerStyle, Verdict, 
 Cut = Callable[[str], Sequence[str]]
 """Cuts a completion into the texts of its steps."""
 
-_CHUNK = 512  # completions between two words about progress
+_CHUNK = 512  # completions between two reports of progress
 
 
 def score(  # noqa: PLR0913 - what is scored, where to, how, and who is told
@@ -39,12 +39,12 @@ def score(  # noqa: PLR0913 - what is scored, where to, how, and who is told
     """Score the completions of a task's folder; write ``samples.jsonl`` and ``result.json``.
 
     Args:
-        folder: What `generate` wrote, to its end.
+        folder: A folder that `generate` has finished.
         verifier: Judges the answers.
-        cut: Cuts a completion into steps. Where the task names a benchmark that checks steps, they are checked.
+        cut: Cuts a completion into steps. If the task names a benchmark that checks steps, they are checked.
         segmenter: Name of `cut`, for the identity of the result.
         out: Receives both files; None: the folder.
-        tell: Called from time to time.
+        tell: Called with the progress.
 
     Raises:
         EvaluationError: Completions are missing.
@@ -79,7 +79,7 @@ def judge(
     cut: Cut,
     checker: Benchmark | None,
 ) -> list[Sample]:
-    """Return a sample for each completion; one that the token limit cut holds no answer.
+    """Return a sample for each completion; one that the token limit cut has no answer.
 
     Args:
         pairs: Completions, each with its problem.
@@ -94,18 +94,18 @@ def judge(
         [problem.form for problem, _ in came],
         style,
     )
-    found = iter(verdicts)
+    remaining = iter(verdicts)
     return [
-        _failed(line) if line["failure"] is not None else _judged(problem, line, next(found), cut, checker)
+        _failed(line) if line["failure"] is not None else _judged(problem, line, next(remaining), cut, checker)
         for problem, line in pairs
     ]
 
 
 def chosen(asked: Asked, line: Generation) -> Sample:
-    """Return the sample of options that were ranked: by their log-probability, and by that over their length.
+    """Return the sample of ranked options: by log-probability, and by log-probability per character.
 
-    The length is that of the option in characters without the space before it, as in lm-eval's ``acc_norm``. Of
-    options that are equal the first is chosen.
+    The length counts the option's characters without the space before it, as in lm-eval's ``acc_norm``. Of equal
+    options the first is chosen.
     """
     if line["failure"] is not None:
         return {**_failed(line), "correct_norm": None}
@@ -125,17 +125,17 @@ def chosen(asked: Asked, line: Generation) -> Sample:
 
 
 def _everything(folder: Path, record: TaskRecord) -> list[tuple[Asked, Generation]]:
-    """Return every completion that was asked for, problem by problem."""
-    known = latest(whole_batches(folder / GENERATIONS)[0])
+    """Return every completion of the record, problem by problem."""
+    generations = latest(whole_batches(folder / GENERATIONS)[0])
     each = completions_of_each(record.identity)
     wanted = [(asked, (asked.problem.id, *which)) for asked in record.asked for which in each]
-    missing = sum(key not in known for _, key in wanted)
+    missing = sum(key not in generations for _, key in wanted)
     if missing:
         raise EvaluationError(
             f"{folder}: {missing} of {len(wanted)} completions are missing; evaluate the model again with the same "
-            "settings: it goes on where it stopped"
+            "settings: it resumes where it stopped"
         )
-    return [(asked, known[key]) for asked, key in wanted]
+    return [(asked, generations[key]) for asked, key in wanted]
 
 
 def _judged(problem: Problem, line: Generation, verdict: Verdict, cut: Cut, checker: Benchmark | None) -> Sample:
@@ -158,7 +158,7 @@ def _failed(line: Generation) -> Sample:
 
 
 def _answered(line: Generation) -> Sample:
-    """Return what a completion says of itself."""
+    """Return the fields of a sample that its completion gives."""
     return {
         "problem": line["problem"],
         "decoding": line["decoding"],

@@ -1,7 +1,7 @@
 """One evaluation divided among processes: each asks a share of a task's problems, and the shares become one folder.
 
-A share is a task's folder of its own, so a process that was killed goes on in it; what is joined is read as if one
-process had asked everything. A completion depends on the seed, its prompt and its number, so no share changes a draw.
+Each share of a task has a folder, so that a killed process can resume there. The joined folder reads as if one process
+had asked everything. A completion depends on the seed, its prompt and its number, so no share changes a draw.
 """
 
 from __future__ import annotations
@@ -30,18 +30,18 @@ SHARES = ".shares"
 
 @dataclass(frozen=True)
 class Share:
-    """What one of several processes asks.
+    """The problems that one of several processes asks.
 
     Attributes:
-        number: Of the process, from 0.
-        count: How many there are.
+        number: Number of the process, from 0.
+        count: Number of processes.
     """
 
     number: int
     count: int
 
     def folder(self, out: Path) -> Path:
-        """Return where the share's tasks lie, of an evaluation whose tasks lie in `out`."""
+        """Return the folder of the share's tasks, for an evaluation in `out`."""
         return out if self.count == 1 else out / SHARES / f"{self.number}-of-{self.count}"
 
     def of(self, task: EvalTask) -> EvalTask:
@@ -54,15 +54,15 @@ ALONE = Share(0, 1)
 
 
 def split(count: int) -> list[Share]:
-    """Return the shares of so many processes."""
+    """Return the shares of `count` processes."""
     return [Share(number, count) for number in range(count)]
 
 
 def join(out: Path, names: list[str], shares: list[Share]) -> None:
-    """Make one folder of each task of the complete shares, and remove those.
+    """Join the complete shares of each task into one folder, and remove the shares.
 
     Args:
-        out: Receives ``out/<task>``, which must not be there.
+        out: Receives ``out/<task>``, which must not exist.
         names: The tasks.
         shares: All shares.
 
@@ -94,6 +94,6 @@ def _join_task(folders: list[Path], joined: Path) -> None:
 
 def _join_records(records: list[TaskRecord]) -> TaskRecord:
     rounds: chain[Asked | None] = chain.from_iterable(zip_longest(*(record.asked for record in records)))
-    asked = tuple(one for one in rounds if one is not None)
+    asked = tuple(each for each in rounds if each is not None)
     identity = {**records[0].identity, "problems": len(asked)}
     return replace(records[0], identity=identity, started=min(record.started for record in records), asked=asked)

@@ -31,14 +31,14 @@ class EvalTask:
         version: Of the task's YAML, prompt and processing.
         output: ``generate`` (completions are verified) or ``choose`` (options are scored by log-likelihood).
         problems: What is asked.
-        greedy: Whether each problem is answered greedily; options are ranked without any draw, so they count as such.
-        samples: k, sampled completions of each problem, where the user asks for no other number; 0 samples none.
-        sampling: How they are sampled, where the user asks for nothing else.
-        checker: Registered benchmark that checks steps exactly; None where nothing does.
+        greedy: Whether each problem is answered greedily; ranked options count as greedy.
+        samples: k, sampled completions of each problem, unless the user sets another number; 0 samples none.
+        sampling: How they are sampled, unless the user sets something else.
+        checker: Registered benchmark that checks steps exactly; None if there is none.
         data: Content fingerprint of the problems.
-        source: Where the problems came from: dataset, configuration, split and revision, or the local file.
+        source: Origin of the problems: dataset, configuration, split and revision, or the local file.
         queries: For ``choose``, (context, continuations) of each problem, in order.
-        answers: Where an answer may stand, where the user does not say; ``metadata.answers`` of the YAML.
+        answers: Where an answer may stand, unless the user sets it; ``metadata.answers`` of the YAML.
     """
 
     name: str
@@ -67,39 +67,39 @@ def load_tasks(
     Args:
         names: Tasks and suites of `evals.tasks`.
         data_dir: Read the problems from ``<data_dir>/<folder of the benchmark>`` instead of from the hub.
-        limit: At most so many problems of each task: a sample, the same for everybody, and with a larger limit the
-            same problems and more. Of coins, which is drawn and not stored, so many are drawn, be it more than 256.
-        own: Problems that a study names by their rows, by the name that it gives them.
+        limit: The largest number of problems of a task. The sample is always the same; a larger limit adds to it.
+            Problems of coins are drawn, not stored: exactly `limit` are drawn, even more than 256.
+        own: Test rows that a study defines, by the names that it gives them.
 
     Raises:
-        UnknownNameError: Names that are neither.
-        DataErrors: All that is wrong with the data of all the tasks.
+        UnknownNameError: A name is neither a task nor a suite.
+        DataErrors: All errors in the data of all the tasks.
     """
     from lm_eval.tasks import TaskManager
 
     own = own or {}
-    told: dict[str, Any] = {} if data_dir is None else {"data_dir": str(data_dir)}
-    told |= {"problems": limit} if limit else {}
+    metadata: dict[str, Any] = {} if data_dir is None else {"data_dir": str(data_dir)}
+    metadata |= {"problems": limit} if limit else {}
     flaws: Flaws = []
-    found = []
+    tasks = []
     for name in task_names(names, own):
         rows = {"own_task": name, "rows": own[name].model_dump(mode="json")} if name in own else {}
         try:
             with _quiet():
-                manager = TaskManager(include_defaults=False, metadata={**told, **rows})
+                manager = TaskManager(include_defaults=False, metadata={**metadata, **rows})
                 (task,) = manager.load([str(task_file(name))])["tasks"].values()
-            found.append(_read(name, task, limit))
+            tasks.append(_read(name, task, limit))
         except DataErrors as errors:
             flaws += errors.flaws
     if flaws:
         raise DataErrors(list(dict.fromkeys(flaws)))
-    return found
+    return tasks
 
 
 def sample(docs: Sequence[dict[str, Any]], limit: int | None) -> list[dict[str, Any]]:
-    """Return at most `limit` docs, in their order: those whose ids hash lowest.
+    """Return at most `limit` docs, in their order: those with the lowest hashes of their ids.
 
-    A prefix would not do: rows are grouped by subject, or ordered by difficulty.
+    The first rows are no fair sample: rows are grouped by subject, or ordered by difficulty.
     """
     if limit is None or limit >= len(docs):
         return list(docs)
@@ -108,7 +108,7 @@ def sample(docs: Sequence[dict[str, Any]], limit: int | None) -> list[dict[str, 
 
 
 def _read(name: str, task: Any, limit: int | None) -> EvalTask:
-    """Return what the harness asks of lm-eval's task."""
+    """Return the harness's view of lm-eval's task."""
     docs = sample(list(task.task_docs), limit)
     config, asked = task.config, [task.doc_to_text(doc) for doc in docs]
     choose = config.output_type == "multiple_choice"
@@ -145,7 +145,7 @@ def _fingerprint(docs: Sequence[dict[str, Any]]) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep lm-eval's hints to authors of tasks from its users."""
+    """Hide lm-eval's hints to authors of tasks from its users."""
     logger = logging.getLogger("lm_eval")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,10 +1,10 @@
 r"""One verifier for reward and for evaluation: is the final answer of a completion the reference answer?
 
-The answer is found by rule (`answers`, `choices`), refused by rule when it is built to exhaust a parser (`rules`),
-written one way (`text`, `words`), read as a value with parts (`structure`), compared in place where all parts are equal
-text, words or numbers (`golds`, `numbers`, `units`), and otherwise compared part by part (`walk`) by math-verify in a
-pool of processes that can be killed (`pool`, `process`, `worker`). sympy is never imported here. A comparison that ran
-out of time or memory, or whose process died, is an abstention (``correct=None``), never a wrong answer.
+Rules find the answer (`answers`, `choices`) and refuse it if it could exhaust a parser (`rules`). It is written one way
+(`text`, `words`) and read as a value with parts (`structure`). If all parts are equal text, words or numbers, they are
+compared in place (`golds`, `numbers`, `units`). Otherwise math-verify compares them part by part (`walk`) in a pool of
+processes that can be killed (`pool`, `process`, `worker`). sympy is never imported here. A comparison that runs out of
+time or memory, or whose process dies, is an abstention (``correct=None``), never a wrong answer.
 """
 
 from importlib.metadata import version

@@ -1,14 +1,14 @@
 r"""Find the final answer in a completion. Text only; nothing is parsed.
 
-Rules are tried in this order, the first that finds something decides, and each takes its *last* occurrence:
+Rules are tried in this order. The first that matches decides, and each takes its *last* match:
 
 1. ``\boxed{…}`` (or ``\fbox{…}``) whose braces close, with those before it that only "and" or a comma parts,
 2. "answer is …", "answer: …" or a heading "Answer", to the end of the sentence,
 3. ``#### …``, to the end of the line,
 4. a number or a formula in math marks, whichever is later.
 
-How far down the list a verifier goes is its `AnswerStyle`. What a model thinks between ``<think>`` and ``</think>`` is
-no part of its answer; a completion that ends in its thought holds none.
+The `AnswerStyle` of a verifier says how many of these rules it uses. Text between ``<think>`` and ``</think>`` is no
+part of an answer; a completion that ends inside that block has no answer.
 """
 
 from __future__ import annotations
@@ -147,7 +147,7 @@ _RULES: dict[AnswerStyle, tuple[Callable[[str], str | None], ...]] = {
 
 
 def read_tail(completion: str) -> str:
-    """Return the end of what follows the last thinking block; nothing of a completion that ends in one.
+    """Return the end of the text after the last thinking block; an empty text if the completion ends inside one.
 
     A prompt may open the block, so that the completion only closes it.
     """
@@ -156,11 +156,11 @@ def read_tail(completion: str) -> str:
 
 
 def extract(completion: str, style: AnswerStyle = DEFAULT_STYLE) -> str | None:
-    """Return the final answer as it was written, or None if the completion holds none (or an empty one).
+    """Return the final answer as it was written, or None if the completion has none (or an empty one).
 
     Args:
         completion: What a model wrote.
-        style: How far down the rules to go.
+        style: Which rules to use.
     """
     tail = read_tail(completion)
     for rule in _RULES[style]:

@@ -1,4 +1,4 @@
-"""Multiple choice: which letter a completion settles on. Text only."""
+"""Multiple choice: the letter that a completion chooses. Text only."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _IN_PARENTHESES = re.compile(r"\(([A-Z])\)")
 
 
 def choose(completion: str, style: answers.AnswerStyle, options: Sequence[str]) -> tuple[str, str] | None:
-    """Return (answer as written, letter) of a completion; None if it settles on nothing.
+    """Return (answer as written, letter) of a completion; None if it chooses nothing.
 
     A letter is read from the last box, else (by style) from the last "answer is" that names an option, a last line
     that is a letter, and ``####``. The letter is `NO_OPTION` where the answer is no option's letter or text.
@@ -31,20 +31,20 @@ def choose(completion: str, style: answers.AnswerStyle, options: Sequence[str]) 
         return (boxed.strip(), letter(boxed, options) or NO_OPTION) if boxed.strip() else None
     if style == "boxed":
         return None
-    found = _stated(tail, options) or _last_line(tail)
-    if found is None and style == "last_number":
+    choice = _stated(tail, options) or _last_line(tail)
+    if choice is None and style == "last_number":
         marks = _IN_PARENTHESES.findall(tail)
         return (marks[-1], marks[-1]) if marks else None
-    return found
+    return choice
 
 
-def letter(said: str, options: Sequence[str]) -> str | None:
-    """Return the letter that an answer stands for: itself, in front of a text, or of the only option so worded."""
+def letter(answer: str, options: Sequence[str]) -> str | None:
+    """Return the letter of an answer: itself, the letter before a text, or that of the only option with its words."""
     bare = re.sub(
-        r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|bf|rm)(?![A-Za-z])\s*\{?|[*`$}]|\\[()]", " ", said
+        r"\\(?:text|textbf|textit|textrm|mathrm|mathbf|mbox|bf|rm)(?![A-Za-z])\s*\{?|[*`$}]|\\[()]", " ", answer
     ).replace("~", " ")
     bare = " ".join(bare.split()).strip()
-    named, worded = _LETTER.fullmatch(bare), _worded(said, options)
+    named, worded = _LETTER.fullmatch(bare), _worded(answer, options)
     if named and (worded is None or ord((named[1] or named[2]).upper()) - ord("A") < len(options)):
         return (named[1] or named[2]).upper()
     if worded is not None:
@@ -54,10 +54,10 @@ def letter(said: str, options: Sequence[str]) -> str | None:
     return None
 
 
-def _worded(said: str, options: Sequence[str]) -> str | None:
+def _worded(answer: str, options: Sequence[str]) -> str | None:
     """Return the letter of the only option so worded; capitals decide where two differ in nothing else (``Bb``)."""
     for worded in (str.strip, plain, key):
-        wanted = worded(said)
+        wanted = worded(answer)
         same = [index for index, text in enumerate(options) if wanted and worded(text) == wanted]
         if len(same) == 1:
             return chr(ord("A") + same[0])
@@ -71,9 +71,9 @@ def _stated(text: str, options: Sequence[str]) -> tuple[str, str] | None:
         rest = text[anchor.end() : anchor.end() + 2000].lstrip(" \t\n*:")
         line = rest.split("\n", 1)[0].strip()
         sentence = re.split(r"(?<=[^A-Z(])\.(?:\s|$)", line, maxsplit=1)[0].strip()
-        for said in (line, sentence, *re.findall(r"\A\S+?(?=[.,;:]?(?:\*\*)?(?:\s|$))", _leading(line))):
-            if said and (found := letter(said, options)):
-                return said, found
+        for phrase in (line, sentence, *re.findall(r"\A\S+?(?=[.,;:]?(?:\*\*)?(?:\s|$))", _leading(line))):
+            if phrase and (option := letter(phrase, options)):
+                return phrase, option
         last = last or ((sentence, NO_OPTION) if sentence else None)
     return last
 

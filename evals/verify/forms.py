@@ -1,4 +1,4 @@
-"""What kind of answer a problem asks for: what a verifier must know beside the reference itself."""
+"""What kind of answer a problem asks for: what a verifier must know in addition to the reference."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Form:
 
     Attributes:
         kind: ``math`` (anything that LaTeX can say) or ``choice`` (the reference is a letter, A for the first option).
-        several: The reference names several values parted by commas; an answer must name all of them, in any order.
-        unit: Unit of the reference where the benchmark keeps it apart; an answer may say it or leave it out.
+        several: The reference names several values separated by commas; an answer must name all of them, in any order.
+        unit: Unit of the reference where the benchmark stores it separately; an answer may state it or leave it out.
         options: Texts of the options of a choice, in order; an answer may be an option's text instead of its letter.
     """
 

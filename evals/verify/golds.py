@@ -1,4 +1,4 @@
-"""Compare an answer with a reference as far as that needs no parser."""
+"""Compare an answer with a reference as far as possible without a parser."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ _ARTICLE = re.compile(r"^(?:an?|the|on|in|at) (?=[a-z])")
 _PREDICATE = re.compile(r",| (?:is|was|has|will|does|did|can)(?![a-z])")
 _COMMAND = re.compile(r"\\(?!text)[A-Za-z]+|\\text")
 _BINDING = re.compile(r"\\(?:sum|prod|i{0,2}int|lim|log)(?![a-z])")
+_GROUPED = re.compile(r"(?<![0-9,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9,])")
 _LETTERS = re.compile(r"[a-z][a-z' -]{2,}|no|\(?[a-z]\)?")
 
 
@@ -42,17 +43,17 @@ class Reference:
 
 @dataclass(frozen=True)
 class Question:
-    """What only a parser can tell.
+    """A comparison that only a parser can decide.
 
     Attributes:
         answer: The answer with its parts.
         reference: The reference with its parts.
-        said: The answer as a verdict shows it.
+        shown: The answer as a verdict shows it.
     """
 
     answer: Value
     reference: Value
-    said: str
+    shown: str
 
 
 @lru_cache(maxsize=8192)
@@ -68,11 +69,11 @@ def reference(text: str, form: Form) -> Reference:
     return Reference(clean, value, unit or units.split(bare(clean))[1])
 
 
-def compare(said: str, gold: Reference, form: Form) -> bool | Question:
-    """Compare a clean answer with its reference, or return what to ask a parser."""
-    if said == gold.text or key(said) == key(gold.text):
+def compare(answer: str, gold: Reference, form: Form) -> bool | Question:
+    """Compare a clean answer with its reference, or return the question for a parser."""
+    if answer == gold.text or key(answer) == key(gold.text):
         return True
-    simple = bare(said)
+    simple = bare(answer)
     value, unit = units.split(simple)
     if unit and gold.unit and units.clash(unit, gold.unit):
         amount = units.converted(value, unit, gold.unit)
@@ -81,11 +82,11 @@ def compare(said: str, gold: Reference, form: Form) -> bool | Question:
         simple = _without(simple, form.unit)
     best: bool | Question = False
     for value in _readings(simple, unit, gold, form):
-        found = equal(value, gold.value, leaf)
-        if found is True:
+        same = equal(value, gold.value, leaf)
+        if same is True:
             return True
-        if found is None and best is False:
-            best = Question(value, gold.value, said)
+        if same is None and best is False:
+            best = Question(value, gold.value, answer)
     return best
 
 
@@ -104,17 +105,16 @@ def _plainly_equal(answer: str, other: str) -> bool:
 
 
 def leaf(answer: str, gold: str) -> bool | None:
-    """Compare two texts without parts: equal text, numbers, words; None if only a parser can tell."""
+    """Compare two texts without parts: equal text, numbers, words; None if only a parser can decide."""
     if answer == gold or key(answer) == key(gold):
         return True
     for rule in (equal_numerals, equal_times, equal_numbers, _words):
-        found = rule(answer, gold)
-        if found is not None:
-            return found
+        same = rule(answer, gold)
+        if same is not None:
+            return same
     # A parser would multiply letters: words that are no name in the reference must not become its value.
     strange = _free_letters(answer) - _free_letters(gold) - {"e", "i"}
-    one_equates = any(_equates(one) != _equates(other) for one, other in [(answer, gold)])
-    return False if one_equates or (strange and not _BINDING.search(answer)) else None
+    return False if _equates(answer) != _equates(gold) or (strange and not _BINDING.search(answer)) else None
 
 
 def _free_letters(text: str) -> set[str]:
@@ -136,15 +136,15 @@ def _words(answer: str, gold: str) -> bool | None:
     if len(theirs) <= len("(a)"):
         letters = re.findall(r"\(([a-z])\)", ours)
         return (ours.startswith("(") and letters == [theirs.strip("()")]) or ours.startswith(f"{theirs},")
-    said = ours.removeprefix(theirs)
-    if said != ours and _PREDICATE.match(said) and not changed(_PREDICATE.sub("", said)):
-        return " and " not in said
+    rest = ours.removeprefix(theirs)
+    if rest != ours and _PREDICATE.match(rest) and not changed(_PREDICATE.sub("", rest)):
+        return " and " not in rest
     return False if _LETTERS.fullmatch(ours) else None
 
 
-def _readings(said: str, unit: str | None, gold: Reference, form: Form) -> list[Value]:
+def _readings(answer: str, unit: str | None, gold: Reference, form: Form) -> list[Value]:
     """Read an answer; of several values also with ``1,350`` as one of them; cents also as dollars."""
-    value = read(said, several=form.several)
+    value = read(answer, several=form.several)
     if unit == "cent" and gold.unit is None and isinstance(value, str) and number(value):
         return [value, units.converted(value, "cent", "dollar")]
     if (
@@ -154,11 +154,11 @@ def _readings(said: str, unit: str | None, gold: Reference, form: Form) -> list[
         or len(value[2]) == len(gold.value[2])
     ):
         return [value]
-    ungrouped = re.sub(r"(?<![0-9,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9,])", lambda one: one[0].replace(",", ""), said)
+    ungrouped = _GROUPED.sub(lambda digits: digits[0].replace(",", ""), answer)
     return [value, read(ungrouped, several=True)]
 
 
-def _without(said: str, unit: str) -> str:
-    """Take a unit away that stands behind a number without being marked as one."""
+def _without(answer: str, unit: str) -> str:
+    """Remove a unit that follows a number without being marked as a unit."""
     name = unit.replace("$", "").strip()
-    return said[: -len(name)].strip() if said.endswith(name) and said[:-1].strip() != name else said
+    return answer[: -len(name)].strip() if answer.endswith(name) and answer[:-1].strip() != name else answer

@@ -1,8 +1,8 @@
-"""A pool of worker processes in which any one can be killed without touching the others' answers.
+"""A pool of worker processes. Each can be killed without touching the answers of the others.
 
-Each worker gets a chunk of answers, works through them one by one and sends a word for each as soon as it is known.
-So the parent always knows which answer a worker is busy with: when that one passes its deadline or its memory, or
-takes the process down, it alone is marked, and the rest of the chunk goes to another process.
+Each worker gets a chunk of answers, compares them in order and sends a word for each as soon as it is decided. So the
+parent always knows which answer a worker is busy with. When that answer passes its deadline or its memory, or kills the
+process, it alone is marked, and the rest of the chunk goes to another process.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Pool:
         self._tasks, self._queue, self._outcomes = tasks, deque(range(len(tasks))), {}
         try:
             self._work(self._size, CHUNK)
-            # An answer that was too slow is tried again alone: what ran beside it must not have decided.
+            # An answer that was too slow is tried again alone: other work on the machine must not decide it.
             late = [index for index, outcome in self._outcomes.items() if outcome.word == "timeout"]
             for index in late:
                 del self._outcomes[index]
@@ -83,10 +83,13 @@ class Pool:
         return [self._outcomes[index] for index in range(len(tasks))]
 
     def _work(self, workers: int, chunk: int) -> None:
-        while len(self._outcomes) < len(self._tasks) and (self._queue or any(one.in_flight for one in self._workers)):
+        while len(self._outcomes) < len(self._tasks) and (self._queue or self._busy()):
             self._hire(workers, chunk)
             self._feed(workers, chunk)
             self._watch()
+
+    def _busy(self) -> int:
+        return sum(bool(worker.in_flight) for worker in self._workers)
 
     def close(self) -> None:
         """Kill every worker. The pool starts new ones when it is used again."""
@@ -94,13 +97,13 @@ class Pool:
             self._workers.pop().end()
 
     def _hire(self, workers: int, chunk: int) -> None:
-        wanted = min(workers, -(-len(self._queue) // chunk) + sum(bool(one.in_flight) for one in self._workers))
+        wanted = min(workers, -(-len(self._queue) // chunk) + self._busy())
         while len(self._workers) < wanted:
             self._workers.append(WorkerProcess(self._deadline, self._memory))
 
     def _feed(self, workers: int, chunk: int) -> None:
-        idle = [one for one in self._workers if one.ready and not one.in_flight]
-        for worker in idle[: workers - sum(bool(one.in_flight) for one in self._workers)]:
+        idle = [worker for worker in self._workers if worker.ready and not worker.in_flight]
+        for worker in idle[: workers - self._busy()]:
             share = [self._queue.popleft() for _ in range(min(chunk, len(self._queue)))]
             if share and not worker.give([(index, self._tasks[index]) for index in share]):
                 self._replace(worker, share)
@@ -159,8 +162,8 @@ class Pool:
             self._settle(worker, word, seconds)
         self._replace(worker, list(worker.in_flight))
 
-    def _replace(self, worker: WorkerProcess, owed: Sequence[int]) -> None:
-        """Kill a worker and put what it still owed back at the front of the queue."""
+    def _replace(self, worker: WorkerProcess, unfinished: Sequence[int]) -> None:
+        """Kill a worker and put its unfinished tasks back at the front of the queue."""
         self._workers.remove(worker)
         worker.end()
-        self._queue.extendleft(reversed(owed))
+        self._queue.extendleft(reversed(unfinished))

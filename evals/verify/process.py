@@ -19,12 +19,13 @@ from evals.verify.walk import Value
 Word = Literal["right", "wrong", "timeout", "memory", "crash"]
 
 WALL = 10
-"""An answer ends at so many deadlines by the clock: a busy machine must not decide, nor a sleeper hold others up."""
+"""An answer is ended after this many deadlines by the clock: a busy machine must not decide, and a process that sleeps
+must not delay the others."""
 
 _WORKER = Path(__file__).with_name("worker.py")
 _ADDRESS_SPACE = 4
-"""Address space is a multiple of the memory limit: the backstop. Past it, allocations fail inside the worker, where
-math-verify hides the failure; the limit itself is on resident memory, watched from outside."""
+"""Address space as a multiple of the memory limit: a second limit. Beyond it, allocations fail inside the worker, where
+math-verify hides the failure. The memory limit itself is on resident memory, which the parent watches."""
 
 
 class WorkerProcess:

@@ -19,7 +19,7 @@ MAX_SIGNS = 10
 MAX_ITEMS = 100
 """Commas, semicolons and column marks."""
 MAX_CELLS = 16
-"""Of a matrix that has to be inverted or whose determinant is asked."""
+"""Cells of a matrix that must be inverted or whose determinant is asked."""
 MAX_OPERATORS = 2
 """Sums, products, integrals and limits."""
 MAX_EXPONENTS = 2
@@ -86,7 +86,7 @@ def exponents(answer: str) -> int:
 
 
 def _tower(answer: str) -> bool:
-    """Say whether a number is raised to a power of numbers that has more than five digits."""
+    """Return whether a number is raised to a power of numbers that has more than five digits."""
     return any(
         len(base) > 5 or len(power) > 2 or int(base) ** int(power) >= 10**5 for base, power in _TOWER.findall(answer)
     )

@@ -1,6 +1,6 @@
 r"""Read an answer as a value with parts (see `walk`): sets, tuples, intervals, unions, lists, matrices, equations.
 
-What has no parts that can be seen from its brackets and signs stays text, for a parser to read.
+An answer whose brackets and signs show no parts stays text, for a parser to read.
 """
 
 from __future__ import annotations
@@ -51,12 +51,12 @@ def read(answer: str, *, several: bool = False) -> Value:
         answer: As `answers.clean` leaves it.
         several: Commas part values; otherwise ``58,500`` is one number.
     """
-    text = _FRENCH.sub(lambda found: f"({found[1]}{')' if found[2] == '[' else ']'}", bare(answer))
+    text = _FRENCH.sub(lambda interval: f"({interval[1]}{')' if interval[2] == '[' else ']'}", bare(answer))
     return _value(_FRENCH_END.sub(r"[\1)", text), several=several)
 
 
 def _value(text: str, *, several: bool = False, inside: bool = False) -> Value:
-    """Read bare text; `inside` an ordered bracket a ``±`` stays as it is."""
+    """Read bare text; `inside` an ordered bracket a ``±`` is kept."""
     if (marked := _MARKED.fullmatch(text)) and any(sign in "0123456789" for sign in marked[1]):
         text = marked[1].strip()
     text = named_set(text)
@@ -92,7 +92,7 @@ def _listed(tag: str, text: str, parts: list[str]) -> Value:
 
 def _split(text: str) -> list[str]:
     """Cut at the commas, semicolons and words "and", "or" that stand in no bracket."""
-    masked = _WORDS.sub(lambda found: ",".ljust(len(found[0])), text)
+    masked = _WORDS.sub(lambda word: ",".ljust(len(word[0])), text)
     return [part for part in _cut(masked, [index for index, sign in outside(masked) if sign in ",;"]) if part]
 
 
@@ -117,7 +117,7 @@ def _condition(text: str) -> Value | None:
     if not named or len(named) < len(bounds) or len({name for name, _ in named}) > 1:
         return None
     intervals = [interval for _, each in named for interval in each]
-    joined = any("or" in found.groups() or found["sign"] for found in _WORDS.finditer(text))
+    joined = any("or" in word.groups() or word["sign"] for word in _WORDS.finditer(text))
     if len(intervals) == 2 and len(named) == 2 and not joined:
         lows, highs = ([each[end] for each in intervals if "infty" not in each[end][1]] for end in (0, 1))
         if len(lows) != 1 or len(highs) != 1:
@@ -161,9 +161,9 @@ def _interval(low: _End, high: _End) -> Value:
 
 def _such_that(text: str) -> Value | None:
     r"""``\{x : 1 \le x \le 4\}``."""
-    found = _SUCH_THAT.fullmatch(text)
-    condition = _condition(found[2].strip()) if found else None
-    return condition[2][1] if found and condition and condition[2][0] == key(found[1]) else None
+    builder = _SUCH_THAT.fullmatch(text)
+    condition = _condition(builder[2].strip()) if builder else None
+    return condition[2][1] if builder and condition and condition[2][0] == key(builder[1]) else None
 
 
 def _assigned(text: str) -> Value | None:
@@ -211,21 +211,21 @@ def _quantity(side: str) -> bool:
 
 def _renamed(name: str, value: str) -> tuple[str, str]:
     """Call the variable of a function x: ``f(n) = n`` says what ``f(x) = x`` says."""
-    found = _FUNCTION.fullmatch(name)
-    if not found or found[2] == "x" or any("x" in run for run in _RUN.findall(value) if run[0] != "\\"):
+    function = _FUNCTION.fullmatch(name)
+    if not function or function[2] == "x" or any("x" in run for run in _RUN.findall(value) if run[0] != "\\"):
         return name, value
-    renamed = _RUN.sub(lambda run: run[0] if run[0][0] == "\\" else run[0].replace(found[2], "x"), value)
-    return f"{found[1]}(x)", renamed
+    renamed = _RUN.sub(lambda run: run[0] if run[0][0] == "\\" else run[0].replace(function[2], "x"), value)
+    return f"{function[1]}(x)", renamed
 
 
 def _congruence(text: str) -> Value | None:
     r"""``4 \pmod 7`` and ``x \equiv 4 \pmod 7``."""
-    found = _MODULUS.fullmatch(text)
-    if found is None:
+    residue = _MODULUS.fullmatch(text)
+    if residue is None:
         return None
-    sides = _signs(_EQUALS, found[1])[1]
+    sides = _signs(_EQUALS, residue[1])[1]
     named = len(sides) == 1 or (len(sides) == 2 and _quantity(sides[0]))
-    return ("mod", text, (_leaf(sides[-1], inside=True), found[2])) if named and sides[-1] else None
+    return ("mod", text, (_leaf(sides[-1], inside=True), residue[2])) if named and sides[-1] else None
 
 
 def _union(text: str) -> Value | None:
@@ -246,10 +246,10 @@ def _bracketed(text: str) -> Value | None:
 
 
 def _matrix(text: str) -> Value | None:
-    found = _MATRIX.fullmatch(text)
-    if found is None or "\\begin" in found[2]:
+    matrix = _MATRIX.fullmatch(text)
+    if matrix is None or "\\begin" in matrix[2]:
         return None
-    rows = [row.strip() for row in found[2].split("\\\\") if row.strip()]
+    rows = [row.strip() for row in matrix[2].split("\\\\") if row.strip()]
     cells = [tuple(_value(cell.strip(), inside=True) for cell in row.split("&")) for row in rows]
     return ("matrix", text, tuple(("row", row, cell) for row, cell in zip(rows, cells, strict=True)))
 
@@ -273,7 +273,7 @@ def _vector(text: str) -> Value | None:
 
 def _leaf(text: str, *, inside: bool) -> Value:
     if "\\pm" in text and not inside and "\\pmod" not in text:
-        both = [text.replace("\\pm", one).replace("\\mp", other) for one, other in (("+", "-"), ("-", "+"))]
-        return ("list", text, tuple(_leaf(one.removeprefix("+").strip(), inside=True) for one in both))
+        both = [text.replace("\\pm", upper).replace("\\mp", lower) for upper, lower in (("+", "-"), ("-", "+"))]
+        return ("list", text, tuple(_leaf(value.removeprefix("+").strip(), inside=True) for value in both))
     # math-verify takes i for the imaginary unit only where it stands alone, and cannot read an E with an index.
     return _INDEXED.sub(r"\\xi_", _IMAGINARY.sub(" ", units.split(text)[0]))

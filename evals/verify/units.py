@@ -1,4 +1,4 @@
-r"""Units: what stands behind (or, of money, before) a number and is not part of its value. Percent signs stay."""
+r"""Units: text after a number (before it, for money) that is not part of its value. Percent signs stay."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def canonical(unit: str) -> str:
 
 
 def split(answer: str) -> tuple[str, str | None]:
-    """Cut a bare answer into what it is worth and its unit, None without one."""
+    """Cut a bare answer into its value and its unit (None without one)."""
     if total := _total(answer):
         return total
     if money := _MONEY.match(answer):
@@ -85,23 +85,23 @@ def _named(answer: str) -> tuple[str, str] | None:
     if bare is None or _LETTERS.search(answer[: bare.start()]) or changed(bare[2]):
         return None
     unit = canonical(bare[2] + (bare[3] or ""))
-    if (len(bare[2]) > 1 and known(unit)) or (bare[1] and _counted(bare[2])):
+    if (len(bare[2]) > 1 and is_listed(unit)) or (bare[1] and _counted(bare[2])):
         return answer[: bare.start()].rstrip(" ~\\"), unit
     return None
 
 
-def known(unit: str) -> bool:
-    """Return whether a canonical unit is one whose other names are known."""
+def is_listed(unit: str) -> bool:
+    """Return whether a canonical unit is in the table of units."""
     return unit.rstrip("23") in _SIZES
 
 
 def clash(ours: str | None, theirs: str | None) -> bool:
-    """Return whether both sides name a unit, and different ones for certain."""
-    return ours is not None and theirs is not None and ours != theirs and known(ours) and known(theirs)
+    """Return whether both sides name a unit from the table, and different ones."""
+    return ours is not None and theirs is not None and ours != theirs and is_listed(ours) and is_listed(theirs)
 
 
 def converted(value: str, ours: str, theirs: str) -> str | None:
-    """Return an amount of one known unit in another; None where it is no number or they measure different things."""
+    """Return an amount of one listed unit in another; None if it is no number or the units measure different things."""
     amount, (kind, size), (other, unit) = number(value), _SIZES[ours.rstrip("23")], _SIZES[theirs.rstrip("23")]
     power = ours[len(ours.rstrip("23")) :]
     if amount is None or kind != other or power != theirs[len(theirs.rstrip("23")) :]:
@@ -111,12 +111,12 @@ def converted(value: str, ours: str, theirs: str) -> str | None:
 
 def _total(answer: str) -> tuple[str, str] | None:
     """Add up an amount in several units of one kind, in the first of them: ``5 hours and 30 minutes``."""
-    said = texts.plain(answer)
+    words = texts.plain(answer)
     parts: list[tuple[str, str]] = []
     end = 0
-    while part := _PART.match(said, end):
+    while part := _PART.match(words, end):
         parts, end = [*parts, (part[1], _KNOWN.get(part[2], ""))], part.end()
-    if len(parts) < 2 or said[end:].strip() or not all(unit in _SIZES for _, unit in parts):
+    if len(parts) < 2 or words[end:].strip() or not all(unit in _SIZES for _, unit in parts):
         return None
     sizes = [_SIZES[unit][1] for _, unit in parts]
     if any(after >= before for before, after in pairwise(sizes)):
@@ -128,7 +128,7 @@ def _total(answer: str) -> tuple[str, str] | None:
 
 
 def _counted(words: str) -> bool:
-    """Return whether words behind a number can be what was counted, not variables."""
+    """Return whether words after a number can name what was counted, and are not variables."""
     first, *rest = words.split()
     return (len(first) > 2 or first in _SHORT) and all(len(word) > 1 or word in _SHORT for word in rest)
 

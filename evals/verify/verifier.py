@@ -23,14 +23,14 @@ _LEAST_MEMORY_MB = 256  # a worker is renewed at half its memory, and sympy need
 
 @dataclass(frozen=True)
 class Verdict:
-    """What the verifier says of one completion.
+    """The verifier's decision about one completion.
 
     Attributes:
-        correct: Whether the answer is the reference; None is an abstention, to be counted and left out, never a 0.
+        correct: Whether the answer is the reference. None is an abstention: it is counted and left out, and is no 0.
         status: Why. ``no_answer`` and ``rejected`` (an answer over the caps of `rules`) are wrong by rule;
             ``timeout``, ``memory`` and ``crash`` are abstentions.
-        answer: The answer as compared; None without one. Cut to the longest that would be parsed.
-        seconds: What the comparison took in a worker; 0 when no worker was asked.
+        answer: The answer as compared, cut to the longest that would be parsed; None if there is no answer.
+        seconds: Time of the comparison in a worker; 0 when no worker was asked.
     """
 
     correct: bool | None
@@ -46,8 +46,8 @@ class Verifier:
 
     Args:
         workers: Worker processes at most.
-        deadline_s: Seconds of processor time one answer may take, ten times as long by the clock. One that is too
-            slow is tried once more, alone.
+        deadline_s: Seconds of processor time that one answer may take; by the clock, ten times that. An answer that is
+            too slow is tried once more, alone.
         memory_mb: Resident MiB a worker may reach; at least 256.
 
     Raises:
@@ -98,24 +98,24 @@ class Verifier:
         Raises:
             WorkerStartError: An answer needs a worker and none can be started.
         """
-        found = [
+        decided = [
             self._by_rule(completion, reference, form, style)
             for (completion, reference), form in zip(pairs, forms or [Form()] * len(pairs), strict=True)
         ]
-        questions = [(one.answer, one.reference) for one in found if isinstance(one, Question)]
+        questions = [(each.answer, each.reference) for each in decided if isinstance(each, Question)]
         words = self._by_worker(questions) if questions else {}
         verdicts = []
-        for one in found:
-            if isinstance(one, Question):
-                outcome = words[one.answer, one.reference]
-                verdicts.append(_verdict(outcome.word, one.said, outcome.seconds))
+        for each in decided:
+            if isinstance(each, Question):
+                outcome = words[each.answer, each.reference]
+                verdicts.append(_verdict(outcome.word, each.shown, outcome.seconds))
             else:
-                verdicts.append(one)
+                verdicts.append(each)
         return verdicts
 
     @staticmethod
     def _by_rule(completion: str, reference: str, form: Form, style: answers.AnswerStyle) -> Verdict | Question:
-        """Decide without a worker where that is possible; else return what to ask one."""
+        """Decide without a worker where that is possible; else return the question for a worker."""
         if form.kind == "choice":
             return _chosen(completion, reference, form, style)
         raw = answers.extract(completion, style)
@@ -125,30 +125,31 @@ class Verifier:
         # Text that is the reference is right before any cap: the caps must not make a problem unanswerable.
         if raw != gold.text and rules.broken_cap(raw):
             return _verdict("rejected", raw[: rules.MAX_LENGTH])
-        said = answers.clean(raw)
-        if not said:
+        answer = answers.clean(raw)
+        if not answer:
             return _verdict("no_answer", None)
-        return _decided(golds.compare(said, gold, form), said)
+        return _decided(golds.compare(answer, gold, form), answer)
 
     def _by_worker(self, questions: Sequence[Task]) -> dict[Task, Outcome]:
-        """Ask the pool what is not known yet, the answers to one reference together, so that a worker parses it once.
+        """Ask the pool the new questions, those with one reference together, so that a worker parses it once.
 
-        A crash is not remembered: it may have come from outside.
+        A crash is not remembered: its cause may lie outside.
         """
         with self._lock:
             wanted = dict.fromkeys(questions)
-            found = {question: self._known[question] for question in wanted if question in self._known}
-            for question in found:
+            outcomes = {question: self._known[question] for question in wanted if question in self._known}
+            for question in outcomes:
                 self._known.move_to_end(question)
             place = {question[1]: number for number, question in enumerate(wanted)}
-            new = sorted((one for one in wanted if one not in found), key=lambda one: place[one[1]])
+            new = [question for question in wanted if question not in outcomes]
+            new.sort(key=lambda question: place[question[1]])
             for question, outcome in zip(new, self.pool.run(new), strict=True):
-                found[question] = outcome
+                outcomes[question] = outcome
                 if outcome.word != "crash":
                     self._known[question] = replace(outcome, seconds=0.0)
             while len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
-            return found
+            return outcomes
 
 
 def _chosen(completion: str, reference: str, form: Form, style: answers.AnswerStyle) -> Verdict:
@@ -159,8 +160,8 @@ def _chosen(completion: str, reference: str, form: Form, style: answers.AnswerSt
     return _verdict("right" if right else "wrong", choice[0][: rules.MAX_LENGTH])
 
 
-def _decided(found: bool | Question, said: str) -> Verdict | Question:
-    return found if isinstance(found, Question) else _verdict("right" if found else "wrong", said)
+def _decided(decision: bool | Question, answer: str) -> Verdict | Question:
+    return decision if isinstance(decision, Question) else _verdict("right" if decision else "wrong", answer)
 
 
 def _verdict(status: Status, answer: str | None, seconds: float = 0.0) -> Verdict:

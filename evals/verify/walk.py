@@ -1,15 +1,16 @@
 """Compare answers that have parts. Imports nothing of ours: the worker loads this file by its path.
 
 A value is text (a leaf) or a tuple (tag, text, parts): the text as a whole, and its parts as values. Over a pipe the
-tuples arrive as lists. Tags: ``set``, ``list`` and ``union`` (any order), ``()``, ``[]``, ``(]``, ``[)``, ``matrix``
+tuples arrive as lists. Tags: ``set``, ``list`` and ``union`` (any order), ``()``, ``[]``, ``(]``, ``[)``, ``matrix``,
 ``row`` and ``:`` (in order), ``=`` and ``quantity`` (name and what it is), ``mod`` (residue and modulus),
-``either`` (of an answer: exactly and rounded).
+``either`` (an answer given exactly and rounded).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, TypeAlias
 
 Value: TypeAlias = Any
@@ -25,7 +26,7 @@ _LINEAR = re.compile(r"([0-9]+)[kmnt]([+-][0-9]+)?|([+-]?[0-9]+)\+([0-9]+)[kmnt]
 
 
 def equal(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
-    """Compare two values part by part; None if it hangs on a leaf that could not be told."""
+    """Compare two values part by part; None if it depends on a leaf that could not be compared."""
     tags = {_tag(answer), _tag(reference)}
     if _tag(answer) == "either":
         return _any(equal(each, reference, leaf) for each in answer[2])
@@ -41,7 +42,7 @@ def equal(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
 
 
 def _parts_equal(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
-    """An open end is not a closed one, an ordered pair is no set, and a bare list neither of them."""
+    """Compare the parts. An open end is not a closed one; a pair, a set and a bare list are three different things."""
     ours, theirs = _tag(answer), _tag(reference)
     same_length, tags = len(answer[2]) == len(reference[2]), {ours, theirs}
     other_kind = ours != theirs and tags != {"set", "list"}
@@ -51,7 +52,7 @@ def _parts_equal(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
         return False
     if ours in _UNORDERED:
         return _in_any_order(answer[2], reference[2], leaf)
-    return _all(equal(one, other, leaf) for one, other in zip(answer[2], reference[2], strict=True))
+    return _all(equal(part, other, leaf) for part, other in zip(answer[2], reference[2], strict=True))
 
 
 def text(value: Value) -> str:
@@ -60,7 +61,7 @@ def text(value: Value) -> str:
 
 
 def _number_and_parts(answer: Value, reference: Value) -> bool:
-    """Say whether one is a number and the other has several parts, so that no parser need look."""
+    """Return whether one side is a number and the other has several parts: then no parser is needed."""
     parts, other = (reference, answer) if isinstance(answer, str) else (answer, reference)
     return not isinstance(parts, str) and len(parts[2]) > 1 and bool(_PLAIN.fullmatch(other))
 
@@ -70,7 +71,7 @@ def _tag(value: Value) -> str:
 
 
 def _assigned(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
-    """A value answers an assignment, and the other way round; two assignments must name the same.
+    """Compare where a side is an assignment: a value equals what it assigns; two assignments must name the same.
 
     All that an answer says a quantity is must be the reference: ``7 = 3`` is not 3.
     """
@@ -95,7 +96,7 @@ def _named_values(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
         return False
     values = [each[2][-1] for each in sorted(listed[2], key=lambda each: str(each[2][0]))]
     sides = (values, other[2]) if listed is answer else (other[2], values)
-    return _all(equal(one, another, leaf) for one, another in zip(*sides, strict=True))
+    return _all(equal(ours, theirs, leaf) for ours, theirs in zip(*sides, strict=True))
 
 
 def _flat(value: Value, tags: set[str]) -> Value:
@@ -114,8 +115,7 @@ def _congruent(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
     ours, theirs = _residue(answer), _residue(reference)
     if ours and theirs:
         return ours[1] == theirs[1] and (leaf(ours[0], theirs[0]) or _remainder(ours) == _remainder(theirs) is not None)
-    one, other = (value[2][0] if _tag(value) == "mod" else value for value in (answer, reference))
-    return equal(one, other, leaf)
+    return equal(*(value[2][0] if _tag(value) == "mod" else value for value in (answer, reference)), leaf)
 
 
 def _residue(value: Value) -> tuple[str, str] | None:
@@ -131,45 +131,43 @@ def _remainder(residue: tuple[str, str]) -> int | None:
     return int(amount) % int(modulus) if re.fullmatch(r"[+-]?[0-9]{1,18}", amount) and int(modulus) else None
 
 
-def _all(found: Any) -> bool | None:
+def _all(verdicts: Any) -> bool | None:
     unknown = False
-    for one in found:
-        if one is False:
+    for verdict in verdicts:
+        if verdict is False:
             return False
-        unknown = unknown or one is None
+        unknown = unknown or verdict is None
     return None if unknown else True
 
 
-def _any(found: Any) -> bool | None:
-    unequal = _all(None if each is None else not each for each in found)
+def _any(verdicts: Any) -> bool | None:
+    unequal = _all(None if each is None else not each for each in verdicts)
     return None if unequal is None else not unequal
 
 
 def _in_any_order(answers: Sequence[Value], references: Sequence[Value], leaf: Leaf) -> bool | None:
-    """Pair each answer with a reference of its own; None if that hangs on leaves that could not be told."""
-    known: dict[tuple[int, int], bool | None] = {}
+    """Pair each answer with a reference of its own; None if that depends on leaves that could not be compared."""
 
-    def found(one: int, other: int) -> bool | None:
-        if (one, other) not in known:
-            known[one, other] = equal(answers[one], references[other], leaf)
-        return known[one, other]
+    @cache
+    def compare(ours: int, theirs: int) -> bool | None:
+        return equal(answers[ours], references[theirs], leaf)
 
-    if _pairing(len(answers), lambda one, other: found(one, other) is True):
+    if _pairing(len(answers), lambda ours, theirs: compare(ours, theirs) is True):
         return True
-    return None if _pairing(len(answers), lambda one, other: found(one, other) is not False) else False
+    return None if _pairing(len(answers), lambda ours, theirs: compare(ours, theirs) is not False) else False
 
 
 def _pairing(size: int, fits: Callable[[int, int], bool]) -> bool:
     """Return whether every answer gets a reference of its own, by augmenting paths."""
     taken: dict[int, int] = {}
 
-    def place(one: int, tried: set[int]) -> bool:
-        for other in range(size):
-            if other not in tried and fits(one, other):
-                tried.add(other)
-                if other not in taken or place(taken[other], tried):
-                    taken[other] = one
+    def place(ours: int, tried: set[int]) -> bool:
+        for theirs in range(size):
+            if theirs not in tried and fits(ours, theirs):
+                tried.add(theirs)
+                if theirs not in taken or place(taken[theirs], tried):
+                    taken[theirs] = ours
                     return True
         return False
 
-    return all(place(one, set()) for one in range(size))
+    return all(place(ours, set()) for ours in range(size))

@@ -1,4 +1,4 @@
-r"""Words around a value: which say nothing about it, which change it, and which are a value themselves."""
+r"""Words around a value: those that do not change it, those that change it, and those that are a value themselves."""
 
 from __future__ import annotations
 
@@ -79,23 +79,23 @@ def bare(answer: str) -> str:
 
 
 def named_set(text: str) -> str:
-    """Return a set in signs where words name one (``all real numbers``), and any other text as it is."""
+    """Return a set in signs if words name it (``all real numbers``); return any other text as it is."""
     return _SET_NAMES.get(plain(text), text)
 
 
 def changed(words: str) -> bool:
     """Return whether words around a value change it. A lone "more" or "less" only says what was counted."""
-    said = plain(words)
-    return said not in ("more", "less", "fewer") and bool(_CHANGING.search(said))
+    text = plain(words)
+    return text not in ("more", "less", "fewer") and bool(_CHANGING.search(text))
 
 
-def _scaled(found: re.Match[str]) -> str:
-    value = Fraction(found[1].replace(",", "")) * _SCALES[found[2] or found[3]]
+def _scaled(amount: re.Match[str]) -> str:
+    value = Fraction(amount[1].replace(",", "")) * _SCALES[amount[2] or amount[3]]
     written = str(value) if value.denominator == 1 else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
-    return written + (r"\text{" if found[2] else "")
+    return written + (r"\text{" if amount[2] else "")
 
 
-def _digits(found: re.Match[str]) -> str:
+def _digits(numeral: re.Match[str]) -> str:
     r"""Write a number in words as digits: ``\text{twenty-five apples}`` is ``25\text{ apples}``."""
-    total = sum(SPELLED[word.casefold()] for word in found.group(2, 3, 4) if word)
-    return str(total) + (r"\text{ " if found[1] and not found[5] else " ")
+    total = sum(SPELLED[word.casefold()] for word in numeral.group(2, 3, 4) if word)
+    return str(total) + (r"\text{ " if numeral[1] and not numeral[5] else " ")

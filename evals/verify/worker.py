@@ -3,8 +3,8 @@
 Run by path with the file descriptor of the pipe, the parent's process id, the deadline in seconds and the memory
 limits in bytes; imports nothing of ours but `walk`, by its path too, so that it starts the same whatever the parent's
 main module is. JSON goes over the pipe: in come lists of [answer, reference], each text or a value with parts, out goes
-``"ready"`` once and then one word an answer (``"right"``, ``"wrong"``, ``"memory"``), as soon as it is known. No part
-of a parsed answer leaves this process.
+``"ready"`` once and then one word an answer (``"right"``, ``"wrong"``, ``"memory"``), as soon as it is decided. No
+part of a parsed answer leaves this process.
 """
 
 from __future__ import annotations
@@ -42,19 +42,19 @@ def peak_bytes() -> int:
 
 def load_walk() -> Callable[[Any, Any, Callable[[str, str], bool]], bool | None]:
     """Return `walk.equal`, from the file beside this one."""
-    found = spec_from_file_location("walk", Path(__file__).with_name("walk.py"))
-    if found is None or found.loader is None:
+    spec = spec_from_file_location("walk", Path(__file__).with_name("walk.py"))
+    if spec is None or spec.loader is None:
         raise ImportError("walk.py is missing beside the worker's program")
-    module = module_from_spec(found)
-    found.loader.exec_module(module)
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
     equal: Callable[[Any, Any, Callable[[str, str], bool]], bool | None] = module.equal
     return equal
 
 
 def far_apart(answer: Sequence[Any], reference: Sequence[Any]) -> bool:
-    """Say whether two parsed formulas differ at a point, by far more than math-verify's rounding.
+    """Return whether two parsed formulas differ at a point by far more than math-verify's rounding.
 
-    math-verify would find the same, but only after it has tried to simplify the difference to zero. False says nothing.
+    math-verify gives the same result, but only after it tried to simplify the difference to 0. False decides nothing.
     """
     from sympy import Expr, Symbol, UnevaluatedExpr
 
@@ -66,16 +66,16 @@ def far_apart(answer: Sequence[Any], reference: Sequence[Any]) -> bool:
         if formula.is_Matrix:
             return False
     try:
-        one, other = at_a_point(*formulas)
-        return abs(one - other) > _FAR * max(1.0, abs(one), abs(other))
+        ours, theirs = at_a_point(*formulas)
+        return abs(ours - theirs) > _FAR * max(1.0, abs(ours), abs(theirs))
     except MemoryError:
         raise
-    except Exception:  # of whatever has no value: it is compared as math-verify does
+    except Exception:  # a formula without a value is compared by math-verify
         return False
 
 
 def at_a_point(*formulas: Any) -> list[complex]:
-    """Return the values of formulas, each symbol having one by its name.
+    """Return the values of formulas at a point; each symbol gets its coordinate by its name.
 
     All numbers are put in as floats, so that a formula shrinks to its value in one pass, however deep it is.
     """
@@ -103,8 +103,8 @@ def load() -> Callable[[Any, Any], bool]:
     def parsed(text: str) -> list[Any]:
         # In dollars, not in \boxed: a percent sign survives that way. As LaTeX alone: math-verify would else take any
         # number out of what it cannot read.
-        found: list[Any] = parse(f"${text}$", latex, parsing_timeout=None)
-        return found
+        expressions: list[Any] = parse(f"${text}$", latex, parsing_timeout=None)
+        return expressions
 
     reference_parsed = lru_cache(maxsize=4096)(parsed)
     answer_parsed = lru_cache(maxsize=256)(parsed)  # of an answer in several parts each meets several references
@@ -124,8 +124,8 @@ def load() -> Callable[[Any, Any], bool]:
 def judge(compare: Callable[[Any, Any], bool], answer: Any, reference: Any, memory: int) -> str:
     """Return the word for one answer.
 
-    math-verify turns every exception into "not equal", a MemoryError too: an answer that took more memory than its
-    share is therefore an abstention whatever was returned.
+    math-verify turns every exception into "not equal", a MemoryError too. So an answer that took more memory than its
+    share is an abstention, whatever was returned.
     """
     try:
         right = compare(answer, reference)
@@ -141,7 +141,7 @@ def judge(compare: Callable[[Any, Any], bool], answer: Any, reference: Any, memo
 def serve(pipe: Connection, parent: int, deadline: float, memory: int) -> None:
     """Answer until the pipe closes or the parent is gone.
 
-    The alarm is the kernel's: it ends this process even inside a long C call, should the parent not be there to.
+    The alarm is the kernel's: it ends this process even inside a long C call, if the parent is not there to do it.
     """
     try:
         compare = load()

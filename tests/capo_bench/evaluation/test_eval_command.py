@@ -195,7 +195,7 @@ def test_too_many_failures_end_with_exit_code_1(answering, tmp_path):
     done = run_endpoint(server, "--task", "coins_test", "--limit", 4, "--max-failed", 0, home=tmp_path)
     assert done.exit_code == 1, done.output
     assert "4 failed" in done.stderr
-    assert "what failed is asked again" in done.stderr
+    assert "failed ones are retried" in done.stderr
 
 
 def test_no_key_in_any_file(answering, tmp_path, monkeypatch):

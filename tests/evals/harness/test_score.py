@@ -317,7 +317,7 @@ def test_progress_is_told_in_chunks(verifier, tmp_path, monkeypatch):
 
 def test_an_unfinished_evaluation_is_not_scored(verifier, tmp_path):
     generate(coins_task(), DiceModel(), tmp_path, seed=5, stop=iter([False, True]).__next__)
-    with pytest.raises(EvaluationError, match=r"15 of 21 completions are missing; .*it goes on where it stopped"):
+    with pytest.raises(EvaluationError, match=r"15 of 21 completions are missing; .*it resumes where it stopped"):
         score(tmp_path, verifier=verifier, cut=cut, segmenter="blank_lines")
     assert not (tmp_path / "samples.jsonl").exists()
 
