@@ -1,4 +1,4 @@
-"""What k answers to a problem are worth, expected over every way to take k of the n that were sampled. Exact."""
+"""Expected results of k answers to a problem, over every way to take k of the n sampled ones. Exact."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def pass_at_k(right: int, sampled: int, k: int) -> float:
     Args:
         right: c, right answers among those sampled.
         sampled: n, at least k.
-        k: How many are taken.
+        k: Number of answers taken.
 
     Raises:
         ValueError: k is not between 1 and n.
@@ -29,9 +29,9 @@ def maj_at_k(right: int, others: Sequence[int], silent: int, k: int) -> float:
 
     Args:
         right: Right answers among those sampled, one class however they are written.
-        others: How many there are of each wrong answer.
-        silent: Responses without an answer: taken like the others, and they vote for nothing.
-        k: How many are taken.
+        others: Number of answers of each wrong class.
+        silent: Responses without an answer: they are drawn too, but do not vote.
+        k: Number of answers taken.
 
     Raises:
         ValueError: k is not between 1 and the number of all of them.
@@ -45,11 +45,11 @@ def _check(sampled: int, k: int) -> None:
         raise ValueError(f"k = {k} of {sampled} answers: take from 1 to {sampled} of them")
 
 
-@lru_cache(maxsize=4096)  # few answers are many problems' lot: none right, all right, one astray
+@lru_cache(maxsize=4096)  # many problems have the same counts: none right, all right, one wrong
 def _majority(right: int, others: tuple[int, ...], silent: int, k: int) -> float:
     won = Fraction(0)
     for votes in range(1, min(right, k) + 1):
-        # A class smaller than the right one's votes cannot reach them: its answers might as well be silent.
+        # A class with fewer answers than the right one's votes cannot win: its answers count as silent.
         rivals = [size for size in others if size >= votes]
         harmless = silent + sum(others) - sum(rivals)
         for (ties, taken), ways in _draws(rivals, votes, k - votes).items():

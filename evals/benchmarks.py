@@ -1,4 +1,4 @@
-"""The benchmarks by name. A benchmark hands out problems and, where it can, checks steps exactly."""
+"""The benchmarks by name. A benchmark gives problems and, if it can, checks steps exactly."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ class Problem:
 
 @dataclass(frozen=True)
 class StepCheck:
-    """What an exact checker says of one solution.
+    """An exact checker's result for one solution.
 
     Attributes:
         wrong: Indices of steps that are wrong in themselves.
-        follow: Indices of steps that are right in themselves but rest on an earlier slip.
+        follow: Indices of steps that are right in themselves but follow from an earlier error.
     """
 
     wrong: frozenset[int]
@@ -44,10 +44,10 @@ class Benchmark(Protocol):
     """A source of problems with an optional exact step checker.
 
     Attributes:
-        name: As studies name it.
+        name: Its name in studies.
         splits: Names of its splits; training draws from ``train``.
-        checks_steps: Whether `check_steps` can be asked. If not, critics that are checkers cannot be used, and nothing
-            is said of wrong steps.
+        checks_steps: Whether `check_steps` works. If not, critics that are checkers cannot be used, and metrics of
+            wrong steps are absent.
     """
 
     @property
@@ -62,7 +62,7 @@ class Benchmark(Protocol):
         ...
 
     def check_steps(self, problem: Problem, steps: Sequence[str]) -> StepCheck:
-        """Say which of the steps (the solution cut by a segmenter) are wrong."""
+        """Return the wrong ones of the steps (the solution, cut by a segmenter)."""
         ...
 
     def fingerprint(self) -> str:

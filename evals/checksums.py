@@ -1,7 +1,7 @@
-"""Checksums of what a stage left, beside it in the format of ``sha256sum``: a reader notices a changed byte.
+"""Checksums of a stage's files, beside them in the format of ``sha256sum``: a reader notices a changed byte.
 
 A folder's ``SHA256SUMS`` lists files in it and below; ``sha256sum -c SHA256SUMS`` checks them too. A stage is listed
-when it has ended. A file that no list names is one that is still being written: it is read as it is.
+when it has ended. A file that no list names is still being written: it is read without a check.
 """
 
 from __future__ import annotations
@@ -16,21 +16,21 @@ from evals.files import write_atomic
 
 SUMS = "SHA256SUMS"
 _ABOVE = 3
-"""In how many folders above a file its list is looked for: files of a model lie one or two below their trial's."""
+"""Number of folders above a file in which its list may be: a model's files lie one or two folders below the trial's."""
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
 class ChangedFileError(ValueError):
-    """A file's bytes are not those that a finished stage wrote; names the file and the way out."""
+    """A file differs from what a finished stage wrote; the message names the file and the way out."""
 
 
 def seal(folder: Path, names: Iterable[str], coming: Mapping[str, bytes] = {}) -> None:
-    """List files, and all that lies below folders, instead of what was listed of these names before.
+    """List files, and all files below folders; these entries replace earlier ones of the same names.
 
     Args:
-        folder: Where they are, and where the list is written.
-        names: Files and folders in it; those that are not there are left out.
-        coming: Content of files that are written next, by name.
+        folder: Their folder, which gets the list.
+        names: Files and folders in it; missing ones are left out.
+        coming: Content of files that will be written next, by name.
     """
     sums, names = _without(folder, [*names, *coming]), list(names)
     for path in (path for name in names for path in files_below(folder / name)):
@@ -40,7 +40,7 @@ def seal(folder: Path, names: Iterable[str], coming: Mapping[str, bytes] = {}) -
 
 
 def unlist(folder: Path, names: Collection[str]) -> None:
-    """Take files off a folder's list, for they are written anew."""
+    """Remove files from a folder's list, because they will be written again."""
     if (folder / SUMS).exists():
         _write(folder, _without(folder, names))
 
@@ -56,8 +56,8 @@ def check_file(path: Path) -> None:
         if value is not None:
             if not path.exists() or file_sum(path) != value:
                 raise ChangedFileError(
-                    f"{path}: its bytes are not those that were written, says {folder / SUMS}; take the file from a "
-                    f"copy, or delete {folder}: what it held is then made again"
+                    f"{path}: its bytes differ from the checksum in {folder / SUMS}; take the file from a "
+                    f"copy, or delete {folder}: it will be made again"
                 )
             return
 
@@ -66,14 +66,14 @@ def check_folder(folder: Path) -> None:
     """Compare all files below a folder with the lists that name them.
 
     Raises:
-        ChangedFileError: The bytes of one are others.
+        ChangedFileError: A file's bytes differ from its checksum.
     """
     for path in files_below(folder):
         check_file(path)
 
 
 def listed(folder: Path) -> Mapping[str, str]:
-    """Return the sha256 of each file that a folder's list names, by path; nothing where there is no list.
+    """Return the sha256 of each file in a folder's list, by path; nothing if there is no list.
 
     Raises:
         ChangedFileError: It is no such list.
@@ -114,7 +114,7 @@ def _read(path: Path) -> Mapping[str, str]:
 
 @lru_cache(maxsize=256)
 def _parse(path: Path, *seen: int) -> Mapping[str, str]:
-    """Return what a list says; `seen` tells one version of the file from another."""
+    """Return the content of a list; `seen` distinguishes versions of the file."""
     lines = path.read_bytes().decode("utf-8", "replace").split("\n")
     matches = [_LINE.fullmatch(line) for line in lines[:-1]]
     if lines[-1] or None in matches:

@@ -1,4 +1,4 @@
-"""Process time: the seconds that processors worked for a process, however many others they worked for beside it."""
+"""Process time: the seconds that processors worked for a process, whatever else they do at the same time."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ _PROC = Path("/proc")
 
 
 def process_seconds() -> float:
-    """Return the processor seconds of this process and its children, those that ended and, on Linux, those that live.
+    """Return the processor seconds of this process and its children; on Linux, living children too.
 
-    A child that lives is counted with what its own ended children took, and not with those that live. Elsewhere than on
-    Linux it is counted when it has ended.
+    A living child counts with its own ended children, but without its living ones. On other systems a child counts
+    when it has ended.
     """
     own = os.times()
     return own.user + own.system + own.children_user + own.children_system + sum(map(_seconds_of, _children()))
 
 
 def _children() -> set[str]:
-    found: set[str] = set()
+    children: set[str] = set()
     for file in _PROC.glob("self/task/*/children"):
         with suppress(OSError):  # a thread that has just ended
-            found.update(file.read_text(encoding="ascii").split())
-    return found
+            children.update(file.read_text(encoding="ascii").split())
+    return children
 
 
 def _seconds_of(process: str) -> float:

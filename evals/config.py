@@ -1,4 +1,4 @@
-"""What a study may say about evaluation. Light: pydantic only."""
+"""The evaluation settings of a study. Imports only pydantic."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ from evals.verify.answers import AnswerStyle
 
 
 class EvaluationConfig(Strict):
-    """How a trained policy is measured: greedily and by `samples` sampled completions of each of `problems` problems.
+    """Settings that measure a trained policy: greedy and sampled completions of `problems` problems of each task.
 
-    `tasks` may name suites (`evals.tasks.SUITES`). `greedy` asks for one completion of temperature 0, `samples` for k
+    `tasks` may name suites (`evals.tasks.SUITES`). `greedy` asks for one completion at temperature 0, `samples` for k
     at `temperature`; 0 samples none.
 
-    Where samples, temperature, top_p or the longest completion are not set, a task's own hold. `problems` draws that
-    many of a larger task; null takes all. `segmenter` cuts the solutions whose steps are checked. It stands apart from
-    the one that assigns credit, so that policies trained with different ones are measured alike. `answers` says where
-    an answer may stand in a completion; where it is not set, the task does. `data_dir` holds local
-    copies of the tasks' data; by default they come from the hub. `rows` are tasks of the study's own: problems by the
-    name that `tasks` and metrics know them by.
+    If samples, temperature, top_p or the longest completion are not set, the task's own apply. `problems` draws that
+    many of a larger task; null takes all. `segmenter` cuts the solutions whose steps are checked. It is not the
+    segmenter that assigns credit, so that all policies are measured alike. `answers` says where an answer may stand in
+    a completion; if it is not set, the task decides. `data_dir` holds local copies of the tasks' data; by default they
+    come from the hub. `rows` are tasks of the study itself: problems by the name that `tasks` and metrics use.
     """
 
     rows: dict[TaskName, TestRows] = Field({})

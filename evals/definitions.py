@@ -1,18 +1,18 @@
-"""What a definition rests on, read from source code without importing it.
+"""All that a definition depends on, read from source code without importing it.
 
-`closure` follows a function, class or value ("package.module:name") to every definition that it names, and to what
-these name, wherever they stand: in its own module, behind imports (those inside functions too), re-exports,
+`closure` follows a function, class or value ("package.module:name") to every definition that it names, and on to the
+names in those, wherever they stand: in its own module, behind imports (those inside functions too), re-exports,
 ``module.attribute``, and text of the form ``"package.module:name"``. The hash of a closure is that of the syntax of
 these definitions in the order in which they are reached, each reference written as the number of the definition that
 it reaches. So names and places of definitions, comments, docstrings, layout and annotations of functions make no
-difference; siblings that nothing reaches make none either. Where two imports may bind one name, both count; what a
-decorator of the packages enters into a table counts with that table, and text that names files beside its module with
+difference; neither do siblings that nothing reaches. If two imports may bind one name, both count. An entry that a
+decorator of the packages makes in a table counts with the table. Text that names files beside its module counts with
 their content.
 
-Not followed: registries (what is asked for by name is decided by that name), `APART`, the standard library and
-packages of others, whose public names count. A plug-in's own distribution is followed; of packages that only a plug-in
-names the version counts. What is reached dynamically (``getattr``, ``globals``, an import for its effect), or through
-the type of an argument, is not seen.
+Not followed: registries (the name of a part decides what it is), `APART`, the standard library and other packages,
+whose public names count. A plug-in's own distribution is followed; for packages that only a plug-in names, the version
+counts. Code that is reached dynamically (``getattr``, ``globals``, an import for its effect), or through the type of an
+argument, is not seen.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class DefinitionError(ValueError):
     """A part whose definition cannot be read.
 
     Args:
-        rule: What is wrong with which part.
-        way_out: What to do about it.
+        rule: The part and what is wrong with it.
+        way_out: The way out.
     """
 
     def __init__(self, rule: str, way_out: str) -> None:
@@ -65,8 +65,8 @@ class Closure:
     """A definition with all that it reaches.
 
     Attributes:
-        hash: What of it decides results (12 hex digits).
-        definitions: ``"package.module:name"`` to the hash of each definition by itself, for people to read.
+        hash: Hash of all that decides results (12 hex digits).
+        definitions: ``"package.module:name"`` to the hash of each definition alone, for people to read.
     """
 
     hash: str
@@ -104,12 +104,12 @@ class Definitions:
             except SyntaxError as error:
                 place = f"{error.filename}:{error.lineno}"
                 raise DefinitionError(
-                    f"{target} rests on {place}, which is no Python: {error.msg}", "mend it"
+                    f"{target} depends on {place}, which is no Python: {error.msg}", "correct it"
                 ) from error
             except RecursionError as error:
                 raise DefinitionError(
-                    f"{target} rests on an expression that is nested too deep to be read",
-                    "write it shorter, such as a long sum as a list",
+                    f"{target} depends on an expression that is nested too deeply to be read",
+                    "shorten it, for example write a long sum as a list",
                 ) from error
         return self._closures[target]
 
@@ -126,26 +126,26 @@ class Definitions:
         if source is None:
             files = ", ".join(path.name for path in self.modules.compiled(module)) or "no file"
             raise DefinitionError(
-                f"{target} has no source code ({files} of {module} is there), by which a trial knows its parts",
+                f"{target} has no source code ({files} of {module} is there), which identifies the parts of a trial",
                 "install the package with its .py files",
             )
         name = attribute.partition(".")[0]
-        found = self._exported(source, name)
-        if found is None or isinstance(found, Whole):
+        reference = self._exported(source, name)
+        if reference is None or isinstance(reference, Whole):
             raise DefinitionError(
-                f"{target}: {source.path} defines no {name!r} that can be read there",
+                f"{target}: {source.path} does not define {name!r} in a form that can be read",
                 "define it by that name at the top of the module",
             )
-        return found
+        return reference
 
     def _closure(self, root: Key | Outside) -> Closure:
-        if isinstance(root, Outside):  # a part of a package that the plug-in only names again
+        if isinstance(root, Outside):  # a part of another package, re-exported by the plug-in
             return Closure(_hash(root.text.encode()), {})
         numbers: dict[Key, int] = {root: 0}
         parts: list[object] = []
         names: dict[str, str] = {}
         waiting = [root]
-        for key in waiting:  # which grows
+        for key in waiting:  # the list grows meanwhile
             definition = self._definition(key)
             waiting += [each for each in dict.fromkeys(definition.references) if each not in numbers]
             for each in definition.references:
@@ -164,8 +164,8 @@ class Definitions:
         if source is None:  # a compiled module of a plug-in
             return Definition(_hash(b"".join(path.read_bytes() for path in self.modules.compiled(module))), ())
         if name == WHOLE:
-            each = [found for one in source.names() if isinstance(found := self._exported(source, one), tuple)]
-            return Definition(WHOLE, tuple(each))
+            exported = (self._exported(source, each) for each in source.names())
+            return Definition(WHOLE, tuple(each for each in exported if isinstance(each, tuple)))
         named = partial(self._named, source)
         dump = Dump(source, Resolver(named, self._attribute, self._target(source), partial(_data, source)))
         for statement in source.effects if name == EFFECTS else source.statements(name):
@@ -175,39 +175,40 @@ class Definitions:
         return Definition(_hash(dump.text().encode()), (*dump.references, *entered.get(name, ()), *effects))
 
     def _find_entered(self, module: str) -> dict[str, list[Key]]:
-        """Return what decorators of a module's definitions enter, by the name of the table that they enter it into.
+        """Return the definitions that decorators of a module enter into tables, by the name of the table.
 
-        By `EFFECTS` where the table is another module's.
+        The name is `EFFECTS` if the table is in another module.
         """
-        source, found = self.modules.get(module), dict[str, list[Key]]()
+        source, entered = self.modules.get(module), dict[str, list[Key]]()
         for node in source.decorated if source is not None else ():
             tables = {table for decorator in node.decorator_list for table in self._tables(module, decorator)}
             for place, table in sorted(tables - {(module, node.name)}):
-                found.setdefault(table if place == module else EFFECTS, []).append((module, node.name))
-        return found
+                entered.setdefault(table if place == module else EFFECTS, []).append((module, node.name))
+        return entered
 
     def _tables(self, module: str, decorator: ast.expr) -> Iterator[Key]:
-        """Yield what a decorator may change: the object whose method it is, or what its function changes."""
+        """Yield the tables that a decorator may change: its method's object, or those that its function changes."""
         source, function = self.modules.get(module), decorator
         while isinstance(function, ast.Call):
             function = function.func
         names = ast.unparse(function).split(".")
-        found = self._exported(source, names.pop(0)) if source is not None else None
-        while isinstance(found, Whole) and names:
-            found = self._attribute(found, names.pop(0))
-        if not isinstance(found, tuple):
+        reference = self._exported(source, names.pop(0)) if source is not None else None
+        while isinstance(reference, Whole) and names:
+            reference = self._attribute(reference, names.pop(0))
+        if not isinstance(reference, tuple):
             return
         if names:
-            yield found
-        its = self.modules.get(found[0])
-        inside = [each for one in (its.statements(found[1]) if its else ()) for each in _walk(one)]
+            yield reference
+        its = self.modules.get(reference[0])
+        statements = its.statements(reference[1]) if its else ()
+        inside = [each for statement in statements for each in _walk(statement)]
         for name in {name for each in inside for name in changed(each)}:
             table = self._exported(its, name) if its else None
             if isinstance(table, tuple):
                 yield table
 
     def _named(self, source: SourceModule, name: str | Import) -> Reference | None:
-        """Return what a name of a module, or an import in it, stands for; None for a name that it does not define."""
+        """Return the reference of a module's name, or of an import in it; None for a name that it does not define."""
         if isinstance(name, str):
             return self._exported(source, name)
         return self._imported(source, name)
@@ -230,8 +231,8 @@ class Definitions:
             return self._stop(source, name) or (source.name, name)
         for star in reversed(source.stars):
             other = self._followed(source, star)
-            if other is not None and (found := self._exported(other, name)) is not None:
-                return found
+            if other is not None and (reference := self._exported(other, name)) is not None:
+                return reference
         return None
 
     def _imported(self, source: SourceModule, what: Import) -> Reference:
@@ -242,12 +243,12 @@ class Definitions:
         return self._attribute(Whole(source.name, what.module), what.name) or Outside(what.name)
 
     def _attribute(self, whole: Whole, name: str) -> Reference | None:
-        """Return what an attribute of a module stands for."""
+        """Return the reference of a module's attribute."""
         if not self.modules.follows(whole.seen_from, whole.module):
             return Outside(self.modules.outside(whole.seen_from, whole.module, name))
         source = self.modules.get(whole.module)
-        if source is not None and (found := self._exported(source, name)) is not None:
-            return found
+        if source is not None and (reference := self._exported(source, name)) is not None:
+            return reference
         if self.modules.exists(f"{whole.module}.{name}"):
             return Whole(whole.seen_from, f"{whole.module}.{name}")
         if source is None and self.modules.compiled(whole.module):
@@ -260,7 +261,7 @@ class Definitions:
         return self.modules.get(module) if self.modules.follows(source.name, module) else None
 
     def _stop(self, source: SourceModule, name: str) -> Outside | None:
-        """Return what stands for a definition that is not followed."""
+        """Return the stand-in for a definition that is not followed; None if it is followed."""
         if source.name in self.apart:
             return Outside(name.lstrip("_"))
         constructor = source.constructor(name)
@@ -301,10 +302,10 @@ def closure(target: str) -> Closure:
 
 @cache
 def plumbing_hashes() -> dict[str, str]:
-    """Return the content of the plumbing: a hash of each module that comments, docstrings and layout do not change."""
+    """Return a hash of each plumbing module; comments, docstrings and layout do not change it."""
     names = sorted(module for stage in STAGES.values() for module in stage.modules)
-    found = {name: installed().modules.get(name) for name in names}
-    return {name: _hash(source.syntax().encode()) for name, source in found.items() if source is not None}
+    sources = {name: installed().modules.get(name) for name in names}
+    return {name: _hash(source.syntax().encode()) for name, source in sources.items() if source is not None}
 
 
 def _hash(data: bytes) -> str:

@@ -1,6 +1,6 @@
-"""Metrics with what chance may have done to them, where chance is which problems a benchmark happens to hold.
+"""Metrics with their uncertainty, which comes from the choice of a benchmark's problems.
 
-Samples of one problem stand or fall together, so problems are what is drawn, never samples. A metric is a ratio
+Samples of one problem are correlated, so the unit of sampling is the problem, never the sample. A metric is a ratio
 R = Σ part / Σ whole over problems; its standard error is that of the ratio estimator, linearised,
 
     SE² = n/(n−1) · Σ (part_p − R·whole_p)² / (Σ whole)²,
@@ -8,8 +8,8 @@ R = Σ part / Σ whole over problems; its standard error is that of the ratio es
 which for a mean over problems is the standard deviation of their values over √n.
 
 Shares have the interval of Korn and Graubard (Survey Methodology 24, 1998): Clopper and Pearson's with the number of
-independent draws that would have this standard error, less what few problems leave unknown of it. Where the problems
-do not differ (all right, all wrong) the draws are the problems. Lengths have Student's interval.
+independent draws that would have this standard error, reduced because few problems determine it poorly. If the problems
+do not differ (all right, all wrong), the draws are the problems. Lengths have Student's interval.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LEVEL = 0.95
 """Level of every interval."""
 
 _TAIL = (1 - LEVEL) / 2
-_ROUNDING = 1e-9  # a standard error below this is 0 but for rounding
+_ROUNDING = 1e-9  # a smaller standard error is 0, apart from rounding
 
 
 @dataclass(frozen=True)
@@ -33,10 +33,10 @@ class Estimate:
 
     Attributes:
         value: The metric: a share from 0 to 1, or a length.
-        stderr: Its standard error, clustered by problem; None of one problem, which cannot tell.
+        stderr: Its standard error, clustered by problem; None for a single problem.
         low: Lower end of the 95 % interval; None for a length of one problem.
         high: Upper end.
-        n: Problems that define it. Those left out, as of pass@k with fewer than k scored samples, are not among them.
+        n: Problems that define it: for pass@k, those with at least k scored samples.
     """
 
     value: float
@@ -49,15 +49,15 @@ class Estimate:
 def estimates(samples: Iterable[Sample]) -> dict[str, Estimate]:
     """Return every metric that the samples of a task define, with the values of `evals.metrics.summarize`."""
     samples = list(samples)
-    found = {
+    measured = {
         name: estimate(list(counts(samples, name).values()), share=not is_length(name))
         for name in metric_names(samples)
     }
-    return {name: known for name, known in found.items() if known is not None}
+    return {name: value for name, value in measured.items() if value is not None}
 
 
 def estimate(counted: Sequence[Count], *, share: bool) -> Estimate | None:
-    """Estimate a metric from what each problem adds to it; None where no problem says anything.
+    """Estimate a metric from each problem's count; None if no problem defines it.
 
     Args:
         counted: Part and whole of each problem.
@@ -87,7 +87,7 @@ def share_interval(value: float, stderr: float | None, n: int) -> tuple[float, f
 
 
 def length_interval(value: float, stderr: float | None, n: int) -> tuple[float, float] | tuple[None, None]:
-    """Return Student's 95 % interval of a mean of n problems, cut at 0; None of one problem."""
+    """Return Student's 95 % interval of a mean of n problems, cut at 0; None for a single problem."""
     if stderr is None:
         return None, None
     from scipy.special import stdtrit

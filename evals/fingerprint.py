@@ -12,10 +12,10 @@ _SETTINGS = (
     *("vocab*", "merges.txt", "*.model", "*.tiktoken", "tekken.json", "chat_template*", "*.jinja"),
     "additional_chat_templates/*",
 )
-"""What beside the weights of a model decides what it reads and writes."""
+"""Files that, in addition to the weights, decide what a model reads and writes."""
 
 ADAPTER = "adapter_config.json"
-"""The file that makes a folder one of a LoRA adapter."""
+"""The file that marks a folder as a LoRA adapter."""
 
 
 def weights_fingerprint(folder: Path) -> str | None:
@@ -31,9 +31,9 @@ def weights_fingerprint(folder: Path) -> str | None:
 
 
 def settings_fingerprint(folder: Path) -> str:
-    """Return a short content hash of what lies beside the weights and decides answers: settings, tokenizer, template.
+    """Return a short content hash of a model's settings, tokenizer and template.
 
-    An adapter's own settings are part of `adapter_fingerprint`, which knows what of them is only a place.
+    An adapter's own settings are part of `adapter_fingerprint`, which leaves out the path of its base.
     """
     digest = hashlib.sha256()
     for path in sorted({path for pattern in _SETTINGS for path in folder.glob(pattern) if path.is_file()}):
@@ -43,7 +43,7 @@ def settings_fingerprint(folder: Path) -> str:
 
 
 def adapter_fingerprint(folder: Path) -> str:
-    """Return a short content hash of a LoRA adapter: its weights, and its settings but for the place of its base."""
+    """Return a short content hash of a LoRA adapter: its weights, and its settings without the path of its base."""
     settings = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
     settings.pop("base_model_name_or_path", None)
     whole = [weights_fingerprint(folder), settings]
@@ -51,21 +51,21 @@ def adapter_fingerprint(folder: Path) -> str:
 
 
 def model_fingerprint(folder: Path) -> str | None:
-    """Return a short content hash of what a folder holds of a model's weights, all or an adapter; None if nothing."""
+    """Return a short content hash of the weights in a folder, whole or of an adapter; None if it has none."""
     return adapter_fingerprint(folder) if is_adapter(folder) else weights_fingerprint(folder)
 
 
 def is_adapter(folder: Path) -> bool:
-    """Whether a folder holds an adapter, which rests on a base, and no whole model."""
+    """Return whether a folder holds an adapter on a base, and no whole model."""
     return (folder / ADAPTER).is_file()
 
 
 class ModelFolderError(ValueError):
-    """A folder that holds no model that can be known by its content.
+    """A folder without a model that can be identified by its content.
 
     Args:
-        rule: What is wrong with which file.
-        way_out: What to do about it.
+        rule: The file and what is wrong with it.
+        way_out: The way out.
     """
 
     def __init__(self, rule: str, way_out: str) -> None:
@@ -74,23 +74,23 @@ class ModelFolderError(ValueError):
 
 
 def folder_identity(folder: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
-    """Return what a model in a folder is, by content: weights, tokenizer, chat template and settings of generation.
+    """Return the identity of a model in a folder, by content: weights, tokenizer, chat template, generation settings.
 
-    Of a LoRA adapter also what it rests on: a folder by content, a repository by name and revision.
+    For a LoRA adapter also its base: a folder by content, a repository by name and revision.
 
     Args:
         folder: The folder.
-        above: Folders of the adapters that rest on it.
+        above: Folders of the adapters that have it as a base.
 
     Raises:
-        ModelFolderError: An adapter's settings cannot be read, or adapters rest on one another.
+        ModelFolderError: An adapter's settings cannot be read, or adapters are each other's base.
     """
     files = {"weights": weights_fingerprint(folder), "settings": settings_fingerprint(folder)}
     if not is_adapter(folder):
         return files
     settings, here = _adapter_settings(folder), folder.resolve()
     if here in above:
-        raise ModelFolderError(f"{folder / ADAPTER} rests on itself", "name a base model there")
+        raise ModelFolderError(f"{folder / ADAPTER} names itself as its base", "name a base model there")
     base = settings.get("base_model_name_or_path")
     rests_on: Any = {"model": base, "revision": settings.get("revision")}
     if isinstance(base, str) and Path(base).is_dir():

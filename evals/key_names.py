@@ -1,9 +1,9 @@
-"""Which environment variables hold keys, as settings name them."""
+"""The environment variables that hold keys, as settings name them."""
 
 from __future__ import annotations
 
 KEY_VARIABLES: set[str] = set()
-"""Names of environment variables that settings read so far name for a key, whatever they are called."""
+"""Names of environment variables that the settings read so far name for a key."""
 
 
 def note_key_name(name: str) -> str:

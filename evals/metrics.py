@@ -1,14 +1,14 @@
 """From samples to metrics. Pure functions on the records of a task's samples.
 
-A problem is answered greedily (temperature 0, one answer), by k sampled answers, or both. A metric's name says of which
-answers it is: ``accuracy``, ``steps`` and the like are of the greedy ones; ``avg_at_8`` (their mean accuracy),
-``maj_at_8``, ``pass_at_8`` and what begins with ``sampled_``, as ``sampled_steps``, are of the sampled ones.
+A problem is answered greedily (temperature 0, one answer), by k sampled answers, or both. A metric's name says which
+answers it measures: ``accuracy``, ``steps`` and the like measure the greedy ones; ``avg_at_8`` (mean accuracy),
+``maj_at_8``, ``pass_at_8`` and names that begin with ``sampled_`` measure the sampled ones.
 
-Every metric is a ratio of two sums over problems: its part and its whole. A mean over problems has a whole of 1 a
-problem (accuracy), a rate has what it is a rate of (steps, responses). A metric that the records do not define (a rate
-over no steps, the accuracy of samples that were all abstained on) is absent from the result, never 0.
+Every metric is a ratio of two sums over problems: its part and its whole. The whole of a mean over problems is 1 for
+each problem (accuracy); the whole of a rate counts its base (steps, responses). A metric that the records do not define
+(a rate over no steps, the accuracy of samples without verdicts) is absent from the result, never 0.
 
-A response that failed to come (an endpoint that gave up) is in `failed` alone.
+A failed response (its endpoint gave up) counts in `failed` only.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ Decoding = Literal["greedy", "sampled"]
 
 
 class Sample(TypedDict):
-    """One response to one problem, as evaluation wrote it.
+    """One response to one problem, as the evaluation writes it.
 
-    `sample` counts from 0 among those of the problem with the same `decoding`. `tokens` and `steps` are counts.
-    `wrong_steps` and `follow_steps` are step indices, absent or None where nobody checked the steps. `correct` is None
-    where the verifier abstained, and where the response `failed` (its status). `answer` is the answer as compared, None
-    without one; absent where nobody kept it. A sample with `correct_norm` is of options ranked by log-likelihood:
-    nothing was generated, and it counts as greedy.
+    `sample` counts from 0 among the problem's samples of one `decoding`. `tokens` and `steps` are counts.
+    `wrong_steps` and `follow_steps` are step indices, absent or None if the steps were not checked. `correct` is None
+    if the verifier abstained or the response `failed` (its status). `answer` is the answer as compared: None if there
+    is none, absent if it was not kept. A sample with `correct_norm` ranks options by log-likelihood: nothing was
+    generated, and it counts as greedy.
     """
 
     problem: str
@@ -54,7 +54,7 @@ class Sample(TypedDict):
 
 
 Count = tuple[float, float]
-"""What a problem adds to a metric's part and to its whole; a whole of 0 where it says nothing."""
+"""A problem's contribution to a metric's part and to its whole; a whole of 0 if the problem does not count."""
 
 Metric = Callable[[Sequence[Sample]], Count]
 """Counts the samples of one problem."""
@@ -69,18 +69,18 @@ def accuracy(samples: Sequence[Sample]) -> Count:
 
 
 def known_right(samples: Sequence[Sample]) -> Count:
-    """Accuracy if all is wrong that it leaves out: what the verifier could not judge, and what never came."""
+    """Accuracy that counts abstentions of the verifier and failed responses as wrong."""
     return (fmean(sample["correct"] is True for sample in samples), 1.0) if samples else NOTHING
 
 
 def accuracy_norm(samples: Sequence[Sample]) -> Count:
-    """Accuracy where options are ranked by their log-likelihood over their length in characters."""
-    known = [bool(right) for sample in samples if (right := sample.get("correct_norm")) is not None]
-    return (fmean(known), 1.0) if known else NOTHING
+    """Accuracy if options are ranked by log-likelihood per character."""
+    scored = [bool(right) for sample in samples if (right := sample.get("correct_norm")) is not None]
+    return (fmean(scored), 1.0) if scored else NOTHING
 
 
 def wrong_step_rate(samples: Sequence[Sample]) -> Count:
-    """Wrong steps over all steps of all samples whose steps were checked, together: a long response weighs more."""
+    """Wrong steps over all steps of all checked samples: a long response weighs more."""
     checked = _checked(samples)
     return sum(map(_wrong, checked)), sum(sample["steps"] for sample in checked)
 
@@ -122,12 +122,12 @@ def unscored(samples: Sequence[Sample]) -> Count:
 
 
 def failed(samples: Sequence[Sample]) -> Count:
-    """Share of the responses asked for that never came (they are left out of every other metric)."""
+    """Share of responses that failed (they are left out of every other metric)."""
     return sum(sample["status"] == "failed" for sample in samples), len(samples)
 
 
 def passed(k: int, samples: Sequence[Sample]) -> Count:
-    """Mean over problems of the chance that one of k answers is right; without problems of fewer than k scored ones."""
+    """Mean over problems with at least k scored answers of the chance that one of k is right."""
     scored = _scored(samples)
     if len(scored) < k:
         return NOTHING
@@ -135,15 +135,15 @@ def passed(k: int, samples: Sequence[Sample]) -> Count:
 
 
 def averaged(k: int, samples: Sequence[Sample]) -> Count:
-    """Mean over problems of the accuracy that k answers have on average: that of all scored ones, whatever k is."""
+    """Mean over problems of the expected accuracy of k answers: that of all scored ones, for any k."""
     return accuracy(samples)
 
 
 def voted(k: int, samples: Sequence[Sample]) -> Count:
-    """Mean over problems of the chance that the right answer wins a vote of k; without problems of fewer scored ones.
+    """Mean over problems with at least k scored answers of the chance that the right answer wins a vote of k.
 
-    Answers that the verifier called right are one class, and so are equal wrong ones. The expectation is over every
-    choice of k of the samples. Not defined where nobody kept the answers.
+    All right answers are one class, and so are equal wrong ones. The expectation is over every choice of k of the
+    samples. Not defined if the answers were not kept.
     """
     scored = _scored(samples)
     if len(scored) < k or any("answer" not in sample for sample in scored):
@@ -165,16 +165,16 @@ METRICS: dict[str, Metric] = {
 AT_K: dict[str, Callable[[int, Sequence[Sample]], Count]] = {
     "avg_at_": averaged, "pass_at_": passed, "maj_at_": voted,
 }  # fmt: skip
-"""Metrics of k sampled answers, by how their names begin; k follows."""
+"""Metrics of k sampled answers, by the beginning of their names; k follows."""
 
 SAMPLED = "sampled_"
-"""Begins the name of a metric of `METRICS` that is of the sampled answers."""
+"""Prefix for a metric of `METRICS` over the sampled answers."""
 
 _OF_SAMPLED = {f"{SAMPLED}{name}": metric for name, metric in METRICS.items() if not name.startswith("accuracy")}
 
 
 def is_length(name: str) -> bool:
-    """Whether a metric is no share: it has no upper bound."""
+    """Return whether a metric is a length, without an upper bound, and no share."""
     return name.removeprefix(SAMPLED) in {"steps", "tokens"}
 
 
@@ -190,8 +190,8 @@ def metric_named(name: str) -> Metric:
     if name in _OF_SAMPLED:
         return partial(_of, "sampled", _OF_SAMPLED[name])
     if name not in METRICS:
-        known = [*METRICS, *_OF_SAMPLED, *(f"{prefix}{k}" for prefix in AT_K for k in (2, 4, 8))]
-        raise ValueError(f"unknown metric {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}, …")
+        names = [*METRICS, *_OF_SAMPLED, *(f"{prefix}{k}" for prefix in AT_K for k in (2, 4, 8))]
+        raise ValueError(f"unknown metric {name!r}{did_you_mean(name, names)}; known: {', '.join(names)}, …")
     return partial(_of, "greedy", METRICS[name])
 
 
@@ -216,7 +216,7 @@ def ks_up_to(most: int) -> list[int]:
 def metric_names(samples: Iterable[Sample]) -> list[str]:
     """Return the metrics of such samples: `METRICS` of the greedy ones, and those of the sampled ones if there are any.
 
-    avg@k has the k that was asked for; pass@k and, of several, maj@k have those of `ks_up_to` the most scored answers.
+    avg@k has the requested k; pass@k and maj@k have the values of `ks_up_to` for the most scored answers.
     """
     sampled = [sample for sample in samples if sample["decoding"] == "sampled"]
     if not sampled:
@@ -228,7 +228,7 @@ def metric_names(samples: Iterable[Sample]) -> list[str]:
 
 
 def counts(samples: Iterable[Sample], metric: str) -> dict[str, Count]:
-    """Return what each problem adds to a metric, by problem id, problems that say nothing among them.
+    """Return each problem's count for a metric, by problem id, including problems that do not define it.
 
     Raises:
         ValueError: There is no such metric.
@@ -247,8 +247,8 @@ def summarize(samples: Iterable[Sample]) -> dict[str, float]:
 def problem_scores(samples: Iterable[Sample], metric: str) -> dict[str, float]:
     """Return the metric of each problem's samples alone, by problem id; problems that do not define it are left out.
 
-    The mean of these is the task's metric where each problem weighs the same (accuracy; the others with equally many
-    samples a problem), but not for `wrong_step_rate` and `flawed_right`, which pool all samples of a task.
+    The mean of these is the task's metric if each problem weighs the same (accuracy; the others with equally many
+    samples for each problem), but not for `wrong_step_rate` and `flawed_right`, which pool all samples of a task.
 
     Raises:
         ValueError: There is no such metric.
@@ -258,7 +258,7 @@ def problem_scores(samples: Iterable[Sample], metric: str) -> dict[str, float]:
 
 
 def ratio(counted: Iterable[Count]) -> float | None:
-    """Return the metric of problems: the sum of their parts over that of their wholes; None over nothing."""
+    """Return the sum of the problems' parts over the sum of their wholes; None if the wholes are 0."""
     counted = list(counted)
     whole = fsum(whole for _, whole in counted)
     return fsum(part for part, _ in counted) / whole if whole else None

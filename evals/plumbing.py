@@ -1,9 +1,9 @@
 """Plumbing: the modules that carry results and compute none, by the stage of a trial that they serve.
 
-A module belongs here if, done right, it leaves every number as it is: it writes and reads files, reports, waits,
-retries, shows progress, moves a trial from stage to stage. Its content is in no trial's identity. Who changes one so
-that results change raises the version of its stage; the content stands in each trial's provenance, and a report warns
-where it differs within a study.
+A module belongs here if a correct version changes no number: it writes and reads files, reports, waits, retries, shows
+progress, moves a trial from stage to stage. Its content is in no trial's identity. A change that changes results must
+raise the version of its stage. The content is recorded in each trial's provenance, and a report warns if it differs
+within a study.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ class Stage:
     """The plumbing of one stage.
 
     Attributes:
-        version: Raised by hand when a change of these modules changes results; part of every trial's identity.
+        version: Raise it by hand when a change of these modules changes results; part of every trial's identity.
         modules: Their names.
     """
 

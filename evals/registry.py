@@ -1,8 +1,8 @@
 """Named parts, found without importing them.
 
-A registry maps a name to ``"package.module:attribute"``. Nothing is imported until a part is asked for, so listing
-names costs nothing. Other packages add parts through an entry point of the registry's group, without a fork; two
-parts of one name are an error that names both, never a silent override.
+A registry maps a name to ``"package.module:attribute"``. A part is imported when it is first used, so listing
+names costs nothing. Other packages add parts through an entry point of the registry's group, without a fork. Two parts
+of one name are an error that names both, never a silent override.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ T = TypeVar("T")
 
 
 class UnknownNameError(ValueError):
-    """A name that no part is registered under."""
+    """A name without a registered part."""
 
 
 class BrokenPartError(ImportError):
-    """What is registered under a name cannot be imported; names the part, the error and the way out."""
+    """A registered part cannot be imported; the message names the part, the error and the way out."""
 
 
-def did_you_mean(name: str, known: Iterator[str] | list[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the nearest known name, or an empty string."""
-    close = nearest(name, known)
+def did_you_mean(name: str, names: Iterator[str] | list[str]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the nearest of the names, or an empty string."""
+    close = nearest(name, names)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
-def nearest(name: str, known: Iterable[str], most: int = 1) -> list[str]:
-    """Return the known names that are like a mistyped one, at most so many, the likest first."""
-    return difflib.get_close_matches(name, list(known), n=most, cutoff=0.55)
+def nearest(name: str, names: Iterable[str], most: int = 1) -> list[str]:
+    """Return the names that are most like a mistyped one, the most similar first, at most `most`."""
+    return difflib.get_close_matches(name, list(names), n=most, cutoff=0.55)
 
 
 class Registry(Generic[T]):
@@ -76,7 +76,7 @@ class Registry(Generic[T]):
         """Return ``name`` if it is known.
 
         Raises:
-            UnknownNameError: It is not; the message lists what is.
+            UnknownNameError: It is not; the message lists the known names.
         """
         if name not in self.targets:
             raise UnknownNameError(
@@ -93,7 +93,7 @@ class Registry(Generic[T]):
 
         Raises:
             UnknownNameError: No part has this name.
-            BrokenPartError: What is registered under the name cannot be imported.
+            BrokenPartError: The registered part cannot be imported.
         """
         target = self.target(name)
         module, _, attribute = target.partition(":")
@@ -101,7 +101,7 @@ class Registry(Generic[T]):
             part: Any = import_module(module)
             for piece in attribute.split("."):
                 part = getattr(part, piece)
-        except Exception as error:  # of somebody else's module: whatever it raises when it is imported
+        except Exception as error:  # somebody else's module may raise anything at import
             raise BrokenPartError(
                 f"the {self.kind} {name!r} is registered as {target}, which cannot be imported "
                 f"({type(error).__name__}: {error}); install what it needs, or uninstall the package that registers it"

@@ -1,4 +1,4 @@
-"""What all settings are made of: strict sections, and the numbers that they hold. Light: pydantic only."""
+"""The base of all settings: strict sections, and types of numbers. Imports only pydantic."""
 
 from __future__ import annotations
 

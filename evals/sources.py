@@ -1,4 +1,4 @@
-"""Modules as they are written: where their source is, and what it binds to which names. Nothing is imported."""
+"""The source of modules: its place, and the names that it binds. Nothing is imported."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _FILE = re.compile(r"[\w*./-]{1,200}\.\w{1,8}")
 
 @dataclass(frozen=True)
 class Import:
-    """What an import binds a name to.
+    """The target of an import.
 
     Attributes:
         module: The module, in full.
-        name: What is taken from it; None: the module itself.
+        name: Name in that module; None for the module itself.
     """
 
     module: str
@@ -35,7 +35,7 @@ class Import:
 
 
 def imports_of(node: ast.Import | ast.ImportFrom, module: str, is_package: bool) -> dict[str, Import]:
-    """Return what an import statement binds; ``*`` for everything of a module."""
+    """Return the names that an import statement binds; ``*`` for everything of a module."""
     if isinstance(node, ast.Import):
         return {
             each.asname or each.name.partition(".")[0]: Import(
@@ -51,7 +51,7 @@ def imports_of(node: ast.Import | ast.ImportFrom, module: str, is_package: bool)
 
 
 Statement = ast.AST | Import
-"""What binds a name, or changes what it is bound to."""
+"""A statement that binds a name, or changes the value of the name."""
 
 
 @dataclass
@@ -61,8 +61,8 @@ class SourceModule:
     Attributes:
         name: In full.
         path: Its file.
-        imports: Names that one import binds, and nothing else.
-        stars: Modules of which it takes every name.
+        imports: Names that exactly one import binds.
+        stars: Modules from which it imports every name.
         effects: Statements that belong to no name.
         decorated: Its functions and classes with decorators.
     """
@@ -80,14 +80,14 @@ class SourceModule:
     def __post_init__(self) -> None:
         try:
             self._index(ast.parse(self.path.read_bytes(), str(self.path)).body)
-        except SyntaxError as error:  # of a null byte Python says no place
+        except SyntaxError as error:  # for a null byte Python gives no place
             error.filename, error.lineno = error.filename or str(self.path), error.lineno or 1
             raise
-        for name, found in self._imported.items():
-            if name in self._bound or len(found) > 1:  # which of them holds, only the machine knows: all count
-                self._bound[name] = [*found, *self._bound.get(name, ())]
+        for name, bindings in self._imported.items():
+            if name in self._bound or len(bindings) > 1:  # which of them applies depends on the machine: all count
+                self._bound[name] = [*bindings, *self._bound.get(name, ())]
             else:
-                self.imports[name] = found[0]
+                self.imports[name] = bindings[0]
 
     def syntax(self) -> str:
         """Return the whole module without comments, docstrings and layout."""
@@ -103,7 +103,7 @@ class SourceModule:
         return self.path.name == "__init__.py"
 
     def statements(self, name: str) -> Sequence[Statement]:
-        """Return the statements that bind a name, or change what it is bound to."""
+        """Return the statements that bind a name or change its value."""
         return self._bound.get(name, ())
 
     def names(self) -> Iterator[str]:
@@ -111,7 +111,7 @@ class SourceModule:
         yield from {**self._bound, **self.imports}
 
     def binds_in_passing(self, name: str) -> bool:
-        """Whether a statement that belongs to no name binds this one: a loop, a ``with``, ``:=``."""
+        """Return whether a statement that belongs to no name binds this one: a loop, a ``with``, ``:=``."""
         inside = [each for effect in self.effects for each in ast.walk(effect)]
         return any(isinstance(each, ast.Name) and each.id == name for each in inside) or any(
             name in imports_of(each, self.name, self.is_package)
@@ -150,10 +150,10 @@ class SourceModule:
                 self._other(node)
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
-        found = imports_of(node, self.name, self.is_package)
-        if star := found.pop("*", None):
+        bindings = imports_of(node, self.name, self.is_package)
+        if star := bindings.pop("*", None):
             self.stars.append(star.module)
-        for name, imported in found.items():
+        for name, imported in bindings.items():
             ways = self._imported.setdefault(name, [])
             if imported not in ways:
                 ways.append(imported)
@@ -180,7 +180,7 @@ class SourceModule:
         self._way = outer
 
     def _other(self, node: ast.stmt) -> None:
-        """Give a statement to the names that it binds or changes, or to all."""
+        """Note a statement for the names that it binds or changes; if there are none, for all names."""
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             return
         if names := {*changed(node)} - {*self._imported}:
@@ -234,11 +234,11 @@ class Modules:
         self._folders = cache(self._find_folders)
 
     def exists(self, module: str) -> bool:
-        """Whether there is such a module, in source or compiled."""
+        """Return whether there is such a module, in source or compiled."""
         return self.get(module) is not None or bool(self.compiled(module))
 
     def outside(self, seen_from: str, module: str, name: str | None) -> str:
-        """Return what stands for a name of a package that is not followed; named by a plug-in, its version too."""
+        """Return the stand-in for a name of a package that is not followed; for a plug-in, with its version."""
         top = module.partition(".")[0]
         full = f"{module}.{name}" if name else module
         if seen_from.partition(".")[0] in OURS or top in sys.stdlib_module_names:
@@ -259,7 +259,7 @@ class Modules:
         return tuple(path for path in paths if path.is_file())
 
     def _follows(self, seen_from: str, module: str) -> bool:
-        """Whether a module's definitions count where another module names them: ours, and those of its distribution."""
+        """Return whether a module's definitions count when another names them: ours, and those of its distribution."""
         own, top = seen_from.partition(".")[0], module.partition(".")[0]
         if top in OURS or top == own:
             return True
@@ -269,7 +269,7 @@ class Modules:
         return not theirs or bool({*theirs} & {*_distributions().get(own, ())})
 
     def _bases(self, module: str) -> list[Path]:
-        """Return where a module would lie, without the ending of a file."""
+        """Return the paths where a module could lie, without a file's ending."""
         top, *below = module.split(".")
         return [folder.joinpath(*below) if below else folder for folder in self._folders(top)]
 
@@ -294,7 +294,7 @@ def _distributions() -> dict[str, list[str]]:
 
 @cache
 def _required() -> frozenset[str]:
-    """Return the distributions that capo-bench asks for itself."""
+    """Return the distributions that capo-bench itself requires."""
     return frozenset(_plain(re.split(r"[^\w.-]", each)[0]) for each in requires("capo-bench") or ())
 
 

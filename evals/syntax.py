@@ -1,4 +1,4 @@
-"""A definition's syntax as text that does not depend on what the definitions that it refers to are called."""
+"""A definition's syntax as text that does not depend on the names of the definitions that it refers to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evals.sources import Import, SourceModule, imports_of
 Key = tuple[str, str]
 """A definition: its module and name."""
 WHOLE = "(module)"
-"""In place of a name: a module that is handed on as an object, and so all that it defines."""
+"""In place of a name: a module that is used as an object, and so all its definitions."""
 
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _UNSEEN = frozenset({"ctx", "kind", "type_comment", "returns", "type_ignores"})
@@ -24,7 +24,7 @@ _OWN_SCOPE = (*_FUNCTIONS, ast.ClassDef, *_COMPREHENSIONS)
 
 @dataclass(frozen=True)
 class Outside:
-    """Something that is not followed, by what is known of it."""
+    """Something that is not followed, described by a text."""
 
     text: str
 
@@ -47,7 +47,7 @@ Reference = Key | Outside | Whole
 
 @dataclass(frozen=True)
 class Resolver:
-    """What names stand for; None where nobody knows.
+    """Functions from names to references; None for an unknown name.
 
     Attributes:
         named: From a global name, or an import inside a function.
@@ -63,11 +63,11 @@ class Resolver:
 
 
 class Dump:
-    """Writes statements of a module down, and notes what they refer to.
+    """Writes statements of a module as text, and notes their references.
 
     Args:
         source: The module.
-        resolver: What names stand for.
+        resolver: References of names.
     """
 
     def __init__(self, source: SourceModule, resolver: Resolver) -> None:
@@ -108,18 +108,18 @@ class Dump:
             self._plain(node, ast.iter_fields(node))
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
-        """Note what an import refers to where its name does not say: in a statement of a module, or beside another."""
+        """Note the reference of an import if its name does not show it: in a module's statement, or one of two."""
         for name, imported in imports_of(node, self._source.name, self._source.is_package).items():
             if not self._scopes or self._scopes[-1][1].get(name) != imported:
-                found = self._resolver.named(imported)
-                if found is not None and not isinstance(found, Outside):
-                    self._refer(found)
+                reference = self._resolver.named(imported)
+                if reference is not None and not isinstance(reference, Outside):
+                    self._refer(reference)
 
     def _text(self, text: str) -> bool:
-        """Write what a text refers to; False if it is nothing but text."""
-        found = self._resolver.target(text) if _TARGET.fullmatch(text) else None
-        if isinstance(found, tuple):
-            self._refer(found)
+        """Write the reference of a text; False if it is plain text."""
+        reference = self._resolver.target(text) if _TARGET.fullmatch(text) else None
+        if isinstance(reference, tuple):
+            self._refer(reference)
         elif (data := self._resolver.data(text)) is not None:
             self._out.append(f"{text!r}<{data}>,")
         else:
@@ -135,11 +135,11 @@ class Dump:
         self._out.append(")")
 
     def _declares(self, node: ast.AST) -> bool:
-        """Whether an annotation may decide something: that of a class's field may, in a settings model."""
+        """Return whether an annotation may decide results: that of a class's field may, in a settings model."""
         return isinstance(node, ast.AnnAssign) and bool(self._scopes) and self._scopes[-1][0]
 
     def _scoped(self, node: ast.AST) -> None:
-        """Write what has names of its own: what stands before it in the scope around it, the rest in its own."""
+        """Write a node with its own scope: decorators and bases in the outer scope, the rest in its own."""
         outer = ("decorator_list", "bases", "keywords")
         fields = dict(ast.iter_fields(node))
         self._plain(node, ((name, fields.pop(name)) for name in outer if name in fields))
@@ -157,21 +157,21 @@ class Dump:
         self._scopes.pop()
 
     def _reference(self, node: ast.Name | ast.Attribute) -> bool:
-        """Write what a global name, or attributes of a module, stand for; False if this is neither."""
+        """Write the reference of a global name or of a module's attributes; False if this is neither."""
         names: list[str] = []
         inner: ast.expr = node
         while isinstance(inner, ast.Attribute):
             names.insert(0, inner.attr)
             inner = inner.value
-        found = self._look_up(inner.id) if isinstance(inner, ast.Name) else None
-        while isinstance(found, Whole) and names:
-            deeper = self._resolver.attribute(found, names[0])
+        reference = self._look_up(inner.id) if isinstance(inner, ast.Name) else None
+        while isinstance(reference, Whole) and names:
+            deeper = self._resolver.attribute(reference, names[0])
             if deeper is None:
                 break
-            found, _ = deeper, names.pop(0)
-        if found is None:
+            reference, _ = deeper, names.pop(0)
+        if reference is None:
             return False
-        self._refer(found)
+        self._refer(reference)
         self._out.append("".join(f".{name}" for name in names))
         return True
 
@@ -182,16 +182,16 @@ class Dump:
                 return None if imported is None else self._resolver.named(imported)
         return self._resolver.named(name)
 
-    def _refer(self, found: Reference) -> None:
-        if isinstance(found, Outside):
-            self._out.append(f"<{found.text}>")
+    def _refer(self, reference: Reference) -> None:
+        if isinstance(reference, Outside):
+            self._out.append(f"<{reference.text}>")
         else:
-            self.references.append((found.module, WHOLE) if isinstance(found, Whole) else found)
+            self.references.append((reference.module, WHOLE) if isinstance(reference, Whole) else reference)
             self._out.append("§")
 
 
 def _bound(node: ast.AST, source: SourceModule) -> dict[str, Import | None]:
-    """Return the names of a scope; with what they import, where they do."""
+    """Return the names of a scope, each with its import if it has one."""
     names: dict[str, Import | None] = {}
     if isinstance(node, _FUNCTIONS):
         given = node.args
@@ -213,7 +213,7 @@ def _bound(node: ast.AST, source: SourceModule) -> dict[str, Import | None]:
 
 
 def _within(node: ast.AST) -> Iterator[ast.AST]:
-    """Yield what lies in a scope itself, not in those inside it."""
+    """Yield the nodes of a scope itself, not those of inner scopes."""
     if isinstance(node, _COMPREHENSIONS):
         waiting: Sequence[ast.AST] = [each.target for each in node.generators]
     else:

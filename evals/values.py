@@ -1,12 +1,12 @@
-"""The value of a solution that stands somewhere: the chance of a right answer when a policy goes on from there.
+"""The value of a partial solution: the chance that a policy that continues it reaches the right answer.
 
 For a step t of a rollout, Q_t is that chance after step t and V before it, so the true advantage of the step is
-A_t = Q_t − Q_{t−1}: what any credit estimates, whether it says so or not. Here it is counted over continuations that
-the policy samples: n of each state give Q a standard error of √(Q (1 − Q) / n) ≤ 1/(2 √n), and A_t one of at most
+A_t = Q_t − Q_{t−1}: the quantity that any credit estimates. Here it is counted over continuations that the policy
+samples: n of each state give Q a standard error of √(Q (1 − Q) / n) ≤ 1/(2 √n), and A_t one of at most
 √(1 / (2 n)): 0.05 for n = 200.
 
-All continuations of a state share its prompt and its past (`Model.complete`), states that solutions share are asked
-about once, and what was counted is kept by content: of model, state, sampling and seed.
+All continuations of a state share its prompt and its past (`Model.complete`). A state that several solutions share is
+counted once. Counts are kept by the content of model, state, sampling and seed.
 """
 
 from __future__ import annotations
@@ -21,26 +21,26 @@ from itertools import groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from evals.models.base import Model, Sampling
+from evals.models.base import Completion, Model, Sampling
 from evals.verify.answers import DEFAULT_STYLE, AnswerStyle
 
 if TYPE_CHECKING:
     from evals.verify import Verifier
 
 AT_ONCE = 16
-"""States that are asked about, and kept, together."""
+"""States that are counted and kept in one call."""
 
 Progress = Callable[[int, int], None]
-"""Called with how many states are counted, and of how many."""
+"""Called with the number of counted states, and of all states."""
 
 
 @dataclass(frozen=True)
 class SolutionState:
-    """Where a solution stands.
+    """A partial solution.
 
     Attributes:
-        prompt: The problem as it stands, without a template.
-        written: What the solution says so far.
+        prompt: The problem, without a template.
+        written: Text of the solution so far.
         answer: The reference answer.
         room: Most tokens that may follow.
     """
@@ -58,11 +58,11 @@ class SolutionState:
 
 @dataclass(frozen=True)
 class Chance:
-    """How many continuations of a state came to the right answer.
+    """Number of continuations of a state that reach the right answer.
 
     Attributes:
-        right: Those that did.
-        drawn: Those with a verdict.
+        right: Continuations that reach it.
+        drawn: Continuations with a verdict.
     """
 
     right: int
@@ -70,7 +70,7 @@ class Chance:
 
     @property
     def value(self) -> float:
-        """Q, from 0 to 1; NaN where no continuation has a verdict."""
+        """Q, from 0 to 1; NaN if no continuation has a verdict."""
         return self.right / self.drawn if self.drawn else math.nan
 
     @property
@@ -80,11 +80,11 @@ class Chance:
 
 
 class KeptChances:
-    """Chances on disk, one line a state, in a file that is named by what else decides them.
+    """Chances on disk, one line for each state, in a file named by the hash of all else that decides them.
 
     Args:
-        folder: Where such files lie; None keeps nothing.
-        decided: What decides the chances beside the state.
+        folder: Folder of such files; None keeps nothing.
+        decided: All that decides the chances, apart from the state.
     """
 
     def __init__(self, folder: Path | None, decided: Mapping[str, object]) -> None:
@@ -100,7 +100,7 @@ class KeptChances:
             key, right, drawn = json.loads(line)
             self.known[str(key)] = Chance(int(right), int(drawn))
         except (ValueError, TypeError):
-            return  # a line that was torn by a kill: its state is counted again
+            return  # a kill damaged the line: its state is counted again
 
     def add(self, chances: Mapping[str, Chance]) -> None:
         """Keep chances by the keys of their states."""
@@ -110,17 +110,17 @@ class KeptChances:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps([key, chance.right, chance.drawn]) + "\n" for key, chance in chances.items())
         with self._path.open("a", encoding="utf-8") as file:
-            file.write("\n" + lines)  # begun anew, should the last line be torn
+            file.write("\n" + lines)  # a new line, in case the last one is incomplete
 
 
 @dataclass(frozen=True)
 class Counting:
-    """How chances are counted.
+    """Settings of the count.
 
     Attributes:
         samples: n, continuations of each state.
-        temperature: They are drawn at; the policy's own in training.
-        seed: Of the draws.
+        temperature: Temperature of the draws; the policy's own in training.
+        seed: Seed of the draws.
         answers: Where an answer may stand in a solution.
     """
 
@@ -141,18 +141,18 @@ def count_chances(  # noqa: PLR0913, PLR0917 - who goes on, who judges, from whe
     """Return the chance of each state.
 
     Args:
-        model: The policy. It must continue text where that stands: an endpoint of chats cannot.
+        model: The policy. It must be able to continue a text: a chat endpoint cannot.
         verifier: Judges the answers.
-        states: Where solutions stand; equal ones are counted once.
-        counting: How.
-        kept: Chances that are known, and where new ones are kept.
-        tell: Told of the progress.
+        states: The partial solutions; equal ones are counted once.
+        counting: Settings of the count.
+        kept: Chances of earlier calls; new ones are added.
+        tell: Called with the progress.
 
     Raises:
         ModelError: A state with its continuation is too long for the model.
     """
     kept = KeptChances(None, {}) if kept is None else kept
-    # Of one length together: they stop together, and nothing is padded.
+    # States of one length go together: they stop together, and nothing is padded.
     fresh = {state.key: state for state in states if state.key not in kept.known}
     waiting = sorted(fresh.values(), key=lambda state: (-state.room, state.prompt, state.written))
     done = 0
@@ -181,12 +181,14 @@ def _count(model: Model, verifier: Verifier, states: Sequence[SolutionState], co
     prompts = [model.prompt(state.prompt) + state.written for state in states]
     sampling = Sampling(counting.temperature, 1.0, states[0].room)
     rows = asyncio.run(model.complete(prompts, counting.samples, sampling, seed=counting.seed))
-    texts = [
-        # As in training, what the limit on tokens cuts holds no answer.
-        [("" if one.end == "length" else state.written + one.text, state.answer) for one in row if not one.failed]
-        for state, row in zip(states, rows, strict=True)
-    ]
-    asked = list(dict.fromkeys(pair for row in texts for pair in row))
-    verdicts = dict(zip(asked, (one.correct for one in verifier.verify(asked, style=counting.answers)), strict=True))
-    judged = [[verdicts[pair] for pair in row if verdicts[pair] is not None] for row in texts]
+    pairs = [[_pair(state, each) for each in row if not each.failed] for state, row in zip(states, rows, strict=True)]
+    asked = list(dict.fromkeys(pair for row in pairs for pair in row))
+    verdicts = verifier.verify(asked, style=counting.answers)
+    correct = {pair: verdict.correct for pair, verdict in zip(asked, verdicts, strict=True)}
+    judged = [[correct[pair] for pair in row if correct[pair] is not None] for row in pairs]
     return [Chance(sum(map(bool, row)), len(row)) for row in judged]
+
+
+def _pair(state: SolutionState, completion: Completion) -> tuple[str, str]:
+    # As in training, a completion that the token limit cuts has no answer.
+    return "" if completion.end == "length" else state.written + completion.text, state.answer

@@ -1,6 +1,6 @@
-"""A LoRA adapter on its base: unmerged, so that what is measured is what was trained.
+"""A LoRA adapter on its base, unmerged: the measured model is the trained one.
 
-Merging rounds to the base's precision: in bfloat16 it loses nearly all that small learning rates have learned.
+Merging rounds to the base's precision: in bfloat16 it loses nearly all changes of small learning rates.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 def attach(model: Any, folder: Path, *, trainable: bool = False) -> PeftModel:
     """Return a base with an adapter on it.
 
-    The base gets as many rows of embeddings as the adapter was trained with, where it brings tokens of its own.
+    If the adapter adds tokens, the base's embeddings get as many rows as in the adapter's training.
 
     Args:
         model: The base; it is changed.
         folder: The adapter.
-        trainable: Whether the adapter is to be trained on.
+        trainable: Whether the adapter will be trained further.
 
     Raises:
-        ModelError: The adapter does not fit the base; says where.
+        ModelError: The adapter does not fit the base; the message says where.
     """
     from peft import PeftModel
     from peft.utils.save_and_load import load_peft_weights
@@ -43,7 +43,7 @@ def attach(model: Any, folder: Path, *, trainable: bool = False) -> PeftModel:
         lines = [line.strip() for line in str(error).splitlines()]
         raise _misfit(folder, model, next((line for line in lines if "size mismatch" in line), lines[0])) from error
     _check_names(adapted, folder, saved, embeddings)
-    # What is tied is tied by now: to tie it again would undo what an adapter has of its own.
+    # Tied weights are tied by now: tying them again would undo an adapter's own weights.
     adapted.config.tie_word_embeddings = False
     return adapted
 
@@ -57,7 +57,7 @@ def _check_names(
     wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
     if missing := sorted(wanted - saved.keys()):
         raise _misfit(folder, adapted, f"it has nothing for {missing[0]} (1 of {len(missing)})")
-    # Of embeddings peft may write more than it reads again.
+    # For embeddings peft may write more tensors than it reads.
     unused = sorted(name for name in saved.keys() - wanted if not name.startswith(embeddings))
     if unused:
         raise _misfit(folder, adapted, f"the base has no place for {unused[0]} (1 of {len(unused)})")
@@ -71,14 +71,14 @@ def _misfit(folder: Path, model: Any, why: str) -> ModelError:
 
 
 def _embeddings(model: Any) -> tuple[str, ...]:
-    """Return the names of a base's embeddings, of input and output, as an adapter has them."""
+    """Return an adapter's names for the input and output embeddings of its base."""
     modules = [model.get_input_embeddings(), model.get_output_embeddings()]
     named = model.named_modules()
     return tuple(f"base_model.model.{name}" for name, module in named if any(module is each for each in modules))
 
 
 def _rows(module: str, saved: Mapping[str, torch.Tensor]) -> Iterator[int]:
-    """Yield how many tokens each of an adapter's tensors for an embedding stands for."""
+    """Yield the number of tokens of each of an adapter's tensors for an embedding."""
     for name, tensor in saved.items():
         part = name.removeprefix(module)
         if part == name:

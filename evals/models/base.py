@@ -1,4 +1,4 @@
-"""What a language model is asked and what it answers: the interface of all backends."""
+"""Questions to a language model and its answers: the interface of all backends."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ End = Literal["stop", "length", "refusal", "filter", "timeout", "error"]
 """Why a completion ends: its end token, the limit on tokens, the model's refusal, a server's filter, or a failure."""
 
 FAILED = frozenset({"filter", "timeout", "error"})
-"""Ends of which the model is not the cause: such a completion is no answer of it."""
+"""Ends that the model does not cause: such a completion is no answer of it."""
 
 
 @dataclass(frozen=True)
@@ -19,10 +19,10 @@ class Usage:
 
     Attributes:
         prompt_tokens: Tokens that the model read.
-        cached_tokens: Those of them that it had read before and kept.
+        cached_tokens: Those of them that it had kept from an earlier call.
         output_tokens: Tokens that it wrote, the end token included.
-        seconds: Wall time of the call that brought it, the same for all completions of one call.
-        money: Price of the call's tokens, in the currency of the prices given; 0 where none is given.
+        seconds: Wall time of the call, the same for all its completions.
+        money: Price of the tokens, in the currency of the given prices; 0 without prices.
     """
 
     prompt_tokens: int = 0
@@ -37,9 +37,9 @@ class Completion:
     """One completion of one prompt.
 
     Attributes:
-        text: Decoded without special tokens; of one that failed, what is known of the failure.
+        text: Decoded without special tokens; for a failed one, the reason.
         end: Why it ends.
-        usage: What it cost.
+        usage: Its cost.
     """
 
     text: str
@@ -67,11 +67,11 @@ class Likelihood:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How completions are sampled.
+    """Settings of the sampling.
 
     Attributes:
         temperature: 0 takes the most likely token.
-        top_p: Share of the probability that is sampled from.
+        top_p: Only the likeliest tokens with this share of the probability are sampled.
         max_tokens: Longest completion.
     """
 
@@ -80,7 +80,7 @@ class Sampling:
     max_tokens: int
 
     def greedily(self) -> Sampling:
-        """Return the sampling that draws nothing, with the same longest completion."""
+        """Return greedy sampling with the same longest completion."""
         return Sampling(0.0, 1.0, self.max_tokens)
 
 
@@ -88,10 +88,10 @@ class Model(Protocol):
     """A language model. A prompt that fails gets completions whose `end` says why, and leaves the other prompts alone.
 
     Attributes:
-        eager: Whether prompts are best asked one by one, as soon as each is known (an endpoint that batches by
-            itself), rather than together (a model in this process).
-        positions: Longest prompt and completion together in tokens; None where that is not known, or without limit.
-        batch: Completions that it is best asked for at a time.
+        eager: Whether prompts are best sent one by one, as soon as they exist (an endpoint that batches by itself), or
+            together (a model in this process).
+        positions: Longest prompt and completion together in tokens; None if unknown or without limit.
+        batch: Best number of completions in one call.
     """
 
     eager: bool
@@ -99,14 +99,14 @@ class Model(Protocol):
     batch: int
 
     def prompt(self, text: str) -> str:
-        """Return what the model reads: a text in the model's template."""
+        """Return the prompt: a text in the model's template."""
         ...
 
     def check(self, prompts: Sequence[str], sampling: Sampling) -> None:
-        """Check before any work that the model can take these prompts, as far as that can be known.
+        """Check before any work that the model can take these prompts, as far as possible.
 
         Raises:
-            ModelError: A prompt with its completion is too long, nothing answers, or a key is not taken.
+            ModelError: A prompt with its completion is too long, nothing answers, or a key is refused.
         """
         ...
 
@@ -115,15 +115,15 @@ class Model(Protocol):
     ) -> list[list[Completion]]:
         """Return exactly n completions of each prompt, in order.
 
-        Completion i of a prompt is drawn from the seed, the prompt and i alone (`evals.models.draws`), as nearly as the
-        machine allows: not from the other prompts, nor from n.
+        Completion i of a prompt depends on the seed, the prompt and i (`evals.models.draws`), and not on the other
+        prompts or on n, as far as the machine's arithmetic allows.
 
         Args:
-            prompts: What `prompt` returned.
-            n: How many completions of each.
-            sampling: How they are drawn.
-            seed: Of the draws.
-            first: Index of the first of them.
+            prompts: Prompts that `prompt` returned.
+            n: Completions of each.
+            sampling: Settings of the draws.
+            seed: Seed of the draws.
+            first: Index of the first completion.
         """
         ...
 
@@ -131,7 +131,7 @@ class Model(Protocol):
         """Return the tokens of a rendered text; with the tokenizer's beginning and end if `special`.
 
         Raises:
-            ModelError: The model's tokens are not known here (an endpoint of chats).
+            ModelError: The tokens are not known here (a chat endpoint).
         """
         ...
 
@@ -139,7 +139,7 @@ class Model(Protocol):
         """Return the token that stands before a text without a context.
 
         Raises:
-            ModelError: The model's tokens are not known here.
+            ModelError: The tokens are not known here.
         """
         ...
 
@@ -147,16 +147,16 @@ class Model(Protocol):
         """Return the likelihood of each continuation, given (context, continuation) in tokens, in order.
 
         Raises:
-            ModelError: The model cannot tell (an endpoint of chats), or a pair is too long for it.
+            ModelError: The model gives no likelihoods (a chat endpoint), or a pair is too long for it.
         """
         ...
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides its answers: weights or revision, backend, dtype, template, ends of a turn, packages."""
+        """Return all that decides its answers: weights or revision, backend, dtype, template, end tokens, packages."""
         ...
 
     async def close(self) -> None:
-        """Free what it holds; calls in flight end early."""
+        """Free its resources; running calls end early."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Leaves a failing server alone for a while, so that a run does not wait for each of its requests to fail."""
+"""Stops asking a failing server for a while, so that a run does not wait for each request to fail."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from collections.abc import Callable
 
 
 class Breaker:
-    """Counts failures in a row: at `failures` it opens, and nothing passes until the cool-down is over.
+    """Counts failures in a row: at `failures` it opens, and no call passes until the cool-down is over.
 
-    Then one call passes to try. Its success closes the breaker; its failure, or no word of it, lets the next one pass
-    after another cool-down.
+    Then one call passes. Its success closes the breaker; otherwise the next call passes after another cool-down.
 
     Args:
         failures: Failures in a row that open it.
@@ -26,7 +25,7 @@ class Breaker:
         self._shut_until = 0.0
 
     def passes(self) -> bool:
-        """Whether a call may be made now; a True after a cool-down is for this one call."""
+        """Return whether a call may be made now; True after a cool-down is for this one call."""
         if self._failed < self._limit:
             return True
         if self._clock() < self._shut_until:
@@ -35,11 +34,11 @@ class Breaker:
         return True
 
     def succeeded(self) -> None:
-        """A call came back."""
+        """Note a successful call."""
         self._failed = 0
 
     def failed(self) -> bool:
-        """A call failed; return whether that opened the breaker."""
+        """Note a failed call; return whether it opened the breaker."""
         self._failed += 1
         if self._failed < self._limit:
             return False

@@ -1,8 +1,8 @@
-"""One chat completion over HTTP, through OpenAI's SDK; what the SDK lacks is added here.
+"""One chat completion over HTTP, through OpenAI's SDK, with checks that the SDK lacks.
 
 The SDK retries 429, 408, 409, 5xx, timeouts and lost connections with jitter and honours Retry-After. It takes any
-body that comes with a 200, of any size: `CheckedClient` reads a body up to a limit, and one that is no chat completion
-is a lost connection to the SDK, which tries again.
+body of a 200, of any size. `CheckedClient` reads a body up to a limit, and reports one that is no chat completion as a
+lost connection, so that the SDK retries.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from evals.models.base import ModelError
 from evals.models.spec import ModelSpec
 
 NO_KEY = "no-key-needed"
-"""Sent where the environment holds no key; the SDK insists on one, a server of one's own does not look at it."""
+"""Sent if the environment holds no key: the SDK needs one, a private server ignores it."""
 _SHORTEST_KEY = 6
-"""What is shorter guards nothing, and may be a word of an answer."""
+"""A shorter key protects nothing, and may be a word of an answer."""
 MAX_REPLY_BYTES = 16 * 2**20
 _SHOWN = 300
 REFUSED_KEY = frozenset({401, 403})
 CUT = frozenset({"length", "max_tokens", "model_length"})
-"""Why a reply ends at a limit on tokens, as servers name it."""
+"""Servers' names for a reply that ends at the token limit."""
 _PROBE_SECONDS = 10.0
 """Longest wait for the answer to a probe, which asks whether the server is there."""
 _PATIENCE_SECONDS = 30.0
-"""How long a request waits for a server that answers nobody before it is probed, and again after each probe."""
+"""Wait before a silent server is probed, and between probes."""
 _SILENT_PROBES = 2
-"""Probes in a row without an answer, after which a server hangs."""
+"""Unanswered probes in a row after which a server counts as hanging."""
 _SLOWEST = 5.0
-"""Tokens of one reply a second, below which a server is taken to hang; for the usual deadline."""
+"""Tokens of a reply per second, for the default deadline; a slower server counts as hanging."""
 _OVERHEAD_SECONDS = 30.0
-"""What a request may wait for its first token, in the usual deadline."""
+"""Longest wait for the first token, in the default deadline."""
 
 Failure = Literal["timeout", "error"]
 
 
 class Message(BaseModel):
-    """What the model wrote: its content, or why it would not."""
+    """A model's message: its content, or its refusal."""
 
     content: str | None = None
     refusal: str | None = None
@@ -85,7 +85,7 @@ class CallError(Exception):
     Attributes:
         failure: What kind of failure.
         status: HTTP status of the reply; None if there was none.
-        message: What to tell; holds no key.
+        message: The message to show; holds no key.
     """
 
     def __init__(self, failure: Failure, status: int | None, message: str) -> None:
@@ -96,10 +96,10 @@ class CallError(Exception):
 
 
 class CheckedClient(httpx2.AsyncClient):
-    """Reads replies up to `MAX_REPLY_BYTES`, and passes on a 200 only if it holds a chat completion.
+    """Reads replies up to `MAX_REPLY_BYTES`, and accepts a 200 only if it holds a chat completion.
 
     Attributes:
-        heard: When the server last answered anything, by `time.monotonic`, in seconds.
+        heard: Time of the server's last answer of any kind, by `time.monotonic`, in seconds.
     """
 
     heard = -math.inf
@@ -108,7 +108,7 @@ class CheckedClient(httpx2.AsyncClient):
         """Send a request and return the reply, read to its end.
 
         Raises:
-            httpx2.RequestError: The reply is too long or is no chat completion, or what httpx2 raises itself.
+            httpx2.RequestError: The reply is too long or is no chat completion; or httpx2 raises it.
         """
         response = await super().send(request, **{**options, "stream": True})
         self.heard = time.monotonic()
@@ -147,7 +147,7 @@ def _check(body: bytes, request: httpx2.Request) -> None:
 def deadline_of(spec: ModelSpec, max_tokens: int) -> float:
     """Return the longest time for a request with its retries, in seconds; one attempt may take half of it.
 
-    Without a setting it grows with the longest reply: as long as `_SLOWEST` tokens a second would take, twice.
+    Without a setting it grows with the longest reply: twice the time at `_SLOWEST` tokens a second.
 
     Args:
         spec: The endpoint; its `body` may name a longer reply.
@@ -161,7 +161,7 @@ def deadline_of(spec: ModelSpec, max_tokens: int) -> float:
 class ChatClient:
     """Sends requests to one endpoint, each within its deadline.
 
-    A request that waits long goes on as long as the server answers anything, and fails where it answers nothing.
+    A long request goes on while the server answers probes, and fails when it does not.
 
     Args:
         spec: The endpoint.
@@ -187,7 +187,7 @@ class ChatClient:
             max_tokens: Tokens of the longest reply.
 
         Raises:
-            CallError: There is none, after the retries that were due.
+            CallError: There is none after all retries.
         """
         deadline = deadline_of(self._spec, max_tokens)
         try:
@@ -205,7 +205,7 @@ class ChatClient:
         return self._cleaned(ChatReply.model_validate_json(response.content))
 
     def _cleaned(self, reply: ChatReply) -> ChatReply:
-        """Take the key out of all that the server wrote, before anybody keeps it."""
+        """Remove the key from the server's texts before they are stored."""
         for choice in reply.choices:
             message = choice.message
             message.content, message.refusal = self._or_none(message.content), self._or_none(message.refusal)
@@ -216,7 +216,7 @@ class ChatClient:
         return None if text is None else self._without_key(text)
 
     async def _watched(self, body: dict[str, Any], attempt: float) -> httpx2.Response:
-        """Send a request and return the reply; give up where the server falls silent meanwhile."""
+        """Send a request and return the reply; give up if the server falls silent."""
         options: Any = {"timeout": attempt}
         sent = asyncio.ensure_future(
             self._client.post("/chat/completions", cast_to=httpx2.Response, body=body, options=options)
@@ -234,7 +234,7 @@ class ChatClient:
             await asyncio.gather(sent, silence, return_exceptions=True)
 
     async def _silence(self) -> None:
-        """Return when the server has answered neither a request nor a probe for long; probe it from time to time."""
+        """Probe the server regularly; return when it has answered neither a request nor a probe for long."""
         silent = 0
         while silent < _SILENT_PROBES:
             began = time.monotonic()
@@ -250,29 +250,31 @@ class ChatClient:
         return CallError(failure, status, self._without_key(f"{self._spec.base_url}: {message}"))
 
     def _without_key(self, text: str) -> str:
-        """Return a text without the key: a server may repeat what it was sent, and so may an error of the client."""
+        """Return a text without the key: a server, or an error of the client, may repeat the request."""
         return without_key(text, self._key)
 
     def _shown(self, text: str) -> str:
-        """Return the beginning of what a server said. A key that the cut would halve is taken out before."""
+        """Return the beginning of a server's message, cut after the key is removed."""
         return self._without_key(text)[:_SHOWN]
 
     def _refused(self, error: openai.APIStatusError) -> str:
         status, variable = error.status_code, self._spec.api_key_env
         if status in REFUSED_KEY:
             return key_refused(status, variable, self._key)
-        said = f"status {status}: {self._shown(error.message)}"
+        reason = f"status {status}: {self._shown(error.message)}"
         if status == 404:
-            return f"{said}; is model {self._spec.model!r} served there, and does base_url end where the API begins?"
+            return f"{reason}; is model {self._spec.model!r} served there, and does base_url end where the API begins?"
         if 300 <= status < 400:
-            return f"{said}; set base_url to where it leads: {self._shown(error.response.headers.get('location', ''))}"
+            return (
+                f"{reason}; set base_url to where it leads: {self._shown(error.response.headers.get('location', ''))}"
+            )
         if status in {400, 413, 422}:
-            return f"{said}; see max_tokens, what else the request holds, and the longest context that the server takes"
-        return said
+            return f"{reason}; see max_tokens, the other fields of the request, and the longest context of the server"
+        return reason
 
 
 def without_key(text: str, key: str | None) -> str:
-    """Return a text without a key, as it stands, as a URL has it and as JSON has it."""
+    """Return a text without a key in its plain form, its URL form and its JSON form."""
     if key is None or len(key) < _SHORTEST_KEY:
         return text
     for form in {key, quote(key, safe=""), quote_plus(key), json.dumps(key)[1:-1]}:
@@ -281,13 +283,13 @@ def without_key(text: str, key: str | None) -> str:
 
 
 def key_refused(status: int, variable: str, key: str | None) -> str:
-    """Return what to tell of a server that wants another key than the one in the environment variable."""
+    """Return the message for a server that refuses the key in the environment variable."""
     state = "the server does not take the key in it" if key else "it is not set"
     return f"status {status}; the key is read from the environment variable {variable}: {state}"
 
 
 async def _answers(base_url: str) -> bool:
-    """Whether a server answers anything at all, be it an error."""
+    """Return whether a server answers at all, even with an error."""
     try:
         async with (
             asyncio.timeout(_PROBE_SECONDS),
@@ -300,10 +302,10 @@ async def _answers(base_url: str) -> bool:
 
 
 def reach(spec: ModelSpec, key: str | None) -> None:
-    """Find out whether anything answers at all; an endpoint need not know what it is asked here.
+    """Check that anything answers; an endpoint need not have this route.
 
     Raises:
-        ModelError: Nothing does, or the key is not taken.
+        ModelError: Nothing answers, or the key is refused.
     """
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:

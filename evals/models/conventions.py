@@ -1,4 +1,4 @@
-"""What a model's files say of how it is talked to, read once: its template, and what ends a turn of it."""
+"""The conventions in a model's files, read once: its template, and the tokens that end a turn."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _REPLY = "capo-bench"
-"""What the model is made to say, to see what its template writes after it."""
+"""Content of a made-up turn: the template's text after it closes a turn."""
 
 
 @dataclass(frozen=True)
 class Conventions:
-    """How a model is talked to.
+    """Template and end tokens of a model.
 
     Attributes:
-        template: How a text is put to it.
-        template_hash: Content hash of all that stands around the text.
+        template: Form in which it gets a text.
+        template_hash: Content hash of the text around it.
         ends: Ids of the tokens that end its turn: those of the tokenizer and of the generation settings, and the one
-            with which its chat template closes a turn. A base model may name another one than its template writes; it
-            would run on into turns that it invents.
-        flaw: What is wrong with the chat template, as a sentence; None if nothing is.
+            with which its chat template closes a turn. A base model may name another token than its template writes;
+            without this one it would go on and invent turns.
+        flaw: Error in the chat template, as a sentence; None if there is none.
     """
 
     template: Template
@@ -35,7 +35,7 @@ class Conventions:
     flaw: str | None
 
     def identity(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-        """Return what of it decides answers, readable by people."""
+        """Return the part that decides answers, in readable form."""
         ends = sorted(map(str, tokenizer.convert_ids_to_tokens(sorted(self.ends))))
         return {"template": self.template, "template_hash": self.template_hash, "ends": ends}
 
@@ -46,7 +46,7 @@ def read_conventions(wanted: str, config: Any, generation: Any, tokenizer: PreTr
     Args:
         wanted: A template, or ``auto``.
         config: The model's configuration.
-        generation: Its generation settings; of them only the ends of a turn are heeded.
+        generation: Its generation settings; only their end tokens are used.
         tokenizer: Its tokenizer.
 
     Raises:
@@ -62,7 +62,7 @@ def read_conventions(wanted: str, config: Any, generation: Any, tokenizer: PreTr
 
 
 def close_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return what the chat template writes after the content of the model's turn, without space around it.
+    """Return the chat template's text after the content of the model's turn, stripped.
 
     Raises:
         ModelError: The template cannot be rendered.
@@ -85,7 +85,7 @@ def _flaw(closing: str, closer: int | None) -> str | None:
         return None
     return (
         f"the chat template closes a turn with {closing!r}, which is no token of the tokenizer and ends nothing: the "
-        "model may go on into turns that it invents; add it to the tokenizer's special tokens, or mend the template"
+        "model may go on and invent turns; add it to the tokenizer's special tokens, or correct the template"
     )
 
 

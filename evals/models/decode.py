@@ -1,8 +1,8 @@
-"""Continuing many prompts several times over with a causal language model, reading equal text once.
+"""Sample several completions of many prompts from a causal language model, reading equal text once.
 
-A row of the batch is a text that one completion or several have written so far. A prompt is read once, and its
-completions share its row until their tokens differ; then each of them goes on in a copy of the row. What all prompts of
-a batch begin with is read once for the batch.
+A row of the batch is the text so far of one or more completions. A prompt is read once, and its completions share its
+row until their tokens differ; then each goes on in a copy of the row. A common beginning of all prompts of a batch is
+read once for the batch.
 
 Tokens are drawn by inversion from numbers that the caller gives, so that a completion is a function of its prompt and
 its own numbers, whatever else is in the batch (as far as rounding goes).
@@ -26,12 +26,12 @@ from evals.models.local import Written
 
 @dataclass(frozen=True)
 class Decoder:
-    """A model with what ends its completions.
+    """A model with its end tokens.
 
     Attributes:
         model: A causal language model in evaluation mode.
         ends: Tokens that end a completion.
-        stopped: Asked after each position; true cuts all completions there.
+        stopped: Called after each position; True cuts all completions there.
     """
 
     model: Any
@@ -52,8 +52,8 @@ class Decoder:
         Args:
             prompts: Tokens, at least one of each prompt.
             limits: Most tokens to write after each prompt, at least 1.
-            n: How many completions of each.
-            sampling: Temperature, which is above 0 where there are numbers, and top-p.
+            n: Completions of each.
+            sampling: Temperature (above 0 if there are uniforms) and top-p.
             uniforms: Numbers in [0, 1) of shape (prompts, n, longest limit), one for each token; None is greedy.
         """
         draws = None if uniforms is None else torch.from_numpy(uniforms).flatten(0, 1).to(self.model.device)
@@ -100,7 +100,7 @@ class _Batch:
         self._decoder, self._model = decoder, decoder.model
         self._device: torch.device = decoder.model.device
         self._cache = new_cache(decoder.model)
-        # What pads a row stands after the shared text; a layer that looks back a number of positions would count it.
+        # A row is padded after the shared text; a layer with a sliding window would count the padding.
         sharing = all(isinstance(layer, RoomyLayer) for layer in self._cache.layers)
         self._logits = self._read(prompts, _count_common(prompts) if sharing else 0)
 
@@ -109,8 +109,8 @@ class _Batch:
 
         Args:
             limits: Most tokens of each prompt's completions.
-            n: How many completions of each.
-            sampling: How tokens are drawn.
+            n: Completions of each.
+            sampling: Settings of the draws.
             draws: Shape (completions, longest limit), or None.
         """
         most = torch.tensor(limits, device=self._device).repeat_interleave(n)

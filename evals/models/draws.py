@@ -1,4 +1,4 @@
-"""What draws follow from: the seed, the prompt, the number of the completion and the place in it, and nothing else."""
+"""Random draws that depend only on the seed, the prompt, the number of the completion and the place in it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 
 def draw_key(seed: int, prompt: str) -> bytes:
-    """Return what the draws of all completions of a prompt are keyed by (32 bytes)."""
+    """Return the key of the draws of all completions of a prompt (32 bytes)."""
     return hashlib.sha256(f"{seed}\n{prompt}".encode("utf-8", "surrogatepass")).digest()
 
 
@@ -20,12 +20,12 @@ def draw_seed(seed: int, prompt: str) -> int:
 
 
 def completion_draws(keys: Sequence[bytes], first: int, n: int, length: int) -> npt.NDArray[np.float64]:
-    """Return the numbers that tokens are drawn by, shape (keys, n, length): one completion's rest on no other's."""
+    """Return the numbers that decide the tokens, shape (keys, n, length); each completion has its own."""
     return np.stack([[uniform_draws(key, first + place, length) for place in range(n)] for key in keys])
 
 
 def uniform_draws(key: bytes, index: int, count: int) -> npt.NDArray[np.float64]:
-    """Return the numbers in [0, 1) that the tokens of completion `index` are drawn by; fewer are the first of more."""
+    """Return the numbers in [0, 1) that decide the tokens of completion `index`; a longer list begins the same."""
     raw = hashlib.shake_256(key + index.to_bytes(4, "little")).digest(8 * count)
     # The upper 53 bits, so that every value is an exact float below 1.
     return (np.frombuffer(raw, dtype="<u8") >> np.uint64(11)).astype(np.float64) * 2.0**-53

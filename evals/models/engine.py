@@ -1,4 +1,4 @@
-"""vLLM's engine as a process of ours: it ends with this one, however this one ends."""
+"""vLLM's engine as a child process: it ends with this process, however this one ends."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 def chunked_prefill() -> bool | None:
     """Return whether prompts are read in pieces; None is vLLM's choice.
 
-    On a CPU vLLM 0.31 ends at a draw with a seed whose prompt is read so.
+    On a CPU, vLLM 0.31 crashes at a draw with a seed if its prompt is read in pieces.
     """
     from vllm.platforms import current_platform
 
@@ -26,16 +26,16 @@ def guarded(start: Callable[[], None]) -> subprocess.Popen[bytes]:
 
 
 def end(engine: Any, guard: subprocess.Popen[bytes]) -> None:
-    """End an engine (a `vllm.LLM`) now: its process would else run on until the garbage collector comes by."""
+    """End an engine (a `vllm.LLM`) now: otherwise its process runs until the garbage collector ends it."""
     engine.llm_engine.engine_core.shutdown()
     guard.kill()
     guard.communicate()
 
 
 def _guard(processes: Sequence[int | None]) -> subprocess.Popen[bytes]:
-    """Return a process that kills these when this one is gone: vLLM's engine outlives a parent that is killed.
+    """Return a process that kills these when this one is gone: vLLM's engine outlives a killed parent.
 
-    It waits for the end of its input, which the kernel closes with this process whatever ends that.
+    It waits for the end of its input, which the kernel closes when this process ends for any reason.
     """
     command = ["/bin/sh", "-c", 'read -r _; kill -9 "$@"', "sh", *map(str, processes)]
     return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True)  # noqa: S603

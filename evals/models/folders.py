@@ -1,4 +1,4 @@
-"""Where a model lies: a folder or a repository, whole or as a LoRA adapter on a base."""
+"""The place of a model: a folder or a repository, with a whole model or a LoRA adapter on a base."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from evals.models.base import ModelError
 
 _SHOWN = 400
 _NEEDLESS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.h5", "*.msgpack", "original/*", "onnx/*")
-"""Files of a repository that hold the same weights once more."""
+"""Files of a repository that hold the same weights again."""
 CONFIG, ADAPTER = "config.json", "adapter_config.json"
 
 
 @dataclass(frozen=True)
 class ModelFolders:
-    """Where the parts of a model are loaded from: folders, always; a repository's are its snapshot.
+    """The folders from which the parts of a model are loaded; those of a repository are in its snapshot.
 
     Attributes:
-        model: Folder of the model; of an adapter, of its base.
+        model: Folder of the model; for an adapter, of its base.
         tokenizer: Folder of the tokenizer.
         adapter: Folder of the adapter.
-        repository: Id and commit of the repository that `model` is the snapshot of.
+        repository: Id and commit of the repository, if `model` is its snapshot.
     """
 
     model: str
@@ -41,7 +41,7 @@ class ModelFolders:
         return None if self.adapter is None else int(_adapter_settings(self.adapter)["r"])
 
     def identity(self) -> dict[str, Any]:
-        """Return what says which weights these are: content of folders, commits of repositories."""
+        """Return the identity of the weights: fingerprints of folders, commits of repositories."""
         if self.repository is None:
             identity: dict[str, Any] = {"weights": weights_fingerprint(Path(self.model))}
         else:
@@ -50,9 +50,9 @@ class ModelFolders:
 
 
 def locate(model: str, revision: str | None) -> ModelFolders:
-    """Find a model: a folder, or a repository, which is brought to its local snapshot first.
+    """Find a model: a folder, or a repository, which is downloaded first.
 
-    From then on there are only folders: whatever loads a part of it cannot take another revision.
+    All parts are then loaded from the folder, so that none can be of another revision.
 
     Raises:
         ModelError: There is no such folder or repository, or it holds no model.
@@ -60,13 +60,13 @@ def locate(model: str, revision: str | None) -> ModelFolders:
     folder = Path(model).expanduser()
     if folder.is_dir():
         if revision is not None:
-            raise ModelError(f"revision {revision!r} is of a repository and {model} is a folder; leave it out")
+            raise ModelError(f"revision {revision!r} is for a repository, and {model} is a folder; leave it out")
         return _in_folder(folder)
     if folder.exists() or model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise ModelError(f"there is no folder {model}; name a model's folder or a repository id")
     snapshot = fetch_snapshot(model, revision)
     place = _in_folder(snapshot)
-    # An adapter is known by its content, wherever it lies.
+    # An adapter is identified by its content, wherever it lies.
     return place if place.adapter else replace(place, repository=(model, snapshot.name))
 
 
@@ -74,16 +74,16 @@ def fetch_snapshot(repository: str, revision: str | None) -> Path:
     """Return the folder of a repository's files at a revision, from the hub or its cache.
 
     Raises:
-        ModelError: It cannot be had.
+        ModelError: The hub and its cache do not give it.
     """
     with opening(repository):
         folder = _download(repository, revision, _NEEDLESS)
-        # None that are safe to load: older repositories hold *.bin alone.
+        # Older repositories hold only *.bin.
         return _download(repository, revision, _NEEDLESS[1:]) if weights_missing(folder) else folder
 
 
 def _download(repository: str, revision: str | None, needless: Sequence[str]) -> Path:
-    """Return the folder of a snapshot; that of the cache, where the hub cannot be asked for what it should hold."""
+    """Return the folder of a snapshot; the cached one if the hub does not answer."""
     from huggingface_hub import snapshot_download
 
     download = partial(snapshot_download, repository, revision=revision, ignore_patterns=list(needless))
@@ -98,7 +98,7 @@ def _download(repository: str, revision: str | None, needless: Sequence[str]) ->
 
 @contextmanager
 def opening(model: str) -> Iterator[None]:
-    """Say which model it was that could not be opened.
+    """Turn errors into ones that name the model that cannot be opened.
 
     Raises:
         ModelError: Anything went wrong inside.
@@ -108,9 +108,9 @@ def opening(model: str) -> Iterator[None]:
     except ModelError:
         raise
     except Exception as error:
-        said = " ".join(str(error).split())[:_SHOWN]
+        reason = " ".join(str(error).split())[:_SHOWN]
         raise ModelError(
-            f"model {model!r} cannot be opened: {type(error).__name__}: {said}; name a folder that holds a model, "
+            f"model {model!r} cannot be opened: {type(error).__name__}: {reason}; name a folder that holds a model, "
             "or a repository id of the hub that can be reached from here or is in its cache"
         ) from error
 
@@ -126,7 +126,7 @@ def _in_folder(folder: Path) -> ModelFolders:
 
 
 def weights_missing(folder: Path) -> bool:
-    """Whether a folder holds no file of weights."""
+    """Return whether a folder holds no file of weights."""
     return not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin"))
 
 
@@ -137,11 +137,11 @@ def _on_its_base(folder: Path) -> ModelFolders:
     if not base:
         raise ModelError(f"the adapter {folder} names no base model; {way_out}")
     try:
-        found = locate(str(base), settings.get("revision"))
+        place = locate(str(base), settings.get("revision"))
     except ModelError as error:
         raise ModelError(f"the base {base!r} of the adapter {folder} is not there: {error}; {way_out}") from None
     own_tokenizer = (folder / "tokenizer_config.json").is_file()
-    return replace(found, tokenizer=str(folder) if own_tokenizer else found.tokenizer, adapter=folder)
+    return replace(place, tokenizer=str(folder) if own_tokenizer else place.tokenizer, adapter=folder)
 
 
 def _adapter_settings(folder: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The keys and values that a model has read, in room that grows with what it writes."""
+"""The keys and values of a model's text so far, in storage that grows in large pieces."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ import torch
 from transformers.cache_utils import Cache, DynamicCache, DynamicLayer
 
 POSITIONS = 128
-"""By how many positions a layer's room grows."""
+"""Positions by which a layer's storage grows."""
 
 
 def new_cache(model: Any) -> Cache:
-    """Return an empty cache; a layer that attends to all that came before has room to spare."""
+    """Return an empty cache; a layer that attends to all positions has spare storage."""
     cache = DynamicCache(config=model.config)
     return Cache(layers=[RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers])
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """A cache layer with room to spare: neither a new position nor a new row copies all that it holds."""
+    """A cache layer with spare storage: a new position or a new row does not copy all its content."""
 
     keys: torch.Tensor
     values: torch.Tensor
@@ -30,7 +30,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     def update(
         self, key_states: torch.Tensor, value_states: torch.Tensor, *args: Any, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Append keys and values of shape (rows, heads, new, size); return all there are."""
+        """Append keys and values of shape (rows, heads, new, size); return all of them."""
         if not self.is_initialized:
             self.lazy_initialization(key_states, value_states)
         rows, kept = len(key_states), self.get_seq_length()
@@ -66,7 +66,7 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
 
 
 def _make_room(held: torch.Tensor, rows: int, positions: int) -> torch.Tensor:
-    """Return room for so many rows and positions that begins with what is held."""
+    """Return storage for that many rows and positions, which begins with `held`."""
     room = held.new_empty(rows, held.shape[1], positions, held.shape[-1])
     room[: len(held), :, : held.shape[-2]] = held
     return room

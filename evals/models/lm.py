@@ -1,4 +1,4 @@
-"""Any model as lm-eval sees it: one thin class, for tasks of likelihoods here and for lm-eval's `simple_evaluate`."""
+"""Any model as an lm-eval model: one thin class, for tasks of likelihoods here and for lm-eval's `simple_evaluate`."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
 from evals.models.base import Completion, Likelihood, Model, ModelError, Sampling
 
 _MAX_TOKENS = 256
-"""Longest completion where a task names none, as in lm-eval."""
+"""Longest completion if a task sets none, as in lm-eval."""
 
 _Asked = tuple[str, Sampling, tuple[str, ...]]  # prompt, sampling, stop strings
 
 
 class HarnessLM(TemplateLM):  # type: ignore[misc]
-    """A model as lm-eval's tasks ask it.
+    """A model with the interface of lm-eval.
 
     Args:
         model: The model.
-        seed: Of the draws, where a task samples.
+        seed: Seed of the draws, if a task samples.
     """
 
     backend = "causal"
@@ -47,7 +47,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         return [(each.logprob, each.greedy) for each in self._model.score(pairs)]
 
     def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[float]:
-        """Return the log-probability of whole texts, window by window where they are longer than the model takes."""
+        """Return the log-probability of whole texts; a text too long for the model is scored in windows."""
         return [self._score_whole(request.args[0]) for request in requests]
 
     def _score_whole(self, text: str) -> float:
@@ -61,17 +61,19 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         """Return a completion of each request, cut at the task's stop strings; equal requests are drawn independently.
 
         Raises:
-            ModelError: A completion failed: lm-eval knows no answer that is missing.
+            ModelError: A completion failed: lm-eval has no value for a missing answer.
         """
         places: dict[_Asked, list[int]] = {}
         for place, request in enumerate(requests):
             places.setdefault(_read(*request.args), []).append(place)
         texts = [""] * len(requests)
         for (sampling, n), asked in _together(places).items():
-            rows = self._runner.run(self._model.complete([one[0] for one in asked], n, sampling, seed=self._seed))
-            for one, row in zip(asked, rows, strict=True):
-                for place, completion in zip(places[one], row, strict=True):
-                    texts[place] = _cut(completion, one[2])
+            rows = self._runner.run(
+                self._model.complete([prompt for prompt, _, _ in asked], n, sampling, seed=self._seed)
+            )
+            for question, row in zip(asked, rows, strict=True):
+                for place, completion in zip(places[question], row, strict=True):
+                    texts[place] = _cut(completion, question[2])
         return texts
 
 
@@ -79,14 +81,14 @@ def likelihoods(model: Model, pairs: Sequence[tuple[str, str]]) -> list[Likeliho
     """Return the likelihood of each continuation, given (context, continuation), in lm-eval's way of cutting tokens.
 
     Raises:
-        ModelError: The model cannot tell, or a pair is too long for it.
+        ModelError: The model gives no likelihoods, or a pair is too long for it.
     """
     requests = [Instance("loglikelihood", {}, pair, place) for place, pair in enumerate(pairs)]
     return [Likelihood(*each) for each in HarnessLM(model).loglikelihood(requests, disable_tqdm=True)]
 
 
 def _together(places: Mapping[_Asked, Sequence[int]]) -> dict[tuple[Sampling, int], list[_Asked]]:
-    """Return the requests that can be asked at once, by their sampling and how often each is asked."""
+    """Group the requests that can be asked in one call, by sampling and number of completions."""
     groups: dict[tuple[Sampling, int], list[_Asked]] = {}
     for asked, where in places.items():
         groups.setdefault((asked[1], len(where)), []).append(asked)

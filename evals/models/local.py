@@ -1,4 +1,4 @@
-"""What all models in this process share: one call at a time, prompts as tokens, limits, identity."""
+"""The common part of all models in this process: one call at a time, prompts as tokens, limits, identity."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class PromptTokens:
     Attributes:
         ids: Its tokens.
         limit: Most tokens of a completion, at least 1.
-        key: What its draws are keyed by.
-        seed: The same, as a number.
+        key: Key of its draws.
+        seed: The key as a number.
     """
 
     ids: list[int]
@@ -42,8 +42,8 @@ class Written:
     """A completion in tokens.
 
     Attributes:
-        ids: All of them, the end token included.
-        ended: Whether the last one is that.
+        ids: All its tokens, the end token included.
+        ended: Whether the last token is the end token.
         cached: Tokens of the prompt that the model had read before.
     """
 
@@ -57,20 +57,20 @@ class LocalModel:
 
     Args:
         tokenizer: Its tokenizer.
-        conventions: How it is talked to.
-        spec: How it is held.
+        conventions: Its template and its end tokens.
+        spec: How it is loaded.
         positions: Longest prompt and completion together in tokens; None is without limit.
-        known: What else decides its answers.
+        settings: All else that decides its answers.
     """
 
     eager = False
 
     def __init__(
-        self, tokenizer: Any, conventions: Conventions, spec: ModelSpec, positions: int | None, known: dict[str, Any]
+        self, tokenizer: Any, conventions: Conventions, spec: ModelSpec, positions: int | None, settings: dict[str, Any]
     ) -> None:
         self.tokenizer, self.conventions, self.positions = tokenizer, conventions, positions
         self.spec, self.batch = spec, spec.batch
-        self._known = {**known, **conventions.identity(tokenizer)}
+        self._identity = {**settings, **conventions.identity(tokenizer)}
         self._lock = threading.Lock()
         self._closed = threading.Event()
 
@@ -89,7 +89,7 @@ class LocalModel:
 
     def identity(self) -> dict[str, Any]:
         """Return what decides the model's answers."""
-        return self._known
+        return self._identity
 
     def check(self, prompts: Sequence[str], sampling: Sampling) -> None:
         """Raise `ModelError` if a prompt with its completion is too long for the model."""
@@ -106,7 +106,7 @@ class LocalModel:
     async def complete(
         self, prompts: Sequence[str], n: int, sampling: Sampling, *, seed: int, first: int = 0
     ) -> list[list[Completion]]:
-        """Return n completions of each prompt; those that the model cannot take or compute say so."""
+        """Return n completions of each prompt; one that the model cannot take or compute is a failure."""
         return await asyncio.to_thread(self._complete, prompts, n, sampling, seed, first)
 
     def score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
@@ -125,7 +125,7 @@ class LocalModel:
             return self._score(pairs) if pairs else []
 
     async def close(self) -> None:
-        """End what runs, and free the model."""
+        """End the running call, and free the model."""
         self._closed.set()
         await asyncio.to_thread(self._close)
 
@@ -136,7 +136,7 @@ class LocalModel:
     def _continue(
         self, questions: Sequence[PromptTokens], n: int, sampling: Sampling, first: int
     ) -> list[list[Written]]:
-        """Return n completions of each question in tokens; raises whatever the machine raises."""
+        """Return n completions of each question in tokens; errors of the machine are raised."""
         raise NotImplementedError
 
     def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
@@ -146,7 +146,7 @@ class LocalModel:
         raise NotImplementedError
 
     def _batches(self, questions: Sequence[PromptTokens], n: int, sampling: Sampling) -> list[list[int]]:
-        """Return the places of the questions that are asked together; one batch that fails takes no other along."""
+        """Return the places of the questions that form each batch; a batch fails alone."""
         return [list(range(len(questions)))]
 
     def _complete(
@@ -164,7 +164,7 @@ class LocalModel:
             return rows
 
     def _question(self, prompt: str, sampling: Sampling, seed: int) -> PromptTokens | Completion:
-        """Return the question that a prompt is; a failure if it leaves no room for a completion, or is no token."""
+        """Return a prompt as a question; a failure if it is empty or leaves no room for a completion."""
         ids = self.encode(prompt)
         room = sampling.max_tokens if self.positions is None else min(sampling.max_tokens, self.positions - len(ids))
         if ids and room >= 1:
@@ -181,7 +181,7 @@ class LocalModel:
         except Exception as error:
             log.exception("the model failed on a batch of %d prompts; their completions fail", len(questions))
             return [[Completion(f"{type(error).__name__}: {error}", "error")] * n for _ in questions]
-        if self._closed.is_set():  # which has cut them short
+        if self._closed.is_set():  # closing has cut them short
             return [[Completion("the model was closed", "error")] * n for _ in questions]
         seconds = time.perf_counter() - began
         return [
@@ -191,15 +191,15 @@ class LocalModel:
     def _completions(
         self, question: PromptTokens, row: Sequence[Written], n: int, first: int, seconds: float
     ) -> list[Completion]:
-        """Return the completions of a prompt, which is counted with completion 0: k cost the same however asked for."""
+        """Return a prompt's completions. Its tokens count with completion 0: k cost the same in any number of calls."""
         read = [len(question.ids) if first + place == 0 else 0 for place in range(len(row))]
-        found = [
+        completions = [
             self._completion(written, Usage(tokens, written.cached if tokens else 0, len(written.ids), seconds))
             for written, tokens in zip(row, read, strict=True)
         ]
-        if len(found) == n:
-            return found
-        return [replace(found[0], usage=part) for part in split_usage(found[0].usage, n)]
+        if len(completions) == n:
+            return completions
+        return [replace(completions[0], usage=part) for part in split_usage(completions[0].usage, n)]
 
     def _completion(self, written: Written, usage: Usage) -> Completion:
         shown = list(written.ids[:-1] if written.ended else written.ids)
@@ -208,7 +208,7 @@ class LocalModel:
 
 
 def split_usage(usage: Usage, n: int) -> list[Usage]:
-    """Split a call's tokens and money into n parts that sum to them; its seconds are those of each part."""
+    """Split a call's tokens and money into n parts that sum to them; each part has the call's seconds."""
     return [
         Usage(
             _part(usage.prompt_tokens, n, place),

@@ -18,10 +18,10 @@ BACKENDS = {
 
 
 def open_model(spec: ModelSpec) -> Model:
-    """Return a model, ready to be asked.
+    """Return an opened model.
 
     Args:
-        spec: Which one.
+        spec: The model.
 
     Raises:
         ModelError: It cannot be opened.

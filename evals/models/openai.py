@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible endpoint: n completions in one request where the server can do that."""
+"""A model behind an OpenAI-compatible endpoint: n completions in one request if the server can do that."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ log = logging.getLogger(__name__)
 
 _N_REFUSED = frozenset({400, 422})
 _ANSWERED = frozenset({400, 413, 422})
-"""Statuses that speak of one request: the endpoint itself works."""
+"""Statuses that concern one request: the endpoint itself works."""
 _BROKEN_OFF: dict[str | None, End] = {"abort": "error", "error": "error", "content_filter": "filter"}
-"""Why a server ends a reply that the model would have gone on with."""
+"""Reasons of a server to end a reply before the model does."""
 _MOST_TOKENS = 2**40
-"""A count above this is none."""
+"""A larger count is an error of the server."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What became of one request: as many completions as the server gave, up to those asked for, or a failure.
+    """The result of one request: the server's completions, at most n, or a failure.
 
     Attributes:
-        completions: In the order of the choices; of a failed request as many as were asked for, each with its failure.
-        status: HTTP status of a request that failed with one.
+        completions: In the order of the choices; for a failed request n completions with the failure.
+        status: HTTP status of a failure, if there was one.
         failed: Whether it failed.
     """
 
@@ -47,13 +47,13 @@ class Reply:
 class EndpointModel:
     """Asks a server for chat completions.
 
-    Completion i of a prompt is asked for with the seed ``draw_seed(seed, prompt) + i``: vLLM adds the index of a choice
-    to the seed of the request, so that n in one request are the n of n requests. A server that refuses or ignores n is
-    asked for one completion at a time from then on.
+    Completion i of a prompt has the seed ``draw_seed(seed, prompt) + i``: vLLM adds the index of a choice to the seed
+    of the request, so n completions of one request equal those of n requests. A server that refuses or ignores n then
+    gets a request for each completion.
 
     Args:
-        spec: The model, and where it is. The processes of one training share its `concurrency`.
-        key: The endpoint's secret; None where there is none.
+        spec: The model and its endpoint. The processes of one training share its `concurrency`.
+        key: The endpoint's secret; None if there is none.
     """
 
     eager = True
@@ -72,7 +72,7 @@ class EndpointModel:
 
     @classmethod
     def open(cls, spec: ModelSpec) -> EndpointModel:
-        """Return the model with the key that the environment holds.
+        """Return the model with the key in the environment.
 
         Raises:
             ModelError: The key in the environment cannot be sent.
@@ -83,21 +83,21 @@ class EndpointModel:
             raise ModelError(str(error)) from None
 
     def prompt(self, text: str) -> str:
-        """Return the user's message; the endpoint puts the model's chat template around."""
+        """Return the user's message; the endpoint adds the model's chat template."""
         return INSTRUCTION + text if self._template == "chat" else text
 
     def check(self, prompts: Sequence[str], sampling: Sampling) -> None:
-        """Find out whether anything answers; the endpoint alone knows its model's length.
+        """Check that the endpoint answers; it alone knows its model's length.
 
         Raises:
-            ModelError: Nothing does, or the key is not taken.
+            ModelError: Nothing answers, or the key is refused.
         """
         reach(self._spec, self._key)
 
     async def complete(
         self, prompts: Sequence[str], n: int, sampling: Sampling, *, seed: int, first: int = 0
     ) -> list[list[Completion]]:
-        """Return exactly n completions of each prompt, in order; those that could not be had say why."""
+        """Return exactly n completions of each prompt, in order; a failed one gives the reason."""
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(
@@ -122,7 +122,7 @@ class EndpointModel:
         raise self._no_tokens()
 
     def identity(self) -> dict[str, Any]:
-        """Return what is known of the model: its name, and how it is asked."""
+        """Return the known facts of the model: its name, and the settings of its requests."""
         return {
             "backend": "openai",
             "model": self._spec.model,
@@ -137,14 +137,14 @@ class EndpointModel:
 
     def _no_tokens(self) -> ModelError:
         return ModelError(
-            "an endpoint of chat completions tells no likelihoods of given answers; "
+            "an endpoint of chat completions gives no likelihoods of given answers; "
             "use backend hf or vllm, or tasks that generate"
         )
 
     async def _most_likely(self, prompt: str, n: int, sampling: Sampling) -> list[Completion]:
-        """At temperature 0 all completions are the same: one is asked for, and its cost is shared."""
-        (one,) = (await self._request(prompt, 1, sampling.max_tokens, temperature=0.0)).completions
-        return [Completion(one.text, one.end, usage) for usage in split_usage(one.usage, n)]
+        """Request one completion, and split its cost: at temperature 0 all n are the same."""
+        (completion,) = (await self._request(prompt, 1, sampling.max_tokens, temperature=0.0)).completions
+        return [Completion(completion.text, completion.end, usage) for usage in split_usage(completion.usage, n)]
 
     async def _sampled(self, prompt: str, first: int, n: int, sampling: Sampling, seed: int) -> list[Completion]:
         async def draw(begin: int, count: int) -> Reply:
@@ -160,11 +160,11 @@ class EndpointModel:
             return await draw_singly(first, n)
         outcome = await draw(first, n)
         if outcome.status in _N_REFUSED:  # was it n that the server refused?
-            one = await draw(first, 1)
-            if one.failed:
+            single = await draw(first, 1)
+            if single.failed:
                 return outcome.completions
             self._one_by_one = True
-            return one.completions + await draw_singly(first + 1, n - 1)
+            return single.completions + await draw_singly(first + 1, n - 1)
         if (got := len(outcome.completions)) == n:
             return outcome.completions
         log.info("%s gave %d of %d choices; it is asked for one at a time", self._spec.base_url, got, n)
@@ -172,7 +172,7 @@ class EndpointModel:
         return outcome.completions + await draw_singly(first + got, n - got)
 
     async def _request(self, prompt: str, n: int, max_tokens: int, **drawn: Any) -> Reply:
-        # Half a character, as broken data may hold, cannot be sent.
+        # Lone surrogates, from damaged data, cannot be sent.
         message = {"role": "user", "content": prompt.encode("utf-8", "replace").decode()}
         body = {"model": self._spec.model, "messages": [message], "max_tokens": max_tokens, **drawn}
         body |= {"n": n} if n > 1 else {}
@@ -194,7 +194,7 @@ class EndpointModel:
         return Reply(_completions(reply, n, time.perf_counter() - began, self._spec.price))
 
     def _note(self, error: CallError) -> None:
-        """Count a failure, and log it where it is the first of its kind."""
+        """Count a failure; the first of its kind is a warning in the log."""
         self._last_failure = error.message
         kind = (error.failure, error.status)
         log.log(logging.DEBUG if kind in self._logged else logging.WARNING, "a request failed: %s", error.message)
@@ -235,7 +235,7 @@ def _usage(tokens: TokenUsage, seconds: float, price: Price | None) -> Usage:
 
 
 def _count(tokens: int | None) -> int:
-    """Return a count of tokens; 0 where the server gives none, or one that no request can have."""
+    """Return a count of tokens; 0 if the server gives none, or an impossible one."""
     if tokens is not None and tokens > _MOST_TOKENS:
         log.warning("the endpoint counts more than %d tokens in one request; the count is dropped", _MOST_TOKENS)
         return 0

@@ -1,4 +1,4 @@
-"""What a model reads of a text, in its own template: its chat template, where it has one."""
+"""The prompt of a text, in the model's own template: its chat template, if it has one."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Template = Literal["bare", "plain", "chat", "message"]
-"""How a text is put: as it stands; under an instruction; as a user's message with the instruction, in the tokenizer's
-chat template; as a user's message without it, or as it stands where the tokenizer has no chat template."""
+"""Form of a prompt: the text alone; the text after an instruction; a user's message with the instruction, in the
+tokenizer's chat template; a user's message without the instruction (the text alone without a chat template)."""
 
 TEMPLATES: tuple[Template, ...] = get_args(Template)
 MARK = "capo_bench_template"
 """Key of a model's ``config.json`` that names the template it was trained with."""
 
 TEMPLATE_DATE = datetime(2026, 1, 1)
-"""Today, to every chat template that asks (``strftime_now``): else prompts would differ from day to day."""
+"""The date in every chat template that asks for it (``strftime_now``): prompts must not change from day to day."""
 
 SECONDS = 10.0
 """Longest time that a chat template may take for one message."""
@@ -37,7 +37,7 @@ INSTRUCTION = (
 
 
 def choose_template(wanted: str, config: Any, tokenizer: PreTrainedTokenizerBase) -> Template:
-    """Return the template of a model: the one asked for, else the one it was trained with, else what it has.
+    """Return a model's template: the wanted one, else the one of its training, else its chat template or ``plain``.
 
     Args:
         wanted: A template, or ``auto``.
@@ -62,13 +62,13 @@ def choose_template(wanted: str, config: Any, tokenizer: PreTrainedTokenizerBase
 def render(text: str, template: Template, tokenizer: PreTrainedTokenizerBase) -> str:
     """Return the text that the model continues.
 
-    A chat template that opens with the beginning-of-sequence token loses it here if the tokenizer adds it again. What
-    the text of a message spells of special tokens is taken apart: a solution must not end the user's turn.
+    A chat template that opens with the beginning-of-sequence token loses it here if the tokenizer adds it again.
+    Special tokens that are spelled in a message are broken up: a solution must not end the user's turn.
 
     Args:
-        text: A problem, or what a critic is asked.
-        template: How it is put.
-        tokenizer: Of the model, with its chat template.
+        text: A problem, or a question for a critic.
+        template: Form of the prompt.
+        tokenizer: The model's tokenizer, with its chat template.
 
     Raises:
         ModelError: The chat template cannot be rendered.
@@ -91,8 +91,8 @@ def render_turns(turns: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokeni
 
     Args:
         turns: ``{"role", "content"}`` each.
-        tokenizer: Of the model.
-        opened: Whether the model's next turn is begun.
+        tokenizer: The model's tokenizer.
+        opened: Whether the model's next turn is opened.
 
     Raises:
         ModelError: The template cannot be rendered, or takes longer than `SECONDS`.
@@ -105,11 +105,11 @@ def render_turns(turns: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokeni
                 add_generation_prompt=opened,
                 strftime_now=TEMPLATE_DATE.strftime,
             )
-    except Exception as error:  # a template is a program, and may raise what it likes
+    except Exception as error:  # a template is a program, and may raise anything
         reason = f"it runs for more than {SECONDS:g} s" if isinstance(error, TimeoutError) else _describe(error)
         raise ModelError(
-            f"the chat template of {tokenizer.name_or_path!r} cannot be rendered ({reason}); mend it "
-            "(chat_template.jinja of the model), or have the problems put without it (template 'plain')"
+            f"the chat template of {tokenizer.name_or_path!r} cannot be rendered ({reason}); correct it "
+            "(chat_template.jinja of the model), or use template 'plain', which does without it"
         ) from error
     return str(rendered)
 
@@ -120,7 +120,7 @@ def _describe(error: Exception) -> str:
 
 @contextmanager
 def _limited(seconds: float) -> Iterator[None]:
-    """Raise `TimeoutError` in this thread when the time is over: a template's loops are Python, and can be ended so."""
+    """Raise `TimeoutError` in this thread when the time is over: a template's loops run as Python, which it can end."""
     thread = ctypes.c_ulong(threading.get_ident())
     timer = threading.Timer(
         seconds, ctypes.pythonapi.PyThreadState_SetAsyncExc, (thread, ctypes.py_object(TimeoutError))
@@ -131,11 +131,11 @@ def _limited(seconds: float) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
-        timer.join()  # what it raised late is raised here
+        timer.join()  # a late TimeoutError is raised here
 
 
 def _disarm(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return the text without special tokens: each is parted after its first character."""
+    """Return the text without special tokens: each gets a space after its first character."""
     for token in tokenizer.added_tokens_decoder.values():
         if token.special and len(token.content) > 1:
             text = text.replace(token.content, f"{token.content[0]} {token.content[1:]}")
@@ -150,11 +150,11 @@ def encode(text: str, tokenizer: PreTrainedTokenizerBase, *, special: bool = Tru
 
 
 def template_hash(template: Template, chat_template: Any) -> str:
-    """Return a short content hash of all that stands around a text.
+    """Return a short content hash of the template around a text.
 
     Args:
-        template: How the text is put.
-        chat_template: The tokenizer's, where it has one.
+        template: Form of the prompt.
+        chat_template: The tokenizer's chat template, if it has one.
     """
     date = TEMPLATE_DATE.isoformat()
     turn = [chat_template, date] if chat_template else []

@@ -1,4 +1,4 @@
-"""Which language model is asked, and through what. Light: pydantic only."""
+"""The settings of a language model and of its backend. Imports only pydantic."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ KeyName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$"), AfterValidator(note_k
 
 
 class Price(Strict):
-    """What a million tokens cost, in any one currency.
+    """Price of a million tokens, in any currency.
 
     Attributes:
         prompt: Tokens that the model reads.
-        cached: Those of them that the server had kept from before.
+        cached: Those of them that the server had kept from an earlier request.
         output: Tokens that it writes.
     """
 
@@ -38,11 +38,11 @@ class Price(Strict):
 
 
 class BreakerParams(Strict):
-    """When to leave a failing endpoint alone.
+    """When to stop asking a failing endpoint.
 
     Attributes:
         failures: Failed requests in a row, each with its retries, after which requests fail at once.
-        cool_down_seconds: How long; then one request tries, and its success lets all others through.
+        cool_down_seconds: Duration of that; then one request is sent, and its success admits all others.
     """
 
     failures: Positive = 5
@@ -50,18 +50,18 @@ class BreakerParams(Strict):
 
 
 class EndpointSettings(Strict):
-    """How an endpoint of chat completions is reached, and what goes along with each request.
+    """The address of an endpoint of chat completions, and the settings of each request.
 
     Attributes:
-        base_url: Where the API begins, as in ``http://127.0.0.1:8000/v1``. Without a key: that is in the environment.
-        api_key_env: Name of the environment variable that holds the key; servers that ask for none need none.
+        base_url: Address of the API, as in ``http://127.0.0.1:8000/v1``. No key: that is in the environment.
+        api_key_env: Name of the environment variable that holds the key; a server without keys needs none.
         concurrency: Most requests at a time, of all processes of a training together.
-        deadline_seconds: Longest time for a request with its retries, from when it is sent; one attempt may take half
-            of it. None grows with the longest reply: 60 s, and 2 s for every 5 tokens.
-        max_retries: How often a request is sent again after 429, 5xx, a lost connection or an unreadable reply.
-        breaker: When to leave a failing endpoint alone.
+        deadline_seconds: Longest time for a request with its retries; one attempt may take half of it. None is 60 s
+            and 2 s for every 5 tokens of the longest reply.
+        max_retries: Retries of a request after 429, 5xx, a lost connection or an unreadable reply.
+        breaker: When to stop asking a failing endpoint.
         price: Price of the tokens; None counts no money.
-        body: Fields of the request beside ours or in place of them; null leaves one out.
+        body: Fields of the request, in addition to ours or instead of them; null removes one.
     """
 
     base_url: str | None = None
@@ -91,21 +91,21 @@ class EndpointSettings(Strict):
 
 
 class ModelSpec(EndpointSettings):
-    """Where a model is and how it is held. The settings of `EndpointSettings` are for backend `openai`.
+    """The place of a model and how it is loaded. The settings of `EndpointSettings` are for backend `openai`.
 
     Attributes:
         model: Folder or repository id of a model or of a LoRA adapter; for `openai`, the model's name at the endpoint.
         backend: ``hf`` (Transformers), ``vllm`` or ``openai`` (any server of chat completions).
         revision: Pinned revision of the repository.
-        dtype: Precision of the weights; ``auto`` is the one they are stored in.
-        template: How a text is put to the model (`evals.models.prompt`); ``auto`` is what the model was trained with.
-        batch_size: Completions that an evaluation asks for, and keeps, at a time; None is 128 for `openai`,
-            512 for `hf` and 4,096 for `vllm`, whose engine waits at the end of each for the longest.
+        dtype: Precision of the weights; ``auto`` is the stored one.
+        template: Form of the prompt (`evals.models.prompt`); ``auto`` is the one of the model's training.
+        batch_size: Completions that an evaluation requests and stores at a time; None is 128 for `openai`, 512 for
+            `hf` and 4,096 for `vllm`, whose engine waits for the longest completion of each batch.
         batch_tokens: Most tokens that `hf` holds at once: every completion with its prompt, at its longest.
-        max_length: Longest prompt and completion together in tokens; None is what the model has.
+        max_length: Longest prompt and completion together in tokens; None is the model's own.
         gpu_memory_utilization: Share of the accelerator's memory that `vllm` takes.
-        tensor_parallel_size: Over how many accelerators `vllm` splits the model.
-        enforce_eager: Let `vllm` start sooner, without compilation, and run slower.
+        tensor_parallel_size: Number of accelerators over which `vllm` splits the model.
+        enforce_eager: Start `vllm` without compilation: it starts sooner and runs slower.
     """
 
     model: Annotated[str, Field(min_length=1)]
@@ -150,10 +150,10 @@ class ModelSpec(EndpointSettings):
 
 
 def read_key(variable: str) -> str | None:
-    """Return the key that the environment holds, None where it holds none.
+    """Return the key in the environment, or None.
 
     Raises:
-        ValueError: What it holds cannot be sent as a key.
+        ValueError: It has characters that cannot be sent.
     """
     key = os.environ.get(variable, "").strip()
     if not (key.isascii() and key.isprintable()):
@@ -165,7 +165,7 @@ def plain_url(url: str) -> str:
     """Return a base URL without its last slash.
 
     Raises:
-        ValueError: It is no address of http, or holds more than a place: it is stored and shown.
+        ValueError: It is no http address, or holds more than an address; it will be stored and shown.
     """
     parts = urlsplit(url)
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -180,10 +180,10 @@ def plain_url(url: str) -> str:
 
 
 def read_spec(**settings: Any) -> ModelSpec:
-    """Return the specification that these settings make; those that are None are left to their defaults.
+    """Return the specification with these settings; those that are None keep their defaults.
 
     Raises:
-        ModelError: Settings are wrong; names all of them.
+        ModelError: Settings are wrong; the message names all of them.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     try:
@@ -196,7 +196,7 @@ def _told(problem: Any) -> str:
     name = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
         return f"unknown setting {name!r}{did_you_mean(name, list(ModelSpec.model_fields))}"
-    said = problem["msg"].removeprefix("Value error, ")
+    rule = problem["msg"].removeprefix("Value error, ")
     # A URL may hold a password.
     shown = "" if not name or name == "base_url" else f" {problem['input']!r}"
-    return f"{name}{shown}: {said}" if name else said
+    return f"{name}{shown}: {rule}" if name else rule

@@ -21,33 +21,33 @@ from evals.models.local import LocalModel, PromptTokens, Written, describe_packa
 from evals.models.spec import ModelSpec
 
 _SCORED = 64
-"""Pairs that are scored at a time: each holds the logits of all its places."""
+"""Pairs that are scored at a time: each needs memory for the logits of all its places."""
 
 
 class TransformersModel(LocalModel):
-    """A model that Transformers loads; its prompts are read once for all their completions.
+    """A model that Transformers loads; it reads a prompt once for all its completions.
 
-    Completion i of a prompt is drawn from the seed, the prompt and i alone: every token by inversion of a number that
-    is keyed by them and by its position. Rounding aside, the same prompt gets the same completion in any batch. What a
-    repository recommends for generation decides nothing but the ends of a turn.
+    Completion i of a prompt depends only on the seed, the prompt and i: they and the position give the number that
+    decides each token. Rounding aside, a prompt gets the same completion in any batch. Of a repository's generation
+    settings, only the end tokens are used.
 
     Args:
         model: A `PreTrainedModel`, or a `PeftModel` around one.
         tokenizer: Its tokenizer.
         spec: Template, batches and longest length.
-        known: What is known of the weights, for the identity.
+        settings: Facts of the weights, for the identity.
 
     Raises:
         ModelError: Its template cannot be rendered, or nothing ends a turn.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, spec: ModelSpec, known: dict[str, Any]) -> None:
+    def __init__(self, model: Any, tokenizer: Any, spec: ModelSpec, settings: dict[str, Any]) -> None:
         conventions = read_conventions(spec.template, model.config, model.generation_config, tokenizer)
         positions = spec.max_length or getattr(model.config.get_text_config(), "max_position_embeddings", None)
-        packages = describe_packages("torch", "transformers", *(["peft"] if "adapter" in known else []))
+        packages = describe_packages("torch", "transformers", *(["peft"] if "adapter" in settings else []))
         dtype = str(model.dtype).removeprefix("torch.")
-        known = {"backend": "hf", **known, "dtype": dtype, "packages": packages}
-        super().__init__(tokenizer, conventions, spec, positions, known)
+        settings = {"backend": "hf", **settings, "dtype": dtype, "packages": packages}
+        super().__init__(tokenizer, conventions, spec, positions, settings)
         self.model = model.eval()
         self._decoder = Decoder(model, conventions.ends, self._closed.is_set)
 
@@ -64,7 +64,7 @@ class TransformersModel(LocalModel):
         return cls(model, tokenizer, spec, place.identity())
 
     def _batches(self, questions: Sequence[PromptTokens], n: int, sampling: Sampling) -> list[list[int]]:
-        """Return the longest questions first, as many at a time as `batch_tokens` allow, at least one."""
+        """Return batches, the longest questions first, of as many as `batch_tokens` allow, at least one."""
         rows = sorted(range(len(questions)), key=lambda row: -len(questions[row].ids))
         batches = []
         while rows:
@@ -83,7 +83,7 @@ class TransformersModel(LocalModel):
         return self._decoder.decode([each.ids for each in questions], limits, n, sampling, draws)
 
     def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
-        """Score as lm-eval's own class does, so that the figures are its figures."""
+        """Score with lm-eval's own class, so that the figures equal lm-eval's."""
         from lm_eval.models.huggingface import HFLM
 
         with _quiet():
@@ -104,9 +104,9 @@ class TransformersModel(LocalModel):
 
 
 def own_device() -> str:
-    """Return where this process computes: of several that train together each on its own GPU, in any of its threads.
+    """Return this process's device: processes that train together each have their own GPU.
 
-    A thread's current GPU is the first one whatever the process has set elsewhere.
+    The device is named explicitly because in a new thread the current GPU is the first one.
     """
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
 
@@ -114,7 +114,7 @@ def own_device() -> str:
 def _load(place: ModelFolders, dtype: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    # Said in so many words: without them Transformers asks on a terminal whether to run a repository's code.
+    # Explicitly False: without it Transformers asks on a terminal whether to run a repository's code.
     tokenizer = AutoTokenizer.from_pretrained(place.tokenizer, padding_side="left", trust_remote_code=False)
     model: Any = AutoModelForCausalLM.from_pretrained(
         place.model, dtype=dtype, device_map=own_device(), trust_remote_code=False
@@ -126,7 +126,7 @@ def _load(place: ModelFolders, dtype: str) -> tuple[Any, Any]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep lm-eval's advice and the bars of loading off the terminal."""
+    """Hide lm-eval's advice and the loading bars from the terminal."""
     from transformers.utils import logging as of_transformers
 
     bars: Any = of_transformers

@@ -1,4 +1,4 @@
-"""A model in vLLM's engine, started by this process and ended with it."""
+"""A model in vLLM's engine, which this process starts and ends."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from evals.models.spec import ModelSpec
 
 
 class VllmModel(LocalModel):
-    """A model in vLLM, on the GPU if its build is for one; what prompts begin with in common is read once.
+    """A model in vLLM, on the GPU if its build is for one; a common beginning of prompts is read once.
 
     Completion i of a prompt is drawn with a seed made of the seed, the prompt and i. vLLM does not promise the same
-    arithmetic in another batch, so a draw may turn out otherwise there.
+    arithmetic in another batch, so a draw may differ there.
 
     Args:
         engine: A `vllm.LLM`.
-        guard: Ends its processes when this one is gone.
-        place: Where the model lies.
-        spec: How it is held.
+        guard: Process that ends the engine's processes when this one ends.
+        place: The folders of the model.
+        spec: How it is loaded.
 
     Raises:
         ModelError: Its template cannot be rendered, or nothing ends a turn.
@@ -49,8 +49,8 @@ class VllmModel(LocalModel):
         held = engine.llm_engine.model_config
         conventions = read_conventions(spec.template, held.hf_config, generation, tokenizer)
         packages = {**describe_packages("torch", "transformers"), "vllm": vllm.__version__}
-        known = {**place.identity(), "dtype": str(held.dtype).removeprefix("torch."), "packages": packages}
-        super().__init__(tokenizer, conventions, spec, held.max_model_len, {"backend": "vllm", **known})
+        described = {**place.identity(), "dtype": str(held.dtype).removeprefix("torch."), "packages": packages}
+        super().__init__(tokenizer, conventions, spec, held.max_model_len, {"backend": "vllm", **described})
 
     @classmethod
     def open(cls, spec: ModelSpec) -> VllmModel:
@@ -116,9 +116,9 @@ class VllmModel(LocalModel):
 
 
 def _likelihood(output: Any, continuation: Sequence[int]) -> Likelihood:
-    """Return what the log-probabilities at the last places of a prompt say; each holds its token and the likeliest."""
-    told = output.prompt_logprobs[-len(continuation) :]
-    own = [place[token] for place, token in zip(told, continuation, strict=True)]
+    """Return the likelihood of the last tokens of a prompt; each place gives its own token and the likeliest."""
+    places = output.prompt_logprobs[-len(continuation) :]
+    own = [place[token] for place, token in zip(places, continuation, strict=True)]
     return Likelihood(sum(each.logprob for each in own), all(each.rank == 1 for each in own))
 
 
@@ -134,14 +134,14 @@ def _settings(place: ModelFolders, spec: ModelSpec) -> dict[str, Any]:
         "enforce_eager": spec.enforce_eager,
         "enable_prefix_caching": True,
         "enable_chunked_prefill": chunked_prefill(),
-        "generation_config": "vllm",  # nothing that a repository recommends
+        "generation_config": "vllm",  # ignore the repository's recommendations
         "trust_remote_code": False,
         **adapter,
     }
 
 
 def _stored_dtype(place: ModelFolders) -> str:
-    """Return the precision that the weights are stored in: vLLM's own ``auto`` halves single precision."""
+    """Return the precision of the stored weights: vLLM's ``auto`` would halve single precision."""
     from transformers import AutoConfig
 
     stored = AutoConfig.from_pretrained(place.model, trust_remote_code=False).dtype
@@ -149,8 +149,8 @@ def _stored_dtype(place: ModelFolders) -> str:
 
 
 def _rank_to_allow(rank: int) -> int:
-    """Return the smallest of the ranks that vLLM knows that admits an adapter's; the largest if none does."""
+    """Return the smallest of vLLM's ranks that is at least an adapter's; the largest if none is."""
     from vllm.config.lora import MaxLoRARanks
 
-    known: list[int] = sorted(get_args(MaxLoRARanks))
-    return next((each for each in known if each >= rank), known[-1])
+    ranks: list[int] = sorted(get_args(MaxLoRARanks))
+    return next((each for each in ranks if each >= rank), ranks[-1])

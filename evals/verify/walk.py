@@ -115,7 +115,8 @@ def _congruent(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
     ours, theirs = _residue(answer), _residue(reference)
     if ours and theirs:
         return ours[1] == theirs[1] and (leaf(ours[0], theirs[0]) or _remainder(ours) == _remainder(theirs) is not None)
-    return equal(*(value[2][0] if _tag(value) == "mod" else value for value in (answer, reference)), leaf)
+    left, right = (value[2][0] if _tag(value) == "mod" else value for value in (answer, reference))
+    return equal(left, right, leaf)
 
 
 def _residue(value: Value) -> tuple[str, str] | None:

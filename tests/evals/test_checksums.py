@@ -37,7 +37,7 @@ def test_a_flipped_bit_is_noticed_and_the_file_is_named(folder: Path, name: str,
     data = bytearray((folder / name).read_bytes())
     data[1] ^= 1 << bit
     (folder / name).write_bytes(data)
-    with pytest.raises(ChangedFileError, match=f"{name}: its bytes are not those that were written.*or delete"):
+    with pytest.raises(ChangedFileError, match=f"{name}: its bytes differ from the checksum.*or delete"):
         check_file(folder / name)
     with pytest.raises(ChangedFileError, match=name):
         check_folder(folder / Path(name).parts[0])

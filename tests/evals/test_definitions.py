@@ -231,12 +231,12 @@ def test_a_compiled_helper_is_known_by_its_bytes(acme: Path) -> None:
         ("acme.fast:rule", r"acme.fast:rule has no source code \(fast.so of acme.fast is there\).*; install"),
         ("acme.gone:rule", r"acme.gone:rule has no source code \(no file of acme.gone is there\).*; install"),
         ("acme.rules:absent", r"acme.rules:absent: .*rules.py defines no 'absent'.*; define it by that name"),
-        ("acme.broken:rule", r"acme.broken:rule rests on .*broken.py:1, which is no Python: .*; mend it"),
-        ("acme.null:rule", r"acme.null:rule rests on .*null.py:1, which is no Python: .*; mend it"),
-        ("acme.sum:rule", r"acme.sum:rule rests on an expression that is nested too deep to be read; write it shorter"),
+        ("acme.broken:rule", r"acme.broken:rule depends on .*broken.py:1, which is no Python: .*; correct it"),
+        ("acme.null:rule", r"acme.null:rule depends on .*null.py:1, which is no Python: .*; correct it"),
+        ("acme.sum:rule", r"acme.sum:rule depends on an expression that is nested too deeply to be read; shorten it"),
         (
             "acme.long:rule",
-            r"acme.long:rule rests on an expression that is nested too deep to be read; write it shorter",
+            r"acme.long:rule depends on an expression that is nested too deeply to be read; shorten it",
         ),
     ],
 )

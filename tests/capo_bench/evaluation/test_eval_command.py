@@ -156,7 +156,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path):
         (("--task", "coins_longer", "--temperature", 0.5), "--temperature 0.5: no answers are sampled"),
         (("--task", "coins_longer", "--no-greedy"), "--no-greedy leaves nothing to ask of coins_longer"),
         (("--task", "coins_test", "--template", "chat"), "the model's tokenizer has none; say 'plain'"),
-        (("--task", "coins_test", "--revision", "main"), "revision 'main' is of a repository"),
+        (("--task", "coins_test", "--revision", "main"), "revision 'main' is for a repository"),
         (("--task", "coins_test", "--max-tokens", 100000), "lower max_tokens"),
     ],
 )

@@ -318,7 +318,10 @@ def test_an_adapter_in_a_folder_is_its_weights_and_its_base(model: Path, tmp_pat
     [
         ("{", "adapter_config.json cannot be read (Expecting property name"),
         ("[]", "adapter_config.json holds no JSON object; write the adapter's settings again"),
-        ('{"base_model_name_or_path": "MODEL"}', "adapter_config.json rests on itself; name a base model there"),
+        (
+            '{"base_model_name_or_path": "MODEL"}',
+            "adapter_config.json names itself as its base; name a base model there",
+        ),
     ],
 )
 def test_an_adapter_that_cannot_be_known_is_an_error_of_the_setting_that_names_it(

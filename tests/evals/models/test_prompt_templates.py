@@ -131,7 +131,9 @@ def test_the_date_is_part_of_what_stands_around_a_problem(monkeypatch):
 )
 def test_a_template_that_cannot_be_rendered_is_named_with_the_way_out(tokenizer, template):
     tokenizer.chat_template = template
-    with pytest.raises(ModelError, match=r"the chat template of .* cannot be rendered .*; mend it .*template 'plain'"):
+    with pytest.raises(
+        ModelError, match=r"the chat template of .* cannot be rendered .*; correct it .*template 'plain'"
+    ):
         render(QUESTION, "chat", tokenizer)
 
 

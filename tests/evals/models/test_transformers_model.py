@@ -392,7 +392,7 @@ def test_a_folder_that_holds_no_model(folder, tmp_path):
     assert "neither config.json (a model) nor adapter_config.json" in refused(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     assert "holds no weights" in refused(tmp_path)
-    assert "revision 'abc' is of a repository" in refused(folder, revision="abc")
+    assert "revision 'abc' is for a repository" in refused(folder, revision="abc")
 
 
 def test_a_broken_model_says_which_and_why(folder, tmp_path):
