@@ -80,7 +80,7 @@ def scan(folder: Path, trials: int) -> None:
             _write(home.trial(trial.id).metrics, json.dumps({"metrics": {}, "cost": {}}))
         _ledger(plan, home)
     print(f"{len(plan.trials)} finished trials, a ledger of {2 * len(plan.trials) + 1} lines, target {SCAN_TARGET} s")
-    with timed("  what is owed", SCAN_TARGET):
+    with timed("  pending trials", SCAN_TARGET):
         owed_trials(plan.trials, home)
     bare = _command("-c", "pass")
     print(f"  a Python that does nothing: {bare:.2f} s")

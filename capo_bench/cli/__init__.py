@@ -10,28 +10,28 @@ from typing import IO, Any
 
 import click
 
-# Name: where the command is, and its line in --help, which imports none of them.
+# Name: the command's place, and its line in --help, which imports no command.
 COMMANDS = {
     "ls": ("capo_bench.cli.ls:ls", "List the shipped studies, their questions and costs."),
     "init": ("capo_bench.cli.init:init", "Write a commented study to start from."),
     "validate": ("capo_bench.cli.validate:validate", "Check study files; report all errors at once."),
-    "plan": ("capo_bench.cli.plan:plan", "Show what a study would run, what is shared and how long it takes."),
+    "plan": ("capo_bench.cli.plan:plan", "Show a study's variants, shared models and time, without running it."),
     "doctor": ("capo_bench.cli.doctor:doctor", "Check this machine against a study; say what is missing."),
     "run": ("capo_bench.cli.run:run", "Run a study's trials; run it again to resume."),
     "status": ("capo_bench.cli.status:status", "Show which trials are done, running, failed or pending."),
     "gc": ("capo_bench.cli.gc:gc", "Show what can be deleted from the results folder; free it."),
-    "sync": ("capo_bench.cli.sync:sync", "Send to MLflow what it missed."),
+    "sync": ("capo_bench.cli.sync:sync", "Send missing runs to MLflow."),
     "report": ("capo_bench.cli.report:report", "Make tables, figures and one page of a study's results."),
     "revote": ("capo_bench.cli.revote:revote", "Replay other votes on the critiques that training stored."),
     "credit": ("capo_bench.cli.credit:credit", "Measure every method's credit against the true advantages of steps."),
     "view": ("capo_bench.cli.view:view", "Show rollouts with the credit of their steps on one page."),
     "critic": ("capo_bench.cli.critic:critic", "Measure a critic on solutions whose steps are labelled."),
     "eval": ("capo_bench.cli.evaluate:evaluate", "Measure a model on benchmarks; run it again to resume."),
-    "compare": ("capo_bench.cli.compare:compare", "Compare evaluations, if they were measured alike."),
+    "compare": ("capo_bench.cli.compare:compare", "Compare evaluations that have the same settings."),
     "diff": ("capo_bench.cli.diff:diff", "Say why two trials differ."),
     "bundle": ("capo_bench.cli.bundle:bundle", "Put a study into one file, or unpack one to continue it."),
     "export": ("capo_bench.cli.export:export", "Write a trial's policy and samples with cards; push them."),
-    "verify": ("capo_bench.cli.verify:verify", "Derive every number of a report again; show what differs."),
+    "verify": ("capo_bench.cli.verify:verify", "Compute every number of a report again; show differences."),
     "ui": ("capo_bench.cli.ui:ui", "Open the tracked runs in MLflow."),
 }
 
@@ -45,7 +45,7 @@ Examples:
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands by name and imports them one at a time."""
+    """A group that imports only the command that runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names in the order of the table."""
@@ -62,7 +62,7 @@ class LazyGroup(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Return the command that was asked for; an unknown name is answered with the nearest one."""
+        """Return the named command; the error for an unknown name suggests the nearest one."""
         if args and not args[0].startswith("-") and args[0] not in COMMANDS:
             from evals.registry import did_you_mean
 
@@ -75,7 +75,7 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run the command line; what the system refuses, such as a full disk, is a sentence and exit code 2."""
+        """Run the command line; a system error, such as a full disk, prints a sentence and exits with code 2."""
         try:
             try:
                 return super().main(*args, **options)
@@ -86,11 +86,11 @@ class LazyGroup(click.Group):
                 raise
             click.echo(f"{error.filename or 'output'}: {error.strerror or error}; nothing more is done", err=True)
             if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # what is left in it goes nowhere
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # discard buffered output
             sys.exit(2)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; what is wrong with a study is printed line by line and ends with exit code 2."""
+        """Run a command; errors of a study are printed one a line, with exit code 2."""
         from capo_bench.study.errors import StudyErrors
         from evals.checksums import ChangedFileError
         from evals.registry import BrokenPartError
@@ -102,7 +102,7 @@ class LazyGroup(click.Group):
 
 
 class Refused(click.ClickException):
-    """What was asked for cannot be done; nothing ran."""
+    """The request is refused; nothing ran."""
 
     exit_code = 2
 

@@ -38,9 +38,9 @@ SUFFIX = ".tar.gz"
 @study_options
 @home_option
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The archive.  [default: STUDY.tar.gz]")
-@click.option("--weights", is_flag=True, help="Trained weights and the models that trials share, too.")
-@click.option("--blot", is_flag=True, help="Put *** in the place of secrets instead of refusing them.")
-@click.option("--dry-run", is_flag=True, help="Only list what would be in it, and sizes.")
+@click.option("--weights", is_flag=True, help="Add trained weights and the models that trials share.")
+@click.option("--blot", is_flag=True, help="Replace secrets by *** instead of refusing them.")
+@click.option("--dry-run", is_flag=True, help="Only list its contents and their sizes.")
 @click.option(
     "--into", type=click.Path(file_okay=False, path_type=Path), help="Unpack a bundle into this results folder."
 )
@@ -58,13 +58,13 @@ def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
     into: Path | None,
     as_json: bool,
 ) -> None:
-    """Put all that is needed to check STUDY, or to continue it elsewhere, into one file; or unpack such a file.
+    """Write one file with all that is needed to check STUDY or to continue it elsewhere; or unpack such a file.
 
-    STUDY is a study in the results folder, by its name or file, as it was last run. Its finished trials are taken; it
-    must not be running. The same content gives the same bytes; `capo-bench verify` checks them.
+    STUDY is the name or file of a study in the results folder, as it was last run. It must not be running; its
+    finished trials are bundled. The same content gives the same bytes; `capo-bench verify` checks them.
 
     With --into, STUDY is a bundle: it is unpacked into a results folder, in which `run` and `report` find its trials.
-    What is there already is left as it is, and what differs is named.
+    Existing files are kept, and those that differ are named.
     """
     from capo_bench.bundle.errors import BundleError
     from capo_bench.cli import Refused
@@ -107,30 +107,30 @@ def _make(  # noqa: PLR0913, PLR0917 - one argument an option
 
     if dry_run:
         with gathered(wanted, home) as items:
-            found = sizes(items)
+            contents = sizes(items)
         if as_json:
-            parts = {part: {"files": files, "bytes": size} for part, (files, size) in found.items()}
+            parts = {part: {"files": files, "bytes": size} for part, (files, size) in contents.items()}
             print_json({"version": 1, "parts": parts})
             return
-        rows = [(part, f"{files:,}", f"{size:,}") for part, (files, size) in found.items()]
-        files, size = (sum(counts) for counts in zip(*found.values(), strict=True))
+        rows = [(part, f"{files:,}", f"{size:,}") for part, (files, size) in contents.items()]
+        files, size = (sum(counts) for counts in zip(*contents.values(), strict=True))
         rows.append(("in all", f"{files:,}", f"{size:,}"))
-        print_table(PlainTable("In the archive, before it is packed", ("part", "files", "bytes"), tuple(rows)))
+        print_table(PlainTable("Contents of the archive, uncompressed", ("part", "files", "bytes"), tuple(rows)))
         return
     path = out or Path(f"{wanted.plan.study}{SUFFIX}")
     with bar("bundling") as tell:
         made = make(wanted, home, path, blot=blot, tell=tell)
     manifest = made.manifest
     if as_json:
-        blotted = [one.path for one in manifest.files if one.blotted]
-        finished, owed = manifest.finished, manifest.owed
+        blotted = [file.path for file in manifest.files if file.blotted]
+        finished, pending = manifest.finished, manifest.owed
         summary = {"file": str(path), "bytes": made.size, "sha256": made.sha256, "files": len(manifest.files)}
-        print_json({"version": 1, **summary, "finished": finished, "pending": owed, "blotted": blotted})
+        print_json({"version": 1, **summary, "finished": finished, "pending": pending, "blotted": blotted})
         return
     trials = len(manifest.finished) + len(manifest.owed)
     print_text(f"{path}: {len(manifest.finished)} of {trials} trials, {len(manifest.files)} files, {made.size:,} bytes")
     print_text(f"sha256 {made.sha256}")
-    if changed := [one.path for one in manifest.files if one.blotted]:
+    if changed := [file.path for file in manifest.files if file.blotted]:
         print_text(f"blotted: {', '.join(changed)}")
 
 
@@ -147,12 +147,12 @@ def _unpack(path: Path, home: Home, *, as_json: bool) -> None:
         return
     print_text(f"{home.path}: {len(unpacked.placed)} new, {len(unpacked.equal)} there already")
     for unit, files in unpacked.kept.items():
-        print_text(f"left as it is, and differs: {unit} ({', '.join(files[:5])}{', …' if len(files) > 5 else ''})")
+        print_text(f"kept, although it differs: {unit} ({', '.join(files[:5])}{', …' if len(files) > 5 else ''})")
     _tell_how_to_go_on(unpacked, home)
 
 
 def _tell_how_to_go_on(unpacked: Unpacked, home: Home) -> None:
-    """Say how to run it here, and whether this code would run its trials anew."""
+    """Print how to run it here, and whether this code would repeat its trials."""
     from capo_bench.study.errors import StudyErrors
     from capo_bench.study.load import load_plan
 
@@ -161,18 +161,18 @@ def _tell_how_to_go_on(unpacked: Unpacked, home: Home) -> None:
     options = [
         word
         for key, values in (("--set", manifest.sets), ("--only", manifest.only))
-        for one in values
-        for word in (key, one)
+        for value in values
+        for word in (key, value)
     ]
     words = [str(file), "--profile", manifest.profile, *options, "--home", str(home.path)]
     click.echo(f"go on with: {shlex.join(['capo-bench', 'run', *words])}")
     try:
         here = {trial.id for trial in load_plan(file, manifest.profile, manifest.sets, manifest.only).trials}
     except StudyErrors as errors:
-        print_text(f"which this installation cannot do:\n{errors}")
+        print_text(f"this installation cannot run it:\n{errors}")
         return
     if others := {*manifest.finished} - here:
         print_text(
             f"{len(others)} of {len(manifest.finished)} finished trials have other ids with this code and these "
-            "packages: `run` would run them anew; `capo-bench diff` says why, provenance.json which versions they had"
+            "packages: `run` would repeat them; `capo-bench diff` says why, and provenance.json names their versions"
         )

@@ -30,16 +30,16 @@ Examples:
     "allowed",
     multiple=True,
     metavar="KEY",
-    help="Part of the identity that may differ, as in dtype; the table says so. Repeatable.",
+    help="Part of the identity that may differ, such as dtype; the table names it. Repeatable.",
 )
 @home_option
 @json_option
 def compare(results: tuple[str, ...], allowed: tuple[str, ...], home: Path, as_json: bool) -> None:
     """Compare evaluations: a table with differences to the first, paired problem by problem.
 
-    RESULT is (the beginning of) the name or id of an evaluation, the id of a trial, or a folder. Evaluations that
-    differ in backend, dtype, template, decoding, sampling, task, data, verifier or critic are refused, and the
-    differences named.
+    RESULT is the name or id of an evaluation or its beginning, the id of a trial, or a folder. Evaluations that differ
+    in backend, dtype, template, decoding, sampling, task, data, verifier or critic are refused; the error names the
+    differences.
     """
     from capo_bench.analysis.compare import compare as compared
     from capo_bench.evaluation.errors import RefusedError
@@ -50,15 +50,15 @@ def compare(results: tuple[str, ...], allowed: tuple[str, ...], home: Path, as_j
     if len(results) < 2:
         raise click.UsageError(f"one result ({results[0]}) cannot be compared; name two or more")
     try:
-        found = compared(results, Home(home), allowed)
+        comparison = compared(results, Home(home), allowed)
     except (RefusedError, EvaluationError) as error:
         click.echo(str(error), err=True)
         sys.exit(2)
-    shown = comparison_table(found)
+    shown = comparison_table(comparison)
     if as_json:
         table = {"title": shown.title, "headings": shown.headings, "rows": shown.rows}
-        print_json({"version": 1, "table": table, "notes": found.notes})
+        print_json({"version": 1, "table": table, "notes": comparison.notes})
         return
     print_table(shown)
-    for note in found.notes:
+    for note in comparison.notes:
         print_text(note)

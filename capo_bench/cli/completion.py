@@ -1,4 +1,4 @@
-"""What a shell offers for studies, profiles and trials, when completion is switched on (docs/running.md)."""
+"""Shell completion of studies, profiles and trials, if it is switched on (docs/running.md)."""
 
 from __future__ import annotations
 

@@ -30,13 +30,19 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @study_options
-@click.option("--seeds", type=click.IntRange(1), default=1, show_default=True, help="Seeds of each variant, the first.")
+@click.option(
+    "--seeds",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Number of seeds of each variant, from the first.",
+)
 @click.option("--samples", type=click.IntRange(2), default=200, show_default=True, help="Continuations of each state.")
 @click.option(
-    "--rollouts", type=click.IntRange(1), default=64, show_default=True, help="Of an optimizer step, at most."
+    "--rollouts", type=click.IntRange(1), default=64, show_default=True, help="Most rollouts of an optimizer step."
 )
 @click.option(
-    "--bound", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="A step with |A| above it matters."
+    "--bound", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="A step matters if its |A| is larger."
 )
 @click.option("--gradients/--no-gradients", default=True, help="Compare the directions of updates (small models).")
 @home_option
@@ -56,10 +62,10 @@ def credit(  # noqa: PLR0913, PLR0917 - one argument an option
 ) -> None:
     """Measure the credit of every method, vote and k against the true advantages of steps, on stored rollouts.
 
-    The true advantage of a step is what it changes of the chance of a right answer, counted over continuations that the
-    policy samples: of the first optimizer step those of the start, of the last those of the trained policy. STUDY is a
-    study in the results folder, or a trial: its id, or the beginning of it. What was counted is kept: a second call
-    counts nothing again.
+    The true advantage of a step is its change of the chance of a right answer. It is counted over sampled
+    continuations: of the start for rollouts of the first optimizer step, of the trained policy for those of the last.
+    STUDY is a study in the results folder, or the id of a trial or its beginning. Counts are kept: a second call does
+    not repeat them.
     """
     from capo_bench.cli import Refused
     from capo_bench.credit.measure import FidelityRequest, NothingToMeasureError, measure_trials
@@ -76,16 +82,19 @@ def credit(  # noqa: PLR0913, PLR0917 - one argument an option
 
         with bar("counting") as tell:
             measured, left_out = measure_trials(trials, place, FidelityRequest(samples, rollouts, gradients), tell)
-        found = Fidelities.of(measured, plan, place, bound, tuple(left_out))
-        paths = write_fidelity(found, folder)
+        fidelities = Fidelities.of(measured, plan, place, bound, tuple(left_out))
+        paths = write_fidelity(fidelities, folder)
     except (NothingToMeasureError, RunError) as error:
         raise Refused(error) from error
     if as_json:
         print_json(read_json(folder / "credit.json"))
         return
-    for table in fidelity_tables(found.rows, bound):
+    for table in fidelity_tables(fidelities.rows, bound):
         print_table(table)
-    for line in (*learning_lines(found.learning, plan.metrics[0] if plan.metrics else "the metric"), *found.notes):
+    for line in (
+        *learning_lines(fidelities.learning, plan.metrics[0] if plan.metrics else "the metric"),
+        *fidelities.notes,
+    ):
         print_text(line)
     for path in paths:
         click.echo(str(path))

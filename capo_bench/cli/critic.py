@@ -24,7 +24,7 @@ Exit codes:
   0    measured
   1    too many critiques without a verdict
   2    bad input
-  130  interrupted by Ctrl-C: the same command goes on with the critiques that it has
+  130  interrupted by Ctrl-C: the same command resumes with the stored critiques
 
 \b
 Examples:
@@ -46,8 +46,8 @@ Examples:
     help="coins, processbench, prm800k or prmbench, with the subsets to take.",
 )
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Local file or folder.  [default: the hub]")
-@click.option("-k", "--critiques", type=click.IntRange(1), show_default="8", help="Critiques of each.")
-@click.option("--limit", type=click.IntRange(1), help="Draw at most so many solutions, as many of each subset.")
+@click.option("-k", "--critiques", type=click.IntRange(1), show_default="8", help="Critiques of each solution.")
+@click.option("--limit", type=click.IntRange(1), help="Largest number of solutions, the same of each subset.")
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the draws, and of 'trial'.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a key of the critic.")
 @click.option("--profile", default="quick", show_default=True, help="Profile of a study that names the critic.")
@@ -56,7 +56,7 @@ Examples:
     type=click.Choice(["unlabelled", "right"]),
     default="unlabelled",
     show_default=True,
-    help="What steps rated neutral count as (prm800k).",
+    help="Label of steps that are rated neutral (prm800k).",
 )
 @click.option("--no-greedy", is_flag=True, help="Ask for no critique at temperature 0.")
 @click.option(
@@ -64,9 +64,9 @@ Examples:
     type=click.FloatRange(0, 1),
     default=0.5,
     show_default=True,
-    help="Stop when a larger share of critiques has no verdict.",
+    help="Largest share of critiques without a verdict; stop above it.",
 )
-@click.option("--no-critique-cache", is_flag=True, help="Keep no critiques, and use none that are kept.")
+@click.option("--no-critique-cache", is_flag=True, help="Neither store critiques nor use stored ones.")
 @home_option
 @json_option
 def critic(  # noqa: PLR0913, PLR0917 - one for each option
@@ -85,10 +85,10 @@ def critic(  # noqa: PLR0913, PLR0917 - one for each option
     home: Path,
     as_json: bool,
 ) -> None:
-    """Measure CRITIC on solutions whose steps are labelled, through the prompt, parser and votes of training.
+    """Measure CRITIC on solutions with labelled steps, with the prompt, parser and votes of training.
 
-    CRITIC is a registered critic (exact, noisy, shuffled, random, transformers, vllm, openai), a study, whose base
-    critic is taken, or prm, a process reward model. K critiques of every solution are sampled once; every voting rule
+    CRITIC is a registered critic (exact, noisy, shuffled, random, transformers, vllm, openai), a study (its base
+    critic), or prm, a process reward model. K critiques of every solution are sampled once; every voting rule
     is scored on the first 1, 2, 4, … K of them. A process reward model scores every solution once.
     """
     from capo_bench.critic.choose import chosen_critic
@@ -111,12 +111,12 @@ def _terms(params: CriticParams, critiques: int | None, no_greedy: bool, max_abs
     if not isinstance(params, PrmParams):
         return CritiqueTerms(critiques or CritiqueTerms.critiques, not no_greedy, max_abstained)
     if critiques is not None or no_greedy:
-        raise click.UsageError("a process reward model says the same every time; leave -k and --no-greedy out")
+        raise click.UsageError("a process reward model gives the same scores every time; leave out -k and --no-greedy")
     return CritiqueTerms(0, True, max_abstained)
 
 
 def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
-    """Measure, tell what came out, and return the exit code."""
+    """Measure, print the result, and return the exit code."""
     from capo_bench.critic.errors import MeasureError, TooManyAbstainedError
     from capo_bench.critic.measure import measure
     from capo_bench.critic.summary import summarise
@@ -130,8 +130,8 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
 
     try:
         with meter() as shown:
-            told = watch(shown, request.critic.name)
-            measured = measure(request, home, told.critic, told.emit)
+            watcher = watch(shown, request.critic.name)
+            measured = measure(request, home, watcher.critic, watcher.emit)
         summary = summarise(measured)
         files = write_measurement(measured, summary, home)
         if as_json:
@@ -148,7 +148,7 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
         click.echo(str(error), err=True)
         return 1
     except KeyboardInterrupt:
-        click.echo("interrupted; the same command goes on with the critiques that it has", err=True)
+        click.echo("interrupted; the same command resumes with the stored critiques", err=True)
         return 130
     return 0
 

@@ -23,7 +23,7 @@ Examples:
 """
 
 LONGEST = 200
-"""Characters of a value that are shown."""
+"""Most characters of a value that are shown."""
 
 
 @click.command(epilog=EPILOG)
@@ -34,7 +34,7 @@ LONGEST = 200
 def diff(a: str, b: str, home: Path, as_json: bool) -> None:
     """Say why trials A and B differ: settings, identity, definitions of code, origin, and results.
 
-    A and B are ids as `plan` and `status` show them, beginnings of ids, or folders of trials.
+    A and B are ids from `plan` or `status`, beginnings of ids, or folders of trials.
     """
     from dataclasses import asdict
 
@@ -44,21 +44,21 @@ def diff(a: str, b: str, home: Path, as_json: bool) -> None:
 
     try:
         left, right = find_trial(Home(home), a), find_trial(Home(home), b)
-        found = diff_trials(left, right)
+        difference = diff_trials(left, right)
     except UnknownTrialError as error:
         raise click.UsageError(str(error)) from error
     except DamagedFileError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
-        print_json({"version": 1, "a": str(left.path), "b": str(right.path), **asdict(found)})
+        print_json({"version": 1, "a": str(left.path), "b": str(right.path), **asdict(difference)})
         return
     click.echo(f"A = {left.path}\nB = {right.path}")
-    print_text(found.verdict, bold=True)
-    _show("Settings", found.settings)
-    _show("Identity beside the settings", found.identity)
-    _show("Definitions", found.definitions)
-    _show("Origin", found.origin)
-    _show("Results", found.results)
+    print_text(difference.verdict, bold=True)
+    _show("Settings", difference.settings)
+    _show("Identity apart from the settings", difference.identity)
+    _show("Definitions", difference.definitions)
+    _show("Origin", difference.origin)
+    _show("Results", difference.results)
 
 
 def _show(title: str, changes: tuple[Change, ...]) -> None:

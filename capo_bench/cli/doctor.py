@@ -27,7 +27,7 @@ _SIGNS = {"ok": "ok", "warning": "warning", "missing": "MISSING", "unknown": "un
 @click.command(epilog=EPILOG)
 @study_options
 @home_option
-@click.option("--workers", type=click.IntRange(min=1), help="Trials at a time, as you would run them.")
+@click.option("--workers", type=click.IntRange(min=1), help="Number of trials at a time.")
 @json_option
 def doctor(  # noqa: PLR0913, PLR0917 - the options of the command
     study: str,
@@ -40,25 +40,25 @@ def doctor(  # noqa: PLR0913, PLR0917 - the options of the command
 ) -> None:
     """Check this machine against STUDY: GPUs, memory, disk, packages, hub, ports, critic, clock.
 
-    Names what is missing and how to get it. Downloads, runs and keeps nothing. Exit code 1: something is missing.
+    Names what is missing and how to get it. Downloads, runs and stores nothing. Exit code 1: something is missing.
     """
     from capo_bench.doctor.examine import examine
     from capo_bench.home import Home
     from capo_bench.run.runner import RunOptions
 
     planned = plan_of_file(study, profile, sets, only, Home(home))
-    found = examine(planned, home, min_free=RunOptions().min_free, workers=workers)
+    findings = examine(planned, home, min_free=RunOptions().min_free, workers=workers)
     if as_json:
-        print_json({"version": 1, "findings": [one.as_json() for one in found]})
+        print_json({"version": 1, "findings": [finding.as_json() for finding in findings]})
     else:
-        _show(found, f"{planned.study}, profile {planned.profile}")
-    sys.exit(any(one.state == "missing" for one in found))
+        _show(findings, f"{planned.study}, profile {planned.profile}")
+    sys.exit(any(finding.state == "missing" for finding in findings))
 
 
-def _show(found: list[Finding], study: str) -> None:
-    missing = sum(one.state == "missing" for one in found)
+def _show(findings: list[Finding], study: str) -> None:
+    missing = sum(finding.state == "missing" for finding in findings)
     print_text(f"{study}: {f'{missing} missing' if missing else 'this machine can run it'}", bold=True)
-    for one in found:
-        print_text(f"{_SIGNS[one.state]}: {one.what}: {one.told}", bold=one.state == "missing")
-        if one.remedy:
-            print_text(f"→ {one.remedy}", indent=2)
+    for finding in findings:
+        print_text(f"{_SIGNS[finding.state]}: {finding.what}: {finding.told}", bold=finding.state == "missing")
+        if finding.remedy:
+            print_text(f"→ {finding.remedy}", indent=2)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Exit codes:
   0         evaluated
-  1         a stage could not go on: too many completions failed, or critiques without a verdict
+  1         a stage stopped: too many completions failed, or too many critiques have no verdict
   2         bad input
-  130, 143  interrupted by Ctrl-C, by SIGTERM: the same command goes on where it stopped
+  130, 143  interrupted by Ctrl-C, by SIGTERM: the same command resumes
 
 \b
 Examples:
@@ -46,7 +46,7 @@ SHARE = click.FloatRange(0, 1)
 @click.option("--suite", "suites", multiple=True, metavar="NAME", help="paper, math, ood, smoke or coins; repeatable.")
 @click.option("--task", "tasks", multiple=True, metavar="NAME", help="A task, as in math500; repeatable.")
 @click.option("--backend", type=click.Choice(["hf", "vllm", "openai"]), default="hf", show_default=True)
-@click.option("--base-url", metavar="URL", help="Where the endpoint's API begins (openai).")
+@click.option("--base-url", metavar="URL", help="Address of the endpoint's API (openai).")
 @click.option("--revision", help="Revision of the repository.")
 @click.option(
     "--dtype", type=click.Choice(["auto", "float32", "bfloat16", "float16"]), help="Precision of the weights."
@@ -54,9 +54,9 @@ SHARE = click.FloatRange(0, 1)
 @click.option(
     "--template",
     type=click.Choice(["auto", "bare", "plain", "chat"]),
-    help="What the model reads beside the problem.  [default: as it was trained]",
+    help="Form of the prompt.  [default: that of its training]",
 )
-@click.option("--batch-size", type=K, help="Prompts at a time.")
+@click.option("--batch-size", type=K, help="Number of prompts at a time.")
 @click.option("--max-length", type=K, help="Longest prompt and completion together, in tokens.")
 @click.option("--concurrency", type=K, help="Most requests to an endpoint at a time.")
 @click.option("--greedy/--no-greedy", default=True, show_default=True, help="Answer each problem at temperature 0.")
@@ -64,29 +64,37 @@ SHARE = click.FloatRange(0, 1)
     "-k", "--samples", type=click.IntRange(0), help="Sampled answers of each problem.  [default: the task's own]"
 )
 @click.option(
-    "--temperature", type=click.FloatRange(0, 2, min_open=True), help="Of sampling.  [default: the task's own, or 1]"
+    "--temperature",
+    type=click.FloatRange(0, 2, min_open=True),
+    help="Temperature of sampling.  [default: the task's own, or 1]",
 )
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), help="Of sampling.  [default: the task's own]")
+@click.option(
+    "--top-p", type=click.FloatRange(0, 1, min_open=True), help="Top-p of sampling.  [default: the task's own]"
+)
 @click.option("--max-tokens", type=K, help="Longest completion.  [default: the task's own]")
 @click.option(
     "--answers",
     type=click.Choice(["boxed", "stated", "last_number"]),
     help="Where an answer may stand in a completion.  [default: the task's own]",
 )
-@click.option("--limit", type=K, help="Problems of each task, the same for everybody.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of what is sampled.")
+@click.option("--limit", type=K, help="Number of problems of each task, always the same ones.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the sampling.")
 @click.option("--data-dir", type=click.Path(path_type=Path), help="Local files of the tasks.  [default: the hub]")
-@click.option("--critic", metavar="NAME|STUDY", help="Who judges the steps.  [default: a task's exact checker]")
+@click.option("--critic", metavar="NAME|STUDY", help="Judge of the steps.  [default: a task's exact checker]")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a key of the critic.")
 @click.option("--profile", default="quick", show_default=True, help="Profile of a study that names the critic.")
 @click.option("--critiques", type=K, help="Critiques of each completion.  [default: 4]")
 @click.option("--vote", metavar="RULE", help="Voting rule over the critiques of a step.  [default: majority]")
 @click.option("--at-least", type=K, help="Critiques that must agree (--vote at_least).")
 @click.option("--max-abstained", type=SHARE, default=0.5, show_default=True, help="Share of critiques without verdict.")
-@click.option("--no-critique-cache", is_flag=True, help="Keep no critiques, and use none that are kept.")
+@click.option("--no-critique-cache", is_flag=True, help="Neither store critiques nor use stored ones.")
 @click.option("--max-failed", type=SHARE, default=0.1, show_default=True, help="Share of completions that may fail.")
-@click.option("--rescore", is_flag=True, help="Score what is there again; MODEL may be an evaluation's name or id.")
-@click.option("--export", type=click.Path(file_okay=False, path_type=Path), help="Write lm-eval's own JSON there too.")
+@click.option(
+    "--rescore", is_flag=True, help="Score stored completions again; MODEL may be an evaluation's name or id."
+)
+@click.option(
+    "--export", type=click.Path(file_okay=False, path_type=Path), help="Also write lm-eval's JSON to this folder."
+)
 @click.option("--no-tracking", "no_track", is_flag=True, help="Write nothing to MLflow.")
 @home_option
 @json_option
@@ -94,7 +102,7 @@ def evaluate(model: str, export: Path | None, no_track: bool, home: Path, as_jso
     """Measure MODEL on benchmarks: greedy and sampled answers, shares with intervals, and cost.
 
     MODEL is a folder, a repository id of the hub, a LoRA adapter, the name at an endpoint, or a trial's id. Completions
-    are kept as they come, so the same command goes on after any interruption, and nothing is asked for twice.
+    are stored at once, so the same command resumes after any interruption, and asks for nothing twice.
     """
     from capo_bench.evaluation.reading import Options
     from capo_bench.home import Home
@@ -110,7 +118,7 @@ _HELD = ("backend", "base_url", "revision", "dtype", "template", "batch_size", "
 
 
 def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool, as_json: bool) -> int:
-    """Evaluate, tell what came out, and return the exit code."""
+    """Evaluate, print the result, and return the exit code."""
     from rich.console import Console
 
     from capo_bench.critic.errors import MeasureError, TooManyAbstainedError
@@ -143,7 +151,7 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool,
         click.echo(str(error), err=True)
         return 1
     except KeyboardInterrupt as stopped:
-        click.echo("interrupted; the same command goes on where it stopped", err=True)
+        click.echo("interrupted; the same command resumes where it stopped", err=True)
         return 143 if stopped.args else 130
     return 0
 
@@ -170,7 +178,7 @@ def _run(options: Options, home: Home, console: Console) -> Evaluated:
 
 
 def _terminated(ended: list[int], number: int, frame: object) -> None:
-    """Go on as after Ctrl-C, which whatever is under way knows: files are closed, requests given up, workers ended."""
+    """Handle SIGTERM like Ctrl-C, which all stages handle: files are closed, requests cancelled, workers ended."""
     import signal
 
     ended.append(number)

@@ -12,8 +12,8 @@ from capo_bench.cli.printing import print_json
 
 EPILOG = """\b
 Exit codes:
-  0    written, and pushed if that was asked for
-  2    no such trial, it has not finished, or the hub did not take it
+  0    written, and pushed if requested
+  2    no such trial, it has not finished, or the hub refused it
 
 \b
 Examples:
@@ -27,16 +27,16 @@ Examples:
 @click.argument("trial", shell_complete=complete_trial)
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder.  [default: export-TRIAL]")
 @click.option("--push", "repository", metavar="OWNER/NAME", help="Upload it to the hub, with the key in HF_TOKEN.")
-@click.option("--public", is_flag=True, help="Let everybody see what is pushed.  [default: private]")
+@click.option("--public", is_flag=True, help="Make the pushed files public.  [default: private]")
 @home_option
 @json_option
 def export(  # noqa: PLR0913, PLR0917 - one for each option
     trial: str, out: Path | None, repository: str | None, public: bool, home: Path, as_json: bool
 ) -> None:
-    """Write TRIAL's policy and what it sampled as a model and a data set, each with its card.
+    """Write TRIAL's policy and its samples as a model and a data set, each with its card.
 
-    TRIAL is an id, the beginning of one, or a folder. Nothing leaves this machine without --push; rollouts and samples
-    are written without the values of variables that are named like secrets.
+    TRIAL is an id, the beginning of one, or a folder. Nothing leaves this machine without --push. Values of variables
+    that are named like secrets are removed from rollouts and samples.
     """
     from capo_bench.analysis.diff import UnknownTrialError, find_trial
     from capo_bench.cli import Refused
@@ -44,7 +44,7 @@ def export(  # noqa: PLR0913, PLR0917 - one for each option
     from capo_bench.home import Home
 
     if public and repository is None:
-        raise click.UsageError("--public says who sees what is pushed: add --push OWNER/NAME, or leave it out")
+        raise click.UsageError("--public decides who sees the pushed files: add --push OWNER/NAME, or leave it out")
     try:
         folder = find_trial(Home(home), trial)
         made = export_trial(folder, out or Path(f"export-{folder.path.name}"))

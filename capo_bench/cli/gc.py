@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 KINDS = {
     "leftovers": "temporary and half-written files of processes that were killed",
-    "checkpoints": "of trials that have finished, or were left longer ago than --abandoned-after",
-    "orphans": "unfinished trials that no study will have again: of older code, or of no study",
+    "checkpoints": "checkpoints of trials that have finished, or stopped longer ago than --abandoned-after",
+    "orphans": "unfinished trials that no study will resume: of older code, or of no study",
     "models": "trained weights of finished trials, as --keep-models says",
     "trials": "whole trials, as --trial says",
-    "stages": "what stands under keys that no trial needs: models, trainings, completions",
-    "digests": "what reports worked out; the next one takes longer",
-    "views": "pages of `capo-bench view`, which can write them again",
+    "stages": "models, trainings and completions under keys that no trial needs",
+    "digests": "results that reports computed; the next report takes longer",
+    "views": "pages of `capo-bench view`, which it can write again",
     "critiques": "critiques beyond the limit of their cache, and its unused space",
     "logs": "older parts of logs",
 }
@@ -38,9 +38,9 @@ EPILOG = (
 
 \b
 Exit codes:
-  0  all that was to be freed is, or it was only shown
+  0  everything chosen is freed, or it was only shown
   1  something could not be freed
-  2  bad input, the study is being run, or another gc is at work
+  2  bad input, the study is running, or another gc is running
 
 \b
 Examples:
@@ -54,7 +54,7 @@ Examples:
 
 
 def _policy(text: str) -> int | None:
-    """Read a keep policy: how many of each variant; None: all."""
+    """Read a policy: the number of models that are kept of each variant; None: all."""
     word, _, count = text.partition(":")
     if text == "all":
         return None
@@ -68,8 +68,8 @@ def _policy(text: str) -> int | None:
 @click.command(epilog=EPILOG)
 @click.argument("study", required=False, default="", shell_complete=complete_study)
 @home_option
-@click.option("--yes", is_flag=True, help="Free it.  [default: show it, and ask on a terminal]")
-@click.option("--kind", "kinds", type=click.Choice(list(KINDS)), multiple=True, help="Only this kind; can be repeated.")
+@click.option("--yes", is_flag=True, help="Free it.  [default: show it, and on a terminal ask]")
+@click.option("--kind", "kinds", type=click.Choice(list(KINDS)), multiple=True, help="Only this kind; repeatable.")
 @click.option(
     "--keep-models",
     type=_policy,
@@ -78,7 +78,9 @@ def _policy(text: str) -> int | None:
     metavar="POLICY",
     help="Trained weights to keep: all, none, or best:N, the best N seeds of each variant of each study.",
 )
-@click.option("--by", default="", metavar="METRIC", help="What best goes by.  [default: the study's primary metric]")
+@click.option(
+    "--by", default="", metavar="METRIC", help="Metric that decides the best.  [default: the study's primary metric]"
+)
 @click.option(
     "--trial",
     "trials",
@@ -91,7 +93,7 @@ def _policy(text: str) -> int | None:
     "--abandoned-after",
     type=duration,
     metavar="TIME",
-    help="Also checkpoints of stopped and failed trials that were left so long ago; they would start from nothing.",
+    help="Also checkpoints of trials that stopped or failed longer ago; they would start from the beginning.",
 )
 @json_option
 def gc(  # noqa: PLR0913, PLR0917 - one for each option
@@ -117,7 +119,7 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
     from capo_bench.run.errors import RunError
 
     if by and not keep_models:
-        raise click.UsageError("--by says what --keep-models best:N goes by: add it, or leave --by out")
+        raise click.UsageError("--by decides --keep-models best:N: add it, or leave out --by")
     results = Home(home)
     wanted = GcRequest(study, kinds or tuple(KINDS), keep_models, by, tuple(dict.fromkeys(trials)), abandoned_after)
     troubles: list[str] = []
@@ -129,7 +131,9 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
         freeing = bool(sizes) and (yes or _agreed(as_json))
         if freeing:
             with at_rest(results, study) as running:
-                still = set(scan(results, wanted, running).items())  # nobody may have begun with it since it was shown
+                still = set(
+                    scan(results, wanted, running).items()
+                )  # a run may have started to use an item since it was shown
                 troubles = free([item for item in sizes if item in still])
     except RunError as error:
         click.echo(str(error), err=True)
@@ -147,7 +151,7 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
 
 
 def _agreed(as_json: bool) -> bool:
-    """Ask, where there is somebody to ask."""
+    """Ask, if there is a terminal."""
     if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
     return click.confirm("Free it?")
@@ -157,15 +161,15 @@ def _show(look: Scan, sizes: dict[Removable, int]) -> None:
     from capo_bench.run.limits import size
 
     for kind, what in KINDS.items():
-        found = {item: count for item, count in sizes.items() if item.kind == kind}
-        if not found:
+        chosen = {item: count for item, count in sizes.items() if item.kind == kind}
+        if not chosen:
             continue
-        print_text(f"{kind}: {len(found):,}, {size(sum(found.values()))}: {what}")
-        for item, count in found.items() if len(found) <= _SHOWN else list(found.items())[:_SHOWN]:
+        print_text(f"{kind}: {len(chosen):,}, {size(sum(chosen.values()))}: {what}")
+        for item, count in chosen.items() if len(chosen) <= _SHOWN else list(chosen.items())[:_SHOWN]:
             print_text(f"{item.path}  {size(count)}: {item.why}", indent=4)
-        if len(found) > _SHOWN:
-            print_text(f"… and {len(found) - _SHOWN:,} more (--json names all)", indent=4)
-    total = f"{len(sizes):,} things, {size(sum(sizes.values()))}" if sizes else "nothing may go"
+        if len(chosen) > _SHOWN:
+            print_text(f"… and {len(chosen) - _SHOWN:,} more (--json names all)", indent=4)
+    total = f"{len(sizes):,} things, {size(sum(sizes.values()))}" if sizes else "nothing can be deleted"
     print_text(f"in all: {total}{'; add --yes to free it' if sizes and not sys.stdin.isatty() else ''}")
     for line in _warnings(look, list(sizes)):
         print_text(line)
@@ -175,24 +179,26 @@ _SHOWN = 5
 
 
 def _warnings(look: Scan, items: Sequence[Removable]) -> list[str]:
-    """Return what the user should know before anything goes."""
+    """Return warnings for the user before anything is deleted."""
     from capo_bench.keep.find import finished_orphans
     from capo_bench.keep.models import training_seconds
     from capo_bench.run.board import duration as words
 
-    told = [f"left alone, it is being run: {study.name}" for study in look.studies if study.running]
+    warnings = [f"left out, because it is running: {study.name}" for study in look.studies if study.running]
     models = [item.trial for item in items if item.kind == "models"]
     if models:
         took = words(training_seconds(look.home, models))
-        told.append(
-            f"without their weights {len(models)} trials must be trained anew, {took} by their own record, once a "
-            "benchmark is added to their study, and `capo-bench eval TRIAL` cannot measure them; what they have "
-            "measured stays"
+        warnings.append(
+            f"without their weights {len(models)} trials must be trained again ({took} by their record) if a "
+            "benchmark is added to their study, and `capo-bench eval TRIAL` cannot measure them; their results "
+            "stay"
         )
     if orphans := finished_orphans(look):
         shown = " ".join(f"--trial {trial}" for trial in orphans[:_SHOWN])
-        told.append(f"{len(orphans)} finished trials are in no study's newest plan; they stay unless named: {shown}")
-    return told
+        warnings.append(
+            f"{len(orphans)} finished trials are in no study's newest plan; they stay unless you name them: {shown}"
+        )
+    return warnings
 
 
 def _json(look: Scan, sizes: dict[Removable, int], freed: bool, troubles: list[str]) -> dict[str, Any]:

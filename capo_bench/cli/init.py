@@ -21,9 +21,9 @@ Examples:
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default=Path("my-study.yaml"))
 @json_option
 def init(file: Path, as_json: bool) -> None:
-    """Write a commented study that runs as it is into FILE, to be changed.
+    """Write a commented study into FILE; it runs unchanged, and you can edit it.
 
-    A file that is there is left alone.
+    An existing file is kept.
     """
     from importlib.resources import files
 

@@ -10,8 +10,8 @@ from capo_bench.cli.options import json_option
 from capo_bench.cli.printing import print_json, print_text
 
 NOTES = (
-    "Times are estimates: two workers on two processor cores, nothing done yet (capo-bench plan STUDY reckons with "
-    "what is), or the GPUs that the study states, by arithmetic. GPUs are those that train one policy: a critic behind "
+    "Times are estimates: two workers on two processor cores, nothing done yet (capo-bench plan STUDY counts finished "
+    "trials), or the GPUs that the study states, by arithmetic. GPUs are those that train one policy: a critic behind "
     "an endpoint needs its own."
 )
 EPILOG = """\b
@@ -59,7 +59,7 @@ def _line(of: dict[str, Any]) -> str:
 
 
 def _cost(gpus: list[int], seconds: float | None) -> str:
-    """Say how many GPUs train a policy, where any does, and how long the profile takes."""
+    """Return the GPUs that train a policy, if any, and the time of the profile."""
     from capo_bench.cli.plan import minutes
 
     time = "time not known" if seconds is None else f"about {minutes(seconds)}"

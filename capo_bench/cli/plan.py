@@ -34,7 +34,7 @@ Examples:
 def plan(  # noqa: PLR0913, PLR0917 - the options of the command
     study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], home: Path, full: bool, as_json: bool
 ) -> None:
-    """Show what STUDY would run: its variants, their trials and ids, what they share, and how long it takes.
+    """Show the plan of STUDY: its variants, their trials and ids, what they share, and how long it takes.
 
     STUDY is a file, or the name of a study: a shipped one, or one in the results folder. Nothing is run or written.
     """
@@ -52,7 +52,7 @@ def plan(  # noqa: PLR0913, PLR0917 - the options of the command
 
 
 SCREEN_VARIANTS = 12
-"""Variants that the first screenful shows."""
+"""Variants on the first screen."""
 
 
 def _show(planned: Plan, taken: PlanEstimate, least: PlanEstimate | None, home: Path, *, full: bool) -> None:
@@ -82,7 +82,7 @@ def _show(planned: Plan, taken: PlanEstimate, least: PlanEstimate | None, home: 
 
 
 def _show_variant(variant: Variant, planned: Plan, *, full: bool) -> None:
-    """Print what a variant sets, as YAML: on one line, or if `full` a line a key, and the ids of its trials."""
+    """Print a variant's settings as YAML: on one line; if `full`, one line for each key, and the ids of its trials."""
     if not full:
         print_text(f"{variant.name}: {_yaml(dict(variant.overrides))}", indent=2)
         return
@@ -102,7 +102,7 @@ def _yaml(value: object) -> str:
 
 
 def _machines(planned: Plan) -> list[str]:
-    """Say of each backbone that trains how many GPUs it needs, how its steps divide and what of a GPU they take."""
+    """Return lines on each trained backbone: its GPUs, the division of its steps and their memory."""
     from capo_bench.study.memory import machine_lines
 
     needed: dict[str, dict[str, None]] = {}
@@ -113,10 +113,10 @@ def _machines(planned: Plan) -> list[str]:
 
 
 def _critics(planned: Plan) -> list[str]:
-    """Say of each critic that the run serves on what it runs."""
+    """Return a line on each critic that the run serves, with its place."""
     from capo_bench.study.served import served_critics
 
-    return [f"critic {one.model}: served for the run on {one.place}" for one in served_critics(planned.trials)]
+    return [f"critic {critic.model}: served for the run on {critic.place}" for critic in served_critics(planned.trials)]
 
 
 def _costs(taken: PlanEstimate, home: Path) -> list[str]:
@@ -124,7 +124,7 @@ def _costs(taken: PlanEstimate, home: Path) -> list[str]:
 
     lines = [f"trials: {taken.trials}, of which {taken.done} done in {home}"]
     if taken.trained:
-        lines.append(f"{taken.trained} of them only to be evaluated: their training is there")
+        lines.append(f"{taken.trained} of them only need evaluation: they are trained")
     for kind, title in SHARED_TITLES.items():
         made = [model for model in taken.preparations if model.kind == kind]
         for model in made:
@@ -136,7 +136,7 @@ def _costs(taken: PlanEstimate, home: Path) -> list[str]:
     lines.append(f"critic calls: {calls(taken.calls_known, taken.critic_calls)}")
     lines += [*_gpu_lines(taken.gpu)] if taken.gpu else [*_time_line(taken)]
     if taken.unknown:
-        lines.append(f"time left: not known for {taken.unknown} trials; it is after the first of each variant")
+        lines.append(f"time left: not known for {taken.unknown} trials, until the first of each variant is done")
     return lines
 
 
@@ -154,7 +154,7 @@ def _time_line(taken: PlanEstimate) -> Iterator[str]:
 
 
 def _gpu_lines(gpu: GpuCosts) -> Iterator[str]:
-    """Say what trials on GPUs take, by which assumptions."""
+    """Yield lines on the time of trials on GPUs, with the assumptions."""
     machine, parts = gpu.machine, ", ".join(f"{kind} {minutes(seconds)}" for kind, seconds in gpu.parts.items())
     yield (
         f"time left: about {minutes(gpu.wall_seconds)} on {gpu.gpus} GPU{'s' * (gpu.gpus > 1)} "
@@ -171,19 +171,20 @@ def _gpu_lines(gpu: GpuCosts) -> Iterator[str]:
     )
 
 
-def calls(known: str, number: int) -> str:
-    """Say how many critiques are asked for; `known` is `PlanEstimate.calls_known`."""
-    return f"{number:,}" if known == "exactly" else f"{known} {number:,}"
+def calls(basis: str, number: int) -> str:
+    """Return the number of critiques in words; `basis` is `PlanEstimate.calls_known`."""
+    return f"{number:,}" if basis == "exactly" else f"{basis} {number:,}"
 
 
 def _budgets(taken: PlanEstimate) -> list[str]:
-    """Say of each budget, in a line, after how many steps it ends the training of each variant."""
-    told: dict[str, list[str]] = {}
-    for one in taken.bounded:
-        budget = f"budget of a trial: {_limit(one.limit)} {one.unit.replace('_', ' ')}, at most {one.most:,} steps"
-        steps = "not known" if one.steps is None else f"about {one.steps:,}"
-        told.setdefault(budget, []).append(f"{one.variant} {steps}")
-    return [f"{budget} ({', '.join(steps)})" for budget, steps in told.items()]
+    """Return a line on each budget: the step at which it ends the training of each variant."""
+    variants: dict[str, list[str]] = {}
+    for bounded in taken.bounded:
+        amount = f"{_limit(bounded.limit)} {bounded.unit.replace('_', ' ')}"
+        budget = f"budget of a trial: {amount}, at most {bounded.most:,} steps"
+        steps = "not known" if bounded.steps is None else f"about {bounded.steps:,}"
+        variants.setdefault(budget, []).append(f"{bounded.variant} {steps}")
+    return [f"{budget} ({', '.join(steps)})" for budget, steps in variants.items()]
 
 
 def _limit(value: float) -> str:
@@ -191,7 +192,7 @@ def _limit(value: float) -> str:
 
 
 def minutes(seconds: float) -> str:
-    """Say a time in minutes, in hours from an hour and a half on, in days from three days on."""
+    """Return a time in words: in minutes, from 1.5 hours in hours, from three days in days."""
     if seconds >= 3 * 86400:
         return f"{seconds / 86400:.0f} days"
     return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{max(seconds / 60, 0.1):.1f} min"

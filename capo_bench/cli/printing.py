@@ -1,7 +1,7 @@
-"""How commands print: tables and sentences that fit the terminal and break inside no number and no name.
+"""Output of commands: tables and sentences that fit the terminal, without breaks inside a number or a name.
 
-A table that is too wide is printed in parts, one below the other, each with the rows' names; names that are wide
-themselves stand on lines of their own.
+A table that is too wide is printed in parts, one below the other, each with the rows' names; wide names get lines of
+their own.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def print_json(value: object) -> None:
 
 
 def terminal_width() -> int:
-    """Return the terminal's columns; 80 where nobody says how wide it is."""
+    """Return the terminal's columns; 80 if the width is unknown."""
     return max(20, shutil.get_terminal_size().columns)
 
 
@@ -95,12 +95,12 @@ def lay_out(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) 
 
 
 def _keys(rows: Sequence[Sequence[str]], most: int) -> int:
-    """Return how many of the first columns name a row: as many as it takes to tell the rows apart."""
+    """Return the number of first columns that name a row: the fewest that distinguish all rows."""
     return next((n for n in range(1, most) if len({tuple(row[:n]) for row in rows}) == len(rows)), 1)
 
 
 def cell_width(text: str) -> int:
-    """Return how many columns of a terminal a text takes."""
+    """Return the width of a text in columns of the terminal."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -134,7 +134,7 @@ def _parts(widths: Sequence[int], keys: int, width: int) -> list[list[int]]:
 
 
 def _widened(columns: Sequence[list[str]], widths: Sequence[int], chosen: list[int], width: int) -> list[int]:
-    """Return the widths of a part's columns, with the room that is left given to headings of several words."""
+    """Return the widths of a part's columns; headings of several words get the remaining room."""
     left = width - sum(widths[i] + len(GAP) for i in chosen) + len(GAP)
     given = []
     for index in chosen:
@@ -151,7 +151,7 @@ def _part(columns: Sequence[list[str]], widths: Sequence[int], keys: int, names:
     body = zip(*(column[1:] for column in columns), strict=True)
     rule = GAP.join("─" * width for width in widths)
     lines = [_line(cells, widths, keys) for cells in body]
-    if names:  # they take a line of their own, above their numbers
+    if names:  # names get their own line, above their numbers
         lines = [line for name, numbers in zip(names, lines, strict=True) for line in (name, numbers)]
     return [*(_line(cells, widths, keys) for cells in heading), rule, *lines]
 

@@ -30,15 +30,15 @@ Examples:
 @click.command(epilog=EPILOG)
 @study_options
 @home_option
-@click.option("--full", is_flag=True, help="Print every table and sentence, not the first screenful.")
+@click.option("--full", is_flag=True, help="Print every table and sentence, not only the first screen.")
 @json_option
 def report(  # noqa: PLR0913, PLR0917 - one argument an option
     study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], home: Path, full: bool, as_json: bool
 ) -> None:
     """Turn the results of STUDY into tables, figures, one page and an answer.
 
-    STUDY is the name of a study in the results folder, whose last run is reported, or of a shipped one, or a file. The
-    report of a partly finished study names what is missing. Writes report.html, report.md, table.csv, figures/ and
+    STUDY is the name of a study in the results folder (its last run) or of a shipped one, or a file. The report of an
+    unfinished study names what is missing. Writes report.html, report.md, table.csv, figures/ and
     tables/ into the study's folder of results.
     """
     from capo_bench.cli import Refused
@@ -64,7 +64,7 @@ def report(  # noqa: PLR0913, PLR0917 - one argument an option
 
 
 def show(built: Report, *, full: bool = False) -> None:
-    """Print the answer and the primary metric's differences: one screenful; all tables and sentences if `full`."""
+    """Print the answer and the primary metric's differences on one screen; if `full`, all tables and sentences."""
     answer = built.answer
     print_text(answer.headline, bold=True)
     cautions = (*built.provenance.warnings, *answer.cautions)
@@ -93,7 +93,7 @@ def show(built: Report, *, full: bool = False) -> None:
 
 
 def report_json(built: Report, files: list[Path]) -> dict[str, object]:
-    """Return the answer, the tables as they are shown, and where the files are; table.csv has all numbers whole."""
+    """Return the answer, the tables as shown, and the paths of the files; table.csv has the exact numbers."""
     answer = built.answer
     return {
         "version": 1,
@@ -103,6 +103,6 @@ def report_json(built: Report, files: list[Path]) -> dict[str, object]:
         "comparisons": answer.comparisons,
         "gains": answer.gains,
         "cautions": [*built.provenance.warnings, *answer.cautions],
-        "tables": [{"title": one.title, "headings": one.headings, "rows": one.rows} for one in built.tables],
+        "tables": [{"title": table.title, "headings": table.headings, "rows": table.rows} for table in built.tables],
         "files": [str(path) for path in files],
     }

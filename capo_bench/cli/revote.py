@@ -36,11 +36,11 @@ T = TypeVar("T")
 @click.command(epilog=EPILOG)
 @study_options
 @click.option(
-    "--trial", metavar="ID", shell_complete=complete_trial, help="Only this trial: (the beginning of) its id."
+    "--trial", metavar="ID", shell_complete=complete_trial, help="Only this trial: its id or the beginning of it."
 )
 @click.option("--weights", "weights", multiple=True, metavar="WHOLE,PROCESS", help="Weights to replay (repeatable).")
 @click.option("-k", "ks", metavar="K,K…", help="Numbers of critiques to vote over.")
-@click.option("--rules", metavar="RULE,RULE…", help="Voting rules; at_least with its number: at_least:2.")
+@click.option("--rules", metavar="RULE,RULE…", help="Voting rules, such as majority,at_least:2.")
 @home_option
 @json_option
 def revote(  # noqa: PLR0913, PLR0917 - one argument an option
@@ -57,8 +57,8 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
 ) -> None:
     """Replay other votes, k and weights on the critiques that STUDY's training stored, without a model.
 
-    Shows how labels, token rewards and advantages would have differed from those of training, and how near each rule
-    comes to the exact labels. STUDY is a study in the results folder, by its name or file, as it was last run.
+    Shows how labels, token rewards and advantages differ from those of training, and how close each rule is to the
+    exact labels. STUDY is the name or file of a study in the results folder, as it was last run.
     Writes revote.csv, revote.json and revote.html into the study's folder of results.
     """
     from capo_bench.cli import Refused
@@ -78,12 +78,12 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
             replay = replay_study(plan, Home(home), wanted, on_step)
     except (NothingToReplayError, DamagedFileError, RunError) as error:
         raise Refused(error) from error
-    found = rows(replay)
-    paths = write_replay(replay, found, Home(home).study(plan.study).profile(plan.profile).revote)
+    revotes = rows(replay)
+    paths = write_replay(replay, revotes, Home(home).study(plan.study).profile(plan.profile).revote)
     if as_json:
         print_json(read_json(paths[1]))
         return
-    _show(replay, found)
+    _show(replay, revotes)
     for path in paths:
         click.echo(str(path))
 
@@ -115,20 +115,20 @@ def _critiques(text: str) -> int:
 def _only_trial(plan: Plan, beginning: str) -> Plan:
     from dataclasses import replace
 
-    found = [trial for trial in plan.trials if trial.id.startswith(beginning)]
-    if len(found) != 1:
-        known = ", ".join(trial.id for trial in found or plan.trials)
+    trials = [trial for trial in plan.trials if trial.id.startswith(beginning)]
+    if len(trials) != 1:
+        ids = ", ".join(trial.id for trial in trials or plan.trials)
         raise click.BadParameter(
-            f"{beginning!r} is the beginning of {len(found)} ids of the study; give one of {known}",
+            f"{beginning!r} is the beginning of {len(trials)} ids of the study; give one of {ids}",
             param_hint="--trial",
         )
-    return replace(plan, trials=tuple(found))
+    return replace(plan, trials=tuple(trials))
 
 
-def _show(replay: StudyReplay, found: Sequence[RevoteRow]) -> None:
+def _show(replay: StudyReplay, revotes: Sequence[RevoteRow]) -> None:
     from capo_bench.pages.revote import notes, replay_tables
 
-    for table in replay_tables(found):
+    for table in replay_tables(revotes):
         print_table(table)
     for line in notes(replay):
         print_text(line)

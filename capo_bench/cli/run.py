@@ -29,7 +29,7 @@ Exit codes:
   2    bad input, the study is running already, or a folder cannot be written
   3    stopped by a limit: too many failures, or the disk is nearly full
   129  the terminal was closed; 130 interrupted by Ctrl-C; 143 by SIGTERM
-After 3 and above, running trials have saved and the same command goes on.
+After 3 and above, running trials have saved; the same command resumes.
 
 \b
 Examples:
@@ -47,17 +47,17 @@ Examples:
 @click.option(
     "--workers",
     type=click.IntRange(1),
-    help="Trials at a time.  [default: one for each core, or as many as the GPUs hold]",
+    help="Number of trials at a time.  [default: one for each core, or as many as the GPUs hold]",
 )
-@click.option("--max-failures", type=click.IntRange(1), help="Stop after so many trials failed.  [default: 10]")
+@click.option("--max-failures", type=click.IntRange(1), help="Stop after this number of failed trials.  [default: 10]")
 @click.option("--fail-fast", is_flag=True, help="Stop at the first trial that fails.")
-@click.option("--keep-going", is_flag=True, help="Go on however many trials fail.")
+@click.option("--keep-going", is_flag=True, help="Never stop because of failed trials.")
 @click.option(
     "--retries",
     type=click.IntRange(0),
     default=2,
     show_default=True,
-    help="Try again after what may pass: a lost process or machine, out of memory in training (with half the "
+    help="Retries after a temporary failure: a lost process or machine, out of memory in training (with half the "
     "micro-batch), an endpoint that is down.",
 )
 @click.option(
@@ -66,7 +66,7 @@ Examples:
     type=stage_limit,
     multiple=True,
     metavar="STAGE=TIME",
-    help="Longest that a stage of a trial may take, as in train=2h; can be given for several stages.",
+    help="Longest time of a trial's stage, as in train=2h; repeatable.",
 )
 @click.option(
     "--checkpoint-every",
@@ -74,9 +74,11 @@ Examples:
     default="5m",
     show_default=True,
     metavar="TIME",
-    help="How often training saves what a crash would lose; 0: after every step.",
+    help="Time between checkpoints of training; 0: after every step.",
 )
-@click.option("--grace", type=duration, metavar="TIME", help="After a signal, end what has not saved within this time.")
+@click.option(
+    "--grace", type=duration, metavar="TIME", help="After a signal, end trials that have not saved within this time."
+)
 @click.option(
     "--min-free",
     type=size_in_bytes,
@@ -92,14 +94,14 @@ Examples:
     show_default=True,
     help="Processes of this machine, or a Ray cluster whose nodes share HOME.",
 )
-@click.option("--address", help="Of the Ray cluster: auto, or HOST:PORT.  [default: Ray on this machine alone]")
+@click.option("--address", help="Address of the Ray cluster: auto, or HOST:PORT.  [default: Ray on this machine only]")
 @click.option("--no-tracking", is_flag=True, help="Write nothing to MLflow.")
-@click.option("--no-critique-cache", is_flag=True, help="Keep no critiques, and take none that were kept.")
+@click.option("--no-critique-cache", is_flag=True, help="Neither store critiques nor use stored ones.")
 @click.option(
     "--critique-cache-size",
     type=size_in_bytes,
     metavar="SIZE",
-    help="What kept critiques may take on disk, from now on, for all runs in HOME.  [default: as it is; at first 2GiB]",
+    help="Limit of the critique cache, from now on, for all runs in HOME.  [default: unchanged; at first 2GiB]",
 )
 @json_option
 def run(  # noqa: PLR0913, PLR0917 - one for each option
@@ -126,10 +128,10 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
 ) -> None:
     """Run the trials of STUDY that are not done yet, and answer its question.
 
-    STUDY is a file, or the name of a study: a shipped one, or one in the results folder. Trials run in parallel and the
-    processor's cores are shared out among them. A study with looks runs until its question is answered.
+    STUDY is a file, or the name of a study: a shipped one, or one in the results folder. Trials run in parallel and
+    share the processor's cores. A study with looks runs until its question is answered.
 
-    Run it again to go on: finished trials are kept, stopped ones go on from their checkpoint. The first Ctrl-C lets
+    Run it again to resume: finished trials are kept, stopped ones resume from their checkpoint. The first Ctrl-C lets
     running trials save, the second ends at once.
     """
     from capo_bench.analysis.tracked import answered
@@ -153,33 +155,33 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
         address=address,
     )
     if executor == "local" and address:
-        raise click.UsageError("--address is of a Ray cluster: add --executor ray, or leave it out")
+        raise click.UsageError("--address is for a Ray cluster: add --executor ray, or leave it out")
     try:
         results = Home(home, keep_critiques=not no_critique_cache)
         plan = plan_of_file(study, profile, sets, only, results)
         whole = plan_of_file(study, profile, sets, (), results) if only else plan
         asked = RunRequest(study_text(study_file(study, profile, results)), sets, whole, answered)
         _bound_critiques(results, critique_cache_size)
-        if executor == "local":  # the machines of a cluster may have what this one has not
+        if executor == "local":  # a cluster's machines may have data that this one lacks
             _check_rows(plan, results)
         sys.exit(_run(plan, results, options, asked, as_json=as_json))
     except (RunError, DamagedFileError) as error:  # a look reads results
         click.echo(str(error), err=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        click.echo(f"interrupted; go on with: {_command()}", err=True)
+        click.echo(f"interrupted; resume with: {_command()}", err=True)
         sys.exit(130)
 
 
 def _most_failures(number: int | None, fail_fast: bool, keep_going: bool) -> int | None:
-    """Return how many failures end the run; None: none do."""
+    """Return the number of failures that ends the run; None: no number does."""
     if (number is not None) + fail_fast + keep_going > 1:
         raise click.UsageError("--max-failures, --fail-fast and --keep-going exclude each other: give one")
     return None if keep_going else 1 if fail_fast else number or 10
 
 
 def _check_rows(plan: Plan, home: Home) -> None:
-    """Read what the trials that are not done are trained on, those of the hub too, before anything runs."""
+    """Read the training data of the unfinished trials, from the hub too, before anything runs."""
     from capo_bench.run.errors import RunError
     from capo_bench.study.data import check_rows
     from evals.tasks.rows import DataErrors
@@ -191,7 +193,7 @@ def _check_rows(plan: Plan, home: Home) -> None:
 
 
 def _bound_critiques(home: Home, size: int | None) -> None:
-    """Set the size of the critique cache, where one was given."""
+    """Set the size of the critique cache, if one was given."""
     if size is None:
         return
     from sqlite3 import Error
@@ -204,12 +206,12 @@ def _bound_critiques(home: Home, size: int | None) -> None:
     try:
         set_limit(home.critiques / FILE, size)
     except (Error, OSError) as error:
-        told = f"cannot set the size of the critique cache in {home.critiques / FILE}: {error}"
-        raise RunError(f"{told}; delete the file, or leave out --critique-cache-size") from error
+        problem = f"cannot set the size of the critique cache in {home.critiques / FILE}: {error}"
+        raise RunError(f"{problem}; delete the file, or leave out --critique-cache-size") from error
 
 
 def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_json: bool) -> int:
-    """Run a plan, look by look where it has looks, tell what came out, and return the exit code."""
+    """Run a plan, look by look if it has looks, print the result, and return the exit code."""
     from capo_bench.analysis.looks import trials_due
     from capo_bench.pages.write import write_files
     from capo_bench.run.progress import Display
@@ -281,11 +283,11 @@ def _tell(built: Report, folder: Path, home: Home, link: str) -> None:
 def _unfinished(result: RunResult, home: Home) -> str:
     done = f"{result.done} of {result.planned} trials done"
     if result.interrupted:
-        return f"stopped with {done}; go on with: {_command()}"
+        return f"stopped with {done}; resume with: {_command()}"
     if result.limit:
-        return f"{result.limit}; {done}; go on with: {_command()}"
+        return f"{result.limit}; {done}; resume with: {_command()}"
     failed = f"{result.failed} failed, see {shlex.join(['capo-bench', 'status', '--home', str(home.path)])}"
-    return f"{done}; {failed}; try those again with: {_command()}"
+    return f"{done}; {failed}; retry them with: {_command()}"
 
 
 def _command() -> str:

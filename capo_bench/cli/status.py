@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Exit codes:
-  0  shown; with --watch: no study runs any more, or Ctrl-C
+  0  shown; with --watch: no study is running, or Ctrl-C
   2  bad input
 
 \b
@@ -38,7 +38,7 @@ WATCH_SECONDS = 2.0
 
 
 class Seconds(click.ParamType):  # type: ignore[type-arg]
-    """The number of seconds of --watch, which takes the word after it."""
+    """The number of seconds of --watch, which reads the next word."""
 
     name = "seconds"
 
@@ -46,7 +46,7 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
         """Return the number.
 
         Raises:
-            BadParameter: It is none, or not positive.
+            BadParameter: It is no number, or not positive.
         """
         try:
             seconds = float(value)
@@ -59,20 +59,18 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
 
 @click.command(epilog=EPILOG)
 @click.argument("study", required=False, shell_complete=complete_study)
-@click.option(
-    "--profile", shell_complete=complete_profile, help="Size of the study; default: as it was last run, or quick."
-)
+@click.option("--profile", shell_complete=complete_profile, help="Size of the study.  [default: as last run, or quick]")
 @json_option
 @click.option(
     "--watch", type=Seconds(), is_flag=False, flag_value=WATCH_SECONDS,
-    help="Show it again every SECONDS (2) until nothing shown runs; without a terminal, lines of what changed.",
+    help="Show it again every SECONDS (2) while a study runs; without a terminal, only changed lines.",
 )  # fmt: skip
 @home_option
 def status(study: str | None, profile: str | None, as_json: bool, watch: float | None, home: Path) -> None:
-    """Show which trials are done, running, failed, stopped (a checkpoint is there) or owed (pending).
+    """Show which trials are done, running, failed, stopped (with a checkpoint) or pending.
 
-    With STUDY: the name of a study in the results folder, as it was last run, or of a shipped one, or a file. Without:
-    every study in the results folder. It only reads files, so use it while studies run, from anywhere.
+    STUDY is the name of a study in the results folder, as it was last run, or of a shipped one, or a file. Without it,
+    every study in the results folder is shown. The command only reads files: use it while studies run, from anywhere.
     """
     from capo_bench.home import Home
     from capo_bench.run.errors import RunError
@@ -90,12 +88,12 @@ def status(study: str | None, profile: str | None, as_json: bool, watch: float |
         sys.exit(2)
 
 
-def _show(found: list[StudyStatus], home: Home) -> None:
+def _show(studies: list[StudyStatus], home: Home) -> None:
     from capo_bench.run.ledger import Ledger
 
-    if not found:
+    if not studies:
         click.echo(f"no study has been run in {home.path}; start one with: capo-bench run voting --home {home.path}")
-    for item in found:
+    for item in studies:
         title, *lines = _lines(item)
         print_text(title, bold=True)
         for line in [*lines, *Ledger(home.study(item.name).ledger).damaged()]:
@@ -104,27 +102,29 @@ def _show(found: list[StudyStatus], home: Home) -> None:
 
 
 def _watch(look: Callable[[], list[StudyStatus]], home: Home, every: float, as_json: bool) -> None:
-    """Show what `look` finds until nothing of it runs; Ctrl-C ends it as well."""
+    """Show the studies that `look` returns until none is running, or until Ctrl-C."""
     redraw, shown = sys.stdout.isatty() and not as_json, ""
     try:
         while True:
-            found = look()
+            studies = look()
             if redraw:
                 click.clear()
-                _show(found, home)
-            elif (text := _line_of(found, as_json)) != shown:
+                _show(studies, home)
+            elif (text := _line_of(studies, as_json)) != shown:
                 shown = text
                 click.echo(text)
                 sys.stdout.flush()
-            if not any(item.running for item in found):
+            if not any(item.running for item in studies):
                 return
             time.sleep(every)
     except KeyboardInterrupt:
         click.echo()
 
 
-def _line_of(found: list[StudyStatus], as_json: bool) -> str:
-    return json.dumps(_as_json(found)) if as_json else "\n".join(line for item in found for line in _lines(item)[:2])
+def _line_of(studies: list[StudyStatus], as_json: bool) -> str:
+    return (
+        json.dumps(_as_json(studies)) if as_json else "\n".join(line for item in studies for line in _lines(item)[:2])
+    )
 
 
 def _studies(study: str | None, profile: str | None, home: Home) -> list[StudyStatus]:
@@ -142,11 +142,11 @@ def _studies(study: str | None, profile: str | None, home: Home) -> list[StudySt
 
 
 def _lines(study: StudyStatus) -> list[str]:
-    """Return what is said of a study: its counts, how it gets on, and every trial that is not simply done or owed."""
+    """Return the lines on a study: its counts, its progress, and every running, failed or stopped trial."""
     from capo_bench.inert import for_terminal
 
-    counts = [f"{count} {state}" for state, count in study.counts().items() if count]
-    counts += [f"{study.retried} tried again"] * bool(study.retried)
+    counts = [f"{count} {state}" for state, count in _counts(study).items() if count]
+    counts += [f"{study.retried} retried"] * bool(study.retried)
     end = "running now" if study.running else "not running"
     lines = [f"{study.name} ({study.profile}): {', '.join(counts) or 'no trials'}; {end}"]
     lines += [f"  {line}" for line in (_pace(study), _holder(study)) if line]
@@ -154,6 +154,10 @@ def _lines(study: StudyStatus) -> list[str]:
         lines.append(f"  last failure, {study.failure.entry.time}: {_who(study.failure)}{_why(study.failure)}")
     lines += [f"  {_line(trial)}" for trial in study.trials if trial.state in ("running", "failed", "stopped")]
     return [for_terminal(line) for line in lines]
+
+
+def _counts(study: StudyStatus) -> dict[str, int]:
+    return {"pending" if state == "owed" else state: count for state, count in study.counts().items()}
 
 
 def _pace(study: StudyStatus) -> str:
@@ -170,7 +174,7 @@ def _holder(study: StudyStatus) -> str:
     holder = study.holder
     if holder is None or not holder.host:
         return ""
-    seen = "" if holder.checked else "; its lock cannot be checked from here, its news is less than a minute old"
+    seen = "" if holder.checked else "; its lock cannot be checked from here; it reported less than a minute ago"
     return f"run by process {holder.pid} on {holder.host} since {holder.since}{seen}"
 
 
@@ -200,8 +204,8 @@ def _at(trial: TrialStatus) -> str:
     return f"{':' if trial.state == 'running' else ' at'} {', '.join(words)}"
 
 
-def _as_json(found: list[StudyStatus]) -> dict[str, Any]:
-    return {"version": 1, "studies": [_study_json(item) for item in found]}
+def _as_json(studies: list[StudyStatus]) -> dict[str, Any]:
+    return {"version": 1, "studies": [_study_json(item) for item in studies]}
 
 
 def _study_json(study: StudyStatus) -> dict[str, Any]:
@@ -209,7 +213,7 @@ def _study_json(study: StudyStatus) -> dict[str, Any]:
         "study": study.name,
         "profile": study.profile,
         "running": study.running,
-        "counts": study.counts(),
+        "counts": _counts(study),
         "retries": study.retried,
         "holder": study.holder and vars(study.holder),
         "seconds_left": study.seconds_left,
@@ -231,7 +235,7 @@ def _trial_json(trial: TrialStatus) -> dict[str, Any]:
 
 
 def _tell_critiques(home: Home) -> None:
-    """Tell how much the critique cache holds, where there is one."""
+    """Print the size of the critique cache, if there is one."""
     if home.critiques is None or not home.critiques.exists():
         return  # before the imports, which take longer than all the rest
     from sqlite3 import Error
@@ -242,9 +246,7 @@ def _tell_critiques(home: Home) -> None:
     try:
         held = kept(path)
     except (Error, OSError) as error:
-        print_text(
-            f"critique cache: cannot be read ({error}); runs go on without it; to start a new one, delete {path}"
-        )
+        print_text(f"critique cache: cannot be read ({error}); runs do without it; to start a new one, delete {path}")
         return
     if held:
         size = f"{_mib(held.size)} of at most {_mib(held.limit)}"

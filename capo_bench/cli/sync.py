@@ -13,7 +13,7 @@ from capo_bench.cli.printing import print_json, print_text
 
 EPILOG = """\b
 Exit codes:
-  0  all is in the store
+  0  everything is in the store
   1  the store could not be written: run it again later
   2  bad input
 
@@ -30,9 +30,9 @@ Examples:
 @home_option
 @json_option
 def sync(study: str | None, home: Path, as_json: bool) -> None:
-    """Send to MLflow what it missed of STUDY, or of all studies in HOME: while it was down, or with --no-tracking.
+    """Send the missing runs of STUDY, or of all studies in HOME, to MLflow: those of --no-tracking or of an outage.
 
-    The store is that of MLFLOW_TRACKING_URI, or the one in HOME. What is there already is not written again.
+    The store is that of MLFLOW_TRACKING_URI, or the one in HOME. Existing runs are not written again.
     """
     from dataclasses import asdict
 
@@ -53,21 +53,21 @@ def sync(study: str | None, home: Path, as_json: bool) -> None:
     for name in [study] if study else names:
         try:
             with bar(name) as tell:
-                found = deliver(results, name, store, tell, answered)
+                delivery = deliver(results, name, store, tell, answered)
         except RunError as error:
             click.echo(str(error), err=True)
             sys.exit(2)
         except Exception as error:
             failed = True
             lines = str(error).strip().splitlines() or [""]
-            told = redact(f"{store.uri}: {type(error).__name__}: {lines[0]}")
-            click.echo(f"{name}: not delivered: {told}; run it again when the store is up", err=True)
+            reason = redact(f"{store.uri}: {type(error).__name__}: {lines[0]}")
+            click.echo(f"{name}: not delivered: {reason}; run it again when the store is up", err=True)
         else:
-            delivered.append(asdict(found))
+            delivered.append(asdict(delivery))
             if as_json:
                 continue
-            running = "; it is running, and its runner writes the rest" if found.running else ""
-            print_text(f"{name}: {found.delivered} trials delivered, {found.there} were there{running}")
+            running = "; it is running, and its runner writes the rest" if delivery.running else ""
+            print_text(f"{name}: {delivery.delivered} trials delivered, {delivery.there} were there{running}")
     if as_json:
         print_json({"version": 1, "studies": delivered})
     elif not names:

@@ -31,8 +31,8 @@ Examples:
 def ui(study: str | None, home: Path, port: int, as_json: bool) -> None:
     """Open MLflow on the right store, for this machine alone, until Ctrl-C; print the link to STUDY's curves.
 
-    STUDY is by default the one that was run last. The store is the one in the results folder, or the one that
-    MLFLOW_TRACKING_URI names.
+    STUDY is by default the last study that ran. The store is that of MLFLOW_TRACKING_URI, or the one in the results
+    folder.
     """
     from capo_bench.home import Home
     from capo_bench.track.redact import redact
@@ -55,7 +55,7 @@ def ui(study: str | None, home: Path, port: int, as_json: bool) -> None:
 
     name = study or _last_run(results)
     if name and (store.database is None or store.database.exists()):
-        with suppress(Exception):  # whatever the store raises: its pages tell of it
+        with suppress(Exception):  # the store may raise anything; its pages show the error
             link = link_of(store, name)
     if store.remote:
         ready(redact(store.uri).rstrip("/"))
@@ -68,6 +68,6 @@ def ui(study: str | None, home: Path, port: int, as_json: bool) -> None:
 
 
 def _last_run(home: Home) -> str:
-    """Return the study whose ledger was written last; empty where none was run."""
+    """Return the study whose ledger was written last; empty if none has run."""
     ledgers = sorted(home.path.glob("studies/*/ledger.jsonl"), key=lambda path: path.stat().st_mtime)
     return ledgers[-1].parent.name if ledgers else ""

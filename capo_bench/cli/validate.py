@@ -35,15 +35,15 @@ def validate(studies: tuple[str, ...], as_json: bool) -> None:
             plans = check_study(study)
             for config in {variant.name: variant.config for plan in plans for variant in plan.variants}.values():
                 import_parts(config)
-        except StudyErrors as found:
-            errors += found.items
+        except StudyErrors as invalid:
+            errors += invalid.items
         else:
             valid.append({"file": plans[0].file, "trials": {plan.profile: len(plan.trials) for plan in plans}})
     if as_json:
         print_json({"version": 1, "valid": valid, "errors": [str(error) for error in errors]})
         sys.exit(2 if errors else 0)
-    for one in valid:
-        sizes = ", ".join(f"{profile} {trials}" for profile, trials in one["trials"].items())
-        print_text(f"OK {one['file']}: {sizes} trials")
+    for file in valid:
+        sizes = ", ".join(f"{profile} {trials}" for profile, trials in file["trials"].items())
+        print_text(f"OK {file['file']}: {sizes} trials")
     if errors:
         raise StudyErrors(errors)

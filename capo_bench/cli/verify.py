@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Exit codes:
-  0    everything was derived again and is equal
+  0    everything was computed again and is equal
   1    something differs, or there was nothing to compare
   2    bad input, or no bundle
-  3    nothing differs, but some values could not be derived here: they are not verified
+  3    nothing differs, but some values cannot be computed here: they are not verified
 
 \b
 Examples:
@@ -45,8 +45,8 @@ def verify(  # noqa: PLR0913, PLR0917 - one argument an option
     STUDY is a bundle (*.tar.gz), or a study in the results folder, by its name or file, as it was last run. Completions
     are scored again, rollouts verified and checked again, credit is replayed from critiques; spending, ends by budget,
     metrics, costs and the report are derived again; files are compared with their checksums, and study, plan, ledger
-    and trials with one another. What cannot be derived here is not verified, and counted with the reason; what only the
-    run could measure (seconds, losses) is counted apart.
+    and trials with each other. A value that cannot be computed here is counted as not verified, with the reason. Values
+    that only the run could measure (seconds, losses) are counted separately.
     """
     from capo_bench.bundle.errors import BundleError
     from capo_bench.cli import Refused
@@ -61,61 +61,61 @@ def verify(  # noqa: PLR0913, PLR0917 - one argument an option
         with bar("verifying") as tell:
             if study.endswith(".tar.gz"):
                 with opened(Path(study)) as (plan, content, manifest, checks):
-                    found = verified(
+                    result = verified(
                         plan, content, checks, manifest.origin, tell, sets=manifest.sets, only=manifest.only
                     )
             else:
                 plan = plan_as_run(study, profile, sets, only, Home(home))
-                found = verified(plan, Home(home), new_checks(), tell=tell, sets=sets or None, only=only)
+                result = verified(plan, Home(home), new_checks(), tell=tell, sets=sets or None, only=only)
     except (BundleError, RunError, OSError) as error:
         raise Refused(error) from error
     if as_json:
-        print_json(_plain(found))
+        print_json(_plain(result))
     else:
-        _show(found)
-    sys.exit(1 if not found.passed else 3 if found.unverified else 0)
+        _show(result)
+    sys.exit(1 if not result.passed else 3 if result.unverified else 0)
 
 
-def _plain(found: Verified) -> dict[str, object]:
+def _plain(result: Verified) -> dict[str, object]:
     from dataclasses import asdict
 
     return {
         "version": 1,
-        "study": found.study,
-        "trials": found.trials,
-        "owed": found.owed,
-        "passed": found.passed,
-        "compared": found.compared,
-        "mismatches": found.mismatches,
-        "unverified": found.unverified,
+        "study": result.study,
+        "trials": result.trials,
+        "pending": result.owed,
+        "passed": result.passed,
+        "compared": result.compared,
+        "mismatches": result.mismatches,
+        "unverified": result.unverified,
         "checks": {
             name: {
                 "compared": check.compared,
-                "mismatches": [asdict(one) for one in check.mismatches],
+                "mismatches": [asdict(mismatch) for mismatch in check.mismatches],
                 "unchecked": dict(check.unchecked),
                 "measured": dict(check.measured),
             }
-            for name, check in found.checks.items()
+            for name, check in result.checks.items()
         },
     }
 
 
-def _show(found: Verified) -> None:
+def _show(result: Verified) -> None:
     from capo_bench.verify.checks import TITLES
 
-    rows = [(TITLES[name], *(f"{number:,}" for number in _counts(check))) for name, check in found.checks.items()]
+    rows = [(TITLES[name], *(f"{number:,}" for number in _counts(check))) for name, check in result.checks.items()]
     print_table(PlainTable("", ("check", "compared", "differ", "not verified", "measured"), tuple(rows)))
-    for name, check in found.checks.items():
+    for name, check in result.checks.items():
         for what, count in check.measured.items():
-            print_text(f"taken as measured, {TITLES[name]}: {count:,}: {what}")
+            print_text(f"measured by the run, {TITLES[name]}: {count:,}: {what}")
         for reason, count in check.unchecked.items():
             print_text(f"NOT VERIFIED, {TITLES[name]}: {count:,}: {reason}")
-    for name, check in found.checks.items():
-        for one in check.mismatches[:MOST_SHOWN]:
-            print_text(f"DIFFERS, {name}: {one.where}: {one.said} there, {one.found} derived")
+    for name, check in result.checks.items():
+        for mismatch in check.mismatches[:MOST_SHOWN]:
+            print_text(f"DIFFERS, {name}: {mismatch.where}: {mismatch.said} there, {mismatch.found} derived")
         if (more := len(check.mismatches) - MOST_SHOWN) > 0:
             print_text(f"DIFFERS, {name}: … and {more:,} more; --json has them all")
-    print_text(_verdict(found))
+    print_text(_verdict(result))
 
 
 def _counts(check: Check) -> tuple[int, int, int, int]:
@@ -123,11 +123,11 @@ def _counts(check: Check) -> tuple[int, int, int, int]:
     return check.compared, len(check.mismatches), unverified, measured
 
 
-def _verdict(found: Verified) -> str:
-    trials = f"{found.trials} trials of {found.study}" + (f", {found.owed} more have not finished" * bool(found.owed))
-    if not found.trials or not found.compared:
+def _verdict(result: Verified) -> str:
+    trials = f"{result.trials} trials of {result.study}" + (f", {result.owed} more are pending" * bool(result.owed))
+    if not result.trials or not result.compared:
         return f"NOTHING VERIFIED: {trials}"
-    if found.mismatches:
-        return f"DIFFERS: {found.mismatches:,} of {found.compared:,} values; {trials}"
-    rest = f", {found.unverified:,} more are NOT VERIFIED" * bool(found.unverified)
-    return f"all {found.compared:,} values match{rest}; {trials}"
+    if result.mismatches:
+        return f"DIFFERS: {result.mismatches:,} of {result.compared:,} values; {trials}"
+    rest = f", {result.unverified:,} more are NOT VERIFIED" * bool(result.unverified)
+    return f"all {result.compared:,} values match{rest}; {trials}"

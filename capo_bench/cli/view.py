@@ -31,8 +31,12 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @study_options
-@click.option("--most", type=click.IntRange(1), default=50_000, show_default=True, help="Rollouts at most, about.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="File; else one under the results folder.")
+@click.option(
+    "--most", type=click.IntRange(1), default=50_000, show_default=True, help="Approximate limit of rollouts."
+)
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="File.  [default: one in the results folder]"
+)
 @home_option
 @json_option
 def view(  # noqa: PLR0913, PLR0917 - one argument an option
@@ -45,12 +49,11 @@ def view(  # noqa: PLR0913, PLR0917 - one argument an option
     home: Path,
     as_json: bool,
 ) -> None:
-    """Write one page with all rollouts of STUDY that were kept: filters, search, critiques, the credit of each token.
+    """Write one page with all stored rollouts of STUDY: filters, search, critiques, the credit of each token.
 
-    STUDY is a study's file or name, or a trial, also one that still trains: its id, the beginning of one, or its
-    folder. The page opens on one problem before and after training, side by side, if training met any twice; else on
-    the rollouts on which critiques disagree most, at the beginning and at the end. It is one file that needs no
-    network.
+    STUDY is a study's file or name, or a trial, even one that is training: its id or its beginning, or its folder. The
+    page first shows one problem before and after training, side by side, if training met any twice; else the rollouts
+    on which critiques disagree most, at the beginning and at the end. It is one file that needs no network.
     """
     from capo_bench.cli import Refused
     from capo_bench.home import Home
@@ -74,7 +77,7 @@ def view(  # noqa: PLR0913, PLR0917 - one argument an option
 def _chosen(
     home: Home, name: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...]
 ) -> tuple[str, list[tuple[Trial, TrialFolder]], Path]:
-    """Return the title, the trials, and where the page goes, of a study's or a trial's name."""
+    """Return the title, the trials and the page's path for the name of a study or a trial."""
     from capo_bench.analysis.diff import UnknownTrialError, find_trial, read_trial
     from capo_bench.study.errors import StudyErrors
 

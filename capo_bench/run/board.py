@@ -12,7 +12,7 @@ from typing import Any
 
 from capo_bench.run.ledger import Record, StudyState
 
-AGAIN = "waiting to be tried again"
+AGAIN = "waiting for its retry"
 
 
 @dataclass
@@ -233,7 +233,7 @@ class Board:
         """Return the counts in words."""
         parts = [f"{self.had + self.done}/{self.had + self.owed} trials done"]
         parts += [f"{self.failed} failed"] * bool(self.failed)
-        parts += [f"{self.retried} tried again"] * bool(self.retried)
+        parts += [f"{self.retried} retried"] * bool(self.retried)
         parts += [f"{model}, step {made.step}/{made.of}" for model, made in self.making.items()]
         now = self.clock()
         parts += [f"critic {model} is loading, {duration(now - since)}" for model, since in self.serving.items()]

@@ -95,7 +95,7 @@ def check_disk(home: Home, trials: Iterable[Trial], min_free: int) -> None:
     free = shutil.disk_usage(home.path).free
     if whole > free - min_free:
         raise RunError(
-            f"{home.path}: {owed.total()} trials are owed, which take about {size(whole)} going by finished ones, and "
+            f"{home.path}: {owed.total()} trials are pending and take about {size(whole)}, going by finished ones, and "
             f"{size(free)} are free on its disk, of which {size(min_free)} are to stay free (--min-free); free space "
             "or choose another --home"
         )

@@ -80,7 +80,7 @@ def _say(console: Console, event: Record) -> None:
     if kind == "trial_failed":
         say(console, f"failed {_name(event)}: {event['error']} (log: {event['log']})", "red")
     elif kind == "trial_retried":
-        again = f"tried again in {duration(event.get('delay') or 0)}"
+        again = f"retried in {duration(event.get('delay') or 0)}"
         say(console, f"failed {_name(event)}: {event['error']}; {again} (log: {event.get('log', '')})", "yellow")
     elif kind == "critic_server":
         for line in event["told"].splitlines():

@@ -67,7 +67,7 @@ def test_what_is_there_is_left_and_what_differs_is_named(study: Path, tmp_path: 
     metrics = next((tmp_path / "there" / "trials").glob("*/metrics.json"))
     metrics.write_text("{}", encoding="utf-8")
     out = capo_bench(tmp_path, "bundle", bundle, "--into", "there")
-    assert f"left as it is, and differs: trials/{metrics.parent.name} (metrics.json)" in out
+    assert f"kept, although it differs: trials/{metrics.parent.name} (metrics.json)" in out
     assert metrics.read_text(encoding="utf-8") == "{}"
     assert not list((tmp_path / "there").glob(".unpacking*"))
 

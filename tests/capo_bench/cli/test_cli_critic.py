@@ -137,7 +137,7 @@ def test_ctrl_c_while_an_endpoint_hangs_ends_with_exit_code_130(tmp_path: Path) 
         _, told = asked.communicate(timeout=30)
         connection.close()
     assert asked.returncode == 130
-    assert "interrupted; the same command goes on with the critiques that it has\n" in told
+    assert "interrupted; the same command resumes with the stored critiques\n" in told
     assert "Traceback" not in told
     assert not (tmp_path / "critics").exists()
 

@@ -29,7 +29,7 @@ def home(tmp_path):
 
 @pytest.fixture
 def ledger(home):
-    """A study of four trials: one done, one at work, one that failed, one that is owed."""
+    """A study of four trials: one done, one at work, one that failed, one that is pending."""
     ledger = Ledger(home.study("demo").ledger)
     ledger.append("study_started", profile="quick", plan=["a", "b", "c", "d"])
     write_json(home.trial("a").metrics, {"metrics": {}, "cost": {}})
@@ -55,7 +55,7 @@ def call(home, *arguments):
 def test_a_study_that_runs_is_told_in_a_few_lines_without_controls(home, ledger):
     with study_lock(home.study("demo").path / "lock"):
         first, pace, holder, last, running, failed = call(home).output.splitlines()
-    assert first == "demo (quick): 1 done, 1 running, 1 failed, 1 owed, 1 tried again; running now"
+    assert first == "demo (quick): 1 done, 1 running, 1 failed, 1 pending, 1 retried; running now"
     assert pace == "  about 10 min left · 500 policy tokens a second"
     assert holder.startswith(f"  run by process {os.getpid()} on ")
     assert last.startswith("  last failure, 20")
@@ -66,7 +66,7 @@ def test_a_study_that_runs_is_told_in_a_few_lines_without_controls(home, ledger)
 
 def test_after_a_crash_it_tells_what_was_running(home, ledger):
     lines = call(home, "demo").output.splitlines()
-    assert lines[0] == "demo (quick): 1 done, 1 failed, 1 stopped, 1 owed, 1 tried again; not running"
+    assert lines[0] == "demo (quick): 1 done, 1 failed, 1 stopped, 1 pending, 1 retried; not running"
     assert "  stopped vote=union seed 3 (b) at train, try 2, step 12/40, outcome 0.50" in lines
     assert not any("left" in line or "run by" in line for line in lines)
 
@@ -82,7 +82,7 @@ def test_the_keys_of_the_json_stay_and_controls_are_escaped_in_it(home, ledger):
         "study", "profile", "running", "counts", "retries", "holder", "seconds_left", "trials_an_hour",
         "tokens_a_second", "preparing", "last_failure", "trials",
     }  # fmt: skip
-    assert study["counts"] == {"done": 1, "running": 1, "failed": 1, "stopped": 0, "owed": 1}
+    assert study["counts"] == {"done": 1, "running": 1, "failed": 1, "stopped": 0, "pending": 1}
     assert study["holder"].keys() == {"pid", "host", "since", "checked"}
     assert study["last_failure"]["error"] == "ValueError: \x1b[2J"
     assert [trial["trial"] for trial in study["trials"]] == ["b", "c"]

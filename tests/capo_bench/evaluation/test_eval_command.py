@@ -107,7 +107,7 @@ def test_an_interrupt_says_that_the_same_command_goes_on(number, code, answering
     _, told = asked.communicate(timeout=30)
     server.go.set()
     assert asked.returncode == code
-    assert told.endswith("interrupted; the same command goes on where it stopped\n")
+    assert told.endswith("interrupted; the same command resumes where it stopped\n")
     assert "Traceback" not in told
 
 

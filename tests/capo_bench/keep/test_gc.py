@@ -100,7 +100,7 @@ def test_nothing_of_finished_trials_and_of_what_is_owed_goes_by_itself(home: Hom
     write_json(home.trial(owed).checkpoints / "resume.json", {"checkpoint": "checkpoint-5"})
     plan(home, done, owed)
     assert found(home) == {}
-    assert "nothing may go" in gc(home, "--yes")
+    assert "nothing can be deleted" in gc(home, "--yes")
 
 
 def test_checkpoints_of_finished_trials_and_of_abandoned_ones_go(home: Home) -> None:
@@ -178,7 +178,7 @@ def test_models_are_kept_by_policy_of_each_variant(home: Home) -> None:
     assert found(home, keep_models=2) == {}
     assert found(home, keep_models=0) == dict.fromkeys(models.values(), "models")
     shown = gc(home, "--keep-models", "none", "--kind", "models")
-    assert "without their weights 3 trials must be trained anew, 1 h 30 min by their own record" in shown
+    assert "without their weights 3 trials must be trained again (1 h 30 min by their record)" in shown
     before = tree(home.path)
     gc(home, "--keep-models", "best:1", "--yes")
     assert before - tree(home.path) == {f"{models[bad]}/model.safetensors"}
@@ -394,7 +394,7 @@ def test_what_a_running_study_refers_to_is_left_alone(home: Home) -> None:
     plan(home, theirs, study="runs")
     with elsewhere(home.study("runs").path / "lock"):
         assert found(home) == {f"trials/{mine}/training/checkpoints": "checkpoints"}
-        assert "left alone, it is being run: runs" in gc(home)
+        assert "left out, because it is running: runs" in gc(home)
         assert "somebody is at work with it" in gc(home, "runs", "--trial", theirs, "--yes", code=2)
         gc(home, "--yes")
     assert home.trial(theirs).checkpoints.exists()
@@ -557,5 +557,5 @@ def test_what_cannot_be_freed_is_told_and_the_rest_goes(home: Home, monkeypatch:
 
 
 def test_an_empty_folder_is_no_error(home: Home) -> None:
-    assert "nothing may go" in gc(home)
+    assert "nothing can be deleted" in gc(home)
     assert not home.path.exists()

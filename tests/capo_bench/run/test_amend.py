@@ -90,7 +90,7 @@ def test_another_benchmark_trains_nothing_and_asks_only_the_new_one(done: tuple[
     bench, before = done
     study = amended(BOTH)
     plan = bench.call("plan", study)
-    assert "2 of them only to be evaluated: their training is there" in plan
+    assert "2 of them only need evaluation: they are trained" in plan
     found = bench.run(study)
     assert {*found} == {*before}
     for name, folder in found.items():

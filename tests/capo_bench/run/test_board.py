@@ -139,8 +139,8 @@ def test_a_trial_that_is_tried_again_stays_on_the_board_and_its_steps_count_once
         board.on(step("a", at, 10))
     board.on({"event": "trial_retried", "trial": "a", "attempt": 1, "error": "lost", "cause": "lost", "delay": 0})
     trial = board.running["a"]
-    assert (trial.stage, board.retried, board.failed) == ("waiting to be tried again", 1, 0)
-    assert board.headline().startswith("0/1 trials done · 1 tried again")
+    assert (trial.stage, board.retried, board.failed) == ("waiting for its retry", 1, 0)
+    assert board.headline().startswith("0/1 trials done · 1 retried")
     board.on(started("a"))
     assert (board.running["a"].attempt, board.running["a"].stage) == (2, "starting")
     board.on(step("a", 5, 10))

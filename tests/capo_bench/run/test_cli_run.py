@@ -103,7 +103,7 @@ def test_status_tells_of_a_plan_and_of_all_studies(study, home, finished):
     assert "no study has been run" in capo_bench("status", "--home", home.path).stdout
     home.trial(finished.trials[0].id).metrics.unlink()
     shown = capo_bench("status", study, "--home", home.path).stdout
-    assert shown == "small (quick): 3 done, 1 owed; not running\n"
+    assert shown == "small (quick): 3 done, 1 pending; not running\n"
 
     ledger = Ledger(home.study("small").ledger)
     trial = finished.trials[0]

@@ -64,7 +64,7 @@ def test_a_run_that_the_disk_cannot_hold_is_refused(home, monkeypatch):
     check_disk(home, plan.trials, 1)
     free = limits.shutil.disk_usage(home.path)
     monkeypatch.setattr(limits.shutil, "disk_usage", lambda path: free._replace(free=50_000))
-    told = r"3 trials are owed, which take about \d\d KiB going by finished ones, and 49 KiB are free .*--min-free"
+    told = r"3 trials are pending and take about \d\d KiB, going by finished ones, and 49 KiB are free .*--min-free"
     with pytest.raises(RunError, match=told):
         check_disk(home, plan.trials[1:], 1)
     check_disk(home, plan.trials[1:3], 1)

@@ -61,7 +61,7 @@ def test_a_retry_is_told_with_its_reason_and_controls_are_escaped(plain):
         show({**STEP, "event": "stage", "stage": "generate", "task": "coins_test"})
         show({**STARTED, "event": "trial_done", "seconds": 3.0})
     lines = plain.file.getvalue().splitlines()
-    assert lines[1] == r"failed critic=[noisy] seed 3: Lost: \x1b[31m\x07; tried again in 5 s (log: runs/a.log)"
+    assert lines[1] == r"failed critic=[noisy] seed 3: Lost: \x1b[31m\x07; retried in 5 s (log: runs/a.log)"
     assert "done critic=[noisy] seed 3 after 3 s" in lines
     assert "\x1b" not in plain.file.getvalue()
 
