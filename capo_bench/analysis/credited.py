@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from capo_bench.replay.batch import Stored, earned_in_training, store_of
-from capo_bench.replay.setting import trained_setting
+from capo_bench.revote.batch import Stored, earned_in_training, store_of
+from capo_bench.revote.setting import trained_setting
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Earned

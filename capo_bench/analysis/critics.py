@@ -19,11 +19,11 @@ from capo_bench.analysis.collect import Results, Run
 from capo_bench.analysis.digest import digested
 from capo_bench.analysis.silence import Silence
 from capo_bench.critic.quality import plain_votes, powers_of_two
-from capo_bench.replay.batch import store_of
-from capo_bench.replay.setting import Ballot, ballots
-from capo_bench.replay.study import critic_names
-from capo_bench.replay.tally import LabelTally, pooled_labels, table_of
-from capo_bench.replay.trial import NothingStoredError, replay_trial
+from capo_bench.revote.batch import store_of
+from capo_bench.revote.setting import Ballot, ballots
+from capo_bench.revote.study import critic_names
+from capo_bench.revote.tally import LabelTally, pooled_labels, table_of
+from capo_bench.revote.trial import NothingStoredError, replay_trial
 from evals.critics.metrics import ShareEstimate, scores_of
 from trainers.credit.arrays import IntArray
 from trainers.credit.critique import Aim

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 
 from capo_bench.critic.quality import Vote, plain_votes, powers_of_two
-from capo_bench.replay.batch import Stored, earned_in_training
-from capo_bench.replay.setting import Ballot, ballots, trained_setting
+from capo_bench.revote.batch import Stored, earned_in_training
+from capo_bench.revote.setting import Ballot, ballots, trained_setting
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray, IntArray
 from trainers.credit.batch import Evidence

@@ -14,8 +14,8 @@ from capo_bench.cli.printing import print_json, print_table, print_text
 from capo_bench.run.studies import plan_as_run
 
 if TYPE_CHECKING:
-    from capo_bench.replay.rows import RevoteRow
-    from capo_bench.replay.study import RevoteRequest, StudyReplay
+    from capo_bench.revote.rows import RevoteRow
+    from capo_bench.revote.study import RevoteRequest, StudyReplay
     from capo_bench.study.plan import Plan
 
 EPILOG = """\b
@@ -65,8 +65,8 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     from capo_bench.home import Home, read_json
     from capo_bench.pages.revote import write_replay
     from capo_bench.records import DamagedFileError
-    from capo_bench.replay.rows import rows
-    from capo_bench.replay.study import NothingToReplayError, replay_study
+    from capo_bench.revote.rows import rows
+    from capo_bench.revote.study import NothingToReplayError, replay_study
     from capo_bench.run.errors import RunError
     from capo_bench.run.meter import bar
 
@@ -89,8 +89,8 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
 
 
 def _wanted(weights: tuple[str, ...], ks: str | None, rules: str | None) -> RevoteRequest:
-    from capo_bench.replay.setting import parse_vote, parse_weights
-    from capo_bench.replay.study import RevoteRequest
+    from capo_bench.revote.setting import parse_vote, parse_weights
+    from capo_bench.revote.study import RevoteRequest
 
     return RevoteRequest(
         votes=None if rules is None else tuple(_read("--rules", parse_vote, name) for name in rules.split(",")),

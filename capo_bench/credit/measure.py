@@ -13,8 +13,8 @@ import numpy as np
 
 from capo_bench.analysis.fidelity import ValuedStep
 from capo_bench.credit.policy import NoPolicyError, known_steps, policy_of
-from capo_bench.replay.batch import store_of
-from capo_bench.replay.trial import is_whole
+from capo_bench.revote.batch import store_of
+from capo_bench.revote.trial import is_whole
 from evals.values import Chance, Counting, KeptChances, SolutionState, count_chances
 from evals.verify import VERIFIER_VERSION, Verifier
 from trainers.credit.arrays import FloatArray

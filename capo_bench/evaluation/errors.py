@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 
 class RefusedError(Exception):
-    """What was asked for cannot be done; one thing a line, each with value, rule and way out."""
+    """The request is refused; one error a line, each with value, rule and way out."""
 
     def __init__(self, flaws: Sequence[str]) -> None:
         super().__init__("\n".join(dict.fromkeys(flaws)))

@@ -15,9 +15,9 @@ class Evaluated:
     """An evaluation with its results.
 
     Attributes:
-        files: Where it is.
-        record: What was asked for, with the identity.
-        results: One a task, in the order asked for.
+        files: Its files.
+        record: The request, with the identity.
+        results: One for each task, in the order of the request.
     """
 
     files: EvaluationFiles
@@ -31,13 +31,13 @@ class Evaluated:
 
     @property
     def title(self) -> str:
-        """What was evaluated on what."""
+        """The model and its tasks in words."""
         return f"{self.record['model']} on {', '.join(self.record['names'])}"
 
     def by_suite(self) -> dict[str, list[Result]]:
-        """Return the results of each suite that was named, and under "tasks" of the tasks that were named alone."""
-        found = {result.task: result for result in self.results}
+        """Return the results of each named suite, and under "tasks" those of tasks that were named alone."""
+        by_task = {result.task: result for result in self.results}
         names = self.record["names"]
-        parts = {name: [found[task] for task in SUITES[name]] for name in names if name in SUITES}
-        alone = [found[name] for name in names if name not in SUITES]
+        parts = {name: [by_task[task] for task in SUITES[name]] for name in names if name in SUITES}
+        alone = [by_task[name] for name in names if name not in SUITES]
         return {**parts, "tasks": alone} if alone else parts

@@ -1,6 +1,6 @@
 """The files of an evaluation. `results.json` is written last: an evaluation is whole when it is there.
 
-A folder a task holds what was asked and said (`evals.harness.folder`); everything else follows from those.
+Each task has a folder with its questions and answers (`evals.harness.folder`); everything else follows from them.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _ID = re.compile(r"[0-9a-f]{4,12}")
 
 @dataclass(frozen=True)
 class EvaluationFiles:
-    """Where an evaluation's files are."""
+    """Paths of an evaluation's files."""
 
     folder: Path
 
     @property
     def record(self) -> Path:
-        """What was asked for, and the identity that names the folder; written first."""
+        """The request, and the identity that names the folder; written first."""
         return self.folder / "evaluation.json"
 
     @property
@@ -40,7 +40,7 @@ class EvaluationFiles:
 
     @property
     def table(self) -> Path:
-        """One line a task and metric."""
+        """One line for each task and metric."""
         return self.folder / "table.csv"
 
     @property
@@ -73,10 +73,10 @@ def folder_of(evaluation_id: str, model: str, names: Sequence[str], home: Home) 
 
 
 def find_evaluation(word: str, home: Home, *, by_name: bool = True) -> EvaluationFiles | None:
-    """Return the evaluation that a word names: its folder, or the beginning of its name or id; None if it names none.
+    """Return the evaluation of a word: its folder, or the beginning of its name or id; None if there is none.
 
     Raises:
-        RefusedError: Several evaluations begin so.
+        RefusedError: The names of several evaluations begin with it.
     """
     if EvaluationFiles(Path(word)).record.is_file():
         return EvaluationFiles(Path(word))
@@ -85,7 +85,9 @@ def find_evaluation(word: str, home: Home, *, by_name: bool = True) -> Evaluatio
     hits = of_id or [path for path in folders if by_name and word and path.name.startswith(word)]
     if len(hits) > 1:
         names = ", ".join(path.name for path in hits)
-        raise RefusedError([f"{word}: {len(hits)} evaluations of {home.path} begin so ({names}); write more of it"])
+        raise RefusedError(
+            [f"{word}: {len(hits)} evaluations of {home.path} begin so ({names}); write more of the name"]
+        )
     return EvaluationFiles(hits[0]) if hits else None
 
 
@@ -93,12 +95,12 @@ def read_record(files: EvaluationFiles) -> dict[str, Any]:
     """Read ``evaluation.json``.
 
     Raises:
-        RefusedError: It is not one.
+        RefusedError: The file is missing or damaged.
     """
     try:
         record = read_json(files.record)
-        known = {key: record[key] for key in ("id", "model", "sources", "identity")}
-        return {**record, **known, "tasks": list(record["tasks"]), "names": list(record["names"])}
+        required = {key: record[key] for key in ("id", "model", "sources", "identity")}
+        return {**record, **required, "tasks": list(record["tasks"]), "names": list(record["names"])}
     except (OSError, ValueError, KeyError, TypeError) as error:
         way_out = f"delete {files.folder} and evaluate again"
         raise RefusedError([f"{files.record} is no record of an evaluation ({error}); {way_out}"]) from error

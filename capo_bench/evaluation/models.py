@@ -1,4 +1,4 @@
-"""From the word that names a model on the command line to the model: a folder, a repository, or a trial's policy."""
+"""The model that a word on the command line names: a folder, a repository, or a trial's policy."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _ID = re.compile(r"[0-9a-f]{4,12}")
 
 @dataclass(frozen=True)
 class Named:
-    """A model as it is to be opened.
+    """A model to open.
 
     Attributes:
         model: Folder, repository id, or name at an endpoint.
-        settings: What is known of it beside: template and precision of a trial's policy.
-        trial: Id of the trial whose policy it is.
+        settings: Its other settings: template and precision of a trial's policy.
+        trial: Id of the trial that trained it.
     """
 
     model: str
@@ -33,7 +33,7 @@ def named(word: str, home: Home) -> Named:
     """Return the model of a word: the id of a trial (or the beginning of one), its folder, or the word itself.
 
     Raises:
-        RefusedError: It names several trials, or one without a model.
+        RefusedError: The word names several trials, or one without a model.
     """
     folder = _trial(word, home)
     if folder is None:
@@ -55,9 +55,9 @@ def named(word: str, home: Home) -> Named:
 
 
 def like_a_trial(word: str, home: Home) -> list[str] | None:
-    """Return the trials that a word may be a slip for; None where it is no trial's name, but may be a repository's.
+    """Return the trials that a mistyped word may mean; None if it may name a repository instead.
 
-    A word without a slash that reads like an id, or is like one of the trials there, is never looked for on the hub.
+    A word without a slash that looks like an id, or like one of the trials here, is never looked up on the hub.
     """
     if "/" in word:
         return None
@@ -66,7 +66,7 @@ def like_a_trial(word: str, home: Home) -> list[str] | None:
 
 
 def fingerprint(model: str, revision: str | None) -> dict[str, Any]:
-    """Return what says which weights these are without loading them: content of a folder, or name and revision.
+    """Return the identity of weights without loading them: content of a folder, or name and revision.
 
     Raises:
         RefusedError: The folder holds no model.
@@ -99,12 +99,12 @@ def _trial(word: str, home: Home) -> TrialFolder | None:
 
 
 def _policy(word: str, folder: TrialFolder, record: Any, home: Home) -> Path:
-    """Return the folder of a trial's policy; that of the cold start where the method trains nothing."""
+    """Return the folder of a trial's policy; that of the cold start if the method trains nothing."""
     start = _cold_start(record)
-    found = home.stage("cold_start", start) if start is not None and _untrained(record) else folder.model
-    if not found.is_dir():
-        raise RefusedError([f"{word}: trial {folder.path.name} has no model in {found} yet; finish its study first"])
-    return found
+    policy = home.stage("cold_start", start) if start is not None and _untrained(record) else folder.model
+    if not policy.is_dir():
+        raise RefusedError([f"{word}: trial {folder.path.name} has no model in {policy} yet; finish its study first"])
+    return policy
 
 
 def _untrained(record: Any) -> bool:

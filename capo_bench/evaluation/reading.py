@@ -1,4 +1,4 @@
-"""From the command line to a request; everything that is wrong is told at once, before anything is loaded."""
+"""From the command line to a request; all errors are reported at once, before anything is loaded."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Options:
-    """What was written on the command line; None where nothing was.
+    """The options on the command line; None for those not given.
 
     Attributes:
         model: The word that names the model.
         suites: Suites.
         tasks: Tasks.
-        held: Settings of `ModelSpec` but the model.
+        held: Settings of `ModelSpec` apart from the model.
         sampling: Settings of `Sampling`.
         greedy: Whether each problem is answered greedily.
         samples: k.
@@ -40,10 +40,10 @@ class Options:
         data_dir: Local files.
         critic: Name of a critic, or of a study.
         sets: Settings of the critic.
-        profile: Of the study.
+        profile: Profile of the study.
         critiques: Critiques of each completion.
-        vote: How they are voted on.
-        at_least: For the vote of that name.
+        vote: The voting rule.
+        at_least: Number of critiques that must agree, for the rule of that name.
         max_abstained: Largest share of critiques without a verdict.
         max_failed: Largest share of completions that may fail.
         rescore: Whether an evaluation is scored again.
@@ -72,10 +72,10 @@ class Options:
 
 
 def read_request(options: Options, home: Home) -> EvaluationRequest:
-    """Return the evaluation that is asked for.
+    """Return the requested evaluation.
 
     Raises:
-        RefusedError: All that is wrong with what was written.
+        RefusedError: All errors of the options.
     """
     flaws: list[str] = []
     names = (*options.suites, *options.tasks)
@@ -83,8 +83,8 @@ def read_request(options: Options, home: Home) -> EvaluationRequest:
     stored = _try(
         flaws, lambda: options.rescore and find_evaluation(options.model, home, by_name=not names) is not None
     )
-    found = Named(options.model, {}) if stored else _try(flaws, lambda: _named(options, home))
-    spec = _try(flaws, lambda: _spec(options, found))
+    model = Named(options.model, {}) if stored else _try(flaws, lambda: _named(options, home))
+    spec = _try(flaws, lambda: _spec(options, model))
     flaws += _names_wrong(options)
     if not names and not stored:
         flaws.append(f"nothing to evaluate on: name suites with --suite ({', '.join(SUITES)}) or tasks with --task")
@@ -114,16 +114,16 @@ def read_request(options: Options, home: Home) -> EvaluationRequest:
 
 
 def _of_no_use(options: Options, names: Sequence[str]) -> list[str]:
-    """Return what an evaluation that is there cannot take any more."""
+    """Return an error if options would change the completions of a stored evaluation."""
     sampling = any(value is not None for value in options.sampling.values())
     given = {
         **{"--task or --suite": names, "-k": options.samples is not None, "--no-greedy": not options.greedy},
         "--answers": options.answers,
         **{"--limit": options.limit, "its sampling": sampling},
     }
-    told = ", ".join(name for name, value in given.items() if value)
-    way_out = f"its completions are made; leave out {told}, or evaluate a model anew"
-    return [f"--rescore {options.model} is an evaluation with tasks and samples of its own: {way_out}"] if told else []
+    useless = ", ".join(name for name, value in given.items() if value)
+    way_out = f"its completions are stored; leave out {useless}, or evaluate a model again"
+    return [f"--rescore {options.model} has its own tasks and samples: {way_out}"] if useless else []
 
 
 def _try(flaws: list[str], read: Callable[[], T]) -> T | None:
@@ -135,34 +135,34 @@ def _try(flaws: list[str], read: Callable[[], T]) -> T | None:
 
 
 def _named(options: Options, home: Home) -> Named:
-    """Return the model; what can be neither a folder nor a repository is refused, what the hub holds is asked later."""
+    """Return the model; refuse a name that is neither a folder nor a repository. The hub is asked later."""
     if options.held.get("backend") == "openai":
         return Named(options.model, {})
-    found = named(options.model, home)
-    like_a_path = found.model.startswith((".", "/", "~")) or found.model.count("/") > 1
-    here = Path(found.model).expanduser().exists()
+    model = named(options.model, home)
+    like_a_path = model.model.startswith((".", "/", "~")) or model.model.count("/") > 1
+    here = Path(model.model).expanduser().exists()
     if like_a_path and not here:
         way_out = f"name a model's folder, a repository id, or a trial of {home.path}"
         raise RefusedError([f"MODEL {options.model}: no such folder; {way_out}"])
-    if found.trial is None and not here and (close := like_a_trial(found.model, home)) is not None:
+    if model.trial is None and not here and (close := like_a_trial(model.model, home)) is not None:
         hint = f"did you mean {', '.join(close)}?" if close else "`capo-bench status` names the trials"
         raise RefusedError([f"MODEL {options.model}: no folder, and no trial of {home.path} begins so; {hint}"])
-    return found
+    return model
 
 
-def _spec(options: Options, found: Named | None) -> ModelSpec:
-    """Return the specification; where the model is not there, it only shows what else is wrong."""
-    model, known = (options.model, {}) if found is None else (found.model, found.settings)
-    return read_spec(model=model, **{**known, **{key: value for key, value in options.held.items() if value}})
+def _spec(options: Options, model: Named | None) -> ModelSpec:
+    """Return the specification; without a model it only serves to find other errors."""
+    name, settings = (options.model, {}) if model is None else (model.model, model.settings)
+    return read_spec(model=name, **{**settings, **{key: value for key, value in options.held.items() if value}})
 
 
 def _names_wrong(options: Options) -> list[str]:
-    known = {"suite": list(SUITES), "task": list(task_files())}
+    names = {"suite": list(SUITES), "task": list(task_files())}
     given = [("suite", name) for name in options.suites] + [("task", name) for name in options.tasks]
     return [
-        f"--{kind} {name}: no {kind} {name!r}{did_you_mean(name, known[kind])}; known: {', '.join(known[kind])}"
+        f"--{kind} {name}: no {kind} {name!r}{did_you_mean(name, names[kind])}; known: {', '.join(names[kind])}"
         for kind, name in given
-        if name not in known[kind]
+        if name not in names[kind]
     ]
 
 
@@ -190,6 +190,6 @@ def _judge(options: Options) -> Judge | None:
     try:
         CreditConfig(vote=vote, at_least=options.at_least, critiques=critiques)
     except ValidationError as error:
-        said = [one["msg"].removeprefix("Value error, ") for one in error.errors(include_url=False)]
-        raise RefusedError([f"--vote {vote} --critiques {critiques}: {line}" for line in said]) from error
+        rules = [problem["msg"].removeprefix("Value error, ") for problem in error.errors(include_url=False)]
+        raise RefusedError([f"--vote {vote} --critiques {critiques}: {line}" for line in rules]) from error
     return Judge(params, Vote(vote, options.at_least), critiques, options.max_abstained)

@@ -1,4 +1,4 @@
-"""What an evaluation is asked to be, and what decides its completions before any model is loaded."""
+"""The request for an evaluation, and its identity before any model is loaded."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Judge:
 
     Attributes:
         params: Its settings.
-        vote: How its critiques become the wrong steps.
+        vote: The vote that turns critiques into wrong steps.
         critiques: K, critiques of each completion.
         max_abstained: Largest share of critiques without a verdict.
     """
@@ -42,7 +42,7 @@ class Judge:
     max_abstained: float
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides its verdicts."""
+        """Return all that decides its verdicts."""
         return {**critic_identity(self.params), "vote": self.vote.label, "critiques": self.critiques}
 
 
@@ -51,19 +51,19 @@ class EvaluationRequest:
     """An evaluation.
 
     Attributes:
-        word: The model as it was named.
+        word: The name of the model on the command line.
         spec: The model.
-        names: Suites and tasks as they were named.
-        tasks: The tasks that these mean, in order.
+        names: Suites and tasks on the command line.
+        tasks: All tasks of these names, in order.
         seed: Decides the draws.
         limit: Problems of each task; None takes all.
-        data_dir: Local files; None takes the hub's.
+        data_dir: Local files; None uses the hub.
         greedy: Whether each problem is answered greedily.
         samples: k, sampled answers of each problem; None takes each task's own.
-        answers: Where an answer may stand in a completion; None leaves it to each task.
-        sampling: What is to be sampled otherwise than the task says: temperature, top_p, max_tokens.
-        judge: The critic of steps; None asks each task's exact checker, where it has one.
-        most_failed: Largest share of completions that an endpoint may owe.
+        answers: Where an answer may stand in a completion; None keeps each task's own.
+        sampling: Settings that replace the task's: temperature, top_p, max_tokens.
+        judge: The critic of steps; None uses each task's exact checker, if it has one.
+        most_failed: Largest share of completions that may fail.
     """
 
     word: str
@@ -82,9 +82,9 @@ class EvaluationRequest:
 
 
 def identity(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> dict[str, Any]:
-    """Return all that decides the completions, as far as it is known without the model."""
+    """Return all that decides the completions and is known without the model."""
     spec = request.spec
-    # A server may name its model by a folder that lies here too, and says nothing of what it serves.
+    # A server's model may have the name of a local folder; the server gives no other identity.
     weights = {"model": spec.model} if spec.backend == "openai" else fingerprint(spec.model, spec.revision)
     held = spec.model_dump(mode="json", include={"backend", "dtype", "template", "max_length"})
     return {

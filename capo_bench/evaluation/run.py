@@ -1,4 +1,4 @@
-"""An evaluation from its request to its results: generate, score, judge steps. Each stage goes on where it stopped."""
+"""An evaluation from its request to its results: generate, score, judge steps. Each stage resumes where it stopped."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ class _EvaluationWork:
 
 
 Finish = Callable[[Evaluated], None]
-"""Writes what follows from an evaluation's results, before `results.json` says that it is whole."""
+"""Writes all that follows from an evaluation's results, before `results.json` marks it as complete."""
 
 
 def evaluate(
     request: EvaluationRequest, home: Home, watch: Watch, finish: Finish = lambda evaluated: None
 ) -> Evaluated:
-    """Do an evaluation, or what is left of it.
+    """Run an evaluation, or resume it.
 
     Raises:
-        RefusedError: What was asked for does not go together.
-        DataErrors: All that is wrong with the data of the tasks.
+        RefusedError: The request contradicts itself.
+        DataErrors: All errors in the data of the tasks.
         ModelError: The model cannot be opened, or cannot do what a task asks.
         EvaluationError: A stage cannot go on.
         TooManyAbstainedError: Too many critiques are without a verdict.
@@ -63,7 +63,7 @@ def evaluate(
 def rescore(request: EvaluationRequest, home: Home, watch: Watch, finish: Finish = lambda evaluated: None) -> Evaluated:
     """Score an evaluation again from its files; no model is loaded.
 
-    The evaluation is the one whose id or folder stands in the model's place, or the one that the request makes.
+    The evaluation is the one whose id or folder is given as the model, or the one of the request.
 
     Raises:
         RefusedError: There is no such evaluation.
@@ -75,9 +75,7 @@ def rescore(request: EvaluationRequest, home: Home, watch: Watch, finish: Finish
     if files is None:
         files = _prepared(request, home)[1]
     if not files.record.is_file():
-        raise RefusedError(
-            [f"{files.folder}: there is no such evaluation to score again; leave out --rescore to make it"]
-        )
+        raise RefusedError([f"{files.folder}: there is no such evaluation; leave out --rescore to make it"])
     record = read_record(files)
     with study_lock(files.lock, "evaluation"):
         _score(_EvaluationWork(files, record["tasks"], home, watch), request.judge, again=True)
@@ -87,10 +85,10 @@ def rescore(request: EvaluationRequest, home: Home, watch: Watch, finish: Finish
 def _prepared(request: EvaluationRequest, home: Home) -> tuple[list[EvalTask], EvaluationFiles, dict[str, Any]]:
     from evals.harness.tasks import load_tasks
 
-    found = load_tasks(request.tasks, data_dir=request.data_dir, limit=request.limit)
-    _check(request, found)
+    loaded = load_tasks(request.tasks, data_dir=request.data_dir, limit=request.limit)
+    _check(request, loaded)
     fixed: dict[str, Any] = {"greedy": request.greedy, "samples": request.samples, "answers": request.answers}
-    tasks = [as_wanted(task, **fixed, **request.sampling) for task in found]
+    tasks = [as_wanted(task, **fixed, **request.sampling) for task in loaded]
     whole = identity(request, tasks)
     name = evaluation_id(whole)
     record: dict[str, Any] = {
@@ -110,11 +108,11 @@ def _check(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> None:
     made = [task for task in tasks if task.output == "generate"]
     drawn = {task.name for task in made if (task.samples if request.samples is None else request.samples)}
     if idle := [] if request.greedy else [task.name for task in made if task.name not in drawn]:
-        told = f"--no-greedy leaves nothing to ask of {', '.join(idle)}, of which no answers are sampled"
-        raise RefusedError([f"{told}; set -k, or leave out --no-greedy"])
+        problem = f"--no-greedy leaves no answers of {', '.join(idle)}, which samples none"
+        raise RefusedError([f"{problem}; set -k, or leave out --no-greedy"])
     if "temperature" in request.sampling and made and not drawn:
-        told = f"--temperature {request.sampling['temperature']:g}: no answers are sampled"
-        raise RefusedError([f"{told}, and greedy ones draw nothing; set -k, or leave out --temperature"])
+        problem = f"--temperature {request.sampling['temperature']:g}: no answers are sampled"
+        raise RefusedError([f"{problem}, and greedy ones have no temperature; set -k, or leave out --temperature"])
 
 
 def _begin(files: EvaluationFiles, record: dict[str, Any]) -> None:
@@ -122,7 +120,7 @@ def _begin(files: EvaluationFiles, record: dict[str, Any]) -> None:
 
     files.results.unlink(missing_ok=True)
     write_json(files.record, record)
-    # Of the run that asked the model: whoever scores or shows its completions later has not made them.
+    # Provenance of the run that asked the model, not of later runs that only score or show its completions.
     if not all(complete(files.task(task)) for task in record["tasks"]):
         write_json(files.provenance, environment())
 
@@ -143,28 +141,28 @@ def _generate(request: EvaluationRequest, tasks: Sequence[EvalTask], files: Eval
 def _score(work: _EvaluationWork, judge: Judge | None, *, again: bool) -> None:
     wanted = {"verifier": VERIFIER_VERSION, "segmenter": SEGMENTER, "critic": judge.identity() if judge else None}
     folders = [work.files.task(task) for task in work.tasks]
-    owed = [folder for folder in folders if again or not _scored(folder, wanted)]
-    with Verifier(available_cores()) if owed else nullcontext() as verifier:
-        for folder in owed:
+    pending = [folder for folder in folders if again or not _scored(folder, wanted)]
+    with Verifier(available_cores()) if pending else nullcontext() as verifier:
+        for folder in pending:
             assert verifier is not None
             score(folder, verifier=verifier, cut=cut, segmenter=SEGMENTER, tell=work.watch.stage)
-    if judge is not None and owed:
-        judge_steps(owed, judge, work.home, work.watch)
+    if judge is not None and pending:
+        judge_steps(pending, judge, work.home, work.watch)
 
 
 def _scored(folder: Path, wanted: dict[str, Any]) -> bool:
-    """Whether a task has a result that was scored so; where nothing was generated a critic has no steps to judge."""
+    """Return whether a task has a result with this scoring; ranked options have no steps for a critic."""
     try:
-        found = read_result(folder).identity
+        scored = read_result(folder).identity
     except EvaluationError:
         return False
-    critic = wanted["critic"] if found["output"] == "choose" else found.get("critic")
-    return {**found, "critic": critic}.items() >= wanted.items()
+    critic = wanted["critic"] if scored["output"] == "choose" else scored.get("critic")
+    return {**scored, "critic": critic}.items() >= wanted.items()
 
 
 def _written(files: EvaluationFiles, record: dict[str, Any], finish: Finish) -> Evaluated:
     if not files.provenance.is_file():
-        write_json(files.provenance, {"git": {"commit": None, "dirty": None}})  # lost: today's would be another's
+        write_json(files.provenance, {"git": {"commit": None, "dirty": None}})  # it is lost: today's would be wrong
     evaluated = Evaluated(files, record, [read_result(files.task(task)) for task in record["tasks"]])
     finish(evaluated)
     results = {result.task: asdict(result) for result in evaluated.results}

@@ -1,4 +1,4 @@
-"""The steps of completions judged by a critic: through the prompt, the parser, the votes and the cache of training."""
+"""Steps of completions, judged by a critic with the prompt, parser, votes and cache of training."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CRITIQUES = "critiques.jsonl"
 
 @dataclass(frozen=True)
 class _JudgedTask:
-    """A task whose samples are to be judged; `places` are those of the samples that came."""
+    """A task whose samples are judged; `places` are those of samples that did not fail."""
 
     folder: Path
     checker: str | None
@@ -49,7 +49,7 @@ def cut(text: str) -> tuple[str, ...]:
 
 
 def check_judge(judge: Judge, checkers: dict[str, str | None]) -> None:
-    """Refuse a critic that asks a checker where a task has none.
+    """Refuse a critic that asks a checker if a task has none.
 
     Args:
         judge: The critic.
@@ -73,9 +73,9 @@ def judge_steps(folders: Sequence[Path], judge: Judge, home: Home, watch: Watch)
 
     Args:
         folders: The tasks, of one evaluation.
-        judge: The critic, and how its critiques are voted on.
+        judge: The critic, and the vote on its critiques.
         home: The results folder, which keeps critiques and the embedded critic.
-        watch: Told how far it is.
+        watch: Receives the progress.
 
     Raises:
         RunError: The critic cannot be served.
@@ -162,9 +162,13 @@ def _unjudged(sample: Sample) -> Sample:
 def _lines(work: _JudgedTask, critiques: Sequence[Sequence[Critique]]) -> Iterator[str]:
     for place, row in zip(work.places, critiques, strict=True):
         sample = work.samples[place]
-        told = [
-            {"wrong": None if one.wrong is None else sorted(one.wrong), "abstained": one.abstained, "text": one.text}
-            for one in row
+        shown = [
+            {
+                "wrong": None if each.wrong is None else sorted(each.wrong),
+                "abstained": each.abstained,
+                "text": each.text,
+            }
+            for each in row
         ]
         which = {key: sample[key] for key in ("problem", "decoding", "sample")}
-        yield json.dumps({**which, "critiques": told}) + "\n"
+        yield json.dumps({**which, "critiques": shown}) + "\n"

@@ -1,4 +1,4 @@
-"""How far an evaluation, or a critic's measurement, is: what stages, critics and models in the making tell a meter."""
+"""Progress of an evaluation, or of a critic's measurement, on a meter."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _DOING = {"generate": "generating", "score": "scoring"}
 
 @dataclass(frozen=True)
 class Watch:
-    """Who is told how far an evaluation is.
+    """Functions that receive the progress of an evaluation.
 
     Attributes:
-        stage: Told of generation and scoring.
-        critic: Told of critiques.
-        emit: Told of the embedded critic's training, and of waiting.
+        stage: Receives generation and scoring.
+        critic: Receives critiques.
+        emit: Receives the embedded critic's training, and waiting.
     """
 
     stage: Callable[[Progress], None]
@@ -32,11 +32,11 @@ class Watch:
 
 
 def watch(meter: ProgressMeter, critic: str = "critic") -> Watch:
-    """Return who shows all of it on one meter."""
+    """Return a watch that shows everything on one meter."""
 
-    def stage(told: Progress) -> None:
-        title = f"{told.task}: {_DOING[told.stage]}"
-        meter.tell(title, told.done, told.of, pace(told), rest=told.seconds_left)
+    def stage(progress: Progress) -> None:
+        title = f"{progress.task}: {_DOING[progress.stage]}"
+        meter.tell(title, progress.done, progress.of, pace(progress), rest=progress.seconds_left)
 
     def judged(state: AskProgress) -> None:
         silent = f"{state.abstained} of {state.critiques} without a verdict" if state.abstained else ""
@@ -52,7 +52,7 @@ def watch(meter: ProgressMeter, critic: str = "critic") -> Watch:
 
 
 def pace(stage: Progress) -> str:
-    """Return how fast a stage is, and what failed."""
+    """Return a stage's speed and failures in words."""
     parts = []
     if stage.seconds > 0 and stage.tokens:
         parts.append(f"{stage.tokens / stage.seconds:,.0f} tokens/s")

@@ -14,8 +14,8 @@ from capo_bench.pages.critic_tables import percent, share_cell, share_lines
 from capo_bench.pages.figure import Figure, draw
 from capo_bench.pages.page import Page, Section, html
 from capo_bench.pages.table import NOTHING, Table, comma_separated
-from capo_bench.replay.rows import RevoteRow
-from capo_bench.replay.study import StudyReplay
+from capo_bench.revote.rows import RevoteRow
+from capo_bench.revote.study import StudyReplay
 from evals.files import write_atomic
 
 FIRST_K = (

@@ -63,7 +63,7 @@ def test_no_room_comes_back_to_itself(package: str) -> None:
     assert [own for own in graph if own in reachable(own, graph)] == []
 
 
-@pytest.mark.parametrize("own", ["analysis", "pages", "replay", "notebook"])
+@pytest.mark.parametrize("own", ["analysis", "pages", "revote", "notebook"])
 def test_what_shows_results_comes_back_to_itself_by_no_room(own: str) -> None:
     graph = edges("capo_bench")
     assert f"capo_bench.{own}" not in reachable(f"capo_bench.{own}", graph)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from capo_bench.replay.batch import earned_in_training, store_of
+from capo_bench.revote.batch import earned_in_training, store_of
 from trainers.config import TrialConfig
 from trainers.methods import METHODS, import_target
 from trainers.policy import PolicyTrainer

@@ -21,7 +21,7 @@ from capo_bench.analysis.fidelity import (
 )
 from capo_bench.analysis.fidelity_frames import fidelity_frame, steps_frame
 from capo_bench.pages.fidelity import fidelity_figures, fidelity_tables, learning_lines
-from capo_bench.replay.batch import store_of
+from capo_bench.revote.batch import store_of
 from trainers.config import TrialConfig
 from trainers.credit.critique import Critique
 from trainers.credit.values import step_values

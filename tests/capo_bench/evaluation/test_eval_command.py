@@ -124,10 +124,10 @@ def test_scoring_again_needs_no_model_and_no_data(answering, tmp_path):
     assert run(folder, "--rescore", home=tmp_path / "another").exit_code == 0
     late = run(folder, "--rescore", "--task", "aime24", "-k", 2, home=tmp_path)
     assert late.exit_code == 2
-    assert "leave out --task or --suite, -k, or evaluate a model anew" in late.stderr
+    assert "leave out --task or --suite, -k, or evaluate a model again" in late.stderr
     unknown = run_endpoint(server, "--task", "coins_test", "--limit", 5, "--rescore", home=tmp_path)
     assert unknown.exit_code == 2
-    assert "there is no such evaluation to score again" in unknown.stderr
+    assert "there is no such evaluation; leave out --rescore" in unknown.stderr
 
 
 def test_everything_that_is_wrong_is_told_at_once(tmp_path):
@@ -154,7 +154,7 @@ def test_everything_that_is_wrong_is_told_at_once(tmp_path):
         (("--task", "coins_test", "--critic", "exact", "--vote", "at_least"), "takes the number of critiques"),
         (("--task", "coins_test", "--temperature", 0.5, "-k", 0), "--temperature 0.5: no answers are sampled"),
         (("--task", "coins_longer", "--temperature", 0.5), "--temperature 0.5: no answers are sampled"),
-        (("--task", "coins_longer", "--no-greedy"), "--no-greedy leaves nothing to ask of coins_longer"),
+        (("--task", "coins_longer", "--no-greedy"), "--no-greedy leaves no answers of coins_longer"),
         (("--task", "coins_test", "--template", "chat"), "the model's tokenizer has none; say 'plain'"),
         (("--task", "coins_test", "--revision", "main"), "revision 'main' is for a repository"),
         (("--task", "coins_test", "--max-tokens", 100000), "lower max_tokens"),

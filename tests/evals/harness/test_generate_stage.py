@@ -298,7 +298,7 @@ def test_a_folder_of_another_evaluation_is_refused_and_left_alone(whole, changes
 def test_completions_of_nobody_knows_what_are_not_taken_over(whole, tmp_path):
     folder = after(whole, tmp_path, len(content(whole)))
     (folder / "task.json").unlink()
-    with pytest.raises(EvaluationError, match=r"holds completions and no task\.json"):
+    with pytest.raises(EvaluationError, match=r"holds completions, but no task\.json"):
         generate(TASK, DiceModel(weights="beef"), folder, seed=5)
     assert content(folder) == content(whole)
 

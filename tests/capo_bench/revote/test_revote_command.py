@@ -162,7 +162,7 @@ def test_a_rule_that_needs_more_critiques_than_were_stored_is_told(done: StoredH
     before = page.read_bytes()
     result = revote(done, "--rules", "at_least:9")
     assert result.exit_code == 2
-    assert "rule at_least 9: needs more critiques than were asked for or stored (at most 4 a rollout)" in result.output
+    assert "rule at_least 9: needs more critiques than were requested or stored (at most 4 a rollout)" in result.output
     assert page.read_bytes() == before
     some = revote(done, "--rules", "majority,at_least:9", "-k", "2,9")
     assert some.exit_code == 0

@@ -1,7 +1,7 @@
 """Stored rollouts as arrays: some optimizer steps of one trial, whole groups next to each other.
 
-Of a critic that was asked about answers, the answer stands in the place of a rollout's one step, and the verifier's
-word in the place of the exact checker's.
+If the critic judged answers, the answer is the one step of a rollout, and the verifier's verdict replaces that of the
+exact checker.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from capo_bench.replay.setting import Ballot
+from capo_bench.revote.setting import Ballot
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Batch, Earned, Evidence, Layout, layout_of
@@ -28,11 +28,11 @@ class Stored:
     Attributes:
         problems: Problem of each rollout.
         layout: Steps and tokens.
-        outcomes: r_v of each rollout, shape (B,); NaN where the verifier could not say.
+        outcomes: r_v of each rollout, shape (B,); NaN where the verifier abstained.
         truth: Whether each step is wrong by the exact checker, shape (N,); NaN where there is none.
-        flags: What the critiques say.
+        flags: The flags of the critiques.
         scores: Probability that each step is right by a process reward model, shape (N,); NaN without one.
-        states: What a solution says up to each step, as a number (`trainers.credit.states`), shape (N,).
+        states: The text of a solution up to each step, as a number (`trainers.credit.states`), shape (N,).
     """
 
     problems: tuple[str, ...]
@@ -48,7 +48,7 @@ class Stored:
         return combine(VOTES.get(ballot.vote.rule), self.flags.first(ballot.k), ballot.vote.at_least)
 
     def batch(self, group_size: int, evidence: Evidence) -> Batch:
-        """Return the rollouts as methods take them.
+        """Return the rollouts in the form for methods.
 
         Raises:
             ValueError: They do not make whole groups.
@@ -57,11 +57,11 @@ class Stored:
 
 
 def store_of(rollouts: Sequence[Rollout], critiques: int | None = None) -> Stored:
-    """Lay rollouts out.
+    """Turn rollouts into arrays.
 
     Args:
         rollouts: Whole groups next to each other.
-        critiques: K, how many critiques of each are used, all if not given; one that a rollout lacks counts as an
+        critiques: K, number of critiques of each that are used; None uses all. A missing one counts as an
             abstention.
     """
     rollouts = [rollout if rollout.aim == "steps" else as_answer(rollout) for rollout in rollouts]
@@ -78,7 +78,7 @@ def store_of(rollouts: Sequence[Rollout], critiques: int | None = None) -> Store
 
 
 def earned_in_training(stored: Stored, config: TrialConfig) -> Earned:
-    """Return what stored rollouts have earned under the settings that they were trained with.
+    """Return the rewards and advantages of stored rollouts under the settings of their training.
 
     Raises:
         ValueError: They do not make whole groups, or the method gives no credit to steps.
@@ -91,7 +91,7 @@ def earned_in_training(stored: Stored, config: TrialConfig) -> Earned:
 
 
 def as_answer(rollout: Rollout) -> Rollout:
-    """Return the rollout with its answer as its one step, wrong where the verifier says so."""
+    """Return the rollout with its answer as its one step, which is wrong if the verifier says so."""
     truth = None if rollout.outcome is None else frozenset[int]() if rollout.outcome else frozenset({0})
     return replace(rollout, steps=(rollout.text,), tokens=(sum(rollout.tokens),), truth=truth)
 

@@ -1,4 +1,4 @@
-"""Replaying the finished trials of a study, and adding up what belongs together."""
+"""Replay the finished trials of a study, and add up those of one critic."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from capo_bench.critic.quality import plain_votes
 from capo_bench.home import Home, TrialFolder
 from capo_bench.records import flatten, read_records
-from capo_bench.replay.setting import Ballot, VoteSetting, Weights, ballots, default_ks, trained_setting
-from capo_bench.replay.tally import LabelTally, TokenTally, pooled_labels, pooled_tokens
-from capo_bench.replay.trial import NothingStoredError, TrialReplay, check_stored, replay_trial
+from capo_bench.revote.setting import Ballot, VoteSetting, Weights, ballots, default_ks, trained_setting
+from capo_bench.revote.tally import LabelTally, TokenTally, pooled_labels, pooled_tokens
+from capo_bench.revote.trial import NothingStoredError, TrialReplay, check_stored, replay_trial
 from trainers.methods import CAPO, METHODS
 from trainers.rollouts import stored_steps
 
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from capo_bench.study.plan import Plan, Trial
 
 OnStep = Callable[[int, int], None]
-"""Called with how many optimizer steps are replayed, and of how many."""
+"""Called with the number of replayed optimizer steps, and of all steps."""
 
 
 class NothingToReplayError(ValueError):
-    """No trial of the study has critiques to replay; says why, trial by trial."""
+    """No trial of the study has critiques to replay; the message gives the reason for each trial."""
 
 
 @dataclass(frozen=True)
 class RevoteRequest:
-    """What to replay; what is None is chosen from the study.
+    """What to replay; None takes the study's own.
 
     Attributes:
-        votes: Rules; by default all that need no number, and those trained with.
-        ks: How many critiques; by default every number up to 4, powers of two above, and what was stored.
-        weights: By default those trained with.
+        votes: Rules; by default all that need no number, and those of training.
+        ks: Numbers of critiques; by default every number up to 4, powers of two above, and the stored number.
+        weights: By default those of training.
     """
 
     votes: tuple[Vote, ...] | None = None
@@ -51,7 +51,7 @@ class Group:
         trials: The trials.
         labels: By ballot.
         tokens: By setting.
-        trained: What they were trained with, each once.
+        trained: The distinct settings of their training.
     """
 
     critic: str
@@ -63,15 +63,15 @@ class Group:
 
 @dataclass(frozen=True)
 class StudyReplay:
-    """What replaying a study found.
+    """The result of replaying a study.
 
     Attributes:
         study: Its name.
         profile: The profile.
-        critics: One group a distinct critic, the trials of all its variants together.
-        replays: Every trial that was replayed, with what it found.
-        left_out: Trials without anything to replay, and why.
-        unmet: Rules and k that were asked for and that no trial stored enough critiques for.
+        critics: One group for each distinct critic, with the trials of all its variants.
+        replays: Every replayed trial, with its result.
+        left_out: Trials without anything to replay, with the reason.
+        unmet: Requested rules and k for which no trial stored enough critiques.
     """
 
     study: str
@@ -88,7 +88,7 @@ def replay_study(
     """Replay the finished trials of a plan.
 
     Raises:
-        NothingToReplayError: None of them has critiques of steps, or none has as many as are asked for.
+        NothingToReplayError: None of them has critiques of steps, or none has enough.
         DamagedFileError: The record of a trial's steps cannot be read.
     """
     ready, left_out = _sorted_out(plan.trials, home)
@@ -99,7 +99,7 @@ def replay_study(
     replays: list[tuple[Trial, TrialReplay]] = []
     for trial, folder in ready:
         try:
-            found = replay_trial(
+            replayed = replay_trial(
                 folder,
                 trial.config,
                 ballots(votes, ks),
@@ -109,24 +109,24 @@ def replay_study(
         except NothingStoredError as error:
             left_out.append((trial, str(error)))
             continue
-        replays.append((trial, found))
+        replays.append((trial, replayed))
     if not replays:
         reasons = [f"{trial.variant}, seed {trial.seed} ({trial.id}): {why}" for trial, why in left_out]
         raise NothingToReplayError("\n  ".join([f"nothing to replay in study {plan.study!r}:", *sorted(reasons)]))
-    unmet = _unmet(votes, ks, [found for _, found in replays])
-    if not any(found.labels for _, found in replays):
+    unmet = _unmet(votes, ks, [replayed for _, replayed in replays])
+    if not any(replayed.labels for _, replayed in replays):
         raise NothingToReplayError("\n  ".join([f"nothing to replay in study {plan.study!r}:", *unmet]))
     return StudyReplay(plan.study, plan.profile, groups(replays), tuple(replays), tuple(left_out), unmet)
 
 
 def recorded(folder: TrialFolder) -> dict[int, Mapping[str, float]]:
-    """Return step to what training recorded of it."""
+    """Return each step's record of training, by step."""
     rows = read_records(folder.steps) if folder.steps.exists() else []
     return {int(row["step"]): row for row in rows if "step" in row}
 
 
 def groups(replays: Sequence[tuple[Trial, TrialReplay]]) -> tuple[Group, ...]:
-    """Add up the trials of each distinct critic, those of methods that charge steps in another way apart."""
+    """Add up the trials of each distinct critic; methods that charge steps differently form their own groups."""
     names = critic_names([trial for trial, _ in replays])
     for trial, _ in replays:
         if METHODS.get(trial.config.method).credit not in {None, CAPO.credit}:
@@ -138,22 +138,22 @@ def groups(replays: Sequence[tuple[Trial, TrialReplay]]) -> tuple[Group, ...]:
 
 def grouped(critic: str, replays: Sequence[tuple[Trial, TrialReplay]]) -> Group:
     """Add up trials."""
-    found = [replay for _, replay in replays]
-    by_ballot = dict.fromkeys(ballot for replay in found for ballot in replay.labels)
-    by_setting = dict.fromkeys(setting for replay in found for setting in replay.tokens)
+    members = [replay for _, replay in replays]
+    by_ballot = dict.fromkeys(ballot for replay in members for ballot in replay.labels)
+    by_setting = dict.fromkeys(setting for replay in members for setting in replay.tokens)
     return Group(
         critic=critic,
         trials=tuple(trial for trial, _ in replays),
-        labels={b: pooled_labels(replay.labels[b] for replay in found if b in replay.labels) for b in by_ballot},
-        tokens={s: pooled_tokens(replay.tokens[s] for replay in found if s in replay.tokens) for s in by_setting},
-        trained=tuple(dict.fromkeys(replay.trained for replay in found)),
+        labels={b: pooled_labels(replay.labels[b] for replay in members if b in replay.labels) for b in by_ballot},
+        tokens={s: pooled_tokens(replay.tokens[s] for replay in members if s in replay.tokens) for s in by_setting},
+        trained=tuple(dict.fromkeys(replay.trained for replay in members)),
     )
 
 
 def critic_names(trials: Iterable[Trial]) -> dict[str, str]:
     """Return trial id to the name of its critic, with the settings in which critics of one name differ.
 
-    What the seeds of one variant have each for itself, such as the critic's own seed, is no such setting.
+    Settings that differ between the seeds of one variant, such as the critic's own seed, are left out.
     """
     trials = list(trials)
     critics = dict[str, dict[str, Any]]()
@@ -167,8 +167,8 @@ def critic_names(trials: Iterable[Trial]) -> dict[str, str]:
 
 def _name_critic(critic: Mapping[str, Any], critics: Iterable[Mapping[str, Any]]) -> str:
     others = [other for other in critics if other["name"] == critic["name"]]
-    told = [name for name in critic if any(other.get(name) != critic[name] for other in others)]
-    settings = ", ".join(f"{name} {critic[name]}" for name in told)
+    differing = [name for name in critic if any(other.get(name) != critic[name] for other in others)]
+    settings = ", ".join(f"{name} {critic[name]}" for name in differing)
     return f"{critic['name']} ({settings})" if settings else str(critic["name"])
 
 
@@ -195,10 +195,10 @@ def _chosen(
     return votes, wanted.ks or default_ks(most), weights
 
 
-def _unmet(votes: Sequence[Vote], ks: Sequence[int], found: Sequence[TrialReplay]) -> tuple[str, ...]:
-    ballots = {ballot for replay in found for ballot in replay.labels}
-    most = max(replay.trained.ballot.k for replay in found)
-    stored = f"needs more critiques than were asked for or stored (at most {most} a rollout)"
+def _unmet(votes: Sequence[Vote], ks: Sequence[int], replays: Sequence[TrialReplay]) -> tuple[str, ...]:
+    ballots = {ballot for replay in replays for ballot in replay.labels}
+    most = max(replay.trained.ballot.k for replay in replays)
+    stored = f"needs more critiques than were requested or stored (at most {most} a rollout)"
     rules = [f"rule {vote.label}" for vote in votes if vote not in {ballot.vote for ballot in ballots}]
     sizes = [f"k = {k}" for k in ks if k > most]
     return tuple(f"{wish}: {stored}" for wish in [*rules, *sizes])

@@ -1,7 +1,7 @@
-"""Sums over batches from which every number of a replay follows; two tallies of the same setting add up.
+"""Sums over batches that give every number of a replay; two tallies of one setting can be added.
 
-Labels are what a vote penalises: a step is labelled wrong from a penalty share of one half on, which for every rule but
-`average` is the penalty itself.
+Labels follow from a vote: a step is labelled wrong if its penalty share is one half or more. For every rule except
+`average` the share is the penalty itself.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from dataclasses import dataclass, field, fields
 import numpy as np
 
 from capo_bench.critic.quality import FLAGGED
-from capo_bench.replay.batch import Stored
+from capo_bench.revote.batch import Stored
 from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.credit.batch import Earned, Evidence, process_signal_only
 
 ROUNDING = 1e-9
-"""An advantage not larger than this is 0 but for rounding: it has no sign. Nor is a change so small one."""
+"""An advantage up to this size is rounding and has no sign; a change up to this size is no change."""
 
 
 @dataclass
 class LabelTally:
-    """What a ballot says of steps.
+    """Labels of steps by a ballot.
 
     Attributes:
         rollouts: Rollouts voted on.
-        uncritiqued: Those that none of the first k critiques answered; no label of theirs counts.
+        uncritiqued: Those without an answer among the first k critiques; their labels do not count.
         critiques: Critiques asked, the first k of each rollout.
         abstained: Those without a verdict.
         steps: Steps with a label.
@@ -52,29 +52,29 @@ class LabelTally:
 
         Args:
             stored: The rollouts.
-            k: How many critiques voted.
+            k: Number of critiques that voted.
             shares: Penalty share of every step, shape (N,); NaN without a vote.
-            trained: The same as training had it.
+            trained: The same in training.
         """
-        known = ~np.isnan(shares)
-        both = known & ~np.isnan(trained)
+        voted = ~np.isnan(shares)
+        both = voted & ~np.isnan(trained)
         answered = stored.flags.answered[:k]
         labels = shares >= FLAGGED
         self.rollouts += len(stored.outcomes)
         self.uncritiqued += int((~answered.any(axis=0)).sum())
         self.critiques += k * len(stored.outcomes)
         self.abstained += int((~answered).sum())
-        self.steps += int(known.sum())
-        self.penalty += float(shares[known].sum())
+        self.steps += int(voted.sum())
+        self.penalty += float(shares[voted].sum())
         self.compared += int(both.sum())
         self.agreeing += int((labels == (trained >= FLAGGED))[both].sum())
-        self._count(stored, known & ~np.isnan(stored.truth), labels)
+        self._count(stored, voted & ~np.isnan(stored.truth), labels)
 
     def _count(self, stored: Stored, judged: BoolArray, labels: BoolArray) -> None:
         places = {problem: place for place, problem in enumerate(dict.fromkeys(stored.problems))}
         of_rollout = np.array([places[problem] for problem in stored.problems], dtype=np.int64)
         wrong = stored.truth == 1
-        # Columns: flagged and wrong, flagged and right, wrong and missed, right and left alone.
+        # Columns: flagged and wrong, flagged and right, not flagged and wrong, not flagged and right.
         column = np.where(labels, np.where(wrong, 0, 1), np.where(wrong, 2, 3))
         cells = (of_rollout[stored.layout.owner] * 4 + column)[judged]
         table = np.bincount(cells, minlength=4 * len(places)).reshape(-1, 4).astype(np.float64)
@@ -85,7 +85,7 @@ class LabelTally:
 
 @dataclass
 class Distance:
-    """How rewards or advantages differ from those of a reference, token by token.
+    """Differences of rewards or advantages to those of a reference, token by token.
 
     Attributes:
         tokens: Tokens compared.
@@ -110,7 +110,7 @@ class Distance:
     xy: float = 0
 
     def add(self, ours: FloatArray, theirs: FloatArray, tokens: FloatArray) -> None:
-        """Count steps of which each stands for so many tokens, shape (N,) each."""
+        """Count steps, each with its number of tokens, shape (N,) each."""
         weighed, apart = tokens * ours, np.abs(ours - theirs)
         self.tokens += float(tokens.sum())
         self.changed += float(tokens[apart > ROUNDING].sum())
@@ -136,11 +136,11 @@ class Distance:
 
 @dataclass
 class TokenTally:
-    """What a setting gives to tokens, beside what they were trained with and what exact labels would give.
+    """Rewards and advantages of tokens under a setting, compared with training and with exact labels.
 
     Attributes:
         groups: Groups of rollouts.
-        process_only: Those with signal from the process alone.
+        process_only: Those with signal from the process only.
         rewards: Distance to the rewards of training.
         trained: Distance to the advantages of training.
         exact: Distance to the advantages under exact labels and the same weights.
@@ -168,7 +168,7 @@ class TokenTally:
 
 
 def pooled_labels(tallies: Iterable[LabelTally]) -> LabelTally:
-    """Return the sum of tallies; problems that several have are one group of chance."""
+    """Return the sum of tallies; a problem of several tallies stays one group."""
     total = LabelTally()
     for tally in tallies:
         _add_numbers(total, tally, lambda name: name != "counts")

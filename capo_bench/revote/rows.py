@@ -1,4 +1,4 @@
-"""The numbers of a replay, one row a critic, rule, k and weights."""
+"""The numbers of a replay, one row for each critic, rule, k and weights."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from capo_bench.replay.setting import VoteSetting
-from capo_bench.replay.study import Group, StudyReplay
-from capo_bench.replay.tally import table_of
-from capo_bench.replay.trial import TrialReplay
+from capo_bench.revote.setting import VoteSetting
+from capo_bench.revote.study import Group, StudyReplay
+from capo_bench.revote.tally import table_of
+from capo_bench.revote.trial import TrialReplay
 from evals.critics.metrics import ShareEstimate, StepScores, scores_of
 
 
 @dataclass(frozen=True)
 class RevoteRow:
-    """One setting on the stored critiques of one critic. Shares are from 0 to 1; NaN where nothing defines a number.
+    """One setting on the stored critiques of one critic. Shares are from 0 to 1; NaN where a number is not defined.
 
     Attributes:
         critic: The critic.
         setting: Rule, k and weights.
         trials: Trials that stored enough critiques.
-        trained_with: Those of them that were trained with this very setting.
+        trained_with: Those of them that were trained with this setting.
         rollouts: Their rollouts.
         scores: Precision, recall and F1 of labels against the exact checker, intervals over whole problems.
         problems: Problems behind them.
         flagged_step_rate: Mean penalty share of the steps.
         label_agreement: Share of steps labelled as in training.
-        reward_changed: Share of tokens whose reward is another than in training.
+        reward_changed: Share of tokens whose reward differs from training.
         reward_moved: Mean absolute difference to the token rewards of training.
         sign_changed: Share of tokens whose advantage has another sign than in training.
         moved: Mean absolute difference to the advantages of training.
@@ -61,7 +61,7 @@ class RevoteRow:
     uncritiqued: float
 
     def flat(self) -> dict[str, Any]:
-        """Return the row as plain values, None for what is not defined."""
+        """Return the row as plain values, None for undefined numbers."""
         ballot, weights = self.setting.ballot, self.setting.weights
         own: dict[str, Any] = {
             "critic": self.critic,
@@ -88,7 +88,7 @@ def rows(replay: StudyReplay) -> list[RevoteRow]:
 def _rows(group: Group, replay: StudyReplay) -> list[RevoteRow]:
     scores = {ballot: scores_of(table_of(tally.counts)) for ballot, tally in group.labels.items()}
     ids = {trial.id for trial in group.trials}
-    members = [found for trial, found in replay.replays if trial.id in ids]
+    members = [replayed for trial, replayed in replay.replays if trial.id in ids]
     return [
         _row(group, setting, (_having(setting, members), _trained(setting, members)), scores[setting.ballot])
         for setting in group.tokens
@@ -96,11 +96,11 @@ def _rows(group: Group, replay: StudyReplay) -> list[RevoteRow]:
 
 
 def _having(setting: VoteSetting, members: Sequence[TrialReplay]) -> int:
-    return sum(setting in found.tokens for found in members)
+    return sum(setting in replay.tokens for replay in members)
 
 
 def _trained(setting: VoteSetting, members: Sequence[TrialReplay]) -> int:
-    return sum(setting == found.trained for found in members)
+    return sum(setting == replay.trained for replay in members)
 
 
 def _row(group: Group, setting: VoteSetting, trials: tuple[int, int], scores: StepScores) -> RevoteRow:

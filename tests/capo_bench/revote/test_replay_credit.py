@@ -9,8 +9,8 @@ import pytest
 from stored import HAND, config
 
 from capo_bench.critic.quality import Vote
-from capo_bench.replay.batch import Stored, as_answer, earned_in_training, store_of
-from capo_bench.replay.setting import Ballot
+from capo_bench.revote.batch import Stored, as_answer, earned_in_training, store_of
+from capo_bench.revote.setting import Ballot
 from trainers.credit.batch import Earned, Evidence, process_signal_only
 from trainers.credit.critique import Critique
 from trainers.credit.terms import Terms

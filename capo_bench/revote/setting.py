@@ -1,6 +1,6 @@
-"""What is replayed: a vote over the first k critiques, and the weights of outcome and process.
+"""Settings to replay: a vote over the first k critiques, and the weights of outcome and process.
 
-Steps and normalisation stay those of each trial's training.
+Steps and normalisation are those of each trial's training.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Weights:
 
     @property
     def label(self) -> str:
-        """The pair as tables and options name it."""
+        """Name of the pair in tables and options."""
         return f"{self.whole:g},{self.process:g}"
 
 
@@ -46,13 +46,13 @@ class VoteSetting:
 
 
 def trained_setting(credit: CreditConfig) -> VoteSetting:
-    """Return what a trial was trained with."""
+    """Return the setting of a trial's training."""
     ballot = Ballot(Vote(credit.vote, credit.at_least), credit.critiques)
     return VoteSetting(ballot, Weights(credit.w_whole, credit.w_process))
 
 
 def parse_vote(text: str) -> Vote:
-    """Return the vote that a name stands for, where the rule takes a number with it: ``at_least:2``.
+    """Return the vote of a name; a rule with a number is written ``at_least:2``.
 
     Raises:
         ValueError: No rule has this name, or the number is missing, superfluous or below 1.
@@ -65,7 +65,7 @@ def parse_vote(text: str) -> Vote:
 
 
 def parse_weights(text: str) -> Weights:
-    """Return the weights that ``2,0.5`` stands for.
+    """Return the weights of a text such as ``2,0.5``.
 
     Raises:
         ValueError: These are not two numbers of at least 0.
@@ -80,15 +80,15 @@ def parse_weights(text: str) -> Weights:
 
 
 def default_ks(stored: int) -> tuple[int, ...]:
-    """Return which k are replayed of so many stored critiques."""
+    """Return the k that are replayed by default, given the number of stored critiques."""
     return tuple(sorted({*range(1, min(stored, DEEPEST) + 1), *powers_of_two(stored)}))
 
 
 def ballots(votes: Iterable[Vote], ks: Iterable[int]) -> tuple[Ballot, ...]:
-    """Return every vote at every k that it can be told apart at.
+    """Return every vote at every k at which it differs.
 
-    A rule about one critique stands at k = 1 alone; one that takes a number m flags nothing below k = m, and stands
-    from there.
+    A rule about one critique appears only at k = 1. A rule with a number m flags nothing below k = m, and appears from
+    there on.
     """
     sizes = sorted(set(ks))
     return tuple(

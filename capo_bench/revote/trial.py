@@ -1,4 +1,4 @@
-"""Replaying one trial: its stored rollouts, some steps at a time, under every setting."""
+"""Replay one trial: its stored rollouts, some steps at a time, under every setting."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from capo_bench.home import TrialFolder
-from capo_bench.replay.batch import Stored, store_of
-from capo_bench.replay.setting import Ballot, VoteSetting, Weights, trained_setting
-from capo_bench.replay.tally import LabelTally, TokenTally
+from capo_bench.revote.batch import Stored, store_of
+from capo_bench.revote.setting import Ballot, VoteSetting, Weights, trained_setting
+from capo_bench.revote.tally import LabelTally, TokenTally
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Earned, Evidence
@@ -17,24 +17,24 @@ from trainers.methods import METHODS, credit_function
 from trainers.rollouts import DamagedRolloutsError, StoredStep, read_step, stored_steps
 
 MOST_TOKENS = 250_000
-"""Token places of rollouts that are replayed together: large enough for numpy, small enough for any machine."""
+"""Tokens that are replayed together, padding included: many enough for numpy, few enough for any machine."""
 
 
 class NothingStoredError(ValueError):
-    """A trial has no critiques of steps to replay; says why."""
+    """A trial has no critiques of steps to replay; the message gives the reason."""
 
 
 @dataclass
 class TrialReplay:
-    """What replaying a trial found.
+    """The result of replaying a trial.
 
     Attributes:
-        trained: What it was trained with.
+        trained: The setting of its training.
         steps: Optimizer steps replayed.
         rollouts: Rollouts in them.
         labels: By ballot.
         tokens: By setting.
-        damaged: What could not be read, one line a step; in no number.
+        damaged: Steps that could not be read, one line each; they are in no number.
     """
 
     trained: VoteSetting
@@ -60,36 +60,36 @@ def replay_trial(  # noqa: PLR0913 - what is replayed, how often, and whom to te
     Args:
         folder: The trial's folder.
         config: Its settings.
-        ballots: Votes and k; those with a k above what the trial stored are left out.
-        weights: Each is replayed with every ballot; without any, labels alone are looked at, which can also be
-            done where the critic was asked about answers.
-        most_rollouts: Read about so many rollouts at most: every n-th optimizer step from the first; None reads all.
+        ballots: Votes and k; a k above the trial's stored number is left out.
+        weights: Each is replayed with every ballot. Without any, only labels are counted; this also works if the
+            critic judged answers.
+        most_rollouts: Approximate limit of rollouts: every n-th optimizer step is read; None reads all.
         on_step: Called after each optimizer step.
-        see: Receives the steps that are replayed.
+        see: Receives the replayed steps.
 
     Raises:
         NothingStoredError: The trial stored no critiques, or critiques of answers and there are weights.
     """
     check_stored(folder, config, done=True)
-    found = TrialReplay(trained_setting(config.credit))
+    replay = TrialReplay(trained_setting(config.credit))
     wanted = [ballot for ballot in ballots if ballot.k <= config.credit.critiques]
-    for steps in _chunks(_steps(folder, config, found, most_rollouts, on_step), config.train.group_size):
+    for steps in _chunks(_steps(folder, config, replay, most_rollouts, on_step), config.train.group_size):
         for step in steps:
             if weights and step.rollouts[0].aim != "steps":
                 raise NothingStoredError(f"method {config.method} asks its critic about answers, not about steps")
             see(step)
         stored = store_of([rollout for step in steps for rollout in step.rollouts], config.credit.critiques)
-        found.steps += len(steps)
-        found.rollouts += len(stored.outcomes)
-        _replay(found, _Earnings(stored, config), wanted, weights)
-    return found
+        replay.steps += len(steps)
+        replay.rollouts += len(stored.outcomes)
+        _replay(replay, _Earnings(stored, config), wanted, weights)
+    return replay
 
 
 def check_stored(folder: TrialFolder, config: TrialConfig, *, done: bool) -> None:
-    """Say why a trial has nothing to replay, if it has not.
+    """Check that a trial has something to replay.
 
     Raises:
-        NothingStoredError: It has not.
+        NothingStoredError: It has nothing; the message gives the reason.
     """
     if "prm" in METHODS.get(config.method).uses:
         raise NothingStoredError(
@@ -104,7 +104,7 @@ def check_stored(folder: TrialFolder, config: TrialConfig, *, done: bool) -> Non
 
 
 def check_kept(folder: TrialFolder) -> None:
-    """Say that a trial's rollouts are not there, if they are not.
+    """Check that a trial's rollouts are stored.
 
     Raises:
         NothingStoredError: They are not.
@@ -116,11 +116,11 @@ def check_kept(folder: TrialFolder) -> None:
 def _steps(
     folder: TrialFolder,
     config: TrialConfig,
-    found: TrialReplay,
+    replay: TrialReplay,
     most_rollouts: int | None,
     on_step: Callable[[], None],
 ) -> Iterator[StoredStep]:
-    """Yield the steps that can be read and are whole; note the others."""
+    """Yield the steps that are readable and whole; note the others as damaged."""
     group_size = config.train.group_size
     files = stored_steps(folder.rollouts)
     each = config.train.prompts_per_step * group_size
@@ -129,18 +129,18 @@ def _steps(
         try:
             step = read_step(number, files[number])
         except DamagedRolloutsError as error:
-            found.damaged.append(str(error))
+            replay.damaged.append(str(error))
             continue
         finally:
             on_step()
         if is_whole(step, group_size):
             yield step
         else:
-            found.damaged.append(f"{folder.rollouts}: step {number} does not hold whole groups of {group_size}")
+            replay.damaged.append(f"{folder.rollouts}: step {number} does not hold whole groups of {group_size}")
 
 
 def is_whole(step: StoredStep, group_size: int) -> bool:
-    """Whether the rollouts of a step are whole groups that follow one another."""
+    """Return whether the rollouts of a step are whole groups, one after the other."""
     groups = [rollout.group for rollout in step.rollouts]
     return (
         bool(groups)
@@ -150,7 +150,7 @@ def is_whole(step: StoredStep, group_size: int) -> bool:
 
 
 def _chunks(steps: Iterator[StoredStep], group_size: int) -> Iterator[list[StoredStep]]:
-    """Yield steps together as long as their rollouts, padded to the longest, stay within `MOST_TOKENS`."""
+    """Yield groups of steps whose rollouts, padded to the longest, stay within `MOST_TOKENS`."""
     chunk: list[StoredStep] = []
     rows = widest = 0
     for step in steps:
@@ -164,22 +164,22 @@ def _chunks(steps: Iterator[StoredStep], group_size: int) -> Iterator[list[Store
         yield chunk
 
 
-def _replay(found: TrialReplay, earned: _Earnings, ballots: Sequence[Ballot], weights: Sequence[Weights]) -> None:
+def _replay(replay: TrialReplay, earned: _Earnings, ballots: Sequence[Ballot], weights: Sequence[Weights]) -> None:
     stored = earned.stored
-    trained = stored.voted(found.trained.ballot)
+    trained = stored.voted(replay.trained.ballot)
     for ballot in ballots:
         shares = stored.voted(ballot)
-        found.labels.setdefault(ballot, LabelTally()).add(stored, ballot.k, shares, trained)
+        replay.labels.setdefault(ballot, LabelTally()).add(stored, ballot.k, shares, trained)
         for pair in weights:
-            tally = found.tokens.setdefault(VoteSetting(ballot, pair), TokenTally())
-            reference = earned.of(trained, found.trained.weights)
+            tally = replay.tokens.setdefault(VoteSetting(ballot, pair), TokenTally())
+            reference = earned.of(trained, replay.trained.weights)
             tally.add(stored, earned.of(shares, pair), reference, earned.of(stored.truth, pair), earned.group_size)
 
 
 class _Earnings:
-    """What a batch earns under its trial's method and normalisation.
+    """Rewards and advantages of a batch under its trial's method and normalisation.
 
-    It is worked out once for penalties that are the same: rules often agree, at k = 1 all of them.
+    They are computed once for equal penalties: rules often agree, and at k = 1 all do.
     """
 
     def __init__(self, stored: Stored, config: TrialConfig) -> None:

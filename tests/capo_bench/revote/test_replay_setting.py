@@ -6,7 +6,7 @@ import pytest
 from stored import StoredHome, config
 
 from capo_bench.critic.quality import Vote, plain_votes
-from capo_bench.replay.setting import (
+from capo_bench.revote.setting import (
     Ballot,
     VoteSetting,
     Weights,
@@ -16,7 +16,7 @@ from capo_bench.replay.setting import (
     parse_weights,
     trained_setting,
 )
-from capo_bench.replay.study import RevoteRequest, critic_names, replay_study
+from capo_bench.revote.study import RevoteRequest, critic_names, replay_study
 from capo_bench.study.keys import with_value
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig
