@@ -27,7 +27,7 @@ class Gold:
 
 @dataclass(frozen=True)
 class Asked:
-    """A completion to be judged; `truth` where a person or the way it was made says whether it is right."""
+    """A completion to judge; `truth` if a person, or its construction, tells whether it is right."""
 
     completion: str
     gold: Gold
@@ -54,42 +54,42 @@ def _golds(data: Path) -> Iterator[Gold]:
 
 def labelled(data: Path) -> list[Asked]:
     """Return ProcessBench's solutions of problems whose reference is known, with its label of the final answer."""
-    known = {gold.problem.strip(): gold for gold in golds(data)}
+    referenced = {gold.problem.strip(): gold for gold in golds(data)}
     rows: Rows = [
         row
         for path in sorted((data / "processbench").glob("*.json"))
         for row in json.loads(path.read_text(encoding="utf-8"))
     ]
     return [
-        Asked("\n\n".join(row["steps"]), known[problem], row["final_answer_correct"])
+        Asked("\n\n".join(row["steps"]), referenced[problem], row["final_answer_correct"])
         for row in rows
-        if (problem := row["problem"].strip()) in known
+        if (problem := row["problem"].strip()) in referenced
     ]
 
 
 def made(data: Path, count: int, seed: int = 0) -> list[Asked]:
     """Return boxed answers: as many rewritten references as altered ones and as other problems' references.
 
-    Rewritten ones are right; of the others nobody knows but the verifiers.
+    Rewritten ones are right; the truth of the others is unknown.
     """
     draw = random.Random(seed)
     pool = golds(data)
     symbolic = [gold for gold in pool if not re.fullmatch(r"[$]?-?[0-9.,]+[$]?", gold.answer)]
-    found = []
+    answers = []
     for number in range(count):
         gold = draw.choice(symbolic if draw.random() < 0.5 else pool)
         answer = clean(gold.answer)
         if number % 2 == 0:
-            found.append(Asked(_box(rewritten(answer, draw)), gold, True))
+            answers.append(Asked(_box(rewritten(answer, draw)), gold, True))
         elif number % 4 == 1:
-            found.append(Asked(_box(altered(answer, draw)), gold, None))
+            answers.append(Asked(_box(altered(answer, draw)), gold, None))
         else:
-            found.append(Asked(_box(clean(draw.choice(pool).answer)), gold, None))
-    return found
+            answers.append(Asked(_box(clean(draw.choice(pool).answer)), gold, None))
+    return answers
 
 
 def rewritten(answer: str, draw: random.Random) -> str:
-    """Write an answer another way that means the same."""
+    """Write an answer in another way with the same meaning."""
     fraction = re.fullmatch(r"\\frac\{([0-9]+)\}\{([0-9]+)\}", answer)
     ways = [
         answer,
@@ -108,8 +108,8 @@ def altered(answer: str, draw: random.Random) -> str:
     digits = list(re.finditer(r"[0-9]+", answer))
     if not digits:
         return f"2 {answer}"
-    one = draw.choice(digits)
-    return f"{answer[: one.start()]}{int(one[0]) + draw.randint(1, 3)}{answer[one.end() :]}"
+    digit = draw.choice(digits)
+    return f"{answer[: digit.start()]}{int(digit[0]) + draw.randint(1, 3)}{answer[digit.end() :]}"
 
 
 def _box(answer: str) -> str:

@@ -1,4 +1,4 @@
-"""Times ``capo-bench --help`` in fresh processes, beside a Python that does nothing.
+"""Times ``capo-bench --help`` in fresh processes, compared with a Python that does nothing.
 
 Run with ``python benchmarks/cli_help.py``. The target is 0.3 seconds.
 """
@@ -21,10 +21,10 @@ def seconds(*args: str) -> float:
 
 def main() -> None:
     bare = statistics.median(seconds("-c", "pass") for _ in range(TIMES))
-    found = statistics.median(seconds("-m", "capo_bench", "--help") for _ in range(TIMES))
+    taken = statistics.median(seconds("-m", "capo_bench", "--help") for _ in range(TIMES))
     print(
-        f"--help: {found:.3f} s, median of {TIMES}; {found / TARGET:.2f} of the target of {TARGET} s; "
-        f"{found / bare:.1f} times a Python that does nothing ({bare:.3f} s)"
+        f"--help: {taken:.3f} s, median of {TIMES}; {taken / TARGET:.2f} of the target of {TARGET} s; "
+        f"{taken / bare:.1f} times a Python that does nothing ({bare:.3f} s)"
     )
 
 

@@ -1,4 +1,4 @@
-"""How often the report's intervals hold the truth, how often its rule is wrong, and whether its power is as told.
+"""Measure the coverage of the report's intervals, the error rate of its rule, and its power.
 
     python -m benchmarks.coverage [--studies 1000] [--only rule]
 
@@ -23,7 +23,7 @@ from capo_bench.analysis.stats import NOISE, Matrix, VarianceTerms, holm, mean_i
 
 VARIANTS = 5
 GAIN = 0.2
-"""The true difference that the ways to count degrees of freedom are asked to find."""
+"""The true difference for the comparison of ways to count degrees of freedom."""
 
 EASE = 1.5
 """Standard deviation of the problems' ease, in log odds."""
@@ -31,7 +31,7 @@ EASE = 1.5
 
 @dataclass(frozen=True)
 class Truth:
-    """What studies are drawn from.
+    """Parameters from which studies are drawn.
 
     Attributes:
         seeds: S.
@@ -87,9 +87,9 @@ def _coverage(studies: int) -> None:
         truth = Truth(seeds, problems, luck, shared)
         rng = np.random.default_rng([seeds, problems, int(10 * luck), int(10 * shared)])
         drawn = (next(study(truth, rng)) for _ in range(studies))
-        found = [mean_interval(ours - theirs) for ours, theirs in drawn]
-        hit = np.mean([one.low <= truth.difference <= one.high for one in found])
-        width = 100 * np.median([one.high - one.low for one in found])
+        intervals = [mean_interval(ours - theirs) for ours, theirs in drawn]
+        hit = np.mean([interval.low <= truth.difference <= interval.high for interval in intervals])
+        width = 100 * np.median([interval.high - interval.low for interval in intervals])
         print(f"{seeds:5d} {problems:8d} {luck:4.1f} {shared:6.1f} | {hit:.3f} ({width:.1f})", flush=True)
 
 
@@ -105,36 +105,38 @@ def _rule(studies: int) -> None:
         for _ in range(studies):
             differences = [ours - theirs for ours, theirs in study(truth, rng, VARIANTS)]
             by_way = zip(*map(_p_values, differences), strict=True)
-            false += [min(holm(found)) < NOISE for found in by_way]
-            found = components(differences[0])
-            assert found is not None
-            limits.append(detectable(found, NOISE / VARIANTS))
+            false += [min(holm(p_values)) < NOISE for p_values in by_way]
+            variances = components(differences[0])
+            assert variances is not None
+            limits.append(detectable(variances, NOISE / VARIANTS))
         limit = float(np.median(limits))
-        told = (_shown(false / studies), _found(truth, GAIN, studies, rng), _found(truth, limit, studies, rng)[:5])
+        shown = (_shown(false / studies), _found(truth, GAIN, studies, rng), _found(truth, limit, studies, rng)[:5])
         line = f"{seeds:5d} {problems:8d} {luck:4.1f} {shared:6.1f}"
-        print(f"{line} | {told[0]} | {told[1]} | {100 * limit:.1f} points | {told[2]}", flush=True)
+        print(f"{line} | {shown[0]} | {shown[1]} | {100 * limit:.1f} points | {shown[2]}", flush=True)
 
 
 def _found(truth: Truth, difference: float, studies: int, rng: np.random.Generator) -> str:
-    """Return in how many studies a true difference is found at Holm's first step, by each way."""
-    reached, found = with_difference(truth, difference), np.zeros(3)
+    """Return the share of studies in which a true difference is found at Holm's first step, by each way."""
+    reached, detected = with_difference(truth, difference), np.zeros(3)
     if reached is None:
         return " none"
     for _ in range(studies):
         ours, theirs = next(study(reached, rng))
-        found += np.array(_p_values(ours - theirs)) < NOISE / VARIANTS
-    return _shown(found / studies)
+        detected += np.array(_p_values(ours - theirs)) < NOISE / VARIANTS
+    return _shown(detected / studies)
 
 
 def _p_values(values: Matrix) -> tuple[float, float, float]:
     """Return p by the report's degrees of freedom, by Satterthwaite's and by the fewest that seeds or problems have."""
     from scipy.special import stdtr
 
-    found, parts = mean_interval(values), terms(values)
-    if not found.error:
-        return (found.p,) * 3
+    interval, parts = mean_interval(values), terms(values)
+    if not interval.error:
+        return (interval.p,) * 3
     fewest = min(parts.freedoms[:2])
-    return found.p, *(float(2 * stdtr(freedom, -abs(found.mean / found.error))) for freedom in (_welch(parts), fewest))
+    return interval.p, *(
+        float(2 * stdtr(freedom, -abs(interval.mean / interval.error))) for freedom in (_welch(parts), fewest)
+    )
 
 
 def _welch(parts: VarianceTerms) -> float:
@@ -149,7 +151,7 @@ def _shown(shares: Matrix) -> str:
 
 
 def with_difference(truth: Truth, difference: float) -> Truth | None:
-    """Return the truth with the gain that makes this difference; None where no gain does."""
+    """Return the truth with the gain for this difference; None if there is none."""
     low, high = 0.0, 12.0
     if replace(truth, gain=high).difference < difference:
         return None

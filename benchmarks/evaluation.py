@@ -1,11 +1,11 @@
-"""What the evaluation's driver adds to the model's own generation, and how long the first batch takes to come.
+"""Measure the overhead of the evaluation over the model's generation, and the time to the first batch.
 
     python -m benchmarks.evaluation [--rounds 5] [--problems 128] [--samples 4]
 
-The embedded model with random weights, which is the worst case: its batches are the shortest there are. The time that
-`generate` takes is set against the time that its calls of `Model.complete` take in the same run: what is left is
-prompts, order, JSON and the disk. Then `capo-bench eval` is started on coins as a user would start it, and the time to
-the first batch on disk is taken; machines that are busy with something else tell nothing here.
+The model is the embedded one with random weights: its batches are the shortest, so this is the worst case. The time of
+`generate` is compared with the time of its calls of `Model.complete` in the same run: the difference is prompts, order,
+JSON and the disk. Then `capo-bench eval` runs on coins as for a user, and the time to the first batch on disk is
+measured. A busy machine gives no useful figures.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def main() -> None:
         folder = Path(scratch)
         model = make_model(folder / "model")
         seconds = [first_batch(model, folder / f"home-{number}") for number in range(3)]
-        print(f"first batch of coins on disk after {', '.join(f'{one:.2f}' for one in seconds)} s")
+        print(f"first batch of coins on disk after {', '.join(f'{taken:.2f}' for taken in seconds)} s")
         (task,) = load_tasks(["coins_test"], limit=arguments.problems)
         task = replace(task, greedy=False, samples=arguments.samples)
         overhead(task, open_model(ModelSpec(model=model)), arguments, folder)

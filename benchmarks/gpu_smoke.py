@@ -141,7 +141,7 @@ def breakdown(name: str, steps: list[dict[str, Any]]) -> str:
     return f"| {name} | {' | '.join(f'{median:.2f}' for median in medians)} |"
 
 
-def told(home: Home, trials: list[Trial]) -> None:
+def print_tables(home: Home, trials: list[Trial]) -> None:
     """Print the tables."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"{platform.machine()}, no GPU"
     print(f"\n{device}, torch {torch.__version__}\n")
@@ -195,7 +195,7 @@ def main() -> None:
         check(numbers == [*range(1, arguments.steps + 1)], f"{trial.variant} has each step once: {numbers}")
     check(steps_of(first)[0] == before[0], "the step before the checkpoint was not trained again")
     print(f"all done after {time.monotonic() - began:.0f} s")
-    told(home, trials)
+    print_tables(home, trials)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""How much of an update micro-batches sorted by length save, on the lengths of real solutions in a real tokenizer.
+"""Measure the time that micro-batches sorted by length save in an update, on lengths of real solutions.
 
     python -m benchmarks.padding MODEL DATA [--layers 3] [--rounds 3]
 
@@ -49,18 +49,18 @@ def solutions(data: Path) -> dict[str, list[tuple[str, str]]]:
     def rows(name: str) -> list[dict[str, Any]]:
         return [json.loads(line) for line in (data / name).read_text(encoding="utf-8").splitlines()]
 
-    found = {
+    pairs = {
         "GSM8K, people": [(row["question"], row["answer"]) for row in rows("gsm8k/train.jsonl")[:3000]],
         "MATH, people": [(row["problem"], row["solution"]) for row in rows("math500/test.jsonl")],
     }
     for name in ("gsm8k", "math"):
         written = json.loads((data / f"processbench/{name}.json").read_text(encoding="utf-8"))
-        found[f"{name.upper()}, models"] = [(row["problem"], "\n\n".join(row["steps"])) for row in written]
-    return found
+        pairs[f"{name.upper()}, models"] = [(row["problem"], "\n\n".join(row["steps"])) for row in written]
+    return pairs
 
 
 def columns(rollouts: Sequence[Lengths], size: int) -> int:
-    """Return the columns that micro-batches of so many rollouts pass, each as wide as its longest."""
+    """Return the columns of micro-batches of `size` rollouts, each as wide as its longest."""
     parts = [rollouts[at : at + size] for at in range(0, len(rollouts), size)]
     return sum(len(part) * (max(p for p, _ in part) + max(c for _, c in part)) for part in parts)
 

@@ -1,12 +1,12 @@
-"""What teaching the embedded process reward model takes, and how good it is on held-out solutions of coins.
+"""Measure the training time of the embedded process reward model, and its quality on held-out solutions of coins.
 
     python -m benchmarks.prm [--solutions 600] [--threads 2] [--model FOLDER]
 
-Teaches it as the studies do, unless a folder is given, and scores three sets of solutions to problems that no training
-sees: those that go wrong in every way of its lessons, demonstrations that slip, and these on longer problems. A step is
-flagged where its score is below one half; intervals are of 95 %, over whole problems. Times are of the processor and
-of the clock: on a machine that others use the clock's says little, and so does the processor's of two threads, each of
-which waits busily for the other: take one.
+It is trained as in the studies, unless a folder is given. Then it scores three sets of solutions to problems outside
+the training data: wrong in every way of its lessons, demonstrations with slips, and those on longer problems. A step is
+flagged if its score is below one half; intervals are of 95 %, over whole problems. Times are processor and clock times.
+On a shared machine the clock says little; with two threads neither does the processor time, because each thread waits
+busily for the other: use one.
 """
 
 from __future__ import annotations
@@ -38,33 +38,33 @@ from trainers.prm.scorer import Scorer
 
 
 def attempts(count: int) -> list[LabelledSolution]:
-    """Return solutions that go wrong as those of the lessons do, to problems of the split ``test``."""
-    taught, rng, found = PrmConfig().embedded, random.Random("attempts"), []
+    """Return solutions with the errors of the lessons, to problems of the split ``test``."""
+    taught, rng, labelled = PrmConfig().embedded, random.Random("attempts"), []
     for problem in COINS.problems("test", count, 0):
         pupil = draw_pupil(taught.misconceptions, taught.slip, rng)
         steps = tuple(attempt(read(problem.prompt), rng, pupil, taught.stray))
         labels = exact_labels(COINS.check_steps(problem, steps), len(steps), problem.id)
-        found.append(LabelledSolution(problem.id, "test", problem, steps, labels))
-    return found
+        labelled.append(LabelledSolution(problem.id, "test", problem, steps, labels))
+    return labelled
 
 
 def demonstrations(split: str, count: int) -> list[LabelledSolution]:
     return list(DEMONSTRATIONS.load(Selection((split,), limit=count)).solutions)
 
 
-def told(name: str, solutions: Sequence[LabelledSolution], scorer: Scorer) -> None:
+def print_quality(name: str, solutions: Sequence[LabelledSolution], scorer: Scorer) -> None:
     began, clock = time.process_time(), time.perf_counter()
     scored = scorer.score([(each.problem.prompt, each.steps) for each in solutions])
     took, passed = time.process_time() - began, time.perf_counter() - clock
     both = zip(scored, solutions, strict=True)
-    pairs = [(np.array(each.scores), one.labels) for each, one in both if each.scores is not None]
+    pairs = [(np.array(each.scores), solution.labels) for each, solution in both if each.scores is not None]
     scores = step_scores([row < HALF for row, _ in pairs], [labels for _, labels in pairs])
     doubts = np.concatenate([1 - row for row, _ in pairs])
     wrong = np.concatenate([np.isin(np.arange(labels.steps), list(labels.wrong)) for _, labels in pairs])
     area = area_estimate(doubts, wrong, [labels.group for _, labels in pairs for _ in range(labels.steps)])
-    found = {"precision": scores.precision, "recall": scores.recall, "AUC": area}
+    measured = {"precision": scores.precision, "recall": scores.recall, "AUC": area}
     print(f"{name}: {len(pairs)} of {len(solutions)} solutions scored, {scores.steps} steps, {scores.wrong} wrong")
-    print("  " + " · ".join(f"{key} {_shown(value)}" for key, value in found.items()))
+    print("  " + " · ".join(f"{key} {_shown(value)}" for key, value in measured.items()))
     print(f"  {1000 * took / len(pairs):.2f} ms of processor a solution, {1000 * passed / len(pairs):.2f} ms of clock")
 
 
@@ -98,9 +98,9 @@ def main() -> None:
         set_threads(EMBEDDED_THREADS)
         scorer = Scorer(PrmConfig(), str(arguments.model or name))
         print(f"{scorer.parameters} parameters; one thread")
-        told("lessons' kind", attempts(arguments.solutions), scorer)
-        told("demonstrations", demonstrations("test", arguments.solutions), scorer)
-        told("longer problems", demonstrations("longer", arguments.solutions), scorer)
+        print_quality("lessons' kind", attempts(arguments.solutions), scorer)
+        print_quality("demonstrations", demonstrations("test", arguments.solutions), scorer)
+        print_quality("longer problems", demonstrations("longer", arguments.solutions), scorer)
 
 
 if __name__ == "__main__":

@@ -243,10 +243,10 @@ def _rollouts(folder: Path, critiques: int) -> dict[str, bytes]:
     rng = random.Random(critiques)
     for step in range(1, STEPS + 1):
         write_step(folder, step, 0, [_rollout(step, row, critiques, rng) for row in range(ROLLOUTS)])
-    found = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     for path in folder.iterdir():
         path.unlink()
-    return found
+    return files
 
 
 def _rollout(step: int, row: int, critiques: int, rng: random.Random) -> Rollout:

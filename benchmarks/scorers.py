@@ -2,7 +2,7 @@
 
 ``python -m benchmarks.scorers [NAME …]`` prints the table of docs/verifier.md: ours, math-verify called as its
 documentation does, lm-eval's own of GSM8K and Minerva, and inspect_ai's where that package is installed.
-``--wrong`` prints what they judge wrongly.
+``--wrong`` prints the answers that they judge wrongly.
 """
 
 from __future__ import annotations
@@ -57,8 +57,8 @@ def lm_eval_gsm8k(rows: Sequence[Row]) -> list[bool]:
     def bare(text: str) -> str:
         return re.sub(r",|\$|\.$", "", text).lower()
 
-    last = [[next(filter(None, found)) for found in numbers.findall(row["completion"])][-1:] for row in rows]
-    return [bare("".join(found)) == bare(row["reference"]) for found, row in zip(last, rows, strict=True)]
+    last = [[next(filter(None, groups)) for groups in numbers.findall(row["completion"])][-1:] for row in rows]
+    return [bare("".join(number)) == bare(row["reference"]) for number, row in zip(last, rows, strict=True)]
 
 
 def lm_eval_minerva(rows: Sequence[Row]) -> list[bool]:

@@ -35,14 +35,14 @@ def states_of(model: object) -> list[SolutionState]:
     prompts = [model.prompt(problem.prompt) for problem in problems]  # type: ignore[attr-defined]
     sampling = Sampling(1.0, 1.0, ROOM)
     rows = asyncio.run(model.complete(prompts, GROUP, sampling, seed=1))  # type: ignore[attr-defined]
-    found = []
+    states = []
     for problem, row in zip(problems, rows, strict=True):
         for completion in row:
             steps = completion.text.split(SEPARATOR)
             for done in range(len(steps)):
                 written = "".join(step + SEPARATOR for step in steps[:done])
-                found.append(SolutionState(problem.prompt, written, problem.answer, ROOM - 6 * done))
-    return found
+                states.append(SolutionState(problem.prompt, written, problem.answer, ROOM - 6 * done))
+    return states
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from evals.verify.answers import AnswerStyle, clean
 
 REAL, SHARE, WORKERS = 5_000, 0.05, 2
 SAMPLE = 24
-"""Hostile answers that the serial side is given: they take it seconds each, so the rest is extrapolated."""
+"""Hostile answers for the serial side, which takes seconds for each; the rest is extrapolated."""
 LONGEST = 30.0
 """Seconds after which the serial side is killed: its own time limit does not end a regular expression."""
 
@@ -47,7 +47,7 @@ def speed(real: list[Asked]) -> None:
     """Time both sides on the same answers, in this one run."""
     hostile = [Asked(rf"\boxed{{{answer}}}", _FIVE, False) for answer in hostile_answers().values()]
     bad = [hostile[number % len(hostile)] for number in range(int(SHARE * REAL))]
-    bad = [Asked(one.completion, real[number].gold, None) for number, one in enumerate(bad)]
+    bad = [Asked(answer.completion, real[number].gold, None) for number, answer in enumerate(bad)]
     serial, _ = one_by_one(real)
     ours = pooled(real)
     print(f"{REAL} real answers: math-verify {serial:.1f} s, verifier {ours:.1f} s, ratio {serial / ours:.1f} (≥ 1.8)")
@@ -68,16 +68,18 @@ def speed(real: list[Asked]) -> None:
 
 
 def pooled(asked: Sequence[Asked]) -> float:
-    """Return the seconds that the verifier takes, its workers' start left out as the serial side's import is."""
+    """Return the verifier's seconds, without the start of its workers (the serial side's import is left out too)."""
     with Verifier(workers=WORKERS) as verifier:
         verifier.verify([(rf"\boxed{{y+{number}+y}}", f"2y+{number}") for number in range(64)])
         started = time.perf_counter()
-        verifier.verify([(one.completion, one.gold.answer) for one in asked], [one.gold.form for one in asked])
+        verifier.verify(
+            [(answer.completion, answer.gold.answer) for answer in asked], [answer.gold.form for answer in asked]
+        )
         return time.perf_counter() - started
 
 
 def one_by_one(asked: Sequence[Asked]) -> tuple[float, int]:
-    """Return the seconds that math-verify takes in one process, and how many answers it had to be killed at."""
+    """Return math-verify's seconds in one process, and the number of answers at which it was killed."""
     total, killed, start = 0.0, 0, 0
     while start < len(asked):
         pipe, theirs = multiprocessing.Pipe()
@@ -117,37 +119,35 @@ def direct(completion: str, reference: str) -> bool:
 
 
 def agree(kind: str, asked: list[Asked], style: AnswerStyle = "stated") -> None:
-    """Print how often each side says what, and every answer on which they differ or are both against the truth."""
+    """Print counts of the verdicts, and every answer on which the two differ or are both wrong."""
     with Verifier(workers=WORKERS) as verifier:
         pairs = [(a.completion, a.gold.answer) for a in asked]
         verdicts = verifier.verify(pairs, [a.gold.form for a in asked], style)
-    theirs = [direct(one.completion, one.gold.answer) for one in asked]
-    counts = collections.Counter(
-        (one.truth, verdict.correct, other) for one, verdict, other in zip(asked, verdicts, theirs, strict=True)
-    )
+    theirs = [direct(answer.completion, answer.gold.answer) for answer in asked]
+    rows = [
+        (answer.truth, verdict.correct, other) for answer, verdict, other in zip(asked, verdicts, theirs, strict=True)
+    ]
+    counts = collections.Counter(rows)
     for (truth, mine, other), count in sorted(counts.items(), key=str):
         print(f"{kind}: truth {truth}, verifier {mine}, math-verify {other}: {count}")
-    known = [
-        (one.truth, v.correct, d) for one, v, d in zip(asked, verdicts, theirs, strict=True) if one.truth is not None
-    ]
-    right = [sum(row[0] == row[side] for row in known) for side in (1, 2)]
-    print(f"{kind}: of {len(known)} with a known truth the verifier has {right[0]} right, math-verify {right[1]}")
-    for one, verdict, found in zip(asked, verdicts, theirs, strict=True):
-        if verdict.correct != found or one.truth not in (None, found):
-            said = repr(verdict.answer or one.completion[-100:])
-            print(
-                f"  {kind} | truth {one.truth} | {verdict.status} | math-verify {found} | {one.gold.answer!r} | {said}"
-            )
+    judged = [row for row in rows if row[0] is not None]
+    right = [sum(row[0] == row[side] for row in judged) for side in (1, 2)]
+    print(f"{kind}: of {len(judged)} with a known truth the verifier has {right[0]} right, math-verify {right[1]}")
+    for answer, verdict, other in zip(asked, verdicts, theirs, strict=True):
+        if verdict.correct != other or answer.truth not in (None, other):
+            shown = repr(verdict.answer or answer.completion[-100:])
+            judges = f"truth {answer.truth} | {verdict.status} | math-verify {other}"
+            print(f"  {kind} | {judges} | {answer.gold.answer!r} | {shown}")
 
 
 def hostile_answers() -> dict[str, str]:
-    """Load the answers of the tests' corpus that are made to take time; the others would tell nothing of speed."""
+    """Load the tests' answers that are made to take long; the others say nothing about speed."""
     path = _ROOT / "tests" / "evals" / "verify" / "hostile.py"
-    found = importlib.util.spec_from_file_location("hostile", path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    found.loader.exec_module(module)
+    spec = importlib.util.spec_from_file_location("hostile", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
     answers: dict[str, str] = module.EXHAUSTING
     return answers
 
