@@ -37,7 +37,7 @@ def maj_at_k(right: int, others: Sequence[int], silent: int, k: int) -> float:
         ValueError: k is not between 1 and the number of all of them.
     """
     _check(right + sum(others) + silent, k)
-    return _majority(right, tuple(sorted(others)), silent, k)
+    return _compute_majority(right, tuple(sorted(others)), silent, k)
 
 
 def _check(sampled: int, k: int) -> None:
@@ -46,18 +46,18 @@ def _check(sampled: int, k: int) -> None:
 
 
 @lru_cache(maxsize=4096)  # many problems have the same counts: none right, all right, one wrong
-def _majority(right: int, others: tuple[int, ...], silent: int, k: int) -> float:
+def _compute_majority(right: int, others: tuple[int, ...], silent: int, k: int) -> float:
     won = Fraction(0)
     for votes in range(1, min(right, k) + 1):
         # A class with fewer answers than the right one's votes cannot win: its answers count as silent.
         rivals = [size for size in others if size >= votes]
         harmless = silent + sum(others) - sum(rivals)
-        for (ties, taken), ways in _draws(rivals, votes, k - votes).items():
+        for (ties, taken), ways in _count_draws(rivals, votes, k - votes).items():
             won += Fraction(comb(right, votes) * ways * comb(harmless, k - votes - taken), ties + 1)
     return float(won / comb(right + sum(others) + silent, k))
 
 
-def _draws(sizes: Sequence[int], votes: int, room: int) -> dict[tuple[int, int], int]:
+def _count_draws(sizes: Sequence[int], votes: int, room: int) -> dict[tuple[int, int], int]:
     """Count the ways to take up to `votes` answers of each class, at most `room` in all.
 
     Returns:

@@ -32,7 +32,7 @@ def seal(folder: Path, names: Iterable[str], coming: Mapping[str, bytes] = {}) -
         names: Files and folders in it; missing ones are left out.
         coming: Content of files that will be written next, by name.
     """
-    sums, names = _without(folder, [*names, *coming]), list(names)
+    sums, names = _drop(folder, [*names, *coming]), list(names)
     for path in (path for name in names for path in files_below(folder / name)):
         sums[path.relative_to(folder).as_posix()] = file_sum(path)
     sums |= {name: hashlib.sha256(data).hexdigest() for name, data in coming.items()}
@@ -42,7 +42,7 @@ def seal(folder: Path, names: Iterable[str], coming: Mapping[str, bytes] = {}) -
 def unlist(folder: Path, names: Collection[str]) -> None:
     """Remove files from a folder's list, because they will be written again."""
     if (folder / SUMS).exists():
-        _write(folder, _without(folder, names))
+        _write(folder, _drop(folder, names))
 
 
 def check_file(path: Path) -> None:
@@ -96,7 +96,7 @@ def files_below(path: Path) -> Iterator[Path]:
             yield from files_below(inner)
 
 
-def _without(folder: Path, names: Collection[str]) -> dict[str, str]:
+def _drop(folder: Path, names: Collection[str]) -> dict[str, str]:
     return {path: value for path, value in _read(folder / SUMS).items() if path.partition("/")[0] not in names}
 
 

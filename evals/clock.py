@@ -16,10 +16,10 @@ def process_seconds() -> float:
     when it has ended.
     """
     own = os.times()
-    return own.user + own.system + own.children_user + own.children_system + sum(map(_seconds_of, _children()))
+    return own.user + own.system + own.children_user + own.children_system + sum(map(_read_seconds, _list_children()))
 
 
-def _children() -> set[str]:
+def _list_children() -> set[str]:
     children: set[str] = set()
     for file in _PROC.glob("self/task/*/children"):
         with suppress(OSError):  # a thread that has just ended
@@ -27,7 +27,7 @@ def _children() -> set[str]:
     return children
 
 
-def _seconds_of(process: str) -> float:
+def _read_seconds(process: str) -> float:
     try:
         stat = (_PROC / process / "stat").read_text(encoding="utf-8")
     except OSError:  # it has just ended

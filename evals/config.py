@@ -43,20 +43,20 @@ class EvaluationConfig(Strict):
 
     @field_validator("tasks")
     @classmethod
-    def _tasks_known(cls, tasks: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+    def _check_tasks(cls, tasks: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if len(set(tasks)) != len(tasks):
             raise ValueError("a task is named twice; name each task once")
         return task_names(tasks, own=info.data.get("rows", {}))
 
     @field_validator("rows")
     @classmethod
-    def _of_names_of_their_own(cls, rows: dict[str, TestRows]) -> dict[str, TestRows]:
+    def _check_row_names(cls, rows: dict[str, TestRows]) -> dict[str, TestRows]:
         for name in rows.keys() & {*SUITES, *task_files()}:
             raise ValueError(f"a task or suite {name!r} ships with capo-bench or a package; rename your rows")
         return rows
 
     @model_validator(mode="after")
-    def _something_is_asked(self) -> EvaluationConfig:
+    def _check_asked(self) -> EvaluationConfig:
         if not (self.greedy or self.samples):
             raise ValueError("greedy is false and samples is not set: nothing is asked; set samples, as in samples: 8")
         return self

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 
 from evals.plumbing import APART, STAGES
-from evals.sources import Import, Modules, SourceModule, Statement, changed
+from evals.sources import Import, Modules, SourceModule, Statement, find_changed
 from evals.syntax import WHOLE, Dump, Key, Outside, Reference, Resolver, Whole
 
 REGISTRY = Import("evals.registry", "Registry")
@@ -100,7 +100,7 @@ class Definitions:
         """
         if target not in self._closures:
             try:
-                self._closures[target] = self._closure(self._root(target))
+                self._closures[target] = self._compute_closure(self._find_root(target))
             except SyntaxError as error:
                 place = f"{error.filename}:{error.lineno}"
                 raise DefinitionError(
@@ -113,7 +113,7 @@ class Definitions:
                 ) from error
         return self._closures[target]
 
-    def _root(self, target: str) -> Key | Outside:
+    def _find_root(self, target: str) -> Key | Outside:
         module, _, attribute = target.partition(":")
         if module == "__main__":
             raise DefinitionError(
@@ -130,7 +130,7 @@ class Definitions:
                 "install the package with its .py files",
             )
         name = attribute.partition(".")[0]
-        reference = self._exported(source, name)
+        reference = self._find_exported(source, name)
         if reference is None or isinstance(reference, Whole):
             raise DefinitionError(
                 f"{target}: {source.path} does not define {name!r} in a form that can be read",
@@ -138,7 +138,7 @@ class Definitions:
             )
         return reference
 
-    def _closure(self, root: Key | Outside) -> Closure:
+    def _compute_closure(self, root: Key | Outside) -> Closure:
         if isinstance(root, Outside):  # a part of another package, re-exported by the plug-in
             return Closure(_hash(root.text.encode()), {})
         numbers: dict[Key, int] = {root: 0}
@@ -146,7 +146,7 @@ class Definitions:
         names: dict[str, str] = {}
         waiting = [root]
         for key in waiting:  # the list grows meanwhile
-            definition = self._definition(key)
+            definition = self._get_definition(key)
             waiting += [each for each in dict.fromkeys(definition.references) if each not in numbers]
             for each in definition.references:
                 numbers.setdefault(each, len(numbers))
@@ -154,7 +154,7 @@ class Definitions:
             names[f"{key[0]}:{key[1]}"] = definition.own
         return Closure(_hash(json.dumps(parts).encode()), names)
 
-    def _definition(self, key: Key) -> Definition:
+    def _get_definition(self, key: Key) -> Definition:
         if key not in self._definitions:
             self._definitions[key] = self._read(*key)
         return self._definitions[key]
@@ -164,10 +164,10 @@ class Definitions:
         if source is None:  # a compiled module of a plug-in
             return Definition(_hash(b"".join(path.read_bytes() for path in self.modules.compiled(module))), ())
         if name == WHOLE:
-            exported = (self._exported(source, each) for each in source.names())
+            exported = (self._find_exported(source, each) for each in source.names())
             return Definition(WHOLE, tuple(each for each in exported if isinstance(each, tuple)))
-        named = partial(self._named, source)
-        dump = Dump(source, Resolver(named, self._attribute, self._target(source), partial(_data, source)))
+        named = partial(self._resolve_name, source)
+        dump = Dump(source, Resolver(named, self._attribute, self._make_target(source), partial(_hash_data, source)))
         for statement in source.effects if name == EFFECTS else source.statements(name):
             dump.write(statement)
         entered = self._entered(module)
@@ -181,18 +181,18 @@ class Definitions:
         """
         source, entered = self.modules.get(module), dict[str, list[Key]]()
         for node in source.decorated if source is not None else ():
-            tables = {table for decorator in node.decorator_list for table in self._tables(module, decorator)}
+            tables = {table for decorator in node.decorator_list for table in self._find_tables(module, decorator)}
             for place, table in sorted(tables - {(module, node.name)}):
                 entered.setdefault(table if place == module else EFFECTS, []).append((module, node.name))
         return entered
 
-    def _tables(self, module: str, decorator: ast.expr) -> Iterator[Key]:
+    def _find_tables(self, module: str, decorator: ast.expr) -> Iterator[Key]:
         """Yield the tables that a decorator may change: its method's object, or those that its function changes."""
         source, function = self.modules.get(module), decorator
         while isinstance(function, ast.Call):
             function = function.func
         names = ast.unparse(function).split(".")
-        reference = self._exported(source, names.pop(0)) if source is not None else None
+        reference = self._find_exported(source, names.pop(0)) if source is not None else None
         while isinstance(reference, Whole) and names:
             reference = self._attribute(reference, names.pop(0))
         if not isinstance(reference, tuple):
@@ -202,18 +202,18 @@ class Definitions:
         its = self.modules.get(reference[0])
         statements = its.statements(reference[1]) if its else ()
         inside = [each for statement in statements for each in _walk(statement)]
-        for name in {name for each in inside for name in changed(each)}:
-            table = self._exported(its, name) if its else None
+        for name in {name for each in inside for name in find_changed(each)}:
+            table = self._find_exported(its, name) if its else None
             if isinstance(table, tuple):
                 yield table
 
-    def _named(self, source: SourceModule, name: str | Import) -> Reference | None:
+    def _resolve_name(self, source: SourceModule, name: str | Import) -> Reference | None:
         """Return the reference of a module's name, or of an import in it; None for a name that it does not define."""
         if isinstance(name, str):
-            return self._exported(source, name)
-        return self._imported(source, name)
+            return self._find_exported(source, name)
+        return self._find_imported(source, name)
 
-    def _exported(self, source: SourceModule, name: str) -> Reference | None:
+    def _find_exported(self, source: SourceModule, name: str) -> Reference | None:
         place = (source.name, name)
         if place in self._looked_up:
             return None
@@ -226,16 +226,16 @@ class Definitions:
     def _find(self, source: SourceModule, name: str) -> Reference | None:
         imported = source.imports.get(name)
         if imported is not None:
-            return self._imported(source, imported)
+            return self._find_imported(source, imported)
         if source.statements(name):
             return self._stop(source, name) or (source.name, name)
         for star in reversed(source.stars):
-            other = self._followed(source, star)
-            if other is not None and (reference := self._exported(other, name)) is not None:
+            other = self._follow(source, star)
+            if other is not None and (reference := self._find_exported(other, name)) is not None:
                 return reference
         return None
 
-    def _imported(self, source: SourceModule, what: Import) -> Reference:
+    def _find_imported(self, source: SourceModule, what: Import) -> Reference:
         if not self.modules.follows(source.name, what.module):
             return Outside(self.modules.outside(source.name, what.module, what.name))
         if what.name is None:
@@ -247,7 +247,7 @@ class Definitions:
         if not self.modules.follows(whole.seen_from, whole.module):
             return Outside(self.modules.outside(whole.seen_from, whole.module, name))
         source = self.modules.get(whole.module)
-        if source is not None and (reference := self._exported(source, name)) is not None:
+        if source is not None and (reference := self._find_exported(source, name)) is not None:
             return reference
         if self.modules.exists(f"{whole.module}.{name}"):
             return Whole(whole.seen_from, f"{whole.module}.{name}")
@@ -257,7 +257,7 @@ class Definitions:
             return whole.module, EFFECTS
         return None if source is None or not source.statements("__getattr__") else (whole.module, "__getattr__")
 
-    def _followed(self, source: SourceModule, module: str) -> SourceModule | None:
+    def _follow(self, source: SourceModule, module: str) -> SourceModule | None:
         return self.modules.get(module) if self.modules.follows(source.name, module) else None
 
     def _stop(self, source: SourceModule, name: str) -> Outside | None:
@@ -269,7 +269,7 @@ class Definitions:
             return Outside(name)
         return None
 
-    def _target(self, source: SourceModule) -> Callable[[str], Reference | None]:
+    def _make_target(self, source: SourceModule) -> Callable[[str], Reference | None]:
         def target(text: str) -> Reference | None:
             module, _, attribute = text.partition(":")
             if not self.modules.follows(source.name, module) or self.modules.get(module) is None:
@@ -279,7 +279,7 @@ class Definitions:
         return target
 
 
-def _data(source: SourceModule, text: str) -> str | None:
+def _hash_data(source: SourceModule, text: str) -> str | None:
     """Return a hash of the files of data beside a module that a text names; None if it names none."""
     files = source.files(text)
     return _hash(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)) if files else None

@@ -46,7 +46,7 @@ class Estimate:
     n: int
 
 
-def estimates(samples: Iterable[Sample]) -> dict[str, Estimate]:
+def estimate_all(samples: Iterable[Sample]) -> dict[str, Estimate]:
     """Return every metric that the samples of a task define, with the values of `evals.metrics.summarize`."""
     samples = list(samples)
     measured = {
@@ -68,12 +68,12 @@ def estimate(counted: Sequence[Count], *, share: bool) -> Estimate | None:
     if value is None:
         return None
     n = len(counted)
-    stderr = _stderr(counted, value) if n > 1 else None
-    low, high = share_interval(value, stderr, n) if share else length_interval(value, stderr, n)
+    stderr = _compute_stderr(counted, value) if n > 1 else None
+    low, high = compute_share_interval(value, stderr, n) if share else compute_length_interval(value, stderr, n)
     return Estimate(value, stderr, low, high, n)
 
 
-def share_interval(value: float, stderr: float | None, n: int) -> tuple[float, float]:
+def compute_share_interval(value: float, stderr: float | None, n: int) -> tuple[float, float]:
     """Return Korn and Graubard's 95 % interval of a share of n problems."""
     from scipy.special import betaincinv, ndtri, stdtrit
 
@@ -86,7 +86,7 @@ def share_interval(value: float, stderr: float | None, n: int) -> tuple[float, f
     return min(low, value), max(high, value)
 
 
-def length_interval(value: float, stderr: float | None, n: int) -> tuple[float, float] | tuple[None, None]:
+def compute_length_interval(value: float, stderr: float | None, n: int) -> tuple[float, float] | tuple[None, None]:
     """Return Student's 95 % interval of a mean of n problems, cut at 0; None for a single problem."""
     if stderr is None:
         return None, None
@@ -96,7 +96,7 @@ def length_interval(value: float, stderr: float | None, n: int) -> tuple[float, 
     return max(value - reach, 0.0), value + reach
 
 
-def _stderr(counted: Sequence[Count], value: float) -> float:
+def _compute_stderr(counted: Sequence[Count], value: float) -> float:
     n, whole = len(counted), math.fsum(whole for _, whole in counted)
     squares = math.fsum((part - value * own) ** 2 for part, own in counted)
     return math.sqrt(n / (n - 1) * squares) / whole

@@ -88,7 +88,7 @@ def folder_identity(folder: Path, *, above: tuple[Path, ...] = ()) -> dict[str, 
     files = {"weights": weights_fingerprint(folder), "settings": settings_fingerprint(folder)}
     if not is_adapter(folder):
         return files
-    settings, here = _adapter_settings(folder), folder.resolve()
+    settings, here = _read_adapter_settings(folder), folder.resolve()
     if here in above:
         raise ModelFolderError(f"{folder / ADAPTER} names itself as its base", "name a base model there")
     base = settings.get("base_model_name_or_path")
@@ -98,7 +98,7 @@ def folder_identity(folder: Path, *, above: tuple[Path, ...] = ()) -> dict[str, 
     return {**files, "weights": adapter_fingerprint(folder), "base": rests_on}
 
 
-def _adapter_settings(folder: Path) -> dict[str, Any]:
+def _read_adapter_settings(folder: Path) -> dict[str, Any]:
     path = folder / ADAPTER
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))

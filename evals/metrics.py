@@ -64,7 +64,7 @@ NOTHING: Count = (0.0, 0.0)
 
 def accuracy(samples: Sequence[Sample]) -> Count:
     """Mean over problems of the share of right answers among the problem's scored samples."""
-    scored = _scored(samples)
+    scored = _select_scored(samples)
     return (fmean(bool(sample["correct"]) for sample in scored), 1.0) if scored else NOTHING
 
 
@@ -81,37 +81,37 @@ def accuracy_norm(samples: Sequence[Sample]) -> Count:
 
 def wrong_step_rate(samples: Sequence[Sample]) -> Count:
     """Wrong steps over all steps of all checked samples: a long response weighs more."""
-    checked = _checked(samples)
-    return sum(map(_wrong, checked)), sum(sample["steps"] for sample in checked)
+    checked = _select_checked(samples)
+    return sum(map(_count_wrong, checked)), sum(sample["steps"] for sample in checked)
 
 
 def flawed_right(samples: Sequence[Sample]) -> Count:
     """Share of the right answers, among samples whose steps were checked, that hold at least one wrong step."""
-    right = [sample for sample in _checked(samples) if sample["correct"]]
-    return sum(_wrong(sample) > 0 for sample in right), len(right)
+    right = [sample for sample in _select_checked(samples) if sample["correct"]]
+    return sum(_count_wrong(sample) > 0 for sample in right), len(right)
 
 
 def steps(samples: Sequence[Sample]) -> Count:
     """Steps per response."""
-    responses = _responses(samples)
+    responses = _select_responses(samples)
     return sum(sample["steps"] for sample in responses), len(responses)
 
 
 def tokens(samples: Sequence[Sample]) -> Count:
     """Tokens per response."""
-    responses = _responses(samples)
+    responses = _select_responses(samples)
     return sum(sample["tokens"] for sample in responses), len(responses)
 
 
 def no_answer(samples: Sequence[Sample]) -> Count:
     """Share of responses without a final answer (they count as wrong)."""
-    responses = _responses(samples)
+    responses = _select_responses(samples)
     return sum(sample["status"] == "no_answer" for sample in responses), len(responses)
 
 
 def truncated(samples: Sequence[Sample]) -> Count:
     """Share of responses cut at the token limit."""
-    responses = _responses(samples)
+    responses = _select_responses(samples)
     return sum(sample["truncated"] for sample in responses), len(responses)
 
 
@@ -128,7 +128,7 @@ def failed(samples: Sequence[Sample]) -> Count:
 
 def passed(k: int, samples: Sequence[Sample]) -> Count:
     """Mean over problems with at least k scored answers of the chance that one of k is right."""
-    scored = _scored(samples)
+    scored = _select_scored(samples)
     if len(scored) < k:
         return NOTHING
     return pass_at_k(sum(bool(sample["correct"]) for sample in scored), len(scored), k), 1.0
@@ -145,7 +145,7 @@ def voted(k: int, samples: Sequence[Sample]) -> Count:
     All right answers are one class, and so are equal wrong ones. The expectation is over every choice of k of the
     samples. Not defined if the answers were not kept.
     """
-    scored = _scored(samples)
+    scored = _select_scored(samples)
     if len(scored) < k or any("answer" not in sample for sample in scored):
         return NOTHING
     right = sum(bool(sample["correct"]) for sample in scored)
@@ -186,16 +186,16 @@ def metric_named(name: str) -> Metric:
     """
     prefix, k = split_at_k(name)
     if k:
-        return partial(_of, "sampled", partial(AT_K[prefix], k))
+        return partial(_count_decoding, "sampled", partial(AT_K[prefix], k))
     if name in _OF_SAMPLED:
-        return partial(_of, "sampled", _OF_SAMPLED[name])
+        return partial(_count_decoding, "sampled", _OF_SAMPLED[name])
     if name not in METRICS:
         names = [*METRICS, *_OF_SAMPLED, *(f"{prefix}{k}" for prefix in AT_K for k in (2, 4, 8))]
         raise ValueError(f"unknown metric {name!r}{did_you_mean(name, names)}; known: {', '.join(names)}, …")
-    return partial(_of, "greedy", METRICS[name])
+    return partial(_count_decoding, "greedy", METRICS[name])
 
 
-def _of(decoding: Decoding, metric: Metric, samples: Sequence[Sample]) -> Count:
+def _count_decoding(decoding: Decoding, metric: Metric, samples: Sequence[Sample]) -> Count:
     return metric([sample for sample in samples if sample["decoding"] == decoding])
 
 
@@ -208,7 +208,7 @@ def split_at_k(name: str) -> tuple[str, int]:
     return name, 0
 
 
-def ks_up_to(most: int) -> list[int]:
+def list_ks(most: int) -> list[int]:
     """Return every power of two up to a number, and that number."""
     return sorted({2**power for power in range(most.bit_length())} | {most}) if most else []
 
@@ -216,14 +216,14 @@ def ks_up_to(most: int) -> list[int]:
 def metric_names(samples: Iterable[Sample]) -> list[str]:
     """Return the metrics of such samples: `METRICS` of the greedy ones, and those of the sampled ones if there are any.
 
-    avg@k has the requested k; pass@k and maj@k have the values of `ks_up_to` for the most scored answers.
+    avg@k has the requested k; pass@k and maj@k have the values of `list_ks` for the most scored answers.
     """
     sampled = [sample for sample in samples if sample["decoding"] == "sampled"]
     if not sampled:
         return [*METRICS]
     asked = max(Counter(sample["problem"] for sample in sampled).values())
-    scored = max(Counter(sample["problem"] for sample in _scored(sampled)).values(), default=0)
-    at_k = [f"{prefix}{k}" for prefix in ("pass_at_", "maj_at_") for k in ks_up_to(scored)]
+    scored = max(Counter(sample["problem"] for sample in _select_scored(sampled)).values(), default=0)
+    at_k = [f"{prefix}{k}" for prefix in ("pass_at_", "maj_at_") for k in list_ks(scored)]
     return [*METRICS, f"avg_at_{asked}", *at_k, *_OF_SAMPLED]
 
 
@@ -234,7 +234,7 @@ def counts(samples: Iterable[Sample], metric: str) -> dict[str, Count]:
         ValueError: There is no such metric.
     """
     count = metric_named(metric)
-    return {problem: count(group) for problem, group in _by_problem(samples).items()}
+    return {problem: count(group) for problem, group in _group_by_problem(samples).items()}
 
 
 def summarize(samples: Iterable[Sample]) -> dict[str, float]:
@@ -264,25 +264,25 @@ def ratio(counted: Iterable[Count]) -> float | None:
     return fsum(part for part, _ in counted) / whole if whole else None
 
 
-def _by_problem(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
+def _group_by_problem(samples: Iterable[Sample]) -> dict[str, list[Sample]]:
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         groups[sample["problem"]].append(sample)
     return groups
 
 
-def _scored(samples: Iterable[Sample]) -> list[Sample]:
+def _select_scored(samples: Iterable[Sample]) -> list[Sample]:
     return [sample for sample in samples if sample["correct"] is not None]
 
 
-def _responses(samples: Iterable[Sample]) -> list[Sample]:
+def _select_responses(samples: Iterable[Sample]) -> list[Sample]:
     """Return the samples that have a text of the model's own."""
     return [sample for sample in samples if sample["status"] != "failed" and "correct_norm" not in sample]
 
 
-def _checked(samples: Iterable[Sample]) -> list[Sample]:
+def _select_checked(samples: Iterable[Sample]) -> list[Sample]:
     return [sample for sample in samples if sample.get("wrong_steps") is not None]
 
 
-def _wrong(sample: Sample) -> int:
+def _count_wrong(sample: Sample) -> int:
     return len(set(sample.get("wrong_steps") or ()))

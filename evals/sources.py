@@ -34,7 +34,7 @@ class Import:
     name: str | None = None
 
 
-def imports_of(node: ast.Import | ast.ImportFrom, module: str, is_package: bool) -> dict[str, Import]:
+def read_imports(node: ast.Import | ast.ImportFrom, module: str, is_package: bool) -> dict[str, Import]:
     """Return the names that an import statement binds; ``*`` for everything of a module."""
     if isinstance(node, ast.Import):
         return {
@@ -114,7 +114,7 @@ class SourceModule:
         """Return whether a statement that belongs to no name binds this one: a loop, a ``with``, ``:=``."""
         inside = [each for effect in self.effects for each in ast.walk(effect)]
         return any(isinstance(each, ast.Name) and each.id == name for each in inside) or any(
-            name in imports_of(each, self.name, self.is_package)
+            name in read_imports(each, self.name, self.is_package)
             for each in inside
             if isinstance(each, ast.Import | ast.ImportFrom)
         )
@@ -147,10 +147,10 @@ class SourceModule:
             elif isinstance(node, ast.Try):
                 self._try(node)
             elif not isinstance(node, ast.Pass):
-                self._other(node)
+                self._note_statement(node)
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
-        bindings = imports_of(node, self.name, self.is_package)
+        bindings = read_imports(node, self.name, self.is_package)
         if star := bindings.pop("*", None):
             self.stars.append(star.module)
         for name, imported in bindings.items():
@@ -179,11 +179,11 @@ class SourceModule:
         self._index(body)
         self._way = outer
 
-    def _other(self, node: ast.stmt) -> None:
+    def _note_statement(self, node: ast.stmt) -> None:
         """Note a statement for the names that it binds or changes; if there are none, for all names."""
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             return
-        if names := {*changed(node)} - {*self._imported}:
+        if names := {*find_changed(node)} - {*self._imported}:
             for name in sorted(names - {"__all__"}):
                 self._bind(name, node)
         else:
@@ -194,7 +194,7 @@ class SourceModule:
         self._bound.setdefault(name, []).extend([*ways, node])
 
 
-def changed(node: ast.AST) -> Iterator[str]:
+def find_changed(node: ast.AST) -> Iterator[str]:
     """Yield the names that a simple statement assigns, or whose attributes, items or methods it uses to change them."""
     targets: list[ast.expr] = []
     if isinstance(node, ast.Assign):
@@ -229,7 +229,7 @@ class Modules:
     def __init__(self, *first: Path) -> None:
         self._first = [str(folder) for folder in first]
         self.get = cache(self._get)
-        self.compiled = cache(self._compiled)
+        self.compiled = cache(self._find_compiled)
         self.follows = cache(self._follows)
         self._folders = cache(self._find_folders)
 
@@ -243,19 +243,19 @@ class Modules:
         full = f"{module}.{name}" if name else module
         if seen_from.partition(".")[0] in OURS or top in sys.stdlib_module_names:
             return full
-        others = {each for each in _distributions().get(top, ()) if _plain(each) not in _required()}
+        others = {each for each in _map_distributions().get(top, ()) if _normalize(each) not in _list_required()}
         return " ".join([full, *(f"{each}=={version(each)}" for each in sorted(others))])
 
     def _get(self, module: str) -> SourceModule | None:
-        for base in self._bases(module):
+        for base in self._list_bases(module):
             for path in (base / "__init__.py", base.with_name(f"{base.name}.py")):
                 if path.is_file():
                     return SourceModule(module, path)
         return None
 
-    def _compiled(self, module: str) -> tuple[Path, ...]:
+    def _find_compiled(self, module: str) -> tuple[Path, ...]:
         suffixes = (*EXTENSION_SUFFIXES, ".pyc")
-        paths = [base.with_name(base.name + suffix) for base in self._bases(module) for suffix in suffixes]
+        paths = [base.with_name(base.name + suffix) for base in self._list_bases(module) for suffix in suffixes]
         return tuple(path for path in paths if path.is_file())
 
     def _follows(self, seen_from: str, module: str) -> bool:
@@ -265,10 +265,10 @@ class Modules:
             return True
         if own in OURS or top in sys.stdlib_module_names:
             return False
-        theirs = _distributions().get(top)
-        return not theirs or bool({*theirs} & {*_distributions().get(own, ())})
+        theirs = _map_distributions().get(top)
+        return not theirs or bool({*theirs} & {*_map_distributions().get(own, ())})
 
-    def _bases(self, module: str) -> list[Path]:
+    def _list_bases(self, module: str) -> list[Path]:
         """Return the paths where a module could lie, without a file's ending."""
         top, *below = module.split(".")
         return [folder.joinpath(*below) if below else folder for folder in self._folders(top)]
@@ -288,15 +288,15 @@ class Modules:
 
 
 @cache
-def _distributions() -> dict[str, list[str]]:
+def _map_distributions() -> dict[str, list[str]]:
     return {top: list(names) for top, names in packages_distributions().items()}
 
 
 @cache
-def _required() -> frozenset[str]:
+def _list_required() -> frozenset[str]:
     """Return the distributions that capo-bench itself requires."""
-    return frozenset(_plain(re.split(r"[^\w.-]", each)[0]) for each in requires("capo-bench") or ())
+    return frozenset(_normalize(re.split(r"[^\w.-]", each)[0]) for each in requires("capo-bench") or ())
 
 
-def _plain(distribution: str) -> str:
+def _normalize(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()

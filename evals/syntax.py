@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from evals.sources import Import, SourceModule, imports_of
+from evals.sources import Import, SourceModule, read_imports
 
 Key = tuple[str, str]
 """A definition: its module and name."""
@@ -88,34 +88,34 @@ class Dump:
                 self.write(each)
             self._out.append("]")
         elif isinstance(node, ast.AST):
-            self._node(node)
+            self._write_node(node)
         elif isinstance(node, Import):
             self._refer(self._resolver.named(node) or Outside(str(node.name)))
         else:
             self._out.append(f"{node!r},")
 
-    def _node(self, node: ast.AST) -> None:
+    def _write_node(self, node: ast.AST) -> None:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            self._import(node)
+            self._note_import(node)
             return
-        if isinstance(node, ast.Name | ast.Attribute) and self._reference(node):
+        if isinstance(node, ast.Name | ast.Attribute) and self._write_reference(node):
             return
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and self._text(node.value):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and self._write_text(node.value):
             return
         if isinstance(node, _OWN_SCOPE):
-            self._scoped(node)
+            self._write_scoped(node)
         else:
-            self._plain(node, ast.iter_fields(node))
+            self._write_plain(node, ast.iter_fields(node))
 
-    def _import(self, node: ast.Import | ast.ImportFrom) -> None:
+    def _note_import(self, node: ast.Import | ast.ImportFrom) -> None:
         """Note the reference of an import if its name does not show it: in a module's statement, or one of two."""
-        for name, imported in imports_of(node, self._source.name, self._source.is_package).items():
+        for name, imported in read_imports(node, self._source.name, self._source.is_package).items():
             if not self._scopes or self._scopes[-1][1].get(name) != imported:
                 reference = self._resolver.named(imported)
                 if reference is not None and not isinstance(reference, Outside):
                     self._refer(reference)
 
-    def _text(self, text: str) -> bool:
+    def _write_text(self, text: str) -> bool:
         """Write the reference of a text; False if it is plain text."""
         reference = self._resolver.target(text) if _TARGET.fullmatch(text) else None
         if isinstance(reference, tuple):
@@ -126,7 +126,7 @@ class Dump:
             return False
         return True
 
-    def _plain(self, node: ast.AST, fields: Iterator[tuple[str, object]]) -> None:
+    def _write_plain(self, node: ast.AST, fields: Iterator[tuple[str, object]]) -> None:
         self._out.append(f"{type(node).__name__}(")
         for name, value in fields:
             if name in _UNSEEN or (name == "annotation" and not self._declares(node)):
@@ -138,25 +138,27 @@ class Dump:
         """Return whether an annotation may decide results: that of a class's field may, in a settings model."""
         return isinstance(node, ast.AnnAssign) and bool(self._scopes) and self._scopes[-1][0]
 
-    def _scoped(self, node: ast.AST) -> None:
+    def _write_scoped(self, node: ast.AST) -> None:
         """Write a node with its own scope: decorators and bases in the outer scope, the rest in its own."""
         outer = ("decorator_list", "bases", "keywords")
         fields = dict(ast.iter_fields(node))
-        self._plain(node, ((name, fields.pop(name)) for name in outer if name in fields))
+        self._write_plain(node, ((name, fields.pop(name)) for name in outer if name in fields))
         if (given := fields.pop("name", None)) is not None and self._scopes:
             self.write(given)  # a private name of a module does not count, one inside a definition does
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             fields["body"] = node.body[1:]
         if isinstance(node, _FUNCTIONS):
-            self._plain(node.args, iter([("defaults", node.args.defaults), ("kw_defaults", node.args.kw_defaults)]))
-        self._scopes.append((isinstance(node, ast.ClassDef), _bound(node, self._source)))
+            self._write_plain(
+                node.args, iter([("defaults", node.args.defaults), ("kw_defaults", node.args.kw_defaults)])
+            )
+        self._scopes.append((isinstance(node, ast.ClassDef), _find_bound(node, self._source)))
         if isinstance(node, _FUNCTIONS):
             args = dict(ast.iter_fields(fields.pop("args")))
-            self._plain(node, ((name, args[name]) for name in args if "defaults" not in name))
-        self._plain(node, iter(fields.items()))
+            self._write_plain(node, ((name, args[name]) for name in args if "defaults" not in name))
+        self._write_plain(node, iter(fields.items()))
         self._scopes.pop()
 
-    def _reference(self, node: ast.Name | ast.Attribute) -> bool:
+    def _write_reference(self, node: ast.Name | ast.Attribute) -> bool:
         """Write the reference of a global name or of a module's attributes; False if this is neither."""
         names: list[str] = []
         inner: ast.expr = node
@@ -190,7 +192,7 @@ class Dump:
             self._out.append("§")
 
 
-def _bound(node: ast.AST, source: SourceModule) -> dict[str, Import | None]:
+def _find_bound(node: ast.AST, source: SourceModule) -> dict[str, Import | None]:
     """Return the names of a scope, each with its import if it has one."""
     names: dict[str, Import | None] = {}
     if isinstance(node, _FUNCTIONS):
@@ -198,9 +200,9 @@ def _bound(node: ast.AST, source: SourceModule) -> dict[str, Import | None]:
         every = [*given.posonlyargs, *given.args, *given.kwonlyargs, given.vararg, given.kwarg]
         names |= dict.fromkeys(each.arg for each in every if each is not None)
     outside: set[str] = set()
-    for each in _within(node):
+    for each in _walk_scope(node):
         if isinstance(each, ast.Import | ast.ImportFrom):
-            names |= imports_of(each, source.name, source.is_package)
+            names |= read_imports(each, source.name, source.is_package)
         elif isinstance(each, ast.Global):
             outside |= {*each.names}
         elif isinstance(each, ast.Name) and not isinstance(each.ctx, ast.Load):
@@ -212,7 +214,7 @@ def _bound(node: ast.AST, source: SourceModule) -> dict[str, Import | None]:
     return {name: imported for name, imported in names.items() if name not in outside}
 
 
-def _within(node: ast.AST) -> Iterator[ast.AST]:
+def _walk_scope(node: ast.AST) -> Iterator[ast.AST]:
     """Yield the nodes of a scope itself, not those of inner scopes."""
     if isinstance(node, _COMPREHENSIONS):
         waiting: Sequence[ast.AST] = [each.target for each in node.generators]

@@ -156,7 +156,7 @@ def count_chances(  # noqa: PLR0913, PLR0917 - who goes on, who judges, from whe
     fresh = {state.key: state for state in states if state.key not in kept.known}
     waiting = sorted(fresh.values(), key=lambda state: (-state.room, state.prompt, state.written))
     done = 0
-    for batch in _batches(waiting):
+    for batch in _make_batches(waiting):
         tell(done, len(waiting))
         chances = _count(model, verifier, batch, counting)
         kept.add({state.key: chance for state, chance in zip(batch, chances, strict=True)})
@@ -165,7 +165,7 @@ def count_chances(  # noqa: PLR0913, PLR0917 - who goes on, who judges, from whe
     return [kept.known[state.key] for state in states]
 
 
-def _batches(states: Sequence[SolutionState]) -> Iterator[list[SolutionState]]:
+def _make_batches(states: Sequence[SolutionState]) -> Iterator[list[SolutionState]]:
     """Yield at most `AT_ONCE` states of one room at a time."""
     for _, alike in groupby(states, key=lambda state: state.room):
         yield from _cut(alike, AT_ONCE)
@@ -181,7 +181,9 @@ def _count(model: Model, verifier: Verifier, states: Sequence[SolutionState], co
     prompts = [model.prompt(state.prompt) + state.written for state in states]
     sampling = Sampling(counting.temperature, 1.0, states[0].room)
     rows = asyncio.run(model.complete(prompts, counting.samples, sampling, seed=counting.seed))
-    pairs = [[_pair(state, each) for each in row if not each.failed] for state, row in zip(states, rows, strict=True)]
+    pairs = [
+        [_make_pair(state, each) for each in row if not each.failed] for state, row in zip(states, rows, strict=True)
+    ]
     asked = list(dict.fromkeys(pair for row in pairs for pair in row))
     verdicts = verifier.verify(asked, style=counting.answers)
     correct = {pair: verdict.correct for pair, verdict in zip(asked, verdicts, strict=True)}
@@ -189,6 +191,6 @@ def _count(model: Model, verifier: Verifier, states: Sequence[SolutionState], co
     return [Chance(sum(map(bool, row)), len(row)) for row in judged]
 
 
-def _pair(state: SolutionState, completion: Completion) -> tuple[str, str]:
+def _make_pair(state: SolutionState, completion: Completion) -> tuple[str, str]:
     # As in training, a completion that the token limit cuts has no answer.
     return "" if completion.end == "length" else state.written + completion.text, state.answer

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
 from capo_bench.cli.printing import PlainTable, print_json, print_table, print_text
 from capo_bench.run.studies import plan_as_run, study_file
 
@@ -35,8 +35,8 @@ SUFFIX = ".tar.gz"
 
 
 @click.command(epilog=EPILOG)
-@study_options
-@home_option
+@add_study_options
+@add_home_option
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The archive.  [default: STUDY.tar.gz]")
 @click.option("--weights", is_flag=True, help="Add trained weights and the models that trials share.")
 @click.option("--blot", is_flag=True, help="Replace secrets by *** instead of refusing them.")
@@ -44,7 +44,7 @@ SUFFIX = ".tar.gz"
 @click.option(
     "--into", type=click.Path(file_okay=False, path_type=Path), help="Unpack a bundle into this results folder."
 )
-@json_option
+@add_json_option
 def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
     study: str,
     profile: str | None,
@@ -80,12 +80,14 @@ def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
         if into is not None:
             _unpack(Path(study), Home(into), as_json=as_json)
         else:
-            _make(_wanted(study, profile, sets, only, Home(home), weights), Home(home), out, blot, dry_run, as_json)
+            _make(
+                _read_wanted(study, profile, sets, only, Home(home), weights), Home(home), out, blot, dry_run, as_json
+            )
     except (BundleError, DamagedFileError, RunError, OSError) as error:
         raise Refused(error) from error
 
 
-def _wanted(  # noqa: PLR0913, PLR0917 - one argument an option
+def _read_wanted(  # noqa: PLR0913, PLR0917 - one argument an option
     study: str, profile: str | None, sets: Sequence[str], only: Sequence[str], home: Home, weights: bool
 ) -> BundleRequest:
     from capo_bench.bundle.make import BundleRequest

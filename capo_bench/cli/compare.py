@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from capo_bench.cli.completion import complete_trial
-from capo_bench.cli.options import home_option, json_option
+from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json, print_table, print_text
 
 EPILOG = """\b
@@ -32,8 +32,8 @@ Examples:
     metavar="KEY",
     help="Part of the identity that may differ, such as dtype; the table names it. Repeatable.",
 )
-@home_option
-@json_option
+@add_home_option
+@add_json_option
 def compare(results: tuple[str, ...], allowed: tuple[str, ...], home: Path, as_json: bool) -> None:
     """Compare evaluations: a table with differences to the first, paired problem by problem.
 

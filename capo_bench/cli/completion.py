@@ -19,7 +19,7 @@ def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) 
     """Offer the studies of the results folder, the shipped ones, and files."""
     from capo_bench.run.studies import known_studies
 
-    names = [name for name in known_studies(_home(ctx)) if name.startswith(incomplete)]
+    names = [name for name in known_studies(_find_home(ctx)) if name.startswith(incomplete)]
     return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
 
 
@@ -31,7 +31,7 @@ def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str
 
     for word in split_arg_string(os.environ.get("COMP_WORDS", ""))[2:]:  # an option without its value hides the study
         with suppress(StudyErrors):
-            profiles = read_study(study_file(word, None, _home(ctx))).profiles
+            profiles = read_study(study_file(word, None, _find_home(ctx))).profiles
             return [CompletionItem(name) for name in profiles if name.startswith(incomplete)]
     return []
 
@@ -41,7 +41,7 @@ def complete_trial(ctx: click.Context, param: click.Parameter, incomplete: str) 
     from capo_bench.home import read_json
 
     items = []
-    for path in sorted((_home(ctx).path / "trials").glob(f"{incomplete}*/config.json")):
+    for path in sorted((_find_home(ctx).path / "trials").glob(f"{incomplete}*/config.json")):
         try:
             trial = read_json(path)
             items.append(CompletionItem(path.parent.name, help=f"{trial['variant']}, seed {trial['seed']}"))
@@ -50,12 +50,7 @@ def complete_trial(ctx: click.Context, param: click.Parameter, incomplete: str) 
     return items
 
 
-def complete_study_or_trial(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer studies and trials."""
-    return [*complete_trial(ctx, param, incomplete), *complete_study(ctx, param, incomplete)]
-
-
-def _home(ctx: click.Context) -> Home:
+def _find_home(ctx: click.Context) -> Home:
     from capo_bench.home import Home
 
     return Home(Path(ctx.params.get("home") or "results"))

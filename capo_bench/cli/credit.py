@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
 from capo_bench.cli.printing import print_json, print_table, print_text
 from capo_bench.run.studies import plan_as_run
 
@@ -29,7 +29,7 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@study_options
+@add_study_options
 @click.option(
     "--seeds",
     type=click.IntRange(1),
@@ -45,8 +45,8 @@ Examples:
     "--bound", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="A step matters if its |A| is larger."
 )
 @click.option("--gradients/--no-gradients", default=True, help="Compare the directions of updates (small models).")
-@home_option
-@json_option
+@add_home_option
+@add_json_option
 def credit(  # noqa: PLR0913, PLR0917 - one argument an option
     study: str,
     profile: str | None,
@@ -76,8 +76,8 @@ def credit(  # noqa: PLR0913, PLR0917 - one argument an option
 
     place = Home(home)
     try:
-        plan, folder = _chosen(place, study, profile, sets, only)
-        trials = [trial for trial in plan.trials if trial.seed in _first_seeds(plan, seeds)]
+        plan, folder = _choose(place, study, profile, sets, only)
+        trials = [trial for trial in plan.trials if trial.seed in _list_first_seeds(plan, seeds)]
         from capo_bench.run.meter import bar
 
         with bar("counting") as tell:
@@ -100,11 +100,11 @@ def credit(  # noqa: PLR0913, PLR0917 - one argument an option
         click.echo(str(path))
 
 
-def _first_seeds(plan: Plan, count: int) -> set[int]:
+def _list_first_seeds(plan: Plan, count: int) -> set[int]:
     return set(list(dict.fromkeys(trial.seed for trial in plan.trials))[:count])
 
 
-def _chosen(
+def _choose(
     home: Home, name: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...]
 ) -> tuple[Plan, Path]:
     """Return the plan that a study's name stands for, or one of a trial alone, and where files go."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from capo_bench.cli.options import home_option, json_option
+from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json, print_table, print_text
 
 if TYPE_CHECKING:
@@ -67,8 +67,8 @@ Examples:
     help="Largest share of critiques without a verdict; stop above it.",
 )
 @click.option("--no-critique-cache", is_flag=True, help="Neither store critiques nor use stored ones.")
-@home_option
-@json_option
+@add_home_option
+@add_json_option
 def critic(  # noqa: PLR0913, PLR0917 - one for each option
     critic: str,
     data: str,
@@ -100,11 +100,11 @@ def critic(  # noqa: PLR0913, PLR0917 - one for each option
     name, _, subsets = data.partition(":")
     selection = Selection(tuple(filter(None, subsets.split(","))), data_dir, limit, seed, neutral)
     params = with_trial_seed(chosen_critic(critic, profile, sets), seed)
-    request = MeasurementRequest(params, name, selection, _terms(params, critiques, no_greedy, max_abstained))
+    request = MeasurementRequest(params, name, selection, _read_terms(params, critiques, no_greedy, max_abstained))
     sys.exit(_measure(request, Home(home, keep_critiques=not no_critique_cache), as_json=as_json))
 
 
-def _terms(params: CriticParams, critiques: int | None, no_greedy: bool, max_abstained: float) -> CritiqueTerms:
+def _read_terms(params: CriticParams, critiques: int | None, no_greedy: bool, max_abstained: float) -> CritiqueTerms:
     from capo_bench.critic.ask import CritiqueTerms
     from capo_bench.critic.prm import PrmParams
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from capo_bench.cli.completion import complete_trial
-from capo_bench.cli.options import home_option, json_option
+from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json, print_text
 from capo_bench.inert import for_terminal
 
@@ -29,8 +29,8 @@ LONGEST = 200
 @click.command(epilog=EPILOG)
 @click.argument("a", shell_complete=complete_trial)
 @click.argument("b", shell_complete=complete_trial)
-@home_option
-@json_option
+@add_home_option
+@add_json_option
 def diff(a: str, b: str, home: Path, as_json: bool) -> None:
     """Say why trials A and B differ: settings, identity, definitions of code, origin, and results.
 
@@ -65,10 +65,10 @@ def _show(title: str, changes: tuple[Change, ...]) -> None:
     if changes:
         click.echo(f"\n{title}")
     for change in changes:
-        click.echo(f"  {change.where}\n    A: {_value(change.left)}\n    B: {_value(change.right)}")
+        click.echo(f"  {change.where}\n    A: {_format_value(change.left)}\n    B: {_format_value(change.right)}")
 
 
-def _value(value: object) -> str:
+def _format_value(value: object) -> str:
     text = "(absent)" if value is None else repr(value)
     text = for_terminal(text)
     return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
 from capo_bench.cli.printing import print_json, print_text
 from capo_bench.run.studies import plan_of_file
 
@@ -25,10 +25,10 @@ _SIGNS = {"ok": "ok", "warning": "warning", "missing": "MISSING", "unknown": "un
 
 
 @click.command(epilog=EPILOG)
-@study_options
-@home_option
+@add_study_options
+@add_home_option
 @click.option("--workers", type=click.IntRange(min=1), help="Number of trials at a time.")
-@json_option
+@add_json_option
 def doctor(  # noqa: PLR0913, PLR0917 - the options of the command
     study: str,
     profile: str | None,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capo_bench.cli.completion import complete_trial
-from capo_bench.cli.options import home_option, json_option
+from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json, print_table, print_text
 
 if TYPE_CHECKING:
@@ -96,8 +96,8 @@ SHARE = click.FloatRange(0, 1)
     "--export", type=click.Path(file_okay=False, path_type=Path), help="Also write lm-eval's JSON to this folder."
 )
 @click.option("--no-tracking", "no_track", is_flag=True, help="Write nothing to MLflow.")
-@home_option
-@json_option
+@add_home_option
+@add_json_option
 def evaluate(model: str, export: Path | None, no_track: bool, home: Path, as_json: bool, **given: Any) -> None:
     """Measure MODEL on benchmarks: greedy and sampled answers, shares with intervals, and cost.
 
@@ -167,7 +167,7 @@ def _run(options: Options, home: Home, console: Console) -> Evaluated:
 
     request = read_request(options, home)
     ended: list[int] = []
-    before = signal.signal(signal.SIGTERM, partial(_terminated, ended))
+    before = signal.signal(signal.SIGTERM, partial(_handle_terminate, ended))
     try:
         with meter(console) as shown:
             return (rescore if options.rescore else evaluate)(request, home, watch(shown), write_evaluation)
@@ -177,7 +177,7 @@ def _run(options: Options, home: Home, console: Console) -> Evaluated:
         signal.signal(signal.SIGTERM, before)
 
 
-def _terminated(ended: list[int], number: int, frame: object) -> None:
+def _handle_terminate(ended: list[int], number: int, frame: object) -> None:
     """Handle SIGTERM like Ctrl-C, which all stages handle: files are closed, requests cancelled, workers ended."""
     import signal
 

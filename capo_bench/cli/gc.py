@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capo_bench.cli.completion import complete_study, complete_trial
-from capo_bench.cli.options import duration, home_option, json_option
+from capo_bench.cli.options import add_home_option, add_json_option, read_duration
 from capo_bench.cli.printing import print_json, print_text
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KINDS = {
     "leftovers": "temporary and half-written files of processes that were killed",
-    "checkpoints": "checkpoints of trials that have finished, or stopped longer ago than --abandoned-after",
+    "checkpoints": "of trials that have finished, or stopped longer ago than --abandoned-after",
     "orphans": "unfinished trials that no study will resume: of older code, or of no study",
     "models": "trained weights of finished trials, as --keep-models says",
     "trials": "whole trials, as --trial says",
@@ -53,7 +53,7 @@ Examples:
 )
 
 
-def _policy(text: str) -> int | None:
+def _read_policy(text: str) -> int | None:
     """Read a policy: the number of models that are kept of each variant; None: all."""
     word, _, count = text.partition(":")
     if text == "all":
@@ -67,12 +67,12 @@ def _policy(text: str) -> int | None:
 
 @click.command(epilog=EPILOG)
 @click.argument("study", required=False, default="", shell_complete=complete_study)
-@home_option
+@add_home_option
 @click.option("--yes", is_flag=True, help="Free it.  [default: show it, and on a terminal ask]")
 @click.option("--kind", "kinds", type=click.Choice(list(KINDS)), multiple=True, help="Only this kind; repeatable.")
 @click.option(
     "--keep-models",
-    type=_policy,
+    type=_read_policy,
     default="all",
     show_default=True,
     metavar="POLICY",
@@ -91,11 +91,11 @@ def _policy(text: str) -> int | None:
 )
 @click.option(
     "--abandoned-after",
-    type=duration,
+    type=read_duration,
     metavar="TIME",
     help="Also checkpoints of trials that stopped or failed longer ago; they would start from the beginning.",
 )
-@json_option
+@add_json_option
 def gc(  # noqa: PLR0913, PLR0917 - one for each option
     study: str,
     home: Path,
@@ -128,7 +128,7 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
         sizes = {item: size for item, size in freed_bytes(look.items()).items() if size or item.kind != "critiques"}
         if not as_json:
             _show(look, sizes)
-        freeing = bool(sizes) and (yes or _agreed(as_json))
+        freeing = bool(sizes) and (yes or _ask(as_json))
         if freeing:
             with at_rest(results, study) as running:
                 still = set(
@@ -139,7 +139,7 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
         click.echo(str(error), err=True)
         sys.exit(2)
     if as_json:
-        print_json(_json(look, sizes, freeing, troubles))
+        print_json(_build_json(look, sizes, freeing, troubles))
     elif freeing:
         from capo_bench.run.limits import size
 
@@ -150,7 +150,7 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
     sys.exit(int(bool(troubles)))
 
 
-def _agreed(as_json: bool) -> bool:
+def _ask(as_json: bool) -> bool:
     """Ask, if there is a terminal."""
     if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
@@ -171,14 +171,14 @@ def _show(look: Scan, sizes: dict[Removable, int]) -> None:
             print_text(f"… and {len(chosen) - _SHOWN:,} more (--json names all)", indent=4)
     total = f"{len(sizes):,} things, {size(sum(sizes.values()))}" if sizes else "nothing can be deleted"
     print_text(f"in all: {total}{'; add --yes to free it' if sizes and not sys.stdin.isatty() else ''}")
-    for line in _warnings(look, list(sizes)):
+    for line in _list_warnings(look, list(sizes)):
         print_text(line)
 
 
 _SHOWN = 5
 
 
-def _warnings(look: Scan, items: Sequence[Removable]) -> list[str]:
+def _list_warnings(look: Scan, items: Sequence[Removable]) -> list[str]:
     """Return warnings for the user before anything is deleted."""
     from capo_bench.keep.find import finished_orphans
     from capo_bench.keep.models import training_seconds
@@ -201,7 +201,7 @@ def _warnings(look: Scan, items: Sequence[Removable]) -> list[str]:
     return warnings
 
 
-def _json(look: Scan, sizes: dict[Removable, int], freed: bool, troubles: list[str]) -> dict[str, Any]:
+def _build_json(look: Scan, sizes: dict[Removable, int], freed: bool, troubles: list[str]) -> dict[str, Any]:
     from capo_bench.keep.find import finished_orphans
 
     kinds: dict[str, dict[str, int]] = {kind: {"count": 0, "bytes": 0} for kind in KINDS}
@@ -219,6 +219,6 @@ def _json(look: Scan, sizes: dict[Removable, int], freed: bool, troubles: list[s
         ],
         "running": [study.name for study in look.studies if study.running],
         "finished_orphans": finished_orphans(look),
-        "warnings": [] if freed else _warnings(look, list(sizes)),
+        "warnings": [] if freed else _list_warnings(look, list(sizes)),
         "troubles": troubles,
     }

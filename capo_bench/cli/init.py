@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from capo_bench.cli.options import json_option
+from capo_bench.cli.options import add_json_option
 from capo_bench.cli.printing import print_json, print_text
 
 EPILOG = """\b
@@ -19,7 +19,7 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("file", type=click.Path(dir_okay=False, path_type=Path), default=Path("my-study.yaml"))
-@json_option
+@add_json_option
 def init(file: Path, as_json: bool) -> None:
     """Write a commented study into FILE; it runs unchanged, and you can edit it.
 

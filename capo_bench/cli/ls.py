@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from capo_bench.cli.options import json_option
+from capo_bench.cli.options import add_json_option
 from capo_bench.cli.printing import print_json, print_text
 
 NOTES = (
@@ -23,24 +23,24 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@json_option
+@add_json_option
 def ls(as_json: bool) -> None:
     """List the shipped studies: name, question, and the size and cost of each profile."""
     from capo_bench.study.load import shipped_studies
 
-    studies = [_study(name) for name in shipped_studies()]
+    studies = [_read_study(name) for name in shipped_studies()]
     if as_json:
         print_json(studies)
         return
     for study in studies:
         print_text(f"{study['study']}: {study['question']}", bold=True)
         for profile in study["profiles"]:
-            print_text(_line(profile), indent=2)
+            print_text(_format_line(profile), indent=2)
     click.echo()
     print_text(NOTES)
 
 
-def _study(name: str) -> dict[str, Any]:
+def _read_study(name: str) -> dict[str, Any]:
     from capo_bench.study.estimate import estimate
     from capo_bench.study.load import check_study
     from capo_bench.study.summary import profile_costs
@@ -50,19 +50,19 @@ def _study(name: str) -> dict[str, Any]:
     return {"study": plans[0].study, "question": plans[0].question, "profiles": profiles}
 
 
-def _line(of: dict[str, Any]) -> str:
-    from capo_bench.cli.plan import calls
+def _format_line(of: dict[str, Any]) -> str:
+    from capo_bench.cli.plan import format_calls
 
-    asked = calls(of["critic_calls_known"], of["critic_calls"])
+    asked = format_calls(of["critic_calls_known"], of["critic_calls"])
     size = f"{of['trials']:>3} trials {asked:>15} critiques"
-    return f"--profile {of['profile']:<5} {size} {_cost(of['gpus'], of['seconds'])}"
+    return f"--profile {of['profile']:<5} {size} {_format_cost(of['gpus'], of['seconds'])}"
 
 
-def _cost(gpus: list[int], seconds: float | None) -> str:
+def _format_cost(gpus: list[int], seconds: float | None) -> str:
     """Return the GPUs that train a policy, if any, and the time of the profile."""
-    from capo_bench.cli.plan import minutes
+    from capo_bench.cli.plan import format_minutes
 
-    time = "time not known" if seconds is None else f"about {minutes(seconds)}"
+    time = "time not known" if seconds is None else f"about {format_minutes(seconds)}"
     if not gpus[-1]:
         return time
     few = f"{gpus[0]}-" if gpus[0] < gpus[-1] else ""

@@ -14,7 +14,7 @@ from capo_bench.cli.completion import complete_profile, complete_study
 Command = Callable[..., Any]
 
 
-def size_in_bytes(text: str) -> int:
+def read_size(text: str) -> int:
     """Read an option's size: ``500MB``, ``1.5 GiB``, ``4096``."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:([kmgt])(i?))?b?", text.strip(), re.IGNORECASE)
     if match is None:
@@ -24,7 +24,7 @@ def size_in_bytes(text: str) -> int:
     return int(float(number) * (1024 if binary else 1000) ** power)
 
 
-def duration(text: str) -> float:
+def read_duration(text: str) -> float:
     """Read an option's time in seconds: ``90``, ``90s``, ``1.5h``, ``30 m``, ``2d``."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d)?", text.strip(), re.IGNORECASE)
     if match is None:
@@ -32,7 +32,7 @@ def duration(text: str) -> float:
     return float(match[1]) * {"s": 1, "m": 60, "min": 60, "h": 3600, "d": 86400}[(match[2] or "s").lower()]
 
 
-def stage_limit(text: str) -> tuple[str, float]:
+def read_stage_limit(text: str) -> tuple[str, float]:
     """Read ``STAGE=TIME``: a stage of a trial and the longest that it may take, in seconds."""
     from capo_bench.run.stages import STAGES
     from evals.registry import did_you_mean
@@ -41,10 +41,10 @@ def stage_limit(text: str) -> tuple[str, float]:
     if not equals or stage.strip() not in STAGES[1:]:
         hint = did_you_mean(stage, list(STAGES[1:]))
         raise click.BadParameter(f"{text!r}{hint}: write STAGE=TIME with a stage of {', '.join(STAGES[1:])}")
-    return stage.strip(), duration(time)
+    return stage.strip(), read_duration(time)
 
 
-def study_options(command: Command) -> Command:
+def add_study_options(command: Command) -> Command:
     """Add the study argument and the options that choose from it: passes `study`, `profile`, `sets`, `only`."""
     for decorate in reversed(
         [
@@ -64,12 +64,12 @@ def study_options(command: Command) -> Command:
     return command
 
 
-def json_option(command: Command) -> Command:
+def add_json_option(command: Command) -> Command:
     """Add ``--json``: passes `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(command)
 
 
-def home_option(command: Command) -> Command:
+def add_home_option(command: Command) -> Command:
     """Add the results folder: passes `home`, a path that need not exist."""
     return click.option(
         "--home",

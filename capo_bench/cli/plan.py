@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
 from capo_bench.cli.printing import print_json, print_text
 from capo_bench.run.studies import plan_of_file
 
@@ -27,10 +27,10 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@study_options
-@home_option
+@add_study_options
+@add_home_option
 @click.option("--full", is_flag=True, help="Show every variant, its settings and the ids of its trials.")
-@json_option
+@add_json_option
 def plan(  # noqa: PLR0913, PLR0917 - the options of the command
     study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], home: Path, full: bool, as_json: bool
 ) -> None:
@@ -65,10 +65,15 @@ def _show(planned: Plan, taken: PlanEstimate, least: PlanEstimate | None, home: 
         print_text(
             f"looks at {', '.join(map(str, planned.looks))} seeds; at least, if the first decides every variant:"
         )
-        for line in _costs(least, home):
+        for line in _describe_costs(least, home):
             print_text(line, indent=2)
         print_text("at most, if the last look is taken with every variant:")
-    for line in [*_costs(taken, home), *_machines(planned), *_critics(planned), *contamination_lines(planned)]:
+    for line in [
+        *_describe_costs(taken, home),
+        *_describe_machines(planned),
+        *_describe_critics(planned),
+        *contamination_lines(planned),
+    ]:
         print_text(line)
     print_text(f"metrics: {', '.join(planned.metrics)}")
     picked = {trial.variant for trial in planned.trials}
@@ -84,16 +89,16 @@ def _show(planned: Plan, taken: PlanEstimate, least: PlanEstimate | None, home: 
 def _show_variant(variant: Variant, planned: Plan, *, full: bool) -> None:
     """Print a variant's settings as YAML: on one line; if `full`, one line for each key, and the ids of its trials."""
     if not full:
-        print_text(f"{variant.name}: {_yaml(dict(variant.overrides))}", indent=2)
+        print_text(f"{variant.name}: {_format_yaml(dict(variant.overrides))}", indent=2)
         return
     ids = [f"{trial.seed}:{trial.id}" for trial in planned.trials if trial.variant == variant.name]
-    settings = [f"{key}: {_yaml(value)}" for key, value in variant.overrides.items()]
+    settings = [f"{key}: {_format_yaml(value)}" for key, value in variant.overrides.items()]
     print_text(variant.name, indent=2)
     for line in (*settings, f"trials (seed:id): {' '.join(ids)}"):
         print_text(line, indent=4)
 
 
-def _yaml(value: object) -> str:
+def _format_yaml(value: object) -> str:
     """Return a value as YAML on one line."""
     import yaml
 
@@ -101,7 +106,7 @@ def _yaml(value: object) -> str:
     return text.removesuffix("\n").removesuffix("\n...")
 
 
-def _machines(planned: Plan) -> list[str]:
+def _describe_machines(planned: Plan) -> list[str]:
     """Return lines on each trained backbone: its GPUs, the division of its steps and their memory."""
     from capo_bench.study.memory import machine_lines
 
@@ -112,14 +117,14 @@ def _machines(planned: Plan) -> list[str]:
     return [line for division, lines in needed.items() for line in (division, *lines)]
 
 
-def _critics(planned: Plan) -> list[str]:
+def _describe_critics(planned: Plan) -> list[str]:
     """Return a line on each critic that the run serves, with its place."""
     from capo_bench.study.served import served_critics
 
     return [f"critic {critic.model}: served for the run on {critic.place}" for critic in served_critics(planned.trials)]
 
 
-def _costs(taken: PlanEstimate, home: Path) -> list[str]:
+def _describe_costs(taken: PlanEstimate, home: Path) -> list[str]:
     from capo_bench.study.identity import SHARED_TITLES
 
     lines = [f"trials: {taken.trials}, of which {taken.done} done in {home}"]
@@ -132,15 +137,15 @@ def _costs(taken: PlanEstimate, home: Path) -> list[str]:
             lines.append(f"{title} {model.key}: shared by {model.trials} trials, {state}")
         if len(made) > 1:
             lines.append(f"{title}s: {len(made)}, of which {sum(model.done for model in made)} done")
-    lines += _budgets(taken)
-    lines.append(f"critic calls: {calls(taken.calls_known, taken.critic_calls)}")
-    lines += [*_gpu_lines(taken.gpu)] if taken.gpu else [*_time_line(taken)]
+    lines += _describe_budgets(taken)
+    lines.append(f"critic calls: {format_calls(taken.calls_known, taken.critic_calls)}")
+    lines += [*_describe_gpus(taken.gpu)] if taken.gpu else [*_describe_time(taken)]
     if taken.unknown:
         lines.append(f"time left: not known for {taken.unknown} trials, until the first of each variant is done")
     return lines
 
 
-def _time_line(taken: PlanEstimate) -> Iterator[str]:
+def _describe_time(taken: PlanEstimate) -> Iterator[str]:
     from capo_bench.run.cores import available_cores
 
     guessed = taken.trials - taken.done - taken.unknown
@@ -148,16 +153,16 @@ def _time_line(taken: PlanEstimate) -> Iterator[str]:
         basis = f"{taken.measured} of {guessed} trials from finished ones, the others from a model of two CPU cores"
         workers = min(available_cores(), guessed)
         yield (
-            f"time left: about {minutes(taken.wall_seconds(workers))} with {workers} "
-            f"worker{'s' * (workers > 1)}, {minutes(taken.seconds)} of work ({basis})"
+            f"time left: about {format_minutes(taken.wall_seconds(workers))} with {workers} "
+            f"worker{'s' * (workers > 1)}, {format_minutes(taken.seconds)} of work ({basis})"
         )
 
 
-def _gpu_lines(gpu: GpuCosts) -> Iterator[str]:
+def _describe_gpus(gpu: GpuCosts) -> Iterator[str]:
     """Yield lines on the time of trials on GPUs, with the assumptions."""
-    machine, parts = gpu.machine, ", ".join(f"{kind} {minutes(seconds)}" for kind, seconds in gpu.parts.items())
+    machine, parts = gpu.machine, ", ".join(f"{kind} {format_minutes(seconds)}" for kind, seconds in gpu.parts.items())
     yield (
-        f"time left: about {minutes(gpu.wall_seconds)} on {gpu.gpus} GPU{'s' * (gpu.gpus > 1)} "
+        f"time left: about {format_minutes(gpu.wall_seconds)} on {gpu.gpus} GPU{'s' * (gpu.gpus > 1)} "
         f"({parts}, all trials one after another)"
     )
     yield (
@@ -171,27 +176,27 @@ def _gpu_lines(gpu: GpuCosts) -> Iterator[str]:
     )
 
 
-def calls(basis: str, number: int) -> str:
+def format_calls(basis: str, number: int) -> str:
     """Return the number of critiques in words; `basis` is `PlanEstimate.calls_known`."""
     return f"{number:,}" if basis == "exactly" else f"{basis} {number:,}"
 
 
-def _budgets(taken: PlanEstimate) -> list[str]:
+def _describe_budgets(taken: PlanEstimate) -> list[str]:
     """Return a line on each budget: the step at which it ends the training of each variant."""
     variants: dict[str, list[str]] = {}
     for bounded in taken.bounded:
-        amount = f"{_limit(bounded.limit)} {bounded.unit.replace('_', ' ')}"
+        amount = f"{_format_limit(bounded.limit)} {bounded.unit.replace('_', ' ')}"
         budget = f"budget of a trial: {amount}, at most {bounded.most:,} steps"
         steps = "not known" if bounded.steps is None else f"about {bounded.steps:,}"
         variants.setdefault(budget, []).append(f"{bounded.variant} {steps}")
     return [f"{budget} ({', '.join(steps)})" for budget, steps in variants.items()]
 
 
-def _limit(value: float) -> str:
+def _format_limit(value: float) -> str:
     return f"{value:,.0f}" if value < 1e9 else f"{value:.3g}"
 
 
-def minutes(seconds: float) -> str:
+def format_minutes(seconds: float) -> str:
     """Return a time in words: in minutes, from 1.5 hours in hours, from three days in days."""
     if seconds >= 3 * 86400:
         return f"{seconds / 86400:.0f} days"

@@ -49,13 +49,13 @@ def print_table(table: TableLike) -> None:
     """Print a table under its title, and an empty line."""
     if table.title:
         print_text(table.title, bold=True)
-    click.echo("\n".join(lay_out(table.headings, table.rows, terminal_width())) + "\n")
+    click.echo("\n".join(lay_out(table.headings, table.rows, measure_terminal())) + "\n")
 
 
 def print_text(text: str, *, indent: int = 0, bold: bool = False) -> None:
     """Print a sentence, broken between words; later lines stand two columns further in."""
     first, later = " " * indent, " " * (indent + 2 * bool(indent))
-    click.echo(click.style("\n".join(_wrap(for_terminal(text), terminal_width(), first, later)), bold=bold))
+    click.echo(click.style("\n".join(_wrap(for_terminal(text), measure_terminal(), first, later)), bold=bold))
 
 
 def print_json(value: object) -> None:
@@ -63,7 +63,7 @@ def print_json(value: object) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def terminal_width() -> int:
+def measure_terminal() -> int:
     """Return the terminal's columns; 80 if the width is unknown."""
     return max(20, shutil.get_terminal_size().columns)
 
@@ -77,8 +77,8 @@ def lay_out(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) 
         width: Columns of the terminal.
     """
     columns = [[for_terminal(cell) for cell in column] for column in zip(headings, *rows, strict=True)]
-    widths = [max(_longest_word(column[0]), *map(cell_width, column[1:]), 1) for column in columns]
-    keys = _keys(rows, len(columns))
+    widths = [max(_measure_longest_word(column[0]), *map(measure_cell, column[1:]), 1) for column in columns]
+    keys = _count_keys(rows, len(columns))
     named = sum(widths[:keys]) + len(GAP) * (keys - 1)
     whole = named + sum(len(GAP) + wide for wide in widths[keys:])
     if keys < len(columns) and whole > width and named >= width // 2 + 2:
@@ -87,19 +87,19 @@ def lay_out(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) 
     else:
         names = []
     lines: list[str] = []
-    for part in _parts(widths, keys, width):
+    for part in _divide_columns(widths, keys, width):
         lines += [""] * bool(lines)
         chosen = [*range(keys), *part]
-        lines += _part([columns[i] for i in chosen], _widened(columns, widths, chosen, width), keys, names)
+        lines += _format_part([columns[i] for i in chosen], _widen(columns, widths, chosen, width), keys, names)
     return lines
 
 
-def _keys(rows: Sequence[Sequence[str]], most: int) -> int:
+def _count_keys(rows: Sequence[Sequence[str]], most: int) -> int:
     """Return the number of first columns that name a row: the fewest that distinguish all rows."""
     return next((n for n in range(1, most) if len({tuple(row[:n]) for row in rows}) == len(rows)), 1)
 
 
-def cell_width(text: str) -> int:
+def measure_cell(text: str) -> int:
     """Return the width of a text in columns of the terminal."""
     if text.isascii():
         return len(text)
@@ -115,11 +115,11 @@ def _wrap(text: str, width: int, first: str = "", later: str = "") -> list[str]:
     )
 
 
-def _longest_word(text: str) -> int:
-    return max((cell_width(word) for word in text.split()), default=0)
+def _measure_longest_word(text: str) -> int:
+    return max((measure_cell(word) for word in text.split()), default=0)
 
 
-def _parts(widths: Sequence[int], keys: int, width: int) -> list[list[int]]:
+def _divide_columns(widths: Sequence[int], keys: int, width: int) -> list[list[int]]:
     """Return the columns after the names, divided so that each part fits beside them."""
     named = sum(widths[:keys]) + len(GAP) * (keys - 1)
     parts: list[list[int]] = [[]]
@@ -133,32 +133,32 @@ def _parts(widths: Sequence[int], keys: int, width: int) -> list[list[int]]:
     return parts
 
 
-def _widened(columns: Sequence[list[str]], widths: Sequence[int], chosen: list[int], width: int) -> list[int]:
+def _widen(columns: Sequence[list[str]], widths: Sequence[int], chosen: list[int], width: int) -> list[int]:
     """Return the widths of a part's columns; headings of several words get the remaining room."""
     left = width - sum(widths[i] + len(GAP) for i in chosen) + len(GAP)
     given = []
     for index in chosen:
-        more = max(0, min(left, cell_width(columns[index][0]) - widths[index]))
+        more = max(0, min(left, measure_cell(columns[index][0]) - widths[index]))
         left -= more
         given.append(widths[index] + more)
     return given
 
 
-def _part(columns: Sequence[list[str]], widths: Sequence[int], keys: int, names: Sequence[str]) -> list[str]:
+def _format_part(columns: Sequence[list[str]], widths: Sequence[int], keys: int, names: Sequence[str]) -> list[str]:
     heads = [_wrap(column[0], max(width, 1)) or [""] for column, width in zip(columns, widths, strict=True)]
     tall = max(map(len, heads))
     heading = zip(*([""] * (tall - len(head)) + head for head in heads), strict=True)
     body = zip(*(column[1:] for column in columns), strict=True)
     rule = GAP.join("─" * width for width in widths)
-    lines = [_line(cells, widths, keys) for cells in body]
+    lines = [_format_line(cells, widths, keys) for cells in body]
     if names:  # names get their own line, above their numbers
         lines = [line for name, numbers in zip(names, lines, strict=True) for line in (name, numbers)]
-    return [*(_line(cells, widths, keys) for cells in heading), rule, *lines]
+    return [*(_format_line(cells, widths, keys) for cells in heading), rule, *lines]
 
 
-def _line(cells: Sequence[str], widths: Sequence[int], keys: int) -> str:
+def _format_line(cells: Sequence[str], widths: Sequence[int], keys: int) -> str:
     """Return one line: names to the left of their columns, numbers to the right."""
-    spaces = [" " * (width - cell_width(cell)) for cell, width in zip(cells, widths, strict=True)]
+    spaces = [" " * (width - measure_cell(cell)) for cell, width in zip(cells, widths, strict=True)]
     names = [cell + space for cell, space in zip(cells[:keys], spaces, strict=False)]
     numbers = [space + cell for cell, space in zip(cells[keys:], spaces[keys:], strict=True)]
     return GAP.join([*names, *numbers]).rstrip()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
 from capo_bench.cli.printing import print_json, print_table, print_text
 from capo_bench.run.studies import plan_as_run
 
@@ -28,10 +28,10 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@study_options
-@home_option
+@add_study_options
+@add_home_option
 @click.option("--full", is_flag=True, help="Print every table and sentence, not only the first screen.")
-@json_option
+@add_json_option
 def report(  # noqa: PLR0913, PLR0917 - one argument an option
     study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], home: Path, full: bool, as_json: bool
 ) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from capo_bench.cli.completion import complete_trial
-from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
 from capo_bench.cli.printing import print_json, print_table, print_text
 from capo_bench.run.studies import plan_as_run
 
@@ -34,15 +34,15 @@ T = TypeVar("T")
 
 
 @click.command(epilog=EPILOG)
-@study_options
+@add_study_options
 @click.option(
     "--trial", metavar="ID", shell_complete=complete_trial, help="Only this trial: its id or the beginning of it."
 )
 @click.option("--weights", "weights", multiple=True, metavar="WHOLE,PROCESS", help="Weights to replay (repeatable).")
 @click.option("-k", "ks", metavar="K,K…", help="Numbers of critiques to vote over.")
 @click.option("--rules", metavar="RULE,RULE…", help="Voting rules, such as majority,at_least:2.")
-@home_option
-@json_option
+@add_home_option
+@add_json_option
 def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     study: str,
     profile: str | None,
@@ -65,20 +65,20 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     from capo_bench.home import Home, read_json
     from capo_bench.pages.revote import write_replay
     from capo_bench.records import DamagedFileError
-    from capo_bench.revote.rows import rows
+    from capo_bench.revote.rows import make_rows
     from capo_bench.revote.study import NothingToReplayError, replay_study
     from capo_bench.run.errors import RunError
     from capo_bench.run.meter import bar
 
-    wanted = _wanted(weights, ks, rules)
+    wanted = _read_wanted(weights, ks, rules)
     try:
         plan = plan_as_run(study, profile, sets, only, Home(home))
-        plan = plan if trial is None else _only_trial(plan, trial)
+        plan = plan if trial is None else _pick_trial(plan, trial)
         with bar("replaying") as on_step:
             replay = replay_study(plan, Home(home), wanted, on_step)
     except (NothingToReplayError, DamagedFileError, RunError) as error:
         raise Refused(error) from error
-    revotes = rows(replay)
+    revotes = make_rows(replay)
     paths = write_replay(replay, revotes, Home(home).study(plan.study).profile(plan.profile).revote)
     if as_json:
         print_json(read_json(paths[1]))
@@ -88,13 +88,13 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
         click.echo(str(path))
 
 
-def _wanted(weights: tuple[str, ...], ks: str | None, rules: str | None) -> RevoteRequest:
+def _read_wanted(weights: tuple[str, ...], ks: str | None, rules: str | None) -> RevoteRequest:
     from capo_bench.revote.setting import parse_vote, parse_weights
     from capo_bench.revote.study import RevoteRequest
 
     return RevoteRequest(
         votes=None if rules is None else tuple(_read("--rules", parse_vote, name) for name in rules.split(",")),
-        ks=None if ks is None else tuple(_read("-k", _critiques, number) for number in ks.split(",")),
+        ks=None if ks is None else tuple(_read("-k", _read_critiques, number) for number in ks.split(",")),
         weights=tuple(_read("--weights", parse_weights, pair) for pair in weights) or None,
     )
 
@@ -106,13 +106,13 @@ def _read(option: str, parse: Callable[[str], T], text: str) -> T:
         raise click.BadParameter(str(error), param_hint=option) from error
 
 
-def _critiques(text: str) -> int:
+def _read_critiques(text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         raise ValueError(f"{text!r} is no number of critiques; give whole numbers from 1, such as 1,2,4")
     return int(text)
 
 
-def _only_trial(plan: Plan, beginning: str) -> Plan:
+def _pick_trial(plan: Plan, beginning: str) -> Plan:
     from dataclasses import replace
 
     trials = [trial for trial in plan.trials if trial.id.startswith(beginning)]

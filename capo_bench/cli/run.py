@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from capo_bench.cli.options import duration, home_option, json_option, size_in_bytes, stage_limit, study_options
+from capo_bench.cli.options import (
+    add_home_option,
+    add_json_option,
+    add_study_options,
+    read_duration,
+    read_size,
+    read_stage_limit,
+)
 from capo_bench.cli.printing import print_json
 from capo_bench.run.studies import plan_of_file, study_file
 
@@ -42,8 +49,8 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@study_options
-@home_option
+@add_study_options
+@add_home_option
 @click.option(
     "--workers",
     type=click.IntRange(1),
@@ -63,25 +70,28 @@ Examples:
 @click.option(
     "--timeout",
     "timeouts",
-    type=stage_limit,
+    type=read_stage_limit,
     multiple=True,
     metavar="STAGE=TIME",
     help="Longest time of a trial's stage, as in train=2h; repeatable.",
 )
 @click.option(
     "--checkpoint-every",
-    type=duration,
+    type=read_duration,
     default="5m",
     show_default=True,
     metavar="TIME",
     help="Time between checkpoints of training; 0: after every step.",
 )
 @click.option(
-    "--grace", type=duration, metavar="TIME", help="After a signal, end trials that have not saved within this time."
+    "--grace",
+    type=read_duration,
+    metavar="TIME",
+    help="After a signal, end trials that have not saved within this time.",
 )
 @click.option(
     "--min-free",
-    type=size_in_bytes,
+    type=read_size,
     default="1GiB",
     show_default=True,
     metavar="SIZE",
@@ -99,11 +109,11 @@ Examples:
 @click.option("--no-critique-cache", is_flag=True, help="Neither store critiques nor use stored ones.")
 @click.option(
     "--critique-cache-size",
-    type=size_in_bytes,
+    type=read_size,
     metavar="SIZE",
     help="Limit of the critique cache, from now on, for all runs in HOME.  [default: unchanged; at first 2GiB]",
 )
-@json_option
+@add_json_option
 def run(  # noqa: PLR0913, PLR0917 - one for each option
     study: str,
     profile: str | None,
@@ -146,7 +156,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
         workers=workers,
         retries=retries,
         timeouts=dict(timeouts),
-        max_failures=_most_failures(max_failures, fail_fast, keep_going),
+        max_failures=_limit_failures(max_failures, fail_fast, keep_going),
         min_free=min_free,
         grace=grace,
         checkpoint_seconds=checkpoint_every,
@@ -169,11 +179,11 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
         click.echo(str(error), err=True)
         sys.exit(2)
     except KeyboardInterrupt:
-        click.echo(f"interrupted; resume with: {_command()}", err=True)
+        click.echo(f"interrupted; resume with: {_format_command()}", err=True)
         sys.exit(130)
 
 
-def _most_failures(number: int | None, fail_fast: bool, keep_going: bool) -> int | None:
+def _limit_failures(number: int | None, fail_fast: bool, keep_going: bool) -> int | None:
     """Return the number of failures that ends the run; None: no number does."""
     if (number is not None) + fail_fast + keep_going > 1:
         raise click.UsageError("--max-failures, --fail-fast and --keep-going exclude each other: give one")
@@ -221,7 +231,7 @@ def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_j
     folder = home.study(plan.study).profile(plan.profile).report
 
     def write() -> Path | None:
-        reports[:] = _built(plan, home)
+        reports[:] = _build(plan, home)
         return write_files(reports[0], folder).page.parent if reports else None
 
     due = trials_due(plan, home)
@@ -232,18 +242,18 @@ def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_j
         if result.exit_code or due == ran:
             break
     if result.idle:
-        reports.extend(_built(plan, home))
+        reports.extend(_build(plan, home))
     if as_json:
         _print_result(result, reports, folder)
     else:
         for built in reports:
             _tell(built, folder, home, result.link)
     if result.exit_code:
-        click.echo(_unfinished(result, home), err=True)
+        click.echo(_describe_unfinished(result, home), err=True)
     return result.exit_code
 
 
-def _built(plan: Plan, home: Home) -> list[Report]:
+def _build(plan: Plan, home: Home) -> list[Report]:
     """Return the report, if there is anything to report."""
     from capo_bench.pages.build import NothingToReportError, build_report
     from capo_bench.records import DamagedFileError
@@ -280,15 +290,15 @@ def _tell(built: Report, folder: Path, home: Home, link: str) -> None:
             click.echo(f"  served by: {shlex.join(['capo-bench', 'ui', '--home', str(home.path)])}")
 
 
-def _unfinished(result: RunResult, home: Home) -> str:
+def _describe_unfinished(result: RunResult, home: Home) -> str:
     done = f"{result.done} of {result.planned} trials done"
     if result.interrupted:
-        return f"stopped with {done}; resume with: {_command()}"
+        return f"stopped with {done}; resume with: {_format_command()}"
     if result.limit:
-        return f"{result.limit}; {done}; resume with: {_command()}"
+        return f"{result.limit}; {done}; resume with: {_format_command()}"
     failed = f"{result.failed} failed, see {shlex.join(['capo-bench', 'status', '--home', str(home.path)])}"
-    return f"{done}; {failed}; retry them with: {_command()}"
+    return f"{done}; {failed}; retry them with: {_format_command()}"
 
 
-def _command() -> str:
+def _format_command() -> str:
     return shlex.join(["capo-bench", *sys.argv[1:]])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capo_bench.cli.completion import complete_profile, complete_study
-from capo_bench.cli.options import home_option, json_option
+from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json, print_text
 
 if TYPE_CHECKING:
@@ -60,12 +60,12 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
 @click.command(epilog=EPILOG)
 @click.argument("study", required=False, shell_complete=complete_study)
 @click.option("--profile", shell_complete=complete_profile, help="Size of the study.  [default: as last run, or quick]")
-@json_option
+@add_json_option
 @click.option(
     "--watch", type=Seconds(), is_flag=False, flag_value=WATCH_SECONDS,
     help="Show it again every SECONDS (2) while a study runs; without a terminal, only changed lines.",
 )  # fmt: skip
-@home_option
+@add_home_option
 def status(study: str | None, profile: str | None, as_json: bool, watch: float | None, home: Path) -> None:
     """Show which trials are done, running, failed, stopped (with a checkpoint) or pending.
 
@@ -78,11 +78,11 @@ def status(study: str | None, profile: str | None, as_json: bool, watch: float |
     results = Home(home)
     try:
         if as_json and watch is None:
-            print_json(_as_json(_studies(study, profile, results)))
+            print_json(_build_json(_read_studies(study, profile, results)))
         elif watch is None:
-            _show(_studies(study, profile, results), results)
+            _show(_read_studies(study, profile, results), results)
         else:
-            _watch(lambda: _studies(study, profile, results), results, watch, as_json)
+            _watch(lambda: _read_studies(study, profile, results), results, watch, as_json)
     except RunError as error:
         click.echo(str(error), err=True)
         sys.exit(2)
@@ -94,7 +94,7 @@ def _show(studies: list[StudyStatus], home: Home) -> None:
     if not studies:
         click.echo(f"no study has been run in {home.path}; start one with: capo-bench run voting --home {home.path}")
     for item in studies:
-        title, *lines = _lines(item)
+        title, *lines = _describe_study(item)
         print_text(title, bold=True)
         for line in [*lines, *Ledger(home.study(item.name).ledger).damaged()]:
             print_text(line.strip(), indent=2)
@@ -110,7 +110,7 @@ def _watch(look: Callable[[], list[StudyStatus]], home: Home, every: float, as_j
             if redraw:
                 click.clear()
                 _show(studies, home)
-            elif (text := _line_of(studies, as_json)) != shown:
+            elif (text := _format_update(studies, as_json)) != shown:
                 shown = text
                 click.echo(text)
                 sys.stdout.flush()
@@ -121,13 +121,15 @@ def _watch(look: Callable[[], list[StudyStatus]], home: Home, every: float, as_j
         click.echo()
 
 
-def _line_of(studies: list[StudyStatus], as_json: bool) -> str:
+def _format_update(studies: list[StudyStatus], as_json: bool) -> str:
     return (
-        json.dumps(_as_json(studies)) if as_json else "\n".join(line for item in studies for line in _lines(item)[:2])
+        json.dumps(_build_json(studies))
+        if as_json
+        else "\n".join(line for item in studies for line in _describe_study(item)[:2])
     )
 
 
-def _studies(study: str | None, profile: str | None, home: Home) -> list[StudyStatus]:
+def _read_studies(study: str | None, profile: str | None, home: Home) -> list[StudyStatus]:
     from capo_bench.run.state import started_studies, study_status
 
     if study is None:
@@ -141,26 +143,30 @@ def _studies(study: str | None, profile: str | None, home: Home) -> list[StudySt
     return [study_status(home, plan.study, plan.profile, ids)]
 
 
-def _lines(study: StudyStatus) -> list[str]:
+def _describe_study(study: StudyStatus) -> list[str]:
     """Return the lines on a study: its counts, its progress, and every running, failed or stopped trial."""
     from capo_bench.inert import for_terminal
 
-    counts = [f"{count} {state}" for state, count in _counts(study).items() if count]
+    counts = [f"{count} {state}" for state, count in _count_states(study).items() if count]
     counts += [f"{study.retried} retried"] * bool(study.retried)
     end = "running now" if study.running else "not running"
     lines = [f"{study.name} ({study.profile}): {', '.join(counts) or 'no trials'}; {end}"]
-    lines += [f"  {line}" for line in (_pace(study), _holder(study)) if line]
+    lines += [f"  {line}" for line in (_describe_pace(study), _describe_holder(study)) if line]
     if study.failure:
-        lines.append(f"  last failure, {study.failure.entry.time}: {_who(study.failure)}{_why(study.failure)}")
-    lines += [f"  {_line(trial)}" for trial in study.trials if trial.state in ("running", "failed", "stopped")]
+        lines.append(
+            f"  last failure, {study.failure.entry.time}: {_name_trial(study.failure)}{_describe_error(study.failure)}"
+        )
+    lines += [
+        f"  {_describe_trial(trial)}" for trial in study.trials if trial.state in ("running", "failed", "stopped")
+    ]
     return [for_terminal(line) for line in lines]
 
 
-def _counts(study: StudyStatus) -> dict[str, int]:
+def _count_states(study: StudyStatus) -> dict[str, int]:
     return {"pending" if state == "owed" else state: count for state, count in study.counts().items()}
 
 
-def _pace(study: StudyStatus) -> str:
+def _describe_pace(study: StudyStatus) -> str:
     from capo_bench.run.board import duration
 
     parts = ["{model}, step {step}/{of}".format(**made) for made in study.preparing]
@@ -170,7 +176,7 @@ def _pace(study: StudyStatus) -> str:
     return " · ".join(parts)
 
 
-def _holder(study: StudyStatus) -> str:
+def _describe_holder(study: StudyStatus) -> str:
     holder = study.holder
     if holder is None or not holder.host:
         return ""
@@ -178,19 +184,20 @@ def _holder(study: StudyStatus) -> str:
     return f"run by process {holder.pid} on {holder.host} since {holder.since}{seen}"
 
 
-def _line(trial: TrialStatus) -> str:
-    return f"{trial.state} {_who(trial)}{_at(trial)}{_why(trial) if trial.entry.error else ''}"
+def _describe_trial(trial: TrialStatus) -> str:
+    error = _describe_error(trial) if trial.entry.error else ""
+    return f"{trial.state} {_name_trial(trial)}{_describe_progress(trial)}{error}"
 
 
-def _who(trial: TrialStatus) -> str:
+def _name_trial(trial: TrialStatus) -> str:
     return f"{trial.entry.variant} seed {trial.entry.seed} ({trial.trial})"
 
 
-def _why(trial: TrialStatus) -> str:
+def _describe_error(trial: TrialStatus) -> str:
     return f": {trial.entry.error} (log: {trial.entry.log})"
 
 
-def _at(trial: TrialStatus) -> str:
+def _describe_progress(trial: TrialStatus) -> str:
     from capo_bench.run.board import duration
 
     now = trial.now
@@ -204,28 +211,30 @@ def _at(trial: TrialStatus) -> str:
     return f"{':' if trial.state == 'running' else ' at'} {', '.join(words)}"
 
 
-def _as_json(studies: list[StudyStatus]) -> dict[str, Any]:
-    return {"version": 1, "studies": [_study_json(item) for item in studies]}
+def _build_json(studies: list[StudyStatus]) -> dict[str, Any]:
+    return {"version": 1, "studies": [_build_study_json(item) for item in studies]}
 
 
-def _study_json(study: StudyStatus) -> dict[str, Any]:
+def _build_study_json(study: StudyStatus) -> dict[str, Any]:
     return {
         "study": study.name,
         "profile": study.profile,
         "running": study.running,
-        "counts": _counts(study),
+        "counts": _count_states(study),
         "retries": study.retried,
         "holder": study.holder and vars(study.holder),
         "seconds_left": study.seconds_left,
         "trials_an_hour": study.an_hour,
         "tokens_a_second": dict(study.tokens),
         "preparing": [dict(made) for made in study.preparing],
-        "last_failure": study.failure and {**_trial_json(study.failure), "time": study.failure.entry.time},
-        "trials": [_trial_json(trial) for trial in study.trials if trial.state in ("running", "failed", "stopped")],
+        "last_failure": study.failure and {**_build_trial_json(study.failure), "time": study.failure.entry.time},
+        "trials": [
+            _build_trial_json(trial) for trial in study.trials if trial.state in ("running", "failed", "stopped")
+        ],
     }
 
 
-def _trial_json(trial: TrialStatus) -> dict[str, Any]:
+def _build_trial_json(trial: TrialStatus) -> dict[str, Any]:
     entry, now = trial.entry, trial.now
     return {
         "trial": trial.trial, "variant": entry.variant, "seed": entry.seed, "state": trial.state,
@@ -249,9 +258,9 @@ def _tell_critiques(home: Home) -> None:
         print_text(f"critique cache: cannot be read ({error}); runs do without it; to start a new one, delete {path}")
         return
     if held:
-        size = f"{_mib(held.size)} of at most {_mib(held.limit)}"
+        size = f"{_format_mib(held.size)} of at most {_format_mib(held.limit)}"
         print_text(f"critique cache: {held.critiques:,} critiques, {size} (run --critique-cache-size sets the limit)")
 
 
-def _mib(size: int) -> str:
+def _format_mib(size: int) -> str:
     return f"{size / 2**20:,.1f} MiB"

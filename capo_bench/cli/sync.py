@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from capo_bench.cli.completion import complete_study
-from capo_bench.cli.options import home_option, json_option
+from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json, print_text
 
 EPILOG = """\b
@@ -27,8 +27,8 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("study", required=False, shell_complete=complete_study)
-@home_option
-@json_option
+@add_home_option
+@add_json_option
 def sync(study: str | None, home: Path, as_json: bool) -> None:
     """Send the missing runs of STUDY, or of all studies in HOME, to MLflow: those of --no-tracking or of an outage.
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from capo_bench.cli.completion import complete_study
-from capo_bench.cli.options import home_option, json_option
+from capo_bench.cli.options import add_home_option, add_json_option
 
 if TYPE_CHECKING:
     from capo_bench.home import Home
@@ -25,9 +25,9 @@ Examples:
 
 @click.command(epilog=EPILOG)
 @click.argument("study", required=False, shell_complete=complete_study)
-@home_option
+@add_home_option
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
-@json_option
+@add_json_option
 def ui(study: str | None, home: Path, port: int, as_json: bool) -> None:
     """Open MLflow on the right store, for this machine alone, until Ctrl-C; print the link to STUDY's curves.
 
@@ -53,7 +53,7 @@ def ui(study: str | None, home: Path, port: int, as_json: bool) -> None:
         if link:
             click.echo(f"curves: {url}/{link}")
 
-    name = study or _last_run(results)
+    name = study or _find_last_run(results)
     if name and (store.database is None or store.database.exists()):
         with suppress(Exception):  # the store may raise anything; its pages show the error
             link = link_of(store, name)
@@ -67,7 +67,7 @@ def ui(study: str | None, home: Path, port: int, as_json: bool) -> None:
         sys.exit(2)
 
 
-def _last_run(home: Home) -> str:
+def _find_last_run(home: Home) -> str:
     """Return the study whose ledger was written last; empty if none has run."""
     ledgers = sorted(home.path.glob("studies/*/ledger.jsonl"), key=lambda path: path.stat().st_mtime)
     return ledgers[-1].parent.name if ledgers else ""

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from capo_bench.cli.options import json_option
+from capo_bench.cli.options import add_json_option
 from capo_bench.cli.printing import print_json, print_text
 
 EPILOG = """\b
@@ -21,7 +21,7 @@ Every profile of every file is expanded. Exit code 2 if anything is wrong.
 
 @click.command(epilog=EPILOG)
 @click.argument("studies", nargs=-1, required=True, metavar="STUDY...")
-@json_option
+@add_json_option
 def validate(studies: tuple[str, ...], as_json: bool) -> None:
     """Check study files; report the errors of all of them at once."""
     from capo_bench.study.code import import_parts

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
 from capo_bench.cli.printing import PlainTable, print_json, print_table, print_text
 from capo_bench.run.studies import plan_as_run
 
@@ -34,9 +34,9 @@ MOST_SHOWN = 20
 
 
 @click.command(epilog=EPILOG)
-@study_options
-@home_option
-@json_option
+@add_study_options
+@add_home_option
+@add_json_option
 def verify(  # noqa: PLR0913, PLR0917 - one argument an option
     study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], home: Path, as_json: bool
 ) -> None:
@@ -70,13 +70,13 @@ def verify(  # noqa: PLR0913, PLR0917 - one argument an option
     except (BundleError, RunError, OSError) as error:
         raise Refused(error) from error
     if as_json:
-        print_json(_plain(result))
+        print_json(_build_json(result))
     else:
         _show(result)
     sys.exit(1 if not result.passed else 3 if result.unverified else 0)
 
 
-def _plain(result: Verified) -> dict[str, object]:
+def _build_json(result: Verified) -> dict[str, object]:
     from dataclasses import asdict
 
     return {
@@ -103,7 +103,9 @@ def _plain(result: Verified) -> dict[str, object]:
 def _show(result: Verified) -> None:
     from capo_bench.verify.checks import TITLES
 
-    rows = [(TITLES[name], *(f"{number:,}" for number in _counts(check))) for name, check in result.checks.items()]
+    rows = [
+        (TITLES[name], *(f"{number:,}" for number in _count_values(check))) for name, check in result.checks.items()
+    ]
     print_table(PlainTable("", ("check", "compared", "differ", "not verified", "measured"), tuple(rows)))
     for name, check in result.checks.items():
         for what, count in check.measured.items():
@@ -115,15 +117,15 @@ def _show(result: Verified) -> None:
             print_text(f"DIFFERS, {name}: {mismatch.where}: {mismatch.said} there, {mismatch.found} derived")
         if (more := len(check.mismatches) - MOST_SHOWN) > 0:
             print_text(f"DIFFERS, {name}: … and {more:,} more; --json has them all")
-    print_text(_verdict(result))
+    print_text(_describe_verdict(result))
 
 
-def _counts(check: Check) -> tuple[int, int, int, int]:
+def _count_values(check: Check) -> tuple[int, int, int, int]:
     unverified, measured = (sum(count.values()) for count in (check.unchecked, check.measured))
     return check.compared, len(check.mismatches), unverified, measured
 
 
-def _verdict(result: Verified) -> str:
+def _describe_verdict(result: Verified) -> str:
     trials = f"{result.trials} trials of {result.study}" + (f", {result.owed} more are pending" * bool(result.owed))
     if not result.trials or not result.compared:
         return f"NOTHING VERIFIED: {trials}"

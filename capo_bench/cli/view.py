@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import home_option, json_option, study_options
+from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
 from capo_bench.cli.printing import print_json
 from capo_bench.run.studies import plan_as_run
 
@@ -30,15 +30,15 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@study_options
+@add_study_options
 @click.option(
     "--most", type=click.IntRange(1), default=50_000, show_default=True, help="Approximate limit of rollouts."
 )
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="File.  [default: one in the results folder]"
 )
-@home_option
-@json_option
+@add_home_option
+@add_json_option
 def view(  # noqa: PLR0913, PLR0917 - one argument an option
     study: str,
     profile: str | None,
@@ -63,7 +63,7 @@ def view(  # noqa: PLR0913, PLR0917 - one argument an option
     from capo_bench.run.meter import bar
 
     try:
-        title, trials, place = _chosen(Home(home), study, profile, sets, only)
+        title, trials, place = _choose(Home(home), study, profile, sets, only)
         with bar("reading") as on_step:
             path = write_rollouts(title, trials, out or place, most=most, on_step=on_step)
     except (NoRolloutsError, DamagedFileError, RunError) as error:
@@ -74,7 +74,7 @@ def view(  # noqa: PLR0913, PLR0917 - one argument an option
         click.echo(str(path))
 
 
-def _chosen(
+def _choose(
     home: Home, name: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...]
 ) -> tuple[str, list[tuple[Trial, TrialFolder]], Path]:
     """Return the title, the trials and the page's path for the name of a study or a trial."""

@@ -63,7 +63,7 @@ class EvaluationFiles:
         return self.tasks / name
 
 
-def folder_of(evaluation_id: str, model: str, names: Sequence[str], home: Home) -> EvaluationFiles:
+def find_folder(evaluation_id: str, model: str, names: Sequence[str], home: Home) -> EvaluationFiles:
     """Return the folder of an evaluation: the one that has its id, or a new one named by model, tasks and id."""
     for path in home.evaluations.glob(f"*-{evaluation_id}"):
         return EvaluationFiles(path)

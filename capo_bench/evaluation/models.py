@@ -29,13 +29,13 @@ class Named:
     trial: str | None = None
 
 
-def named(word: str, home: Home) -> Named:
+def find_model(word: str, home: Home) -> Named:
     """Return the model of a word: the id of a trial (or the beginning of one), its folder, or the word itself.
 
     Raises:
         RefusedError: The word names several trials, or one without a model.
     """
-    folder = _trial(word, home)
+    folder = _find_trial(word, home)
     if folder is None:
         return Named(word, {})
     from trainers.backbones import BACKBONES
@@ -48,10 +48,10 @@ def named(word: str, home: Home) -> Named:
         way_out = "run its study again, or name the model's own folder"
         raise RefusedError([f"{folder.config} is no record of a trial ({error}); {way_out}"]) from error
     settings: dict[str, str] = {"template": backbone.template, "dtype": backbone.precision}
-    if _untrained(record) and _cold_start(record) is None and backbone.model is not None:
+    if _is_untrained(record) and _read_cold_start(record) is None and backbone.model is not None:
         of_the_hub = {"revision": backbone.revision} if backbone.revision else {}
         return Named(backbone.model, {**settings, **of_the_hub}, folder.path.name)
-    return Named(str(_policy(word, folder, record, home)), settings, folder.path.name)
+    return Named(str(_find_policy(word, folder, record, home)), settings, folder.path.name)
 
 
 def like_a_trial(word: str, home: Home) -> list[str] | None:
@@ -85,7 +85,7 @@ def fingerprint(model: str, revision: str | None) -> dict[str, Any]:
     return {**place.identity(), "settings": [settings_fingerprint(folder) for folder in folders]}
 
 
-def _trial(word: str, home: Home) -> TrialFolder | None:
+def _find_trial(word: str, home: Home) -> TrialFolder | None:
     folder = TrialFolder(Path(word).absolute())
     if folder.config.is_file() and (folder.provenance.is_file() or folder.steps.is_file() or folder.done):
         return folder
@@ -98,21 +98,21 @@ def _trial(word: str, home: Home) -> TrialFolder | None:
     return TrialFolder(hits[0]) if hits else None
 
 
-def _policy(word: str, folder: TrialFolder, record: Any, home: Home) -> Path:
+def _find_policy(word: str, folder: TrialFolder, record: Any, home: Home) -> Path:
     """Return the folder of a trial's policy; that of the cold start if the method trains nothing."""
-    start = _cold_start(record)
-    policy = home.stage("cold_start", start) if start is not None and _untrained(record) else folder.model
+    start = _read_cold_start(record)
+    policy = home.stage("cold_start", start) if start is not None and _is_untrained(record) else folder.model
     if not policy.is_dir():
         raise RefusedError([f"{word}: trial {folder.path.name} has no model in {policy} yet; finish its study first"])
     return policy
 
 
-def _untrained(record: Any) -> bool:
+def _is_untrained(record: Any) -> bool:
     from trainers.methods import METHODS
 
     return METHODS.get(record["config"]["method"]).train is None
 
 
-def _cold_start(record: Any) -> str | None:
+def _read_cold_start(record: Any) -> str | None:
     start = record["identity"]["training"].get("cold_start")
     return None if start is None else str(start["key"])

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from capo_bench.evaluation.errors import RefusedError
 from capo_bench.evaluation.files import find_evaluation
-from capo_bench.evaluation.models import Named, like_a_trial, named
+from capo_bench.evaluation.models import Named, find_model, like_a_trial
 from capo_bench.evaluation.request import EvaluationRequest, Judge
 from capo_bench.home import Home
 from capo_bench.study.errors import StudyErrors
@@ -83,13 +83,13 @@ def read_request(options: Options, home: Home) -> EvaluationRequest:
     stored = _try(
         flaws, lambda: options.rescore and find_evaluation(options.model, home, by_name=not names) is not None
     )
-    model = Named(options.model, {}) if stored else _try(flaws, lambda: _named(options, home))
-    spec = _try(flaws, lambda: _spec(options, model))
-    flaws += _names_wrong(options)
+    model = Named(options.model, {}) if stored else _try(flaws, lambda: _find_model(options, home))
+    spec = _try(flaws, lambda: _read_spec(options, model))
+    flaws += _check_names(options)
     if not names and not stored:
         flaws.append(f"nothing to evaluate on: name suites with --suite ({', '.join(SUITES)}) or tasks with --task")
     if stored:
-        flaws += _of_no_use(options, names)
+        flaws += _check_useless(options, names)
     if options.data_dir is not None and not options.data_dir.is_dir():
         flaws.append(f"--data-dir {options.data_dir}: no such folder; name the folder that holds math500/ and so on")
     judge = _try(flaws, lambda: _judge(options))
@@ -113,7 +113,7 @@ def read_request(options: Options, home: Home) -> EvaluationRequest:
     )
 
 
-def _of_no_use(options: Options, names: Sequence[str]) -> list[str]:
+def _check_useless(options: Options, names: Sequence[str]) -> list[str]:
     """Return an error if options would change the completions of a stored evaluation."""
     sampling = any(value is not None for value in options.sampling.values())
     given = {
@@ -134,11 +134,11 @@ def _try(flaws: list[str], read: Callable[[], T]) -> T | None:
         return None
 
 
-def _named(options: Options, home: Home) -> Named:
+def _find_model(options: Options, home: Home) -> Named:
     """Return the model; refuse a name that is neither a folder nor a repository. The hub is asked later."""
     if options.held.get("backend") == "openai":
         return Named(options.model, {})
-    model = named(options.model, home)
+    model = find_model(options.model, home)
     like_a_path = model.model.startswith((".", "/", "~")) or model.model.count("/") > 1
     here = Path(model.model).expanduser().exists()
     if like_a_path and not here:
@@ -150,13 +150,13 @@ def _named(options: Options, home: Home) -> Named:
     return model
 
 
-def _spec(options: Options, model: Named | None) -> ModelSpec:
+def _read_spec(options: Options, model: Named | None) -> ModelSpec:
     """Return the specification; without a model it only serves to find other errors."""
     name, settings = (options.model, {}) if model is None else (model.model, model.settings)
     return read_spec(model=name, **{**settings, **{key: value for key, value in options.held.items() if value}})
 
 
-def _names_wrong(options: Options) -> list[str]:
+def _check_names(options: Options) -> list[str]:
     names = {"suite": list(SUITES), "task": list(task_files())}
     given = [("suite", name) for name in options.suites] + [("task", name) for name in options.tasks]
     return [

@@ -81,7 +81,7 @@ class EvaluationRequest:
     most_failed: float
 
 
-def identity(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> dict[str, Any]:
+def compute_identity(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> dict[str, Any]:
     """Return all that decides the completions and is known without the model."""
     spec = request.spec
     # A server's model may have the name of a local folder; the server gives no other identity.
@@ -90,7 +90,7 @@ def identity(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> dict[str,
     return {
         "version": VERSION,
         "model": {**weights, **held, "batch_size": spec.batch},
-        "packages": {name: _version(name) for name in ("lm_eval", *_PACKAGES[spec.backend])},
+        "packages": {name: _find_version(name) for name in ("lm_eval", *_PACKAGES[spec.backend])},
         "seed": request.seed,
         "tasks": [
             {
@@ -108,12 +108,12 @@ def identity(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> dict[str,
     }
 
 
-def evaluation_id(whole: dict[str, Any]) -> str:
+def compute_id(whole: dict[str, Any]) -> str:
     """Return the name of an evaluation's folder: the hash of its identity."""
     return digest(whole)
 
 
-def _version(package: str) -> str | None:
+def _find_version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.evaluation.errors import RefusedError
 from capo_bench.evaluation.evaluated import Evaluated
-from capo_bench.evaluation.files import EvaluationFiles, find_evaluation, folder_of, read_record
-from capo_bench.evaluation.request import SEGMENTER, EvaluationRequest, Judge, evaluation_id, identity
+from capo_bench.evaluation.files import EvaluationFiles, find_evaluation, find_folder, read_record
+from capo_bench.evaluation.request import SEGMENTER, EvaluationRequest, Judge, compute_id, compute_identity
 from capo_bench.evaluation.steps import check_judge, cut, judge_steps
 from capo_bench.evaluation.watch import Watch
 from capo_bench.home import Home, write_json
@@ -52,12 +52,12 @@ def evaluate(
         TooManyAbstainedError: Too many critiques are without a verdict.
         RunError: Another process works on this evaluation.
     """
-    tasks, files, record = _prepared(request, home)
+    tasks, files, record = _prepare(request, home)
     with study_lock(files.lock, "evaluation"):
         _begin(files, record)
         _generate(request, tasks, files, watch)
         _score(_EvaluationWork(files, record["tasks"], home, watch), request.judge, again=False)
-        return _written(files, record, finish)
+        return _write(files, record, finish)
 
 
 def rescore(request: EvaluationRequest, home: Home, watch: Watch, finish: Finish = lambda evaluated: None) -> Evaluated:
@@ -73,24 +73,24 @@ def rescore(request: EvaluationRequest, home: Home, watch: Watch, finish: Finish
     """
     files = find_evaluation(request.word, home, by_name=not request.names)
     if files is None:
-        files = _prepared(request, home)[1]
+        files = _prepare(request, home)[1]
     if not files.record.is_file():
         raise RefusedError([f"{files.folder}: there is no such evaluation; leave out --rescore to make it"])
     record = read_record(files)
     with study_lock(files.lock, "evaluation"):
         _score(_EvaluationWork(files, record["tasks"], home, watch), request.judge, again=True)
-        return _written(files, record, finish)
+        return _write(files, record, finish)
 
 
-def _prepared(request: EvaluationRequest, home: Home) -> tuple[list[EvalTask], EvaluationFiles, dict[str, Any]]:
+def _prepare(request: EvaluationRequest, home: Home) -> tuple[list[EvalTask], EvaluationFiles, dict[str, Any]]:
     from evals.harness.tasks import load_tasks
 
     loaded = load_tasks(request.tasks, data_dir=request.data_dir, limit=request.limit)
     _check(request, loaded)
     fixed: dict[str, Any] = {"greedy": request.greedy, "samples": request.samples, "answers": request.answers}
     tasks = [as_wanted(task, **fixed, **request.sampling) for task in loaded]
-    whole = identity(request, tasks)
-    name = evaluation_id(whole)
+    whole = compute_identity(request, tasks)
+    name = compute_id(whole)
     record: dict[str, Any] = {
         "id": name,
         "model": request.word,
@@ -99,7 +99,7 @@ def _prepared(request: EvaluationRequest, home: Home) -> tuple[list[EvalTask], E
         "sources": {task.name: task.source for task in tasks},
         "identity": whole,
     }
-    return tasks, folder_of(name, request.word, request.names, home), record
+    return tasks, find_folder(name, request.word, request.names, home), record
 
 
 def _check(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> None:
@@ -141,7 +141,7 @@ def _generate(request: EvaluationRequest, tasks: Sequence[EvalTask], files: Eval
 def _score(work: _EvaluationWork, judge: Judge | None, *, again: bool) -> None:
     wanted = {"verifier": VERIFIER_VERSION, "segmenter": SEGMENTER, "critic": judge.identity() if judge else None}
     folders = [work.files.task(task) for task in work.tasks]
-    pending = [folder for folder in folders if again or not _scored(folder, wanted)]
+    pending = [folder for folder in folders if again or not _is_scored(folder, wanted)]
     with Verifier(available_cores()) if pending else nullcontext() as verifier:
         for folder in pending:
             assert verifier is not None
@@ -150,7 +150,7 @@ def _score(work: _EvaluationWork, judge: Judge | None, *, again: bool) -> None:
         judge_steps(pending, judge, work.home, work.watch)
 
 
-def _scored(folder: Path, wanted: dict[str, Any]) -> bool:
+def _is_scored(folder: Path, wanted: dict[str, Any]) -> bool:
     """Return whether a task has a result with this scoring; ranked options have no steps for a critic."""
     try:
         scored = read_result(folder).identity
@@ -160,7 +160,7 @@ def _scored(folder: Path, wanted: dict[str, Any]) -> bool:
     return {**scored, "critic": critic}.items() >= wanted.items()
 
 
-def _written(files: EvaluationFiles, record: dict[str, Any], finish: Finish) -> Evaluated:
+def _write(files: EvaluationFiles, record: dict[str, Any], finish: Finish) -> Evaluated:
     if not files.provenance.is_file():
         write_json(files.provenance, {"git": {"commit": None, "dirty": None}})  # it is lost: today's would be wrong
     evaluated = Evaluated(files, record, [read_result(files.task(task)) for task in record["tasks"]])

@@ -82,7 +82,7 @@ def judge_steps(folders: Sequence[Path], judge: Judge, home: Home, watch: Watch)
         RefusedError: The critic cannot be opened, or asks a checker that a task lacks.
         TooManyAbstainedError: Too many critiques are without a verdict.
     """
-    works = [_work(folder) for folder in folders]
+    works = [_read_work(folder) for folder in folders]
     works = [work for work in works if work.solutions]
     check_judge(judge, {work.folder.name: work.checker for work in works})
     seed = read_task(folders[0]).identity["seed"]
@@ -93,10 +93,10 @@ def judge_steps(folders: Sequence[Path], judge: Judge, home: Home, watch: Watch)
     with prepared(judge.params, home, watch.emit) as embedded:
         for checker, mine in groups.items():
             benchmark: Benchmark = NoChecker("these tasks") if checker is None else BENCHMARKS.get(checker)
-            _judge_group(mine, judge, _opened(judge, Surroundings(benchmark, seed, embedded), home), watch.critic)
+            _judge_group(mine, judge, _open(judge, Surroundings(benchmark, seed, embedded), home), watch.critic)
 
 
-def _work(folder: Path) -> _JudgedTask:
+def _read_work(folder: Path) -> _JudgedTask:
     record, samples = read_task(folder), read_samples(folder)
     problems = {asked.problem.id: asked.problem for asked in record.asked}
     chosen = record.identity["output"] == "choose"
@@ -105,7 +105,7 @@ def _work(folder: Path) -> _JudgedTask:
     return _JudgedTask(folder, record.checker, samples, places, solutions)
 
 
-def _opened(judge: Judge, surroundings: Surroundings, home: Home) -> Critic:
+def _open(judge: Judge, surroundings: Surroundings, home: Home) -> Critic:
     try:
         return open_critic(judge.params, surroundings, home.critiques)
     except (ImportError, ValueError) as error:
@@ -127,24 +127,24 @@ def _judge_group(
 
 
 def _write(work: _JudgedTask, judge: Judge, critiques: Sequence[Sequence[Critique]], seconds: float) -> None:
-    samples = [_unjudged(sample) for sample in work.samples]
+    samples = [_drop_verdicts(sample) for sample in work.samples]
     for place, solution, row in zip(work.places, work.solutions, critiques, strict=True):
         shares = penalties(row, len(solution.steps), judge.vote)
         samples[place]["wrong_steps"] = None if shares is None else np.flatnonzero(shares >= FLAGGED).tolist()
     before = read_result(work.folder)
     (work.folder / RESULT).unlink(missing_ok=True)  # it would be the result of other samples
-    write_atomic(work.folder / CRITIQUES, "".join(_lines(work, critiques)))
+    write_atomic(work.folder / CRITIQUES, "".join(_format_lines(work, critiques)))
     write_samples(work.folder, samples)
     scoring = {key: before.identity[key] for key in ("verifier", "segmenter")}
     write_result(
         work.folder,
         samples,
         {**scoring, "critic": judge.identity()},
-        {**scoring_seconds(before), **_cost(critiques, seconds)},
+        {**scoring_seconds(before), **_sum_cost(critiques, seconds)},
     )
 
 
-def _cost(critiques: Sequence[Sequence[Critique]], seconds: float) -> dict[str, float]:
+def _sum_cost(critiques: Sequence[Sequence[Critique]], seconds: float) -> dict[str, float]:
     flat = list(chain.from_iterable(critiques))
     return {
         "critique_seconds": seconds,
@@ -154,12 +154,12 @@ def _cost(critiques: Sequence[Sequence[Critique]], seconds: float) -> dict[str, 
     }
 
 
-def _unjudged(sample: Sample) -> Sample:
+def _drop_verdicts(sample: Sample) -> Sample:
     kept: Any = {key: value for key, value in sample.items() if key not in {"wrong_steps", "follow_steps"}}
     return kept  # type: ignore[no-any-return]
 
 
-def _lines(work: _JudgedTask, critiques: Sequence[Sequence[Critique]]) -> Iterator[str]:
+def _format_lines(work: _JudgedTask, critiques: Sequence[Sequence[Critique]]) -> Iterator[str]:
     for place, row in zip(work.places, critiques, strict=True):
         sample = work.samples[place]
         shown = [

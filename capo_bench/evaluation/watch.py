@@ -36,7 +36,7 @@ def watch(meter: ProgressMeter, critic: str = "critic") -> Watch:
 
     def stage(progress: Progress) -> None:
         title = f"{progress.task}: {_DOING[progress.stage]}"
-        meter.tell(title, progress.done, progress.of, pace(progress), rest=progress.seconds_left)
+        meter.tell(title, progress.done, progress.of, describe_pace(progress), rest=progress.seconds_left)
 
     def judged(state: AskProgress) -> None:
         silent = f"{state.abstained} of {state.critiques} without a verdict" if state.abstained else ""
@@ -51,7 +51,7 @@ def watch(meter: ProgressMeter, critic: str = "critic") -> Watch:
     return Watch(stage, judged, emit)
 
 
-def pace(stage: Progress) -> str:
+def describe_pace(stage: Progress) -> str:
     """Return a stage's speed and failures in words."""
     parts = []
     if stage.seconds > 0 and stage.tokens:

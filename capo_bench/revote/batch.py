@@ -64,15 +64,15 @@ def store_of(rollouts: Sequence[Rollout], critiques: int | None = None) -> Store
         critiques: K, number of critiques of each that are used; None uses all. A missing one counts as an
             abstention.
     """
-    rollouts = [rollout if rollout.aim == "steps" else as_answer(rollout) for rollout in rollouts]
+    rollouts = [rollout if rollout.aim == "steps" else reduce_to_answer(rollout) for rollout in rollouts]
     layout = layout_of([rollout.tokens for rollout in rollouts])
     return Stored(
         problems=tuple(rollout.problem for rollout in rollouts),
         layout=layout,
         outcomes=np.array([np.nan if row.outcome is None else row.outcome for row in rollouts], dtype=np.float64),
-        truth=_truth(rollouts, layout),
+        truth=_read_truth(rollouts, layout),
         flags=flags_of([rollout.critiques for rollout in rollouts], layout.steps, critiques),
-        scores=_scores(rollouts),
+        scores=_read_scores(rollouts),
         states=state_numbers([row.problem for row in rollouts], [row.steps for row in rollouts]),
     )
 
@@ -90,13 +90,13 @@ def earned_in_training(stored: Stored, config: TrialConfig) -> Earned:
     return credit_function(config.method)(stored.batch(config.train.group_size, evidence), config.terms)
 
 
-def as_answer(rollout: Rollout) -> Rollout:
+def reduce_to_answer(rollout: Rollout) -> Rollout:
     """Return the rollout with its answer as its one step, which is wrong if the verifier says so."""
     truth = None if rollout.outcome is None else frozenset[int]() if rollout.outcome else frozenset({0})
     return replace(rollout, steps=(rollout.text,), tokens=(sum(rollout.tokens),), truth=truth)
 
 
-def _truth(rollouts: Sequence[Rollout], layout: Layout) -> FloatArray:
+def _read_truth(rollouts: Sequence[Rollout], layout: Layout) -> FloatArray:
     checked = np.array([rollout.truth is not None for rollout in rollouts], dtype=np.bool_)
     truth = np.where(checked[layout.owner], 0.0, np.nan)
     starts = layout.starts.tolist()
@@ -104,6 +104,6 @@ def _truth(rollouts: Sequence[Rollout], layout: Layout) -> FloatArray:
     return truth
 
 
-def _scores(rollouts: Sequence[Rollout]) -> FloatArray:
+def _read_scores(rollouts: Sequence[Rollout]) -> FloatArray:
     rows = [(row.scored and row.scored.scores) or (np.nan,) * len(row.steps) for row in rollouts]
     return np.array([score for row in rows for score in row], dtype=np.float64)

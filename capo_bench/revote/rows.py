@@ -72,7 +72,7 @@ class RevoteRow:
             "w_process": weights.process,
         }
         plain = [entry.name for entry in fields(self) if entry.name not in ("critic", "setting", "scores")]
-        own |= {name: _plain(getattr(self, name)) for name in plain}
+        own |= {name: _drop_nan(getattr(self, name)) for name in plain}
         own |= {"labelled_steps": self.scores.steps, "wrong_steps": self.scores.wrong}
         for name in ("precision", "recall", "f1", "false_alarm"):
             estimate: ShareEstimate = getattr(self.scores, name)
@@ -80,30 +80,32 @@ class RevoteRow:
         return own
 
 
-def rows(replay: StudyReplay) -> list[RevoteRow]:
+def make_rows(replay: StudyReplay) -> list[RevoteRow]:
     """Return every row of a study's replay."""
-    return [row for group in replay.critics for row in _rows(group, replay)]
+    return [row for group in replay.critics for row in _make_rows(group, replay)]
 
 
-def _rows(group: Group, replay: StudyReplay) -> list[RevoteRow]:
+def _make_rows(group: Group, replay: StudyReplay) -> list[RevoteRow]:
     scores = {ballot: scores_of(table_of(tally.counts)) for ballot, tally in group.labels.items()}
     ids = {trial.id for trial in group.trials}
     members = [replayed for trial, replayed in replay.replays if trial.id in ids]
     return [
-        _row(group, setting, (_having(setting, members), _trained(setting, members)), scores[setting.ballot])
+        _make_row(
+            group, setting, (_count_stored(setting, members), _count_trained(setting, members)), scores[setting.ballot]
+        )
         for setting in group.tokens
     ]
 
 
-def _having(setting: VoteSetting, members: Sequence[TrialReplay]) -> int:
+def _count_stored(setting: VoteSetting, members: Sequence[TrialReplay]) -> int:
     return sum(setting in replay.tokens for replay in members)
 
 
-def _trained(setting: VoteSetting, members: Sequence[TrialReplay]) -> int:
+def _count_trained(setting: VoteSetting, members: Sequence[TrialReplay]) -> int:
     return sum(setting == replay.trained for replay in members)
 
 
-def _row(group: Group, setting: VoteSetting, trials: tuple[int, int], scores: StepScores) -> RevoteRow:
+def _make_row(group: Group, setting: VoteSetting, trials: tuple[int, int], scores: StepScores) -> RevoteRow:
     labels, tokens = group.labels[setting.ballot], group.tokens[setting]
     rewards, trained, exact = tokens.rewards, tokens.trained, tokens.exact
     return RevoteRow(
@@ -114,24 +116,24 @@ def _row(group: Group, setting: VoteSetting, trials: tuple[int, int], scores: St
         rollouts=int(labels.rollouts),
         scores=scores,
         problems=len(labels.counts),
-        flagged_step_rate=_share(labels.penalty, labels.steps),
-        label_agreement=_share(labels.agreeing, labels.compared),
-        reward_changed=_share(rewards.changed, rewards.tokens),
-        reward_moved=_share(rewards.moved, rewards.tokens),
-        sign_changed=_share(trained.flipped, trained.tokens),
-        moved=_share(trained.moved, trained.tokens),
-        sign_off_exact=_share(exact.flipped, exact.tokens),
-        moved_exact=_share(exact.moved, exact.tokens),
+        flagged_step_rate=_divide(labels.penalty, labels.steps),
+        label_agreement=_divide(labels.agreeing, labels.compared),
+        reward_changed=_divide(rewards.changed, rewards.tokens),
+        reward_moved=_divide(rewards.moved, rewards.tokens),
+        sign_changed=_divide(trained.flipped, trained.tokens),
+        moved=_divide(trained.moved, trained.tokens),
+        sign_off_exact=_divide(exact.flipped, exact.tokens),
+        moved_exact=_divide(exact.moved, exact.tokens),
         correlation_exact=exact.correlation,
-        process_only=_share(tokens.process_only, tokens.groups),
-        abstained=_share(labels.abstained, labels.critiques),
-        uncritiqued=_share(labels.uncritiqued, labels.rollouts),
+        process_only=_divide(tokens.process_only, tokens.groups),
+        abstained=_divide(labels.abstained, labels.critiques),
+        uncritiqued=_divide(labels.uncritiqued, labels.rollouts),
     )
 
 
-def _share(part: float, whole: float) -> float:
+def _divide(part: float, whole: float) -> float:
     return part / whole if whole else math.nan
 
 
-def _plain(value: float) -> float | None:
+def _drop_nan(value: float) -> float | None:
     return None if math.isnan(value) else value

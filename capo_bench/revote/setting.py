@@ -79,7 +79,7 @@ def parse_weights(text: str) -> Weights:
     return Weights(whole, process)
 
 
-def default_ks(stored: int) -> tuple[int, ...]:
+def choose_ks(stored: int) -> tuple[int, ...]:
     """Return the k that are replayed by default, given the number of stored critiques."""
     return tuple(sorted({*range(1, min(stored, DEEPEST) + 1), *powers_of_two(stored)}))
 

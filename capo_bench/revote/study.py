@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from capo_bench.critic.quality import plain_votes
 from capo_bench.home import Home, TrialFolder
 from capo_bench.records import flatten, read_records
-from capo_bench.revote.setting import Ballot, VoteSetting, Weights, ballots, default_ks, trained_setting
-from capo_bench.revote.tally import LabelTally, TokenTally, pooled_labels, pooled_tokens
+from capo_bench.revote.setting import Ballot, VoteSetting, Weights, ballots, choose_ks, trained_setting
+from capo_bench.revote.tally import LabelTally, TokenTally, pool_tokens, pooled_labels
 from capo_bench.revote.trial import NothingStoredError, TrialReplay, check_stored, replay_trial
 from trainers.methods import CAPO, METHODS
 from trainers.rollouts import stored_steps
@@ -91,9 +91,9 @@ def replay_study(
         NothingToReplayError: None of them has critiques of steps, or none has enough.
         DamagedFileError: The record of a trial's steps cannot be read.
     """
-    ready, left_out = _sorted_out(plan.trials, home)
-    votes, ks, weights = _chosen(wanted, [trial for trial, _ in ready])
-    left_out += [(trial, _too_few(trial, ks)) for trial, _ in ready if min(ks) > trial.config.credit.critiques]
+    ready, left_out = _sort_out(plan.trials, home)
+    votes, ks, weights = _choose(wanted, [trial for trial, _ in ready])
+    left_out += [(trial, _describe_too_few(trial, ks)) for trial, _ in ready if min(ks) > trial.config.credit.critiques]
     ready = [(trial, folder) for trial, folder in ready if min(ks) <= trial.config.credit.critiques]
     counter = _Counter(sum(len(stored_steps(folder.rollouts)) for _, folder in ready), on_step)
     replays: list[tuple[Trial, TrialReplay]] = []
@@ -113,10 +113,10 @@ def replay_study(
     if not replays:
         reasons = [f"{trial.variant}, seed {trial.seed} ({trial.id}): {why}" for trial, why in left_out]
         raise NothingToReplayError("\n  ".join([f"nothing to replay in study {plan.study!r}:", *sorted(reasons)]))
-    unmet = _unmet(votes, ks, [replayed for _, replayed in replays])
+    unmet = _find_unmet(votes, ks, [replayed for _, replayed in replays])
     if not any(replayed.labels for _, replayed in replays):
         raise NothingToReplayError("\n  ".join([f"nothing to replay in study {plan.study!r}:", *unmet]))
-    return StudyReplay(plan.study, plan.profile, groups(replays), tuple(replays), tuple(left_out), unmet)
+    return StudyReplay(plan.study, plan.profile, group_replays(replays), tuple(replays), tuple(left_out), unmet)
 
 
 def recorded(folder: TrialFolder) -> dict[int, Mapping[str, float]]:
@@ -125,18 +125,19 @@ def recorded(folder: TrialFolder) -> dict[int, Mapping[str, float]]:
     return {int(row["step"]): row for row in rows if "step" in row}
 
 
-def groups(replays: Sequence[tuple[Trial, TrialReplay]]) -> tuple[Group, ...]:
+def group_replays(replays: Sequence[tuple[Trial, TrialReplay]]) -> tuple[Group, ...]:
     """Add up the trials of each distinct critic; methods that charge steps differently form their own groups."""
     names = critic_names([trial for trial, _ in replays])
     for trial, _ in replays:
         if METHODS.get(trial.config.method).credit not in {None, CAPO.credit}:
             names[trial.id] += f", {trial.config.method}"
     return tuple(
-        grouped(name, [pair for pair in replays if names[pair[0].id] == name]) for name in dict.fromkeys(names.values())
+        pool_replays(name, [pair for pair in replays if names[pair[0].id] == name])
+        for name in dict.fromkeys(names.values())
     )
 
 
-def grouped(critic: str, replays: Sequence[tuple[Trial, TrialReplay]]) -> Group:
+def pool_replays(critic: str, replays: Sequence[tuple[Trial, TrialReplay]]) -> Group:
     """Add up trials."""
     members = [replay for _, replay in replays]
     by_ballot = dict.fromkeys(ballot for replay in members for ballot in replay.labels)
@@ -145,7 +146,7 @@ def grouped(critic: str, replays: Sequence[tuple[Trial, TrialReplay]]) -> Group:
         critic=critic,
         trials=tuple(trial for trial, _ in replays),
         labels={b: pooled_labels(replay.labels[b] for replay in members if b in replay.labels) for b in by_ballot},
-        tokens={s: pooled_tokens(replay.tokens[s] for replay in members if s in replay.tokens) for s in by_setting},
+        tokens={s: pool_tokens(replay.tokens[s] for replay in members if s in replay.tokens) for s in by_setting},
         trained=tuple(dict.fromkeys(replay.trained for replay in members)),
     )
 
@@ -172,7 +173,7 @@ def _name_critic(critic: Mapping[str, Any], critics: Iterable[Mapping[str, Any]]
     return f"{critic['name']} ({settings})" if settings else str(critic["name"])
 
 
-def _sorted_out(trials: Sequence[Trial], home: Home) -> tuple[list[tuple[Trial, TrialFolder]], list[tuple[Trial, str]]]:
+def _sort_out(trials: Sequence[Trial], home: Home) -> tuple[list[tuple[Trial, TrialFolder]], list[tuple[Trial, str]]]:
     ready, left_out = [], []
     for trial in trials:
         folder = home.trial(trial.id)
@@ -185,17 +186,17 @@ def _sorted_out(trials: Sequence[Trial], home: Home) -> tuple[list[tuple[Trial, 
     return ready, left_out
 
 
-def _chosen(
+def _choose(
     wanted: RevoteRequest, trials: Sequence[Trial]
 ) -> tuple[tuple[Vote, ...], tuple[int, ...], tuple[Weights, ...]]:
     trained = [trained_setting(trial.config.credit) for trial in trials]
     most = max((setting.ballot.k for setting in trained), default=1)
     votes = wanted.votes or tuple(dict.fromkeys([*plain_votes(), *(setting.ballot.vote for setting in trained)]))
     weights = wanted.weights or tuple(dict.fromkeys(setting.weights for setting in trained))
-    return votes, wanted.ks or default_ks(most), weights
+    return votes, wanted.ks or choose_ks(most), weights
 
 
-def _unmet(votes: Sequence[Vote], ks: Sequence[int], replays: Sequence[TrialReplay]) -> tuple[str, ...]:
+def _find_unmet(votes: Sequence[Vote], ks: Sequence[int], replays: Sequence[TrialReplay]) -> tuple[str, ...]:
     ballots = {ballot for replay in replays for ballot in replay.labels}
     most = max(replay.trained.ballot.k for replay in replays)
     stored = f"needs more critiques than were requested or stored (at most {most} a rollout)"
@@ -204,7 +205,7 @@ def _unmet(votes: Sequence[Vote], ks: Sequence[int], replays: Sequence[TrialRepl
     return tuple(f"{wish}: {stored}" for wish in [*rules, *sizes])
 
 
-def _too_few(trial: Trial, ks: Sequence[int]) -> str:
+def _describe_too_few(trial: Trial, ks: Sequence[int]) -> str:
     return f"stored {trial.config.credit.critiques} critiques a rollout, fewer than k = {min(ks)}"
 
 

@@ -177,7 +177,7 @@ def pooled_labels(tallies: Iterable[LabelTally]) -> LabelTally:
     return total
 
 
-def pooled_tokens(tallies: Iterable[TokenTally]) -> TokenTally:
+def pool_tokens(tallies: Iterable[TokenTally]) -> TokenTally:
     """Return the sum of tallies."""
     total = TokenTally()
     for tally in tallies:

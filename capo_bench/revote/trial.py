@@ -73,7 +73,7 @@ def replay_trial(  # noqa: PLR0913 - what is replayed, how often, and whom to te
     check_stored(folder, config, done=True)
     replay = TrialReplay(trained_setting(config.credit))
     wanted = [ballot for ballot in ballots if ballot.k <= config.credit.critiques]
-    for steps in _chunks(_steps(folder, config, replay, most_rollouts, on_step), config.train.group_size):
+    for steps in _chunk(_read_steps(folder, config, replay, most_rollouts, on_step), config.train.group_size):
         for step in steps:
             if weights and step.rollouts[0].aim != "steps":
                 raise NothingStoredError(f"method {config.method} asks its critic about answers, not about steps")
@@ -113,7 +113,7 @@ def check_kept(folder: TrialFolder) -> None:
         raise NothingStoredError(f"{folder.rollouts} holds no rollouts; run the trial again to store them")
 
 
-def _steps(
+def _read_steps(
     folder: TrialFolder,
     config: TrialConfig,
     replay: TrialReplay,
@@ -149,7 +149,7 @@ def is_whole(step: StoredStep, group_size: int) -> bool:
     )
 
 
-def _chunks(steps: Iterator[StoredStep], group_size: int) -> Iterator[list[StoredStep]]:
+def _chunk(steps: Iterator[StoredStep], group_size: int) -> Iterator[list[StoredStep]]:
     """Yield groups of steps whose rollouts, padded to the longest, stay within `MOST_TOKENS`."""
     chunk: list[StoredStep] = []
     rows = widest = 0

@@ -40,7 +40,7 @@ _MEASURED = (
         "no_answer",
         "truncated",
     ),
-    *("unscored", "failed", "averaged", "passed", "voted", "_of", "ratio"),
+    *("unscored", "failed", "averaged", "passed", "voted", "_count_decoding", "ratio"),
 )
 """Metrics that trials have had since the identity's version, and what adds them up. A later one makes no trial new."""
 

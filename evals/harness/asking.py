@@ -8,10 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from evals.harness.folder import GENERATIONS, TASK, latest, read_task, whole_batches
+from evals.harness.folder import GENERATIONS, TASK, keep_latest, read_task, whole_batches
 from evals.harness.generate import MOST_FAILED, Asker, generate
-from evals.harness.identity import completions_of_each
-from evals.harness.progress import Tell, silent
+from evals.harness.identity import list_completions
+from evals.harness.progress import Tell, ignore
 from evals.harness.tasks import EvalTask
 from evals.models.base import Model
 from evals.verify.answers import AnswerStyle
@@ -56,7 +56,7 @@ def generate_all(  # noqa: PLR0913 - what to ask, of whom, where to, how, and wh
     seed: int,
     most_failed: float = MOST_FAILED,
     begin: Callable[[EvalTask], None] = lambda _: None,
-    tell: Tell = silent,
+    tell: Tell = ignore,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Ask for every completion of the tasks that ``out/<task>`` does not hold; open the model only if any is missing.
@@ -104,6 +104,6 @@ def complete(folder: Path) -> bool:
     if not (folder / TASK).is_file():
         return False
     record = read_task(folder)
-    lines = latest(whole_batches(folder / GENERATIONS)[0]).values()
+    lines = keep_latest(whole_batches(folder / GENERATIONS)[0]).values()
     came = sum(line["failure"] is None for line in lines)
-    return came == len(record.asked) * len(completions_of_each(record.identity))
+    return came == len(record.asked) * len(list_completions(record.identity))

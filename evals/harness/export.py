@@ -26,12 +26,12 @@ from evals.harness.folder import (
     Asked,
     Generation,
     TaskRecord,
-    latest,
+    keep_latest,
     read_samples,
     read_task,
     whole_batches,
 )
-from evals.harness.identity import EvaluationError, comparable, completions_of_each
+from evals.harness.identity import EvaluationError, comparable, list_completions
 from evals.harness.results import Result, read_result
 from evals.metrics import AT_K, SAMPLED, Decoding, is_length, problem_scores, split_at_k
 from evals.tasks import PREFIX
@@ -59,14 +59,22 @@ def export(folders: Sequence[Path], out: Path, *, model: str, git_hash: str | No
     _check_one_model(tasks)
     started = min(task.record.started for task in tasks)
     date = datetime.fromtimestamp(started).isoformat().replace(":", "-")
-    home = out / _file_name(model)
+    home = out / _make_file_name(model)
     hashes = {}
     for task in tasks:
-        lines = list(_samples(task))
+        lines = list(_build_samples(task))
         once = [line for line in lines if line["filter"] == lines[0]["filter"]]
-        hashes[task.name] = _sha("".join(line["doc_hash"] + line["prompt_hash"] + line["target_hash"] for line in once))
+        hashes[task.name] = _hash(
+            "".join(line["doc_hash"] + line["prompt_hash"] + line["target_hash"] for line in once)
+        )
         write_atomic(home / f"samples_{task.name}_{date}.jsonl", "".join(json.dumps(line) + "\n" for line in lines))
-    results = {**_results(tasks), **_run(tasks, model), "git_hash": git_hash, "date": started, "task_hashes": hashes}
+    results = {
+        **_build_results(tasks),
+        **_build_run(tasks, model),
+        "git_hash": git_hash,
+        "date": started,
+        "task_hashes": hashes,
+    }
     path = home / f"results_{date}.json"
     write_atomic(path, json.dumps(results, indent=2))
     return path
@@ -104,7 +112,7 @@ class _Task:
         return {
             (self._name(ours), of[decoding]): ours
             for ours in self.result.metrics
-            if (decoding := _decoding(ours)) in of
+            if (decoding := _find_decoding(ours)) in of
         }
 
     def _name(self, ours: str) -> str:
@@ -125,7 +133,7 @@ class _Task:
         }  # fmt: skip
 
 
-def _decoding(metric: str) -> Decoding:
+def _find_decoding(metric: str) -> Decoding:
     return "sampled" if metric.startswith((SAMPLED, *AT_K)) else "greedy"
 
 
@@ -142,16 +150,17 @@ def _check_one_model(tasks: Sequence[_Task]) -> None:
             )
 
 
-def _results(tasks: Sequence[_Task]) -> dict[str, Any]:
+def _build_results(tasks: Sequence[_Task]) -> dict[str, Any]:
     """Return what lm-eval's `evaluate` returns."""
     return {
-        "results": {task.name: _values(task) for task in tasks},
+        "results": {task.name: _build_values(task) for task in tasks},
         "group_subtasks": {},
-        "configs": {task.name: _config(task) for task in tasks},
-        "versions": {task.name: _version(task) for task in tasks},
+        "configs": {task.name: _build_config(task) for task in tasks},
+        "versions": {task.name: _read_version(task) for task in tasks},
         "n-shot": {task.name: 0 for task in tasks},
         "higher_is_better": {
-            task.name: {name: None if is_length(name) else _higher(name) for name, _ in task.metrics} for task in tasks
+            task.name: {name: None if is_length(name) else _is_higher_better(name) for name, _ in task.metrics}
+            for task in tasks
         },
         "n-samples": {
             task.name: {"original": len(task.record.asked), "effective": len(task.record.asked)} for task in tasks
@@ -159,11 +168,11 @@ def _results(tasks: Sequence[_Task]) -> dict[str, Any]:
     }
 
 
-def _higher(name: str) -> bool:
+def _is_higher_better(name: str) -> bool:
     return name in _RIGHT or split_at_k(name)[1] > 0
 
 
-def _values(task: _Task) -> dict[str, Any]:
+def _build_values(task: _Task) -> dict[str, Any]:
     values: dict[str, Any] = {"name": task.name, "alias": task.name, "sample_len": len(task.record.asked)}
     for (name, kept), ours in task.metrics.items():
         estimate = task.result.metrics[ours]
@@ -172,7 +181,7 @@ def _values(task: _Task) -> dict[str, Any]:
     return values
 
 
-def _config(task: _Task) -> dict[str, Any]:
+def _build_config(task: _Task) -> dict[str, Any]:
     return {
         "task": task.name,
         "output_type": "multiple_choice" if task.ranked else "generate_until",
@@ -181,7 +190,7 @@ def _config(task: _Task) -> dict[str, Any]:
         "num_fewshot": 0,
         "metric_list": [{"metric": name} for name in dict.fromkeys(name for name, _ in task.metrics)],
         "metadata": {
-            "version": _version(task),
+            "version": _read_version(task),
             "source": task.record.source,
             "identity": task.result.identity,
             "estimates": {
@@ -192,12 +201,12 @@ def _config(task: _Task) -> dict[str, Any]:
     }
 
 
-def _version(task: _Task) -> str | float:
+def _read_version(task: _Task) -> str | float:
     version = str(task.record.identity["version"])
     return float(version) if re.fullmatch(r"\d+\.\d+", version) else int(version) if version.isdecimal() else version
 
 
-def _run(tasks: Sequence[_Task], model: str) -> dict[str, Any]:
+def _build_run(tasks: Sequence[_Task], model: str) -> dict[str, Any]:
     """Return what lm-eval's `simple_evaluate` and its tracker add."""
     identity = tasks[0].record.identity
     settings, seed = identity["model"], identity["seed"]
@@ -224,7 +233,7 @@ def _run(tasks: Sequence[_Task], model: str) -> dict[str, Any]:
         "transformers_version": packages.get("transformers", "N/A"),
         "model_source": settings["backend"],
         "model_name": model,
-        "model_name_sanitized": _file_name(model),
+        "model_name_sanitized": _make_file_name(model),
         "system_instruction": None,
         "system_instruction_sha": None,
         "fewshot_as_multiturn": None,
@@ -234,12 +243,12 @@ def _run(tasks: Sequence[_Task], model: str) -> dict[str, Any]:
     }
 
 
-def _samples(task: _Task) -> Iterator[dict[str, Any]]:
+def _build_samples(task: _Task) -> Iterator[dict[str, Any]]:
     """Yield the lines of ``samples_<task>.jsonl``, one a problem and filter."""
-    generations = latest(whole_batches(task.folder / GENERATIONS)[0])
+    generations = keep_latest(whole_batches(task.folder / GENERATIONS)[0])
     samples = read_samples(task.folder)
     scores = {name: problem_scores(samples, ours) for name, ours in task.metrics.items()}
-    each = completions_of_each(task.record.identity)
+    each = list_completions(task.record.identity)
     for (number, asked), (kept, decoding) in product(enumerate(task.record.asked), task.filters.items()):
         problem = asked.problem
         lines = [generations[problem.id, *which] for which in each if which[0] == decoding]
@@ -253,23 +262,23 @@ def _samples(task: _Task) -> Iterator[dict[str, Any]]:
             "doc_id": number,
             "doc": doc,
             "target": target,
-            "arguments": _arguments(asked, task.settings(decoding)),
-            **_responses(lines),
+            "arguments": _build_arguments(asked, task.settings(decoding)),
+            **_build_responses(lines),
             "filter": kept,
             "metrics": list(metrics),
-            "doc_hash": _sha(json.dumps(doc, indent=2, ensure_ascii=False)),
-            "prompt_hash": _sha(asked.prompt),
-            "target_hash": _sha(target),
+            "doc_hash": _hash(json.dumps(doc, indent=2, ensure_ascii=False)),
+            "prompt_hash": _hash(asked.prompt),
+            "target_hash": _hash(target),
             **metrics,
         }
 
 
-def _arguments(asked: Asked, settings: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
+def _build_arguments(asked: Asked, settings: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:
     seconds: Iterable[Any] = asked.options if settings is None else [settings]
     return {f"gen_args_{n}": {"arg_0": asked.prompt, "arg_1": second} for n, second in enumerate(seconds)}
 
 
-def _responses(lines: Sequence[Generation]) -> dict[str, Any]:
+def _build_responses(lines: Sequence[Generation]) -> dict[str, Any]:
     """Return the responses before and after the filter: one request for each problem, or one for each option."""
     if "ranking" not in lines[0]:
         texts = [line["completion"] for line in lines]
@@ -282,10 +291,10 @@ def _responses(lines: Sequence[Generation]) -> dict[str, Any]:
     return {"resps": [[pair] for pair in pairs], "filtered_resps": pairs}
 
 
-def _sha(text: str) -> str:
+def _hash(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _file_name(model: str) -> str:
+def _make_file_name(model: str) -> str:
     """Return lm-eval's folder name of a model, but never a hidden or an outer folder."""
     return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model).lstrip(".") or "model"

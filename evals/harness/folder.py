@@ -118,7 +118,7 @@ def read_task(folder: Path) -> TaskRecord:
     try:
         check_file(path)
         value = json.loads(path.read_text(encoding="utf-8"))
-        return TaskRecord(**{**value, "asked": tuple(_asked(asked) for asked in value["asked"])})
+        return TaskRecord(**{**value, "asked": tuple(_parse_asked(asked) for asked in value["asked"])})
     except FileNotFoundError:
         raise EvaluationError(f"{folder} holds no evaluation ({TASK} is missing); evaluate a model first") from None
     except (ValueError, TypeError, KeyError) as error:
@@ -136,8 +136,8 @@ def whole_batches(path: Path) -> tuple[list[Generation], int]:
     whole: list[Generation] = []
     batch: list[Generation] = []
     size = good = 0
-    for number, line in enumerate(_lines(path), 1):
-        batch.append(_generation(line, f"{path}:{number}"))
+    for number, line in enumerate(_read_lines(path), 1):
+        batch.append(_parse_generation(line, f"{path}:{number}"))
         size += len(line)
         if len(batch) == batch[-1]["batch_size"]:
             whole += batch
@@ -149,21 +149,21 @@ Key = tuple[str, Decoding, int]
 """Key of a completion: problem, decoding, number of the sample."""
 
 
-def key_of(line: Generation) -> Key:
+def make_key(line: Generation) -> Key:
     """Return the key of a line's completion."""
     return line["problem"], line["decoding"], line["sample"]
 
 
-def latest(generations: Iterable[Generation]) -> dict[Key, Generation]:
+def keep_latest(generations: Iterable[Generation]) -> dict[Key, Generation]:
     """Return the last generation of each completion: a failed one may have been retried."""
-    return {key_of(line): line for line in generations}
+    return {make_key(line): line for line in generations}
 
 
 def note_seconds(folder: Path, batch: int, seconds: float, cpu_seconds: float) -> None:
     """Append the seconds and the process seconds of a batch to ``timing.jsonl``."""
     line = {"batch": batch, "seconds": round(seconds, 6), "cpu_seconds": round(cpu_seconds, 6)}
     with (folder / TIMING).open("ab") as file:
-        file.write(json_line(line).encode("ascii"))
+        file.write(format_json(line).encode("ascii"))
 
 
 def drop_torn_line(path: Path) -> None:
@@ -175,14 +175,14 @@ def drop_torn_line(path: Path) -> None:
 
 def read_seconds(folder: Path) -> tuple[float, float]:
     """Return the sums of the seconds and of the process seconds of all batches but one that a kill damaged."""
-    lines = [json.loads(line) for line in _lines(folder / TIMING)]
+    lines = [json.loads(line) for line in _read_lines(folder / TIMING)]
     return math.fsum(line["seconds"] for line in lines), math.fsum(line["cpu_seconds"] for line in lines)
 
 
 def write_samples(folder: Path, samples: Iterable[Sample]) -> None:
     """Write ``samples.jsonl``; their checksum is written with the result."""
     unlist(folder, (SAMPLES, RESULT))
-    write_atomic(folder / SAMPLES, "".join(json_line(sample) for sample in samples))
+    write_atomic(folder / SAMPLES, "".join(format_json(sample) for sample in samples))
 
 
 def read_samples(folder: Path) -> list[Sample]:
@@ -193,17 +193,17 @@ def read_samples(folder: Path) -> list[Sample]:
     """
     path = folder / SAMPLES
     try:
-        return [json.loads(line) for line in _lines(path)]
+        return [json.loads(line) for line in _read_lines(path)]
     except ValueError as error:
         raise EvaluationError(f"{path} holds a line that is no sample ({error}); score {folder} again") from error
 
 
-def json_line(value: Any) -> str:
+def format_json(value: Any) -> str:
     """Return a value as a line of JSON in ASCII."""
     return json.dumps(value) + "\n"
 
 
-def _lines(path: Path) -> Iterator[bytes]:
+def _read_lines(path: Path) -> Iterator[bytes]:
     """Yield the complete lines of a file; nothing if there is no file."""
     if path.exists():
         check_file(path)
@@ -211,7 +211,7 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield from (line for line in file if line.endswith(b"\n"))
 
 
-def _generation(line: bytes, place: str) -> Generation:
+def _parse_generation(line: bytes, place: str) -> Generation:
     try:
         value = json.loads(line)
         missing = _ALWAYS - value.keys()
@@ -225,7 +225,7 @@ def _generation(line: bytes, place: str) -> Generation:
     return value  # type: ignore[no-any-return]
 
 
-def _asked(value: dict[str, Any]) -> Asked:
+def _parse_asked(value: dict[str, Any]) -> Asked:
     problem = value["problem"]
     form = Form(**{**problem["form"], "options": tuple(problem["form"]["options"])})
     return Asked(Problem(**{**problem, "form": form}), value["prompt"], tuple(value["options"]))

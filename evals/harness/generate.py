@@ -27,20 +27,20 @@ from evals.harness.folder import (
     Ranking,
     TaskRecord,
     drop_torn_line,
-    json_line,
-    key_of,
-    latest,
+    format_json,
+    keep_latest,
+    make_key,
     note_seconds,
     read_task,
     whole_batches,
     write_task,
 )
-from evals.harness.identity import EvaluationError, Identity, completions_of_each, differences, identity_of
-from evals.harness.progress import Progress, Tell, silent
+from evals.harness.identity import EvaluationError, Identity, find_differences, list_completions, read_identity
+from evals.harness.progress import Progress, Tell, ignore
 from evals.harness.tasks import EvalTask
 from evals.metrics import Decoding
 from evals.models.base import Completion, Likelihood, Model
-from evals.models.lm import likelihoods
+from evals.models.lm import score_pairs
 
 MOST_FAILED = 0.1
 _ENOUGH = 20  # the failed share is judged from this many completions on
@@ -84,7 +84,7 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
     *,
     retry_failed: bool = True,
     most_failed: float = MOST_FAILED,
-    tell: Tell = silent,
+    tell: Tell = ignore,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
     """Ask a model for every completion of a task that its folder does not hold.
@@ -108,14 +108,14 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
         EvaluationError: The folder holds another evaluation or is in use, or too many completions failed.
         ModelError: The model cannot do what the task asks.
     """
-    with _opened(folder) as file:
-        record = _record(folder, task, asker.model, identity_of(task, asker.model, asker.seed))
+    with _open(folder) as file:
+        record = _read_record(folder, task, asker.model, read_identity(task, asker.model, asker.seed))
         there, good = whole_batches(folder / GENERATIONS)
         file.truncate(good)
         drop_torn_line(folder / TIMING)
-        held = latest(there)
-        each = completions_of_each(record.identity)
-        batches = _batches(record.asked, each, held, asker.model.batch, retry_failed)
+        held = keep_latest(there)
+        each = list_completions(record.identity)
+        batches = _make_batches(record.asked, each, held, asker.model.batch, retry_failed)
         if batches:
             (folder / RESULT).unlink(missing_ok=True)  # it would be the result of fewer completions
             (folder / SUMS).unlink(missing_ok=True)
@@ -125,29 +125,29 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
             if stop():
                 return False
             began, worked = time.perf_counter(), process_seconds()
-            lines = _lines(batch, _ask(asker, task, batch), number)
+            lines = _make_lines(batch, _ask(asker, task, batch), number)
             _append(file, lines)
             now = time.perf_counter()
             note_seconds(folder, number, now - began, process_seconds() - worked)
-            progress = _further(progress, lines, held, now - started)
+            progress = _advance(progress, lines, held, now - started)
             tell(progress)
             if progress.failed > most_failed * max(progress.asked, _ENOUGH):
-                raise EvaluationError(_failures(folder, progress, lines))
+                raise EvaluationError(_describe_failures(folder, progress, lines))
     if progress.asked and progress.failed == progress.asked:
-        raise EvaluationError(_failures(folder, progress, lines))
+        raise EvaluationError(_describe_failures(folder, progress, lines))
     if batches:
         seal(folder, (TASK, GENERATIONS, TIMING))
     return True
 
 
-def _record(folder: Path, task: EvalTask, model: Model, identity: Identity) -> TaskRecord:
+def _read_record(folder: Path, task: EvalTask, model: Model, identity: Identity) -> TaskRecord:
     """Read the folder's record of what is asked, or write it.
 
     Prompts are rendered once: a template that contains the date must not change an evaluation that is resumed.
     """
     if (folder / TASK).exists():
         record = read_task(folder)
-        if parts := differences(record.identity, identity):
+        if parts := find_differences(record.identity, identity):
             shown = "\n".join(f"  {part}" for part in parts)
             raise EvaluationError(
                 f"{folder} holds another evaluation; these settings differ there and here:\n{shown}\n"
@@ -156,19 +156,19 @@ def _record(folder: Path, task: EvalTask, model: Model, identity: Identity) -> T
         return record
     if (folder / GENERATIONS).stat().st_size:
         raise EvaluationError(f"{folder} holds completions, but no {TASK} that describes them; choose another folder")
-    record = TaskRecord(identity, task.source, task.checker, time.time(), _asked(task, model))
+    record = TaskRecord(identity, task.source, task.checker, time.time(), _render(task, model))
     write_task(folder, record)
     return record
 
 
-def _asked(task: EvalTask, model: Model) -> tuple[Asked, ...]:
+def _render(task: EvalTask, model: Model) -> tuple[Asked, ...]:
     if task.output == "choose":
         pairs = zip(task.problems, task.queries, strict=True)
         return tuple(Asked(problem, context, options) for problem, (context, options) in pairs)
     return tuple(Asked(problem, model.prompt(problem.prompt)) for problem in task.problems)
 
 
-def _batches(
+def _make_batches(
     asked: Sequence[Asked],
     each: Sequence[_Which],
     held: Mapping[Key, Generation],
@@ -183,19 +183,19 @@ def _batches(
     missing, failed = [], []
     for question in sorted(asked, key=lambda question: -len(question.prompt)):
         lines = {which: held.get((question.problem.id, *which)) for which in each}
-        missing += _units(question, [which for which, line in lines.items() if line is None], size)
+        missing += _make_units(question, [which for which, line in lines.items() if line is None], size)
         if retry_failed:
             again = [which for which, line in lines.items() if line and line["failure"] is not None]
-            failed += _units(question, again, size)
+            failed += _make_units(question, again, size)
     batches: list[list[_Unit]] = []
     for units in (missing, failed):
         units.sort(key=lambda unit: (unit.decoding != "greedy", -len(unit.numbers), unit.numbers.start))
         for (_, numbers), alike in groupby(units, key=lambda unit: (unit.decoding, unit.numbers)):
-            batches += _chunks(list(alike), max(size // len(numbers), 1))
+            batches += _chunk(list(alike), max(size // len(numbers), 1))
     return batches
 
 
-def _units(asked: Asked, wanted: Sequence[_Which], size: int) -> list[_Unit]:
+def _make_units(asked: Asked, wanted: Sequence[_Which], size: int) -> list[_Unit]:
     """Return a problem's wanted completions as runs of successive numbers, none longer than `size`."""
     units: list[_Unit] = []
     for decoding, number in wanted:
@@ -207,7 +207,7 @@ def _units(asked: Asked, wanted: Sequence[_Which], size: int) -> list[_Unit]:
     return units
 
 
-def _chunks(units: Sequence[_Unit], size: int) -> list[list[_Unit]]:
+def _chunk(units: Sequence[_Unit], size: int) -> list[list[_Unit]]:
     return [list(units[first : first + size]) for first in range(0, len(units), size)]
 
 
@@ -215,23 +215,23 @@ def _ask(asker: Asker, task: EvalTask, batch: Sequence[_Unit]) -> list[_Answer]:
     """Return the answers of a batch, unit by unit."""
     if task.output == "choose":
         pairs = [(unit.asked.prompt, option) for unit in batch for option in unit.asked.options]
-        scored = iter(likelihoods(asker.model, pairs))
-        return [_choice([next(scored) for _ in unit.asked.options]) for unit in batch]
+        scored = iter(score_pairs(asker.model, pairs))
+        return [_make_choice([next(scored) for _ in unit.asked.options]) for unit in batch]
     numbers, prompts = batch[0].numbers, [unit.asked.prompt for unit in batch]
     sampling = task.sampling if batch[0].decoding == "sampled" else task.sampling.greedily()
     rows = asker.runner.run(asker.model.complete(prompts, len(numbers), sampling, seed=asker.seed, first=numbers.start))
     return [(completion, None) for row in rows for completion in row]
 
 
-def _lines(batch: Sequence[_Unit], answers: Sequence[_Answer], number: int) -> list[Generation]:
+def _make_lines(batch: Sequence[_Unit], answers: Sequence[_Answer], number: int) -> list[Generation]:
     work = [piece for unit in batch for piece in unit.works()]
     return [
-        _generation(asked.problem.id, which, answer, number, len(work))
+        _make_generation(asked.problem.id, which, answer, number, len(work))
         for (which, asked), answer in zip(work, answers, strict=True)
     ]
 
 
-def _choice(options: Sequence[Likelihood]) -> _Answer:
+def _make_choice(options: Sequence[Likelihood]) -> _Answer:
     logprobs = [option.logprob for option in options]
     failure = "a log-probability is not a number" if any(map(math.isnan, logprobs)) else None
     # JSON has neither infinity nor NaN.
@@ -240,7 +240,7 @@ def _choice(options: Sequence[Likelihood]) -> _Answer:
     return completion, Ranking(logprobs=finite, greedy=[option.greedy for option in options])
 
 
-def _generation(problem: str, which: _Which, answer: _Answer, batch: int, size: int) -> Generation:
+def _make_generation(problem: str, which: _Which, answer: _Answer, batch: int, size: int) -> Generation:
     (decoding, sample), (completion, ranking) = which, answer
     line: Generation = {
         "problem": problem,
@@ -259,7 +259,7 @@ def _generation(problem: str, which: _Which, answer: _Answer, batch: int, size: 
 
 
 @contextmanager
-def _opened(folder: Path) -> Iterator[BinaryIO]:
+def _open(folder: Path) -> Iterator[BinaryIO]:
     """Open the completions for appending, for one process at a time; a crash releases the lock."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / GENERATIONS).open("ab") as file:
@@ -273,17 +273,17 @@ def _opened(folder: Path) -> Iterator[BinaryIO]:
 
 
 def _append(file: BinaryIO, lines: Sequence[Generation]) -> None:
-    file.write("".join(map(json_line, lines)).encode("ascii"))
+    file.write("".join(map(format_json, lines)).encode("ascii"))
     file.flush()
     os.fsync(file.fileno())
 
 
-def _further(
+def _advance(
     progress: Progress, lines: Sequence[Generation], had: Mapping[Key, Generation], seconds: float
 ) -> Progress:
     return replace(
         progress,
-        done=progress.done + sum(key_of(line) not in had for line in lines),
+        done=progress.done + sum(make_key(line) not in had for line in lines),
         asked=progress.asked + len(lines),
         failed=progress.failed + sum(line["failure"] is not None for line in lines),
         tokens=progress.tokens + sum(line["tokens"] for line in lines),
@@ -291,7 +291,7 @@ def _further(
     )
 
 
-def _failures(folder: Path, progress: Progress, lines: Sequence[Generation]) -> str:
+def _describe_failures(folder: Path, progress: Progress, lines: Sequence[Generation]) -> str:
     reason = next(line["failure"] for line in reversed(lines) if line["failure"] is not None)
     return (
         f"{folder}: {progress.failed} of the {progress.asked} completions of this run failed, the last because: "

@@ -37,10 +37,10 @@ class Difference:
     right: Any
 
     def __str__(self) -> str:
-        return f"{self.key}: {_shown(self.left)} there, {_shown(self.right)} here"
+        return f"{self.key}: {_show(self.left)} there, {_show(self.right)} here"
 
 
-def identity_of(task: EvalTask, model: Model, seed: int) -> Identity:
+def read_identity(task: EvalTask, model: Model, seed: int) -> Identity:
     """Return all that decides the completions of an evaluation, in plain JSON values.
 
     The content of the problems is part of it, their origin is not.
@@ -62,13 +62,13 @@ def identity_of(task: EvalTask, model: Model, seed: int) -> Identity:
     return plain
 
 
-def completions_of_each(identity: Identity) -> list[tuple[Decoding, int]]:
+def list_completions(identity: Identity) -> list[tuple[Decoding, int]]:
     """Return decoding and number of each completion of a problem, the greedy one first."""
     sampled: list[tuple[Decoding, int]] = [("sampled", number) for number in range(identity["samples"])]
     return [("greedy", 0), *sampled] if identity["greedy"] else sampled
 
 
-def differences(left: Identity, right: Identity, *, but: Sequence[str] = ()) -> list[Difference]:
+def find_differences(left: Identity, right: Identity, *, but: Sequence[str] = ()) -> list[Difference]:
     """Return the differences of two identities, in order of their keys.
 
     Args:
@@ -76,7 +76,7 @@ def differences(left: Identity, right: Identity, *, but: Sequence[str] = ()) -> 
         right: The second.
         but: Keys that may differ, with all keys below them.
     """
-    ours, theirs = dict(_flat(left)), dict(_flat(right))
+    ours, theirs = dict(_flatten(left)), dict(_flatten(right))
     return [
         Difference(key, ours.get(key), theirs.get(key))
         for key in sorted({*ours, *theirs})
@@ -90,16 +90,16 @@ def comparable(left: Identity, right: Identity) -> list[Difference]:
     Everything must agree but the model itself and the seed: backend, dtype, template, sampling, task, data, verifier,
     segmenter, critic, packages.
     """
-    return differences(left, right, but=OF_THE_MODEL)
+    return find_differences(left, right, but=OF_THE_MODEL)
 
 
-def _flat(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+def _flatten(tree: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _flat(value, f"{above}{key}.")
+            yield from _flatten(value, f"{above}{key}.")
         else:
             yield f"{above}{key}", value
 
 
-def _shown(value: Any) -> str:
+def _show(value: Any) -> str:
     return "nothing" if value is None else json.dumps(value, ensure_ascii=False)

@@ -40,5 +40,5 @@ class Progress:
 Tell = Callable[[Progress], None]
 
 
-def silent(_: Progress) -> None:
+def ignore(_: Progress) -> None:
     """Report nothing."""

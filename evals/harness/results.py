@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from evals.checksums import check_file, seal
-from evals.estimates import Estimate, estimates
+from evals.estimates import Estimate, estimate_all
 from evals.files import write_atomic
 from evals.harness.folder import GENERATIONS, RESULT, SAMPLES, TASK, TIMING, read_seconds, read_task
 from evals.harness.identity import EvaluationError, Identity
@@ -57,7 +57,7 @@ def write_result(
     result = Result(
         record.identity["task"],
         {**record.identity, **scoring},
-        estimates(samples),
+        estimate_all(samples),
         dict(sorted(Counter(sample["status"] for sample in samples).items())),
         {
             "generate_seconds": round(seconds, 3),

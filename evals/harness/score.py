@@ -16,13 +16,13 @@ from evals.harness.folder import (
     Asked,
     Generation,
     TaskRecord,
-    latest,
+    keep_latest,
     read_task,
     whole_batches,
     write_samples,
 )
-from evals.harness.identity import EvaluationError, completions_of_each
-from evals.harness.progress import Progress, Tell, silent
+from evals.harness.identity import EvaluationError, list_completions
+from evals.harness.progress import Progress, Tell, ignore
 from evals.harness.results import write_result
 from evals.metrics import Sample
 from evals.verify import DEFAULT_STYLE, VERIFIER_VERSION, AnswerStyle, Verdict, Verifier
@@ -34,7 +34,7 @@ _CHUNK = 512  # completions between two reports of progress
 
 
 def score(  # noqa: PLR0913 - what is scored, where to, how, and who is told
-    folder: Path, *, verifier: Verifier, cut: Cut, segmenter: str, out: Path | None = None, tell: Tell = silent
+    folder: Path, *, verifier: Verifier, cut: Cut, segmenter: str, out: Path | None = None, tell: Tell = ignore
 ) -> None:
     """Score the completions of a task's folder; write ``samples.jsonl`` and ``result.json``.
 
@@ -50,7 +50,7 @@ def score(  # noqa: PLR0913 - what is scored, where to, how, and who is told
         EvaluationError: Completions are missing.
     """
     record = read_task(folder)
-    work = _everything(folder, record)
+    work = _pair_completions(folder, record)
     checker = None if record.checker is None else BENCHMARKS.get(record.checker)
     started, worked = time.perf_counter(), process_seconds()
     samples: list[Sample] = []
@@ -96,7 +96,9 @@ def judge(
     )
     remaining = iter(verdicts)
     return [
-        _failed(line) if line["failure"] is not None else _judged(problem, line, next(remaining), cut, checker)
+        _make_failed(line)
+        if line["failure"] is not None
+        else _make_judged(problem, line, next(remaining), cut, checker)
         for problem, line in pairs
     ]
 
@@ -108,14 +110,14 @@ def chosen(asked: Asked, line: Generation) -> Sample:
     options the first is chosen.
     """
     if line["failure"] is not None:
-        return {**_failed(line), "correct_norm": None}
+        return {**_make_failed(line), "correct_norm": None}
     logprobs = [-math.inf if value is None else value for value in line["ranking"]["logprobs"]]
     lengths = [len(option.removeprefix(" ")) or 1 for option in asked.options]
     best = logprobs.index(max(logprobs))
     normed = [value / length for value, length in zip(logprobs, lengths, strict=True)]
     right = ascii_uppercase.index(asked.problem.answer)
     return {
-        **_answered(line),
+        **_make_sample(line),
         "completion": asked.options[best],
         "correct": best == right,
         "correct_norm": normed.index(max(normed)) == right,
@@ -124,10 +126,10 @@ def chosen(asked: Asked, line: Generation) -> Sample:
     }
 
 
-def _everything(folder: Path, record: TaskRecord) -> list[tuple[Asked, Generation]]:
+def _pair_completions(folder: Path, record: TaskRecord) -> list[tuple[Asked, Generation]]:
     """Return every completion of the record, problem by problem."""
-    generations = latest(whole_batches(folder / GENERATIONS)[0])
-    each = completions_of_each(record.identity)
+    generations = keep_latest(whole_batches(folder / GENERATIONS)[0])
+    each = list_completions(record.identity)
     wanted = [(asked, (asked.problem.id, *which)) for asked in record.asked for which in each]
     missing = sum(key not in generations for _, key in wanted)
     if missing:
@@ -138,10 +140,10 @@ def _everything(folder: Path, record: TaskRecord) -> list[tuple[Asked, Generatio
     return [(asked, generations[key]) for asked, key in wanted]
 
 
-def _judged(problem: Problem, line: Generation, verdict: Verdict, cut: Cut, checker: Benchmark | None) -> Sample:
+def _make_judged(problem: Problem, line: Generation, verdict: Verdict, cut: Cut, checker: Benchmark | None) -> Sample:
     steps = cut(line["completion"])
     sample: Sample = {
-        **_answered(line),
+        **_make_sample(line),
         "correct": verdict.correct,
         "status": verdict.status,
         "answer": verdict.answer,
@@ -153,11 +155,11 @@ def _judged(problem: Problem, line: Generation, verdict: Verdict, cut: Cut, chec
     return sample
 
 
-def _failed(line: Generation) -> Sample:
-    return {**_answered(line), "status": "failed"}
+def _make_failed(line: Generation) -> Sample:
+    return {**_make_sample(line), "status": "failed"}
 
 
-def _answered(line: Generation) -> Sample:
+def _make_sample(line: Generation) -> Sample:
     """Return the fields of a sample that its completion gives."""
     return {
         "problem": line["problem"],

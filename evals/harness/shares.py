@@ -18,7 +18,7 @@ from evals.harness.folder import (
     TIMING,
     Asked,
     TaskRecord,
-    json_line,
+    format_json,
     read_task,
     whole_batches,
     write_task,
@@ -88,8 +88,8 @@ def _join_task(folders: list[Path], joined: Path) -> None:
         generations += [{**line, "batch": line["batch"] + batches} for line in lines]
         timing += [{**line, "batch": line["batch"] + batches} for line in seconds]
         batches += lines[-1]["batch"] + 1
-    write_atomic(joined / GENERATIONS, "".join(map(json_line, generations)))
-    write_atomic(joined / TIMING, "".join(map(json_line, timing)))
+    write_atomic(joined / GENERATIONS, "".join(map(format_json, generations)))
+    write_atomic(joined / TIMING, "".join(map(format_json, timing)))
 
 
 def _join_records(records: list[TaskRecord]) -> TaskRecord:

@@ -85,7 +85,7 @@ def load_tasks(
     for name in task_names(names, own):
         rows = {"own_task": name, "rows": own[name].model_dump(mode="json")} if name in own else {}
         try:
-            with _quiet():
+            with _silence():
                 manager = TaskManager(include_defaults=False, metadata={**metadata, **rows})
                 (task,) = manager.load([str(task_file(name))])["tasks"].values()
             tasks.append(_read(name, task, limit))
@@ -128,23 +128,23 @@ def _read(name: str, task: Any, limit: int | None) -> EvalTask:
         sampling=Sampling(drawn.temperature, drawn.top_p, wanted.get("max_gen_toks", 0)),
         checker=config.metadata.get("checker"),
         answers=config.metadata.get("answers", DEFAULT_STYLE),
-        data=_fingerprint(docs),
+        data=_hash(docs),
         source=getattr(task.dataset[config.test_split], "source", config.dataset_path),  # where lm-eval loaded it
-        queries=tuple(_query(task, doc, text) for doc, text in zip(docs, asked, strict=True)) if choose else (),
+        queries=tuple(_make_query(task, doc, text) for doc, text in zip(docs, asked, strict=True)) if choose else (),
     )
 
 
-def _query(task: Any, doc: dict[str, Any], context: str) -> tuple[str, tuple[str, ...]]:
+def _make_query(task: Any, doc: dict[str, Any], context: str) -> tuple[str, tuple[str, ...]]:
     requests = task.construct_requests(doc=doc, ctx=context)
     return context, tuple(request.args[1] for request in requests)
 
 
-def _fingerprint(docs: Sequence[dict[str, Any]]) -> str:
+def _hash(docs: Sequence[dict[str, Any]]) -> str:
     return sha256(json.dumps(docs, sort_keys=True).encode()).hexdigest()[:12]
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence() -> Iterator[None]:
     """Hide lm-eval's hints to authors of tasks from its users."""
     logger = logging.getLogger("lm_eval")
     level = logger.level

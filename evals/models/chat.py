@@ -144,7 +144,7 @@ def _check(body: bytes, request: httpx2.Request) -> None:
         raise httpx2.DecodingError(message, request=request) from None
 
 
-def deadline_of(spec: ModelSpec, max_tokens: int) -> float:
+def compute_deadline(spec: ModelSpec, max_tokens: int) -> float:
     """Return the longest time for a request with its retries, in seconds; one attempt may take half of it.
 
     Without a setting it grows with the longest reply: twice the time at `_SLOWEST` tokens a second.
@@ -189,51 +189,54 @@ class ChatClient:
         Raises:
             CallError: There is none after all retries.
         """
-        deadline = deadline_of(self._spec, max_tokens)
+        deadline = compute_deadline(self._spec, max_tokens)
         try:
             async with asyncio.timeout(deadline):
-                response = await self._watched(body, deadline / 2)
+                response = await self._send_watched(body, deadline / 2)
         except (TimeoutError, openai.APITimeoutError):
             message = f"no reply within {deadline:g} s (deadline_seconds)"
-            raise self._error("timeout", None, message) from None
+            raise self._make_error("timeout", None, message) from None
         except openai.APIStatusError as error:
-            raise self._error("error", error.status_code, self._refused(error)) from None
+            raise self._make_error("error", error.status_code, self._describe_refusal(error)) from None
         except openai.OpenAIError as error:
             cause = error.__cause__ or error
             message = f"{type(cause).__name__}: {cause}; is the server up and base_url right?"
-            raise self._error("error", None, message) from None
-        return self._cleaned(ChatReply.model_validate_json(response.content))
+            raise self._make_error("error", None, message) from None
+        return self._clean(ChatReply.model_validate_json(response.content))
 
-    def _cleaned(self, reply: ChatReply) -> ChatReply:
+    def _clean(self, reply: ChatReply) -> ChatReply:
         """Remove the key from the server's texts before they are stored."""
         for choice in reply.choices:
             message = choice.message
-            message.content, message.refusal = self._or_none(message.content), self._or_none(message.refusal)
-            choice.finish_reason = self._or_none(choice.finish_reason)
+            message.content, message.refusal = (
+                self._remove_key_if_any(message.content),
+                self._remove_key_if_any(message.refusal),
+            )
+            choice.finish_reason = self._remove_key_if_any(choice.finish_reason)
         return reply
 
-    def _or_none(self, text: str | None) -> str | None:
-        return None if text is None else self._without_key(text)
+    def _remove_key_if_any(self, text: str | None) -> str | None:
+        return None if text is None else self._remove_key(text)
 
-    async def _watched(self, body: dict[str, Any], attempt: float) -> httpx2.Response:
+    async def _send_watched(self, body: dict[str, Any], attempt: float) -> httpx2.Response:
         """Send a request and return the reply; give up if the server falls silent."""
         options: Any = {"timeout": attempt}
         sent = asyncio.ensure_future(
             self._client.post("/chat/completions", cast_to=httpx2.Response, body=body, options=options)
         )
-        silence = asyncio.ensure_future(self._silence())
+        silence = asyncio.ensure_future(self._wait_for_silence())
         try:
             await asyncio.wait({sent, silence}, return_when=asyncio.FIRST_COMPLETED)
             if sent.done():
                 return sent.result()
             message = f"the server has not answered {_SILENT_PROBES} probes in a row; it hangs"
-            raise self._error("timeout", None, message)
+            raise self._make_error("timeout", None, message)
         finally:
             sent.cancel()
             silence.cancel()
             await asyncio.gather(sent, silence, return_exceptions=True)
 
-    async def _silence(self) -> None:
+    async def _wait_for_silence(self) -> None:
         """Probe the server regularly; return when it has answered neither a request nor a probe for long."""
         silent = 0
         while silent < _SILENT_PROBES:
@@ -246,34 +249,34 @@ class ChatClient:
         """Close the connections."""
         await self._client.close()
 
-    def _error(self, failure: Failure, status: int | None, message: str) -> CallError:
-        return CallError(failure, status, self._without_key(f"{self._spec.base_url}: {message}"))
+    def _make_error(self, failure: Failure, status: int | None, message: str) -> CallError:
+        return CallError(failure, status, self._remove_key(f"{self._spec.base_url}: {message}"))
 
-    def _without_key(self, text: str) -> str:
+    def _remove_key(self, text: str) -> str:
         """Return a text without the key: a server, or an error of the client, may repeat the request."""
-        return without_key(text, self._key)
+        return remove_key(text, self._key)
 
-    def _shown(self, text: str) -> str:
+    def _shorten(self, text: str) -> str:
         """Return the beginning of a server's message, cut after the key is removed."""
-        return self._without_key(text)[:_SHOWN]
+        return self._remove_key(text)[:_SHOWN]
 
-    def _refused(self, error: openai.APIStatusError) -> str:
+    def _describe_refusal(self, error: openai.APIStatusError) -> str:
         status, variable = error.status_code, self._spec.api_key_env
         if status in REFUSED_KEY:
-            return key_refused(status, variable, self._key)
-        reason = f"status {status}: {self._shown(error.message)}"
+            return describe_refused_key(status, variable, self._key)
+        reason = f"status {status}: {self._shorten(error.message)}"
         if status == 404:
             return f"{reason}; is model {self._spec.model!r} served there, and does base_url end where the API begins?"
         if 300 <= status < 400:
             return (
-                f"{reason}; set base_url to where it leads: {self._shown(error.response.headers.get('location', ''))}"
+                f"{reason}; set base_url to where it leads: {self._shorten(error.response.headers.get('location', ''))}"
             )
         if status in {400, 413, 422}:
             return f"{reason}; see max_tokens, the other fields of the request, and the longest context of the server"
         return reason
 
 
-def without_key(text: str, key: str | None) -> str:
+def remove_key(text: str, key: str | None) -> str:
     """Return a text without a key in its plain form, its URL form and its JSON form."""
     if key is None or len(key) < _SHORTEST_KEY:
         return text
@@ -282,7 +285,7 @@ def without_key(text: str, key: str | None) -> str:
     return text
 
 
-def key_refused(status: int, variable: str, key: str | None) -> str:
+def describe_refused_key(status: int, variable: str, key: str | None) -> str:
     """Return the message for a server that refuses the key in the environment variable."""
     state = "the server does not take the key in it" if key else "it is not set"
     return f"status {status}; the key is read from the environment variable {variable}: {state}"
@@ -317,4 +320,4 @@ def reach(spec: ModelSpec, key: str | None) -> None:
             "to where its API begins, as in http://127.0.0.1:8000/v1"
         ) from None
     if status in REFUSED_KEY:
-        raise ModelError(f"{spec.base_url}: {key_refused(status, spec.api_key_env, key)}")
+        raise ModelError(f"{spec.base_url}: {describe_refused_key(status, spec.api_key_env, key)}")

@@ -55,10 +55,12 @@ def read_conventions(wanted: str, config: Any, generation: Any, tokenizer: PreTr
     template = choose_template(wanted, config, tokenizer)
     closing = close_of_turn(tokenizer) if template in {"chat", "message"} and tokenizer.chat_template else ""
     closer = token_at(closing, tokenizer)
-    ends = _ids(getattr(generation, "eos_token_id", None), tokenizer.eos_token_id, closer)
+    ends = _collect_ids(getattr(generation, "eos_token_id", None), tokenizer.eos_token_id, closer)
     if not ends:
         raise ModelError(f"the tokenizer of {tokenizer.name_or_path} names no end token; add eos_token to its settings")
-    return Conventions(template, template_hash(template, tokenizer.chat_template), ends, _flaw(closing, closer))
+    return Conventions(
+        template, template_hash(template, tokenizer.chat_template), ends, _describe_flaw(closing, closer)
+    )
 
 
 def close_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
@@ -80,7 +82,7 @@ def token_at(text: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
     return max(fitting)[1] if fitting else None
 
 
-def _flaw(closing: str, closer: int | None) -> str | None:
+def _describe_flaw(closing: str, closer: int | None) -> str | None:
     if not closing or closer is not None:
         return None
     return (
@@ -89,6 +91,6 @@ def _flaw(closing: str, closer: int | None) -> str | None:
     )
 
 
-def _ids(*named: int | Collection[int] | None) -> frozenset[int]:
+def _collect_ids(*named: int | Collection[int] | None) -> frozenset[int]:
     each = [[ends] if isinstance(ends, int) else ends or [] for ends in named]
     return frozenset(token for tokens in each for token in tokens)

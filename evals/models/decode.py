@@ -20,7 +20,7 @@ import numpy.typing as npt
 import torch
 
 from evals.models.base import Sampling
-from evals.models.kv_cache import RoomyLayer, new_cache
+from evals.models.kv_cache import RoomyLayer, make_cache
 from evals.models.local import Written
 
 
@@ -99,7 +99,7 @@ class _Batch:
     def __init__(self, decoder: Decoder, prompts: Sequence[Sequence[int]]) -> None:
         self._decoder, self._model = decoder, decoder.model
         self._device: torch.device = decoder.model.device
-        self._cache = new_cache(decoder.model)
+        self._cache = make_cache(decoder.model)
         # A row is padded after the shared text; a layer with a sliding window would count the padding.
         sharing = all(isinstance(layer, RoomyLayer) for layer in self._cache.layers)
         self._logits = self._read(prompts, _count_common(prompts) if sharing else 0)

@@ -21,10 +21,10 @@ def draw_seed(seed: int, prompt: str) -> int:
 
 def completion_draws(keys: Sequence[bytes], first: int, n: int, length: int) -> npt.NDArray[np.float64]:
     """Return the numbers that decide the tokens, shape (keys, n, length); each completion has its own."""
-    return np.stack([[uniform_draws(key, first + place, length) for place in range(n)] for key in keys])
+    return np.stack([[make_uniform_draws(key, first + place, length) for place in range(n)] for key in keys])
 
 
-def uniform_draws(key: bytes, index: int, count: int) -> npt.NDArray[np.float64]:
+def make_uniform_draws(key: bytes, index: int, count: int) -> npt.NDArray[np.float64]:
     """Return the numbers in [0, 1) that decide the tokens of completion `index`; a longer list begins the same."""
     raw = hashlib.shake_256(key + index.to_bytes(4, "little")).digest(8 * count)
     # The upper 53 bits, so that every value is an exact float below 1.

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 
-def chunked_prefill() -> bool | None:
+def choose_chunked_prefill() -> bool | None:
     """Return whether prompts are read in pieces; None is vLLM's choice.
 
     On a CPU, vLLM 0.31 crashes at a draw with a seed if its prompt is read in pieces.
@@ -18,7 +18,7 @@ def chunked_prefill() -> bool | None:
     return False if current_platform.is_cpu() else None
 
 
-def guarded(start: Callable[[], None]) -> subprocess.Popen[bytes]:
+def start_guarded(start: Callable[[], None]) -> subprocess.Popen[bytes]:
     """Start an engine; return the guard of its processes."""
     others = set(multiprocessing.active_children())
     start()

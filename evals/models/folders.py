@@ -38,7 +38,7 @@ class ModelFolders:
     @property
     def rank(self) -> int | None:
         """Rank of the adapter."""
-        return None if self.adapter is None else int(_adapter_settings(self.adapter)["r"])
+        return None if self.adapter is None else int(_read_adapter_settings(self.adapter)["r"])
 
     def identity(self) -> dict[str, Any]:
         """Return the identity of the weights: fingerprints of folders, commits of repositories."""
@@ -61,11 +61,11 @@ def locate(model: str, revision: str | None) -> ModelFolders:
     if folder.is_dir():
         if revision is not None:
             raise ModelError(f"revision {revision!r} is for a repository, and {model} is a folder; leave it out")
-        return _in_folder(folder)
+        return _read_folder(folder)
     if folder.exists() or model.startswith((".", "/", "~")) or model.count("/") > 1:
         raise ModelError(f"there is no folder {model}; name a model's folder or a repository id")
     snapshot = fetch_snapshot(model, revision)
-    place = _in_folder(snapshot)
+    place = _read_folder(snapshot)
     # An adapter is identified by its content, wherever it lies.
     return place if place.adapter else replace(place, repository=(model, snapshot.name))
 
@@ -79,7 +79,7 @@ def fetch_snapshot(repository: str, revision: str | None) -> Path:
     with opening(repository):
         folder = _download(repository, revision, _NEEDLESS)
         # Older repositories hold only *.bin.
-        return _download(repository, revision, _NEEDLESS[1:]) if weights_missing(folder) else folder
+        return _download(repository, revision, _NEEDLESS[1:]) if lacks_weights(folder) else folder
 
 
 def _download(repository: str, revision: str | None, needless: Sequence[str]) -> Path:
@@ -115,23 +115,23 @@ def opening(model: str) -> Iterator[None]:
         ) from error
 
 
-def _in_folder(folder: Path) -> ModelFolders:
+def _read_folder(folder: Path) -> ModelFolders:
     if (folder / ADAPTER).is_file():
-        return _on_its_base(folder)
+        return _locate_base(folder)
     if not (folder / CONFIG).is_file():
         raise ModelError(f"{folder} holds neither {CONFIG} (a model) nor {ADAPTER} (a LoRA adapter)")
-    if weights_missing(folder):
+    if lacks_weights(folder):
         raise ModelError(f"{folder} holds no weights (*.safetensors or *.bin); name the folder that does")
     return ModelFolders(str(folder), str(folder))
 
 
-def weights_missing(folder: Path) -> bool:
+def lacks_weights(folder: Path) -> bool:
     """Return whether a folder holds no file of weights."""
     return not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin"))
 
 
-def _on_its_base(folder: Path) -> ModelFolders:
-    settings = _adapter_settings(folder)
+def _locate_base(folder: Path) -> ModelFolders:
+    settings = _read_adapter_settings(folder)
     base = settings.get("base_model_name_or_path")
     way_out = f"write the base's folder or repository id as base_model_name_or_path into {folder / ADAPTER}"
     if not base:
@@ -144,7 +144,7 @@ def _on_its_base(folder: Path) -> ModelFolders:
     return replace(place, tokenizer=str(folder) if own_tokenizer else place.tokenizer, adapter=folder)
 
 
-def _adapter_settings(folder: Path) -> dict[str, Any]:
+def _read_adapter_settings(folder: Path) -> dict[str, Any]:
     try:
         settings: dict[str, Any] = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
     except ValueError as error:

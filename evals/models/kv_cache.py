@@ -11,7 +11,7 @@ POSITIONS = 128
 """Positions by which a layer's storage grows."""
 
 
-def new_cache(model: Any) -> Cache:
+def make_cache(model: Any) -> Cache:
     """Return an empty cache; a layer that attends to all positions has spare storage."""
     cache = DynamicCache(config=model.config)
     return Cache(layers=[RoomyLayer() if type(layer) is DynamicLayer else layer for layer in cache.layers])

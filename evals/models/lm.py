@@ -67,7 +67,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         for place, request in enumerate(requests):
             places.setdefault(_read(*request.args), []).append(place)
         texts = [""] * len(requests)
-        for (sampling, n), asked in _together(places).items():
+        for (sampling, n), asked in _group(places).items():
             rows = self._runner.run(
                 self._model.complete([prompt for prompt, _, _ in asked], n, sampling, seed=self._seed)
             )
@@ -77,7 +77,7 @@ class HarnessLM(TemplateLM):  # type: ignore[misc]
         return texts
 
 
-def likelihoods(model: Model, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
+def score_pairs(model: Model, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
     """Return the likelihood of each continuation, given (context, continuation), in lm-eval's way of cutting tokens.
 
     Raises:
@@ -87,7 +87,7 @@ def likelihoods(model: Model, pairs: Sequence[tuple[str, str]]) -> list[Likeliho
     return [Likelihood(*each) for each in HarnessLM(model).loglikelihood(requests, disable_tqdm=True)]
 
 
-def _together(places: Mapping[_Asked, Sequence[int]]) -> dict[tuple[Sampling, int], list[_Asked]]:
+def _group(places: Mapping[_Asked, Sequence[int]]) -> dict[tuple[Sampling, int], list[_Asked]]:
     """Group the requests that can be asked in one call, by sampling and number of completions."""
     groups: dict[tuple[Sampling, int], list[_Asked]] = {}
     for asked, where in places.items():

@@ -153,7 +153,7 @@ class LocalModel:
         self, prompts: Sequence[str], n: int, sampling: Sampling, seed: int, first: int
     ) -> list[list[Completion]]:
         with self._lock:
-            asked = [self._question(prompt, sampling, seed) for prompt in prompts]
+            asked = [self._make_question(prompt, sampling, seed) for prompt in prompts]
             places = [place for place, question in enumerate(asked) if isinstance(question, PromptTokens)]
             rows = [[question] * n if isinstance(question, Completion) else [] for question in asked]
             questions = [question for question in asked if isinstance(question, PromptTokens)]
@@ -163,7 +163,7 @@ class LocalModel:
                     rows[places[place]] = row
             return rows
 
-    def _question(self, prompt: str, sampling: Sampling, seed: int) -> PromptTokens | Completion:
+    def _make_question(self, prompt: str, sampling: Sampling, seed: int) -> PromptTokens | Completion:
         """Return a prompt as a question; a failure if it is empty or leaves no room for a completion."""
         ids = self.encode(prompt)
         room = sampling.max_tokens if self.positions is None else min(sampling.max_tokens, self.positions - len(ids))
@@ -185,23 +185,24 @@ class LocalModel:
             return [[Completion("the model was closed", "error")] * n for _ in questions]
         seconds = time.perf_counter() - began
         return [
-            self._completions(question, row, n, first, seconds) for question, row in zip(questions, rows, strict=True)
+            self._make_completions(question, row, n, first, seconds)
+            for question, row in zip(questions, rows, strict=True)
         ]
 
-    def _completions(
+    def _make_completions(
         self, question: PromptTokens, row: Sequence[Written], n: int, first: int, seconds: float
     ) -> list[Completion]:
         """Return a prompt's completions. Its tokens count with completion 0: k cost the same in any number of calls."""
         read = [len(question.ids) if first + place == 0 else 0 for place in range(len(row))]
         completions = [
-            self._completion(written, Usage(tokens, written.cached if tokens else 0, len(written.ids), seconds))
+            self._make_completion(written, Usage(tokens, written.cached if tokens else 0, len(written.ids), seconds))
             for written, tokens in zip(row, read, strict=True)
         ]
         if len(completions) == n:
             return completions
         return [replace(completions[0], usage=part) for part in split_usage(completions[0].usage, n)]
 
-    def _completion(self, written: Written, usage: Usage) -> Completion:
+    def _make_completion(self, written: Written, usage: Usage) -> Completion:
         shown = list(written.ids[:-1] if written.ended else written.ids)
         text = self.tokenizer.decode(shown, skip_special_tokens=True, clean_up_tokenization_spaces=False)
         return Completion(str(text), "stop" if written.ended else "length", usage)
@@ -211,9 +212,9 @@ def split_usage(usage: Usage, n: int) -> list[Usage]:
     """Split a call's tokens and money into n parts that sum to them; each part has the call's seconds."""
     return [
         Usage(
-            _part(usage.prompt_tokens, n, place),
-            _part(usage.cached_tokens, n, place),
-            _part(usage.output_tokens, n, place),
+            _take_part(usage.prompt_tokens, n, place),
+            _take_part(usage.cached_tokens, n, place),
+            _take_part(usage.output_tokens, n, place),
             usage.seconds,
             usage.money / n,
         )
@@ -221,7 +222,7 @@ def split_usage(usage: Usage, n: int) -> list[Usage]:
     ]
 
 
-def _part(whole: int, n: int, place: int) -> int:
+def _take_part(whole: int, n: int, place: int) -> int:
     return whole // n + (place < whole % n)
 
 

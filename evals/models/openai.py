@@ -101,9 +101,9 @@ class EndpointModel:
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(
-                    self._sampled(prompt, first, n, sampling, draw_seed(seed, prompt))
+                    self._complete_sampled(prompt, first, n, sampling, draw_seed(seed, prompt))
                     if sampling.temperature
-                    else self._most_likely(prompt, n, sampling)
+                    else self._complete_greedily(prompt, n, sampling)
                 )
                 for prompt in prompts
             ]
@@ -111,15 +111,15 @@ class EndpointModel:
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
         """Raise `ModelError`: chats come without tokens."""
-        raise self._no_tokens()
+        raise self._make_no_tokens()
 
     def prefix(self) -> int:
         """Raise `ModelError`: chats come without tokens."""
-        raise self._no_tokens()
+        raise self._make_no_tokens()
 
     def score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
         """Raise `ModelError`: chats come without likelihoods."""
-        raise self._no_tokens()
+        raise self._make_no_tokens()
 
     def identity(self) -> dict[str, Any]:
         """Return the known facts of the model: its name, and the settings of its requests."""
@@ -135,21 +135,23 @@ class EndpointModel:
         """Close the connections."""
         await self._client.close()
 
-    def _no_tokens(self) -> ModelError:
+    def _make_no_tokens(self) -> ModelError:
         return ModelError(
             "an endpoint of chat completions gives no likelihoods of given answers; "
             "use backend hf or vllm, or tasks that generate"
         )
 
-    async def _most_likely(self, prompt: str, n: int, sampling: Sampling) -> list[Completion]:
+    async def _complete_greedily(self, prompt: str, n: int, sampling: Sampling) -> list[Completion]:
         """Request one completion, and split its cost: at temperature 0 all n are the same."""
-        (completion,) = (await self._request(prompt, 1, sampling.max_tokens, temperature=0.0)).completions
+        (completion,) = (await self._send_request(prompt, 1, sampling.max_tokens, temperature=0.0)).completions
         return [Completion(completion.text, completion.end, usage) for usage in split_usage(completion.usage, n)]
 
-    async def _sampled(self, prompt: str, first: int, n: int, sampling: Sampling, seed: int) -> list[Completion]:
+    async def _complete_sampled(
+        self, prompt: str, first: int, n: int, sampling: Sampling, seed: int
+    ) -> list[Completion]:
         async def draw(begin: int, count: int) -> Reply:
             drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p, "seed": seed + begin}
-            return await self._request(prompt, count, sampling.max_tokens, **drawn)
+            return await self._send_request(prompt, count, sampling.max_tokens, **drawn)
 
         async def draw_singly(begin: int, count: int) -> list[Completion]:
             async with asyncio.TaskGroup() as group:
@@ -171,7 +173,7 @@ class EndpointModel:
         self._one_by_one = True
         return outcome.completions + await draw_singly(first + got, n - got)
 
-    async def _request(self, prompt: str, n: int, max_tokens: int, **drawn: Any) -> Reply:
+    async def _send_request(self, prompt: str, n: int, max_tokens: int, **drawn: Any) -> Reply:
         # Lone surrogates, from damaged data, cannot be sent.
         message = {"role": "user", "content": prompt.encode("utf-8", "replace").decode()}
         body = {"model": self._spec.model, "messages": [message], "max_tokens": max_tokens, **drawn}
@@ -191,7 +193,7 @@ class EndpointModel:
             usage = Usage(seconds=time.perf_counter() - began)
             return Reply([Completion(error.message, error.failure, usage)] * n, error.status, failed=True)
         self._breaker.succeeded()
-        return Reply(_completions(reply, n, time.perf_counter() - began, self._spec.price))
+        return Reply(_make_completions(reply, n, time.perf_counter() - began, self._spec.price))
 
     def _note(self, error: CallError) -> None:
         """Count a failure; the first of its kind is a warning in the log."""
@@ -209,13 +211,15 @@ class EndpointModel:
             )  # fmt: skip
 
 
-def _completions(reply: ChatReply, n: int, seconds: float, price: Price | None) -> list[Completion]:
+def _make_completions(reply: ChatReply, n: int, seconds: float, price: Price | None) -> list[Completion]:
     choices = reply.choices[:n]
-    usage = _usage(reply.usage or TokenUsage(), seconds, price)
-    return [_completion(choice, part) for choice, part in zip(choices, split_usage(usage, len(choices)), strict=True)]
+    usage = _make_usage(reply.usage or TokenUsage(), seconds, price)
+    return [
+        _make_completion(choice, part) for choice, part in zip(choices, split_usage(usage, len(choices)), strict=True)
+    ]
 
 
-def _completion(choice: Choice, usage: Usage) -> Completion:
+def _make_completion(choice: Choice, usage: Usage) -> Completion:
     message, reason = choice.message, choice.finish_reason
     if message.refusal:
         return Completion(message.refusal, "refusal", usage)
@@ -224,7 +228,7 @@ def _completion(choice: Choice, usage: Usage) -> Completion:
     return Completion(message.content or "", "length" if reason in CUT else "stop", usage)
 
 
-def _usage(tokens: TokenUsage, seconds: float, price: Price | None) -> Usage:
+def _make_usage(tokens: TokenUsage, seconds: float, price: Price | None) -> Usage:
     prompt, output = _count(tokens.prompt_tokens), _count(tokens.completion_tokens)
     details = tokens.prompt_tokens_details
     cached = min(prompt, _count(details.cached_tokens)) if details else 0

@@ -98,7 +98,7 @@ def render_turns(turns: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokeni
         ModelError: The template cannot be rendered, or takes longer than `SECONDS`.
     """
     try:
-        with _limited(SECONDS):
+        with _limit_time(SECONDS):
             rendered = tokenizer.apply_chat_template(
                 [dict(turn) for turn in turns],
                 tokenize=False,
@@ -119,7 +119,7 @@ def _describe(error: Exception) -> str:
 
 
 @contextmanager
-def _limited(seconds: float) -> Iterator[None]:
+def _limit_time(seconds: float) -> Iterator[None]:
     """Raise `TimeoutError` in this thread when the time is over: a template's loops run as Python, which it can end."""
     thread = ctypes.c_ulong(threading.get_ident())
     timer = threading.Timer(

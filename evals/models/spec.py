@@ -75,12 +75,12 @@ class EndpointSettings(Strict):
 
     @field_validator("base_url")
     @classmethod
-    def _plain_url(cls, url: str | None) -> str | None:
-        return plain_url(url) if url else None
+    def _check_url(cls, url: str | None) -> str | None:
+        return check_url(url) if url else None
 
     @field_validator("body")
     @classmethod
-    def _not_ours(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    def _check_body(cls, body: dict[str, JsonValue]) -> dict[str, JsonValue]:
         taken = sorted(field for field, value in body.items() if field in _OURS and (field, value) != ("seed", None))
         if taken:
             raise ValueError(
@@ -126,15 +126,15 @@ class ModelSpec(EndpointSettings):
         return self.batch_size or _BATCH[self.backend]
 
     @model_validator(mode="after")
-    def _fits_the_backend(self) -> ModelSpec:
-        problems = [*self._of_an_endpoint()] if self.backend == "openai" else []
+    def _check_backend(self) -> ModelSpec:
+        problems = [*self._check_endpoint()] if self.backend == "openai" else []
         if self.backend != "openai" and self.base_url is not None:
             problems.append(f"base_url is for backend openai, and the backend is {self.backend}; leave out one of both")
         if problems:
             raise ValueError("; ".join(problems))
         return self
 
-    def _of_an_endpoint(self) -> list[str]:
+    def _check_endpoint(self) -> list[str]:
         problems = []
         if self.base_url is None:
             problems.append("backend openai needs base_url, as in http://127.0.0.1:8000/v1")
@@ -161,7 +161,7 @@ def read_key(variable: str) -> str | None:
     return key or None
 
 
-def plain_url(url: str) -> str:
+def check_url(url: str) -> str:
     """Return a base URL without its last slash.
 
     Raises:
@@ -189,10 +189,10 @@ def read_spec(**settings: Any) -> ModelSpec:
     try:
         return ModelSpec.model_validate(given)
     except ValidationError as error:
-        raise ModelError("\n".join(map(_told, error.errors(include_url=False)))) from None
+        raise ModelError("\n".join(map(_describe, error.errors(include_url=False)))) from None
 
 
-def _told(problem: Any) -> str:
+def _describe(problem: Any) -> str:
     name = ".".join(map(str, problem["loc"]))
     if problem["type"] == "extra_forbidden":
         return f"unknown setting {name!r}{did_you_mean(name, list(ModelSpec.model_fields))}"

@@ -59,7 +59,7 @@ class TransformersModel(LocalModel):
             ModelError: There is none, or it cannot be loaded.
         """
         place = locate(spec.model, spec.revision)
-        with opening(spec.model), _quiet():
+        with opening(spec.model), _silence():
             model, tokenizer = _load(place, spec.dtype)
         return cls(model, tokenizer, spec, place.identity())
 
@@ -86,7 +86,7 @@ class TransformersModel(LocalModel):
         """Score with lm-eval's own class, so that the figures equal lm-eval's."""
         from lm_eval.models.huggingface import HFLM
 
-        with _quiet():
+        with _silence():
             lm: Any = HFLM(
                 self.model,
                 tokenizer=self.tokenizer,
@@ -103,7 +103,7 @@ class TransformersModel(LocalModel):
             torch.cuda.empty_cache()
 
 
-def own_device() -> str:
+def find_device() -> str:
     """Return this process's device: processes that train together each have their own GPU.
 
     The device is named explicitly because in a new thread the current GPU is the first one.
@@ -117,7 +117,7 @@ def _load(place: ModelFolders, dtype: str) -> tuple[Any, Any]:
     # Explicitly False: without it Transformers asks on a terminal whether to run a repository's code.
     tokenizer = AutoTokenizer.from_pretrained(place.tokenizer, padding_side="left", trust_remote_code=False)
     model: Any = AutoModelForCausalLM.from_pretrained(
-        place.model, dtype=dtype, device_map=own_device(), trust_remote_code=False
+        place.model, dtype=dtype, device_map=find_device(), trust_remote_code=False
     )
     if place.adapter is None:
         return model, tokenizer
@@ -125,7 +125,7 @@ def _load(place: ModelFolders, dtype: str) -> tuple[Any, Any]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _silence() -> Iterator[None]:
     """Hide lm-eval's advice and the loading bars from the terminal."""
     from transformers.utils import logging as of_transformers
 

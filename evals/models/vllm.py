@@ -11,7 +11,7 @@ import vllm
 
 from evals.models.base import Likelihood, Sampling
 from evals.models.conventions import read_conventions
-from evals.models.engine import chunked_prefill, end, guarded
+from evals.models.engine import choose_chunked_prefill, end, start_guarded
 from evals.models.folders import ModelFolders, locate, opening
 from evals.models.local import LocalModel, PromptTokens, Written, describe_packages
 from evals.models.spec import ModelSpec
@@ -62,8 +62,8 @@ class VllmModel(LocalModel):
         place = locate(spec.model, spec.revision)
         engines: list[Any] = []
         with opening(spec.model):
-            settings = _settings(place, spec)
-            guard = guarded(lambda: engines.append(vllm.LLM(**settings)))
+            settings = _make_settings(place, spec)
+            guard = start_guarded(lambda: engines.append(vllm.LLM(**settings)))
         try:
             return cls(engines[0], guard, place, spec)
         except BaseException:
@@ -74,11 +74,11 @@ class VllmModel(LocalModel):
         self, questions: Sequence[PromptTokens], n: int, sampling: Sampling, first: int
     ) -> list[list[Written]]:
         prompts: Any = [{"prompt_token_ids": question.ids} for question in questions]
-        asked = [self._sampling(question, n, sampling, first) for question in questions]
+        asked = [self._make_sampling(question, n, sampling, first) for question in questions]
         outputs = self._engine.generate(prompts, asked, use_tqdm=False, lora_request=self._adapter)
-        return [self._written(output) for output in outputs]
+        return [self._read_output(output) for output in outputs]
 
-    def _sampling(self, question: PromptTokens, n: int, sampling: Sampling, first: int) -> Any:
+    def _make_sampling(self, question: PromptTokens, n: int, sampling: Sampling, first: int) -> Any:
         return vllm.SamplingParams(
             n=n,
             seed=question.seed + first if sampling.temperature else None,  # vLLM gives the i-th of the n this plus i
@@ -89,7 +89,7 @@ class VllmModel(LocalModel):
             detokenize=False,
         )
 
-    def _written(self, output: Any) -> list[Written]:
+    def _read_output(self, output: Any) -> list[Written]:
         cached = output.num_cached_tokens or 0
         ordered = sorted(output.outputs, key=lambda each: each.index)
         return [Written(list(each.token_ids), each.finish_reason == "stop", cached) for each in ordered]
@@ -106,7 +106,9 @@ class VllmModel(LocalModel):
                 prompts[begin : begin + size], asked, use_tqdm=False, lora_request=self._adapter
             )
         ]
-        return [_likelihood(output, continuation) for output, (_, continuation) in zip(outputs, pairs, strict=True)]
+        return [
+            _read_likelihood(output, continuation) for output, (_, continuation) in zip(outputs, pairs, strict=True)
+        ]
 
     def _free(self) -> None:
         engine, self._engine = self._engine, None
@@ -115,32 +117,32 @@ class VllmModel(LocalModel):
         gc.collect()
 
 
-def _likelihood(output: Any, continuation: Sequence[int]) -> Likelihood:
+def _read_likelihood(output: Any, continuation: Sequence[int]) -> Likelihood:
     """Return the likelihood of the last tokens of a prompt; each place gives its own token and the likeliest."""
     places = output.prompt_logprobs[-len(continuation) :]
     own = [place[token] for place, token in zip(places, continuation, strict=True)]
     return Likelihood(sum(each.logprob for each in own), all(each.rank == 1 for each in own))
 
 
-def _settings(place: ModelFolders, spec: ModelSpec) -> dict[str, Any]:
+def _make_settings(place: ModelFolders, spec: ModelSpec) -> dict[str, Any]:
     adapter = {"enable_lora": True, "max_lora_rank": _rank_to_allow(place.rank or 1)} if place.adapter else {}
     return {
         "model": place.model,
         "tokenizer": place.tokenizer,
-        "dtype": _stored_dtype(place) if spec.dtype == "auto" else spec.dtype,
+        "dtype": _read_stored_dtype(place) if spec.dtype == "auto" else spec.dtype,
         "max_model_len": spec.max_length,
         "gpu_memory_utilization": spec.gpu_memory_utilization,
         "tensor_parallel_size": spec.tensor_parallel_size,
         "enforce_eager": spec.enforce_eager,
         "enable_prefix_caching": True,
-        "enable_chunked_prefill": chunked_prefill(),
+        "enable_chunked_prefill": choose_chunked_prefill(),
         "generation_config": "vllm",  # ignore the repository's recommendations
         "trust_remote_code": False,
         **adapter,
     }
 
 
-def _stored_dtype(place: ModelFolders) -> str:
+def _read_stored_dtype(place: ModelFolders) -> str:
     """Return the precision of the stored weights: vLLM's ``auto`` would halve single precision."""
     from transformers import AutoConfig
 

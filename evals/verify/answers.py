@@ -57,13 +57,13 @@ _THIN_SPACE = re.compile(r"(?<=[0-9])\\,(?=[0-9]{3}(?![0-9]))")
 
 def boxed(text: str) -> str | None:
     r"""Return what stands in the last ``\boxed{…}`` whose braces close; None if there is none. Linear in `text`."""
-    best = max(_boxes(text), default=None)
+    best = max(_find_boxes(text), default=None)
     return None if best is None else text[best[1] : best[2]]
 
 
-def boxed_run(text: str) -> str | None:
+def find_boxed_run(text: str) -> str | None:
     r"""Return what stands in the last ``\boxed{…}`` and in the boxes before it that only "and" or a comma parts."""
-    boxes = sorted(_boxes(text))
+    boxes = sorted(_find_boxes(text))
     if not boxes:
         return None
     run = [boxes[-1]]
@@ -74,7 +74,7 @@ def boxed_run(text: str) -> str | None:
     return ", ".join(dict.fromkeys(text[start:end] for _, start, end in run))
 
 
-def _boxes(text: str) -> Iterator[tuple[int, int, int]]:
+def _find_boxes(text: str) -> Iterator[tuple[int, int, int]]:
     """Yield (start of the command, start, end of what it holds) of every box that closes."""
     opened: list[tuple[int, int] | None] = []
     for token in _BRACES.finditer(text):
@@ -84,65 +84,65 @@ def _boxes(text: str) -> Iterator[tuple[int, int, int]]:
             yield (*box, token.start())
 
 
-def stated(text: str) -> str | None:
+def find_stated(text: str) -> str | None:
     """Return the sentence after the last "answer is", "answer:" or heading "Answer" that is no question."""
     for anchor in reversed(list(_ANCHOR.finditer(text))):
-        sentence, end = _sentence(text[anchor.end() :].lstrip(" \t\n*_:#"))
+        sentence, end = _read_sentence(text[anchor.end() :].lstrip(" \t\n*_:#"))
         if end != "?":
             return sentence
     return None
 
 
-def _sentence(text: str) -> tuple[str, str]:
+def _read_sentence(text: str) -> tuple[str, str]:
     r"""Return the first sentence and how it ends. Where it has formulas, its words are marked as ``\text{…}``."""
     pieces: list[str] = []
     start, ending = 0, ""
     for token in _TOKEN.finditer(text):
-        formula = _content(token)
+        formula = _find_content(token)
         if formula is None:
             text, ending = text[: token.start()], token["end"]
             break
         if _LEADS.search(text, start, token.start()):
             pieces, start = [], token.start()
-        pieces += [_marked(text[start : token.start()]), formula]
+        pieces += [_mark(text[start : token.start()]), formula]
         start = token.end()
         if token["bracket"] or token["display"]:
             text = text[:start]
             break
-    return ("".join([*pieces, _marked(text[start:])]) if pieces else text).strip("*_` \t"), ending
+    return ("".join([*pieces, _mark(text[start:])]) if pieces else text).strip("*_` \t"), ending
 
 
-def _marked(words: str) -> str:
+def _mark(words: str) -> str:
     return rf"\text{{{words}}}" if re.search(r"\w", words) and not re.search(r"[{}\\]", words) else words
 
 
-def hashes(text: str) -> str | None:
+def find_hashes(text: str) -> str | None:
     """Return what follows the last ``####`` on its line."""
     _, mark, rest = text.rpartition("####")
     return rest.lstrip(" \t").split("\n", 1)[0] if mark else None
 
 
-def last_number(text: str) -> str | None:
+def find_last_number(text: str) -> str | None:
     """Return the last integer, decimal or fraction of numbers, or the last formula if no number comes after it."""
-    number, formula = _last(_NUMBER, text), _last(_FORMULA, text)
+    number, formula = _find_last(_NUMBER, text), _find_last(_FORMULA, text)
     last = formula if formula and (number is None or number.start() < formula.end()) else number
     if last is None or _ASKED.match(text, last.end()) or _HEDGE.search(text, max(0, last.start() - 20), last.start()):
         return None
-    return _content(last) if last is formula else last[0]
+    return _find_content(last) if last is formula else last[0]
 
 
-def _content(formula: re.Match[str]) -> str | None:
+def _find_content(formula: re.Match[str]) -> str | None:
     return next((formula[name] for name in ("paren", "bracket", "display", "dollar") if formula[name]), None)
 
 
-def _last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+def _find_last(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
     return next(iter(deque(pattern.finditer(text), maxlen=1)), None)
 
 
 _RULES: dict[AnswerStyle, tuple[Callable[[str], str | None], ...]] = {
-    "boxed": (boxed_run,),
-    "stated": (boxed_run, stated, hashes),
-    "last_number": (boxed_run, stated, hashes, last_number),
+    "boxed": (find_boxed_run,),
+    "stated": (find_boxed_run, find_stated, find_hashes),
+    "last_number": (find_boxed_run, find_stated, find_hashes, find_last_number),
 }
 
 

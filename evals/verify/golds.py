@@ -10,11 +10,11 @@ from functools import lru_cache
 
 from evals.verify import answers, rules, units
 from evals.verify.forms import MATHEMATICAL, Form
-from evals.verify.numbers import equal_numbers, equal_numerals, equal_times, number
+from evals.verify.numbers import compare_numerals, compare_times, equal_numbers, read_number
 from evals.verify.structure import read
-from evals.verify.text import key, outside, plain
+from evals.verify.text import make_key, read_words, walk_outside
 from evals.verify.walk import Value, equal
-from evals.verify.words import bare, changed
+from evals.verify.words import changes_value, strip_words
 
 _WORD = re.compile(r"\s*\\text\s*\{[^{}\\^_]*\}.*", re.DOTALL)
 _SPELT = re.compile(r"[A-Za-z][a-z' -]{2,}")
@@ -61,28 +61,28 @@ def reference(text: str, form: Form) -> Reference:
     """Read a reference: the answer itself or a text that boxes it."""
     boxed = answers.boxed(text)
     clean = answers.clean(text if boxed is None else boxed)
-    unit = units.canonical(form.unit) if form.unit else None
+    unit = units.name_unit(form.unit) if form.unit else None
     if unit == "percent" and not clean.endswith("%"):
         clean, unit = f"{clean}%", None
     # A reference over the caps is matched by its own text alone.
     value = clean if rules.broken_cap(clean) else read(clean, several=form.several)
-    return Reference(clean, value, unit or units.split(bare(clean))[1])
+    return Reference(clean, value, unit or units.split(strip_words(clean))[1])
 
 
 def compare(answer: str, gold: Reference, form: Form) -> bool | Question:
     """Compare a clean answer with its reference, or return the question for a parser."""
-    if answer == gold.text or key(answer) == key(gold.text):
+    if answer == gold.text or make_key(answer) == make_key(gold.text):
         return True
-    simple = bare(answer)
+    simple = strip_words(answer)
     value, unit = units.split(simple)
-    if unit and gold.unit and units.clash(unit, gold.unit):
-        amount = units.converted(value, unit, gold.unit)
-        return amount is not None and equal(amount, gold.value, leaf) is True
+    if unit and gold.unit and units.units_clash(unit, gold.unit):
+        amount = units.convert(value, unit, gold.unit)
+        return amount is not None and equal(amount, gold.value, compare_leaf) is True
     if form.unit and unit is None:
-        simple = _without(simple, form.unit)
+        simple = _remove_unit(simple, form.unit)
     best: bool | Question = False
-    for value in _readings(simple, unit, gold, form):
-        same = equal(value, gold.value, leaf)
+    for value in _read_values(simple, unit, gold, form):
+        same = equal(value, gold.value, compare_leaf)
         if same is True:
             return True
         if same is None and best is False:
@@ -94,21 +94,21 @@ def count_equal(answers: Iterable[str]) -> list[int]:
     """Return how many there are of each answer: ``9,000`` and ``9000`` are one, formulas only where their texts are."""
     counts: dict[str, int] = {}
     for answer, times in Counter(answers).items():
-        same = next((each for each in counts if _plainly_equal(answer, each)), answer)
+        same = next((each for each in counts if _is_plainly_equal(answer, each)), answer)
         counts[same] = counts.get(same, 0) + times
     return list(counts.values())
 
 
 @lru_cache(maxsize=65536)
-def _plainly_equal(answer: str, other: str) -> bool:
+def _is_plainly_equal(answer: str, other: str) -> bool:
     return not rules.broken_cap(answer) and compare(answer, reference(other, MATHEMATICAL), MATHEMATICAL) is True
 
 
-def leaf(answer: str, gold: str) -> bool | None:
+def compare_leaf(answer: str, gold: str) -> bool | None:
     """Compare two texts without parts: equal text, numbers, words; None if only a parser can decide."""
-    if answer == gold or key(answer) == key(gold):
+    if answer == gold or make_key(answer) == make_key(gold):
         return True
-    for rule in (equal_numerals, equal_times, equal_numbers, _words):
+    for rule in (compare_numerals, compare_times, equal_numbers, _equal_words):
         same = rule(answer, gold)
         if same is not None:
             return same
@@ -122,12 +122,12 @@ def _free_letters(text: str) -> set[str]:
 
 
 def _equates(text: str) -> bool:
-    return any(sign == "=" for _, sign in outside(text))
+    return any(sign == "=" for _, sign in walk_outside(text))
 
 
-def _words(answer: str, gold: str) -> bool | None:
+def _equal_words(answer: str, gold: str) -> bool | None:
     r"""Compare words: ``\text{Even}`` is ``even``, ``\text{(C) 5}`` is ``C``, ``Ann is the oldest`` is ``Ann``."""
-    ours, theirs = (_ARTICLE.sub("", plain(text)) for text in (answer, gold))
+    ours, theirs = (_ARTICLE.sub("", read_words(text)) for text in (answer, gold))
     marked = any(_WORD.fullmatch(text) for text in (answer, gold))
     if not _LETTERS.fullmatch(theirs) or not (marked or (_SPELT.fullmatch(answer) and _SPELT.fullmatch(gold))):
         return None
@@ -137,16 +137,16 @@ def _words(answer: str, gold: str) -> bool | None:
         letters = re.findall(r"\(([a-z])\)", ours)
         return (ours.startswith("(") and letters == [theirs.strip("()")]) or ours.startswith(f"{theirs},")
     rest = ours.removeprefix(theirs)
-    if rest != ours and _PREDICATE.match(rest) and not changed(_PREDICATE.sub("", rest)):
+    if rest != ours and _PREDICATE.match(rest) and not changes_value(_PREDICATE.sub("", rest)):
         return " and " not in rest
     return False if _LETTERS.fullmatch(ours) else None
 
 
-def _readings(answer: str, unit: str | None, gold: Reference, form: Form) -> list[Value]:
+def _read_values(answer: str, unit: str | None, gold: Reference, form: Form) -> list[Value]:
     """Read an answer; of several values also with ``1,350`` as one of them; cents also as dollars."""
     value = read(answer, several=form.several)
-    if unit == "cent" and gold.unit is None and isinstance(value, str) and number(value):
-        return [value, units.converted(value, "cent", "dollar")]
+    if unit == "cent" and gold.unit is None and isinstance(value, str) and read_number(value):
+        return [value, units.convert(value, "cent", "dollar")]
     if (
         not form.several
         or isinstance(value, str)
@@ -158,7 +158,7 @@ def _readings(answer: str, unit: str | None, gold: Reference, form: Form) -> lis
     return [value, read(ungrouped, several=True)]
 
 
-def _without(answer: str, unit: str) -> str:
+def _remove_unit(answer: str, unit: str) -> str:
     """Remove a unit that follows a number without being marked as a unit."""
     name = unit.replace("$", "").strip()
     return answer[: -len(name)].strip() if answer.endswith(name) and answer[:-1].strip() != name else answer

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
-from evals.verify.text import close_up, plain, tidy
+from evals.verify.text import close_up, read_words, tidy
 from evals.verify.words import SPELLED
 
 _WHOLE = r"(?:[1-9][0-9]{0,2}(?:[, ][0-9]{3})+|[0-9]{1,60})"
@@ -50,23 +50,23 @@ class Number:
 
 
 @lru_cache(maxsize=8192)
-def number(text: str) -> Number | None:
+def read_number(text: str) -> Number | None:
     """Read a number; None if the text is anything else."""
     written = _NUMBER.fullmatch(close_up(tidy(text)))
     if written is None:
         return None
     part = {name: value or "" for name, value in written.groupdict().items()}
     try:
-        value = _written(part)
+        value = _read_parts(part)
     except ZeroDivisionError:
         return None
     rounded = "." in part["mantissa"] and value.denominator != 1 and not part["under"]
     return Number(-value if part["sign"] == "-" else value, rounded, bool(part["percent"]))
 
 
-def _written(part: dict[str, str]) -> Fraction:
+def _read_parts(part: dict[str, str]) -> Fraction:
     if part["start"]:
-        return _repeating(
+        return _read_repeating(
             part["start"], part["again"] or part["one"] or part["round"] or part["shown"] or part["twice"]
         )
     if part["integer"]:
@@ -79,7 +79,7 @@ def _written(part: dict[str, str]) -> Fraction:
     return value * Fraction(10) ** int(part["e"] or part["ten"] or part["digit"] or 0)
 
 
-def _repeating(start: str, period: str) -> Fraction:
+def _read_repeating(start: str, period: str) -> Fraction:
     """Return the value of a decimal whose last digits go on for ever."""
     places = len(start.partition(".")[2])
     return Fraction(f"0{start}0") + Fraction(int(period), (10 ** len(period) - 1) * 10**places)
@@ -92,20 +92,20 @@ def equal_numbers(answer: str, reference: str) -> bool | None:
     need for four significant digits. A percentage equals its value, and its number where the sign may have been left
     out: by the answer, or by a reference that is neither a share (at most 1) nor a fraction.
     """
-    ours, theirs = number(answer), number(reference)
+    ours, theirs = read_number(answer), read_number(reference)
     if ours is None or theirs is None:
         return None
     rounded = ours.rounded or theirs.rounded
-    same = _close(ours.value, theirs.value, rounded)
+    same = _is_close(ours.value, theirs.value, rounded)
     if ours.percent == theirs.percent:
         return same
     if theirs.percent:
-        return same or _close(ours.value, theirs.value / 100, rounded)
+        return same or _is_close(ours.value, theirs.value / 100, rounded)
     share = abs(theirs.value) <= 1 or not (theirs.rounded or theirs.value.denominator == 1)
-    return _close(ours.value / 100, theirs.value, rounded) if share else same
+    return _is_close(ours.value / 100, theirs.value, rounded) if share else same
 
 
-def equal_numerals(answer: str, reference: str) -> bool | None:
+def compare_numerals(answer: str, reference: str) -> bool | None:
     """Compare numerals of which one names its base; the reference's base may go without saying. Else None."""
     ours, theirs = (_NUMERAL.fullmatch(close_up(each)) for each in (answer, reference))
     if ours is None or theirs is None:
@@ -117,9 +117,9 @@ def equal_numerals(answer: str, reference: str) -> bool | None:
     return ours["digits"].lstrip("0") == theirs["digits"].lstrip("0") and (base is None or values[0] == values[1])
 
 
-def equal_times(answer: str, reference: str) -> bool | None:
+def compare_times(answer: str, reference: str) -> bool | None:
     """Compare times of day; None if one of them is none. Morning or afternoon may be left unsaid."""
-    ours, theirs = (_TIME.fullmatch(plain(each)) for each in (answer, reference))
+    ours, theirs = (_TIME.fullmatch(read_words(each)) for each in (answer, reference))
     if ours is None or theirs is None or not all(each[2] or each[4] for each in (ours, theirs)):
         return None
     minutes = [
@@ -131,7 +131,7 @@ def equal_times(answer: str, reference: str) -> bool | None:
     return minutes[0] % halves == minutes[1] % halves and int(ours[3] or 0) == int(theirs[3] or 0)
 
 
-def _close(ours: Fraction, theirs: Fraction, rounded: bool) -> bool:
+def _is_close(ours: Fraction, theirs: Fraction, rounded: bool) -> bool:
     if ours == theirs or not rounded:
         return ours == theirs
     largest, places = max(abs(ours), abs(theirs)), _PLACES

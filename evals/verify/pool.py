@@ -83,12 +83,12 @@ class Pool:
         return [self._outcomes[index] for index in range(len(tasks))]
 
     def _work(self, workers: int, chunk: int) -> None:
-        while len(self._outcomes) < len(self._tasks) and (self._queue or self._busy()):
+        while len(self._outcomes) < len(self._tasks) and (self._queue or self._count_busy()):
             self._hire(workers, chunk)
             self._feed(workers, chunk)
             self._watch()
 
-    def _busy(self) -> int:
+    def _count_busy(self) -> int:
         return sum(bool(worker.in_flight) for worker in self._workers)
 
     def close(self) -> None:
@@ -97,13 +97,13 @@ class Pool:
             self._workers.pop().end()
 
     def _hire(self, workers: int, chunk: int) -> None:
-        wanted = min(workers, -(-len(self._queue) // chunk) + self._busy())
+        wanted = min(workers, -(-len(self._queue) // chunk) + self._count_busy())
         while len(self._workers) < wanted:
             self._workers.append(WorkerProcess(self._deadline, self._memory))
 
     def _feed(self, workers: int, chunk: int) -> None:
         idle = [worker for worker in self._workers if worker.ready and not worker.in_flight]
-        for worker in idle[: workers - self._busy()]:
+        for worker in idle[: workers - self._count_busy()]:
             share = [self._queue.popleft() for _ in range(min(chunk, len(self._queue)))]
             if share and not worker.give([(index, self._tasks[index]) for index in share]):
                 self._replace(worker, share)
@@ -117,13 +117,13 @@ class Pool:
             elif worker.in_flight:
                 self._check(worker)
             elif not worker.ready and worker.busy_seconds > _START_SECONDS:
-                self._start_failed(worker, f"not ready after {_START_SECONDS:.0f} s")
+                self._note_failed_start(worker, f"not ready after {_START_SECONDS:.0f} s")
 
     def _listen(self, worker: WorkerProcess) -> None:
         seconds = worker.busy_seconds
         word = worker.take()
         if not worker.ready:
-            self._started(worker, word)
+            self._note_start(worker, word)
         elif word is None:
             self._lose(worker, worker.end(), seconds)
         else:
@@ -132,13 +132,13 @@ class Pool:
                 # What one answer left behind must not count against the next.
                 self._replace(worker, list(worker.in_flight))
 
-    def _started(self, worker: WorkerProcess, word: str | None) -> None:
+    def _note_start(self, worker: WorkerProcess, word: str | None) -> None:
         if word != "ready":
-            self._start_failed(worker, word or "the process died")
+            self._note_failed_start(worker, word or "the process died")
         else:
             worker.ready, self._failed_starts = True, 0
 
-    def _start_failed(self, worker: WorkerProcess, reason: str) -> None:
+    def _note_failed_start(self, worker: WorkerProcess, reason: str) -> None:
         self._failed_starts += 1
         if self._failed_starts >= _START_ATTEMPTS:
             self._failed_starts = 0

@@ -46,7 +46,7 @@ def _holds_control(answer: str) -> bool:
     return any(unicodedata.category(sign) in ("Cc", "Cs") and sign not in "\n\r\t" for sign in answer)
 
 
-def _braces_open(answer: str) -> bool:
+def _leaves_braces_open(answer: str) -> bool:
     bare = re.sub(r"\\.", "", answer, flags=re.DOTALL)
     level = 0
     for sign in bare:
@@ -56,7 +56,7 @@ def _braces_open(answer: str) -> bool:
     return level != 0
 
 
-def _depth(answer: str) -> int:
+def _measure_depth(answer: str) -> int:
     level = deepest = 0
     for sign in answer:
         level += (sign in "{([") - (sign in "})]")
@@ -64,7 +64,7 @@ def _depth(answer: str) -> int:
     return deepest
 
 
-def exponents(answer: str) -> int:
+def count_exponents(answer: str) -> int:
     """Return how many exponents are stacked at most: 0 in ``x``, 1 in ``x^2y^3``, 2 in ``e^{x^2}`` and ``2^3^4``."""
     outer: list[tuple[int, int]] = []  # for each open bracket: the level around it and the exponents before it there
     level = stacked = highest = 0
@@ -85,7 +85,7 @@ def exponents(answer: str) -> int:
     return highest
 
 
-def _tower(answer: str) -> bool:
+def _has_tower(answer: str) -> bool:
     """Return whether a number is raised to a power of numbers that has more than five digits."""
     return any(
         len(base) > 5 or len(power) > 2 or int(base) ** int(power) >= 10**5 for base, power in _TOWER.findall(answer)
@@ -95,15 +95,15 @@ def _tower(answer: str) -> bool:
 _CAPS: dict[str, Callable[[str], bool]] = {
     f"longer than {MAX_LENGTH} characters": lambda answer: len(answer) > MAX_LENGTH,  # first: the rest read it all
     "holds control characters": _holds_control,
-    "braces do not close": _braces_open,
-    f"nested deeper than {MAX_DEPTH}": lambda answer: _depth(answer) > MAX_DEPTH,
+    "braces do not close": _leaves_braces_open,
+    f"nested deeper than {MAX_DEPTH}": lambda answer: _measure_depth(answer) > MAX_DEPTH,
     f"more than {MAX_DIGITS} digits in a row": lambda answer: bool(_DIGITS.search(answer)),
     f"more than {MAX_LETTERS} letters in a row": lambda answer: bool(_LETTERS.search(answer)),
     f"more than {MAX_SIGNS} signs in a row": lambda answer: bool(_SIGNS.search(answer)),
     f"more than {MAX_ITEMS} items": lambda answer: sum(answer.count(mark) for mark in ",;&") > MAX_ITEMS,
     "an exponent of six digits": lambda answer: bool(_HUGE_EXPONENT.search(answer)),
-    f"more than {MAX_EXPONENTS} stacked exponents": lambda answer: exponents(answer) > MAX_EXPONENTS,
-    "a number to a power of six digits": _tower,
+    f"more than {MAX_EXPONENTS} stacked exponents": lambda answer: count_exponents(answer) > MAX_EXPONENTS,
+    "a number to a power of six digits": _has_tower,
     f"more than {MAX_OPERATORS} sums, products, integrals or limits": lambda answer: (
         len(_OPERATORS.findall(answer)) > MAX_OPERATORS
     ),

@@ -8,10 +8,10 @@ from __future__ import annotations
 import re
 
 from evals.verify import units
-from evals.verify.numbers import number
-from evals.verify.text import enclosed, key, outside
+from evals.verify.numbers import read_number
+from evals.verify.text import is_enclosed, make_key, walk_outside
 from evals.verify.walk import Value
-from evals.verify.words import bare, changed, named_set
+from evals.verify.words import changes_value, read_named_set, strip_words
 
 _LEAST_PARTS = 2
 _MATRIX = re.compile(
@@ -51,41 +51,41 @@ def read(answer: str, *, several: bool = False) -> Value:
         answer: As `answers.clean` leaves it.
         several: Commas part values; otherwise ``58,500`` is one number.
     """
-    text = _FRENCH.sub(lambda interval: f"({interval[1]}{')' if interval[2] == '[' else ']'}", bare(answer))
-    return _value(_FRENCH_END.sub(r"[\1)", text), several=several)
+    text = _FRENCH.sub(lambda interval: f"({interval[1]}{')' if interval[2] == '[' else ']'}", strip_words(answer))
+    return _read_value(_FRENCH_END.sub(r"[\1)", text), several=several)
 
 
-def _value(text: str, *, several: bool = False, inside: bool = False) -> Value:
+def _read_value(text: str, *, several: bool = False, inside: bool = False) -> Value:
     """Read bare text; `inside` an ordered bracket a ``±`` is kept."""
     if (marked := _MARKED.fullmatch(text)) and any(sign in "0123456789" for sign in marked[1]):
         text = marked[1].strip()
-    text = named_set(text)
-    if condition := _condition(text):
+    text = read_named_set(text)
+    if condition := _read_condition(text):
         return condition
     name, _, amount = text.rpartition("=")
-    grouped = number(units.split(amount.strip())[0]) and (not name or _NAME.fullmatch(name))
+    grouped = read_number(units.split(amount.strip())[0]) and (not name or _NAME.fullmatch(name))
     parts = [text] if grouped and not several else _split(text)
     if len(parts) >= _LEAST_PARTS:
-        return _listed("list", text, parts)
+        return _read_list("list", text, parts)
     return (
-        _congruence(text)
-        or _approximated(text)
-        or _assigned(text)
-        or _union(text)
-        or _such_that(text)
-        or _bracketed(text)
-        or _matrix(text)
-        or _ratio(text)
-        or _vector(text)
-        or _leaf(text, inside=inside)
+        _read_congruence(text)
+        or _read_approximated(text)
+        or _read_assigned(text)
+        or _read_union(text)
+        or _read_such_that(text)
+        or _read_bracketed(text)
+        or _read_matrix(text)
+        or _read_ratio(text)
+        or _read_vector(text)
+        or _read_leaf(text, inside=inside)
     )
 
 
-def _listed(tag: str, text: str, parts: list[str]) -> Value:
+def _read_list(tag: str, text: str, parts: list[str]) -> Value:
     """Values in any order; what stands for two of them (``±``) counts as two."""
     values: list[Value] = []
     for part in parts:
-        value = _value(part)
+        value = _read_value(part)
         values += value[2] if value[0] == "list" and not isinstance(value, str) else [value]
     return (tag, text, tuple(values))
 
@@ -93,7 +93,7 @@ def _listed(tag: str, text: str, parts: list[str]) -> Value:
 def _split(text: str) -> list[str]:
     """Cut at the commas, semicolons and words "and", "or" that stand in no bracket."""
     masked = _WORDS.sub(lambda word: ",".ljust(len(word[0])), text)
-    return [part for part in _cut(masked, [index for index, sign in outside(masked) if sign in ",;"]) if part]
+    return [part for part in _cut(masked, [index for index, sign in walk_outside(masked) if sign in ",;"]) if part]
 
 
 def _cut(text: str, places: list[int], size: int = 1) -> list[str]:
@@ -102,17 +102,17 @@ def _cut(text: str, places: list[int], size: int = 1) -> list[str]:
     return [text[start + size : end].strip() for start, end in ends]
 
 
-def _signs(pattern: re.Pattern[str], text: str) -> tuple[list[str], list[str]]:
+def _find_signs(pattern: re.Pattern[str], text: str) -> tuple[list[str], list[str]]:
     """Return the signs that stand in no bracket, and what stands between them."""
-    free = {index for index, _ in outside(text)}
+    free = {index for index, _ in walk_outside(text)}
     signs = [sign for sign in pattern.finditer(text) if sign.start() in free]
     starts, ends = [0, *(sign.end() for sign in signs)], [*(sign.start() for sign in signs), len(text)]
     return [sign[0] for sign in signs], [text[start:end].strip() for start, end in zip(starts, ends, strict=True)]
 
 
-def _condition(text: str) -> Value | None:
+def _read_condition(text: str) -> Value | None:
     r"""``x > 2``, ``2 < x \le 5``, ``x < 1 \text{ or } x > 4``: a variable and the interval or union it lies in."""
-    bounds = [_bounds(part) for part in _split(text)]
+    bounds = [_read_bounds(part) for part in _split(text)]
     named = [bound for bound in bounds if bound is not None]
     if not named or len(named) < len(bounds) or len({name for name, _ in named}) > 1:
         return None
@@ -125,7 +125,7 @@ def _condition(text: str) -> Value | None:
         intervals = [(lows[0], highs[0])]
     elif len(intervals) > 1 and not joined and len(named) > 1:
         return None
-    values = [_interval(low, high) for low, high in intervals]
+    values = [_make_interval(low, high) for low, high in intervals]
     union = ("union", r" \cup ".join(value[1] for value in values), tuple(values))
     return ("=", text, (named[0][0], values[0] if len(values) == 1 else union))
 
@@ -133,9 +133,9 @@ def _condition(text: str) -> Value | None:
 _End = tuple[str, str]  # opening bracket, as of an interval, and bound
 
 
-def _bounds(text: str) -> tuple[str, list[tuple[_End, _End]]] | None:
+def _read_bounds(text: str) -> tuple[str, list[tuple[_End, _End]]] | None:
     """Read one inequality of one variable: its name, and the intervals it leaves."""
-    signs, sides = _signs(_RELATION, text)
+    signs, sides = _find_signs(_RELATION, text)
     if len(signs) == 1 and not _NAME.fullmatch(sides[0]):
         signs, sides = [_MIRRORED[signs[0]]], sides[::-1]
     if len(signs) == 2:
@@ -143,73 +143,77 @@ def _bounds(text: str) -> tuple[str, list[tuple[_End, _End]]] | None:
             signs, sides = [_MIRRORED[sign] for sign in signs[::-1]], sides[::-1]
         if not (all(sign in _UPWARDS for sign in signs) and _NAME.fullmatch(sides[1]) and sides[0] and sides[2]):
             return None
-        return key(sides[1]), [((_UPWARDS[signs[0]], sides[0]), (_UPWARDS[signs[1]], sides[2]))]
+        return make_key(sides[1]), [((_UPWARDS[signs[0]], sides[0]), (_UPWARDS[signs[1]], sides[2]))]
     if len(signs) != 1 or not _NAME.fullmatch(sides[0]) or not sides[1] or _EQUALS.search(text):
         return None
     below, above, bound = ("(", r"-\infty"), ("(", r"\infty"), sides[1]
     if signs[0] == "\\ne":
-        return key(sides[0]), [(below, ("(", bound)), (("(", bound), above)]
+        return make_key(sides[0]), [(below, ("(", bound)), (("(", bound), above)]
     if signs[0] in _UPWARDS:
-        return key(sides[0]), [(below, (_UPWARDS[signs[0]], bound))]
-    return key(sides[0]), [((_DOWNWARDS[signs[0]], bound), above)]
+        return make_key(sides[0]), [(below, (_UPWARDS[signs[0]], bound))]
+    return make_key(sides[0]), [((_DOWNWARDS[signs[0]], bound), above)]
 
 
-def _interval(low: _End, high: _End) -> Value:
+def _make_interval(low: _End, high: _End) -> Value:
     tag = low[0] + _CLOSING[high[0]]
-    return (tag, f"{low[0]}{low[1]},{high[1]}{tag[1]}", (_value(low[1], inside=True), _value(high[1], inside=True)))
+    return (
+        tag,
+        f"{low[0]}{low[1]},{high[1]}{tag[1]}",
+        (_read_value(low[1], inside=True), _read_value(high[1], inside=True)),
+    )
 
 
-def _such_that(text: str) -> Value | None:
+def _read_such_that(text: str) -> Value | None:
     r"""``\{x : 1 \le x \le 4\}``."""
     builder = _SUCH_THAT.fullmatch(text)
-    condition = _condition(builder[2].strip()) if builder else None
-    return condition[2][1] if builder and condition and condition[2][0] == key(builder[1]) else None
+    condition = _read_condition(builder[2].strip()) if builder else None
+    return condition[2][1] if builder and condition and condition[2][0] == make_key(builder[1]) else None
 
 
-def _assigned(text: str) -> Value | None:
+def _read_assigned(text: str) -> Value | None:
     r"""``x = 5``, ``f(x) = 2x``, ``(x, y) = (1, 2)``, ``x \in [1, 2]``; quantities: ``m + n = 5``, ``2 + 3 = 5``."""
-    sign, sides = _signs(_MEMBER, text)
-    sides = sides if sign else _signs(_EQUALS, text)[1]
-    if len(sides) < _LEAST_PARTS or not all(sides) or _signs(_RELATION, text)[0] or changed(text):
+    sign, sides = _find_signs(_MEMBER, text)
+    sides = sides if sign else _find_signs(_EQUALS, text)[1]
+    if len(sides) < _LEAST_PARTS or not all(sides) or _find_signs(_RELATION, text)[0] or changes_value(text):
         return None
     if not _NAME.fullmatch(sides[0]) and _NAME.fullmatch(sides[-1]):
         sides = sides[::-1]
     if _NAME.fullmatch(sides[0]):
         values = [side for side in sides[1:] if not _NAME.fullmatch(side)] or sides[-1:]
-        renamed = [_renamed(key(sides[0]), side) for side in values]
-        return ("=", text, (renamed[0][0], *(_value(value) for _, value in renamed)))
-    if sign or not (_quantity(sides[0]) or not any(_letters(side) for side in sides)):
+        renamed = [_rename(make_key(sides[0]), side) for side in values]
+        return ("=", text, (renamed[0][0], *(_read_value(value) for _, value in renamed)))
+    if sign or not (_is_quantity(sides[0]) or not any(_has_letters(side) for side in sides)):
         return None
-    values = sides[1:] if _quantity(sides[0]) else sides
-    return ("quantity", text, (key(sides[0]), *(_value(side) for side in values)))
+    values = sides[1:] if _is_quantity(sides[0]) else sides
+    return ("quantity", text, (make_key(sides[0]), *(_read_value(side) for side in values)))
 
 
-def _approximated(text: str) -> Value | None:
+def _read_approximated(text: str) -> Value | None:
     r"""``\\sqrt{2} \\approx 1.41``: either side is the answer, if they can be the same number."""
     exact, sign, decimal = text.rpartition("\\approx")
-    exact = _signs(_EQUALS, exact)[1][-1]
-    if not sign or not exact or _NAME.fullmatch(exact) or _quantity(exact):
+    exact = _find_signs(_EQUALS, exact)[1][-1]
+    if not sign or not exact or _NAME.fullmatch(exact) or _is_quantity(exact):
         return None
-    value, rounded = number(exact), number(decimal)
+    value, rounded = read_number(exact), read_number(decimal)
     near = value is None or (rounded is not None and abs(value.value - rounded.value) * 100 <= abs(value.value))
     return (
-        ("either", text, (_value(exact), _value(decimal.strip())))
+        ("either", text, (_read_value(exact), _read_value(decimal.strip())))
         if rounded and near and (value or rounded.rounded)
         else None
     )
 
 
-def _letters(text: str) -> bool:
+def _has_letters(text: str) -> bool:
     return bool(re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", text)))
 
 
-def _quantity(side: str) -> bool:
+def _is_quantity(side: str) -> bool:
     """Return whether one side of an equation names a quantity: ``AB^2``, ``P(10)``, ``m + n``, but not ``10x``."""
     left = re.sub(r"[_^]\s*(?:\{[^{}]*\}|\\?\w)|\([^()]*\)|\[[^][]*\]", "", side)
     return bool(re.search(r"[A-Za-z\[]", side)) and not re.search(r"[0-9]", left)
 
 
-def _renamed(name: str, value: str) -> tuple[str, str]:
+def _rename(name: str, value: str) -> tuple[str, str]:
     """Call the variable of a function x: ``f(n) = n`` says what ``f(x) = x`` says."""
     function = _FUNCTION.fullmatch(name)
     if not function or function[2] == "x" or any("x" in run for run in _RUN.findall(value) if run[0] != "\\"):
@@ -218,51 +222,51 @@ def _renamed(name: str, value: str) -> tuple[str, str]:
     return f"{function[1]}(x)", renamed
 
 
-def _congruence(text: str) -> Value | None:
+def _read_congruence(text: str) -> Value | None:
     r"""``4 \pmod 7`` and ``x \equiv 4 \pmod 7``."""
     residue = _MODULUS.fullmatch(text)
     if residue is None:
         return None
-    sides = _signs(_EQUALS, residue[1])[1]
-    named = len(sides) == 1 or (len(sides) == 2 and _quantity(sides[0]))
-    return ("mod", text, (_leaf(sides[-1], inside=True), residue[2])) if named and sides[-1] else None
+    sides = _find_signs(_EQUALS, residue[1])[1]
+    named = len(sides) == 1 or (len(sides) == 2 and _is_quantity(sides[0]))
+    return ("mod", text, (_read_leaf(sides[-1], inside=True), residue[2])) if named and sides[-1] else None
 
 
-def _union(text: str) -> Value | None:
-    cuts = [index for index, _ in outside(text) if text.startswith("\\cup", index)]
-    return ("union", text, tuple(_value(part) for part in _cut(text, cuts, 4))) if cuts else None
+def _read_union(text: str) -> Value | None:
+    cuts = [index for index, _ in walk_outside(text) if text.startswith("\\cup", index)]
+    return ("union", text, tuple(_read_value(part) for part in _cut(text, cuts, 4))) if cuts else None
 
 
-def _bracketed(text: str) -> Value | None:
-    if text.startswith("\\{") and text.endswith("\\}") and enclosed(text[1:]):
+def _read_bracketed(text: str) -> Value | None:
+    if text.startswith("\\{") and text.endswith("\\}") and is_enclosed(text[1:]):
         inner = text[2:-2]
-        return None if re.search(r"\||:|\\mid", inner) else _listed("set", text, _split(inner))
-    if text[:1] not in ("(", "[") or text[-1] not in ")]" or not enclosed(text):
+        return None if re.search(r"\||:|\\mid", inner) else _read_list("set", text, _split(inner))
+    if text[:1] not in ("(", "[") or text[-1] not in ")]" or not is_enclosed(text):
         return None
     parts = _split(text[1:-1])
     if len(parts) >= _LEAST_PARTS:
-        return (text[0] + text[-1], text, tuple(_value(part, inside=True) for part in parts))
-    return _value(parts[0]) if text[0] + text[-1] in ("()", "[]") and parts else None
+        return (text[0] + text[-1], text, tuple(_read_value(part, inside=True) for part in parts))
+    return _read_value(parts[0]) if text[0] + text[-1] in ("()", "[]") and parts else None
 
 
-def _matrix(text: str) -> Value | None:
+def _read_matrix(text: str) -> Value | None:
     matrix = _MATRIX.fullmatch(text)
     if matrix is None or "\\begin" in matrix[2]:
         return None
     rows = [row.strip() for row in matrix[2].split("\\\\") if row.strip()]
-    cells = [tuple(_value(cell.strip(), inside=True) for cell in row.split("&")) for row in rows]
+    cells = [tuple(_read_value(cell.strip(), inside=True) for cell in row.split("&")) for row in rows]
     return ("matrix", text, tuple(("row", row, cell) for row, cell in zip(rows, cells, strict=True)))
 
 
-def _ratio(text: str) -> Value | None:
+def _read_ratio(text: str) -> Value | None:
     """Three numbers or more, each over the first: ``2:3:5`` is ``4:6:10``."""
-    values = [number(part) for part in text.split(":")]
+    values = [read_number(part) for part in text.split(":")]
     if len(values) <= _LEAST_PARTS or not all(each is not None and each.value for each in values):
         return None
     return (":", text, tuple(str(each.value / values[0].value) for each in values if each and values[0]))
 
 
-def _vector(text: str) -> Value | None:
+def _read_vector(text: str) -> Value | None:
     r"""``1\vec{i} + 2\vec{j}``: the unit vectors' amounts."""
     terms = list(_VECTOR.finditer(text))
     if not terms or "".join(term[0] for term in terms) != text or len({term[3] for term in terms}) < len(terms):
@@ -271,9 +275,9 @@ def _vector(text: str) -> Value | None:
     return ("()", text, tuple(amounts.get(axis, "0") for axis in ("ijk" if "k" in amounts else "ij")))
 
 
-def _leaf(text: str, *, inside: bool) -> Value:
+def _read_leaf(text: str, *, inside: bool) -> Value:
     if "\\pm" in text and not inside and "\\pmod" not in text:
         both = [text.replace("\\pm", upper).replace("\\mp", lower) for upper, lower in (("+", "-"), ("-", "+"))]
-        return ("list", text, tuple(_leaf(value.removeprefix("+").strip(), inside=True) for value in both))
+        return ("list", text, tuple(_read_leaf(value.removeprefix("+").strip(), inside=True) for value in both))
     # math-verify takes i for the imaginary unit only where it stands alone, and cannot read an E with an index.
     return _INDEXED.sub(r"\\xi_", _IMAGINARY.sub(" ", units.split(text)[0]))

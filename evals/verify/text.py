@@ -111,7 +111,7 @@ def tidy(answer: str) -> str:
 
 
 @lru_cache(maxsize=16384)
-def key(answer: str) -> str:
+def make_key(answer: str) -> str:
     r"""Return a tidy answer without the spaces and braces that LaTeX does not need; equal keys are equal answers."""
     return re.sub(r"(?<=[_^])\{([A-Za-z0-9])\}", r"\1", close_up(tidy(answer)))
 
@@ -122,7 +122,7 @@ def close_up(text: str) -> str:
 
 
 @lru_cache(maxsize=16384)
-def plain(answer: str) -> str:
+def read_words(answer: str) -> str:
     r"""Return the words of an answer: no ``\text{}`` or ``**`` around them, small letters, single spaces."""
     text = re.sub(rf"\\(?:{_UPRIGHT}|mathbf|mathit)\s*\{{", r"\\text{", answer)
     text = re.sub(r"[*`~$]", " ", text)
@@ -131,7 +131,7 @@ def plain(answer: str) -> str:
     return " ".join(text.replace(r"\ ", " ").split()).strip(" .,;:").casefold()
 
 
-def outside(text: str) -> Iterator[tuple[int, str]]:
+def walk_outside(text: str) -> Iterator[tuple[int, str]]:
     r"""Yield (index, sign) of what stands in no bracket; brackets pair by level, so that ``(0, 1]`` is a pair."""
     level = 0
     for index, sign in enumerate(text):
@@ -143,7 +143,7 @@ def outside(text: str) -> Iterator[tuple[int, str]]:
             yield index, sign
 
 
-def enclosed(text: str) -> bool:
+def is_enclosed(text: str) -> bool:
     """Return whether the bracket that opens the text closes at its end."""
     level = 0
     for index, sign in enumerate(text):

@@ -7,8 +7,8 @@ from fractions import Fraction
 from itertools import pairwise
 
 from evals.verify import text as texts
-from evals.verify.numbers import number
-from evals.verify.words import changed
+from evals.verify.numbers import read_number
+from evals.verify.words import changes_value
 
 _NAMES: dict[str, dict[str, tuple[float, str]]] = {
     "length": {
@@ -53,9 +53,9 @@ _SHORT = ("of", "in", "on", "at", "per", "for", "each", "to", "a", "an", "by")
 _PART = re.compile(r"\s*(?:,|and)?\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]+|\^\\circ|')\.?")
 
 
-def canonical(unit: str) -> str:
+def name_unit(unit: str) -> str:
     r"""Return one name for a unit however it is written: ``\text{ inches}^2`` and ``square inches`` are ``inch2``."""
-    spelled = re.sub(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", texts.plain(texts.tidy(unit)))
+    spelled = re.sub(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", texts.read_words(texts.tidy(unit)))
     bare = re.sub(r"\s*([/^])\s*", r"\1", re.sub(r"[{}$]", "", spelled)).strip(" .")
     power = "".join(re.findall(r"\^([23])$", bare))
     words = re.sub(r"\^[23]$", "", bare).replace("^\\circ ", "^\\circ").replace(" per ", "/").split()
@@ -66,26 +66,26 @@ def canonical(unit: str) -> str:
 
 def split(answer: str) -> tuple[str, str | None]:
     """Cut a bare answer into its value and its unit (None without one)."""
-    if total := _total(answer):
+    if total := _add_up(answer):
         return total
     if money := _MONEY.match(answer):
         return (money[1] + split(answer[money.end() :])[0]).strip(), _KNOWN[money[2]]
     if sign := _SIGN.search(answer):
         kept = answer if sign["kept"] else answer[: sign.start()].strip()
         return kept, "percent" if sign[0] == "%" else "arcminute" if sign["kept"] else "degree"
-    return _named(answer) or (answer, None)
+    return _split_named(answer) or (answer, None)
 
 
-def _named(answer: str) -> tuple[str, str] | None:
+def _split_named(answer: str) -> tuple[str, str] | None:
     """Cut off a unit or what was counted, in words that do not change the value."""
     marked = _MARKED.search(answer)
-    if marked and marked[0].strip() and _has_value(answer[: marked.start()]) and not changed(marked[0]):
-        return answer[: marked.start()].rstrip(" ~\\"), canonical(marked[0])
+    if marked and marked[0].strip() and _has_value(answer[: marked.start()]) and not changes_value(marked[0]):
+        return answer[: marked.start()].rstrip(" ~\\"), name_unit(marked[0])
     bare = _BARE.search(answer)
-    if bare is None or _LETTERS.search(answer[: bare.start()]) or changed(bare[2]):
+    if bare is None or _LETTERS.search(answer[: bare.start()]) or changes_value(bare[2]):
         return None
-    unit = canonical(bare[2] + (bare[3] or ""))
-    if (len(bare[2]) > 1 and is_listed(unit)) or (bare[1] and _counted(bare[2])):
+    unit = name_unit(bare[2] + (bare[3] or ""))
+    if (len(bare[2]) > 1 and is_listed(unit)) or (bare[1] and _can_be_counted(bare[2])):
         return answer[: bare.start()].rstrip(" ~\\"), unit
     return None
 
@@ -95,23 +95,23 @@ def is_listed(unit: str) -> bool:
     return unit.rstrip("23") in _SIZES
 
 
-def clash(ours: str | None, theirs: str | None) -> bool:
+def units_clash(ours: str | None, theirs: str | None) -> bool:
     """Return whether both sides name a unit from the table, and different ones."""
     return ours is not None and theirs is not None and ours != theirs and is_listed(ours) and is_listed(theirs)
 
 
-def converted(value: str, ours: str, theirs: str) -> str | None:
+def convert(value: str, ours: str, theirs: str) -> str | None:
     """Return an amount of one listed unit in another; None if it is no number or the units measure different things."""
-    amount, (kind, size), (other, unit) = number(value), _SIZES[ours.rstrip("23")], _SIZES[theirs.rstrip("23")]
+    amount, (kind, size), (other, unit) = read_number(value), _SIZES[ours.rstrip("23")], _SIZES[theirs.rstrip("23")]
     power = ours[len(ours.rstrip("23")) :]
     if amount is None or kind != other or power != theirs[len(theirs.rstrip("23")) :]:
         return None
     return str(amount.value * (Fraction(str(size)) / Fraction(str(unit))) ** int(power or 1))
 
 
-def _total(answer: str) -> tuple[str, str] | None:
+def _add_up(answer: str) -> tuple[str, str] | None:
     """Add up an amount in several units of one kind, in the first of them: ``5 hours and 30 minutes``."""
-    words = texts.plain(answer)
+    words = texts.read_words(answer)
     parts: list[tuple[str, str]] = []
     end = 0
     while part := _PART.match(words, end):
@@ -121,13 +121,13 @@ def _total(answer: str) -> tuple[str, str] | None:
     sizes = [_SIZES[unit][1] for _, unit in parts]
     if any(after >= before for before, after in pairwise(sizes)):
         return None
-    amounts = [converted(amount, unit, parts[0][1]) for amount, unit in parts]
+    amounts = [convert(amount, unit, parts[0][1]) for amount, unit in parts]
     if None in amounts:
         return None
     return str(sum(Fraction(amount) for amount in amounts if amount)), parts[0][1]
 
 
-def _counted(words: str) -> bool:
+def _can_be_counted(words: str) -> bool:
     """Return whether words after a number can name what was counted, and are not variables."""
     first, *rest = words.split()
     return (len(first) > 2 or first in _SHORT) and all(len(word) > 1 or word in _SHORT for word in rest)

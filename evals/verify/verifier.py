@@ -99,38 +99,38 @@ class Verifier:
             WorkerStartError: An answer needs a worker and none can be started.
         """
         decided = [
-            self._by_rule(completion, reference, form, style)
+            self._judge_by_rule(completion, reference, form, style)
             for (completion, reference), form in zip(pairs, forms or [Form()] * len(pairs), strict=True)
         ]
         questions = [(each.answer, each.reference) for each in decided if isinstance(each, Question)]
-        words = self._by_worker(questions) if questions else {}
+        words = self._judge_by_worker(questions) if questions else {}
         verdicts = []
         for each in decided:
             if isinstance(each, Question):
                 outcome = words[each.answer, each.reference]
-                verdicts.append(_verdict(outcome.word, each.shown, outcome.seconds))
+                verdicts.append(_make_verdict(outcome.word, each.shown, outcome.seconds))
             else:
                 verdicts.append(each)
         return verdicts
 
     @staticmethod
-    def _by_rule(completion: str, reference: str, form: Form, style: answers.AnswerStyle) -> Verdict | Question:
+    def _judge_by_rule(completion: str, reference: str, form: Form, style: answers.AnswerStyle) -> Verdict | Question:
         """Decide without a worker where that is possible; else return the question for a worker."""
         if form.kind == "choice":
-            return _chosen(completion, reference, form, style)
+            return _judge_choice(completion, reference, form, style)
         raw = answers.extract(completion, style)
         if raw is None:
-            return _verdict("no_answer", None)
+            return _make_verdict("no_answer", None)
         gold = golds.reference(reference, form)
         # Text that is the reference is right before any cap: the caps must not make a problem unanswerable.
         if raw != gold.text and rules.broken_cap(raw):
-            return _verdict("rejected", raw[: rules.MAX_LENGTH])
+            return _make_verdict("rejected", raw[: rules.MAX_LENGTH])
         answer = answers.clean(raw)
         if not answer:
-            return _verdict("no_answer", None)
-        return _decided(golds.compare(answer, gold, form), answer)
+            return _make_verdict("no_answer", None)
+        return _make_decision(golds.compare(answer, gold, form), answer)
 
-    def _by_worker(self, questions: Sequence[Task]) -> dict[Task, Outcome]:
+    def _judge_by_worker(self, questions: Sequence[Task]) -> dict[Task, Outcome]:
         """Ask the pool the new questions, those with one reference together, so that a worker parses it once.
 
         A crash is not remembered: its cause may lie outside.
@@ -152,17 +152,17 @@ class Verifier:
             return outcomes
 
 
-def _chosen(completion: str, reference: str, form: Form, style: answers.AnswerStyle) -> Verdict:
+def _judge_choice(completion: str, reference: str, form: Form, style: answers.AnswerStyle) -> Verdict:
     choice = choices.choose(completion, style, form.options)
     if choice is None:
-        return _verdict("no_answer", None)
-    right = choice[1] == (choices.letter(reference, form.options) or reference)
-    return _verdict("right" if right else "wrong", choice[0][: rules.MAX_LENGTH])
+        return _make_verdict("no_answer", None)
+    right = choice[1] == (choices.find_letter(reference, form.options) or reference)
+    return _make_verdict("right" if right else "wrong", choice[0][: rules.MAX_LENGTH])
 
 
-def _decided(decision: bool | Question, answer: str) -> Verdict | Question:
-    return decision if isinstance(decision, Question) else _verdict("right" if decision else "wrong", answer)
+def _make_decision(decision: bool | Question, answer: str) -> Verdict | Question:
+    return decision if isinstance(decision, Question) else _make_verdict("right" if decision else "wrong", answer)
 
 
-def _verdict(status: Status, answer: str | None, seconds: float = 0.0) -> Verdict:
+def _make_verdict(status: Status, answer: str | None, seconds: float = 0.0) -> Verdict:
     return Verdict(_CORRECT.get(status), status, answer, seconds)

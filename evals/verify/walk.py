@@ -27,23 +27,23 @@ _LINEAR = re.compile(r"([0-9]+)[kmnt]([+-][0-9]+)?|([+-]?[0-9]+)\+([0-9]+)[kmnt]
 
 def equal(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
     """Compare two values part by part; None if it depends on a leaf that could not be compared."""
-    tags = {_tag(answer), _tag(reference)}
-    if _tag(answer) == "either":
-        return _any(equal(each, reference, leaf) for each in answer[2])
+    tags = {_read_tag(answer), _read_tag(reference)}
+    if _read_tag(answer) == "either":
+        return _combine_any(equal(each, reference, leaf) for each in answer[2])
     if "mod" in tags:
-        return _congruent(answer, reference, leaf)
+        return _compare_congruent(answer, reference, leaf)
     if tags & {"=", "quantity"}:
-        return _assigned(answer, reference, leaf)
+        return _compare_assigned(answer, reference, leaf)
     if tags == {"list", "()"}:
-        return _named_values(answer, reference, leaf)
+        return _compare_named_values(answer, reference, leaf)
     if "" in tags:
-        return False if _number_and_parts(answer, reference) else leaf(text(answer), text(reference))
-    return _parts_equal(_flat(answer, tags), _flat(reference, tags), leaf)
+        return False if _is_number_and_parts(answer, reference) else leaf(text(answer), text(reference))
+    return _compare_parts(_flatten(answer, tags), _flatten(reference, tags), leaf)
 
 
-def _parts_equal(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
+def _compare_parts(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
     """Compare the parts. An open end is not a closed one; a pair, a set and a bare list are three different things."""
-    ours, theirs = _tag(answer), _tag(reference)
+    ours, theirs = _read_tag(answer), _read_tag(reference)
     same_length, tags = len(answer[2]) == len(reference[2]), {ours, theirs}
     other_kind = ours != theirs and tags != {"set", "list"}
     if (other_kind and tags & {"union", "matrix"}) or (tags == {"union"} and not same_length):
@@ -51,8 +51,8 @@ def _parts_equal(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
     if other_kind or not same_length:
         return False
     if ours in _UNORDERED:
-        return _in_any_order(answer[2], reference[2], leaf)
-    return _all(equal(part, other, leaf) for part, other in zip(answer[2], reference[2], strict=True))
+        return _compare_in_any_order(answer[2], reference[2], leaf)
+    return _combine_all(equal(part, other, leaf) for part, other in zip(answer[2], reference[2], strict=True))
 
 
 def text(value: Value) -> str:
@@ -60,79 +60,81 @@ def text(value: Value) -> str:
     return str(value if isinstance(value, str) else value[1])
 
 
-def _number_and_parts(answer: Value, reference: Value) -> bool:
+def _is_number_and_parts(answer: Value, reference: Value) -> bool:
     """Return whether one side is a number and the other has several parts: then no parser is needed."""
     parts, other = (reference, answer) if isinstance(answer, str) else (answer, reference)
     return not isinstance(parts, str) and len(parts[2]) > 1 and bool(_PLAIN.fullmatch(other))
 
 
-def _tag(value: Value) -> str:
+def _read_tag(value: Value) -> str:
     return "" if isinstance(value, str) else str(value[0])
 
 
-def _assigned(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
+def _compare_assigned(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
     """Compare where a side is an assignment: a value equals what it assigns; two assignments must name the same.
 
     All that an answer says a quantity is must be the reference: ``7 = 3`` is not 3.
     """
-    ours, theirs = _tag(answer), _tag(reference)
-    if ours == theirs == "=" and _same_name(answer[2][0], reference[2][0]):
-        return _all(equal(value, reference[2][-1], leaf) for value in answer[2][1:])
+    ours, theirs = _read_tag(answer), _read_tag(reference)
+    if ours == theirs == "=" and _has_same_name(answer[2][0], reference[2][0]):
+        return _combine_all(equal(value, reference[2][-1], leaf) for value in answer[2][1:])
     if theirs == "=" and ours not in ("=", "quantity") and "=" not in text(answer):
         return equal(answer, reference[2][-1], leaf)
     if ours in ("=", "quantity") and theirs not in ("=", "quantity") and "=" not in text(reference):
-        return _all(equal(value, reference, leaf) for value in answer[2][1:])
+        return _combine_all(equal(value, reference, leaf) for value in answer[2][1:])
     return leaf(text(answer), text(reference))
 
 
-def _same_name(ours: str, theirs: str) -> bool:
+def _has_same_name(ours: str, theirs: str) -> bool:
     return ours == theirs or ("y" in (ours, theirs) and any(_OF_X.fullmatch(name) for name in (ours, theirs)))
 
 
-def _named_values(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
+def _compare_named_values(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
     """Compare ``x = 3, y = -2`` with ``(3, -2)``; a list that names nothing is no ordered pair."""
-    listed, other = (answer, reference) if _tag(answer) == "list" else (reference, answer)
-    if any(_tag(each) != "=" for each in listed[2]) or len(listed[2]) != len(other[2]):
+    listed, other = (answer, reference) if _read_tag(answer) == "list" else (reference, answer)
+    if any(_read_tag(each) != "=" for each in listed[2]) or len(listed[2]) != len(other[2]):
         return False
     values = [each[2][-1] for each in sorted(listed[2], key=lambda each: str(each[2][0]))]
     sides = (values, other[2]) if listed is answer else (other[2], values)
-    return _all(equal(ours, theirs, leaf) for ours, theirs in zip(*sides, strict=True))
+    return _combine_all(equal(ours, theirs, leaf) for ours, theirs in zip(*sides, strict=True))
 
 
-def _flat(value: Value, tags: set[str]) -> Value:
+def _flatten(value: Value, tags: set[str]) -> Value:
     """Return a matrix of one column or row as a tuple where the other side is one; anything else as it is."""
     if (
         tags != {"matrix", "()"}
-        or _tag(value) != "matrix"
+        or _read_tag(value) != "matrix"
         or (len(value[2]) > 1 and any(len(row[2]) > 1 for row in value[2]))
     ):
         return value
     return ("()", value[1], tuple(cell for row in value[2] for cell in row[2]))
 
 
-def _congruent(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
+def _compare_congruent(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
     """Compare residues; ``x = 7k + 4`` says ``x`` is 4 modulo 7, and a residue may stand without its modulus."""
-    ours, theirs = _residue(answer), _residue(reference)
+    ours, theirs = _read_residue(answer), _read_residue(reference)
     if ours and theirs:
-        return ours[1] == theirs[1] and (leaf(ours[0], theirs[0]) or _remainder(ours) == _remainder(theirs) is not None)
-    left, right = (value[2][0] if _tag(value) == "mod" else value for value in (answer, reference))
+        return ours[1] == theirs[1] and (
+            leaf(ours[0], theirs[0]) or _compute_remainder(ours) == _compute_remainder(theirs) is not None
+        )
+    left, right = (value[2][0] if _read_tag(value) == "mod" else value for value in (answer, reference))
     return equal(left, right, leaf)
 
 
-def _residue(value: Value) -> tuple[str, str] | None:
-    if _tag(value) == "mod":
+def _read_residue(value: Value) -> tuple[str, str] | None:
+    if _read_tag(value) == "mod":
         return text(value[2][0]), str(value[2][1])
-    inner = re.sub(r"\s", "", text(value[2][-1] if _tag(value) == "=" else value))
+    inner = re.sub(r"\s", "", text(value[2][-1] if _read_tag(value) == "=" else value))
     linear = _LINEAR.fullmatch(inner)
     return (linear[2] or linear[3] or "0", linear[1] or linear[4]) if linear else None
 
 
-def _remainder(residue: tuple[str, str]) -> int | None:
+def _compute_remainder(residue: tuple[str, str]) -> int | None:
     amount, modulus = residue
     return int(amount) % int(modulus) if re.fullmatch(r"[+-]?[0-9]{1,18}", amount) and int(modulus) else None
 
 
-def _all(verdicts: Any) -> bool | None:
+def _combine_all(verdicts: Any) -> bool | None:
     unknown = False
     for verdict in verdicts:
         if verdict is False:
@@ -141,24 +143,24 @@ def _all(verdicts: Any) -> bool | None:
     return None if unknown else True
 
 
-def _any(verdicts: Any) -> bool | None:
-    unequal = _all(None if each is None else not each for each in verdicts)
+def _combine_any(verdicts: Any) -> bool | None:
+    unequal = _combine_all(None if each is None else not each for each in verdicts)
     return None if unequal is None else not unequal
 
 
-def _in_any_order(answers: Sequence[Value], references: Sequence[Value], leaf: Leaf) -> bool | None:
+def _compare_in_any_order(answers: Sequence[Value], references: Sequence[Value], leaf: Leaf) -> bool | None:
     """Pair each answer with a reference of its own; None if that depends on leaves that could not be compared."""
 
     @cache
     def compare(ours: int, theirs: int) -> bool | None:
         return equal(answers[ours], references[theirs], leaf)
 
-    if _pairing(len(answers), lambda ours, theirs: compare(ours, theirs) is True):
+    if _has_pairing(len(answers), lambda ours, theirs: compare(ours, theirs) is True):
         return True
-    return None if _pairing(len(answers), lambda ours, theirs: compare(ours, theirs) is not False) else False
+    return None if _has_pairing(len(answers), lambda ours, theirs: compare(ours, theirs) is not False) else False
 
 
-def _pairing(size: int, fits: Callable[[int, int], bool]) -> bool:
+def _has_pairing(size: int, fits: Callable[[int, int], bool]) -> bool:
     """Return whether every answer gets a reference of its own, by augmenting paths."""
     taken: dict[int, int] = {}
 

@@ -6,7 +6,7 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
-from evals.verify.text import plain, tidy
+from evals.verify.text import read_words, tidy
 
 _LEADING = re.compile(
     r"(?:\s*(?:so|thus|hence|therefore|then|we|get|have|obtain|find|the|final|answer|ans|value|result|is|are|equals?|to|be|"
@@ -64,7 +64,7 @@ _QUOTES = "*_`'\""
 
 
 @lru_cache(maxsize=16384)
-def bare(answer: str) -> str:
+def strip_words(answer: str) -> str:
     r"""Return a tidy answer without the words, signs and quotes that only introduce or explain it.
 
     ``\text{The answer is } 18`` is ``18``, ``= 42`` is ``42``, ``18, since 9 + 9 = 18`` is ``18``,
@@ -75,27 +75,27 @@ def bare(answer: str) -> str:
         text = text[1:-1].strip()
     while (lead := _LEAD.match(text)) and lead.end() < len(text) and _LEADING.fullmatch(lead[1] or lead[2] or ""):
         text = text[lead.end() :]
-    return _SCALED.sub(_scaled, _WORDS.sub(_digits, text)).rstrip(".,;: ")
+    return _SCALED.sub(_write_scaled, _WORDS.sub(_write_digits, text)).rstrip(".,;: ")
 
 
-def named_set(text: str) -> str:
+def read_named_set(text: str) -> str:
     """Return a set in signs if words name it (``all real numbers``); return any other text as it is."""
-    return _SET_NAMES.get(plain(text), text)
+    return _SET_NAMES.get(read_words(text), text)
 
 
-def changed(words: str) -> bool:
+def changes_value(words: str) -> bool:
     """Return whether words around a value change it. A lone "more" or "less" only says what was counted."""
-    text = plain(words)
+    text = read_words(words)
     return text not in ("more", "less", "fewer") and bool(_CHANGING.search(text))
 
 
-def _scaled(amount: re.Match[str]) -> str:
+def _write_scaled(amount: re.Match[str]) -> str:
     value = Fraction(amount[1].replace(",", "")) * _SCALES[amount[2] or amount[3]]
     written = str(value) if value.denominator == 1 else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
     return written + (r"\text{" if amount[2] else "")
 
 
-def _digits(numeral: re.Match[str]) -> str:
+def _write_digits(numeral: re.Match[str]) -> str:
     r"""Write a number in words as digits: ``\text{twenty-five apples}`` is ``25\text{ apples}``."""
     total = sum(SPELLED[word.casefold()] for word in numeral.group(2, 3, 4) if word)
     return str(total) + (r"\text{ " if numeral[1] and not numeral[5] else " ")

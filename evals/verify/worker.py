@@ -28,7 +28,7 @@ _FIRST, _STEP = 0.31, 0.137
 _FAR, _DIGITS = 1e-4, 50  # digits that cancel must not make equal formulas differ
 
 
-def peak_bytes() -> int:
+def measure_peak() -> int:
     """Return the largest resident size this process has had, in bytes; 0 where the system does not tell.
 
     Not ``ru_maxrss``: Linux starts that at the size of the process that forked us.
@@ -51,7 +51,7 @@ def load_walk() -> Callable[[Any, Any, Callable[[str, str], bool]], bool | None]
     return equal
 
 
-def far_apart(answer: Sequence[Any], reference: Sequence[Any]) -> bool:
+def is_far_apart(answer: Sequence[Any], reference: Sequence[Any]) -> bool:
     """Return whether two parsed formulas differ at a point by far more than math-verify's rounding.
 
     math-verify gives the same result, but only after it tried to simplify the difference to 0. False decides nothing.
@@ -66,7 +66,7 @@ def far_apart(answer: Sequence[Any], reference: Sequence[Any]) -> bool:
         if formula.is_Matrix:
             return False
     try:
-        ours, theirs = at_a_point(*formulas)
+        ours, theirs = evaluate(*formulas)
         return abs(ours - theirs) > _FAR * max(1.0, abs(ours), abs(theirs))
     except MemoryError:
         raise
@@ -74,7 +74,7 @@ def far_apart(answer: Sequence[Any], reference: Sequence[Any]) -> bool:
         return False
 
 
-def at_a_point(*formulas: Any) -> list[complex]:
+def evaluate(*formulas: Any) -> list[complex]:
     """Return the values of formulas at a point; each symbol gets its coordinate by its name.
 
     All numbers are put in as floats, so that a formula shrinks to its value in one pass, however deep it is.
@@ -113,7 +113,7 @@ def load() -> Callable[[Any, Any], bool]:
         if answer == reference:
             return True
         ours, theirs = answer_parsed(answer), reference_parsed(reference)
-        if ours and theirs and far_apart(ours, theirs):
+        if ours and theirs and is_far_apart(ours, theirs):
             return False
         return bool(verify(theirs, ours, allow_set_relation_comp=True, timeout_seconds=None))
 
@@ -135,7 +135,7 @@ def judge(compare: Callable[[Any, Any], bool], answer: Any, reference: Any, memo
         right = False
     if right:
         return "right"
-    return "memory" if peak_bytes() > memory else "wrong"
+    return "memory" if measure_peak() > memory else "wrong"
 
 
 def serve(pipe: Connection, parent: int, deadline: float, memory: int) -> None:

@@ -205,11 +205,11 @@ def test_a_package_that_only_a_plug_in_names_counts_by_its_version(acme: Path, m
     (acme / "acme" / "uses.py").write_text(
         "import pytest\nimport numpy\n\ndef f():\n    return pytest.approx, numpy.sum\n"
     )
-    monkeypatch.setattr("evals.sources._required", lambda: frozenset({"numpy"}))
+    monkeypatch.setattr("evals.sources._list_required", lambda: frozenset({"numpy"}))
     before = hash_of(acme, "acme.uses:f")
     monkeypatch.setattr("evals.sources.version", lambda name: f"another version of {name}")
     assert hash_of(acme, "acme.uses:f") != before
-    monkeypatch.setattr("evals.sources._required", lambda: frozenset({"numpy", "pytest"}))
+    monkeypatch.setattr("evals.sources._list_required", lambda: frozenset({"numpy", "pytest"}))
     ours = hash_of(acme, "acme.uses:f")
     monkeypatch.setattr("evals.sources.version", lambda name: f"a third version of {name}")
     assert hash_of(acme, "acme.uses:f") == ours
@@ -230,7 +230,7 @@ def test_a_compiled_helper_is_known_by_its_bytes(acme: Path) -> None:
         ("__main__:rule", r"__main__:rule is defined in a script or a notebook.*; move it into a module"),
         ("acme.fast:rule", r"acme.fast:rule has no source code \(fast.so of acme.fast is there\).*; install"),
         ("acme.gone:rule", r"acme.gone:rule has no source code \(no file of acme.gone is there\).*; install"),
-        ("acme.rules:absent", r"acme.rules:absent: .*rules.py defines no 'absent'.*; define it by that name"),
+        ("acme.rules:absent", r"acme.rules:absent: .*rules.py does not define 'absent'.*; define it by that name"),
         ("acme.broken:rule", r"acme.broken:rule depends on .*broken.py:1, which is no Python: .*; correct it"),
         ("acme.null:rule", r"acme.null:rule depends on .*null.py:1, which is no Python: .*; correct it"),
         ("acme.sum:rule", r"acme.sum:rule depends on an expression that is nested too deeply to be read; shorten it"),

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import beta
 
-from evals.estimates import Estimate, estimate, estimates, share_interval
+from evals.estimates import Estimate, compute_share_interval, estimate, estimate_all
 from evals.metrics import Count, Sample, is_length, summarize
 
 T_2, T_3 = 4.302653, 3.182446
@@ -37,7 +37,7 @@ def sample(problem: str, correct: bool | None, **more: object) -> Sample:
 
 def test_lengths_by_hand() -> None:
     """Tokens 10, 20, 30: mean 20, sd 10, standard error 10/√3."""
-    found = estimates([sample(name, True, tokens=tokens) for name, tokens in zip("abc", (10, 20, 30), strict=True)])
+    found = estimate_all([sample(name, True, tokens=tokens) for name, tokens in zip("abc", (10, 20, 30), strict=True)])
     tokens = found["tokens"]
     assert (tokens.value, tokens.n) == (20, 3)
     assert tokens.stderr == pytest.approx(10 / 3**0.5)
@@ -51,7 +51,7 @@ def test_the_accuracys_standard_error_is_that_of_the_problems_means() -> None:
     Eight samples taken as independent would have √(1/28): samples of one problem agree with each other.
     """
     answers = {"a": (True, True), "b": (True, False), "c": (False, False), "d": (False, True)}
-    accuracy = estimates([sample(p, right) for p, both in answers.items() for right in both])["accuracy"]
+    accuracy = estimate_all([sample(p, right) for p, both in answers.items() for right in both])["accuracy"]
     assert (accuracy.value, accuracy.n) == (1 / 2, 4)
     assert accuracy.stderr == pytest.approx((1 / 24) ** 0.5)
     draws = (1 / 4) / (1 / 24) * (1.959964 / T_3) ** 2
@@ -61,7 +61,7 @@ def test_the_accuracys_standard_error_is_that_of_the_problems_means() -> None:
 
 def test_rates_over_steps_are_linearised_by_hand() -> None:
     """1 of 2 steps and 0 of 8: R = 1/10; residuals 1 − 0.2 and 0 − 0.8; SE² = 2/1 · (0.64 + 0.64) / 10²."""
-    rate = estimates([sample("a", True, steps=2, wrong_steps=[1]), sample("b", True, steps=8)])["wrong_step_rate"]
+    rate = estimate_all([sample("a", True, steps=2, wrong_steps=[1]), sample("b", True, steps=8)])["wrong_step_rate"]
     assert rate.value == 1 / 10
     assert rate.stderr == pytest.approx((2 * 1.28 / 100) ** 0.5)
     assert rate.n == 2
@@ -70,7 +70,7 @@ def test_rates_over_steps_are_linearised_by_hand() -> None:
 def test_several_samples_of_a_problem_are_one_problem() -> None:
     """The same answers once or ten times: the same uncertainty, as nothing was learnt of other problems."""
     once = [sample(name, right) for name, right in zip("abcd", (True, True, False, True), strict=True)]
-    assert estimates(once)["accuracy"] == estimates(once * 10)["accuracy"]
+    assert estimate_all(once)["accuracy"] == estimate_all(once * 10)["accuracy"]
 
 
 @pytest.mark.parametrize(
@@ -84,36 +84,36 @@ def test_several_samples_of_a_problem_are_one_problem() -> None:
     ],
 )
 def test_all_and_none_leave_room_for_what_was_not_seen(value: float, n: int, expected: tuple[float, float]) -> None:
-    assert share_interval(value, 0.0, n) == pytest.approx(expected)
+    assert compute_share_interval(value, 0.0, n) == pytest.approx(expected)
 
 
 def test_problems_that_do_not_differ_count_one_draw_each() -> None:
     """Half of the samples of each of ten problems are right: Clopper and Pearson's interval of 5 of 10 (printed)."""
-    found = estimates([sample(str(problem), right) for problem in range(10) for right in (True, False)])
+    found = estimate_all([sample(str(problem), right) for problem in range(10) for right in (True, False)])
     accuracy = found["accuracy"]
     assert accuracy.stderr == 0
     assert (accuracy.low, accuracy.high) == pytest.approx((0.1871, 0.8129), abs=1e-4)
 
 
 def test_equal_thirds_do_not_differ_by_their_rounding() -> None:
-    found = estimates([sample(str(problem), right) for problem in range(7) for right in (True, False, False)])
+    found = estimate_all([sample(str(problem), right) for problem in range(7) for right in (True, False, False)])
     assert found["accuracy"].high - found["accuracy"].low > 0.5  # type: ignore[operator]
 
 
 def test_one_problem_has_no_standard_error_and_an_interval_only_where_there_are_bounds() -> None:
-    found = estimates([sample("a", True)])
+    found = estimate_all([sample("a", True)])
     assert found["accuracy"] == Estimate(1.0, None, pytest.approx(0.025), 1.0, 1)  # type: ignore[arg-type]
     assert found["tokens"] == Estimate(10.0, None, None, None, 1)
 
 
 def test_problems_left_out_are_not_in_n() -> None:
     drawn = [sample("a", True), sample("a", False), sample("b", True), sample("b", None), sample("c", None)]
-    found = estimates([{**one, "decoding": "sampled"} for one in drawn])
+    found = estimate_all([{**one, "decoding": "sampled"} for one in drawn])
     assert (found["pass_at_1"].n, found["pass_at_2"].n, found["sampled_tokens"].n) == (2, 1, 3)
 
 
 def test_what_nothing_defines_is_absent() -> None:
-    assert estimates([]) == {}
+    assert estimate_all([]) == {}
     assert estimate([(0.0, 0.0)], share=True) is None
 
 
@@ -134,11 +134,11 @@ RECORDS = st.lists(
 
 @given(RECORDS, st.randoms())
 def test_values_are_those_of_the_summary_whatever_the_order(records: list[Sample], chance: random.Random) -> None:
-    found = estimates(records)
+    found = estimate_all(records)
     assert {name: known.value for name, known in found.items()} == summarize(records)
     shuffled = list(records)
     chance.shuffle(shuffled)
-    again = estimates(shuffled)
+    again = estimate_all(shuffled)
     for name, known in found.items():
         assert again[name].value == pytest.approx(known.value)
         assert again[name].n == known.n
@@ -147,7 +147,7 @@ def test_values_are_those_of_the_summary_whatever_the_order(records: list[Sample
 
 @given(RECORDS)
 def test_an_interval_holds_its_value_within_what_is_possible(records: list[Sample]) -> None:
-    for name, known in estimates(records).items():
+    for name, known in estimate_all(records).items():
         if known.low is None or known.high is None:
             assert known.n == 1
             assert is_length(name)
@@ -159,7 +159,7 @@ def test_an_interval_holds_its_value_within_what_is_possible(records: list[Sampl
 
 @given(st.floats(0, 1), st.floats(0, 1), st.integers(1, 2000))
 def test_any_share_has_an_interval(value: float, stderr: float, n: int) -> None:
-    low, high = share_interval(value, stderr if n > 1 else None, n)
+    low, high = compute_share_interval(value, stderr if n > 1 else None, n)
     assert 0 <= low <= value <= high <= 1
 
 

@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from capo_bench.cli import main
-from capo_bench.cli.ls import _cost
+from capo_bench.cli.ls import _format_cost
 from capo_bench.study.load import read_study, shipped_studies
 
 
@@ -100,4 +100,4 @@ def test_where_gpus_are_needed_their_number_stands_beside_the_time(
     ],
 )
 def test_a_cost_in_words(gpus: list[int], seconds: float | None, told: str) -> None:
-    assert _cost(gpus, seconds) == told
+    assert _format_cost(gpus, seconds) == told

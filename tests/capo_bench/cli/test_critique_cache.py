@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from capo_bench.cli import main
-from capo_bench.cli.options import size_in_bytes
+from capo_bench.cli.options import read_size
 from capo_bench.home import Home
 from capo_bench.run.executor import Job
 from capo_bench.run.worker import run_job
@@ -44,13 +44,13 @@ def invoke(*arguments):
     ],
 )  # fmt: skip
 def test_sizes(text, size):
-    assert size_in_bytes(text) == size
+    assert read_size(text) == size
 
 
 @pytest.mark.parametrize("text", ["", "GiB", "-1", "1e9", "2 PiB", "ten", "1,5GB"])
 def test_what_is_no_size(text):
     with pytest.raises(click.BadParameter, match="as in 500MB or 2GiB"):
-        size_in_bytes(text)
+        read_size(text)
 
 
 def test_status_tells_size_and_limit(filled):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_bench.cli.printing import cell_width, lay_out
+from capo_bench.cli.printing import lay_out, measure_cell
 
 NAMES = st.text("abcdefgh=_,-漢é", min_size=1, max_size=40)
 NUMBERS = st.sampled_from(["92,043", "+12.3 [+4.5, +20.1]", "1.2", "–", "3 × 256"])
@@ -72,7 +72,7 @@ def test_no_cell_ever_breaks_and_every_line_fits(rows: list[tuple[str, ...]], he
     lines = lay_out(["variant", *headings], rows, width)
     text = "\n".join(lines)
     assert all(cell in text for row in rows for cell in row)
-    assert max(map(cell_width, lines)) <= width
+    assert max(map(measure_cell, lines)) <= width
 
 
 def test_control_characters_of_a_name_do_not_reach_the_terminal() -> None:

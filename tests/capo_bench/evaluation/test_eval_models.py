@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from capo_bench.evaluation.errors import RefusedError
-from capo_bench.evaluation.models import fingerprint, named
+from capo_bench.evaluation.models import find_model, fingerprint
 from capo_bench.home import Home, write_json
 from capo_bench.study.identity import cold_start_key, digest, identity_of, trial_id, with_seed
 from capo_bench.study.plan import Trial
@@ -32,26 +32,26 @@ def trial(home, name, method="capo", backbone="tiny", model=True, cold_start=Tru
 def test_a_trial_is_known_by_its_id_the_beginning_of_it_or_its_folder(home):
     folder = trial(home, "3f9c2a0d1b5e")
     for word in ("3f9c2a0d1b5e", "3f9c", str(folder.path)):
-        found = named(word, home)
+        found = find_model(word, home)
         assert (found.model, found.trial) == (str(folder.model), "3f9c2a0d1b5e")
         assert found.settings == {"template": "bare", "dtype": "float32"}
 
 
 def test_the_template_of_a_trial_is_that_of_its_backbone(home):
     trial(home, "aaaa00000000", backbone="qwen2.5-1.5b")
-    assert named("aaaa", home).settings == {"template": "chat", "dtype": "bfloat16"}
+    assert find_model("aaaa", home).settings == {"template": "chat", "dtype": "bfloat16"}
 
 
 def test_a_method_that_trains_nothing_has_its_cold_start(home):
     trial(home, "bbbb00000000", method="sft", model=False)
     start = home.stage("cold_start", "0123456789ab")
     start.mkdir(parents=True)
-    assert named("bbbb", home).model == str(start)
+    assert find_model("bbbb", home).model == str(start)
 
 
 def test_a_method_that_trains_nothing_on_a_model_of_the_hub_has_that(home):
     trial(home, "eeee00000000", method="sft", backbone="qwen2.5-1.5b", model=False, cold_start=False)
-    found = named("eeee", home)
+    found = find_model("eeee", home)
     assert found.model == BACKBONES.load("qwen2.5-1.5b").model
     assert found.settings.get("revision") == BACKBONES.load("qwen2.5-1.5b").revision
 
@@ -59,15 +59,15 @@ def test_a_method_that_trains_nothing_on_a_model_of_the_hub_has_that(home):
 def test_a_trial_without_a_model_and_a_word_for_two_are_refused(home):
     trial(home, "cccc00000000", model=False)
     with pytest.raises(RefusedError, match=r"trial cccc00000000 has no model in .* yet; finish its study first"):
-        named("cccc", home)
+        find_model("cccc", home)
     trial(home, "cccc00000001")
     with pytest.raises(RefusedError, match=r"2 trials of .* begin so .cccc00000000, cccc00000001.; write more"):
-        named("cccc", home)
+        find_model("cccc", home)
 
 
 @pytest.mark.parametrize("word", ["Qwen/Qwen2.5-1.5B", "gpt2", "dddd", "./folder"])
 def test_another_word_stands_for_itself(word, home):
-    assert named(word, home).model == word
+    assert find_model(word, home).model == word
 
 
 def test_a_folder_is_known_by_its_content(policy, tmp_path):
@@ -92,7 +92,7 @@ def test_a_trial_whose_record_is_broken_is_refused(home):
     for broken in ("{", "[]", "{}"):
         folder.config.write_text(broken)
         with pytest.raises(RefusedError, match=r"config\.json is no record of a trial .*run its study again"):
-            named("abcd", home)
+            find_model("abcd", home)
 
 
 def test_a_record_as_the_runner_writes_it_names_its_cold_start(home):
@@ -105,4 +105,4 @@ def test_a_record_as_the_runner_writes_it_names_its_cold_start(home):
     write_json(folder.provenance, {})
     start = home.stage("cold_start", cold_start_key(config))
     start.mkdir(parents=True)
-    assert named(made.id, home).model == str(start)
+    assert find_model(made.id, home).model == str(start)

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from evaluating import ANSWERS, folder_of, rows_of, run_endpoint
 
-from capo_bench.evaluation.watch import pace
+from capo_bench.evaluation.watch import describe_pace
 from capo_bench.pages.evaluation import KINDS, examples, length, share
 from evals.estimates import Estimate
 from evals.harness.progress import Progress
@@ -101,4 +101,4 @@ def test_a_length_of_one_problem_has_no_interval():
     ],
 )
 def test_progress_in_words(stage, told):
-    assert pace(stage) == told
+    assert describe_pace(stage) == told

@@ -188,7 +188,7 @@ def test_a_metric_that_ranks_nothing_is_refused(home: Home) -> None:
     plan(home, put(home))
     assert "neither better high nor low" in gc(home, "--keep-models", "best:1", "--by", "coins_test/steps", code=2)
     assert "'best:0' is no policy; write all, none, or best:N" in gc(home, "--keep-models", "best:0", code=2)
-    assert "--by says what" in gc(home, "--by", "coins_test/steps", code=2)
+    assert "--by decides" in gc(home, "--by", "coins_test/steps", code=2)
 
 
 def test_a_whole_trial_goes_when_it_is_named_and_is_then_owed(home: Home) -> None:

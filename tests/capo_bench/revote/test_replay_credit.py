@@ -9,7 +9,7 @@ import pytest
 from stored import HAND, config
 
 from capo_bench.critic.quality import Vote
-from capo_bench.revote.batch import Stored, as_answer, earned_in_training, store_of
+from capo_bench.revote.batch import Stored, earned_in_training, reduce_to_answer, store_of
 from capo_bench.revote.setting import Ballot
 from trainers.credit.batch import Earned, Evidence, process_signal_only
 from trainers.credit.critique import Critique
@@ -109,7 +109,7 @@ def test_groups_must_be_whole():
 
 def test_an_answer_stands_in_the_place_of_a_step():
     judged = Rollout(0, "p", "?", "7", ("a", "b"), (2, 3), 0.0, frozenset({1}), "answer", (Critique(frozenset({0})),))
-    assert as_answer(judged).tokens == (5,)
+    assert reduce_to_answer(judged).tokens == (5,)
     stored = store_of([judged])
     assert (stored.flags.flagged.tolist(), stored.truth.tolist(), stored.layout.steps.tolist()) == (
         [[True]],

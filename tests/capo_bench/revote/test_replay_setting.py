@@ -11,7 +11,7 @@ from capo_bench.revote.setting import (
     VoteSetting,
     Weights,
     ballots,
-    default_ks,
+    choose_ks,
     parse_vote,
     parse_weights,
     trained_setting,
@@ -29,7 +29,7 @@ from trainers.teaching import with_trial_seed
     [(1, (1,)), (2, (1, 2)), (3, (1, 2, 3)), (4, (1, 2, 3, 4)), (6, (1, 2, 3, 4, 6)), (16, (1, 2, 3, 4, 8, 16))],
 )
 def test_every_k_up_to_four_then_powers_of_two_and_what_was_stored(stored, ks):
-    assert default_ks(stored) == ks
+    assert choose_ks(stored) == ks
 
 
 def test_every_registered_rule_but_the_one_that_needs_a_number():

@@ -14,7 +14,7 @@ from capo_bench.critic.quality import Vote, plain_votes
 from capo_bench.home import TrialFolder
 from capo_bench.revote import trial as trial_module
 from capo_bench.revote.setting import Ballot, VoteSetting, Weights, ballots
-from capo_bench.revote.tally import Distance, pooled_labels, pooled_tokens, table_of
+from capo_bench.revote.tally import Distance, pool_tokens, pooled_labels, table_of
 from capo_bench.revote.trial import NothingStoredError, replay_trial
 from evals.critics.metrics import scores_of
 from trainers.rollouts import write_step
@@ -130,7 +130,7 @@ def test_steps_are_the_same_together_and_one_by_one(tmp_path, monkeypatch):
 def test_tallies_add_up(folder):
     found = replayed(folder)
     labels, tokens = found.labels[UNION], found.tokens[VoteSetting(UNION, DEFAULT)]
-    twice, double = pooled_labels([labels, labels]), pooled_tokens([tokens, tokens])
+    twice, double = pooled_labels([labels, labels]), pool_tokens([tokens, tokens])
     assert (twice.steps, twice.agreeing, twice.counts["p0"].tolist()) == (12, 8, [2, 4, 0, 0])
     assert (double.groups, double.trained.flipped, double.rewards.changed) == (4, 2, 6)
     assert double.exact.correlation == pytest.approx(tokens.exact.correlation)

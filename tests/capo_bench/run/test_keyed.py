@@ -19,7 +19,7 @@ from capo_bench.study.identity import digest, generation_key, identity_of, stage
 from capo_bench.study.plan import Trial
 from evals.benchmarks import Problem
 from evals.checksums import ChangedFileError, listed, seal
-from evals.harness.folder import Asked, TaskRecord, json_line, write_task
+from evals.harness.folder import Asked, TaskRecord, format_json, write_task
 from trainers.config import TrialConfig
 
 TASK = "completions/coins_test"
@@ -50,7 +50,7 @@ def asked(home: Home, trial: Trial, **model: Any) -> TrialFolder:
     problems = tuple(Asked(Problem(f"p/{number}", "1 + 1 = ?", "2"), "1 + 1 = ?") for number in range(2))
     write_task(folder.path / TASK, TaskRecord({"greedy": False, "samples": 1, "model": model}, "", None, 0.0, problems))
     for name in ("generations.jsonl", "timing.jsonl"):
-        (folder.path / TASK / name).write_text(json_line({"of": trial.id}))
+        (folder.path / TASK / name).write_text(format_json({"of": trial.id}))
     return folder
 
 
@@ -167,7 +167,7 @@ def test_a_listed_training_that_is_gone_is_owed(home: Home, first: Trial) -> Non
 def test_a_changed_byte_under_a_key_is_told(home: Home, first: Trial, second: Trial) -> None:
     stage = keep_training(home, first)
     (stage / "steps.jsonl").write_text("another")
-    with pytest.raises(ChangedFileError, match=r"its bytes are not those that were written.*delete .*then made again"):
+    with pytest.raises(ChangedFileError, match=r"its bytes differ from the checksum.*delete .*made again"):
         trained_under(home, home.trial(second.id), train_key(second))
     assert not home.trial(second.id).path.exists()
 

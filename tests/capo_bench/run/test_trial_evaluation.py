@@ -12,7 +12,7 @@ from capo_bench.home import TrialFolder
 from capo_bench.run.evaluation import _as_set, _spec, generate, owed_tasks, score
 from evals.checksums import ChangedFileError, unlist
 from evals.config import EvaluationConfig
-from evals.harness.folder import GENERATIONS, latest, read_seconds, read_task, whole_batches
+from evals.harness.folder import GENERATIONS, keep_latest, read_seconds, read_task, whole_batches
 from evals.harness.results import read_result
 from evals.harness.shares import join, split
 from evals.harness.tasks import EvalTask
@@ -213,7 +213,7 @@ def test_shares_of_an_evaluation_become_what_one_process_writes(model: str, tmp_
         assert generate(config, 0, model, parts, lambda _: None, lambda: False, share=share)
     join(parts, list(config.evaluation.tasks), shares)
     for task in config.evaluation.tasks:
-        one, joined = (latest(whole_batches(out / task / GENERATIONS)[0]) for out in (whole, parts))
+        one, joined = (keep_latest(whole_batches(out / task / GENERATIONS)[0]) for out in (whole, parts))
         assert {key: line["completion"] for key, line in joined.items()} == {
             key: line["completion"] for key, line in one.items()
         }

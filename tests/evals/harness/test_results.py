@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from evals.estimates import Estimate
 from evals.harness.folder import read_samples, write_samples
-from evals.harness.identity import Difference, EvaluationError, comparable, differences
+from evals.harness.identity import Difference, EvaluationError, comparable, find_differences
 from evals.harness.results import read_result, write_result
 from evals.harness.score import score
 from evals.verify import Verifier
@@ -125,12 +125,12 @@ IDENTITIES = st.dictionaries(st.text("abc", min_size=1, max_size=2), TREES, max_
 
 @given(IDENTITIES)
 def test_nothing_differs_from_itself(identity):
-    assert differences(identity, json.loads(json.dumps(identity))) == []
+    assert find_differences(identity, json.loads(json.dumps(identity))) == []
 
 
 @given(IDENTITIES, IDENTITIES)
 def test_what_differs_one_way_differs_the_other(left, right):
-    forth, back = differences(left, right), differences(right, left)
+    forth, back = find_differences(left, right), find_differences(right, left)
     assert [(one.key, one.left, one.right) for one in forth] == [(one.key, one.right, one.left) for one in back]
 
 

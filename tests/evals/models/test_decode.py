@@ -11,8 +11,8 @@ from transformers.cache_utils import DynamicLayer
 
 from evals.models.base import Sampling
 from evals.models.decode import Decoder, choose, place_texts
-from evals.models.draws import completion_draws, draw_key, draw_seed, uniform_draws
-from evals.models.kv_cache import POSITIONS, RoomyLayer, new_cache
+from evals.models.draws import completion_draws, draw_key, draw_seed, make_uniform_draws
+from evals.models.kv_cache import POSITIONS, RoomyLayer, make_cache
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer
 
@@ -138,8 +138,8 @@ def test_completions_are_read_together_until_they_differ(full):
 
 
 def test_only_layers_that_see_all_positions_get_room(full, sliding):
-    assert {type(layer) for layer in new_cache(full).layers} == {RoomyLayer}
-    assert RoomyLayer not in {type(layer) for layer in new_cache(sliding).layers}
+    assert {type(layer) for layer in make_cache(full).layers} == {RoomyLayer}
+    assert RoomyLayer not in {type(layer) for layer in make_cache(sliding).layers}
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=9).map(sorted), min_size=1, max_size=4), st.integers(1, 10))
@@ -186,7 +186,7 @@ LOGITS = torch.log(torch.tensor([0.4, 0.05, 0.0, 0.3, 0.05, 0.2], dtype=torch.fl
     ],
 )
 def test_tokens_come_as_often_as_they_should(temperature, top_p, shares):
-    draws = torch.from_numpy(uniform_draws(b"fixed", 0, 6000).copy())
+    draws = torch.from_numpy(make_uniform_draws(b"fixed", 0, 6000).copy())
     chosen = choose(LOGITS.expand(6000, -1), Sampling(temperature, top_p, 1), draws)
     seen, wanted = np.bincount(chosen, minlength=6), 6000 * np.array(shares)
     possible = wanted > 0
@@ -208,7 +208,7 @@ def test_any_number_below_one_draws_a_possible_token(logits, draw, top_p):
 
 
 def test_a_completions_numbers_are_its_own():
-    assert np.array_equal(uniform_draws(b"k", 3, 50)[:20], uniform_draws(b"k", 3, 20))
+    assert np.array_equal(make_uniform_draws(b"k", 3, 50)[:20], make_uniform_draws(b"k", 3, 20))
     split = [completion_draws(KEYS, 0, 2, 5), completion_draws(KEYS, 2, 3, 5)]
     assert np.array_equal(np.concatenate(split, axis=1), completion_draws(KEYS, 0, 5, 5))
     assert len(np.unique(completion_draws(KEYS, 0, 5, 50))) == 4 * 5 * 50

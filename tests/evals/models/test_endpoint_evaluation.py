@@ -12,7 +12,7 @@ from fault_proxy import FaultProxy
 from lm_eval.api.instance import Instance
 
 from evals.models.base import ModelError
-from evals.models.lm import HarnessLM, likelihoods
+from evals.models.lm import HarnessLM, score_pairs
 from evals.models.prompt import INSTRUCTION
 
 KEY = "sk-s3cret-s3cret"
@@ -65,7 +65,7 @@ def test_a_key_that_is_not_taken_is_told_before_any_work_and_not_shown(serve, mo
 
 def test_likelihoods_and_tokens_are_not_to_be_had(server):
     model = opened(server.url)
-    for ask in (lambda: likelihoods(model, [("one", " two")]), lambda: model.score([]), model.prefix):
+    for ask in (lambda: score_pairs(model, [("one", " two")]), lambda: model.score([]), model.prefix):
         with pytest.raises(ModelError, match="use backend hf or vllm, or tasks that generate"):
             ask()
 

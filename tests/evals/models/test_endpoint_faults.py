@@ -16,7 +16,7 @@ from fault_proxy import FaultProxy
 
 from evals.models import chat
 from evals.models.base import Sampling
-from evals.models.chat import ChatClient, deadline_of
+from evals.models.chat import ChatClient, compute_deadline
 from evals.models.spec import read_spec
 
 PROMPTS = ["one", "two", "three"]
@@ -141,7 +141,7 @@ def test_what_is_missing_is_asked_for_and_what_fails_there_failed(spoil):
 )
 def test_the_deadline_grows_with_the_longest_reply(settings, max_tokens, seconds):
     spec = read_spec(model="m", backend="openai", base_url="http://127.0.0.1:9/v1", **settings)
-    assert deadline_of(spec, max_tokens) == pytest.approx(seconds)
+    assert compute_deadline(spec, max_tokens) == pytest.approx(seconds)
 
 
 def test_a_request_is_given_the_time_of_its_longest_reply(spoil, monkeypatch):

@@ -10,7 +10,7 @@ from tinymodel import PROMPTS, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from evals.models.base import Completion, ModelError, Usage
-from evals.models.lm import HarnessLM, likelihoods
+from evals.models.lm import HarnessLM, score_pairs
 from evals.models.open import open_model
 from evals.models.spec import ModelSpec
 
@@ -43,7 +43,7 @@ def requests(kind, *arguments):
 
 def test_likelihoods_are_those_of_lm_evals_own_class_to_the_last_digit(model, stock):
     theirs = stock.loglikelihood(requests("loglikelihood", *PAIRS), disable_tqdm=True)
-    assert [(one.logprob, one.greedy) for one in likelihoods(model, PAIRS)] == theirs
+    assert [(one.logprob, one.greedy) for one in score_pairs(model, PAIRS)] == theirs
 
 
 def test_whole_texts_are_weighed_as_there(model, stock):
@@ -95,5 +95,5 @@ def test_what_failed_is_an_error_there():
 
 def test_scoring_draws_nothing(model):
     before = torch.get_rng_state()
-    likelihoods(model, PAIRS[:2])
+    score_pairs(model, PAIRS[:2])
     assert torch.equal(torch.get_rng_state(), before)

@@ -16,10 +16,10 @@ import torch
 from tinymodel import PROBLEMS, PROMPTS, save_model, tokenizer_of_coins
 
 from evals.models.base import Likelihood, ModelError, Sampling
-from evals.models.lm import likelihoods
+from evals.models.lm import score_pairs
 from evals.models.open import open_model
 from evals.models.spec import read_spec
-from evals.models.transformers import TransformersModel, own_device
+from evals.models.transformers import TransformersModel, find_device
 from trainers.backbones.tiny import MAX_POSITIONS
 
 GREEDY = Sampling(0.0, 1.0, 12)
@@ -294,7 +294,7 @@ def test_likelihoods_are_those_of_a_computation_by_hand(backend):
     one, other = PROMPTS[0].strip(), PROMPTS[1].strip()
     likely = generate(backend, [one], Sampling(0.0, 1.0, 1), 1)[0][0]
     pairs = [(one, " 3"), (other, " Ann has 3 coins."), (one, " 4"), (one, likely)]
-    found = likelihoods(backend, pairs)
+    found = score_pairs(backend, pairs)
     for pair, likelihood in zip(pairs, found, strict=True):
         logprob, greedy = by_hand(backend, *pair)
         assert likelihood == Likelihood(pytest.approx(logprob, abs=1e-4), greedy)
@@ -303,7 +303,7 @@ def test_likelihoods_are_those_of_a_computation_by_hand(backend):
 
 def test_a_pair_that_does_not_fit_is_told_not_cut(backend):
     with pytest.raises(ModelError, match=r"has \d+ tokens and the model takes 1023"):
-        likelihoods(backend, [("9 + " * MAX_POSITIONS, " 3")])
+        score_pairs(backend, [("9 + " * MAX_POSITIONS, " 3")])
 
 
 def test_the_templates_of_models(backend, folder, tmp_path):
@@ -361,7 +361,7 @@ def test_an_adapter_is_measured_on_its_base(backend, folder, adapter):
     merged = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder), str(adapter)).merge_and_unload()
     by_merging = TransformersModel(merged, tokenizer_of_coins(), read_spec(model="merged"), {})
     assert generate(by_merging, PROMPTS, GREEDY, 1) == completions
-    assert likelihoods(adapted, [(PROMPTS[0], " 3")]) != likelihoods(backend, [(PROMPTS[0], " 3")])
+    assert score_pairs(adapted, [(PROMPTS[0], " 3")]) != score_pairs(backend, [(PROMPTS[0], " 3")])
 
 
 def test_the_ends_hold_for_an_adapter_too(backend, folder, tmp_path):
@@ -435,7 +435,7 @@ def test_nothing_is_said_on_the_terminal(folder, capfd, caplog):
     model = opened(folder)
     generate(model, PROMPTS, sampling(), 1)
     generate(model, PROMPTS, GREEDY, 1)
-    likelihoods(model, [(PROMPTS[0], " 3")])
+    score_pairs(model, [(PROMPTS[0], " 3")])
     asyncio.run(model.close())
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []
@@ -447,4 +447,4 @@ def test_each_of_several_processes_has_a_gpu_of_its_own(monkeypatch):
     for there, rank, device in ((False, "3", "cpu"), (True, "3", "cuda:3"), (True, None, "cuda:0")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda there=there: there)
         monkeypatch.setenv("LOCAL_RANK", rank) if rank else monkeypatch.delenv("LOCAL_RANK")
-        assert own_device() == device
+        assert find_device() == device

@@ -19,7 +19,7 @@ import torch
 
 from evals.coins import COINS
 from evals.models.base import Completion, Likelihood, ModelError, Sampling, Usage
-from evals.models.lm import likelihoods
+from evals.models.lm import score_pairs
 from evals.models.open import open_model
 from evals.models.spec import read_spec
 from trainers.backbones import BACKBONES
@@ -185,7 +185,7 @@ def test_it_says_what_transformers_say(told, hf):
 @pytest.mark.slow
 @needs_vllm
 def test_it_finds_as_likely_what_transformers_find(told, hf):
-    for row, expected in zip(told["likelihoods"], likelihoods(hf, PAIRS), strict=True):
+    for row, expected in zip(told["likelihoods"], score_pairs(hf, PAIRS), strict=True):
         assert Likelihood(**row) == Likelihood(pytest.approx(expected.logprob, abs=0.01), expected.greedy)
 
 
@@ -274,9 +274,9 @@ def test_an_adapter_is_measured_on_its_base(folder, hf, tmp_path):
     adapted = heard(tmp_path, tmp_path / "adapter")
     expected = open_model(read_spec(model=str(tmp_path / "adapter")))
     assert counted(read(adapted["greedy"])) == counted(greedily(expected))
-    for row, likelihood in zip(adapted["likelihoods"], likelihoods(expected, PAIRS), strict=True):
+    for row, likelihood in zip(adapted["likelihoods"], score_pairs(expected, PAIRS), strict=True):
         assert row["logprob"] == pytest.approx(likelihood.logprob, abs=0.05)
-    assert likelihoods(expected, PAIRS) != likelihoods(hf, PAIRS)
+    assert score_pairs(expected, PAIRS) != score_pairs(hf, PAIRS)
     assert adapted["identity"]["adapter"] == expected.identity()["adapter"]
 
 

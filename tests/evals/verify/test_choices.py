@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from evals.verify import Form, Verifier
-from evals.verify.choices import NO_OPTION, choose, letter
+from evals.verify.choices import NO_OPTION, choose, find_letter
 
 OPTIONS = ("a cat", "5 m", "blue", "Rr", "rr")
 
@@ -77,14 +77,14 @@ def test_a_letter_in_parentheses_is_the_last_resort() -> None:
 
 
 def test_an_options_text_counts_where_it_names_one_option_only() -> None:
-    assert letter("same", ("same", "other")) == "A"
-    assert letter("same", ("same", "Same.")) == "A"  # by its capitals
-    assert letter("same", ("same", "same")) is None
+    assert find_letter("same", ("same", "other")) == "A"
+    assert find_letter("same", ("same", "Same.")) == "A"  # by its capitals
+    assert find_letter("same", ("same", "same")) is None
 
 
 def test_the_letter_of_an_option_that_is_a_letter() -> None:
-    assert letter("E", ("U", "E", "Y")) == "B"  # there is no fifth option
-    assert letter("B", ("A", "C", "B")) == "B"  # a letter is a letter first
+    assert find_letter("E", ("U", "E", "Y")) == "B"  # there is no fifth option
+    assert find_letter("B", ("A", "C", "B")) == "B"  # a letter is a letter first
 
 
 def test_a_choice_is_judged_by_its_letter_alone() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.verify.numbers import equal_numbers, number
+from evals.verify.numbers import equal_numbers, read_number
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ from evals.verify.numbers import equal_numbers, number
     ],
 )
 def test_a_number_is_read_however_it_is_written(text: str, value: Fraction) -> None:
-    found = number(text)
+    found = read_number(text)
     assert found is not None
     assert found.value == value
 
@@ -45,7 +45,7 @@ def test_a_number_is_read_however_it_is_written(text: str, value: Fraction) -> N
     "text", ["", "x", "1 2", "1,23", "0,123", "1/0", r"\frac{1}{0}", "2^3", "nan", "inf", "1e9999", "٣", "9" * 61, "5m"]
 )
 def test_what_is_no_number_is_left_to_a_parser(text: str) -> None:
-    assert number(text) is None
+    assert read_number(text) is None
 
 
 @pytest.mark.parametrize(
@@ -100,4 +100,4 @@ def test_a_fraction_equals_itself_in_every_notation(value: Fraction) -> None:
 
 @given(st.text())
 def test_any_text_is_a_number_or_not(text: str) -> None:
-    assert number(text) is None or equal_numbers(text, text) is True
+    assert read_number(text) is None or equal_numbers(text, text) is True

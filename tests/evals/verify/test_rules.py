@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.verify.rules import MAX_DEPTH, MAX_DIGITS, MAX_ITEMS, MAX_LENGTH, broken_cap, exponents
+from evals.verify.rules import MAX_DEPTH, MAX_DIGITS, MAX_ITEMS, MAX_LENGTH, broken_cap, count_exponents
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_what_people_write_may_be_parsed(answer: str) -> None:
     ],
 )
 def test_stacked_exponents_are_counted(answer: str, depth: int) -> None:
-    assert exponents(answer) == depth
+    assert count_exponents(answer) == depth
 
 
 @given(st.text())

@@ -3,7 +3,7 @@
 import pytest
 
 from evals.verify.text import tidy
-from evals.verify.units import canonical, clash, split
+from evals.verify.units import name_unit, split, units_clash
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_unit_is_cut_off(answer: str, value: str, unit: str | None) -> None:
     [("^{\\circ}", "degree"), ("$cm^2$", "cm2"), ("minutes", "minute"), ("%", "percent"), ("km", "km")],
 )
 def test_the_units_of_the_benchmarks_have_one_name(written: str, name: str) -> None:
-    assert canonical(written) == name
+    assert name_unit(written) == name
 
 
 @pytest.mark.parametrize(
@@ -59,4 +59,4 @@ def test_the_units_of_the_benchmarks_have_one_name(written: str, name: str) -> N
     [("cm", "m", True), ("cm", "cm2", True), ("cm", "cm", False), (None, "cm", False), ("apples", "cm", False)],
 )
 def test_two_known_units_clash(ours: str | None, theirs: str | None, expected: bool) -> None:
-    assert clash(ours, theirs) is expected
+    assert units_clash(ours, theirs) is expected

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from evals.verify.worker import far_apart, judge, load, peak_bytes
+from evals.verify.worker import is_far_apart, judge, load, measure_peak
 
 ROOM = 2**50
 
@@ -34,9 +34,9 @@ def test_not_equal_after_too_much_memory_is_an_abstention_for_math_verify_hides_
 
 
 def test_the_peak_is_that_of_this_process() -> None:
-    before = peak_bytes()
+    before = measure_peak()
     held = bytearray(before + 64 * 2**20)  # of which less than before may come on top: what was freed stays in the peak
-    assert before + 32 * 2**20 < len(held) <= peak_bytes() + 2**20
+    assert before + 32 * 2**20 < len(held) <= measure_peak() + 2**20
 
 
 @pytest.fixture(scope="module")
@@ -72,4 +72,4 @@ def test_formulas_far_apart_are_told_by_their_values(answer: str, reference: str
     from math_verify import parse
 
     ours, theirs = (parse(f"${text}$", parsing_timeout=None) for text in (answer, reference))
-    assert far_apart(ours, theirs) is expected
+    assert is_far_apart(ours, theirs) is expected
