@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from evals.benchmarks import BENCHMARKS
 from evals.coins.problems import draw, read
 from evals.coins.pupil import Pupil
 from evals.coins.solutions import demonstrate
@@ -110,7 +111,12 @@ def _with_adapters(model: PreTrainedModel, backbone: BackboneConfig) -> Any:
 
 
 def _demonstrations(config: ColdStartConfig) -> Iterator[Pair]:
-    rng = random.Random(f"cold start/{config.number}")
+    rng, count = random.Random(f"cold start/{config.number}"), config.steps * config.problems_per_step
+    if config.task != "coins":
+        task: Any = BENCHMARKS.get(config.task)
+        for problem in task.problems("lessons", count, config.number):
+            yield problem.prompt, task.demonstrate(problem.prompt, rng, config.belief, config.slip)
+        return
     pupil = Pupil(config.misconceptions, config.belief, config.slip)
-    for problem in draw("lessons", config.steps * config.problems_per_step, config.number, config.operations):
+    for problem in draw("lessons", count, config.number, config.operations):
         yield problem.prompt, demonstrate(read(problem.prompt), rng, pupil)

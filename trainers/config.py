@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 from pydantic import Discriminator, Field, Tag, field_validator, model_validator
 
@@ -24,6 +24,9 @@ from trainers.prm.config import PrmConfig
 from trainers.teaching import SftConfig, SupervisedConfig
 
 Rate = Annotated[float, Field(gt=0)]
+DrawnTask = Literal["coins", "forks", "repairs"]
+DRAWN_TASKS = get_args(DrawnTask)
+"""Benchmarks of which demonstrations are drawn."""
 
 if TYPE_CHECKING:
     AnyCritic = CriticParams
@@ -43,10 +46,23 @@ class ColdStartConfig(SupervisedConfig):
     likeliest answer of the cold start is right, and reinforcement can only sharpen.
 
     Attributes:
+        task: The benchmark whose problems are solved. Pupils of forks and repairs hold one wrong rule, their own: the
+            smaller choice will do; what is written needs no second look.
         belief: Probability that a pupil follows a misconception where it applies.
     """
 
+    task: DrawnTask = "coins"
     belief: Annotated[float, Field(ge=0, le=1)] = 0.8
+
+    @model_validator(mode="after")
+    def _rules_of_its_own(self) -> ColdStartConfig:
+        own = [name for name in ("misconceptions", "operations") if name in self.model_fields_set]
+        if self.task != "coins" and any(getattr(self, name) != type(self).model_fields[name].default for name in own):
+            raise ValueError(
+                f"{' and '.join(own)} with task {self.task!r}, whose problems and pupils are its own; "
+                "remove it, and set belief and slip"
+            )
+        return self
 
     @model_validator(mode="after")
     def _something_to_unlearn_and_to_explore(self) -> ColdStartConfig:

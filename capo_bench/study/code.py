@@ -87,7 +87,8 @@ def import_parts(config: TrialConfig) -> None:
 def cold_start_roots(settings: ColdStart) -> Roots:
     """Return what decides a supervised model: who teaches it, and of named demonstrations what reads them."""
     if isinstance(settings, ColdStartConfig):
-        return {"cold start": "trainers.cold_start:train_drawn"}
+        drawn = {"cold start": "trainers.cold_start:train_drawn"}
+        return drawn if settings.task == "coins" else {**drawn, "lessons": BENCHMARKS.target(settings.task)}
     named = settings.demonstrations
     read = DEMONSTRATIONS.target(named) if isinstance(named, str) else _NAMED_DEMONSTRATIONS
     return {"cold start": "trainers.cold_start:train_named", "demonstrations": read}

@@ -13,7 +13,7 @@ from evals.tasks.named import benchmark_of, demonstrations_of
 from evals.tasks.rows import MOST_TOLD, DataErrors
 from evals.tasks.training_sets import TrainingSet, named_problems
 from trainers.backbones import BACKBONES
-from trainers.config import ColdStartConfig, TrialConfig
+from trainers.config import DRAWN_TASKS, ColdStartConfig, TrialConfig
 from trainers.methods import METHODS
 from trainers.teaching import SftConfig
 
@@ -92,6 +92,9 @@ def _unfit(config: TrialConfig) -> Iterator[tuple[str, str, str]]:
                 f"{name} has random weights, and method {config.method!r} takes it as it is",
                 ("set method: sft, which is the model after its supervised training"),
             )
+        elif isinstance(start, ColdStartConfig) and config.benchmark in DRAWN_TASKS and config.benchmark != start.task:
+            told = f"cold_start.task is {start.task!r}, and benchmark {config.benchmark!r} has other problems"
+            yield "cold_start", told, f"set cold_start.task to {config.benchmark}"
     elif isinstance(start, ColdStartConfig):
         yield (
             "backbone",

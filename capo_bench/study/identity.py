@@ -199,7 +199,7 @@ def cold_start_key(config: TrialConfig) -> str | None:
         "cold_start": _supervised(config.supervised),
         "backbone": _backbone(config.backbone),
         # Demonstrations that are named rest on no benchmark.
-        **({"benchmark": _benchmark(TAUGHT_ON)} if isinstance(config.supervised, ColdStartConfig) else {}),
+        **({"benchmark": _benchmark(config.supervised.task)} if isinstance(config.supervised, ColdStartConfig) else {}),
         "code": hashes(cold_start_roots(config.supervised)),
         "packages": _packages(),
     }

@@ -8,7 +8,7 @@
 
 A checker of steps calls no step of the first kind wrong, and calls a wrong step wrong whether it is mended or not. So
 both set apart what a step is in itself from what it is worth: its true advantage, which for simulated pupils is here
-in closed form. Problems of both are drawn with `SPLITS`; a problem of one split is never one of another.
+in closed form. Problems of both are drawn with `SPLITS`; a problem of `test` is never one of another split.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from itertools import pairwise
 
 from evals.benchmarks import Problem, StepCheck
 from evals.coins.problems import LIMIT, VERBS, Chain, Operation, apply, draw_chain, read, render
+from evals.coins.solutions import SEPARATOR
 from evals.verify.answers import boxed
 
-SPLITS = ("train", "test")
+SPLITS = ("lessons", "train", "test")
 MOST, REPAIR = "How many at most?", "no, "
 _SUM = re.compile(r"(no, )?(-?\d{1,4}) ([+\-*]) (\d{1,4}) = (-?\d{1,4})", re.ASCII)
 _CHOICE = re.compile(r"(finds|spends|makes it) (\d+)")
@@ -240,6 +241,17 @@ class _Drawn:
         """Say which of the steps are wrong, exactly."""
         raise NotImplementedError
 
+    def demonstrate(self, prompt: str, rng: random.Random, belief: float, slip: float) -> str:
+        """Write a pupil's solution, for a cold start to learn from.
+
+        Args:
+            prompt: The problem's text.
+            rng: Where it is drawn from.
+            belief: Probability that the pupil does what is to be unlearnt.
+            slip: Probability that it counts wrong.
+        """
+        raise NotImplementedError
+
     def fingerprint(self) -> str:
         """Return a short hash over a sample of every split."""
         sample = [[(p.prompt, p.answer) for p in self.problems(split, 16)] for split in self.splits]
@@ -259,6 +271,10 @@ class Forks(_Drawn):
         """Say which of the steps are wrong in themselves."""
         return check_fork(read_fork(problem.prompt), steps)
 
+    def demonstrate(self, prompt: str, rng: random.Random, belief: float, slip: float) -> str:
+        """Write the solution of a pupil who believes in the smaller choice, and never miscounts."""
+        return SEPARATOR.join(Chooser(1 - belief).solve(read_fork(prompt), rng))
+
 
 class Repairs(_Drawn):
     """Chains whose solutions may mend a step."""
@@ -272,6 +288,10 @@ class Repairs(_Drawn):
     def check_steps(self, problem: Problem, steps: Sequence[str]) -> StepCheck:
         """Say which of the steps are wrong in themselves, whether they are mended or not."""
         return check_repairs(read(problem.prompt), steps)
+
+    def demonstrate(self, prompt: str, rng: random.Random, belief: float, slip: float) -> str:
+        """Write the solution of a pupil who slips, and believes what is written: what is noticed is mended."""
+        return SEPARATOR.join(Mender(slip, 1 - belief).solve(read(prompt), rng))
 
 
 FORKS, REPAIRS = Forks(), Repairs()

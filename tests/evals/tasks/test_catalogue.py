@@ -17,6 +17,7 @@ from evals.tasks import FOLDER, LIMITS, SUITES, TASKS, limit_of, task_files, tas
 MATHS = ("math500", "gsm8k", "aime24", "aime25", "amc23", "minerva_math", "olympiadbench")
 CHOICES = ("arc_challenge", "gpqa_diamond", "mmlu_pro")
 COINS = ("coins_test", "coins_longer", "coins_distractors", "coins_unseen")
+PROTOCOL = ("forks_test", "repairs_test")
 
 
 class Loader(yaml.SafeLoader):
@@ -53,7 +54,7 @@ def installed(monkeypatch, tmp_path):
 
 
 def test_every_benchmark_has_its_task():
-    assert set(TASKS) == {*MATHS, *CHOICES, *(f"{name}_ll" for name in CHOICES), *COINS}
+    assert set(TASKS) == {*MATHS, *CHOICES, *(f"{name}_ll" for name in CHOICES), *COINS, *PROTOCOL}
 
 
 def test_the_suites():
