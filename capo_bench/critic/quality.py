@@ -64,8 +64,9 @@ class VoteQuality:
 
 
 def set_votes() -> tuple[Vote, ...]:
-    """Return the rules that make a set of wrong steps out of k sampled critiques with nothing more to choose."""
-    return tuple(vote for vote in plain_votes() if VOTES.get(vote.rule).names_set and not VOTES.get(vote.rule).asks_one)
+    """Return the rules that make a set of wrong steps, each by itself, out of k critiques with nothing to choose."""
+    rules = {vote: VOTES.get(vote.rule) for vote in plain_votes()}
+    return tuple(vote for vote, rule in rules.items() if rule.names_set and rule.step_by_step and not rule.asks_one)
 
 
 def plain_votes() -> tuple[Vote, ...]:

@@ -23,6 +23,8 @@ from trainers.credit.critique import Critique
 from trainers.credit.votes import flags_of
 
 GREEDY = Vote("greedy")
+FIRST_INDEX = Vote("first_index")
+"""ProcessBench's own vote, which names one step: scored by the first error alone."""
 
 Rows = Sequence[Sequence[Critique]]
 
@@ -112,7 +114,7 @@ def summarise(measured: CriticMeasurement) -> CriticSummary:
         steps=sum(len(label.labelled) for label in labels),
         wrong=sum(len(label.wrong) for label in labels),
         votes=votes,
-        first_error=[_first_error(row.vote, row.k, measured) for row in votes] if measured.data.first_error else [],
+        first_error=_first_errors([*((row.vote, row.k) for row in votes), *((FIRST_INDEX, k) for k in ks)], measured),
         calibration=shares if prm is None else {1: calibration(doubts, wrong, MOST_BINS)},
         alpha=agreement(sampled, labels),
         area=None if prm is None else area_estimate(doubts, wrong, groups),
@@ -156,6 +158,10 @@ def doubted(critiques: Rows, labels: Sequence[StepLabels]) -> tuple[FloatArray, 
 def _flags(critiques: Sequence[Critique], labels: StepLabels) -> BoolArray:
     flags = flags_of([critiques], [labels.steps])
     return flags.flagged[flags.answered[:, 0]]
+
+
+def _first_errors(votes: Sequence[tuple[Vote, int]], measured: CriticMeasurement) -> list[FirstError]:
+    return [_first_error(vote, k, measured) for vote, k in votes] if measured.data.first_error else []
 
 
 def _first_error(vote: Vote, k: int, measured: CriticMeasurement) -> FirstError:

@@ -155,8 +155,10 @@ def _write_prompt(client: MlflowClient, trial: Trial, aim: str) -> None:
     settings = trial.config.critic.model_dump(mode="json")
     if "model" not in settings and "prompt_version" not in settings:
         return
-    text = instructions(aim, bool(settings.get("reference")))  # type: ignore[arg-type]
-    name = f"critic-{aim}{'-with-reference' if settings.get('reference') else ''}"
+    reply = settings.get("reply", "list")
+    text = instructions(aim, bool(settings.get("reference")), reply)  # type: ignore[arg-type]
+    parts = ["critic", aim, *(["with-reference"] if settings.get("reference") else [])]
+    name = "-".join([*parts, *([] if reply == "list" else [reply])])
     last = client.get_prompt_version_by_alias(name, "latest") if client.get_prompt(name) else None
     if last is None or last.template != text:
         client.register_prompt(name, text, commit_message=f"capo-bench's prompt version {PROMPT_VERSION}")

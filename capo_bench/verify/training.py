@@ -34,6 +34,7 @@ from trainers.credit.segment import SEGMENTERS, step_texts
 from trainers.credit.votes import VOTES, charged_metrics, vote_metrics
 from trainers.critics import CRITICS
 from trainers.critics.base import Solution, Surroundings
+from trainers.critics.language import LanguageParams
 from trainers.critics.local import parameters_in
 from trainers.methods import METHODS
 from trainers.prm.scored import scored_metrics
@@ -288,7 +289,9 @@ def _critique(  # noqa: PLR0913, PLR0917 - what is checked, against what, and wh
     elif not _same_parser(trial):
         check.leave("critiques that another version of the parser read")
     else:
-        found = parse(critique.text, rollout.aim, len(rollout.steps))
+        critic = trial.config.critic
+        reply = critic.reply if isinstance(critic, LanguageParams) else "list"
+        found = parse(critique.text, rollout.aim, len(rollout.steps), reply=reply)
         check.equal(where, said, found if isinstance(found, str) else sorted(found))
 
 

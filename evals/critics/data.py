@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from evals.critics.labels import LabelledSolution
 from evals.registry import Registry, did_you_mean
-from evals.tasks.rows import DataErrors, Flaws
+from evals.tasks.rows import DataErrors, Flaws, Row, data_files, read_rows
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,17 @@ def checked_subsets(data: str, asked: Sequence[str], known: Iterable[str]) -> tu
     return tuple(dict.fromkeys(asked)) or tuple(known)
 
 
+def one_file(data: str, source: Path, flaws: Flaws) -> list[Row]:
+    """Return the rows of the one local file of a data set; a flaw where there is none, or are several."""
+    files = data_files(source, data, "", alone=True)
+    if not files:
+        flaws.append(
+            f"--data-dir {source}: not one data file (.json, .jsonl or .parquet) for {data} but none or several; "
+            "name the file itself"
+        )
+    return [row for file in files for row in read_rows(file, flaws)]
+
+
 def drawn(solutions: Sequence[LabelledSolution], limit: int | None, seed: int) -> list[LabelledSolution]:
     """Draw at most `limit` solutions, in their order: as many of each subset, each as erroneous as it stands.
 
@@ -129,5 +140,6 @@ STEP_DATA: Registry[StepData] = Registry(
         "processbench": "evals.critics.processbench:PROCESSBENCH",
         "prm800k": "evals.critics.prm800k:PRM800K",
         "prmbench": "evals.critics.prmbench:PRMBENCH",
+        "hard2verify": "evals.critics.hard2verify:HARD2VERIFY",
     },
 )

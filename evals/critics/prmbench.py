@@ -8,9 +8,9 @@ from __future__ import annotations
 from pydantic import Field
 
 from evals.benchmarks import Problem
-from evals.critics.data import Loaded, Selection, checked_subsets, drawn
+from evals.critics.data import Loaded, Selection, checked_subsets, drawn, one_file
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.tasks.rows import DataErrors, Flaws, Row, RowModel, data_files, hub_rows, models, read_rows
+from evals.tasks.rows import DataErrors, Flaws, Row, RowModel, hub_rows, models
 
 OUTSIDE = "error_steps names a step that the solution does not have"
 
@@ -47,13 +47,7 @@ class PRMBench:
     def _rows(self, selection: Selection, flaws: Flaws) -> list[Row]:
         if selection.source is None:
             return hub_rows(self.hub, None, flaws)
-        files = data_files(selection.source, self.name, "", alone=True)
-        if not files:
-            flaws.append(
-                f"--data-dir {selection.source}: not one data file (.json, .jsonl or .parquet) for {self.name} but "
-                "none or several; name the file itself"
-            )
-        return [row for file in files for row in read_rows(file, flaws)]
+        return one_file(self.name, selection.source, flaws)
 
 
 def _labelled(row: _PrmBenchRow) -> LabelledSolution:

@@ -17,6 +17,8 @@ The rules, in this order. Nothing is guessed from prose, and what is not a verdi
    (`out_of_range`). Duplicates merge.
 6. Behind ``Answer`` stands ``right``, ``correct``, ``wrong`` or ``incorrect``, and no more than in 4.
 7. Without a verdict line, a text that declines is a `refusal`, any other `no_list`.
+
+Of a reply in another format 1, 2 and 7 hold; the rest says `trainers.credit.replies`.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import NamedTuple
 
 from trainers.credit.critique import Abstention, Aim
 from trainers.credit.prompt import EXAMPLES
+from trainers.credit.replies import REPLIES, ReplyName
 
 _MARKS = r"[\s*_`\"'~$]*+"
 # What may stand before a label: markdown, a tag, the number of a list's item.
@@ -82,7 +85,9 @@ class _Verdict(NamedTuple):
     key: bool
 
 
-def parse(text: str, aim: Aim, steps: int, *, truncated: bool = False) -> frozenset[int] | Abstention:
+def parse(
+    text: str, aim: Aim, steps: int, *, truncated: bool = False, reply: ReplyName = "list"
+) -> frozenset[int] | Abstention:
     """Read a critique. Never raises.
 
     Args:
@@ -90,6 +95,7 @@ def parse(text: str, aim: Aim, steps: int, *, truncated: bool = False) -> frozen
         aim: What it was asked.
         steps: Number of the solution's steps.
         truncated: Whether a limit on tokens cut the text.
+        reply: The format that it was asked for.
 
     Returns:
         Indices (from 0) of the wrong steps, all below `steps`; for the aim "answer" {0} if the answer is wrong, else
@@ -97,9 +103,13 @@ def parse(text: str, aim: Aim, steps: int, *, truncated: bool = False) -> frozen
     """
     if truncated:
         return "truncated"
-    lines = _own_lines(text.replace(EXAMPLES[aim], ""))
+    boxed = REPLIES.get(reply) if aim == "steps" else None
+    lines = _own_lines(text.replace(boxed.example if boxed else EXAMPLES[aim], ""))
     if isinstance(lines, str):
         return lines
+    if boxed:
+        read = boxed.read(lines, steps)
+        return "refusal" if read == "no_list" and any(map(_REFUSAL.search, lines)) else read
     verdict = _last_verdict(lines, aim)
     if verdict is None:
         return "refusal" if any(map(_REFUSAL.search, lines)) else "no_list"

@@ -14,6 +14,7 @@ import re
 from collections.abc import Sequence
 
 from trainers.credit.critique import Aim
+from trainers.credit.replies import REPLIES, ReplyName
 
 PROMPT_VERSION = "1"
 """Raise it with any change of a prompt's text: kept critiques are known by it."""
@@ -59,17 +60,26 @@ _UNPRINTABLE = re.compile(
 _TEMPLATE_TOKEN = re.compile(r"<(?=[^\s=])|\[(?=/?[A-Za-z_][A-Za-z0-9_]{1,31}\])")
 
 
-def instructions(aim: Aim, reference: bool) -> str:
+def instructions(aim: Aim, reference: bool, reply: ReplyName = "list") -> str:
     """Return the first part of every prompt of an aim.
 
     Args:
         aim: What is asked.
         reference: Whether the prompt shows the reference answer.
+        reply: Format of the reply; of the answer there is one alone.
     """
-    return _OPENING[aim] + (_REFERENCE[aim] if reference else "") + _CLOSING[aim]
+    closing = REPLIES[reply].closing if aim == "steps" and reply in REPLIES else _CLOSING[aim]
+    return _OPENING[aim] + (_REFERENCE[aim] if reference else "") + closing
 
 
-def critique_prompt(problem: str, steps: Sequence[str], *, aim: Aim = "steps", reference: str | None = None) -> str:
+def critique_prompt(
+    problem: str,
+    steps: Sequence[str],
+    *,
+    aim: Aim = "steps",
+    reference: str | None = None,
+    reply: ReplyName = "list",
+) -> str:
     """Return the prompt for one critique of one solution.
 
     Args:
@@ -77,8 +87,9 @@ def critique_prompt(problem: str, steps: Sequence[str], *, aim: Aim = "steps", r
         steps: The solution's steps; the prompt numbers them from 1.
         aim: Which verdict is asked for.
         reference: The reference answer, where the critic may see it.
+        reply: Format of the reply.
     """
-    parts = [instructions(aim, reference is not None), "Problem:\n", quoted(problem)]
+    parts = [instructions(aim, reference is not None, reply), "Problem:\n", quoted(problem)]
     if reference is not None:
         parts += ["Reference answer:\n", quoted(reference)]
     parts.append("Solution:\n")

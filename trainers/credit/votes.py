@@ -78,19 +78,29 @@ def at_least(flags: BoolArray, number: int | None) -> FloatArray:
     return np.asarray(flags.sum(axis=0) >= number, dtype=np.float64)
 
 
+def first_index(flags: BoolArray, number: int | None) -> FloatArray:
+    """Penalise the step that most critiques call the first wrong one, none where "no error" is said most often.
+
+    ProcessBench's vote over critiques (arXiv 2412.06559); of equally frequent ones, the one that was said first.
+    """
+    firsts = [int(row.argmax()) if row.any() else -1 for row in flags]
+    return np.asarray(np.arange(flags.shape[1]) == max(firsts, key=firsts.count), dtype=np.float64)
+
+
 GREEDY = VotingRule(greedy, asks_one=True)
 INTERSECTION = VotingRule(intersection)
 MAJORITY = VotingRule(majority)
 UNION = VotingRule(union)
 AVERAGE = VotingRule(average, names_set=False)
 AT_LEAST = VotingRule(at_least, takes_number=True)
+FIRST_INDEX = VotingRule(first_index, step_by_step=False)
 
 VOTES: Registry[VotingRule] = Registry(
     "voting rule",
     "capo_bench.votes",
     {
         name: f"trainers.credit.votes:{name.upper()}"
-        for name in ("greedy", "intersection", "majority", "union", "average", "at_least")
+        for name in ("greedy", "intersection", "majority", "union", "average", "at_least", "first_index")
     },
 )
 

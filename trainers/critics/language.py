@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Annotated, Any, ClassVar
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from evals.models.base import Completion, End, Model, Sampling
 from evals.models.open import open_model
@@ -15,6 +15,7 @@ from evals.settings import Positive
 from trainers.credit.critique import Abstention, Critique
 from trainers.credit.parse import parse
 from trainers.credit.prompt import PROMPT_VERSION, critique_prompt
+from trainers.credit.replies import ReplyName
 from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 
 _ABSTENTIONS: dict[End, Abstention] = {
@@ -36,10 +37,14 @@ class LanguageCritic:
         sampling: How critiques are drawn; a greedy one at temperature 0.
         seed: Of the draws.
         reference: Whether the model sees the reference answer.
+        reply: Format of its replies.
     """
 
-    def __init__(self, spec: ModelSpec, sampling: Sampling, seed: int, reference: bool) -> None:
-        self._spec, self._sampling, self._seed, self._reference = spec, sampling, seed, reference
+    def __init__(
+        self, spec: ModelSpec, sampling: Sampling, seed: int, reference: bool, reply: ReplyName = "list"
+    ) -> None:
+        self._spec, self._sampling, self._seed = spec, sampling, seed
+        self._reference, self._reply = reference, reply
         self._model: Model | None = None
         self._opening = asyncio.Lock()
         self.eager = spec.backend == "openai"
@@ -57,7 +62,7 @@ class LanguageCritic:
         sampling = self._sampling.greedily() if greedy else self._sampling
         rows = await model.complete(prompts, k, sampling, seed=self._seed, first=first)
         return [
-            [read_critique(completion, solution) for completion in row]
+            [read_critique(completion, solution, self._reply) for completion in row]
             for solution, row in zip(solutions, rows, strict=True)
         ]
 
@@ -75,16 +80,17 @@ class LanguageCritic:
     def _ask(self, solution: Solution) -> str:
         problem = solution.problem
         reference = problem.answer if self._reference else None
-        return critique_prompt(problem.prompt, solution.steps, aim=solution.aim, reference=reference)
+        return critique_prompt(problem.prompt, solution.steps, aim=solution.aim, reference=reference, reply=self._reply)
 
 
-def read_critique(completion: Completion, solution: Solution) -> Critique:
+def read_critique(completion: Completion, solution: Solution, reply: ReplyName = "list") -> Critique:
     """Read a completion as a critique of a solution; the text is kept whatever it says."""
     text, usage = completion.text, completion.usage
     reason = _ABSTENTIONS.get(completion.end)
     if reason is not None:
         return Critique(None, reason, text, usage)
-    verdict = parse(text, solution.aim, len(solution.steps), truncated=completion.end == "length")
+    cut = completion.end == "length"
+    verdict = parse(text, solution.aim, len(solution.steps), truncated=cut, reply=reply)
     return Critique(None, verdict, text, usage) if isinstance(verdict, str) else Critique(verdict, None, text, usage)
 
 
@@ -96,6 +102,8 @@ class LanguageParams(CriticParams):
         top_p: Share of the probability that is sampled from.
         max_tokens: Longest critique; a longer one is cut and abstains.
         reference: Whether the critic sees the reference answer (paper, Table 9).
+        reply: Format of the replies: a list of the wrong steps in the end, or a box for each step as models of these
+            names write them (`trainers.credit.replies`).
         seed: Seed of the draws, the critic's own: trials of any seed hear the same critique of the same solution.
         parameters: Size of the model, for what its tokens cost; a model in a local folder is counted.
     """
@@ -106,7 +114,17 @@ class LanguageParams(CriticParams):
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_tokens: Positive = 1024
     reference: bool = False
+    reply: ReplyName = "list"
     seed: Annotated[int, Field(ge=0)] = 0
+
+    @model_validator(mode="after")
+    def _reply_that_is_taught(self) -> LanguageParams:
+        if self.embedded_critic is not None and self.reply != "list":
+            raise ValueError(
+                f"reply {self.reply!r} with the embedded critic, which is taught to end with a list; "
+                "leave reply out, or set model to a repository id or a folder"
+            )
+        return self
 
     def spec(self, surroundings: Surroundings) -> ModelSpec:
         """Return the model that is asked.
@@ -123,7 +141,7 @@ class LanguageParams(CriticParams):
             ValueError: The model is nowhere to be found.
         """
         sampling = Sampling(self.temperature, self.top_p, self.max_tokens)
-        return LanguageCritic(self.spec(surroundings), sampling, self.seed, self.reference)
+        return LanguageCritic(self.spec(surroundings), sampling, self.seed, self.reference, self.reply)
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide what the critic says, and the version of what it is asked."""

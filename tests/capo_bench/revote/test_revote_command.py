@@ -71,6 +71,7 @@ def test_how_rewards_change_is_in_every_output(done: StoredHome):
         assert heading in shown
         assert f'<th scope="col">{heading}</th>' in page
     rows = json.loads((folder / "revote.json").read_text(encoding="utf-8"))["rows"]
+    rows = [row for row in rows if row["rule"] != "first_index"]  # of several wrong steps it names one
     assert {(row["reward_changed"], row["reward_moved"]) for row in rows if row["critic"] == "exact"} == {(0, 0)}
     assert all(0 < row["reward_changed"] < 1 for row in rows if row["critic"] == "noisy")
     # A rule that names a set moves a reward by W_process = 1 or not at all, but by a part of it in a rollout that no

@@ -108,7 +108,7 @@ EDITS: dict[str, tuple[Edit, frozenset[str]]] = {
     "a vote more": (
         both(
             added(VOTES, "\n\nNONE = VotingRule(lambda flags, number: flags[0] * 0.0)\n"),
-            replaced(VOTES, '"at_least")', '"at_least", "none")'),
+            replaced(VOTES, '"first_index")', '"first_index", "none")'),
         ),
         NONE,
     ),

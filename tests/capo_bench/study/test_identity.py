@@ -49,6 +49,7 @@ CHANGED: dict[str, Any] = {
     "cold_start.misconceptions": [],
     "cold_start.belief": 0.5,
     "cold_start.slip": 0.5,
+    "cold_start.task": "forks",
     "cold_start.operations": [3, 4],
     "train.steps": 7,
     "train.budget": {"policy_tokens": 7},
@@ -112,7 +113,7 @@ CRITICS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "vllm": ({"name": "vllm"}, {**LOCAL, "max_model_len": 512}),
     "openai": (
         {"name": "openai", "model": "org/critic", "base_url": URL},
-        {**LANGUAGE, "model": "org/other", "body": {"top_k": 5}},
+        {**LANGUAGE, "model": "org/other", "body": {"top_k": 5}, "reply": "thinkprm"},
     ),
     "served": (
         {"name": "openai", "model": "embedded", "serve": {}},

@@ -37,11 +37,26 @@ def vote(name, flags, number=None):
         ("at_least", 1, [1, 1, 1, 1], [1, 1, 1, 0]),
         ("at_least", 3, [1, 1, 0, 0], [1, 0, 0, 0]),
         ("at_least", 4, [1, 0, 0, 0], [0, 0, 0, 0]),
+        ("first_index", None, [1, 0, 0, 0], [1, 0, 0, 0]),
     ],
 )
 def test_each_rule_by_hand(name, at_least, of_four, of_three):
     assert vote(name, FOUR, at_least).tolist() == of_four
     assert vote(name, THREE, at_least).tolist() == of_three
+
+
+@pytest.mark.parametrize(
+    ("firsts", "voted"),
+    [
+        ([2, 1, 2, -1], [0, 0, 1]),  # each critique's first wrong step, -1: none
+        ([-1, 0, -1], [0, 0, 0]),
+        ([1, 0], [0, 1, 0]),  # equally often: what was said first
+        ([-1, 0, 1, 2], [0, 0, 0]),
+    ],
+)
+def test_the_first_index_is_the_one_that_is_said_most_often(firsts, voted):
+    flags = np.array([[step >= first >= 0 for step in range(3)] for first in firsts])
+    assert vote("first_index", flags).tolist() == voted
 
 
 def test_greedy_is_the_one_critique():
@@ -80,7 +95,7 @@ def test_every_rule_charges_between_nothing_and_all(flags, at_least):
 
 @given(flags=flag_matrices)
 def test_one_critique_makes_all_rules_equal(flags):
-    for name in VOTES.names():
+    for name in {*VOTES.names()} - {"first_index"}:  # which names one step at most
         assert vote(name, flags[:1], 1).tolist() == flags[0].tolist()
 
 

@@ -1,0 +1,105 @@
+"""Hard2Verify: proofs of frontier models for recent olympiads, in which experts marked every step.
+
+Pandit et al., arXiv 2510.13744. A step that rests on an earlier mistake is marked wrong there, and is not wrong in
+itself here: after the first wrong step those that are marked right have a label, the others have none. Its score of
+finding the first error (ErrorID, balanced F1) is that of `first_error`. Published rows are closed by a key in each row,
+so that no crawler reads them; they are opened in memory.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import Any, Literal
+
+from pydantic import Field, model_validator
+
+from evals.benchmarks import Problem
+from evals.critics.data import Loaded, Selection, checked_subsets, drawn, one_file
+from evals.critics.labels import LabelledSolution, StepLabels
+from evals.tasks.rows import DataErrors, Flaws, Row, RowModel, hub_rows, models
+
+SUBSET = "test"
+_CLOSED = ("question", "model_response_by_step", "human_labels", "human_labels_first_error_idx")
+
+
+class _Hard2VerifyRow(RowModel):
+    unique_id: str | int
+    question: str
+    model_response_by_step: list[str] = Field(min_length=1)
+    human_labels: list[Literal[0, 1]]
+    human_labels_first_error_idx: int | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _open(cls, row: Any) -> Any:
+        key = row.get("canary") if isinstance(row, dict) else None
+        if not isinstance(key, str):
+            return row
+        return {name: _opened(name, value, key) if name in _CLOSED else value for name, value in row.items()}
+
+    @model_validator(mode="after")
+    def _labels_of_its_steps(self) -> _Hard2VerifyRow:
+        labels, steps, told = self.human_labels, len(self.model_response_by_step), self.human_labels_first_error_idx
+        if len(labels) != steps:
+            raise ValueError(f"human_labels has {len(labels)} labels for {steps} steps; give one a step")
+        if told not in {self.first_error, None}:
+            raise ValueError(
+                f"human_labels_first_error_idx is {told} and the first 0 of human_labels is at {self.first_error}; "
+                "steps are numbered from 0, and -1 is none"
+            )
+        return self
+
+    @property
+    def first_error(self) -> int:
+        """The first step marked wrong; -1 for none."""
+        return self.human_labels.index(0) if 0 in self.human_labels else -1
+
+
+def _opened(name: str, value: Any, key: str) -> Any:
+    """Return a value as it is meant; what is not closed stays as it is."""
+    if not isinstance(value, str):
+        return value
+    try:
+        closed, pad = base64.b64decode(value, validate=True), hashlib.sha256(key.encode()).digest()
+        text = bytes(byte ^ pad[place % len(pad)] for place, byte in enumerate(closed)).decode()
+        return text if name == "question" else json.loads(text)
+    except ValueError:
+        return value
+
+
+class Hard2Verify:
+    """One file, or the hub's dataset."""
+
+    name = "hard2verify"
+    benchmark: str | None = None
+    first_error = True
+    hub = "Salesforce/Hard2Verify"
+
+    def load(self, selection: Selection) -> Loaded:
+        """Load solutions from a local file or the hub."""
+        flaws: Flaws = []
+        checked_subsets(self.name, selection.subsets, (SUBSET,))
+        found = [_labelled(row) for _, row in models(self._rows(selection, flaws), _Hard2VerifyRow, flaws)]
+        if flaws:
+            raise DataErrors(flaws)
+        return Loaded(drawn(found, selection.limit, selection.seed), source=str(selection.source or self.hub))
+
+    def _rows(self, selection: Selection, flaws: Flaws) -> list[Row]:
+        if selection.source is None:
+            return hub_rows(self.hub, SUBSET, flaws)
+        return one_file(self.name, selection.source, flaws)
+
+
+def _labelled(row: _Hard2VerifyRow) -> LabelledSolution:
+    steps, first = len(row.model_response_by_step), row.first_error
+    right = {step for step, label in enumerate(row.human_labels) if label}
+    wrong = frozenset({first} - {-1})
+    # Three models solved the same problem: those solutions share its difficulty.
+    labels = StepLabels(steps, wrong, wrong | right, group=row.question)
+    problem = Problem(f"hard2verify/{row.unique_id}", row.question, "")
+    return LabelledSolution(problem.id, SUBSET, problem, tuple(row.model_response_by_step), labels)
+
+
+HARD2VERIFY = Hard2Verify()
