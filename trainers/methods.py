@@ -71,6 +71,12 @@ def import_target(target: str) -> Any:
     return getattr(import_module(module), function)
 
 
+def _voted(name: str, source: str, *ignores: str) -> Method:
+    """Return a method that makes its credit of CAPO's votes; the file of that has the method's name."""
+    uses, credit = frozenset({"train", "credit", "critic"}), f"trainers.credit.{name}:{name}"
+    return Method(name, source, uses, frozenset(ignores), "trainers.capo:train", credit)
+
+
 BASE = Method("base", source="the backbone as it is, untouched", ignores=frozenset({"cold_start"}))
 SFT = Method("sft", source="paper, baselines: supervised fine-tuning, the cold start of the others, as it is")
 GRPO_RULE = Method(
@@ -104,27 +110,10 @@ GRPO_GENORM = Method(
     uses=frozenset({"train", "credit", "critic"}),
     train="trainers.grpo_genorm:train",
 )
-CAPO = Method(
-    "capo",
-    source="arXiv 2508.02298",
-    uses=frozenset({"train", "credit", "critic"}),
-    train="trainers.capo:train",
-    credit="trainers.credit.capo:capo",
-)
-FIRST_ERROR = Method(
-    "first_error",
-    source="CAPO's critiques and votes, charged from the first wrong step on",
-    uses=frozenset({"train", "credit", "critic"}),
-    train="trainers.capo:train",
-    credit="trainers.credit.first_error:first_error",
-)
-
-SPREAD = Method(
-    "spread",
-    source="a control: CAPO's critiques and votes, their charge spread evenly over the tokens of the rollout",
-    uses=frozenset({"train", "credit", "critic"}),
-    train="trainers.capo:train",
-    credit="trainers.credit.spread:spread",
+CAPO = _voted("capo", "arXiv 2508.02298")
+FIRST_ERROR = _voted("first_error", "CAPO's critiques and votes, charged from the first wrong step on")
+SPREAD = _voted(
+    "spread", "a control: CAPO's critiques and votes, their charge spread evenly over the tokens of the rollout"
 )
 OUTCOME_ONLY = Method(
     "outcome_only",
@@ -151,45 +140,31 @@ PRM_MIN = Method(
     credit="trainers.credit.prm_min:prm_min",
 )
 
-VPPO = Method(
+VPPO = _voted(
     "vppo",
-    source="arXiv 2601.18984: of a wrong answer the steps before its first error earn, the others pay",
-    uses=frozenset({"train", "credit", "critic"}),
-    ignores=frozenset({"credit.normalization"}),
-    train="trainers.capo:train",
-    credit="trainers.credit.vppo:vppo",
+    "arXiv 2601.18984: of a wrong answer the steps before its first error earn, the others pay",
+    "credit.normalization",
 )
-PAPO = Method(
+PAPO = _voted(
     "papo",
-    source="arXiv 2603.26535: outcome normalised over all answers, process over right ones only",
-    uses=frozenset({"train", "credit", "critic"}),
-    ignores=frozenset({"credit.normalization"}),
-    train="trainers.capo:train",
-    credit="trainers.credit.papo:papo",
+    "arXiv 2603.26535: outcome normalised over all answers, process over right ones only",
+    "credit.normalization",
 )
-PRPO = Method(
+PRPO = _voted(
     "prpo",
-    source="arXiv 2601.07182: process advantages of steps, shifted to the outcome's",
-    uses=frozenset({"train", "credit", "critic"}),
-    ignores=frozenset({"credit.normalization"}),
-    train="trainers.capo:train",
-    credit="trainers.credit.prpo:prpo",
+    "arXiv 2601.07182: process advantages of steps, shifted to the outcome's",
+    "credit.normalization",
 )
-PROGRS = Method(
+PROGRS = _voted(
     "progrs",
-    source="arXiv 2604.02341: GRPO with a process bonus that is centred among wrong answers",
-    uses=frozenset({"train", "credit", "critic"}),
-    ignores=frozenset({"credit.normalization"}),
-    train="trainers.capo:train",
-    credit="trainers.credit.progrs:progrs",
+    "arXiv 2604.02341: GRPO with a process bonus that is centred among wrong answers",
+    "credit.normalization",
 )
-DRACO = Method(
+DRACO = _voted(
     "draco",
-    source="arXiv 2609.04094: GRPO's advantage of a rollout, moved among its steps by a judgment of them",
-    uses=frozenset({"train", "credit", "critic"}),
-    ignores=frozenset({"credit.normalization", "credit.w_whole"}),
-    train="trainers.capo:train",
-    credit="trainers.credit.draco:draco",
+    "arXiv 2609.04094: GRPO's advantage of a rollout, moved among its steps by a judgment of them",
+    "credit.normalization",
+    "credit.w_whole",
 )
 LAMBDA_GRPO = Method(
     "lambda_grpo",
@@ -230,32 +205,11 @@ ORACLE = Method(
     credit="trainers.credit.monte_carlo:monte_carlo",
 )
 
+NAMES = (
+    "base", "sft", "grpo_rule", "dr_grpo", "dapo", "rloo", "grpo_genorm", "capo", "first_error", "spread",
+    "outcome_only", "prm_sum", "prm_min", "vppo", "papo", "prpo", "progrs", "draco", "lambda_grpo", "rtmc", "vineppo",
+    "spo", "oracle",
+)  # fmt: skip
 METHODS: Registry[Method] = Registry(
-    "method",
-    "capo_bench.methods",
-    {
-        "base": "trainers.methods:BASE",
-        "sft": "trainers.methods:SFT",
-        "grpo_rule": "trainers.methods:GRPO_RULE",
-        "dr_grpo": "trainers.methods:DR_GRPO",
-        "dapo": "trainers.methods:DAPO",
-        "rloo": "trainers.methods:RLOO",
-        "grpo_genorm": "trainers.methods:GRPO_GENORM",
-        "capo": "trainers.methods:CAPO",
-        "first_error": "trainers.methods:FIRST_ERROR",
-        "spread": "trainers.methods:SPREAD",
-        "outcome_only": "trainers.methods:OUTCOME_ONLY",
-        "prm_sum": "trainers.methods:PRM_SUM",
-        "prm_min": "trainers.methods:PRM_MIN",
-        "vppo": "trainers.methods:VPPO",
-        "papo": "trainers.methods:PAPO",
-        "prpo": "trainers.methods:PRPO",
-        "progrs": "trainers.methods:PROGRS",
-        "draco": "trainers.methods:DRACO",
-        "lambda_grpo": "trainers.methods:LAMBDA_GRPO",
-        "rtmc": "trainers.methods:RTMC",
-        "vineppo": "trainers.methods:VINEPPO",
-        "spo": "trainers.methods:SPO",
-        "oracle": "trainers.methods:ORACLE",
-    },
+    "method", "capo_bench.methods", {name: f"trainers.methods:{name.upper()}" for name in NAMES}
 )

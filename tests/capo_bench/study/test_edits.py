@@ -115,7 +115,7 @@ EDITS: dict[str, tuple[Edit, frozenset[str]]] = {
     "a method more": (
         both(
             added(METHODS, '\n\nMINE = Method("mine", source="me", train="trainers.mine:train")\n'),
-            replaced(METHODS, '"sft": ', '"mine": "trainers.methods:MINE", "sft": '),
+            replaced(METHODS, '"sft", ', '"mine", "sft", '),
         ),
         NONE,
     ),
