@@ -6,7 +6,9 @@ import os
 import re
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
@@ -16,17 +18,30 @@ def write_atomic(path: Path, data: str | bytes) -> None:
         path: The file; its folder is created if it is missing.
         data: Its content; text is written as UTF-8.
     """
+    with writing(path) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[BinaryIO]:
+    """Write a file little by little, as `write_atomic` does: it is there when the context ends, unless by an error.
+
+    Raises:
+        OSError: It cannot be written; names the file.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not `tempfile`: only the owner can read its files, whatever the umask says.
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with part.open("xb") as file:
-            file.write(data.encode() if isinstance(data, str) else data)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)
-    except BaseException:
+    except BaseException as error:
         part.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename is None:
+            error.filename = str(path)  # a full disk does not say itself which file it was
         raise
 
 

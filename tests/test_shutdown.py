@@ -51,7 +51,9 @@ class Run:
         screen: What it wrote on the terminal.
     """
 
-    def __init__(self, folder: Path, *more: str, environment: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, folder: Path, *more: str, environment: dict[str, str] | None = None, nohup: bool = False
+    ) -> None:
         self.home, self.screen, self._mark = Home(folder / "home"), b"", uuid.uuid4().hex
         self._terminal, other = pty.openpty()
         self.process = subprocess.Popen(
@@ -62,7 +64,7 @@ class Run:
             stdout=other,
             stderr=other,
             start_new_session=True,
-            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),  # noqa: PLW1509 - no threads here
+            preexec_fn=lambda: _take_terminal(nohup=nohup),  # noqa: PLW1509 - no threads here
         )
         os.close(other)
         os.set_blocking(self._terminal, False)
@@ -148,13 +150,19 @@ class Run:
         return self.screen.decode(errors="replace")
 
 
+def _take_terminal(*, nohup: bool) -> None:
+    """Make standard input this process's terminal, whether the tests themselves run under nohup or not."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN if nohup else signal.SIG_DFL)
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+
+
 @pytest.fixture
 def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
     (tmp_path / "stopped.yaml").write_text(STUDY)
     runs: list[Run] = []
 
-    def begin(*more: str, folder: Path = tmp_path, **environment: str) -> Run:
-        runs.append(Run(folder, *more, environment=environment))
+    def begin(*more: str, folder: Path = tmp_path, nohup: bool = False, **environment: str) -> Run:
+        runs.append(Run(folder, *more, environment=environment, nohup=nohup))
         return runs[-1]
 
     yield begin
@@ -198,6 +206,16 @@ def test_whatever_ends_a_run_nothing_is_left_and_the_same_command_ends_as_an_unb
     weights = [(TrialFolder(trial).model / "model.safetensors").read_bytes() for trial in (one, other)]
     assert weights[0] != start_of_all.read_bytes()  # it has learnt something
     assert weights[0] == weights[1]
+
+
+def test_under_nohup_a_run_goes_on_to_its_report_when_its_terminal_is_closed(start: Callable[..., Run]) -> None:
+    run = start("--set", "train.steps=6", "--no-tracking", nohup=True)
+    run.until(lambda: run.steps() > 0)
+    run.close_terminal()
+    assert run.end() == 0
+    run.assert_nothing_is_left()
+    assert "study_finished" in run.events()
+    assert (run.home.study("stopped").profile("quick").report / "report.html").is_file()
 
 
 @pytest.mark.nightly

@@ -9,8 +9,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import os
-import secrets
 import tarfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +18,8 @@ from typing import IO, TYPE_CHECKING
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.manifest import Listed, Manifest
 from capo_bench.bundle.secrets import blotted
-from evals.checksums import SUMS
+from evals.checksums import SUMS, file_sum
+from evals.files import writing
 
 if TYPE_CHECKING:
     from capo_bench.bundle.contents import BundledFile
@@ -111,21 +110,9 @@ def write_archive(
         BundleError: A file changed since it was listed.
         OSError: The disk is full, or cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    try:
-        with part.open("xb") as file:
-            with gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed:
-                _write(packed, manifest, items, tell)
-            file.flush()
-            os.fsync(file.fileno())
-        with part.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
-    return digest
+    with writing(path) as file, gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed:
+        _write(packed, manifest, items, tell)
+    return file_sum(path)
 
 
 def _write(packed: gzip.GzipFile, manifest: Manifest, items: Sequence[BundledFile], tell: Tell) -> None:

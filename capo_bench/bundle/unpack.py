@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import secrets
 import shutil
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
 from capo_bench.bundle.manifest import Manifest
 from capo_bench.home import Home, TrialFolder
+from evals.checksums import file_sum
 
 _MOST_TOLD = 20
 
@@ -97,7 +97,4 @@ def _differing(source: Path, target: Path) -> list[str]:
 
 
 def _hash(path: Path) -> str | None:
-    if not path.is_file():
-        return None
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return file_sum(path) if path.is_file() else None

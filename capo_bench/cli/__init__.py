@@ -75,19 +75,25 @@ class LazyGroup(click.Group):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def main(self, *args: Any, **options: Any) -> Any:
-        """Run the command line; a system error, such as a full disk, prints a sentence and exits with code 2."""
+        """Run the command line; a system error, such as a full disk, prints a sentence and exits with code 2.
+
+        A reader that went away, as in ``| head``, is no error to tell of: exit code 1, and nothing more is printed.
+        """
         try:
             try:
                 return super().main(*args, **options)
             finally:
                 sys.stdout.flush()
         except OSError as error:
-            if not options.get("standalone_mode", True) or error.errno == errno.EPIPE:
+            if not options.get("standalone_mode", True):
                 raise
-            click.echo(f"{error.filename or 'output'}: {error.strerror or error}; nothing more is done", err=True)
+            gone = error.errno == errno.EPIPE
+            if not gone:
+                told = f"{error.filename or 'output'}: {error.strerror or error}"
+                click.echo(f"{told}; free space, or name files and folders that can be read and written", err=True)
             if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # discard buffered output
-            sys.exit(2)
+            sys.exit(1 if gone else 2)
 
     def invoke(self, ctx: click.Context) -> object:
         """Run a command; errors of a study are printed one a line, with exit code 2."""

@@ -83,7 +83,7 @@ def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
             _make(
                 _read_wanted(study, profile, sets, only, Home(home), weights), Home(home), out, blot, dry_run, as_json
             )
-    except (BundleError, DamagedFileError, RunError, OSError) as error:
+    except (BundleError, DamagedFileError, RunError) as error:
         raise Refused(error) from error
 
 

@@ -141,9 +141,6 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
     except (DataErrors, MeasureError, UnknownNameError, RunError) as error:
         click.echo(str(error), err=True)
         return 2
-    except OSError as error:
-        click.echo(f"{home.path}: cannot be written ({error}); name another folder with --home", err=True)
-        return 2
     except TooManyAbstainedError as error:
         click.echo(str(error), err=True)
         return 1

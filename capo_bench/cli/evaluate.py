@@ -143,10 +143,6 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool,
     except (DataErrors, RefusedError, ModelError, MeasureError, RunError) as error:
         click.echo(str(error), err=True)
         return 2
-    except OSError as error:
-        option = "--home" if export is None else "--home or --export"
-        click.echo(f"{home.path}: cannot be written ({error}); name another folder with {option}", err=True)
-        return 2
     except (EvaluationError, TooManyAbstainedError) as error:
         click.echo(str(error), err=True)
         return 1

@@ -49,7 +49,7 @@ def export(  # noqa: PLR0913, PLR0917 - one for each option
         folder = find_trial(Home(home), trial)
         made = export_trial(folder, out or Path(f"export-{folder.path.name}"))
         pushed = push(made, repository, private=not public) if repository else []
-    except (UnknownTrialError, ExportError, OSError) as error:
+    except (UnknownTrialError, ExportError) as error:
         raise Refused(error) from error
     folders = {name: str(path) for name, path in (("model", made.model), ("dataset", made.dataset)) if path}
     if as_json:

@@ -9,6 +9,7 @@ import click
 
 from capo_bench.cli.options import add_json_option
 from capo_bench.cli.printing import print_json, print_text
+from evals.files import write_atomic
 
 EPILOG = """\b
 Examples:
@@ -30,14 +31,9 @@ def init(file: Path, as_json: bool) -> None:
     path = file if file.suffix in {".yaml", ".yml"} else file.with_name(f"{file.name}.yaml")
     name = re.sub(r"[^A-Za-z0-9_.-]+", "-", path.stem).strip("-._") or "my-study"
     text = (files("capo_bench.study") / "new_study.yaml").read_text(encoding="utf-8").replace("NAME", name, 1)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("x", encoding="utf-8") as stream:
-            stream.write(text)
-    except FileExistsError as error:
-        raise click.UsageError(f"{path} is there already; name another file") from error
-    except OSError as error:
-        raise click.UsageError(f"{path}: cannot be written ({error.strerror}); name another file") from error
+    if path.exists():
+        raise click.UsageError(f"{path} is there already; name another file")
+    write_atomic(path, text)
     if as_json:
         print_json({"version": 1, "file": str(path), "study": name})
         return

@@ -30,16 +30,24 @@ Examples:
 @click.command(epilog=EPILOG)
 @add_study_options
 @add_home_option
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder; else one under the results.")
 @click.option("--full", is_flag=True, help="Print every table and sentence, not only the first screen.")
 @add_json_option
 def report(  # noqa: PLR0913, PLR0917 - one argument an option
-    study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], home: Path, full: bool, as_json: bool
+    study: str,
+    profile: str | None,
+    sets: tuple[str, ...],
+    only: tuple[str, ...],
+    home: Path,
+    out: Path | None,
+    full: bool,
+    as_json: bool,
 ) -> None:
     """Turn the results of STUDY into tables, figures, one page and an answer.
 
     STUDY is the name of a study in the results folder (its last run) or of a shipped one, or a file. The report of an
     unfinished study names what is missing. Writes report.html, report.md, table.csv, figures/ and
-    tables/ into the study's folder of results.
+    tables/ into the study's folder of results, or into --out, for instance where that cannot be written.
     """
     from capo_bench.cli import Refused
     from capo_bench.home import Home
@@ -53,7 +61,7 @@ def report(  # noqa: PLR0913, PLR0917 - one argument an option
         built = build_report(plan, Home(home))
     except (NothingToReportError, DamagedFileError, RunError) as error:
         raise Refused(error) from error
-    paths = write_files(built, Home(home).study(plan.study).profile(plan.profile).report)
+    paths = write_files(built, out or Home(home).study(plan.study).profile(plan.profile).report)
     files = [paths.page, paths.text, paths.table, *paths.figures]
     if as_json:
         print_json(report_json(built, files))

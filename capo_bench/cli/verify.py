@@ -67,7 +67,7 @@ def verify(  # noqa: PLR0913, PLR0917 - one argument an option
             else:
                 plan = plan_as_run(study, profile, sets, only, Home(home))
                 result = verified(plan, Home(home), new_checks(), tell=tell, sets=sets or None, only=only)
-    except (BundleError, RunError, OSError) as error:
+    except (BundleError, RunError) as error:
         raise Refused(error) from error
     if as_json:
         print_json(_build_json(result))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from capo_bench.export.cards import dataset_card, model_card, read_left
 from capo_bench.home import TrialFolder
-from evals.files import write_atomic
+from evals.files import write_atomic, writing
 
 WEIGHTS = (".safetensors", ".json", ".jinja", ".txt", ".model")
 """What of a model's folder is exported: nothing that is read by unpickling."""
@@ -93,7 +93,8 @@ def _weights(folder: TrialFolder, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder.model.iterdir()):
         if path.is_file() and path.suffix in WEIGHTS and not path.is_symlink():
-            shutil.copyfile(path, out / path.name)
+            with path.open("rb") as source, writing(out / path.name) as target:
+                shutil.copyfileobj(source, target)
     return out
 
 
@@ -116,12 +117,10 @@ def _write(path: Path, lines: Iterator[str]) -> int:
     """Write lines without secrets, one in memory at a time, and return how many there are."""
     from capo_bench.track.redact import redact
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part, count = path.with_name(f".{path.name}"), 0
-    with part.open("w", encoding="utf-8") as file:
+    count = 0
+    with writing(path) as file:
         for line in lines:
             json.loads(line)  # a torn line is no row
-            file.write(redact(line) + "\n")
+            file.write(redact(line).encode() + b"\n")
             count += 1
-    part.replace(path)
     return count

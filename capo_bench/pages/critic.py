@@ -24,6 +24,7 @@ from capo_bench.pages.svg import Axis, Look, Panel, Point, Series
 from capo_bench.pages.table import NOTHING, Table
 from capo_bench.pages.write import write_figures, write_tables
 from capo_bench.provenance import environment
+from evals.checksums import SUMS, files_below, seal
 from evals.critics.first_error import FirstErrorScores
 from evals.files import write_atomic
 from trainers.credit.critique import Critique
@@ -76,6 +77,7 @@ def write_measurement(measured: CriticMeasurement, summary: CriticSummary, home:
     """Write a measurement into its folder; the same measurement made again replaces it."""
     files, drawn = MeasurementFiles(home.critic(measured.id)), figures(summary)
     provenance = {**environment(), "data": _data(measured)}
+    (files.folder / SUMS).unlink(missing_ok=True)
     write_atomic(files.critiques, "".join(_lines(measured)))
     write_json(files.folder / "provenance.json", provenance)
     write_tables(tables(summary), files.folder / "tables")
@@ -83,6 +85,7 @@ def write_measurement(measured: CriticMeasurement, summary: CriticSummary, home:
     write_atomic(files.page, html(measurement_page(measured, summary, drawn, provenance)))
     whole = {"id": measured.id, "identity": identity(measured.request, measured.solutions), **asdict(summary)}
     write_json(files.result, whole)
+    seal(files.folder, {path.relative_to(files.folder).parts[0] for path in files_below(files.folder)} - {"lock"})
     return files
 
 

@@ -61,17 +61,18 @@ class Interrupts:
         self.urgent = self.urgent or (self.signal is not None and number != signal.SIGHUP)
         self.signal = self.signal or number
         if number == signal.SIGHUP:
-            _speak_to_nobody()
+            speak_to_nobody()
         os.write(self._write, b"!")
 
 
-def _speak_to_nobody() -> None:
-    """Turn what still goes to a closed terminal away: each write there would fail."""
-    nowhere = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1, 2):
-        if os.isatty(descriptor) or not _writable(descriptor):
+def speak_to_nobody() -> None:
+    """Turn what still goes to a closed terminal away: each write there would fail. An open one is left as it is."""
+    closed = [descriptor for descriptor in (0, 1, 2) if not _writable(descriptor)]
+    if closed:
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for descriptor in closed:
             os.dup2(nowhere, descriptor)
-    os.close(nowhere)
+        os.close(nowhere)
 
 
 def _writable(descriptor: int) -> bool:

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from capo_bench.inert import for_terminal
 from capo_bench.run.board import AGAIN, Board, Running, duration
+from capo_bench.run.interrupt import speak_to_nobody
 from capo_bench.run.ledger import Record
 from capo_bench.run.runner import Observer
 
@@ -39,7 +40,12 @@ def progress(console: Console, board: Board, name: str) -> Iterator[Observer]:
     if not console.is_terminal:
         yield _Plain(console, board).on
         return
-    with Live(console=console, get_renderable=lambda: _table(board, name), refresh_per_second=4, transient=True):
+
+    def table() -> RenderableType:
+        speak_to_nobody()  # under nohup a run goes on when its terminal is closed
+        return _table(board, name)
+
+    with Live(console=console, get_renderable=table, refresh_per_second=4, transient=True):
 
         def on(event: Record) -> None:
             _say(console, event)

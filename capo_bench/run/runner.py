@@ -9,7 +9,6 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -20,7 +19,7 @@ from capo_bench.run.cores import available_cores
 from capo_bench.run.devices import visible_gpus
 from capo_bench.run.errors import RunError
 from capo_bench.run.executor import Executor, Job
-from capo_bench.run.interrupt import Interrupts
+from capo_bench.run.interrupt import Interrupts, speak_to_nobody
 from capo_bench.run.ledger import Event, Ledger, Record
 from capo_bench.run.limits import DiskWatch, StageClock
 from capo_bench.run.opening import open_executor
@@ -227,10 +226,12 @@ class Runner:
         self.notify(self._ledger.append(event, **fields))
 
     def notify(self, event: Record) -> None:
-        """Tell the observers; a display that cannot be written to ends no run."""
+        """Tell the observers; a display that cannot be written to ends no run, nor what is printed after it."""
         for observer in self._observers:
-            with suppress(OSError):
+            try:
                 observer(event)
+            except OSError:
+                speak_to_nobody()
 
     def _trial_job(self, trial: Trial, gpus: int, rank: int) -> Job:
         folder = self.home.trial(trial.id)

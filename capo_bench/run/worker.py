@@ -32,10 +32,15 @@ from capo_bench.track.redact import redact
 
 
 class Link:
-    """The worker's end of the connection: jobs in, messages out, the runner's wish to stop."""
+    """The worker's end of the connection: jobs in, messages out, the runner's wish to stop.
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    Args:
+        connection: To the runner.
+        lost: Called, in a thread, when the runner is gone.
+    """
+
+    def __init__(self, connection: Connection, lost: Callable[[], None] = lambda: None) -> None:
+        self._connection, self._lost = connection, lost
         self._jobs: queue.SimpleQueue[wire.Message | None] = queue.SimpleQueue()
         self._stop = threading.Event()
         threading.Thread(target=self._listen, daemon=True).start()
@@ -62,6 +67,7 @@ class Link:
             try:
                 message = wire.receive(self._connection)
             except (EOFError, OSError):
+                self._lost()
                 return self._jobs.put(None)
             if message["do"] == "stop":
                 self._stop.set()
@@ -171,7 +177,8 @@ def main() -> None:
     for number in SIGNALS:
         signal.signal(number, lambda number, frame: None)
     os.set_inheritable(descriptor, False)
-    link = Link(Connection(descriptor))
+    # The group's guard does this too, and sooner where a job keeps Python busy; but it may be killed with the runner.
+    link = Link(Connection(descriptor), lost=lambda: os.killpg(0, signal.SIGKILL))
     for job in link.jobs():
         try:
             with output_to(Path(job["log"])), rotating(Path(job["log"])):

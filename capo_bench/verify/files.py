@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,8 @@ _OWN = ("evaluation", "training", "completions")
 def check_study_files(check: Check, plan: Plan, trials: Sequence[Trial], home: Home) -> None:
     """Compare files with the lists of their stages: none is other, missing or beside them; and lines of the ledger.
 
+    In a results folder also what evaluations and measurements of critics left: whose they are is not on record.
+
     Args:
         check: Receives what was found.
         plan: The study.
@@ -39,6 +41,9 @@ def check_study_files(check: Check, plan: Plan, trials: Sequence[Trial], home: H
         folder = home.stage(model.kind, model.key)
         if folder.is_dir():
             _check(check, folder, folder.relative_to(home.path).as_posix())
+    for kind in ("evals", "critics"):
+        for path in sorted(home.path.glob(f"{kind}/**/{SUMS}")):
+            _check_listed(check, path.parent, path.parent.relative_to(home.path).as_posix())
     ledger = home.study(plan.study).ledger
     try:
         for line in Ledger(ledger).damaged():
@@ -57,7 +62,17 @@ def _folders(trial: Trial, folder: TrialFolder) -> Iterator[Path]:
 
 
 def _check(check: Check, folder: Path, name: str) -> None:
-    """Compare a folder's files with its list; weights may have been freed."""
+    """Compare a folder's files with its list: it names all of them."""
+    sums = _check_listed(check, folder, name)
+    for file in files_below(folder):
+        path = file.relative_to(folder).as_posix()
+        if path not in sums and not path.startswith(_UNLISTED) and path.partition("/")[0] not in _OWN:
+            check.differs(f"{name}/{path}", "is there", f"not listed in {SUMS}")
+
+
+def _check_listed(check: Check, folder: Path, name: str) -> Mapping[str, str]:
+    """Compare the files of a folder's list with it, and return it; weights may have been freed."""
+    sums: Mapping[str, str] = {}
     with check.reading(f"{name}/{SUMS}"):
         sums = listed(folder)
         if not sums:
@@ -68,7 +83,4 @@ def _check(check: Check, folder: Path, name: str) -> None:
                 check.leave("files of weights that are not here")
             else:
                 check.equal(f"{name}/{path}: sha256", file_sum(file) if file.is_file() else ABSENT, value)
-        for file in files_below(folder):
-            path = file.relative_to(folder).as_posix()
-            if path not in sums and not path.startswith(_UNLISTED) and path.partition("/")[0] not in _OWN:
-                check.differs(f"{name}/{path}", "is there", f"not listed in {SUMS}")
+    return sums

@@ -97,7 +97,7 @@ def damaged(fake: FakeHome, file: str) -> str:
     ("file", "told"),
     [
         ("metrics", "/metrics.json:2: not JSON"),
-        ("steps", "/steps.jsonl:51: not a JSON record"),
+        ("steps", "/training/steps.jsonl:51: not a JSON record"),
         ("samples", "/evaluation/coins_test/samples.jsonl:3: list where a record belongs"),
     ],
 )

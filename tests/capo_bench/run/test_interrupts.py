@@ -4,6 +4,7 @@ import os
 import resource
 import signal
 
+import psutil
 import pytest
 from standins import STEPS, make_plan
 
@@ -69,6 +70,16 @@ def test_workers_die_with_a_runner_that_is_killed_and_so_does_what_they_started(
     pids = until(lambda: started(home, "stubborn-0"))
     assert len(pids) == 2
     process.kill()
+    until(lambda: not any(map(is_alive, pids)))
+
+
+def test_workers_die_with_a_runner_whose_guards_are_killed_with_it(home, runner_process, until, is_alive):
+    process = runner_process("stubborn", workers=1)
+    pids = until(lambda: started(home, "stubborn-0"))
+    guards = [child for child in psutil.Process(process.pid).children(recursive=True) if child.name() == "sh"]
+    assert guards
+    for victim in (*guards, process):
+        victim.kill()
     until(lambda: not any(map(is_alive, pids)))
 
 
