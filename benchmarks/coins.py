@@ -22,8 +22,8 @@ from statistics import fmean
 
 from transformers.utils import logging
 
-from capo_bench.home import Home
 from capo_bench.run.threads import EMBEDDED_THREADS, set_threads
+from capo_bench.store.home import Home
 from capo_bench.study.identity import cold_start_key
 from capo_bench.study.load import load_plan
 from capo_bench.study.plan import Trial

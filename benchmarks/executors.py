@@ -11,9 +11,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from capo_bench.home import Home, write_json
 from capo_bench.run.runner import RunOptions
 from capo_bench.run.session import run_study
+from capo_bench.store.home import Home, write_json
 from capo_bench.study.plan import Plan, Trial, Variant
 from trainers.config import TrialConfig
 

@@ -28,7 +28,7 @@ from typing import Any
 
 import torch
 
-from capo_bench.home import Home, TrialFolder, read_json
+from capo_bench.store.home import Home, TrialFolder, read_json
 from capo_bench.study.load import load_plan
 from capo_bench.study.plan import Trial
 from trainers.backbones import OWN_FOLDER

@@ -24,10 +24,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from capo_bench.home import Home
-from capo_bench.provenance import environment
-from capo_bench.run.ledger import Ledger
 from capo_bench.run.runner import owed_trials
+from capo_bench.store.home import Home
+from capo_bench.store.ledger import Ledger
+from capo_bench.store.provenance import environment
 from capo_bench.study.load import load_plan
 from capo_bench.study.plan import Plan, Trial
 from evals.coins import COINS

@@ -11,9 +11,9 @@ import time
 from multiprocessing import Pipe
 from pathlib import Path
 
-from capo_bench.home import Home
 from capo_bench.run import wire
-from capo_bench.run.ledger import Ledger
+from capo_bench.store.home import Home
+from capo_bench.store.ledger import Ledger
 from capo_bench.study.plan import Plan, Trial, Variant
 from capo_bench.track.store import Store
 from capo_bench.track.study import StudyBook

@@ -12,8 +12,8 @@ from capo_bench.analysis import frames
 from capo_bench.analysis.answer import Answer, answer
 from capo_bench.analysis.collect import Results, collect
 from capo_bench.analysis.summary import Summary, summarise
-from capo_bench.home import Home
 from capo_bench.run.studies import plan_as_run
+from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
     import pandas as pd

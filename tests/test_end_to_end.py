@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from capo_bench.home import Home, TrialFolder
+from capo_bench.store.home import Home, TrialFolder
 
 STUDY = """
 name: small

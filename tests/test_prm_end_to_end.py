@@ -15,7 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from capo_bench.cli import main
-from capo_bench.home import Home, TrialFolder
+from capo_bench.store.home import Home, TrialFolder
 from evals.checksums import seal
 from trainers.rollouts import read_rollouts, write_step
 

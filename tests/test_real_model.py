@@ -27,7 +27,7 @@ import torch
 from chat_server import MODEL, ChatServer, serving
 from safetensors.torch import load_file
 
-from capo_bench.home import Home, TrialFolder
+from capo_bench.store.home import Home, TrialFolder
 
 WHOLE = bool(os.environ.get("CAPO_BENCH_WHOLE_MODEL"))
 ROWS, TOKENS = (4, 160) if WHOLE else (2, 16)

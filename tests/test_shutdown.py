@@ -19,7 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
-from capo_bench.home import Home, TrialFolder, read_json
+from capo_bench.store.home import Home, TrialFolder, read_json
 from trainers.backbones import OWN_FOLDER
 
 STUDY = """

@@ -22,7 +22,7 @@ from typing import Any
 import pytest
 from vllm_server import NAME, embedded_critic, serving_vllm
 
-from capo_bench.home import TrialFolder
+from capo_bench.store.home import TrialFolder
 
 pytestmark = [
     pytest.mark.slow,

@@ -22,7 +22,7 @@ from chat_server import serving
 from fault_proxy import FaultProxy
 from vllm_server import NAME, embedded_critic, serving_vllm
 
-from capo_bench.home import TrialFolder
+from capo_bench.store.home import TrialFolder
 from evals.coins import COINS
 from evals.models.base import Completion, Model, Sampling
 from evals.models.open import open_model

@@ -14,8 +14,8 @@ from capo_bench.analysis.health import read_health
 from capo_bench.analysis.looks import take_looks
 from capo_bench.analysis.measures import quantity, task_of
 from capo_bench.analysis.scores import linearised
-from capo_bench.home import Home, TrialFolder
-from capo_bench.records import Record, read_object, read_records
+from capo_bench.store.home import Home, TrialFolder
+from capo_bench.store.records import Record, read_object, read_records
 from evals.metrics import split_at_k
 
 if TYPE_CHECKING:

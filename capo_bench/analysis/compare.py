@@ -9,9 +9,9 @@ from pathlib import Path
 from statistics import fmean, stdev
 
 from capo_bench.analysis.diff import UnknownTrialError, find_trial
-from capo_bench.evaluation.errors import RefusedError
-from capo_bench.evaluation.files import find_evaluation, read_record
-from capo_bench.home import Home
+from capo_bench.store.errors import RefusedError
+from capo_bench.store.evaluations import find_evaluation, read_record
+from capo_bench.store.home import Home
 from evals.estimates import LEVEL, Estimate
 from evals.harness.folder import RESULT, SAMPLES, read_samples
 from evals.harness.identity import Difference, comparable

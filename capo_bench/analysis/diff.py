@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from capo_bench.analysis.provenance import ALWAYS_DIFFERENT
-from capo_bench.home import Home, TrialFolder
-from capo_bench.records import DamagedFileError, Record, flatten, read_object, read_records
+from capo_bench.store.home import Home, TrialFolder
+from capo_bench.store.records import DamagedFileError, Record, flatten, read_object, read_records
 from capo_bench.study.identity import PARTS
 from capo_bench.study.plan import Trial
 from evals.registry import nearest

@@ -13,7 +13,7 @@ from capo_bench.analysis.collect import Results, Run
 from capo_bench.analysis.looks import difference
 from capo_bench.analysis.measures import quantity, task_of
 from capo_bench.analysis.stats import holm, lay_out
-from capo_bench.records import read_records
+from capo_bench.store.records import read_records
 from evals.registry import did_you_mean
 
 if TYPE_CHECKING:

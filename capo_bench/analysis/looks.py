@@ -17,7 +17,7 @@ from capo_bench.analysis.stats import NOISE, Matrix, MeanEstimate, ScoreLayout, 
 
 if TYPE_CHECKING:
     from capo_bench.analysis.collect import Run
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
     from capo_bench.study.plan import Plan
 
     Runs = Mapping[str, Mapping[int, Run]]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from capo_bench.analysis.collect import Run
-from capo_bench.records import flatten
+from capo_bench.store.records import flatten
 from trainers.methods import METHODS
 from trainers.teaching import TeachingConfig
 

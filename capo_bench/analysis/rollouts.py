@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from capo_bench.analysis.credited import CreditedRollout, credited
-from capo_bench.home import TrialFolder
 from capo_bench.revote.trial import is_whole
+from capo_bench.store.home import TrialFolder
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig
 from trainers.methods import METHODS

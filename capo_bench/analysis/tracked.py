@@ -9,7 +9,7 @@ from capo_bench.analysis.collect import collect
 from capo_bench.analysis.summary import summarise
 
 if TYPE_CHECKING:
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
     from capo_bench.study.plan import Plan
 
 

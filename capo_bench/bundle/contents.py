@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.manifest import study_path
-from capo_bench.home import Home, TrialFolder
+from capo_bench.store.home import Home, TrialFolder
 from capo_bench.study.identity import shared_models
 from evals.checksums import SUMS
 

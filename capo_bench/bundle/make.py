@@ -15,11 +15,11 @@ from capo_bench.bundle.archive import Tell, listed, size_of, write_archive
 from capo_bench.bundle.contents import BundledFile, contents
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.manifest import Manifest
-from capo_bench.home import Home
 from capo_bench.pages.build import build_report
 from capo_bench.pages.write import write_files
-from capo_bench.provenance import origin
-from capo_bench.run.lock import study_lock
+from capo_bench.store.home import Home
+from capo_bench.store.lock import study_lock
+from capo_bench.store.provenance import origin
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan

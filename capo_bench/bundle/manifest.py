@@ -15,7 +15,7 @@ from pathlib import PurePosixPath
 from typing import Any, get_args
 
 from capo_bench.bundle.errors import BundleError
-from capo_bench.home import StageKind
+from capo_bench.store.home import StageKind
 
 FORMAT = 2
 """Of bundles; raised when older readers would misread a newer one."""

@@ -12,7 +12,7 @@ from capo_bench.bundle.archive import Tell
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
 from capo_bench.bundle.manifest import Manifest
-from capo_bench.home import Home, TrialFolder
+from capo_bench.store.home import Home, TrialFolder
 from evals.checksums import file_sum
 
 _MOST_TOLD = 20

@@ -16,7 +16,7 @@ from capo_bench.run.studies import plan_as_run, study_file
 if TYPE_CHECKING:
     from capo_bench.bundle.make import BundleRequest
     from capo_bench.bundle.unpack import Unpacked
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
 
 EPILOG = """\b
 Exit codes:
@@ -68,9 +68,9 @@ def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
     """
     from capo_bench.bundle.errors import BundleError
     from capo_bench.cli import Refused
-    from capo_bench.home import Home
-    from capo_bench.records import DamagedFileError
-    from capo_bench.run.errors import RunError
+    from capo_bench.store.errors import RunError
+    from capo_bench.store.home import Home
+    from capo_bench.store.records import DamagedFileError
 
     if into is not None and (out or weights or blot or dry_run or sets or only):
         raise click.UsageError("--into unpacks a bundle as it is: leave out the other options")
@@ -91,7 +91,7 @@ def _read_wanted(  # noqa: PLR0913, PLR0917 - one argument an option
     study: str, profile: str | None, sets: Sequence[str], only: Sequence[str], home: Home, weights: bool
 ) -> BundleRequest:
     from capo_bench.bundle.make import BundleRequest
-    from capo_bench.run.last import last_asked
+    from capo_bench.study.last_plan import last_asked
     from capo_bench.study.load import study_text
 
     plan = plan_as_run(study, profile, sets, only, home)

@@ -42,9 +42,9 @@ def compare(results: tuple[str, ...], allowed: tuple[str, ...], home: Path, as_j
     differences.
     """
     from capo_bench.analysis.compare import compare as compared
-    from capo_bench.evaluation.errors import RefusedError
-    from capo_bench.home import Home
     from capo_bench.pages.evaluation import comparison_table
+    from capo_bench.store.errors import RefusedError
+    from capo_bench.store.home import Home
     from evals.harness.identity import EvaluationError
 
     if len(results) < 2:

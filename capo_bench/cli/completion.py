@@ -12,7 +12,7 @@ from click.shell_completion import CompletionItem, split_arg_string
 if TYPE_CHECKING:
     import click
 
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
 
 
 def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -38,7 +38,7 @@ def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str
 
 def complete_trial(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the trials of the results folder, with their variants and seeds."""
-    from capo_bench.home import read_json
+    from capo_bench.store.home import read_json
 
     items = []
     for path in sorted((_find_home(ctx).path / "trials").glob(f"{incomplete}*/config.json")):
@@ -51,6 +51,6 @@ def complete_trial(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 
 def _find_home(ctx: click.Context) -> Home:
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
 
     return Home(Path(ctx.params.get("home") or "results"))

@@ -12,7 +12,7 @@ from capo_bench.cli.printing import print_json, print_table, print_text
 from capo_bench.run.studies import plan_as_run
 
 if TYPE_CHECKING:
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
     from capo_bench.study.plan import Plan, Trial
 
 EPILOG = """\b
@@ -70,9 +70,9 @@ def credit(  # noqa: PLR0913, PLR0917 - one argument an option
     from capo_bench.cli import Refused
     from capo_bench.credit.measure import FidelityRequest, NothingToMeasureError, measure_trials
     from capo_bench.credit.write import Fidelities, write_fidelity
-    from capo_bench.home import Home, read_json
     from capo_bench.pages.fidelity import fidelity_tables, learning_lines
-    from capo_bench.run.errors import RunError
+    from capo_bench.store.errors import RunError
+    from capo_bench.store.home import Home, read_json
 
     place = Home(home)
     try:
@@ -109,7 +109,7 @@ def _choose(
 ) -> tuple[Plan, Path]:
     """Return the plan that a study's name stands for, or one of a trial alone, and where files go."""
     from capo_bench.analysis.diff import UnknownTrialError, find_trial
-    from capo_bench.home import read_json
+    from capo_bench.store.home import read_json
     from capo_bench.study.plan import Trial
 
     try:

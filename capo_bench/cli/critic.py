@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from capo_bench.critic.ask import CritiqueTerms
     from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest
     from capo_bench.critic.summary import CriticSummary
-    from capo_bench.home import Home
     from capo_bench.pages.critic import MeasurementFiles
+    from capo_bench.store.home import Home
     from trainers.critics.base import CriticParams
 
 EPILOG = """\b
@@ -93,7 +93,7 @@ def critic(  # noqa: PLR0913, PLR0917 - one for each option
     """
     from capo_bench.critic.choose import chosen_critic
     from capo_bench.critic.measure import MeasurementRequest
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
     from evals.critics.data import Selection
     from trainers.teaching import with_trial_seed
 
@@ -121,10 +121,10 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
     from capo_bench.critic.measure import measure
     from capo_bench.critic.summary import summarise
     from capo_bench.evaluation.watch import watch
-    from capo_bench.home import read_json
     from capo_bench.pages.critic import write_measurement
-    from capo_bench.run.errors import RunError
     from capo_bench.run.meter import meter
+    from capo_bench.store.errors import RunError
+    from capo_bench.store.home import read_json
     from evals.registry import UnknownNameError
     from evals.tasks.rows import DataErrors
 

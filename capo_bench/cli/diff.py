@@ -39,8 +39,8 @@ def diff(a: str, b: str, home: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from capo_bench.analysis.diff import UnknownTrialError, diff_trials, find_trial
-    from capo_bench.home import Home
-    from capo_bench.records import DamagedFileError
+    from capo_bench.store.home import Home
+    from capo_bench.store.records import DamagedFileError
 
     try:
         left, right = find_trial(Home(home), a), find_trial(Home(home), b)

@@ -43,8 +43,8 @@ def doctor(  # noqa: PLR0913, PLR0917 - the options of the command
     Names what is missing and how to get it. Downloads, runs and stores nothing. Exit code 1: something is missing.
     """
     from capo_bench.doctor.examine import examine
-    from capo_bench.home import Home
     from capo_bench.run.runner import RunOptions
+    from capo_bench.store.home import Home
 
     planned = plan_of_file(study, profile, sets, only, Home(home))
     findings = examine(planned, home, min_free=RunOptions().min_free, workers=workers)

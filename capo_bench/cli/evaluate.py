@@ -16,9 +16,9 @@ from capo_bench.cli.printing import print_json, print_table, print_text
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from capo_bench.evaluation.evaluated import Evaluated
     from capo_bench.evaluation.reading import Options
-    from capo_bench.home import Home
+    from capo_bench.store.evaluations import Evaluated
+    from capo_bench.store.home import Home
 
 EPILOG = """\b
 Exit codes:
@@ -105,7 +105,7 @@ def evaluate(model: str, export: Path | None, no_track: bool, home: Path, as_jso
     are stored at once, so the same command resumes after any interruption, and asks for nothing twice.
     """
     from capo_bench.evaluation.reading import Options
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
 
     keep = not given.pop("no_critique_cache")
     held = {key: given.pop(key) for key in _HELD}
@@ -122,9 +122,8 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool,
     from rich.console import Console
 
     from capo_bench.critic.errors import MeasureError, TooManyAbstainedError
-    from capo_bench.evaluation.errors import RefusedError
-    from capo_bench.home import read_json
-    from capo_bench.run.errors import RunError
+    from capo_bench.store.errors import RefusedError, RunError
+    from capo_bench.store.home import read_json
     from evals.harness.identity import EvaluationError
     from evals.models.base import ModelError
     from evals.tasks.rows import DataErrors
@@ -184,7 +183,7 @@ def _handle_terminate(ended: list[int], number: int, frame: object) -> None:
 
 
 def _export(evaluated: Evaluated, folder: Path) -> None:
-    from capo_bench.home import read_json
+    from capo_bench.store.home import read_json
     from evals.harness.export import export
 
     commit = read_json(evaluated.files.provenance)["git"]["commit"]

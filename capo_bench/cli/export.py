@@ -41,7 +41,7 @@ def export(  # noqa: PLR0913, PLR0917 - one for each option
     from capo_bench.analysis.diff import UnknownTrialError, find_trial
     from capo_bench.cli import Refused
     from capo_bench.export.write import ExportError, export_trial, push
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
 
     if public and repository is None:
         raise click.UsageError("--public decides who sees the pushed files: add --push OWNER/NAME, or leave it out")

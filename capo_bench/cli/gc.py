@@ -112,11 +112,11 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
     Samples, rollouts, metrics and ledgers of finished trials stay, unless the whole trial is named. What a study that
     runs refers to is left alone. What trials share goes with the last of them.
     """
-    from capo_bench.home import Home
     from capo_bench.keep.find import GcRequest, scan
     from capo_bench.keep.free import at_rest, free
     from capo_bench.keep.item import freed_bytes
-    from capo_bench.run.errors import RunError
+    from capo_bench.store.errors import RunError
+    from capo_bench.store.home import Home
 
     if by and not keep_models:
         raise click.UsageError("--by decides --keep-models best:N: add it, or leave out --by")

@@ -38,7 +38,7 @@ def plan(  # noqa: PLR0913, PLR0917 - the options of the command
 
     STUDY is a file, or the name of a study: a shipped one, or one in the results folder. Nothing is run or written.
     """
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
     from capo_bench.study.estimate import estimate
     from capo_bench.study.summary import plan_json
 

@@ -50,11 +50,11 @@ def report(  # noqa: PLR0913, PLR0917 - one argument an option
     tables/ into the study's folder of results, or into --out, for instance where that cannot be written.
     """
     from capo_bench.cli import Refused
-    from capo_bench.home import Home
     from capo_bench.pages.build import NothingToReportError, build_report
     from capo_bench.pages.write import write_files
-    from capo_bench.records import DamagedFileError
-    from capo_bench.run.errors import RunError
+    from capo_bench.store.errors import RunError
+    from capo_bench.store.home import Home
+    from capo_bench.store.records import DamagedFileError
 
     try:
         plan = plan_as_run(study, profile, sets, only, Home(home))

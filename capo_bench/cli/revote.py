@@ -62,13 +62,13 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     Writes revote.csv, revote.json and revote.html into the study's folder of results.
     """
     from capo_bench.cli import Refused
-    from capo_bench.home import Home, read_json
     from capo_bench.pages.revote import write_replay
-    from capo_bench.records import DamagedFileError
     from capo_bench.revote.rows import make_rows
     from capo_bench.revote.study import NothingToReplayError, replay_study
-    from capo_bench.run.errors import RunError
     from capo_bench.run.meter import bar
+    from capo_bench.store.errors import RunError
+    from capo_bench.store.home import Home, read_json
+    from capo_bench.store.records import DamagedFileError
 
     wanted = _read_wanted(weights, ks, rules)
     try:

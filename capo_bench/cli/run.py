@@ -22,11 +22,11 @@ from capo_bench.cli.printing import print_json
 from capo_bench.run.studies import plan_of_file, study_file
 
 if TYPE_CHECKING:
-    from capo_bench.home import Home
     from capo_bench.pages.build import Report
-    from capo_bench.run.last import RunRequest
     from capo_bench.run.runner import RunOptions
     from capo_bench.run.session import RunResult
+    from capo_bench.store.home import Home
+    from capo_bench.study.last_plan import RunRequest
     from capo_bench.study.plan import Plan
 
 EPILOG = """\b
@@ -145,11 +145,11 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     running trials save, the second ends at once.
     """
     from capo_bench.analysis.tracked import answered
-    from capo_bench.home import Home
-    from capo_bench.records import DamagedFileError
-    from capo_bench.run.errors import RunError
-    from capo_bench.run.last import RunRequest
     from capo_bench.run.runner import RunOptions
+    from capo_bench.store.errors import RunError
+    from capo_bench.store.home import Home
+    from capo_bench.store.records import DamagedFileError
+    from capo_bench.study.last_plan import RunRequest
     from capo_bench.study.load import study_text
 
     options = RunOptions(
@@ -192,7 +192,7 @@ def _limit_failures(number: int | None, fail_fast: bool, keep_going: bool) -> in
 
 def _check_rows(plan: Plan, home: Home) -> None:
     """Read the training data of the unfinished trials, from the hub too, before anything runs."""
-    from capo_bench.run.errors import RunError
+    from capo_bench.store.errors import RunError
     from capo_bench.study.data import check_rows
     from evals.tasks.rows import DataErrors
 
@@ -208,7 +208,7 @@ def _bound_critiques(home: Home, size: int | None) -> None:
         return
     from sqlite3 import Error
 
-    from capo_bench.run.errors import RunError
+    from capo_bench.store.errors import RunError
     from trainers.critics.store import FILE, set_limit
 
     if home.critiques is None:
@@ -256,7 +256,7 @@ def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_j
 def _build(plan: Plan, home: Home) -> list[Report]:
     """Return the report, if there is anything to report."""
     from capo_bench.pages.build import NothingToReportError, build_report
-    from capo_bench.records import DamagedFileError
+    from capo_bench.store.records import DamagedFileError
 
     try:
         return [build_report(plan, home)]

@@ -16,8 +16,8 @@ from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json, print_text
 
 if TYPE_CHECKING:
-    from capo_bench.home import Home
     from capo_bench.run.state import StudyStatus, TrialStatus
+    from capo_bench.store.home import Home
 
 
 EPILOG = """\b
@@ -72,8 +72,8 @@ def status(study: str | None, profile: str | None, as_json: bool, watch: float |
     STUDY is the name of a study in the results folder, as it was last run, or of a shipped one, or a file. Without it,
     every study in the results folder is shown. The command only reads files: use it while studies run, from anywhere.
     """
-    from capo_bench.home import Home
-    from capo_bench.run.errors import RunError
+    from capo_bench.store.errors import RunError
+    from capo_bench.store.home import Home
 
     results = Home(home)
     try:
@@ -89,7 +89,7 @@ def status(study: str | None, profile: str | None, as_json: bool, watch: float |
 
 
 def _show(studies: list[StudyStatus], home: Home) -> None:
-    from capo_bench.run.ledger import Ledger
+    from capo_bench.store.ledger import Ledger
 
     if not studies:
         click.echo(f"no study has been run in {home.path}; start one with: capo-bench run voting --home {home.path}")

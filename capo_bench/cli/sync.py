@@ -37,10 +37,10 @@ def sync(study: str | None, home: Path, as_json: bool) -> None:
     from dataclasses import asdict
 
     from capo_bench.analysis.tracked import answered
-    from capo_bench.home import Home
-    from capo_bench.run.errors import RunError
     from capo_bench.run.meter import bar
     from capo_bench.run.state import started_studies
+    from capo_bench.store.errors import RunError
+    from capo_bench.store.home import Home
     from capo_bench.track.redact import redact
     from capo_bench.track.store import store_of
     from capo_bench.track.sync import sync as deliver

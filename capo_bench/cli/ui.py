@@ -14,7 +14,7 @@ from capo_bench.cli.completion import complete_study
 from capo_bench.cli.options import add_home_option, add_json_option
 
 if TYPE_CHECKING:
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
 
 EPILOG = """\b
 Examples:
@@ -34,7 +34,7 @@ def ui(study: str | None, home: Path, port: int, as_json: bool) -> None:
     STUDY is by default the last study that ran. The store is that of MLFLOW_TRACKING_URI, or the one in the results
     folder.
     """
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
     from capo_bench.track.redact import redact
     from capo_bench.track.server import ServerError, serve
     from capo_bench.track.store import store_of

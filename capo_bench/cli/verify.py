@@ -50,9 +50,9 @@ def verify(  # noqa: PLR0913, PLR0917 - one argument an option
     """
     from capo_bench.bundle.errors import BundleError
     from capo_bench.cli import Refused
-    from capo_bench.home import Home
-    from capo_bench.run.errors import RunError
     from capo_bench.run.meter import bar
+    from capo_bench.store.errors import RunError
+    from capo_bench.store.home import Home
     from capo_bench.verify.checks import new_checks
     from capo_bench.verify.study import opened
     from capo_bench.verify.study import verify as verified

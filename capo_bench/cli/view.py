@@ -13,7 +13,7 @@ from capo_bench.cli.printing import print_json
 from capo_bench.run.studies import plan_as_run
 
 if TYPE_CHECKING:
-    from capo_bench.home import Home, TrialFolder
+    from capo_bench.store.home import Home, TrialFolder
     from capo_bench.study.plan import Trial
 
 EPILOG = """\b
@@ -56,11 +56,11 @@ def view(  # noqa: PLR0913, PLR0917 - one argument an option
     on which critiques disagree most, at the beginning and at the end. It is one file that needs no network.
     """
     from capo_bench.cli import Refused
-    from capo_bench.home import Home
     from capo_bench.pages.rollouts import NoRolloutsError, write_rollouts
-    from capo_bench.records import DamagedFileError
-    from capo_bench.run.errors import RunError
     from capo_bench.run.meter import bar
+    from capo_bench.store.errors import RunError
+    from capo_bench.store.home import Home
+    from capo_bench.store.records import DamagedFileError
 
     try:
         title, trials, place = _choose(Home(home), study, profile, sets, only)

@@ -23,7 +23,7 @@ from trainers.methods import METHODS
 from trainers.rollouts import DamagedRolloutsError, Rollout, read_step, stored_steps
 
 if TYPE_CHECKING:
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
     from capo_bench.study.plan import Trial
     from evals.models.base import Model
     from evals.models.spec import ModelSpec

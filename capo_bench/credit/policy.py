@@ -10,7 +10,7 @@ from trainers.backbones import BACKBONES
 from trainers.rollouts import stored_steps
 
 if TYPE_CHECKING:
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
     from capo_bench.study.plan import Trial
     from evals.models.spec import ModelSpec
 

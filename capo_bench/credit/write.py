@@ -16,7 +16,7 @@ from capo_bench.analysis.fidelity import (
     learning,
 )
 from capo_bench.analysis.fidelity_frames import fidelity_frame, steps_frame
-from capo_bench.home import Home, read_json, write_json
+from capo_bench.store.home import Home, read_json, write_json
 from evals.files import write_atomic
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from capo_bench.critic.ask import AskProgress, CollectedCritiques, CritiqueTerms
 from capo_bench.critic.embedded import prepared
 from capo_bench.critic.errors import MeasureError
 from capo_bench.critic.prm import PrmParams
-from capo_bench.home import Home
+from capo_bench.store.home import Home
 from capo_bench.study.identity import critic_identity, digest, embedded_prm_key
 from evals.benchmarks import BENCHMARKS, Benchmark, Problem, StepCheck
 from evals.critics.data import STEP_DATA, Loaded, Selection, StepData

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capo_bench.evaluation.errors import RefusedError
-from capo_bench.home import Home, TrialFolder, read_json
+from capo_bench.store.errors import RefusedError
+from capo_bench.store.home import Home, TrialFolder, read_json
 from evals.registry import nearest
 
 _ID = re.compile(r"[0-9a-f]{4,12}")

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from capo_bench.evaluation.errors import RefusedError
-from capo_bench.evaluation.files import find_evaluation
 from capo_bench.evaluation.models import Named, find_model, like_a_trial
 from capo_bench.evaluation.request import EvaluationRequest, Judge
-from capo_bench.home import Home
+from capo_bench.store.errors import RefusedError
+from capo_bench.store.evaluations import find_evaluation
+from capo_bench.store.home import Home
 from capo_bench.study.errors import StudyErrors
 from evals.models.base import ModelError
 from evals.models.spec import ModelSpec, read_spec

@@ -8,15 +8,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.evaluation.errors import RefusedError
-from capo_bench.evaluation.evaluated import Evaluated
-from capo_bench.evaluation.files import EvaluationFiles, find_evaluation, find_folder, read_record
 from capo_bench.evaluation.request import SEGMENTER, EvaluationRequest, Judge, compute_id, compute_identity
 from capo_bench.evaluation.steps import check_judge, cut, judge_steps
 from capo_bench.evaluation.watch import Watch
-from capo_bench.home import Home, write_json
 from capo_bench.run.cores import available_cores
-from capo_bench.run.lock import study_lock
+from capo_bench.store.errors import RefusedError
+from capo_bench.store.evaluations import Evaluated, EvaluationFiles, find_evaluation, find_folder, read_record
+from capo_bench.store.home import Home, write_json
+from capo_bench.store.lock import study_lock
 from evals.harness.asking import as_wanted, complete, generate_all
 from evals.harness.identity import EvaluationError
 from evals.harness.results import read_result
@@ -116,7 +115,7 @@ def _check(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> None:
 
 
 def _begin(files: EvaluationFiles, record: dict[str, Any]) -> None:
-    from capo_bench.provenance import environment
+    from capo_bench.store.provenance import environment
 
     files.results.unlink(missing_ok=True)
     write_json(files.record, record)

@@ -15,10 +15,10 @@ from capo_bench.critic.ask import AskProgress, CritiqueTerms, Round
 from capo_bench.critic.embedded import prepared
 from capo_bench.critic.measure import NoChecker
 from capo_bench.critic.quality import FLAGGED, penalties
-from capo_bench.evaluation.errors import RefusedError
 from capo_bench.evaluation.request import SEGMENTER, Judge
 from capo_bench.evaluation.watch import Watch
-from capo_bench.home import Home
+from capo_bench.store.errors import RefusedError
+from capo_bench.store.home import Home
 from evals.benchmarks import BENCHMARKS, Benchmark
 from evals.files import write_atomic
 from evals.harness.folder import RESULT, read_samples, read_task, write_samples

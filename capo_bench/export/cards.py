@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from capo_bench.home import TrialFolder, read_json
+from capo_bench.store.home import TrialFolder, read_json
 
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult

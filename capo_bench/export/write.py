@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from capo_bench.export.cards import dataset_card, model_card, read_left
-from capo_bench.home import TrialFolder
+from capo_bench.store.home import TrialFolder
 from evals.files import write_atomic, writing
 
 WEIGHTS = (".safetensors", ".json", ".jinja", ".txt", ".model")

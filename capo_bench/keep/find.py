@@ -15,14 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, get_args
 
-from capo_bench.home import Home, StageKind, StudyFolder, TrialFolder, read_json
 from capo_bench.keep.free import AWAY
 from capo_bench.keep.item import KINDS, Kind, Removable
 from capo_bench.keep.models import best
 from capo_bench.keep.studies import Mentioned, mentioned
-from capo_bench.run.errors import RunError
-from capo_bench.run.keyed import kind_of
-from capo_bench.run.lock import locked
+from capo_bench.store.errors import RunError
+from capo_bench.store.home import Home, StageKind, StudyFolder, TrialFolder, read_json
+from capo_bench.store.keyed import kind_of
+from capo_bench.store.lock import locked
 from capo_bench.study.identity import digest, identity_of, stage_keys, trial_id
 from evals.files import torn
 from trainers.checkpoints import MARK

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from capo_bench.home import Home
 from capo_bench.keep.item import Removable
-from capo_bench.run.errors import RunError, StudyLockedError
-from capo_bench.run.lock import study_lock, wait_for_lock
 from capo_bench.run.state import holder_of, started_studies
+from capo_bench.store.errors import RunError, StudyLockedError
+from capo_bench.store.home import Home
+from capo_bench.store.lock import study_lock, wait_for_lock
 from trainers.critics.store import trim
 
 AWAY = ".freed"

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from capo_bench.analysis.measures import measure
-from capo_bench.home import Home, read_json
 from capo_bench.keep.studies import Mentioned
-from capo_bench.run.errors import RunError
+from capo_bench.store.errors import RunError
+from capo_bench.store.home import Home, read_json
 
 
 def best(home: Home, studies: Iterable[Mentioned], count: int, by: str = "") -> set[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from capo_bench.home import Home
-from capo_bench.run.ledger import Ledger, Record, StudyState, fold
 from capo_bench.run.state import holder_of, started_studies
+from capo_bench.store.home import Home
+from capo_bench.store.ledger import Ledger, Record, StudyState, fold
 
 
 @dataclass(frozen=True)

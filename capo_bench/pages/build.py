@@ -12,13 +12,13 @@ from capo_bench.analysis.collect import Results, collect
 from capo_bench.analysis.critics import Critics, critics
 from capo_bench.analysis.provenance import Provenance, provenance
 from capo_bench.analysis.summary import Summary, summarise
-from capo_bench.home import Home
 from capo_bench.pages.critic_tables import critic_tables
 from capo_bench.pages.figure import Figure
 from capo_bench.pages.figures import figures, pick_variants
 from capo_bench.pages.paper import beside
 from capo_bench.pages.table import Table
 from capo_bench.pages.tables import checklist_table, decoding_tables, first_table, power_table, tables, teaching_table
+from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan

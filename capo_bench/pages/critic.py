@@ -14,7 +14,6 @@ from capo_bench.analysis.critics import CriticPoint, ends
 from capo_bench.critic.measure import CriticMeasurement, identity
 from capo_bench.critic.quality import VoteQuality
 from capo_bench.critic.summary import Cost, CriticSummary, FirstError
-from capo_bench.home import Home, write_json
 from capo_bench.pages import svg
 from capo_bench.pages.critic_tables import alpha_cell, share_cell
 from capo_bench.pages.figure import Figure, draw
@@ -23,7 +22,8 @@ from capo_bench.pages.page import Page, Section, html
 from capo_bench.pages.svg import Axis, Look, Panel, Point, Series
 from capo_bench.pages.table import NOTHING, Table
 from capo_bench.pages.write import write_figures, write_tables
-from capo_bench.provenance import environment
+from capo_bench.store.home import Home, write_json
+from capo_bench.store.provenance import environment
 from evals.checksums import SUMS, files_below, seal
 from evals.critics.first_error import FirstErrorScores
 from evals.files import write_atomic

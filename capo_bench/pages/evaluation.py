@@ -9,8 +9,6 @@ from typing import Any
 import yaml
 
 from capo_bench.analysis.compare import Comparison, answers
-from capo_bench.evaluation.evaluated import Evaluated
-from capo_bench.home import read_json
 from capo_bench.pages import svg
 from capo_bench.pages.figure import Figure, draw
 from capo_bench.pages.page import Page, Section, html
@@ -18,6 +16,8 @@ from capo_bench.pages.svg import Axis, Look, Point
 from capo_bench.pages.table import NOTHING, Table, comma_separated
 from capo_bench.pages.text import clipped
 from capo_bench.pages.write import write_figures
+from capo_bench.store.evaluations import Evaluated
+from capo_bench.store.home import read_json
 from evals.estimates import Estimate
 from evals.files import write_atomic
 from evals.harness.folder import read_samples, read_task

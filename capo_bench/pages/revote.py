@@ -8,7 +8,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from capo_bench.home import write_json
 from capo_bench.pages import svg
 from capo_bench.pages.critic_tables import percent, share_cell, share_lines
 from capo_bench.pages.figure import Figure, draw
@@ -16,6 +15,7 @@ from capo_bench.pages.page import Page, Section, html
 from capo_bench.pages.table import NOTHING, Table, comma_separated
 from capo_bench.revote.rows import RevoteRow
 from capo_bench.revote.study import StudyReplay
+from capo_bench.store.home import write_json
 from evals.files import write_atomic
 
 FIRST_K = (

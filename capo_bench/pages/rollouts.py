@@ -18,10 +18,10 @@ from typing import Any
 
 from capo_bench.analysis.credited import CreditedRollout
 from capo_bench.analysis.rollouts import CreditedStep, most_telling, read_credited, thinned
-from capo_bench.home import TrialFolder
 from capo_bench.inert import for_page
 from capo_bench.pages.page import self_contained
 from capo_bench.pages.text import clipped, plain_number, signed
+from capo_bench.store.home import TrialFolder
 from capo_bench.study.plan import Trial
 from evals.files import write_atomic
 from trainers.credit.critique import Critique

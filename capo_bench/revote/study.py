@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.critic.quality import plain_votes
-from capo_bench.home import Home, TrialFolder
-from capo_bench.records import flatten, read_records
 from capo_bench.revote.setting import Ballot, VoteSetting, Weights, ballots, choose_ks, trained_setting
 from capo_bench.revote.tally import LabelTally, TokenTally, pool_tokens, pooled_labels
 from capo_bench.revote.trial import NothingStoredError, TrialReplay, check_stored, replay_trial
+from capo_bench.store.home import Home, TrialFolder
+from capo_bench.store.records import flatten, read_records
 from trainers.methods import CAPO, METHODS
 from trainers.rollouts import stored_steps
 

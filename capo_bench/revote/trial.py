@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from capo_bench.home import TrialFolder
 from capo_bench.revote.batch import Stored, store_of
 from capo_bench.revote.setting import Ballot, VoteSetting, Weights, trained_setting
 from capo_bench.revote.tally import LabelTally, TokenTally
+from capo_bench.store.home import TrialFolder
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Earned, Evidence

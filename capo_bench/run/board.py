@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from statistics import fmean
 from typing import Any
 
-from capo_bench.run.ledger import Record, StudyState
+from capo_bench.store.ledger import Record, StudyState
 
 AGAIN = "waiting for its retry"
 

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from capo_bench.run.errors import RunError
+from capo_bench.store.errors import RunError
 
 if TYPE_CHECKING:
     from capo_bench.study.served import ServedCritic

@@ -8,9 +8,9 @@ from pathlib import Path
 from threading import Event, Lock
 from typing import Any
 
-from capo_bench.home import TrialFolder
 from capo_bench.run.devices import visible_gpus
 from capo_bench.run.threads import fix_threads
+from capo_bench.store.home import TrialFolder
 from capo_bench.study.plan import Trial
 from evals.config import EvaluationConfig
 from evals.harness.asking import as_wanted, complete, generate_all

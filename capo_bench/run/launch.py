@@ -22,10 +22,10 @@ from typing import Any
 
 import yaml
 
-from capo_bench.home import read_json, write_json
+from capo_bench.process.orphans import die_with
 from capo_bench.run.failures import Cause
-from capo_bench.run.orphans import die_with
 from capo_bench.run.rank import EVENTS, JOB, PARENT, RESULT, STOP, Work
+from capo_bench.store.home import read_json, write_json
 from trainers.backbones import BACKBONES, BackboneConfig, DeepSpeedConfig, FsdpConfig
 from trainers.emit import Emit
 

@@ -12,8 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capo_bench.home import Home, TrialFolder, read_json
-from capo_bench.run.errors import RunError
+from capo_bench.store.errors import RunError
+from capo_bench.store.home import Home, TrialFolder, read_json
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial

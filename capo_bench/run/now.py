@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from capo_bench.run.board import Board
-from capo_bench.run.ledger import Record
+from capo_bench.store.ledger import Record
 
 EVERY_SECONDS = 1.0
 

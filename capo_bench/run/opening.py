@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from capo_bench.process.interrupt import Interrupts
 from capo_bench.run.executor import Executor
-from capo_bench.run.interrupt import Interrupts
 
 if TYPE_CHECKING:
     from capo_bench.run.runner import RunOptions

@@ -15,12 +15,12 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from capo_bench.process.interrupt import Interrupts
 from capo_bench.run import wire
 from capo_bench.run.devices import share_out
-from capo_bench.run.errors import RunError
 from capo_bench.run.executor import Job
-from capo_bench.run.interrupt import Interrupts
 from capo_bench.run.logs import rotate
+from capo_bench.store.errors import RunError
 from capo_bench.track.store import quiet_environment
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from capo_bench.inert import for_terminal
+from capo_bench.process.interrupt import speak_to_nobody
 from capo_bench.run.board import AGAIN, Board, Running, duration
-from capo_bench.run.interrupt import speak_to_nobody
-from capo_bench.run.ledger import Record
 from capo_bench.run.runner import Observer
+from capo_bench.store.ledger import Record
 
 PLAIN_SECONDS = 10.0
 

@@ -19,10 +19,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from capo_bench.home import read_json, write_json
+from capo_bench.process.orphans import die_with
 from capo_bench.run.failures import cause_of
-from capo_bench.run.orphans import die_with
 from capo_bench.run.worker import summary
+from capo_bench.store.home import read_json, write_json
 
 PARENT = "CAPO_BENCH_PARENT"
 """Environment variable with the id of the process that a process here dies with."""

@@ -13,20 +13,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from capo_bench.home import Home
+from capo_bench.process.interrupt import Interrupts, speak_to_nobody
 from capo_bench.run.attempt import CHECKPOINT_SECONDS, Attempt
 from capo_bench.run.cores import available_cores
 from capo_bench.run.devices import visible_gpus
-from capo_bench.run.errors import RunError
 from capo_bench.run.executor import Executor, Job
-from capo_bench.run.interrupt import Interrupts, speak_to_nobody
-from capo_bench.run.ledger import Event, Ledger, Record
 from capo_bench.run.limits import DiskWatch, StageClock
 from capo_bench.run.opening import open_executor
 from capo_bench.run.retry import again
 from capo_bench.run.serving import CriticServers
 from capo_bench.run.waiting import Need, Waiting
 from capo_bench.run.wire import Message
+from capo_bench.store.errors import RunError
+from capo_bench.store.home import Home
+from capo_bench.store.ledger import Event, Ledger, Record
 from capo_bench.study.identity import SHARED_TITLES, SharedModel
 from capo_bench.study.served import pending_critic
 

@@ -21,14 +21,14 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Literal
 
-from capo_bench.run.errors import RunError
 from capo_bench.run.logs import rotate
+from capo_bench.store.errors import RunError
 from capo_bench.study.identity import embedded_critic_key
 from capo_bench.study.served import ServedCritic, pending_critic
 from trainers.critics.serve import URL, ServeParams
 
 if TYPE_CHECKING:
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
     from capo_bench.study.plan import Trial
 
 RESTARTS = 3
@@ -305,7 +305,7 @@ def _told(url: str) -> Iterator[None]:
         os.environ.update({} if before is None else {URL: before})
 
 
-_IN_A_GROUP = (sys.executable, "-P", "-u", "-m", "capo_bench.run.orphans")
+_IN_A_GROUP = (sys.executable, "-P", "-u", "-m", "capo_bench.process.orphans")
 
 
 def command(critic: ServedCritic, model: str, port: int, *, on_gpus: bool) -> list[str]:

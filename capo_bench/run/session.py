@@ -12,16 +12,16 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from capo_bench.home import Home
+from capo_bench.process.interrupt import Interrupts
 from capo_bench.run.board import Board, lengths_of
-from capo_bench.run.interrupt import Interrupts
-from capo_bench.run.last import NOTHING_ASKED, RunRequest, keep_plan
-from capo_bench.run.ledger import Ledger, fold
 from capo_bench.run.limits import check_disk
-from capo_bench.run.lock import study_lock
 from capo_bench.run.now import Now
 from capo_bench.run.progress import progress, say
 from capo_bench.run.runner import Runner, RunOptions, owed_trials
+from capo_bench.store.home import Home
+from capo_bench.store.ledger import Ledger, fold
+from capo_bench.store.lock import study_lock
+from capo_bench.study.last_plan import NOTHING_ASKED, RunRequest, keep_plan
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan

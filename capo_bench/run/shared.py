@@ -9,9 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.home import Home, read_json, write_json
-from capo_bench.provenance import environment
 from capo_bench.run.threads import EMBEDDED_THREADS, set_threads, settle_kernels
+from capo_bench.store.home import Home, read_json, write_json
+from capo_bench.store.provenance import environment
 from capo_bench.study.identity import (
     SHARED_TITLES,
     SharedKind,

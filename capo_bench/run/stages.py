@@ -2,7 +2,7 @@
 
 Every stage leaves files that appear whole or not at all, and is passed over where they are there. The last file written
 is the trial's metrics, so a trial is done exactly when they are there. Training and completions are kept under keys:
-what stands under one is not done again (`capo_bench.run.keyed`).
+what stands under one is not done again (`capo_bench.store.keyed`).
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.home import Home, TrialFolder, json_bytes, read_json, write_json
-from capo_bench.provenance import environment
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.evaluation import ask, owed_tasks, score
-from capo_bench.run.keyed import answered_under, claimed, keep, trained_under
 from capo_bench.run.shared import ensure_cold_start, teaching_costs
 from capo_bench.run.training import read_steps, settle, train
+from capo_bench.store.home import Home, TrialFolder, json_bytes, read_json, write_json
+from capo_bench.store.keyed import answered_under, claimed, keep, trained_under
+from capo_bench.store.provenance import environment
 from capo_bench.study.code import definitions_of
 from capo_bench.study.contamination import overlaps_as_json
 from capo_bench.study.identity import cold_start_key, generation_key, training_key

@@ -15,10 +15,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from capo_bench.home import Home, StudyFolder
-from capo_bench.run.ledger import Ledger, StudyState, TrialEntry, fold
-from capo_bench.run.lock import locked
 from capo_bench.run.now import read_now
+from capo_bench.store.home import Home, StudyFolder
+from capo_bench.store.ledger import Ledger, StudyState, TrialEntry, fold
+from capo_bench.store.lock import locked
 
 State = Literal["done", "running", "failed", "stopped", "owed"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "owed")

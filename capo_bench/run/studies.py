@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
-    from capo_bench.home import Home
+    from capo_bench.store.home import Home
     from capo_bench.study.plan import Plan
 
 
@@ -26,7 +26,7 @@ def plan_as_run(word: str, profile: str | None, sets: Sequence[str], only: Seque
         StudyErrors: All that is wrong with the file and the arguments.
         RunError: The plan that was last run cannot be read.
     """
-    from capo_bench.run.last import last_plan
+    from capo_bench.study.last_plan import last_plan
 
     name = _name_of(word, home)
     plan = None if sets or name is None else last_plan(home, name, profile)
@@ -49,7 +49,7 @@ def plan_of_file(word: str, profile: str | None, sets: Sequence[str], only: Sequ
 
 def study_file(word: str, profile: str | None, home: Home) -> str:
     """Return what `load_plan` reads for a word: a shipped study's name, a file, or the file that was last run."""
-    from capo_bench.run.last import last_plan
+    from capo_bench.study.last_plan import last_plan
     from capo_bench.study.load import shipped_studies
 
     if word in shipped_studies() or Path(word).exists():
@@ -100,7 +100,7 @@ def _name_of(word: str, home: Home) -> str | None:
 
 def _changed(word: str, plan: Plan, home: Home) -> bool:
     """Whether a word is a file that says something else than when the plan was run."""
-    from capo_bench.run.last import last_asked
+    from capo_bench.study.last_plan import last_asked
 
     return Path(word).is_file() and Path(word).read_text(encoding="utf-8") != last_asked(home, plan).text
 

@@ -20,12 +20,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from capo_bench.home import Home, TrialFolder, read_json, write_json
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.failures import usual_micro_batch
-from capo_bench.run.keyed import drop_answers
 from capo_bench.run.shared import emit_step, ensure_shared
 from capo_bench.run.threads import fix_threads
+from capo_bench.store.home import Home, TrialFolder, read_json, write_json
+from capo_bench.store.keyed import drop_answers
 from capo_bench.study.identity import shared_models
 from evals.checksums import check_file
 from evals.files import write_atomic

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from capo_bench.home import Home
 from capo_bench.run.executor import Job
+from capo_bench.store.home import Home
 from capo_bench.study.identity import SharedModel, shared_models
 from capo_bench.study.plan import Trial
 from capo_bench.study.served import ServedCritic, pending_critic

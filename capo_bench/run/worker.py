@@ -20,14 +20,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from capo_bench.home import Home
+from capo_bench.process.interrupt import SIGNALS
+from capo_bench.process.orphans import end_group_with
 from capo_bench.run import wire
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.failures import advice, cause_of
-from capo_bench.run.interrupt import SIGNALS
-from capo_bench.run.lock import wait_for_lock
 from capo_bench.run.logs import rotating
-from capo_bench.run.orphans import end_group_with
+from capo_bench.store.home import Home
+from capo_bench.store.lock import wait_for_lock
 from capo_bench.track.redact import redact
 
 

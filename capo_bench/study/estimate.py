@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from heapq import heapreplace
 from typing import Any
 
-from capo_bench.home import Home, read_json
+from capo_bench.store.home import Home, read_json
 from capo_bench.study.gpu_time import (
     MACHINE,
     PROBLEMS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from capo_bench.home import Home
+from capo_bench.store.home import Home
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig
 from trainers.critics.base import CriticParams, EmbeddedCriticConfig

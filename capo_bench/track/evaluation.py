@@ -16,8 +16,8 @@ from capo_bench.track.store import Store, open_client, quiet, relocate, store_of
 from capo_bench.track.tracker import CLOSE_SECONDS
 
 if TYPE_CHECKING:
-    from capo_bench.evaluation.evaluated import Evaluated
-    from capo_bench.home import Home
+    from capo_bench.store.evaluations import Evaluated
+    from capo_bench.store.home import Home
     from capo_bench.track.desk import Desk
 
 EXPERIMENT = "evaluations"

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-from capo_bench.run.interrupt import Interrupts
-from capo_bench.run.orphans import die_with
+from capo_bench.process.interrupt import Interrupts
+from capo_bench.process.orphans import die_with
 from capo_bench.track.store import Store, server_command, server_environment
 
 _START_SECONDS = 60.0

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capo_bench.home import Home
-from capo_bench.run.lock import wait_for_lock
+from capo_bench.store.home import Home
+from capo_bench.store.lock import wait_for_lock
 from capo_bench.track.redact import redact
 
 if TYPE_CHECKING:

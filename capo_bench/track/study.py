@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capo_bench.home import Home
-from capo_bench.run.ledger import Ledger, fold
+from capo_bench.store.home import Home
+from capo_bench.store.ledger import Ledger, fold
 from capo_bench.track.desk import Desk, open_experiment
 from capo_bench.track.store import Store, open_client, relocate
 from capo_bench.track.trial import TrialRun, write_end
@@ -139,7 +139,7 @@ class StudyBook:
         return None if run is None else run.state
 
     def _locked(self) -> bool:
-        from capo_bench.run.lock import locked
+        from capo_bench.store.lock import locked
 
         return locked(self._home.study(self._plan.study).path / "lock")
 

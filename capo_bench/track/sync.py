@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from capo_bench.home import Home
-from capo_bench.run.errors import RunError
-from capo_bench.run.last import last_plan
+from capo_bench.store.errors import RunError
+from capo_bench.store.home import Home
+from capo_bench.study.last_plan import last_plan
 from capo_bench.track.store import Store, quiet
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from capo_bench.track.redact import redact
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-    from capo_bench.home import TrialFolder
+    from capo_bench.store.home import TrialFolder
     from capo_bench.study.plan import Trial
     from capo_bench.track.desk import Desk
     from trainers.credit.critique import Critique

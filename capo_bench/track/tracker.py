@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.home import Home
+from capo_bench.store.home import Home
 from capo_bench.track.redact import redact
 from capo_bench.track.store import Store, quiet
 

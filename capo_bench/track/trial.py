@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, RunTag
 
-from capo_bench.home import TrialFolder, read_json
+from capo_bench.store.home import TrialFolder, read_json
 from capo_bench.track.names import mlflow_metrics
 from capo_bench.track.redact import redact
 from capo_bench.track.traces import write_critiques

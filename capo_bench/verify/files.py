@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capo_bench.home import Home, TrialFolder
-from capo_bench.run.errors import RunError
-from capo_bench.run.ledger import Ledger
+from capo_bench.store.errors import RunError
+from capo_bench.store.home import Home, TrialFolder
+from capo_bench.store.ledger import Ledger
 from capo_bench.study.identity import shared_models
 from capo_bench.verify.checks import ABSENT, Check
 from evals.checksums import SUMS, file_sum, files_below, listed

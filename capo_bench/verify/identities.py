@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.home import Home, TrialFolder, read_json
-from capo_bench.records import flatten
+from capo_bench.store.home import Home, TrialFolder, read_json
+from capo_bench.store.records import flatten
 from capo_bench.study.contamination import overlaps_as_json
 from capo_bench.study.identity import FOLDER, digest, identity_of, shared_models, stage_keys, trial_id, with_seed
 from capo_bench.verify.checks import ABSENT, DAMAGE, Check, Checks

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.home import Home
+from capo_bench.store.home import Home
 from capo_bench.study.identity import cold_start_key
 from capo_bench.verify.checks import Check
 from evals.models.prompt import choose_template, encode, render

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.analysis.looks import trials_due
-from capo_bench.home import Home
-from capo_bench.records import flatten
-from capo_bench.run.ledger import Ledger, Record, fold
+from capo_bench.store.home import Home
+from capo_bench.store.ledger import Ledger, Record, fold
+from capo_bench.store.records import flatten
 from capo_bench.study.errors import StudyErrors
 from capo_bench.study.load import load_plan
 from capo_bench.verify.checks import ABSENT, DAMAGE, Check

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.home import TrialFolder
-from capo_bench.records import flatten
+from capo_bench.store.home import TrialFolder
+from capo_bench.store.records import flatten
 from capo_bench.verify.checks import Check, Checks
 from capo_bench.verify.lengths import Lengths
 from evals.harness.folder import (

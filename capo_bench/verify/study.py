@@ -19,10 +19,10 @@ from capo_bench.bundle.archive import Counter, Tell
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
 from capo_bench.bundle.manifest import Manifest
-from capo_bench.home import Home, TrialFolder, read_json, write_json
 from capo_bench.pages.build import NothingToReportError
-from capo_bench.records import DamagedFileError
 from capo_bench.run.stages import measured
+from capo_bench.store.home import Home, TrialFolder, read_json, write_json
+from capo_bench.store.records import DamagedFileError
 from capo_bench.study.plan import Plan
 from capo_bench.verify.checks import DAMAGE, Checks, new_checks
 from capo_bench.verify.files import check_study_files

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from capo_bench.home import TrialFolder, read_json
 from capo_bench.revote.batch import earned_in_training, store_of
 from capo_bench.revote.setting import trained_setting
 from capo_bench.revote.study import recorded
 from capo_bench.revote.trial import is_whole
+from capo_bench.store.home import TrialFolder, read_json
 from capo_bench.study.beside import parameters
 from capo_bench.study.code import hashes
 from capo_bench.verify.checks import ABSENT, Check, Checks

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from capo_bench.home import Home, TrialFolder, write_json
+from capo_bench.store.home import Home, TrialFolder, write_json
 from capo_bench.study.load import load_plan
 from capo_bench.study.plan import Plan, Trial
 from evals.coins import COINS

@@ -1,4 +1,4 @@
-"""`capo_bench.provenance`: what a result came from."""
+"""`capo_bench.store.provenance`: what a result came from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from capo_bench.provenance import PACKAGES, _git, _version, environment
+from capo_bench.store.provenance import PACKAGES, _git, _version, environment
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 UNKNOWN = {"commit": None, "dirty": None}

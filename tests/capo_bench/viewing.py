@@ -7,7 +7,7 @@ import random
 from dataclasses import replace
 from pathlib import Path
 
-from capo_bench.home import Home, write_json
+from capo_bench.store.home import Home, write_json
 from capo_bench.study.load import load_plan
 from capo_bench.study.plan import Plan, Trial
 from capo_bench.verify.training import credit_numbers

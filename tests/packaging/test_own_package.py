@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from capo_bench.home import TrialFolder
+from capo_bench.store.home import TrialFolder
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow

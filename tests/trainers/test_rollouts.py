@@ -16,7 +16,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from capo_bench.home import TrialFolder
+from capo_bench.store.home import TrialFolder
 from evals.models.base import Usage
 from trainers.credit.critique import Critique
 from trainers.prm.scored import ScoredSolution

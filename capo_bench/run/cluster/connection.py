@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from capo_bench.run.errors import RunError
+from capo_bench.store.errors import RunError
 
 # Ray wants at least 75 MiB; what goes through it here is a few messages.
 _STORE_BYTES = 100 * 2**20

@@ -16,13 +16,13 @@ from multiprocessing.connection import wait
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from capo_bench.process.interrupt import Interrupts
 from capo_bench.run import wire
 from capo_bench.run.cluster.connection import connected
 from capo_bench.run.cluster.placing import Cluster, lost
 from capo_bench.run.cores import available_cores
 from capo_bench.run.devices import visible_gpus
 from capo_bench.run.executor import Job
-from capo_bench.run.interrupt import Interrupts
 from capo_bench.run.pool import TICK_SECONDS
 
 if TYPE_CHECKING:

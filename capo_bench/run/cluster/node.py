@@ -19,9 +19,9 @@ from typing import Any
 
 from capo_bench.run import wire
 from capo_bench.run.cluster.control import Orders
-from capo_bench.run.errors import RunError
 from capo_bench.run.executor import Job
 from capo_bench.run.pool import Worker
+from capo_bench.store.errors import RunError
 
 POLL_SECONDS = 0.1
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from capo_bench.run import wire
 from capo_bench.run.cluster.control import Control, Order
 from capo_bench.run.cluster.node import NodeTerms, run_on_node
-from capo_bench.run.errors import RunError
 from capo_bench.run.executor import Job
+from capo_bench.store.errors import RunError
 
 if TYPE_CHECKING:
     from capo_bench.study.served import ServedCritic

@@ -6,8 +6,8 @@ import pytest
 from fakehome import FakeHome, read_lines, write_lines
 
 from capo_bench.analysis.collect import collect
-from capo_bench.home import read_json, write_json
-from capo_bench.records import DamagedFileError
+from capo_bench.store.home import read_json, write_json
+from capo_bench.store.records import DamagedFileError
 
 
 def test_every_finished_trial_is_read(full: FakeHome):

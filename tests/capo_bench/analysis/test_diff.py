@@ -9,7 +9,7 @@ from fakehome import FakeHome, read_lines, write_lines
 
 from capo_bench.analysis.diff import Change, UnknownTrialError, changes, diff_trials, find_trial
 from capo_bench.cli import main
-from capo_bench.home import Home, TrialFolder, read_json, write_json
+from capo_bench.store.home import Home, TrialFolder, read_json, write_json
 from capo_bench.study.code import definitions_of
 from capo_bench.study.identity import identity_of, with_seed
 from capo_bench.study.plan import Trial

@@ -13,7 +13,7 @@ from capo_bench.analysis.digest import SETTLED_SECONDS, digested
 from capo_bench.pages.build import Report, build_report
 from capo_bench.pages.page import html
 from capo_bench.pages.report import report_page
-from capo_bench.records import DamagedFileError
+from capo_bench.store.records import DamagedFileError
 
 
 def settle(folder: Path) -> None:

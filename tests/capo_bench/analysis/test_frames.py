@@ -10,7 +10,7 @@ from fakehome import FakeHome, Truth, read_lines
 
 import capo_bench as cb
 from capo_bench.analysis.summary import summarise
-from capo_bench.home import read_json
+from capo_bench.store.home import read_json
 from capo_bench.study.load import study_text
 from trainers.rollouts import read_rollouts
 

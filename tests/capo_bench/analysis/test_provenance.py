@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from capo_bench.analysis.provenance import provenance, text
-from capo_bench.records import flatten
+from capo_bench.store.records import flatten
 from trainers.config import TrialConfig
 from trainers.teaching import with_trial_seed
 

@@ -11,7 +11,7 @@ from capo_bench.analysis.collect import collect
 from capo_bench.analysis.looks import difference
 from capo_bench.analysis.stats import NOISE, ScoreLayout, holm
 from capo_bench.analysis.summary import Summary, summarise
-from capo_bench.home import Home, read_json, write_json
+from capo_bench.store.home import Home, read_json, write_json
 
 METRICS = ("coins_test/accuracy", "coins_test/wrong_step_rate", "coins_test/steps")
 

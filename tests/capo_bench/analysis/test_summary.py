@@ -10,8 +10,8 @@ from capo_bench.analysis.collect import collect
 from capo_bench.analysis.power import power
 from capo_bench.analysis.stats import holm, lay_out, mean_interval, pair
 from capo_bench.analysis.summary import summarise
-from capo_bench.home import read_json, write_json
 from capo_bench.pages.build import Report
+from capo_bench.store.home import read_json, write_json
 
 
 def finals(full: FakeHome, variant: str, metric: str) -> list[float]:

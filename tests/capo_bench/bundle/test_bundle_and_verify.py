@@ -17,8 +17,8 @@ from bundled import Files, capo_bench, checked, named, pack, raw, read
 
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
-from capo_bench.home import Home
-from capo_bench.run.lock import study_lock
+from capo_bench.store.home import Home
+from capo_bench.store.lock import study_lock
 from capo_bench.verify.checks import Check
 
 REPORT = "studies/tiny/profiles/quick/report"

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from bundled import Files, checked, named, pack, read
 
-from capo_bench.run.ledger import _line
+from capo_bench.store.ledger import _line
 
 Forge = Callable[[Files], str]
 

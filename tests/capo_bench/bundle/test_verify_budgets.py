@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner
 
 from capo_bench.cli import main
-from capo_bench.home import TrialFolder
+from capo_bench.store.home import TrialFolder
 from capo_bench.verify.checks import Check
 from capo_bench.verify.training import _ended, _sizes
 from evals.checksums import seal

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fakehome import FakeHome
 
-from capo_bench.run.ledger import Ledger
+from capo_bench.store.ledger import Ledger
 from capo_bench.verify.checks import Check
 from capo_bench.verify.files import check_study_files
 from evals.checksums import seal

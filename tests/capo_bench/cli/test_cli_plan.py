@@ -10,7 +10,7 @@ import pytest
 from click.testing import CliRunner
 
 from capo_bench.cli import main
-from capo_bench.home import Home, write_json
+from capo_bench.store.home import Home, write_json
 from capo_bench.study.load import load_plan
 
 STUDY = """\

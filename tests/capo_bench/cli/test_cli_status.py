@@ -14,9 +14,9 @@ import pytest
 from click.testing import CliRunner
 
 from capo_bench.cli import main
-from capo_bench.home import Home, write_json
-from capo_bench.run.ledger import Ledger
-from capo_bench.run.lock import study_lock
+from capo_bench.store.home import Home, write_json
+from capo_bench.store.ledger import Ledger
+from capo_bench.store.lock import study_lock
 
 ROOT = Path(__file__).parents[3]
 LABEL = {"variant": "vote=union", "seed": 3}

@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from capo_bench.cli import main
 from capo_bench.cli.options import read_size
-from capo_bench.home import Home
 from capo_bench.run.executor import Job
 from capo_bench.run.worker import run_job
+from capo_bench.store.home import Home
 from capo_bench.study.load import load_plan
 from trainers.credit.critique import Critique
 from trainers.critics.store import FILE, CritiqueStore, kept

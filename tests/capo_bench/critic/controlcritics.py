@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from capo_bench.critic.ask import AskProgress, CritiqueTerms
 from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest, measure
-from capo_bench.home import Home
+from capo_bench.store.home import Home
 from evals.critics.data import STEP_DATA, Selection
 from evals.critics.labels import LabelledSolution
 from evals.models.base import Usage

@@ -11,10 +11,10 @@ from controlcritics import alarmed, measured, mute, oracle
 
 from capo_bench.critic.ask import CritiqueTerms
 from capo_bench.critic.summary import Cost, summarise
-from capo_bench.home import Home
 from capo_bench.pages.critic import cost_in_words, figures, tables, title
 from capo_bench.pages.critic import write_measurement as write
 from capo_bench.pages.critic_tables import share_cell
+from capo_bench.store.home import Home
 from evals.critics.metrics import ShareEstimate
 from trainers.credit.critique import Critique
 

@@ -8,8 +8,8 @@ from controlcritics import alarmed, measured, oracle
 from capo_bench.critic.embedded import embedded_folder
 from capo_bench.critic.quality import Vote
 from capo_bench.critic.summary import agreement, summarise, vote_calibration
-from capo_bench.home import Home
 from capo_bench.pages.critic import figures
+from capo_bench.store.home import Home
 from capo_bench.study.identity import embedded_critic_key
 from evals.critics.calibration import Bin
 from evals.critics.labels import StepLabels

@@ -11,7 +11,7 @@ from controlcritics import control, measured, oracle, quiet
 from capo_bench.critic.ask import CritiqueTerms
 from capo_bench.critic.errors import MeasureError
 from capo_bench.critic.measure import MeasurementRequest, NoChecker, fingerprint, measure, measurement_id
-from capo_bench.home import Home
+from capo_bench.store.home import Home
 from evals.benchmarks import Problem
 from evals.critics.coins import COINS
 from evals.critics.data import STEP_DATA, Selection

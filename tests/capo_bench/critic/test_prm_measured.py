@@ -20,9 +20,9 @@ from capo_bench.critic.errors import MeasureError, TooManyAbstainedError
 from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest, measure, measurement_id
 from capo_bench.critic.prm import Below, PrmParams, ScoredCritique, reason
 from capo_bench.critic.summary import doubted, summarise
-from capo_bench.home import Home
 from capo_bench.pages.critic import agreement_in_words, figures, first_error_table, tables
 from capo_bench.pages.critic import write_measurement as write
+from capo_bench.store.home import Home
 from capo_bench.study.errors import StudyErrors
 from evals.coins import COINS
 from evals.critics.data import Selection

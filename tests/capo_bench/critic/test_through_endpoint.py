@@ -14,7 +14,7 @@ from capo_bench.critic.ask import CritiqueTerms
 from capo_bench.critic.errors import TooManyAbstainedError
 from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest, measure
 from capo_bench.critic.summary import summarise
-from capo_bench.home import Home
+from capo_bench.store.home import Home
 from evals.critics.data import STEP_DATA, Selection
 from evals.critics.labels import LabelledSolution
 from trainers.critics import CRITICS

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from capo_bench.analysis.compare import paired
 from capo_bench.cli import main
-from capo_bench.home import Home, write_json
+from capo_bench.store.home import Home, write_json
 from evals.checksums import seal
 
 SCORES = st.dictionaries(st.integers(0, 30).map(str), st.floats(0, 1), min_size=1)

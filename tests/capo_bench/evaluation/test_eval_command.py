@@ -14,7 +14,7 @@ from evaluating import folder_of, results_of, right, rows_of, run, run_endpoint
 
 import capo_bench
 import evals.models.open
-from capo_bench.run.lock import study_lock
+from capo_bench.store.lock import study_lock
 
 ENV = {**os.environ, "PYTHONPATH": str(Path(capo_bench.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
 

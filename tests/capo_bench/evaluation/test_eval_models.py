@@ -4,9 +4,9 @@ import shutil
 
 import pytest
 
-from capo_bench.evaluation.errors import RefusedError
 from capo_bench.evaluation.models import find_model, fingerprint
-from capo_bench.home import Home, write_json
+from capo_bench.store.errors import RefusedError
+from capo_bench.store.home import Home, write_json
 from capo_bench.study.identity import cold_start_key, digest, identity_of, trial_id, with_seed
 from capo_bench.study.plan import Trial
 from trainers.backbones import BACKBONES

@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 from huggingface_hub import DatasetCard, ModelCard
 
 from capo_bench.cli import main
-from capo_bench.home import TrialFolder
+from capo_bench.store.home import TrialFolder
 
 sys.path.append(str(Path(__file__).parents[1]))
 

@@ -18,15 +18,15 @@ from click.testing import CliRunner
 
 import capo_bench
 from capo_bench.cli import main
-from capo_bench.home import Home, read_json, write_json
 from capo_bench.keep import free as freeing
 from capo_bench.keep.find import GcRequest, scan
 from capo_bench.keep.free import AWAY, at_rest, free
 from capo_bench.keep.item import Removable, freed_bytes
-from capo_bench.run.errors import StudyLockedError
-from capo_bench.run.ledger import Ledger
-from capo_bench.run.lock import study_lock, wait_for_lock
 from capo_bench.run.state import study_status
+from capo_bench.store.errors import StudyLockedError
+from capo_bench.store.home import Home, read_json, write_json
+from capo_bench.store.ledger import Ledger
+from capo_bench.store.lock import study_lock, wait_for_lock
 from capo_bench.study.identity import digest, identity_of, training_key, trial_id, with_seed
 from evals.models.base import Usage
 from trainers.config import TrialConfig
@@ -375,7 +375,7 @@ def test_the_critique_cache_is_held_to_its_limit(home: Home) -> None:
 @contextmanager
 def elsewhere(lock: Path) -> Iterator[None]:
     """Another process holds a lock file, as a run does."""
-    code = "import sys\nfrom pathlib import Path\nfrom capo_bench.run.lock import study_lock\n"
+    code = "import sys\nfrom pathlib import Path\nfrom capo_bench.store.lock import study_lock\n"
     code += "with study_lock(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
     command = [sys.executable, "-c", code, str(lock)]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:

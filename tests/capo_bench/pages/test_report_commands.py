@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 from fakehome import FakeHome
 
 from capo_bench.cli import main
-from capo_bench.home import write_json
+from capo_bench.store.home import write_json
 
 
 def call(*arguments: object) -> Result:

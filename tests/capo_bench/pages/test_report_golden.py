@@ -9,11 +9,11 @@ from pathlib import Path
 
 from fakehome import STUDY, FakeHome, Truth
 
-from capo_bench.home import read_json, write_json
 from capo_bench.inert import for_markdown as escaped
 from capo_bench.pages.build import Report, build_report
 from capo_bench.pages.page import text
 from capo_bench.pages.report import report_page
+from capo_bench.store.home import read_json, write_json
 
 EXPECTED = Path(__file__).parent / "expected" / "report.md"
 

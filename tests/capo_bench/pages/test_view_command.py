@@ -14,8 +14,8 @@ from viewing import SeenHome
 
 from capo_bench.analysis.rollouts import most_telling, read_credited, thinned
 from capo_bench.cli import main
-from capo_bench.home import TrialFolder
 from capo_bench.pages.rollouts import write_rollouts
+from capo_bench.store.home import TrialFolder
 from trainers.rollouts import read_step, stored_steps, write_step
 
 

@@ -11,11 +11,11 @@ import pytest
 from stored import HAND, config, random_rollout, rollout, says
 
 from capo_bench.critic.quality import Vote, plain_votes
-from capo_bench.home import TrialFolder
 from capo_bench.revote import trial as trial_module
 from capo_bench.revote.setting import Ballot, VoteSetting, Weights, ballots
 from capo_bench.revote.tally import Distance, pool_tokens, pooled_labels, table_of
 from capo_bench.revote.trial import NothingStoredError, replay_trial
+from capo_bench.store.home import TrialFolder
 from evals.critics.metrics import scores_of
 from trainers.rollouts import write_step
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import standins
 
-from capo_bench.home import Home
+from capo_bench.store.home import Home
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

@@ -15,12 +15,12 @@ import time
 from functools import partial
 from pathlib import Path
 
-from capo_bench.home import Home, read_json, write_json
-from capo_bench.run.errors import RunError
-from capo_bench.run.ledger import Ledger
 from capo_bench.run.progress import Display
 from capo_bench.run.runner import RunOptions
 from capo_bench.run.session import run_study
+from capo_bench.store.errors import RunError
+from capo_bench.store.home import Home, read_json, write_json
+from capo_bench.store.ledger import Ledger
 from capo_bench.study.plan import Plan, Trial, Variant
 from evals.coins import COINS
 from trainers.config import TrialConfig

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from capo_bench.home import Home, TrialFolder, read_json
+from capo_bench.store.home import Home, TrialFolder, read_json
 
 STUDY: dict[str, Any] = {
     "name": "amended",

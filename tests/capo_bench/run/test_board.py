@@ -4,7 +4,7 @@ import pytest
 
 from capo_bench.inert import for_terminal
 from capo_bench.run.board import Board, Countdown, duration, lengths_of
-from capo_bench.run.ledger import fold
+from capo_bench.store.ledger import fold
 
 
 class Clock:

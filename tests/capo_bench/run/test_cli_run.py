@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import standins
 
-from capo_bench.run.ledger import Ledger
+from capo_bench.store.ledger import Ledger
 from capo_bench.study.load import load_plan
 
 ROOT = Path(__file__).parents[3]

@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import load_file
 from tinymodel import save_model
 
-from capo_bench.home import Home
 from capo_bench.run import launch, stages
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.training import read_steps
+from capo_bench.store.home import Home
 from capo_bench.study import identity
 from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
 from capo_bench.study.plan import Trial

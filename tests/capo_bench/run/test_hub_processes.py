@@ -17,8 +17,8 @@ from standins import Session
 from watched import LEFT
 
 from capo_bench.__main__ import main
-from capo_bench.home import Home, TrialFolder, read_json
 from capo_bench.run.evaluation import ask
+from capo_bench.store.home import Home, TrialFolder, read_json
 from capo_bench.study.load import load_plan
 from evals.fingerprint import adapter_fingerprint, weights_fingerprint
 from evals.harness.asking import complete

@@ -8,8 +8,8 @@ import psutil
 import pytest
 from standins import STEPS, make_plan
 
-from capo_bench.home import read_json
-from capo_bench.run.interrupt import Interrupts
+from capo_bench.process.interrupt import Interrupts
+from capo_bench.store.home import read_json
 
 
 def started(home, trial):

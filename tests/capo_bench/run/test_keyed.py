@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from capo_bench.home import Home, TrialFolder, write_json
-from capo_bench.run.keyed import answered_under, claimed, keep, trained_under
+from capo_bench.store.home import Home, TrialFolder, write_json
+from capo_bench.store.keyed import answered_under, claimed, keep, trained_under
 from capo_bench.study.identity import digest, generation_key, identity_of, stage_keys, training_key, trial_id, with_seed
 from capo_bench.study.plan import Trial
 from evals.benchmarks import Problem

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from capo_bench.home import Home, read_json
+from capo_bench.store.home import Home, read_json
 from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig

@@ -15,13 +15,13 @@ import psutil
 import pytest
 import torch
 
-from capo_bench.home import Home, TrialFolder, read_json
 from capo_bench.run import stages
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.failures import cause_of
 from capo_bench.run.launch import RankError, _events, launch, one_process, training_processes
 from capo_bench.run.rank import Work
 from capo_bench.run.training import Training
+from capo_bench.store.home import Home, TrialFolder, read_json
 from capo_bench.study import identity
 from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
 from capo_bench.study.plan import Trial

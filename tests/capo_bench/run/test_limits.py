@@ -8,13 +8,13 @@ import pytest
 import standins
 from standins import make_plan
 
-from capo_bench.home import write_json
 from capo_bench.run import limits
 from capo_bench.run.devices import visible_gpus
-from capo_bench.run.errors import RunError
 from capo_bench.run.limits import DiskWatch, StageClock, check_disk, size
 from capo_bench.run.logs import rotate, rotating
 from capo_bench.run.runner import default_workers, gpus_of
+from capo_bench.store.errors import RunError
+from capo_bench.store.home import write_json
 
 
 def test_a_stage_has_its_time_and_a_new_one_begins_anew():

@@ -5,8 +5,8 @@ import signal
 
 from standins import make_plan
 
-from capo_bench.home import read_json
 from capo_bench.run import runner as runner_module
+from capo_bench.store.home import read_json
 
 
 def retried(session):

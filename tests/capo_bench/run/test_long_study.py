@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from capo_bench.home import Home
+from capo_bench.store.home import Home
 
 HERE = Path(__file__).parent
 TRIALS, FIRST, LAST = 1000, 200, 950
@@ -28,7 +28,7 @@ RUNNER = """
 import sys
 from pathlib import Path
 import standins
-from capo_bench.home import Home
+from capo_bench.store.home import Home
 from capo_bench.run.progress import Display
 from capo_bench.run.runner import RunOptions
 from capo_bench.run.session import run_study

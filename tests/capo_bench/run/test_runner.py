@@ -8,15 +8,15 @@ import pytest
 import standins
 from standins import make_plan
 
-from capo_bench.home import Home, read_json
+from capo_bench.process.interrupt import Interrupts
 from capo_bench.run.cores import available_cores
-from capo_bench.run.errors import RunError, StudyLockedError
 from capo_bench.run.executor import Job
-from capo_bench.run.interrupt import Interrupts
-from capo_bench.run.ledger import Ledger
-from capo_bench.run.lock import study_lock
 from capo_bench.run.pool import LocalExecutor
 from capo_bench.run.runner import Runner, RunOptions, default_workers, owed_trials
+from capo_bench.store.errors import RunError, StudyLockedError
+from capo_bench.store.home import Home, read_json
+from capo_bench.store.ledger import Ledger
+from capo_bench.store.lock import study_lock
 from capo_bench.study.identity import cold_start_key
 
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import pytest
 from standins import SERVED, SHARED, make_plan, servers_started
 
-from capo_bench.home import read_json
 from capo_bench.run import serving
 from capo_bench.run.devices import share_out
-from capo_bench.run.errors import RunError
 from capo_bench.run.serving import CriticServer, command
+from capo_bench.store.errors import RunError
+from capo_bench.store.home import read_json
 from capo_bench.study.served import served_critics
 from trainers.critics.serve import URL
 

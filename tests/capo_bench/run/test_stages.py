@@ -11,11 +11,11 @@ import pytest
 import torch
 
 import trainers.backbones
-from capo_bench.home import Home, TrialFolder, read_json
 from capo_bench.run import stages
 from capo_bench.run.attempt import Attempt
-from capo_bench.run.keyed import claimed
 from capo_bench.run.training import Training
+from capo_bench.store.home import Home, TrialFolder, read_json
+from capo_bench.store.keyed import claimed
 from capo_bench.study import identity
 from capo_bench.study.identity import digest, identity_of, training_key, trial_id, with_seed
 from capo_bench.study.plan import Trial

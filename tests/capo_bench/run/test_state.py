@@ -6,10 +6,10 @@ from datetime import UTC, datetime
 import pytest
 from standins import finish, make_plan
 
-from capo_bench.home import write_json
-from capo_bench.run.ledger import Ledger
-from capo_bench.run.lock import study_lock
 from capo_bench.run.state import NEWS_SECONDS, started_studies, study_status
+from capo_bench.store.home import write_json
+from capo_bench.store.ledger import Ledger
+from capo_bench.store.lock import study_lock
 
 
 def states(status):

@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from capo_bench.home import Home, read_json
 from capo_bench.run import stages
 from capo_bench.run.attempt import Attempt
+from capo_bench.store.home import Home, read_json
 from capo_bench.study import identity
 from capo_bench.study.identity import cold_start_key, digest, identity_of, trial_id, with_seed
 from capo_bench.study.plan import Trial

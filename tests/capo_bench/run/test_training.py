@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from capo_bench.home import Home, TrialFolder, read_json
 from capo_bench.run import training as training_module
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.shared import ensure_cold_start
 from capo_bench.run.training import Training, read_steps, settle, train, train_part
+from capo_bench.store.home import Home, TrialFolder, read_json
 from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from capo_bench.home import TrialFolder
 from capo_bench.run.evaluation import _as_set, _spec, generate, owed_tasks, score
+from capo_bench.store.home import TrialFolder
 from evals.checksums import ChangedFileError, unlist
 from evals.config import EvaluationConfig
 from evals.harness.folder import GENERATIONS, keep_latest, read_seconds, read_task, whole_batches

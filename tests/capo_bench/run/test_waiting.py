@@ -3,8 +3,8 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_bench.home import Home
 from capo_bench.run.waiting import Waiting
+from capo_bench.store.home import Home
 from capo_bench.study.identity import shared_models
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig

@@ -6,8 +6,8 @@ import os
 import sys
 from typing import Any
 
-from capo_bench.home import write_json
 from capo_bench.run import stages
+from capo_bench.store.home import write_json
 
 LEFT = {"RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 """What TRL leaves in the environment of a process in which an engine sampled."""

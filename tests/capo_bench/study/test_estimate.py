@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from capo_bench.home import Home, write_json
+from capo_bench.store.home import Home, write_json
 from capo_bench.study.estimate import (
     SECONDS_PER_CRITIQUE,
     SECONDS_PER_DEMONSTRATION,

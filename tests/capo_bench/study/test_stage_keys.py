@@ -174,7 +174,7 @@ def test_a_definition_decides_its_stage(stage: str, name: str) -> None:
 @pytest.mark.parametrize(
     "module",
     ["evals.harness.export", "evals.models.vllm", "evals.models.openai", "capo_bench.run.stages",
-     "capo_bench.run.training", "capo_bench.run.keyed", "trainers.config", "trainers.rollouts", "trainers.callbacks",
+     "capo_bench.run.training", "capo_bench.store.keyed", "trainers.config", "trainers.rollouts", "trainers.callbacks",
      "trainers.checkpoints", "trainers.critics.store"],
 )  # fmt: skip
 def test_what_decides_nothing_is_in_no_stage(module: str) -> None:

@@ -8,9 +8,9 @@ sys.path.append(str(Path(__file__).parents[1] / "run"))
 
 import standins
 
-from capo_bench.home import Home, write_json
-from capo_bench.run.last import NOTHING_ASKED, keep_plan
-from capo_bench.run.ledger import Ledger
+from capo_bench.store.home import Home, write_json
+from capo_bench.store.ledger import Ledger
+from capo_bench.study.last_plan import NOTHING_ASKED, keep_plan
 from capo_bench.track.store import Store, open_client, store_of
 from capo_bench.track.tracker import Tracker
 

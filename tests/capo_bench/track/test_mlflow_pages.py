@@ -24,11 +24,11 @@ sys.path.append(str(Path(__file__).parents[1]))
 from fakehome import FakeHome  # noqa: E402
 
 from capo_bench.analysis.tracked import answered  # noqa: E402
-from capo_bench.home import Home  # noqa: E402
 from capo_bench.pages.build import build_report  # noqa: E402
 from capo_bench.pages.write import write_files  # noqa: E402
-from capo_bench.run.last import RunRequest, keep_plan  # noqa: E402
-from capo_bench.run.ledger import Ledger  # noqa: E402
+from capo_bench.store.home import Home  # noqa: E402
+from capo_bench.store.ledger import Ledger  # noqa: E402
+from capo_bench.study.last_plan import RunRequest, keep_plan  # noqa: E402
 from capo_bench.track.store import open_client, relocate, store_of  # noqa: E402
 from capo_bench.track.sync import sync  # noqa: E402
 from capo_bench.track.traces import SAMPLE  # noqa: E402

@@ -14,8 +14,8 @@ import standins
 from instore import content
 from postgres import BINARIES, PASSWORD, Postgres, free_port
 
-from capo_bench.home import write_json
-from capo_bench.run.ledger import Ledger
+from capo_bench.store.home import write_json
+from capo_bench.store.ledger import Ledger
 from capo_bench.track.store import store_of
 from capo_bench.track.sync import sync as deliver
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from postgres import free_port
 
-from capo_bench.home import Home
+from capo_bench.store.home import Home
 from capo_bench.track.server import ServerError, serve
 from capo_bench.track.store import Store, server_command, store_of
 

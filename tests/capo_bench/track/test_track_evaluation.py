@@ -2,9 +2,8 @@
 
 import json
 
-from capo_bench.evaluation.evaluated import Evaluated
-from capo_bench.evaluation.files import EvaluationFiles
-from capo_bench.home import Home
+from capo_bench.store.evaluations import Evaluated, EvaluationFiles
+from capo_bench.store.home import Home
 from capo_bench.track.evaluation import EXPERIMENT, track
 from evals.estimates import Estimate
 from evals.harness.results import Result

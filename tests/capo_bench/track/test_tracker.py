@@ -228,7 +228,7 @@ def test_a_store_that_does_not_answer_is_not_waited_for_long(desk):
 MAKE = """
 import sys
 from pathlib import Path
-from capo_bench.home import Home
+from capo_bench.store.home import Home
 from capo_bench.track.store import open_client, store_of
 open_client(store_of(Home(Path(sys.argv[1])))).search_experiments()
 """
@@ -315,7 +315,7 @@ def test_a_secret_in_a_file_that_a_trial_left_does_not_reach_the_store(desk, mon
 QUIET = """
 import sys
 from pathlib import Path
-from capo_bench.home import Home
+from capo_bench.store.home import Home
 from capo_bench.track.store import open_client, store_of
 
 open_client(store_of(Home(Path(sys.argv[1]))))

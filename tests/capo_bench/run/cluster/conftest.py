@@ -7,9 +7,9 @@ import pytest
 import standins
 from raystandins import descendants
 
+from capo_bench.process.interrupt import Interrupts
 from capo_bench.run.cluster.executor import RayExecutor
 from capo_bench.run.executor import Job
-from capo_bench.run.interrupt import Interrupts
 
 STORE = 80 * 2**20
 

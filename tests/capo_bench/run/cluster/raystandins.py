@@ -11,9 +11,9 @@ from pathlib import Path
 import standins
 from rich.console import Console
 
-from capo_bench.home import Home, read_json, write_json
 from capo_bench.run.runner import RunOptions
 from capo_bench.run.session import run_study
+from capo_bench.store.home import Home, read_json, write_json
 
 
 def run_saving(trial, home, emit, stop, attempt):

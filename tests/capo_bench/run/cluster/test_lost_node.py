@@ -6,8 +6,8 @@ import pytest
 import standins
 from standins import make_plan
 
-from capo_bench.home import Home, read_json
 from capo_bench.run.runner import RunOptions
+from capo_bench.store.home import Home, read_json
 from capo_bench.study.load import load_plan
 
 pytest.importorskip("ray", reason="trials on a cluster need Ray: pip install 'capo-bench[ray]'")

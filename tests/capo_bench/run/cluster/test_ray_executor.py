@@ -16,10 +16,10 @@ import standins
 from raystandins import descendants
 from standins import make_plan
 
-from capo_bench.home import Home, read_json
 from capo_bench.run.cluster.connection import connected
-from capo_bench.run.errors import RunError
-from capo_bench.run.ledger import Ledger
+from capo_bench.store.errors import RunError
+from capo_bench.store.home import Home, read_json
+from capo_bench.store.ledger import Ledger
 
 pytest.importorskip("ray", reason="trials on a cluster need Ray: pip install 'capo-bench[ray]'")
 

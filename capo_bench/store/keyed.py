@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 
-from capo_bench.home import Home, StageKind, TrialFolder, write_json
-from capo_bench.run.lock import wait_for_lock
+from capo_bench.store.home import Home, StageKind, TrialFolder, write_json
+from capo_bench.store.lock import wait_for_lock
 from evals.checksums import check_folder, files_below, seal
 from evals.harness.folder import read_task
 

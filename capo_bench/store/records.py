@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
-from capo_bench.home import read_json
+from capo_bench.store.home import read_json
 from evals.checksums import check_file
 
 Record = dict[str, Any]

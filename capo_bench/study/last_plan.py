@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from capo_bench.home import Home, ProfileFolder, read_json, write_json
-from capo_bench.run.errors import RunError
-from capo_bench.run.ledger import Ledger, Record
+from capo_bench.store.errors import RunError
+from capo_bench.store.home import Home, ProfileFolder, read_json, write_json
+from capo_bench.store.ledger import Ledger, Record
 from capo_bench.study.plan import Plan
 from evals.files import write_atomic
 

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from capo_bench.run.errors import RunError, StudyLockedError
-from capo_bench.run.lock import locked, study_lock, wait_for_lock
+from capo_bench.store.errors import RunError, StudyLockedError
+from capo_bench.store.lock import locked, study_lock, wait_for_lock
 
 HOLD = """
 import sys, time
 from pathlib import Path
-from capo_bench.run.lock import study_lock
+from capo_bench.store.lock import study_lock
 with study_lock(Path(sys.argv[1])):
     print("held", flush=True)
     time.sleep(600)

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capo_bench.home import Home, read_json, write_json
+from capo_bench.store.home import Home, read_json, write_json
 from evals.files import write_atomic
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def test_the_layout_of_the_results_folder():
@@ -75,7 +75,7 @@ def test_a_file_is_written_with_its_folders_and_replaced(tmp_path):
 @pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o002, 0o664), (0o077, 0o600)])
 def test_others_may_read_a_file_as_the_umask_says(tmp_path, umask, mode):
     # In a process of its own: the umask is the whole process's.
-    code = "import os, sys; from pathlib import Path; from capo_bench.home import write_atomic\n"
+    code = "import os, sys; from pathlib import Path; from capo_bench.store.home import write_atomic\n"
     code += f"os.umask({umask}); write_atomic(Path(sys.argv[1]), 'text')"
     subprocess.run([sys.executable, "-c", code, tmp_path / "file"], check=True, cwd=ROOT)
     assert (tmp_path / "file").stat().st_mode & 0o777 == mode
@@ -88,7 +88,7 @@ def test_a_disk_that_fills_up_leaves_the_old_text(tmp_path):
     code = """
         import resource, signal, sys
         from pathlib import Path
-        from capo_bench.home import write_atomic
+        from capo_bench.store.home import write_atomic
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that writing fails as on a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
         try:
@@ -111,7 +111,7 @@ def test_a_process_killed_while_it_writes_leaves_the_old_text(tmp_path):
     code = """
         import resource, signal, sys
         from pathlib import Path
-        from capo_bench.home import write_atomic
+        from capo_bench.store.home import write_atomic
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
         resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from capo_bench.run.errors import RunError, StudyLockedError
+from capo_bench.store.errors import RunError, StudyLockedError
 
 # `status` holds the lock for an instant to see whether it is free; a run that meets it tries again.
 _TRIES = 5

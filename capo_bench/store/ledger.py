@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from capo_bench.run.errors import RunError
+from capo_bench.store.errors import RunError
 
 Record = dict[str, Any]
 _DIGITS = 12

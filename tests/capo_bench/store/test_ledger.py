@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capo_bench.run.errors import RunError
-from capo_bench.run.ledger import Ledger, TrialEntry, fold
+from capo_bench.store.errors import RunError
+from capo_bench.store.ledger import Ledger, TrialEntry, fold
 
 
 @pytest.fixture
@@ -97,8 +97,8 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
 APPEND_UNTIL_FULL = """
 import resource, sys
 from pathlib import Path
-from capo_bench.run.errors import RunError
-from capo_bench.run.ledger import Ledger
+from capo_bench.store.errors import RunError
+from capo_bench.store.ledger import Ledger
 resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
 ledger = Ledger(Path(sys.argv[1]))
 try:
@@ -255,7 +255,7 @@ def test_two_read_while_one_writes_and_see_only_whole_records_in_order(ledger):
 READ_UNTIL_END = """
 import sys
 from pathlib import Path
-from capo_bench.run.ledger import Ledger
+from capo_bench.store.ledger import Ledger
 ledger, seen = Ledger(Path(sys.argv[1])), []
 print("ready", flush=True)
 while not seen or seen[-1]["event"] != "study_finished":

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capo_bench.evaluation.errors import RefusedError
-from capo_bench.home import Home, read_json
+from capo_bench.store.errors import RefusedError
+from capo_bench.store.home import Home, read_json
+from evals.harness.results import Result
+from evals.tasks import SUITES
 
 _ID = re.compile(r"[0-9a-f]{4,12}")
 
@@ -61,6 +63,39 @@ class EvaluationFiles:
     def task(self, name: str) -> Path:
         """Folder of a task."""
         return self.tasks / name
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An evaluation with its results.
+
+    Attributes:
+        files: Its files.
+        record: The request, with the identity.
+        results: One for each task, in the order of the request.
+    """
+
+    files: EvaluationFiles
+    record: dict[str, Any]
+    results: list[Result]
+
+    @property
+    def id(self) -> str:
+        """Name of its folder."""
+        return str(self.record["id"])
+
+    @property
+    def title(self) -> str:
+        """The model and its tasks in words."""
+        return f"{self.record['model']} on {', '.join(self.record['names'])}"
+
+    def by_suite(self) -> dict[str, list[Result]]:
+        """Return the results of each named suite, and under "tasks" those of tasks that were named alone."""
+        by_task = {result.task: result for result in self.results}
+        names = self.record["names"]
+        parts = {name: [by_task[task] for task in SUITES[name]] for name in names if name in SUITES}
+        alone = [by_task[name] for name in names if name not in SUITES]
+        return {**parts, "tasks": alone} if alone else parts
 
 
 def find_folder(evaluation_id: str, model: str, names: Sequence[str], home: Home) -> EvaluationFiles:

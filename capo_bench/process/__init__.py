@@ -1,0 +1,1 @@
+"""Processes: the signals that stop a run, and the end of whatever it started."""

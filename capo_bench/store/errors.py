@@ -1,0 +1,20 @@
+"""What ends a whole run or refuses a request; a trial that fails is data and goes to the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class RunError(Exception):
+    """The run cannot start or go on; the message names the file, the cause and the way out."""
+
+
+class StudyLockedError(RunError):
+    """Another process runs the same study in the same results folder."""
+
+
+class RefusedError(Exception):
+    """A request is refused; one error a line, each with value, rule and way out."""
+
+    def __init__(self, flaws: Sequence[str]) -> None:
+        super().__init__("\n".join(dict.fromkeys(flaws)))
