@@ -208,7 +208,7 @@ def test_a_server_that_answers_others_is_not_probed(spoil, impatient):
     async def watch(client):
         client._http.heard = math.inf
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(client._silence(), 0.5)
+            await asyncio.wait_for(client._wait_for_silence(), 0.5)
 
     ask(ChatClient(spec, None), watch)
     assert proxy.probed == 0

@@ -43,7 +43,7 @@ SCRIPT = """
     import asyncio, json, multiprocessing, sys, time
     from dataclasses import asdict
     from evals.models.base import ModelError, Sampling
-    from evals.models.lm import likelihoods
+    from evals.models.lm import score_pairs
     from evals.models.open import open_model
     from evals.models.spec import read_spec
 
@@ -83,7 +83,7 @@ SCRIPT = """
             many=await ask([f"{number} " + long for number in range(100)], 2),
             twice=[row for _ in range(2) for row in await ask([long], 1)],
             nothing=await ask([], 1),
-            likelihoods=[asdict(each) for each in likelihoods(model, [tuple(pair) for pair in pairs])],
+            likelihoods=[asdict(each) for each in score_pairs(model, [tuple(pair) for pair in pairs])],
             too_long=refusal(lambda: model.check([prompts[0], too_long], Sampling(1.0, 1.0, longest))),
             pair_too_long=refusal(lambda: model.score([(model.encode(too_long), [3])])),
             identity=model.identity(),
