@@ -27,6 +27,7 @@ from capo_bench.revote.trial import NothingStoredError, replay_trial
 from evals.critics.metrics import ShareEstimate, scores_of
 from trainers.credit.arrays import IntArray
 from trainers.credit.critique import Aim
+from trainers.credit.votes import VOTES
 from trainers.methods import METHODS
 from trainers.rollouts import StoredStep
 
@@ -213,7 +214,9 @@ def _look(runs: Sequence[Run]) -> Critics:
 
 def _read(run: Run, most: int) -> _Seen:
     seen, config = _Seen(runs=[run]), run.trial.config
-    wanted = ballots(plain_votes(), powers_of_two(config.credit.critiques))
+    # A rule that names one step of a response says nothing of the others: precision and recall would mislead.
+    votes = [vote for vote in plain_votes() if VOTES.get(vote.rule).step_by_step]
+    wanted = ballots(votes, powers_of_two(config.credit.critiques))
     try:
         replay = replay_trial(run.folder, config, wanted, (), most_rollouts=most, see=seen.look)
     except NothingStoredError as error:

@@ -44,10 +44,11 @@ def learning_lines(learning: Learning, metric: str) -> list[str]:
     if math.isnan(value):
         few = f"{len(learning.rows)} variants have both, and 4 are needed"
         return [f"Whether fidelity predicts {metric} cannot be said: {few}."]
-    verdict = "predicts" if low > 0 else "predicts the opposite of" if high < 0 else "does not beyond noise predict"
+    verdict = "predicts" if low > 0 else "predicts the opposite of" if high < 0 else "does not predict"
+    noise = " beyond noise" if verdict == "does not predict" else ""
     return [
-        f"Over {len(learning.rows)} variants the rank correlation of a variant's own credit {verdict} {metric}: "
-        f"correlation {value:.2f} [{low:.2f}, {high:.2f}]."
+        f"Over {len(learning.rows)} variants, the fidelity of a variant's credit (its rank correlation with the true "
+        f"advantages) {verdict} {metric}{noise}: correlation {value:.2f} [{low:.2f}, {high:.2f}]."
     ]
 
 
@@ -63,9 +64,10 @@ def _figure(name: str, rows: Sequence[Fidelity]) -> Figure:
         (label, [_point(name, row, looks[row.policy]) for row in known if _label(row) == label])
         for label in dict.fromkeys(map(_label, known))
     ]
-    caption = f"{TITLES[name]}, with 95 % intervals over groups of rollouts; circles: the start, squares: the trained."
+    caption = f"{TITLES[name]}, with 95 % intervals over groups of rollouts."
+    key = {words: looks[policy] for policy, words in POLICIES.items()}
     alt = "; ".join(_words(name, row) for row in known)
-    return draw(f"credit_{name}", caption, alt, svg.rows(lines, svg.Axis(TITLES[name])))
+    return draw(f"credit_{name}", caption, alt, svg.rows(lines, svg.Axis(TITLES[name]), key))
 
 
 def _point(name: str, row: Fidelity, look: svg.Look) -> svg.Point:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -109,8 +109,8 @@ def looks(names: Sequence[str], baseline: str = "", start: str | None = None) ->
     return {name: fixed.get(name) or turns[name] for name in names}
 
 
-def rows(named: Sequence[tuple[str, Sequence[Point]]], axis: Axis) -> Drawing:
-    """Return a chart with a line a name and its points with their intervals along x."""
+def rows(named: Sequence[tuple[str, Sequence[Point]]], axis: Axis, key: Mapping[str, Look] | None = None) -> Drawing:
+    """Return a chart with a line a name and its points with their intervals along x; `key` names the points' looks."""
 
     def draw(width: int) -> str:
         narrow = width < WIDE
@@ -132,7 +132,9 @@ def rows(named: Sequence[tuple[str, Sequence[Point]]], axis: Axis) -> Drawing:
             parts += [_mark(p, (x.at(p.x), middle + dy), Look(), x) for p, dy in zip(points, away, strict=True)]
             top += height
         frame = _grid_across(x, 4, top, axis)
-        return _svg(width, top + 24 + 15 * len(_wrapped(axis.label, width - 20)), [*frame, *parts])
+        bottom = top + 24 + 15 * len(_wrapped(axis.label, width - 20))
+        legend, below = _legend(dict(key or {}), width, bottom)
+        return _svg(width, below if legend else bottom, [*frame, *parts, *legend])
 
     return draw
 
