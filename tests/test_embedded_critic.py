@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from capo_bench.store.home import Home
 from trainers.rollouts import read_rollouts
 
 STUDY = """
@@ -56,7 +57,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_critic_is_taught_once_for_both_methods(finished: Path) -> None:
-    (model,) = (finished / "home" / "stages" / "critic").iterdir()
+    (model,) = (path for path in (finished / "home" / "stages" / "critic").iterdir() if path.is_dir())
     about = json.loads((model / "critic.json").read_text())
     assert about["critic"]["steps"] == 6
     assert about["cost"]["seconds"] > 0
@@ -65,7 +66,11 @@ def test_the_critic_is_taught_once_for_both_methods(finished: Path) -> None:
 def test_what_the_critic_wrote_is_kept_with_the_rollouts_and_paid_for(finished: Path) -> None:
     for variant, aim in (("capo", "steps"), ("genorm", "answer")):
         folder, record = trials(finished)[variant]
-        rollouts = [rollout for step in read_rollouts(folder / "rollouts") for rollout in step.rollouts]
+        rollouts = [
+            rollout
+            for step in read_rollouts(Home(finished / "home").trial(folder.name).rollouts)
+            for rollout in step.rollouts
+        ]
         critiques = [critique for rollout in rollouts for critique in rollout.critiques]
         assert {rollout.aim for rollout in rollouts} == {aim}
         assert len(critiques) == record["cost"]["critiques"] == 2 * 2 * 4 * 2

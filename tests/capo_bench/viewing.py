@@ -157,11 +157,13 @@ class SeenHome:
         folder.path.mkdir(parents=True)
         if trial.variant in {"majority", "prm_sum"}:
             records = [self._step(trial, number) for number in range(1, self._steps + 1)]
+            folder.steps.parent.mkdir(parents=True, exist_ok=True)
             folder.steps.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
         problems = COINS.problems("test", 4)
         asked = tuple(Asked(problem, problem.prompt) for problem in problems)
         write_task(folder.completions("coins_test"), TaskRecord({"task": "coins_test"}, "drawn", "coins", 0.0, asked))
         rows = [self._sample(trial, place, problem.id) for place, problem in enumerate(problems)]
+        folder.samples("coins_test").parent.mkdir(parents=True, exist_ok=True)
         folder.samples("coins_test").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
         write_json(folder.config, trial.as_json())
         write_json(

@@ -133,6 +133,7 @@ def test_every_method_that_has_what_it_needs_is_there_with_every_vote() -> None:
         ("union", 2),
         ("intersection", 2),
         ("average", 2),
+        ("first_index", 2),
         ("exact checker", 1),
     } == capo
     assert all(len(advantages) == 6 for advantages in found.values())

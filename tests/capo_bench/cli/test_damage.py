@@ -35,7 +35,7 @@ WORDS = {
     "doctor": "doctor fake --home HOME --profile PROFILE",
     "run": "run FILE --home HOME --no-tracking",
     "status": "status fake --home HOME",
-    "gc": "gc --home HOME --yes",
+    "gc": "gc --home HOME --trial TRIAL --yes",
     "sync": "sync fake --home HOME",
     "report": "report fake --home HOME --profile PROFILE",
     "revote": "revote fake --home HOME --profile PROFILE",

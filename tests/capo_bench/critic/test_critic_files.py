@@ -46,7 +46,15 @@ def test_every_file_is_there(made):
     names = {path.relative_to(files.folder).as_posix() for path in files.folder.rglob("*") if path.is_file()}
     drawings = {f"figures/{name}.svg" for name in ("precision_recall", "reliability")}
     tables_ = {f"tables/{name}.{end}" for name in ("01-steps-flagged", TABLE) for end in ("csv", "tex")}
-    assert names == {"critiques.jsonl", "provenance.json", "report.html", "result.json", *tables_, *drawings}
+    assert names == {
+        "SHA256SUMS",
+        "critiques.jsonl",
+        "provenance.json",
+        "report.html",
+        "result.json",
+        *tables_,
+        *drawings,
+    }
     assert files.folder.name == found.id
 
 

@@ -232,4 +232,4 @@ def test_from_the_command_line(home):
 def test_asking_more_than_once_is_refused(home, option):
     done = run(home, *option)
     assert done.exit_code == 2
-    assert "says the same every time" in done.output
+    assert "gives the same scores every time" in done.output

@@ -23,6 +23,7 @@ def trial(home, name, method="capo", backbone="tiny", model=True, cold_start=Tru
     cold_start = {"key": "0123456789ab"} if cold_start else None
     config = {"method": method, "backbone": backbone}
     write_json(folder.config, {"id": name, "config": config, "identity": {"training": {"cold_start": cold_start}}})
+    folder.steps.parent.mkdir(parents=True, exist_ok=True)
     folder.steps.write_text("", encoding="utf-8")
     if model:
         folder.model.mkdir()

@@ -37,6 +37,7 @@ def test_penalties_by_hand():
         "majority": [1, 1, 1, 1, 0, 0],
         "union": [1, 1, 1, 1, 0, 0],
         "average": [0.5, 1, 0.5, 1, 0, 0],
+        "first_index": [0, 1, 0, 1, 0, 0],
     }
 
 
