@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from pathlib import Path
 
 import pytest
@@ -32,5 +33,6 @@ def test_a_study_answers_its_question(study: str) -> None:
 @pytest.mark.parametrize("study", sorted(path.name for path in RESULTS.iterdir() if path.is_dir()))
 def test_a_kept_result_is_a_finished_study(study: str) -> None:
     report = (RESULTS / study / "report.md").read_text(encoding="utf-8")
-    assert "## Answer" in report
+    assert re.search(r"\b(\d+) of \1 trials finished", report)
+    assert re.search(r"^## (The answer in full|Answer)$", report, re.MULTILINE)
     assert "trials are missing" not in report

@@ -255,7 +255,7 @@ def test_a_wrong_value_in_the_matrix_is_told_at_its_line(error: One, demo: str) 
     text = demo.replace("[union, majority]", "\n    - union\n    - majorty")
     assert error(text) == (
         "study.yaml:11: credit.vote: unknown voting rule 'majorty' (did you mean 'majority'?); known: greedy, "
-        "intersection, majority, union, average, at_least"
+        "intersection, majority, union, average, at_least, first_index"
     )
 
 

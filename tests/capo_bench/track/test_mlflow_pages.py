@@ -142,7 +142,7 @@ def test_a_prompt_of_a_language_model_has_a_version_for_each_text(client, tracke
     for _ in range(2):
         traces._write_prompt(client, trial, "steps")
         assert client.get_prompt_version_by_alias("critic-steps", "latest").version == 1
-    monkeypatch.setattr("trainers.credit.prompt.instructions", lambda aim, reference: "Judge otherwise.")
+    monkeypatch.setattr("trainers.credit.prompt.instructions", lambda aim, reference, reply: "Judge otherwise.")
     traces._write_prompt(client, trial, "steps")
     assert client.get_prompt_version_by_alias("critic-steps", "latest").version == 2
     traces._write_prompt(client, tracked.plan().trials[-2], "answer")  # a critic that is no language model has none
