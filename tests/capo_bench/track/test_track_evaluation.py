@@ -11,7 +11,7 @@ from evals.harness.results import Result
 
 def evaluated(tmp_path, value=0.5, name="0123abcd0123"):
     files = EvaluationFiles(tmp_path / "evals" / name)
-    files.folder.mkdir(parents=True, exist_ok=True)
+    files.tasks.mkdir(parents=True, exist_ok=True)
     for path in (files.record, files.results, files.table, files.page):
         path.write_text("{}", encoding="utf-8")
     record = {"id": name, "model": "m", "names": ["math500"], "tasks": ["math500"], "identity": {"seed": 3}}
