@@ -67,7 +67,7 @@ def test_a_plan_tells_of_the_model_and_of_one_reading_a_rollout(tmp_path: Path) 
 
 
 def test_one_model_is_taught_for_all_of_them_and_kept(ran: Path) -> None:
-    (kept,) = (ran / "home" / "stages" / "prm").iterdir()
+    (kept,) = (path for path in (ran / "home" / "stages" / "prm").iterdir() if path.is_dir())
     about = json.loads((kept / "prm.json").read_text(encoding="utf-8"))
     assert about["prm"]["steps"] == 4
     assert f"embedded PRM {kept.name}: shared by 2 trials, done" in capo_bench(

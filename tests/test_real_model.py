@@ -254,7 +254,7 @@ def test_every_trial_trained_both_steps_the_killed_one_each_of_them_once(trained
 
 def test_rollouts_are_the_models_turn_cut_into_steps_that_the_critic_judged(trained: Folder) -> None:
     for (method, _), trial in trained.trials().items():
-        rollouts = [rollout for path in sorted((trial / "rollouts").glob("*.gz")) for rollout in lines(path)]
+        rollouts = [rollout for path in sorted(TrialFolder(trial).rollouts.glob("*.gz")) for rollout in lines(path)]
         assert len(rollouts) == STEPS * PROMPTS * GROUP
         for rollout in rollouts:
             assert "<|im" not in "".join(rollout["pieces"])

@@ -264,4 +264,4 @@ def test_scores_that_are_none_are_damage(tmp_path, scored, message):
 
 
 def test_where_a_trial_keeps_them():
-    assert TrialFolder(Path("t")).rollouts == Path("t/rollouts")
+    assert TrialFolder(Path("t")).rollouts == Path("t/training/rollouts")
