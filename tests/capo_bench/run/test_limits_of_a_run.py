@@ -108,7 +108,8 @@ def test_trials_that_need_other_numbers_of_gpus_take_turns(session, home, monkey
 
 
 def test_a_closed_terminal_lets_trials_save(runner_process, home, until):
-    process = runner_process("slow")
+    # As a shell starts it, also where the tests themselves run under nohup: an ignored signal is inherited.
+    process = runner_process("slow", limit=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL))
     until(home.trial("slow-0").checkpoints.joinpath("state.json").exists)
     os.kill(process.pid, signal.SIGHUP)
     assert process.wait(timeout=20) == 129
