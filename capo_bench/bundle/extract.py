@@ -3,24 +3,25 @@
 A bundle is a gzip tar of plain files with plain headers: no links, no sparse files, no extended headers, so that what a
 header says is all there is. The first file is the manifest. A member that is no plain file, that has no place in a
 results folder, that comes twice or grows beyond what such files ever do ends the reading, before anything is unpacked.
-What is whole in itself and only differs from the manifest is returned, for `capo-bench verify` to go on with.
+Whether the files are those that a trial left, their checksums say afterwards (`capo_bench.store.walk`).
 """
 
 from __future__ import annotations
 
 import gzip
-import hashlib
 import shutil
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from capo_bench.bundle.archive import BLOCK, Counter, Tell
+from capo_bench.bundle.archive import Counter, Tell
 from capo_bench.bundle.errors import BundleError
-from capo_bench.bundle.manifest import MOST_FILES, MOST_MANIFEST, NAME, Listed, Manifest, bad_paths, load_manifest
+from capo_bench.bundle.manifest import MOST_MANIFEST, NAME, Manifest, check_path, load_manifest
+
+MOST_FILES = 150_000
 
 MOST_RATIO = 200
 """Times that a bundle may grow, with all that is packed within it: text grows by 30 at most, a bomb by 1,000."""
@@ -31,45 +32,21 @@ SLACK = 2**24
 MOST_TEXT = 2**28
 """Bytes of one file that is read whole into memory: JSON, packed or not."""
 
+_BLOCK = 2**20
 _HEADER = 512
 _PLAIN = {tarfile.REGTYPE, tarfile.AREGTYPE}
 
 
-@dataclass(frozen=True)
-class Unlike:
-    """A file that is not as the manifest says.
-
-    Attributes:
-        path: The file.
-        said: What the manifest says of it.
-        found: What was found.
-    """
-
-    path: str
-    said: str
-    found: str
-
-
-@dataclass(frozen=True)
-class Extracted:
-    """What was read.
-
-    Attributes:
-        manifest: The manifest.
-        unlike: Files that are not as it says.
-    """
-
-    manifest: Manifest
-    unlike: tuple[Unlike, ...]
-
-
-def extract(path: Path, folder: Path, tell: Tell = lambda done, total: None) -> Extracted:
+def extract(path: Path, folder: Path, tell: Tell = lambda done, total: None) -> Manifest:
     """Unpack a bundle into an empty folder, which is a results folder then.
 
     Args:
         path: The bundle.
         folder: Where to.
         tell: Told of the bytes read, twice those of the archive: it is read through before it is unpacked.
+
+    Returns:
+        Its manifest.
 
     Raises:
         BundleError: It is no bundle, cut short, or one that would do harm; names the member. Nothing was written then.
@@ -78,50 +55,45 @@ def extract(path: Path, folder: Path, tell: Tell = lambda done, total: None) -> 
         with path.open("rb") as file:
             size = path.stat().st_size
             counted = _Counted(file, Counter(2 * size, tell))
-            extracted = _read(counted, size, folder, lambda name: None)
+            _, total = _read(counted, size, None)
+            _check_space(total, folder)
             file.seek(0)
-            again = _read(counted, size, folder, lambda name: _create(folder / name))
+            manifest, _ = _read(counted, size, folder)
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
         raise BundleError(f"{path}: no bundle, or one that is damaged or cut short ({error}); get it again") from error
     except OSError as error:
         raise BundleError(f"{path}: cannot be unpacked ({error}); free space, or name another folder") from error
     except BundleError as error:
         raise BundleError(f"{path}: {error}") from error
-    if again != extracted:
-        raise BundleError(f"{path}: changed while it was unpacked; unpack it again")
-    return extracted
+    return manifest
 
 
-def _create(path: Path) -> IO[bytes]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path.open("xb")
+def _check_space(total: int, folder: Path) -> None:
+    if total > shutil.disk_usage(folder).free:
+        raise BundleError(f"it holds {total:,} bytes, more than are free in {folder}; free space")
 
 
-Open = Callable[[str], IO[bytes] | None]
-
-
-def _read(file: _Counted, size: int, folder: Path, create: Open) -> Extracted:
-    """Read a bundle once, writing each member to the file that `create` opens for it, if it does."""
+def _read(file: _Counted, size: int, folder: Path | None) -> tuple[Manifest, int]:
+    """Read a bundle once, writing its files below a folder if one is given; return its manifest and their bytes."""
     growth = _Growth(MOST_RATIO * size + SLACK)
     with gzip.GzipFile(fileobj=file) as packed:  # type: ignore[call-overload]
         tar = _Stream(packed, growth)
         members = _members(tar)
-        manifest = _manifest(tar, next(members, None), create)
-        total = sum(line.size for line in manifest.files)
-        if total > shutil.disk_usage(folder).free:
-            raise BundleError(f"it holds {total:,} bytes, more than are free in {folder}; free space")
-        wanted, seen, unlike = {line.path: line for line in manifest.files}, {manifest.path}, list[Unlike]()
+        manifest = _manifest(tar, next(members, None))
+        total, seen = 0, {manifest.path}
+        if folder is not None:
+            with _create(folder / manifest.path) as target:
+                target.write(manifest.dump())
         for name, length in members:
-            if flaws := bad_paths(manifest.study, [name]):
-                raise BundleError(flaws[0])
+            check_path(manifest.study, name)
             if name in seen:
                 raise BundleError(f"{name!r} is there twice")
             seen.add(name)
-            unlike += _file(tar, name, length, wanted.get(name), growth, create)
-        while tar.read(BLOCK):  # to the end, where gzip's own checksum is
+            total += length
+            _file(tar, name, length, growth, folder)
+        while tar.read(_BLOCK):  # to the end, where gzip's own checksum is
             pass
-    unlike += [Unlike(name, f"{wanted[name].size} bytes", "not there") for name in wanted.keys() - seen]
-    return Extracted(manifest, tuple(sorted(unlike, key=lambda line: line.path)))
+    return manifest, total
 
 
 def _members(tar: _Stream) -> Iterator[tuple[str, int]]:
@@ -139,45 +111,34 @@ def _members(tar: _Stream) -> Iterator[tuple[str, int]]:
         tar.exactly(-header.size % _HEADER)
 
 
-def _manifest(tar: _Stream, first: tuple[str, int] | None, create: Open) -> Manifest:
+def _manifest(tar: _Stream, first: tuple[str, int] | None) -> Manifest:
     name, size = first or ("", 0)
     if not name.startswith("studies/") or name.rpartition("/")[2] != NAME:
         raise BundleError(f"no bundle: its first file is not a manifest, studies/<name>/{NAME}")
     if size > MOST_MANIFEST:
         raise BundleError(f"{name}: a manifest of {size:,} bytes; none has more than {MOST_MANIFEST:,}")
-    manifest = load_manifest(tar.exactly(size), name)
-    if (file := create(name)) is not None:
-        with file:
-            file.write(manifest.dump())
-    return manifest
+    return load_manifest(tar.exactly(size), name)
 
 
-def _file(  # noqa: PLR0913, PLR0917 - a member, what it should be, and where it goes
-    tar: _Stream, name: str, size: int, listed: Listed | None, growth: _Growth, create: Open
-) -> list[Unlike]:
+def _file(tar: _Stream, name: str, size: int, growth: _Growth, folder: Path | None) -> None:
+    """Read a member, and write it below a folder if one is given."""
     if name.endswith((".json", ".jsonl")) and size > MOST_TEXT:
         raise BundleError(f"{name!r}: {size:,} bytes, more than the {MOST_TEXT:,} that such a file ever has")
-    digest, grows = hashlib.sha256(), _Unpacked(name, size, growth) if name.endswith(".gz") else None
-    file, left = create(name) if listed else None, size
-    try:
-        while left:
-            block = tar.exactly(min(left, BLOCK))
-            left -= len(block)
-            digest.update(block)
+    grows = _Unpacked(name, size, growth) if name.endswith(".gz") else None
+    with ExitStack() as stack:
+        target = None if folder is None else stack.enter_context(_create(folder / name))
+        while size:
+            block = tar.exactly(min(size, _BLOCK))
+            size -= len(block)
             if grows is not None:
                 grows.add(block)
-            if file is not None:
-                file.write(block)
-    finally:
-        if file is not None:
-            file.close()
-    if listed is None:
-        return [Unlike(name, "not there", f"{size} bytes")]
-    if size != listed.size:
-        return [Unlike(name, f"{listed.size} bytes", f"{size} bytes")]
-    if digest.hexdigest() != listed.sha256:
-        return [Unlike(name, f"sha256 {listed.sha256[:12]}…", f"sha256 {digest.hexdigest()[:12]}…")]
-    return []
+            if target is not None:
+                target.write(block)
+
+
+def _create(path: Path) -> IO[bytes]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path.open("xb")
 
 
 class _Growth:
@@ -226,7 +187,7 @@ class _Unpacked:
     def add(self, block: bytes) -> None:
         try:
             while block:
-                grown = len(self._unpack.decompress(block, BLOCK))
+                grown = len(self._unpack.decompress(block, _BLOCK))
                 self._growth.add(grown)
                 self._own.add(grown)
                 block = self._unpack.unconsumed_tail or self._next()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
-from collections import Counter
+from collections import Counter as Count
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,8 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capo_bench.analysis.digest import code
-from capo_bench.bundle.archive import Tell, listed, size_of, write_archive
-from capo_bench.bundle.contents import BundledFile, contents
+from capo_bench.bundle.archive import Counter, Secrets, Tell, open_archive
+from capo_bench.bundle.contents import BundledFile, study_files, trial_files
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.manifest import Manifest
 from capo_bench.pages.build import build_report
@@ -20,6 +21,7 @@ from capo_bench.pages.write import write_files
 from capo_bench.store.home import Home
 from capo_bench.store.lock import study_lock
 from capo_bench.store.provenance import origin
+from evals.checksums import file_sum
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
@@ -50,11 +52,15 @@ class Made:
 
     Attributes:
         manifest: Its manifest.
+        files: How many it holds.
+        blotted: Those of them in which there were secrets.
         size: Of the archive, in bytes.
         sha256: Of the archive.
     """
 
     manifest: Manifest
+    files: int
+    blotted: list[str]
     size: int
     sha256: str
 
@@ -67,53 +73,64 @@ def make(wanted: BundleRequest, home: Home, out: Path, *, blot: bool, tell: Tell
         home: The results folder.
         out: The archive; replaced if it is there.
         blot: Put ``***`` in the place of secrets; otherwise they are refused.
-        tell: Told of the bytes read and packed.
+        tell: Told of the bytes packed.
 
     Raises:
         DamagedFileError: A finished trial's file cannot be read.
-        BundleError: No trial has finished; files hold secrets, are links, or change meanwhile.
+        BundleError: No trial has finished; files hold secrets, or are links.
         StudyLockedError: The study is being run.
-        OSError: A file cannot be read or written.
+        OSError: A file cannot be read or written, or got shorter meanwhile.
     """
-    with gathered(wanted, home) as items:
-        whole = 2 * size_of(items)
-        kept, lines = listed(items, blot=blot, tell=lambda done, total: tell(done, whole))
-        manifest = Manifest(
-            study=wanted.plan.study,
-            profile=wanted.plan.profile,
-            sets=tuple(wanted.sets),
-            only=tuple(wanted.only),
-            origin={**origin(), "code": code()},
-            weights=wanted.weights,
-            finished=_ids(wanted.plan, home, done=True),
-            owed=_ids(wanted.plan, home, done=False),
-            files=tuple(lines),
-        )
-        digest = write_archive(out, manifest, kept, lambda done, total: tell(whole - total + done, whole))
-    return Made(manifest, out.stat().st_size, digest)
+    secrets = Secrets()
+    with gathered(wanted, home) as (own, files), open_archive(out, secrets) as archive:
+        counter = Counter(sum(file.size for file in files), tell)
+        cleaned = [BundledFile(file.path, secrets.take_out(file)) for file in own]
+        manifest = _manifest(wanted, home, cleaned)
+        for file in [BundledFile(manifest.path, manifest.dump()), *cleaned]:
+            archive.add(file)
+        for file in files:
+            archive.add(file)
+            counter.add(file.size)
+        if not blot:
+            secrets.refuse()
+    return Made(manifest, 1 + len(own) + len(files), sorted(secrets.sums), out.stat().st_size, file_sum(out))
+
+
+def _manifest(wanted: BundleRequest, home: Home, own: Sequence[BundledFile]) -> Manifest:
+    return Manifest(
+        study=wanted.plan.study,
+        profile=wanted.plan.profile,
+        sets=list(wanted.sets),
+        only=list(wanted.only),
+        origin={**origin(), "code": code()},
+        finished=_ids(wanted.plan, home, done=True),
+        pending=_ids(wanted.plan, home, done=False),
+        sums={file.path: hashlib.sha256(file.read()).hexdigest() for file in own},
+    )
 
 
 @contextmanager
-def gathered(wanted: BundleRequest, home: Home) -> Iterator[list[BundledFile]]:
-    """Yield the files of a bundle, during which nobody can run the study; raises what `make` does."""
+def gathered(wanted: BundleRequest, home: Home) -> Iterator[tuple[list[BundledFile], list[BundledFile]]]:
+    """Yield the study's own files and those of its trials; meanwhile nobody can run it. Raises what `make` does."""
     if not _ids(wanted.plan, home, done=True):
         raise BundleError(
             f"nothing to bundle: none of the {len(wanted.plan.trials)} trials of study {wanted.plan.study!r} (profile "
             f"{wanted.plan.profile!r}) has finished under {home.path}; run it, or name another folder with --home"
         )
-    with study_lock(home.study(wanted.plan.study).path / "lock"), tempfile.TemporaryDirectory() as scratch:
+    with study_lock(home.study(wanted.plan.study).lock), tempfile.TemporaryDirectory() as scratch:
         report = Path(scratch)
         write_files(build_report(wanted.plan, home), report)
-        yield contents(wanted.plan, home, wanted.text, report, weights=wanted.weights)
+        own = study_files(wanted.plan, home, wanted.text, report)
+        yield own, trial_files(wanted.plan, home, weights=wanted.weights)
 
 
-def sizes(items: Sequence[BundledFile]) -> dict[str, tuple[int, int]]:
+def sizes(files: Sequence[BundledFile]) -> dict[str, tuple[int, int]]:
     """Return the number of files and of bytes by what they are of, largest first."""
-    files, size = Counter[str](), Counter[str]()
-    for item in items:
-        files[_part(item.path)] += 1
-        size[_part(item.path)] += size_of([item])
-    return {part: (files[part], total) for part, total in size.most_common()}
+    count, size = Count[str](), Count[str]()
+    for file in files:
+        count[_part(file.path)] += 1
+        size[_part(file.path)] += file.size
+    return {part: (count[part], total) for part, total in size.most_common()}
 
 
 def _part(path: str) -> str:
@@ -125,5 +142,5 @@ def _part(path: str) -> str:
     return "report" if "report" in rest[:-1] else "study"
 
 
-def _ids(plan: Plan, home: Home, *, done: bool) -> tuple[str, ...]:
-    return tuple(name for name in dict.fromkeys(trial.id for trial in plan.trials) if home.trial(name).done == done)
+def _ids(plan: Plan, home: Home, *, done: bool) -> list[str]:
+    return [name for name in dict.fromkeys(trial.id for trial in plan.trials) if home.trial(name).done == done]

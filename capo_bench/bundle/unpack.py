@@ -13,9 +13,10 @@ from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
 from capo_bench.bundle.manifest import Manifest
 from capo_bench.store.home import Home, TrialFolder
+from capo_bench.store.walk import ABSENT, FileSum, read_sums
 from evals.checksums import file_sum
 
-_MOST_TOLD = 20
+_MOST_SHOWN = 20
 
 
 @dataclass
@@ -41,40 +42,65 @@ def unpack(path: Path, home: Home, tell: Tell = lambda done, total: None) -> Unp
     A trial or a shared model is put in place whole and at once, and so is any other file. What is there is left.
 
     Raises:
-        BundleError: It cannot be read, or is not as its manifest says; nothing was put in place then.
+        BundleError: It cannot be read, or its files differ from their checksums; nothing was put in place then.
         OSError: The folder cannot be written.
     """
     home.path.mkdir(parents=True, exist_ok=True)
     scratch = home.path / f".unpacking.{secrets.token_hex(8)}"
     scratch.mkdir()
     try:
-        extracted = extract(path, scratch, tell)
-        if extracted.unlike:
-            told = [f"{path}: {one.path}: {one.said} in the manifest, {one.found}" for one in extracted.unlike]
-            raise BundleError("\n".join([*told[:_MOST_TOLD], "nothing was unpacked; get the bundle again"]))
-        unpacked = Unpacked(extracted.manifest)
-        for unit in _units(extracted.manifest):
-            _place(scratch, home.path, unit, unpacked)
+        unpacked = Unpacked(extract(path, scratch, tell))
+        _check(path, scratch, unpacked.manifest)
+        units = {unit: _stages(scratch, unit) for unit in _units(scratch)}
+        for unit, stages in units.items():
+            _place(scratch, home.path, unit, stages, unpacked)
         return unpacked
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _units(manifest: Manifest) -> Iterator[str]:
-    """Yield what is put in place at once: folders of trials and shared models, and single files, which come after."""
-    paths = [manifest.path, *(one.path for one in manifest.files)]
-    yield from dict.fromkeys(sorted((_unit(path) for path in paths), key=lambda unit: (unit.count("/") > 2, unit)))
+def study_sums(home: Path, manifest: Manifest) -> Iterator[FileSum]:
+    """Compare a study's own files in an unpacked bundle with the checksums in its manifest."""
+    files = {path for path in (home / "studies").rglob("*") if path.is_file()} - {home / manifest.path}
+    for name, value in manifest.sums.items():
+        path = home / name
+        yield FileSum(path, file_sum(path) if path in files else ABSENT, value)
+    for path in sorted(files - {home / name for name in manifest.sums}):
+        yield FileSum(path, "is there", f"not listed in {manifest.path}")
 
 
-def _unit(path: str) -> str:
-    parts = path.split("/")
-    return "/".join(parts[: {"trials": 2, "stages": 3}.get(parts[0], len(parts))])
+def _check(path: Path, scratch: Path, manifest: Manifest) -> None:
+    sums = [*study_sums(scratch, manifest), *(file for folder in _folders(scratch) for file in read_sums(folder))]
+    differing = [
+        f"{path}: {file.path.relative_to(scratch)}: {file.listed} in its list of checksums, {file.value} here"
+        for file in sums
+        if file.value != file.listed and not file.freed
+    ]
+    if differing:
+        raise BundleError("\n".join([*differing[:_MOST_SHOWN], "nothing was unpacked; get the bundle again"]))
 
 
-def _place(scratch: Path, home: Path, unit: str, unpacked: Unpacked) -> None:
+def _units(scratch: Path) -> list[str]:
+    """Return what is put in place at once: folders of stages and trials, and then single files."""
+    files = sorted(path for path in (scratch / "studies").rglob("*") if path.is_file())
+    return [path.relative_to(scratch).as_posix() for path in (*_folders(scratch), *files)]
+
+
+def _folders(home: Path) -> list[Path]:
+    return [*sorted(home.glob("stages/*/*")), *sorted(home.glob("trials/*"))]
+
+
+def _stages(scratch: Path, unit: str) -> list[str]:
+    """Return the stages under keys that a trial of a bundle rests on; none of another unit."""
+    try:
+        return [stage.relative_to(scratch).as_posix() for stage in TrialFolder(scratch / unit).shared()]
+    except (ValueError, TypeError) as error:
+        raise BundleError(f"{unit}: its stages.json is no list of keys ({error}); get the bundle again") from error
+
+
+def _place(scratch: Path, home: Path, unit: str, stages: list[str], unpacked: Unpacked) -> None:
     source, target = scratch / unit, home / unit
-    others = [stage.relative_to(scratch).as_posix() for stage in TrialFolder(source).shared()]
-    if not target.exists() and (others := [stage for stage in others if stage in unpacked.kept]):
+    if not target.exists() and (others := [stage for stage in stages if stage in unpacked.kept]):
         unpacked.kept[unit] = others  # it would be a trial of another training or of other completions
     elif not target.exists():
         target.parent.mkdir(parents=True, exist_ok=True)

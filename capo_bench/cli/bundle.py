@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,32 +108,32 @@ def _make(  # noqa: PLR0913, PLR0917 - one argument an option
     from capo_bench.run.meter import bar
 
     if dry_run:
-        with gathered(wanted, home) as items:
-            contents = sizes(items)
-        if as_json:
-            parts = {part: {"files": files, "bytes": size} for part, (files, size) in contents.items()}
-            print_json({"version": 1, "parts": parts})
-            return
-        rows = [(part, f"{files:,}", f"{size:,}") for part, (files, size) in contents.items()]
-        files, size = (sum(counts) for counts in zip(*contents.values(), strict=True))
-        rows.append(("in all", f"{files:,}", f"{size:,}"))
-        print_table(PlainTable("Contents of the archive, uncompressed", ("part", "files", "bytes"), tuple(rows)))
+        with gathered(wanted, home) as (own, files):
+            _show_sizes(sizes([*own, *files]), as_json=as_json)
         return
     path = out or Path(f"{wanted.plan.study}{SUFFIX}")
     with bar("bundling") as tell:
         made = make(wanted, home, path, blot=blot, tell=tell)
-    manifest = made.manifest
+    finished, pending = made.manifest.finished, made.manifest.pending
     if as_json:
-        blotted = [file.path for file in manifest.files if file.blotted]
-        finished, pending = manifest.finished, manifest.owed
-        summary = {"file": str(path), "bytes": made.size, "sha256": made.sha256, "files": len(manifest.files)}
-        print_json({"version": 1, **summary, "finished": finished, "pending": pending, "blotted": blotted})
+        summary = {"file": str(path), "bytes": made.size, "sha256": made.sha256, "files": made.files}
+        print_json({"version": 1, **summary, "finished": finished, "pending": pending, "blotted": made.blotted})
         return
-    trials = len(manifest.finished) + len(manifest.owed)
-    print_text(f"{path}: {len(manifest.finished)} of {trials} trials, {len(manifest.files)} files, {made.size:,} bytes")
+    trials = len(finished) + len(pending)
+    print_text(f"{path}: {len(finished)} of {trials} trials, {made.files} files, {made.size:,} bytes")
     print_text(f"sha256 {made.sha256}")
-    if changed := [file.path for file in manifest.files if file.blotted]:
-        print_text(f"blotted: {', '.join(changed)}")
+    if made.blotted:
+        print_text(f"blotted: {', '.join(made.blotted)}")
+
+
+def _show_sizes(contents: Mapping[str, tuple[int, int]], *, as_json: bool) -> None:
+    if as_json:
+        parts = {part: {"files": files, "bytes": size} for part, (files, size) in contents.items()}
+        print_json({"version": 1, "parts": parts})
+        return
+    whole = {**contents, "in all": tuple(map(sum, zip(*contents.values(), strict=True)))}
+    rows = [(part, f"{files:,}", f"{size:,}") for part, (files, size) in whole.items()]
+    print_table(PlainTable("Contents of the archive, uncompressed", ("part", "files", "bytes"), tuple(rows)))
 
 
 def _unpack(path: Path, home: Home, *, as_json: bool) -> None:

@@ -15,8 +15,8 @@ from capo_bench.cli.printing import print_json, print_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from capo_bench.keep.find import Scan
-    from capo_bench.keep.item import Removable
+    from capo_bench.gc.find import Scan
+    from capo_bench.gc.item import Removable
 
 KINDS = {
     "leftovers": "temporary and half-written files of processes that were killed",
@@ -112,9 +112,9 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
     Samples, rollouts, metrics and ledgers of finished trials stay, unless the whole trial is named. What a study that
     runs refers to is left alone. What trials share goes with the last of them.
     """
-    from capo_bench.keep.find import GcRequest, scan
-    from capo_bench.keep.free import at_rest, free
-    from capo_bench.keep.item import freed_bytes
+    from capo_bench.gc.find import GcRequest, scan
+    from capo_bench.gc.free import at_rest, free
+    from capo_bench.gc.item import freed_bytes
     from capo_bench.store.errors import RunError
     from capo_bench.store.home import Home
 
@@ -180,8 +180,8 @@ _SHOWN = 5
 
 def _list_warnings(look: Scan, items: Sequence[Removable]) -> list[str]:
     """Return warnings for the user before anything is deleted."""
-    from capo_bench.keep.find import finished_orphans
-    from capo_bench.keep.models import training_seconds
+    from capo_bench.gc.find import finished_orphans
+    from capo_bench.gc.models import training_seconds
     from capo_bench.run.board import duration as words
 
     warnings = [f"left out, because it is running: {study.name}" for study in look.studies if study.running]
@@ -202,7 +202,7 @@ def _list_warnings(look: Scan, items: Sequence[Removable]) -> list[str]:
 
 
 def _build_json(look: Scan, sizes: dict[Removable, int], freed: bool, troubles: list[str]) -> dict[str, Any]:
-    from capo_bench.keep.find import finished_orphans
+    from capo_bench.gc.find import finished_orphans
 
     kinds: dict[str, dict[str, int]] = {kind: {"count": 0, "bytes": 0} for kind in KINDS}
     for item, count in sizes.items():

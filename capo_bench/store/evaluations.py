@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from capo_bench.store.errors import RefusedError
-from capo_bench.store.home import Home, read_json
+from capo_bench.store.home import Home, Inside, read_json
 from evals.harness.results import Result
 from evals.tasks import SUITES
 
@@ -25,40 +25,20 @@ class EvaluationFiles:
 
     folder: Path
 
-    @property
-    def record(self) -> Path:
-        """The request, and the identity that names the folder; written first."""
-        return self.folder / "evaluation.json"
-
-    @property
-    def provenance(self) -> Path:
-        """Commit, packages, hardware."""
-        return self.folder / "provenance.json"
-
-    @property
-    def results(self) -> Path:
-        """All numbers of all tasks."""
-        return self.folder / "results.json"
-
-    @property
-    def table(self) -> Path:
-        """One line for each task and metric."""
-        return self.folder / "table.csv"
-
-    @property
-    def page(self) -> Path:
-        """The report."""
-        return self.folder / "report.html"
-
-    @property
-    def lock(self) -> Path:
-        """Held while a process works in the folder."""
-        return self.folder / "lock"
-
-    @property
-    def tasks(self) -> Path:
-        """Holds a folder for each task."""
-        return self.folder / "tasks"
+    record = Inside("evaluation.json", "folder")
+    """The request, and the identity that names the folder; written first."""
+    provenance = Inside("provenance.json", "folder")
+    """Commit, packages, hardware."""
+    results = Inside("results.json", "folder")
+    """All numbers of all tasks."""
+    table = Inside("table.csv", "folder")
+    """One line for each task and metric."""
+    page = Inside("report.html", "folder")
+    """The report."""
+    lock = Inside("lock", "folder")
+    """Held while a process works in the folder."""
+    tasks = Inside("tasks", "folder")
+    """Holds a folder for each task."""
 
     def task(self, name: str) -> Path:
         """Folder of a task."""

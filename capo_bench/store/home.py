@@ -15,41 +15,52 @@ StageKind = Literal["cold_start", "critic", "prm", "training", "completions"]
 """What stands under a key: models that are made before trials, what a training left, what one task was answered."""
 
 
+class Inside:
+    """An attribute that is the path of a file or folder inside another one.
+
+    Args:
+        name: Its name.
+        folder: The attribute that is the path of the other folder.
+    """
+
+    def __init__(self, name: str, folder: str = "path") -> None:
+        self._name, self._folder = name, folder
+
+    def __get__(self, owner: object, kind: type) -> Path:
+        folder: Path = getattr(owner, self._folder)
+        return folder / self._name
+
+
 @dataclass(frozen=True)
 class TrialFolder:
     """Files of one trial. `metrics` is written last, atomically: a trial is done when it is there."""
 
     path: Path
 
-    @property
-    def config(self) -> Path:
-        """Resolved config and the parts of the identity."""
-        return self.path / "config.json"
-
-    @property
-    def provenance(self) -> Path:
-        """Commit, packages, hardware, fingerprints."""
-        return self.path / "provenance.json"
-
-    @property
-    def stages(self) -> Path:
-        """Keys of the stages that it shares, by their places in it: ``training``, ``completions/<task>``."""
-        return self.path / "stages.json"
-
-    def keys(self) -> dict[str, str]:
-        """Return these keys; a stage that is not among them lies in the trial's own folder."""
-        return dict(read_json(self.stages)) if self.stages.exists() else {}
-
-    def shared(self) -> list[Path]:
-        """Return the folders of the stages that it shares."""
-        return [self._under(place, key) for place, key in self.keys().items()]
-
-    def _stage(self, place: str) -> Path:
-        key = self.keys().get(place)
-        return self.path / place if key is None else self._under(place, key)
-
-    def _under(self, place: str, key: str) -> Path:
-        return self.path.parents[1] / "stages" / place.partition("/")[0] / key
+    config = Inside("config.json")
+    """Resolved config and the parts of the identity."""
+    provenance = Inside("provenance.json")
+    """Commit, packages, hardware, fingerprints."""
+    stages = Inside("stages.json")
+    """Keys of the stages that it shares, by their places in it: ``training``, ``completions/<task>``."""
+    metrics = Inside("metrics.json")
+    """Final metrics and costs."""
+    log = Inside("trial.log")
+    """What the trial's process printed and logged."""
+    processes = Inside(".launch")
+    """Where the worker talks with processes that work for it; gone when they have ended."""
+    evaluation = Inside("evaluation")
+    """How its answers were scored, one folder a task."""
+    steps = Inside("steps.jsonl", "trained")
+    """One record per optimizer step."""
+    rollouts = Inside("rollouts", "trained")
+    """What training sampled and what the critic said of it, one file per optimizer step and process."""
+    model = Inside("model", "trained")
+    """Final weights and tokenizer."""
+    training = Inside("training.json", "trained")
+    """How training went beside its steps."""
+    checkpoints = Inside("checkpoints", "trained")
+    """Checkpoints while training; gone when it is done."""
 
     @property
     def trained(self) -> Path:
@@ -60,63 +71,33 @@ class TrialFolder:
         """Folder of what the trained policy was asked of a task, and answered."""
         return self._stage(f"completions/{task}")
 
+    def samples(self, task: str) -> Path:
+        """Scored samples of one task of the evaluation."""
+        return self.evaluation / task / "samples.jsonl"
+
+    def keys(self) -> dict[str, str]:
+        """Return the keys in `stages`; a stage that is not among them lies in the trial's own folder."""
+        return dict(read_json(self.stages)) if self.stages.exists() else {}
+
+    def shared(self) -> list[Path]:
+        """Return the folders of the stages that it shares."""
+        return [self._under(place, key) for place, key in self.keys().items()]
+
     def place(self, path: Path) -> str:
         """Return where a file of the trial is in the results folder."""
         return path.relative_to(self.path.parents[1]).as_posix()
 
     @property
-    def steps(self) -> Path:
-        """One record per optimizer step."""
-        return self.trained / "steps.jsonl"
-
-    @property
-    def rollouts(self) -> Path:
-        """What training sampled and what the critic said of it, one file per optimizer step and process."""
-        return self.trained / "rollouts"
-
-    @property
-    def metrics(self) -> Path:
-        """Final metrics and costs."""
-        return self.path / "metrics.json"
-
-    @property
-    def log(self) -> Path:
-        """What the trial's process printed and logged."""
-        return self.path / "trial.log"
-
-    @property
-    def model(self) -> Path:
-        """Final weights and tokenizer."""
-        return self.trained / "model"
-
-    @property
-    def training(self) -> Path:
-        """How training went beside its steps."""
-        return self.trained / "training.json"
-
-    @property
-    def processes(self) -> Path:
-        """Where the worker talks with processes that work for it; gone when they have ended."""
-        return self.path / ".launch"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Checkpoints while training; gone when it is done."""
-        return self.trained / "checkpoints"
-
-    @property
-    def evaluation(self) -> Path:
-        """How its answers were scored, one folder a task."""
-        return self.path / "evaluation"
-
-    def samples(self, task: str) -> Path:
-        """Scored samples of one task of the evaluation."""
-        return self.evaluation / task / "samples.jsonl"
-
-    @property
     def done(self) -> bool:
         """Whether the trial has finished."""
         return self.metrics.exists()
+
+    def _stage(self, place: str) -> Path:
+        key = self.keys().get(place)
+        return self.path / place if key is None else self._under(place, key)
+
+    def _under(self, place: str, key: str) -> Path:
+        return self.path.parents[1] / "stages" / place.partition("/")[0] / key
 
 
 @dataclass(frozen=True)
@@ -125,30 +106,16 @@ class ProfileFolder:
 
     path: Path
 
-    @property
-    def plan(self) -> Path:
-        """The plan as it was last run."""
-        return self.path / "plan.json"
-
-    @property
-    def study(self) -> Path:
-        """The study file as it was last run."""
-        return self.path / "study.yaml"
-
-    @property
-    def report(self) -> Path:
-        """Folder of the report."""
-        return self.path / "report"
-
-    @property
-    def revote(self) -> Path:
-        """Folder of the replay of other votes."""
-        return self.path / "revote"
-
-    @property
-    def credit(self) -> Path:
-        """Folder of the fidelity of credit."""
-        return self.path / "credit"
+    plan = Inside("plan.json")
+    """The plan as it was last run."""
+    study = Inside("study.yaml")
+    """The study file as it was last run."""
+    report = Inside("report")
+    """Folder of the report."""
+    revote = Inside("revote")
+    """Folder of the replay of other votes."""
+    credit = Inside("credit")
+    """Folder of the fidelity of credit."""
 
 
 @dataclass(frozen=True)
@@ -157,15 +124,12 @@ class StudyFolder:
 
     path: Path
 
-    @property
-    def ledger(self) -> Path:
-        """Append-only record of what happened to the study's trials."""
-        return self.path / "ledger.jsonl"
-
-    @property
-    def now(self) -> Path:
-        """What the run that goes on is at."""
-        return self.path / "now.json"
+    ledger = Inside("ledger.jsonl")
+    """Append-only record of what happened to the study's trials."""
+    now = Inside("now.json")
+    """What the run that goes on is at."""
+    lock = Inside("lock")
+    """Held by the process that runs the study."""
 
     def profile(self, name: str) -> ProfileFolder:
         """Folder of a profile; no name leads out of the study's folder."""
@@ -184,6 +148,17 @@ class Home:
     path: Path
     keep_critiques: bool = True
 
+    evaluations = Inside("evals")
+    """Holds a folder for each evaluation, named by model, tasks and id."""
+    values = Inside("cache/values")
+    """Folder of the values of states, counted over continuations; all of it can be counted again."""
+    digests = Inside("cache/report")
+    """Folder of what reports have worked out of large files; all of it can be worked out again."""
+    tracking = Inside("mlflow.db")
+    """Default MLflow store (SQLite)."""
+    artifacts = Inside("mlartifacts")
+    """Default MLflow artifact root."""
+
     def trial(self, trial_id: str) -> TrialFolder:
         """Folder of a trial, shared by every study that contains it."""
         return TrialFolder(self.path / "trials" / trial_id)
@@ -195,11 +170,6 @@ class Home:
     def critic(self, measurement_id: str) -> Path:
         """Folder of a critic's measurement."""
         return self.path / "critics" / measurement_id
-
-    @property
-    def evaluations(self) -> Path:
-        """Holds a folder for each evaluation, named by model, tasks and id."""
-        return self.path / "evals"
 
     def view(self, trial_id: str) -> Path:
         """Page of a trial's rollouts, where `capo-bench view` is not told another."""
@@ -217,26 +187,6 @@ class Home:
     def critiques(self) -> Path | None:
         """Folder in which critiques are kept; None where they are not to be."""
         return self.path / "cache" / "critiques" if self.keep_critiques else None
-
-    @property
-    def values(self) -> Path:
-        """Folder of the values of states, counted over continuations; all of it can be counted again."""
-        return self.path / "cache" / "values"
-
-    @property
-    def digests(self) -> Path:
-        """Folder of what reports have worked out of large files; all of it can be worked out again."""
-        return self.path / "cache" / "report"
-
-    @property
-    def tracking(self) -> Path:
-        """Default MLflow store (SQLite)."""
-        return self.path / "mlflow.db"
-
-    @property
-    def artifacts(self) -> Path:
-        """Default MLflow artifact root."""
-        return self.path / "mlartifacts"
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -141,7 +141,7 @@ class StudyBook:
     def _locked(self) -> bool:
         from capo_bench.store.lock import locked
 
-        return locked(self._home.study(self._plan.study).path / "lock")
+        return locked(self._home.study(self._plan.study).lock)
 
     def _open_parent(self) -> str:
         tags = {"capo.kind": "study", "capo.study": self._plan.study, "capo.profile": self._plan.profile}

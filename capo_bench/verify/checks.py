@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from capo_bench.store.walk import ABSENT
 from evals.harness.identity import EvaluationError
 
 Name = Literal[
@@ -113,8 +114,6 @@ class Check:
         except DAMAGE as error:
             self.differs(where, "cannot be read or makes no sense", f"{type(error).__name__}: {error}")
 
-
-ABSENT = "(absent)"
 
 Checks = dict[Name, Check]
 

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.store.home import Home, TrialFolder, read_json
 from capo_bench.store.records import flatten
+from capo_bench.store.walk import ABSENT
 from capo_bench.study.contamination import overlaps_as_json
 from capo_bench.study.identity import FOLDER, digest, identity_of, shared_models, stage_keys, trial_id, with_seed
-from capo_bench.verify.checks import ABSENT, DAMAGE, Check, Checks
+from capo_bench.verify.checks import DAMAGE, Check, Checks
 from evals.config import EvaluationConfig
 from evals.fingerprint import model_fingerprint
 from evals.harness.folder import TaskRecord, read_task

@@ -10,9 +10,10 @@ from capo_bench.analysis.looks import trials_due
 from capo_bench.store.home import Home
 from capo_bench.store.ledger import Ledger, Record, fold
 from capo_bench.store.records import flatten
+from capo_bench.store.walk import ABSENT
 from capo_bench.study.errors import StudyErrors
 from capo_bench.study.load import load_plan
-from capo_bench.verify.checks import ABSENT, DAMAGE, Check
+from capo_bench.verify.checks import DAMAGE, Check
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan

@@ -13,7 +13,8 @@ from capo_bench.analysis.digest import code
 from capo_bench.pages.build import build_report
 from capo_bench.pages.write import ReportPaths, write_files
 from capo_bench.store.home import Home
-from capo_bench.verify.checks import ABSENT, Check, Checks
+from capo_bench.store.walk import ABSENT
+from capo_bench.verify.checks import Check, Checks
 from evals.checksums import file_sum, files_below
 
 if TYPE_CHECKING:

@@ -19,13 +19,15 @@ from capo_bench.bundle.archive import Counter, Tell
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
 from capo_bench.bundle.manifest import Manifest
+from capo_bench.bundle.unpack import study_sums
 from capo_bench.pages.build import NothingToReportError
 from capo_bench.run.stages import measured
 from capo_bench.store.home import Home, TrialFolder, read_json, write_json
 from capo_bench.store.records import DamagedFileError
+from capo_bench.store.walk import ABSENT
 from capo_bench.study.plan import Plan
 from capo_bench.verify.checks import DAMAGE, Checks, new_checks
-from capo_bench.verify.files import check_study_files
+from capo_bench.verify.files import check_study_files, check_sums
 from capo_bench.verify.identities import check_identity
 from capo_bench.verify.lengths import Lengths
 from capo_bench.verify.plan import check_plan
@@ -84,21 +86,18 @@ def opened(bundle: Path, tell: Tell = lambda done, total: None) -> Iterator[tupl
         BundleError: It cannot be read at all.
     """
     with tempfile.TemporaryDirectory() as scratch:
-        home = Home(Path(scratch))
-        found = extract(bundle, home.path, tell)
-        manifest, checks = found.manifest, new_checks()
-        for one in found.unlike:
-            checks["files"].differs(one.path, one.said, one.found)
-        checks["files"].compared += max(len(manifest.files), len(found.unlike))
+        home, checks = Home(Path(scratch)), new_checks()
+        manifest = extract(bundle, home.path, tell)
         plan = _plan(home, manifest)
-        expected = True
-        for trial in manifest.finished:
-            checks["files"].equal(f"trials/{trial}: finished", home.trial(trial).done, expected)
+        check_sums(checks["files"], home, study_sums(home.path, manifest))
+        done = [trial for trial in manifest.finished if home.trial(trial).done]
+        checks["files"].equal(f"{manifest.path}: finished trials", manifest.finished, done)
         report = home.study(manifest.study).profile(manifest.profile).report
-        checks["files"].equal(f"{report.relative_to(home.path)}: is there", report.is_dir(), expected)
+        if not report.is_dir():
+            checks["files"].differs(str(report.relative_to(home.path)), ABSENT, "a report")
         planned = {trial.id for trial in plan.trials}
         checks["identities"].equal(
-            f"{manifest.path}: trials of the plan", sorted({*manifest.finished, *manifest.owed}), sorted(planned)
+            f"{manifest.path}: trials of the plan", sorted({*manifest.finished, *manifest.pending}), sorted(planned)
         )
         checks["plan"].equal(f"{manifest.path}: profile", manifest.profile, plan.profile)
         yield plan, home, manifest, checks
@@ -109,7 +108,7 @@ def _plan(home: Home, manifest: Manifest) -> Plan:
     try:
         plan = Plan.from_json(read_json(path))
         ids = [trial.id for trial in plan.trials]
-        strange = [name for name in ids if name not in {*manifest.finished, *manifest.owed}]
+        strange = [name for name in ids if name not in {*manifest.finished, *manifest.pending}]
         places = [metric for metric in plan.metrics if ".." in metric or metric.count("/") != 1]
         if plan.study != manifest.study or strange or places:
             raise ValueError(f"it is not of the manifest's study: {[plan.study, *strange, *places][-1]!r}")
@@ -143,12 +142,14 @@ def verify(  # noqa: PLR0913 - what is verified, and how
         check_plan(checks["plan"], plan, home, sets, only)
     trials = {trial.id: trial for trial in plan.trials}
     done = [trial for trial in trials.values() if home.trial(trial.id).done]
-    check_study_files(checks["files"], plan, done, home)
+    with checks["files"].reading("trials"):
+        check_study_files(checks["files"], plan, home)
     counter = Counter(len(done) + 1, tell)
     with tempfile.TemporaryDirectory() as scratch, Verifier() as verifier:
         again = Home(Path(scratch))
         for trial in done:
-            _trial(checks, trial, home, again.trial(trial.id), verifier)
+            with checks["identities"].reading(f"trials/{trial.id}"):
+                _trial(checks, trial, home, again.trial(trial.id), verifier)
             counter.add(1)
         said = home.study(plan.study).profile(plan.profile).report
         if not said.is_dir():

@@ -15,9 +15,10 @@ from capo_bench.revote.setting import trained_setting
 from capo_bench.revote.study import recorded
 from capo_bench.revote.trial import is_whole
 from capo_bench.store.home import TrialFolder, read_json
+from capo_bench.store.walk import ABSENT
 from capo_bench.study.beside import parameters
 from capo_bench.study.code import hashes
-from capo_bench.verify.checks import ABSENT, Check, Checks
+from capo_bench.verify.checks import Check, Checks
 from capo_bench.verify.lengths import Lengths
 from evals.benchmarks import Benchmark, Problem
 from evals.fingerprint import ADAPTER, is_adapter

@@ -9,12 +9,11 @@ import json
 import subprocess
 import sys
 import tarfile
-from dataclasses import replace
 from pathlib import Path
 
 from click.testing import CliRunner
 
-from capo_bench.bundle.manifest import Listed, load_manifest
+from capo_bench.bundle.manifest import load_manifest
 from capo_bench.cli import main
 from capo_bench.verify.study import Verified, opened, verify
 
@@ -65,11 +64,10 @@ def pack(path: Path, files: Files) -> Path:
         found = [(hashlib.sha256(files[folder + path]).hexdigest(), path) for path in listed if folder + path in files]
         files[place] = "".join(f"{value}  {path}\n" for value, path in found).encode()
     (name,) = (name for name in files if name.endswith("/bundle.json"))
-    manifest = load_manifest(files[name], name)
-    lines = [
-        Listed(place, len(data), hashlib.sha256(data).hexdigest()) for place, data in files.items() if place != name
-    ]
-    return raw(path, {name: replace(manifest, files=tuple(lines)).dump(), **{k: files[k] for k in files if k != name}})
+    sums = {path: hashlib.sha256(data).hexdigest() for path, data in files.items() if path.startswith("studies/")}
+    del sums[name]
+    manifest = load_manifest(files[name], name).model_copy(update={"sums": sums})
+    return raw(path, {name: manifest.dump(), **{k: files[k] for k in files if k != name}})
 
 
 def raw(path: Path, files: Files, *more: tarfile.TarInfo) -> Path:

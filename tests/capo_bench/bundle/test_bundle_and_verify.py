@@ -135,6 +135,16 @@ def test_a_file_that_was_changed_alone_is_unlike_the_manifest(study: Path, tmp_p
     assert list((tmp_path / "there").iterdir()) == []
 
 
+def test_stages_that_are_no_list_of_keys_are_refused_by_name(study: Path, tmp_path: Path) -> None:
+    files = read(study / "tiny.tar.gz")
+    files[name := named(files, "/stages.json")] = b"[1]"
+    path = pack(tmp_path / "forged.tar.gz", files)
+    refused = capo_bench(tmp_path, "bundle", str(path), "--into", "there", expect=2)
+    assert f"{name.rpartition('/')[0]}: its stages.json is no list of keys" in refused
+    assert list((tmp_path / "there").iterdir()) == []
+    assert checked(path).checks["files"].mismatches
+
+
 def a_link() -> tarfile.TarInfo:
     header = tarfile.TarInfo("studies/tiny/ledger")
     header.type, header.linkname = tarfile.SYMTYPE, "/etc/passwd"
@@ -160,9 +170,7 @@ def test_a_hostile_archive_is_refused_by_name(study: Path, tmp_path: Path, more:
     if not links:
         files |= more
         manifest = json.loads(files[name])
-        for place, data in more.items():
-            line = {"path": place, "size": len(data), "sha256": hashlib.sha256(data).hexdigest(), "blotted": False}
-            manifest["files"].append(line)
+        manifest["sums"] |= {place: hashlib.sha256(data).hexdigest() for place, data in more.items()}
         files[name] = json.dumps(manifest).encode()
     path = raw(tmp_path / "hostile.tar.gz", files, *links)
     (tmp_path / "there").mkdir()

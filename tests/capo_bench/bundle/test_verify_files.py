@@ -22,8 +22,8 @@ def test_a_flipped_byte_of_an_evaluation_or_a_critics_measurement_is_found(fake:
     (path.parent / "page.html").write_text("listed nowhere, and read by nobody")
     plan, check = fake.plan(), Check()
     Ledger(fake.home.study(plan.study).ledger).append("study_started", profile="quick", plan=[])
-    check_study_files(check, plan, [], fake.home)
+    check_study_files(check, plan, fake.home)
     assert (check.compared, check.mismatches) == (1, [])
     path.write_text("As it was")
-    check_study_files(check, plan, [], fake.home)
+    check_study_files(check, plan, fake.home)
     assert [mismatch.where for mismatch in check.mismatches] == [f"{place}: sha256"]

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from capo_bench.keep.item import Removable
+from capo_bench.gc.item import Removable
 from capo_bench.run.state import holder_of, started_studies
 from capo_bench.store.errors import RunError, StudyLockedError
 from capo_bench.store.home import Home
@@ -49,7 +49,7 @@ def _held(held: ExitStack, home: Home, study: str, *, must: bool) -> bool:
     if holder is not None and not must:
         return False
     try:
-        held.enter_context(study_lock(folder.path / "lock"))
+        held.enter_context(study_lock(folder.lock))
     except StudyLockedError:
         if must:
             raise

@@ -18,10 +18,10 @@ from click.testing import CliRunner
 
 import capo_bench
 from capo_bench.cli import main
-from capo_bench.keep import free as freeing
-from capo_bench.keep.find import GcRequest, scan
-from capo_bench.keep.free import AWAY, at_rest, free
-from capo_bench.keep.item import Removable, freed_bytes
+from capo_bench.gc import free as freeing
+from capo_bench.gc.find import GcRequest, scan
+from capo_bench.gc.free import AWAY, at_rest, free
+from capo_bench.gc.item import Removable, freed_bytes
 from capo_bench.run.state import study_status
 from capo_bench.store.errors import StudyLockedError
 from capo_bench.store.home import Home, read_json, write_json

@@ -13,16 +13,16 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import get_args
 
-from capo_bench.keep.free import AWAY
-from capo_bench.keep.item import KINDS, Kind, Removable
-from capo_bench.keep.models import best
-from capo_bench.keep.studies import Mentioned, mentioned
+from capo_bench.gc.free import AWAY
+from capo_bench.gc.item import KINDS, Kind, Removable
+from capo_bench.gc.models import best
+from capo_bench.gc.studies import Mentioned, mentioned
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, StageKind, StudyFolder, TrialFolder, read_json
-from capo_bench.store.keyed import kind_of
 from capo_bench.store.lock import locked
+from capo_bench.store.walk import stages_of
 from capo_bench.study.identity import digest, identity_of, stage_keys, trial_id
 from evals.files import torn
 from trainers.checkpoints import MARK
@@ -296,14 +296,10 @@ def _needed(look: Scan) -> set[Path] | None:
             continue
         try:
             record = read_json(folder.config)
-            training: Any = record["identity"]["training"]
             keys = folder.keys() if folder.done else stage_keys(record["identity"], record["seed"])
-        except (OSError, ValueError, KeyError, TypeError):
+            needed.update(stages_of(look.home, record["identity"], keys))
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None
-        needed |= {look.home.stage(kind_of(place), key) for place, key in keys.items()}
-        needed.add(look.home.stage("cold_start", str((training.get("cold_start") or {}).get("key"))))
-        for judge in ("critic", "prm"):
-            needed.add(look.home.stage(judge, str((training.get(judge) or {}).get("embedded"))))
     return needed
 
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 
 from capo_bench.analysis.measures import measure
-from capo_bench.keep.studies import Mentioned
+from capo_bench.gc.studies import Mentioned
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, read_json
 

@@ -1,0 +1,96 @@
+"""The one walk over what trials rest on: the stages that their keys name, and whether all files are as they were left.
+
+`gc` keeps what it reaches, `bundle` takes it, `verify` and the unpacking of a bundle compare it with its checksums.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from capo_bench.store.home import Home
+from capo_bench.store.keyed import kind_of
+from evals.checksums import SUMS, file_sum, files_below, listed
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Trial
+
+ABSENT = "(absent)"
+
+_UNLISTED = ("trial.log", "lock")
+"""What a trial's process printed, and what it held: nothing is read from them."""
+
+
+def stages_of(home: Home, identity: Mapping[str, Any], keys: Mapping[str, str]) -> list[Path]:
+    """Return the folders of all stages that a trial rests on, whether they are there or not.
+
+    Args:
+        home: The results folder.
+        identity: What decides the trial; it names the models that trials share.
+        keys: Of the trial's own stages, by their places in it (`TrialFolder.keys`).
+    """
+    training = identity["training"]
+    cold_start = (training.get("cold_start") or {}).get("key")
+    shared = [] if cold_start is None else [home.stage("cold_start", cold_start)]
+    for kind in ("critic", "prm"):
+        if key := (training.get(kind) or {}).get("embedded"):
+            shared.append(home.stage(kind, key))
+    return [*(home.stage(kind_of(place), key) for place, key in keys.items()), *shared]
+
+
+def reached(home: Home, trials: Iterable[Trial]) -> list[Path]:
+    """Return the folders of trials that have finished, and of the stages that trials rest on: those that are there."""
+    folders = dict[Path, None]()
+    for trial in trials:
+        folder = home.trial(trial.id)
+        if folder.done:
+            folders[folder.path] = None
+        keys = folder.keys() if folder.done else {}
+        folders |= dict.fromkeys(stages_of(home, trial.identity, keys))
+    return [folder for folder in folders if folder.is_dir()]
+
+
+@dataclass(frozen=True)
+class FileSum:
+    """A file and its checksum.
+
+    Attributes:
+        path: The file.
+        value: Its sha256; `ABSENT` if it is not there.
+        listed: The sha256 in the list that names it; a text if no list does.
+        freed: Whether it belongs to weights that are not there as a whole: a bundle may lack them, or `gc` freed them.
+    """
+
+    path: Path
+    value: str
+    listed: str
+    freed: bool = False
+
+
+def read_sums(folder: Path, *, whole: bool = True) -> Iterator[FileSum]:
+    """Compare files with the lists of checksums in a folder and in the folders below it.
+
+    Args:
+        folder: A trial, a stage or another folder with lists.
+        whole: Whether lists must name every file.
+    """
+    seen = set[Path]()
+    lists = sorted(folder.rglob(SUMS))
+    if whole and folder / SUMS not in lists:
+        yield FileSum(folder / SUMS, ABSENT, "the checksums of a finished stage")
+    for path in lists:
+        try:
+            sums = listed(path.parent)
+        except (OSError, ValueError) as error:
+            yield FileSum(path, "cannot be read or makes no sense", str(error))
+            continue
+        for name, value in sums.items():
+            file = path.parent / name
+            seen.add(file)
+            freed = name.startswith("model/") and not (path.parent / "model").exists()
+            yield FileSum(file, file_sum(file) if file.is_file() else ABSENT, value, freed)
+    for file in files_below(folder) if whole else ():
+        if file not in seen and not file.name.startswith(_UNLISTED):
+            yield FileSum(file, "is there", f"not listed in {SUMS}")
