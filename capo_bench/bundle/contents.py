@@ -81,7 +81,7 @@ def trial_files(plan: Plan, home: Home, *, weights: bool) -> list[BundledFile]:
     Raises:
         BundleError: There is a link among the files.
     """
-    folders = reached(home, plan.trials)
+    folders = reached(home, {trial.id: trial.identity for trial in plan.trials})
     files = [file for folder in folders for file in _below(folder, folder.relative_to(home.path))]
     left_out = _CHECKPOINTS if weights else _WEIGHTS
     kept = [file for file in files if not left_out.match(file.path)]

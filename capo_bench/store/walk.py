@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from capo_bench.store.home import Home
 from capo_bench.store.keyed import kind_of
 from evals.checksums import SUMS, file_sum, files_below, listed
-
-if TYPE_CHECKING:
-    from capo_bench.study.plan import Trial
 
 ABSENT = "(absent)"
 
@@ -40,15 +37,20 @@ def stages_of(home: Home, identity: Mapping[str, Any], keys: Mapping[str, str]) 
     return [*(home.stage(kind_of(place), key) for place, key in keys.items()), *shared]
 
 
-def reached(home: Home, trials: Iterable[Trial]) -> list[Path]:
-    """Return the folders of trials that have finished, and of the stages that trials rest on: those that are there."""
+def reached(home: Home, identities: Mapping[str, Mapping[str, Any]]) -> list[Path]:
+    """Return the folders of trials that have finished, and of the stages that trials rest on: those that are there.
+
+    Args:
+        home: The results folder.
+        identities: What decides each trial, by its id.
+    """
     folders = dict[Path, None]()
-    for trial in trials:
-        folder = home.trial(trial.id)
+    for trial, identity in identities.items():
+        folder = home.trial(trial)
         if folder.done:
             folders[folder.path] = None
         keys = folder.keys() if folder.done else {}
-        folders |= dict.fromkeys(stages_of(home, trial.identity, keys))
+        folders |= dict.fromkeys(stages_of(home, identity, keys))
     return [folder for folder in folders if folder.is_dir()]
 
 

@@ -20,7 +20,7 @@ def check_study_files(check: Check, plan: Plan, home: Home) -> None:
 
     In a results folder also what evaluations and measurements of critics left: whose they are is not on record.
     """
-    for folder in reached(home, plan.trials):
+    for folder in reached(home, {trial.id: trial.identity for trial in plan.trials}):
         check_sums(check, home, read_sums(folder))
     for kind in ("evals", "critics"):
         check_sums(check, home, read_sums(home.path / kind, whole=False))
