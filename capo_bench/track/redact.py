@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator, Mapping
 from urllib.parse import unquote
 
-from evals.key_names import KEY_VARIABLES
+from evals.key_names import KEY_VARIABLES, match_escaped
 
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
 # TOKENIZERS_PARALLELISM=false and MAX_TOKENS=100000 are named alike and are no secrets.
@@ -23,13 +22,12 @@ def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """Return `text` with each secret replaced by ``***NAME***``, the name of the variable that holds it.
 
     Args:
-        text: What is about to be logged; JSON too.
+        text: What is about to be logged; secrets in it may be escaped.
         environ: Where the secrets are.
     """
     # Longest first: a secret may contain another.
     for name, value in sorted(_secrets(environ), key=lambda secret: -len(secret[1])):
-        for form in {value, json.dumps(value)[1:-1], json.dumps(value, ensure_ascii=False)[1:-1]}:
-            text = text.replace(form, f"***{name}***")
+        text = f"***{name}***".join(match_escaped(value).split(text))
     return _URL_PASSWORD.sub("***", text)
 
 

@@ -8,16 +8,15 @@ lost connection, so that the SDK retries.
 from __future__ import annotations
 
 import asyncio
-import json
 import math
 import time
 from typing import Any, Literal
-from urllib.parse import quote, quote_plus
 
 import httpx2
 import openai
 from pydantic import BaseModel, Field, ValidationError
 
+from evals.key_names import match_escaped
 from evals.models.base import ModelError
 from evals.models.spec import ModelSpec
 
@@ -277,12 +276,10 @@ class ChatClient:
 
 
 def remove_key(text: str, key: str | None) -> str:
-    """Return a text without a key in its plain form, its URL form and its JSON form."""
+    """Return a text without a key, however it is escaped."""
     if key is None or len(key) < _SHORTEST_KEY:
         return text
-    for form in {key, quote(key, safe=""), quote_plus(key), json.dumps(key)[1:-1]}:
-        text = text.replace(form, "[key]")
-    return text
+    return match_escaped(key).sub("[key]", text)
 
 
 def describe_refused_key(status: int, variable: str, key: str | None) -> str:

@@ -1,6 +1,11 @@
+import html
 import json
+import re
+from urllib.parse import quote, quote_plus
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from capo_bench.track.redact import redact
 
@@ -36,3 +41,16 @@ def test_a_secret_inside_another_does_not_leave_its_rest():
 def test_plain_settings_that_are_named_alike_are_no_secrets(name, value):
     text = json.dumps({"flag": False, "tokens": 100000})
     assert redact(text, {name: value}) == text
+
+
+def escape_twice(text):
+    return json.dumps(json.dumps(text)[1:-1])[1:-1]
+
+
+ESCAPES = [str, lambda text: json.dumps(text)[1:-1], escape_twice, quote, quote_plus, html.escape]
+
+
+@given(st.text("az09_-./+ \"'\\&<%:=é😀", min_size=6), st.sampled_from(ESCAPES))
+def test_no_escaping_hides_a_secret(secret, escape):
+    assume(not re.fullmatch(r"[\d.,+-]+", secret))
+    assert redact(f"it is {escape(secret)}.", {"A_KEY": secret}) == "it is ***A_KEY***."
