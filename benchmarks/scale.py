@@ -3,8 +3,9 @@
     python -m benchmarks.scale [--trials 1000] [--samples 4] [--finished 10000] [--keep FOLDER]
 
 Builds both homes of real files in the real form: 100 variants of CAPO × seeds, each trial with its settings,
-provenance, 40 optimizer steps with stored rollouts and critiques, and samples of three tasks. Their content is drawn
-from a small pool, as only their number and size matter. Commands are timed as a user runs them, interpreter included.
+provenance, 40 optimizer steps with stored rollouts and critiques, and samples of three tasks, the first of each problem
+greedy. Their content is drawn from a small pool, as only their number and size matter. Commands are timed as a user
+runs them, interpreter included.
 The page of 10,000 rollouts is timed in the system's Chromium, from its address to the rollouts that it opens on.
 """
 
@@ -27,7 +28,9 @@ from typing import Any
 from capo_bench.run.runner import owed_trials
 from capo_bench.store.home import Home
 from capo_bench.store.ledger import Ledger
+from capo_bench.store.ledger import _line as ledger_line
 from capo_bench.store.provenance import environment
+from capo_bench.study.last_plan import RunRequest, keep_plan
 from capo_bench.study.load import load_plan
 from capo_bench.study.plan import Plan, Trial
 from evals.coins import COINS
@@ -96,6 +99,7 @@ def report(folder: Path, trials: int, samples: int) -> None:
         began = time.perf_counter()
         _fill(plan, home, samples)
         _ledger(plan, home, finished=True)
+        keep_plan(plan, home, RunRequest(path.read_text(encoding="utf-8")))
         print(f"built in {time.perf_counter() - began:.0f} s")
     lines = len(TASKS) * PROBLEMS * samples
     print(f"{len(plan.trials)} finished trials of {lines} samples and {STEPS} steps, target {REPORT_TARGET} s")
@@ -181,7 +185,7 @@ def _ledger(plan: Plan, home: Home, *, finished: bool = False) -> None:
     if finished:
         lines.append(scratch.append("study_finished", profile=plan.profile, tracked=False))
     scratch.path.unlink()
-    _write(home.study(plan.study).ledger, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    _write(home.study(plan.study).ledger, b"".join(map(ledger_line, lines)).decode())
 
 
 def _fill(plan: Plan, home: Home, samples: int) -> None:
@@ -224,7 +228,8 @@ def _sample(task: str, problem: int, number: int, rng: random.Random) -> Sample:
     wrong = [step for step in range(steps) if rng.random() < (0.05 if right else 0.3)]
     lines = [f"{step} + 1 = {step + 1 + (step in wrong)}" for step in range(steps)]
     return {
-        "problem": f"coins/{task}/0/{problem}", "decoding": "sampled", "sample": number, "correct": right,
+        "problem": f"coins/{task}/0/{problem}", "decoding": "sampled" if number else "greedy",
+        "sample": max(0, number - 1), "correct": right,
         "completion": "\n\n".join([*lines, "\\boxed{9}"]),
         "status": "right" if right else "wrong", "answer": "9", "tokens": 8 * steps, "truncated": False,
         "steps": steps, "wrong_steps": wrong, "follow_steps": [step for step in range(steps) if step - 1 in wrong],

@@ -15,6 +15,8 @@ from collections.abc import Iterable, Sequence
 _JOINERS = frozenset("\u200c\u200d")  # parts of ordinary words and emoji
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _MARKS_IN_A_ROW = 4
+_PLAIN = re.compile("[\t\n\x20-\x7e\xa1-\xac\xae-\u02ff\u0370-\u0373\u0391-\u03ff\u2010-\u2027\u2190-\u22ff]*")
+"""Text without any character that is hidden, steers, or stands over another: letters, dashes, arrows, mathematics."""
 _FORMULA = re.compile(r"[=+\-@\t\r\n|%]")
 _NUMBER = re.compile(r"[+\-−]?[\d.,]+(e[+\-]?\d+)?( ?%)?", re.IGNORECASE)
 _LATEX = {
@@ -35,7 +37,7 @@ def for_page(text: str) -> str:
 
     Line feeds and tabs stay. Of combining marks in a row, which pile up over other lines, the first few stay.
     """
-    if text.isascii() and text.isprintable():
+    if _PLAIN.fullmatch(text):
         return text
     shown, marks = [], 0
     for character in text:

@@ -17,7 +17,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from capo_bench.analysis.cautions import sharpening_cautions, tell_sharpening, training_cautions
+from capo_bench.analysis.cautions import sharpening_cautions, training_cautions
 from capo_bench.analysis.measures import is_better, measure, number, task_of, unit
 from capo_bench.analysis.power import TARGET, Power
 from capo_bench.analysis.stats import MeanEstimate
@@ -40,18 +40,12 @@ class Answer:
         headline: The answer to the study's question, one sentence.
         details: What else is to be said of the comparison that the headline is about: cost, power, sharpening.
         comparisons: One a variant that the headline does not speak of.
-        gains: What each variant gained over the start.
-        sharpening: Whether that gain is only sharpening, a sentence a variant.
-        costs: What each variant costs.
         cautions: What could mislead.
     """
 
     headline: str
     details: tuple[str, ...] = ()
     comparisons: tuple[str, ...] = ()
-    gains: tuple[str, ...] = ()
-    sharpening: tuple[str, ...] = ()
-    costs: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
 
 
@@ -62,17 +56,8 @@ def answer(summary: Summary) -> Answer:
     if summary.looks and not summary.looks_complete:
         first = f"the first look, at {summary.looks[0]} seeds of every variant"
         return Answer(f"No answer yet: {first}, is not complete.", cautions=_cautions(summary))
-    headline, details, rest = _compare(summary)
-    told = [(row, summary.sharpening[row.variant]) for row in summary.rows if row.variant in summary.sharpening]
-    return Answer(
-        headline=headline,
-        details=details,
-        comparisons=rest,
-        gains=_gains(summary),
-        sharpening=tuple(tell_sharpening(summary, row, found) for row, found in told),
-        costs=_costs(summary),
-        cautions=_cautions(summary),
-    )
+    headline, details, comparisons = _compare(summary)
+    return Answer(headline, details, comparisons, _cautions(summary))
 
 
 def size(n: MeanEstimate) -> str:
@@ -106,9 +91,9 @@ def price(row: VariantRow, baseline: str) -> str:
         for name, label in (("train_cpu_seconds", "process time"), ("policy_tokens", "policy tokens"))
         if name in row.relative
     ]
-    critic = row.cost.get("critic_tokens", 0.0)
-    told = f"{critic:,.0f} critic tokens a trial" if critic else "no critic tokens"
-    return f"{' and '.join(parts)} of {baseline}, and {told}" if parts else told
+    tokens = row.cost.get("critic_tokens", 0.0)
+    critic = f"{tokens:,.0f} critic tokens a trial" if tokens else "no critic tokens"
+    return f"{' and '.join(parts)} of {baseline}, and {critic}" if parts else critic
 
 
 def _compare(summary: Summary) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
@@ -131,19 +116,19 @@ def _compare(summary: Summary) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
 def _headline(summary: Summary, ranked: Sequence[tuple[VariantRow, Cell]]) -> str:
     metric, (best, cell) = summary.primary, ranked[0]
     assert cell.versus is not None
-    base, told = compared_with(summary, best), change(metric, cell.versus, cell.holm)
+    base, gap = compared_with(summary, best), change(metric, cell.versus, cell.holm)
     if _beats(metric, cell):
         at = f", decided at look {_look(summary, best)} of {len(summary.looks)}" if summary.looks else ""
-        return f"{best.variant} beats {base} on {metric} by {told}{at}."
+        return f"{best.variant} beats {base} on {metric} by {gap}{at}."
     if _one_seed(cell):
         more = f"{FEW_SEEDS} seeds would tell: `{_command(summary, f'seeds={FEW_SEEDS}')}`"
-        where = f"{best.variant} is {_place(metric, cell)} {base} on {metric}, {told}"
+        where = f"{best.variant} is {_place(metric, cell)} {base} on {metric}, {gap}"
         return f"One seed decides nothing, as seed noise is unknown: {where}; {more}."
     if not any(other.beyond_noise for _, other in ranked) and (way := _way_to_see(summary, cell)):
         nobody = f"no variant beats {summary.reference} on {metric}"
-        return f"Too few seeds or problems to tell: {nobody}, nearest is {best.variant}, {told}; {way}."
+        return f"Too few seeds or problems to tell: {nobody}, nearest is {best.variant}, {gap}; {way}."
     nearest = "equal" if _tied(metric, cell) else "nearest"
-    return f"{_nobody(summary, ranked)}; {nearest} is {best.variant}, {told}."
+    return f"{_nobody(summary, ranked)}; {nearest} is {best.variant}, {gap}."
 
 
 def _look(summary: Summary, row: VariantRow) -> int:
@@ -212,12 +197,12 @@ def _place(metric: str, cell: Cell) -> str:
 
 def _only(summary: Summary, row: VariantRow) -> str:
     """Return what the headline says of a gain over the start."""
-    found = summary.sharpening.get(row.variant)
-    if found is None:
+    judged = summary.sharpening.get(row.variant)
+    if judged is None:
         return ""
-    if found.verdict == "cannot be told":
-        return f"Whether its gain over {row.start} is only sharpening cannot be told: {found.reason}."
-    return f"Its gain over {row.start} is {found.verdict}: {found.reason}."
+    if judged.verdict == "cannot be told":
+        return f"Whether its gain over {row.start} is only sharpening cannot be told: {judged.reason}."
+    return f"Its gain over {row.start} is {judged.verdict}: {judged.reason}."
 
 
 def _nobody(summary: Summary, compared: Sequence[tuple[VariantRow, Cell]]) -> str:
@@ -251,23 +236,17 @@ def _beats(metric: str, cell: Cell) -> bool:
     return cell.beyond_noise and not _one_seed(cell) and better is True
 
 
-def _told(metric: str, row: VariantRow, cell: Cell, baseline: str) -> str:
-    assert cell.versus is not None
-    return f"{change(metric, cell.versus, cell.holm)}, at a cost of {price(row, baseline)}"
-
-
 def _sentence(metric: str, row: VariantRow, cell: Cell, baseline: str) -> str:
     assert cell.versus is not None
-    told = _told(metric, row, cell, baseline)
+    gap = f"{change(metric, cell.versus, cell.holm)}, at a cost of {price(row, baseline)}"
     if _one_seed(cell):
-        return f"{row.variant}: {told}; one seed, so seed noise is unknown."
-    if not cell.beyond_noise and _tied(metric, cell):
-        return f"{row.variant}: equal to {baseline}, {told}.{_could_see(metric, cell)}"
+        return f"{row.variant}: {gap}; one seed, so seed noise is unknown."
     if not cell.beyond_noise:
-        return f"{row.variant}: no difference to {baseline} beyond noise, {told}.{_could_see(metric, cell)}"
+        how = f"equal to {baseline}" if _tied(metric, cell) else f"no difference to {baseline} beyond noise"
+        return f"{row.variant}: {how}, {gap}.{_could_see(metric, cell)}"
     better = is_better(metric, cell.versus.mean)
     verb = {True: "also beats", False: "is worse than", None: "differs from"}[better]
-    return f"{row.variant} {verb} {baseline} by {told}."
+    return f"{row.variant} {verb} {baseline} by {gap}."
 
 
 def _could_see(metric: str, cell: Cell) -> str:
@@ -286,10 +265,10 @@ def _could_see(metric: str, cell: Cell) -> str:
 def _needed(power: Power) -> str:
     if math.isfinite(power.seeds):
         return f"{power.seeds:,.0f} seeds would be needed for the observed one"
-    told = "no number of seeds would do for the observed one on so few problems"
+    no_seeds = "no number of seeds would do for the observed one on so few problems"
     if math.isfinite(power.problems):
-        return f"{told}, but {power.problems:,.0f} problems with these seeds"
-    return f"{told}, nor would more problems with these seeds"
+        return f"{no_seeds}, but {power.problems:,.0f} problems with these seeds"
+    return f"{no_seeds}, nor would more problems with these seeds"
 
 
 def _nothing_to_compare(summary: Summary) -> str:
@@ -301,53 +280,28 @@ def _nothing_to_compare(summary: Summary) -> str:
     return f"No comparison yet: no other variant shares a finished seed with the baseline {summary.baseline}."
 
 
-def _gains(summary: Summary) -> tuple[str, ...]:
-    metric = summary.primary
-    starts = [(row, cell) for row, cell in summary.cells(metric) if summary.roles.get(row.variant) == "start"]
-    firsts = [f"The start, {row.variant}, reaches {level(metric, cell.value)} on {metric}." for row, cell in starts]
-    gains = [(row, cell.gain) for row, cell in summary.cells(metric) if cell.gain is not None]
-    told = [f"{row.variant} over {row.start or summary.start}: {change(metric, gain)}." for row, gain in gains]
-    return (*firsts, *told) if firsts else ()
-
-
-def _costs(summary: Summary) -> tuple[str, ...]:
-    bases = [row for row in summary.rows if row.seeds and summary.roles.get(row.variant) == "baseline"]
-    rows = [row for row in summary.rows if row.seeds and row not in bases]
-    told = [f"{row.variant}: {price(row, compared_with(summary, row))} (mean of n = {len(row.seeds)})." for row in rows]
-    return (*(_takes(row) for row in bases), *told) if bases else ()
-
-
-def _takes(base: VariantRow) -> str:
-    worked, tokens = f"{base.cost['train_cpu_seconds']:,.1f} s", f"{base.cost['policy_tokens']:,.0f} policy tokens"
-    measured = f"{base.cost['evaluate_cpu_seconds']:,.1f} s"
-    return (
-        f"Training {base.variant} takes {worked} of process time and {tokens}; evaluating it takes {measured} "
-        f"of process time (mean of n = {len(base.seeds)})."
-    )
-
-
 def _cautions(summary: Summary) -> tuple[str, ...]:
-    found = [*training_cautions(summary), *sharpening_cautions(summary)]
+    cautions = [*training_cautions(summary), *sharpening_cautions(summary)]
     if summary.missing:
-        found.append(f"Partly finished: {len(summary.missing)} of {summary.planned} trials are missing.")
+        cautions.append(f"Partly finished: {len(summary.missing)} of {summary.planned} trials are missing.")
     left_out = [row.variant for row in summary.rows if not row.planned]
     if left_out:
-        found.append(f"Only a part of the study was picked; left out: {', '.join(left_out)}.")
-    found += _seed_caution(summary)
-    found += [text for row in summary.rows if (text := _length_caution(summary, row))]
+        cautions.append(f"Only a part of the study was picked; left out: {', '.join(left_out)}.")
+    cautions += _seed_caution(summary)
+    cautions += [text for row in summary.rows if (text := _length_caution(summary, row))]
     short = [f"{row.variant} ({row.unspent} of {len(row.seeds)} trials)" for row in summary.rows if row.unspent]
     if short:
-        found.append(f"Not compute-matched: {', '.join(short)} took all of train.steps before the budget was spent.")
+        cautions.append(f"Not compute-matched: {', '.join(short)} took all of train.steps before the budget was spent.")
     failed = {row.variant: row.failed_critiques for row in summary.rows if row.failed_critiques > 0}
     unscored = {row.variant: row.unscored for row in summary.rows if row.unscored > 0}
     if failed:
-        found.append(f"Critiques that abstained and gave no signal: {_shares(failed)}.")
+        cautions.append(f"Critiques that abstained and gave no signal: {_shares(failed)}.")
     if unscored:
-        found.append(
+        cautions.append(
             f"Samples of a task, at most, that were not scored and are left out: {_shares(unscored)}. "
             "If all of them are wrong, accuracies are lower by at most these shares (`known_right` has them so)."
         )
-    return tuple(found)
+    return tuple(cautions)
 
 
 def _shares(shares: dict[str, float]) -> str:
@@ -375,8 +329,7 @@ def _length_caution(summary: Summary, row: VariantRow) -> str:
         return ""
     fewer = cell.versus.mean < 0
     hint = "; a policy can lower its step penalty by writing less" if fewer else ""
-    told = change(metric, cell.versus, cell.holm)
     return (
         f"{row.variant} writes {'fewer' if fewer else 'more'} steps per response than {compared_with(summary, row)}: "
-        f"{told}{hint}."
+        f"{change(metric, cell.versus, cell.holm)}{hint}."
     )

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from capo_bench.analysis.health import Health
 from capo_bench.analysis.measures import number, task_of, unit
-from capo_bench.analysis.sharpening import Sharpening
 from capo_bench.analysis.stats import MeanEstimate
-from capo_bench.analysis.summary import Summary, VariantRow
+from capo_bench.analysis.summary import Summary
 
 CUT = 0.1
 """From this share of rollouts cut at the token limit on, a report says so."""
@@ -20,8 +19,8 @@ MOST = 0.5
 def training_cautions(summary: Summary) -> Iterator[str]:
     """Yield what went wrong in training: no learning at all first, then collapse."""
     for row in summary.rows:
-        if row.health is not None and (found := list(_unwell(row.health))):
-            yield f"{row.variant}: {', '.join(found)}."
+        if row.health is not None and (flaws := list(_unwell(row.health))):
+            yield f"{row.variant}: {', '.join(flaws)}."
     for row in summary.rows:
         if row.collapsed:
             seeds = f"{len(row.collapsed)} of {len(row.seeds)} seeds ({', '.join(map(str, row.collapsed))})"
@@ -43,31 +42,24 @@ def _unwell(health: Health) -> Iterator[str]:
 
 
 def sharpening_cautions(summary: Summary) -> Iterator[str]:
-    """Yield a sentence for each variant whose gain over the start is only sharpening."""
+    """Yield a sentence with its numbers for each variant whose gain over the start is only sharpening."""
     for row in summary.rows:
-        found = summary.sharpening.get(row.variant)
-        if found is not None and found.verdict == "only sharpening":
-            yield tell_sharpening(summary, row, found)
+        judged = summary.sharpening.get(row.variant)
+        if judged is None or judged.verdict != "only sharpening":
+            continue
+        evidence, k = judged.evidence, max(judged.evidence.coverage, default=0)
+        parts = {
+            f"avg@{k}": evidence.average,
+            "greedy": evidence.greedy,
+            f"greedy minus the start's maj@{k}": evidence.majority,
+            f"pass@{k}": evidence.coverage.get(k),
+        }
+        numbers = "; ".join(_difference(summary, label, part) for label, part in parts.items() if part is not None)
+        yield f"{row.variant}: only sharpening; {judged.reason}. Over {row.start}: {numbers}."
 
 
-def tell_sharpening(summary: Summary, row: VariantRow, found: Sharpening) -> str:
-    """Return the verdict on a variant's gain over its start as a sentence, with its numbers."""
-    evidence, k = found.evidence, max(found.evidence.coverage, default=0)
-    parts = [
-        _difference(summary, f"avg@{k}", evidence.average),
-        _difference(summary, "greedy", evidence.greedy),
-        _difference(summary, f"greedy minus the start's maj@{k}", evidence.majority),
-        _difference(summary, f"pass@{k}", evidence.coverage.get(k)),
-    ]
-    told = "; ".join(part for part in parts if part)
-    numbers = f" Over {row.start}: {told}." if told else ""
-    return f"{row.variant}: {found.verdict}; {found.reason}.{numbers}"
-
-
-def _difference(summary: Summary, label: str, found: MeanEstimate | None) -> str:
-    if found is None:
-        return ""
+def _difference(summary: Summary, label: str, change: MeanEstimate) -> str:
     metric = f"{task_of(summary.primary)}/accuracy"
-    mean, low, high = (number(metric, value, sign=True) for value in (found.mean, found.low, found.high))
-    n = f"n = {found.seeds} × {found.problems}"
+    mean, low, high = (number(metric, value, sign=True) for value in (change.mean, change.low, change.high))
+    n = f"n = {change.seeds} × {change.problems}"
     return f"{label} {mean} [{low}, {high}]{unit(metric, difference=True)} ({n})"

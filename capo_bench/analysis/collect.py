@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -28,29 +29,64 @@ BESIDE = ("accuracy", "wrong_step_rate", "steps", "tokens")
 
 @dataclass(frozen=True)
 class Run:
-    """What one finished trial left.
+    """What one finished trial left. Its samples and steps are read when they are first asked for.
 
     Attributes:
         trial: The trial.
         folder: Its folder.
-        scores: Metric to problem to score, linearised. A metric without samples has one problem, named "".
-        cost: Seconds, tokens and counts by name.
         shares: All final metrics by name; None became NaN.
-        curve: Outcome reward of each optimizer step that recorded one.
-        health: What its steps say of gradient, cut rollouts and the like (`health.read_health`).
-        spent: Axis of `capo_bench.analysis.curves` to what had been spent by each of these steps.
+        cost: Seconds, tokens and counts by name.
         provenance: Commit, packages, hardware and what else was written, as it stands.
+        wanted: Those of its metrics that have a score for each problem.
+        digest: Where what its samples and steps came to is kept (`digest`); None: it is worked out anew.
+
+    Raises:
+        DamagedFileError: A file cannot be read (from any part).
     """
 
     trial: Trial
     folder: TrialFolder
-    scores: Mapping[str, Mapping[str, float]]
-    cost: Mapping[str, float]
     shares: Mapping[str, float]
-    curve: tuple[float, ...]
-    health: Mapping[str, Sequence[float]]
-    spent: Mapping[str, Sequence[float]]
+    cost: Mapping[str, float]
     provenance: Record
+    wanted: tuple[str, ...]
+    digest: Path | None = field(default=None, compare=False)
+
+    @cached_property
+    def scores(self) -> Mapping[str, Mapping[str, float]]:
+        """Metric to problem to score, linearised. A metric without samples has one problem, named ""."""
+        scores = {
+            f"{task}/{name}": dict(zip(part["problems"], values, strict=True)) if values else {}
+            for task, part in self._derived["tasks"].items()
+            for name, values in part["scores"].items()
+        }
+        return {metric: scores.get(metric, {"": self.shares[metric]}) for metric in self.wanted}
+
+    @property
+    def curve(self) -> Sequence[float]:
+        """Outcome reward of each optimizer step that recorded one."""
+        return tuple(self._derived["curve"])
+
+    @property
+    def health(self) -> Mapping[str, Sequence[float]]:
+        """What its steps say of gradient, cut rollouts and the like (`health.read_health`)."""
+        return cast("Mapping[str, Sequence[float]]", self._derived["health"])
+
+    @property
+    def spent(self) -> Mapping[str, Sequence[float]]:
+        """Axis of `capo_bench.analysis.curves` to what had been spent by each step of `curve`."""
+        return cast("Mapping[str, Sequence[float]]", self._derived["spent"])
+
+    @cached_property
+    def _derived(self) -> Record:
+        tasks = dict.fromkeys(task for metric in self.wanted if (task := task_of(metric)))
+        sampled = {
+            task: [quantity(metric) for metric in self.wanted if task_of(metric) == task]
+            for task in tasks
+            if self.folder.samples(task).exists()
+        }
+        files = [self.folder.steps, *(self.folder.samples(task) for task in sampled)]
+        return cast("Record", digested(self.digest, files, lambda: _worked_out(self.folder, sampled), sampled))
 
 
 @dataclass(frozen=True)
@@ -132,36 +168,30 @@ def measured(metrics: Sequence[str]) -> list[str]:
     return list(dict.fromkeys([*metrics, *beside]))
 
 
-def read_run(trial: Trial, folder: TrialFolder, metrics: list[str], digest: Path | None = None) -> Run:
-    """Read one finished trial; what its samples and steps say from `digest` where that is still of them."""
+def read_run(trial: Trial, folder: TrialFolder, metrics: Sequence[str], digest: Path | None = None) -> Run:
+    """Read one finished trial.
+
+    Args:
+        trial: The trial.
+        folder: Its folder.
+        metrics: What is asked of it, the primary metric first: to this all metrics of k answers to its task are added.
+        digest: See `Run`.
+
+    Raises:
+        DamagedFileError: A file cannot be read.
+    """
     final = read_object(folder.metrics)
     shares = {name: math.nan if value is None else float(value) for name, value in final["metrics"].items()}
     primary = task_of(metrics[0])
-    decoded = [name for name in shares if task_of(name) == primary and split_at_k(quantity(name))[1]]
-    known = [metric for metric in dict.fromkeys([*metrics, *decoded]) if metric in shares]
-    tasks = dict.fromkeys(task for metric in (metrics[0], *known) if (task := task_of(metric)))
-    sampled = {
-        task: [quantity(metric) for metric in known if task_of(metric) == task]
-        for task in tasks
-        if folder.samples(task).exists()
-    }
-    files = [folder.steps, *(folder.samples(task) for task in sampled)]
-    found = digested(digest, files, lambda: _worked_out(folder, sampled), sampled)
-    scores = {
-        f"{task}/{name}": dict(zip(part["problems"], values, strict=True)) if values else {}
-        for task, part in found["tasks"].items()
-        for name, values in part["scores"].items()
-    }
+    of_k = [name for name in shares if task_of(name) == primary and split_at_k(quantity(name))[1]]
     return Run(
         trial=trial,
         folder=folder,
-        scores={metric: scores.get(metric, {"": shares[metric]}) for metric in known},
-        cost={name: float(value) for name, value in final.get("cost", {}).items() if value is not None},
         shares=shares,
-        curve=tuple(found["curve"]),
-        health=found["health"],
-        spent=found["spent"],
+        cost={name: float(value) for name, value in final.get("cost", {}).items() if value is not None},
         provenance=read_object(folder.provenance) if folder.provenance.exists() else {},
+        wanted=tuple(metric for metric in dict.fromkeys([*metrics, *of_k]) if metric in shares),
+        digest=digest,
     )
 
 
@@ -169,11 +199,11 @@ def _worked_out(folder: TrialFolder, sampled: Mapping[str, Sequence[str]]) -> Re
     """Return what a report needs of a trial's steps and samples, as plain JSON values."""
     steps = read_records(folder.steps) if folder.steps.exists() else []
     tasks = {task: _of_samples(folder.samples(task), names) for task, names in sampled.items()}
-    told = [place for place, step in enumerate(steps) if step.get("outcome") is not None]
+    places = [place for place, step in enumerate(steps) if step.get("outcome") is not None]
     return {
-        "curve": [steps[place]["outcome"] for place in told],
+        "curve": [steps[place]["outcome"] for place in places],
         "health": read_health(steps),
-        "spent": {axis: values[told].tolist() for axis, values in spent(steps).items()},
+        "spent": {axis: values[places].tolist() for axis, values in spent(steps).items()},
         "tasks": tasks,
     }
 
@@ -185,5 +215,5 @@ def _of_samples(path: Path, names: Sequence[str]) -> Record:
     problems = list(dict.fromkeys(sample["problem"] for sample in samples))
     return {
         "problems": problems,
-        "scores": {name: [found[problem] for problem in problems] if found else [] for name, found in scores.items()},
+        "scores": {name: [own[problem] for problem in problems] if own else [] for name, own in scores.items()},
     }

@@ -45,14 +45,14 @@ def trials(results: Results) -> pd.DataFrame:
 
 def metrics(results: Results) -> pd.DataFrame:
     """Return a row for each metric of each finished trial: `metric` as ``task/quantity``, both apart, and `value`."""
-    return _of_runs(
-        results,
-        lambda run: (
-            {"metric": name, "task": task_of(name), "quantity": quantity(name), "value": value}
-            for name, value in run.shares.items()
-        ),
-        ("metric", "task", "quantity", "value"),
-    )
+    import pandas as pd
+
+    rows = [
+        (run.trial.id, run.trial.variant, run.trial.seed, name, task_of(name), quantity(name), value)
+        for run in results.all_runs()
+        for name, value in run.shares.items()
+    ]  # plain tuples: there are many
+    return pd.DataFrame(rows, columns=[*_KEYS, "metric", "task", "quantity", "value"])
 
 
 def costs(results: Results) -> pd.DataFrame:

@@ -13,14 +13,14 @@ whose mean is R exactly and whose spread gives the spread of R. A problem that s
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import cast
 
 from evals.metrics import Count, Sample, metric_named, ratio, split_at_k
 
-_Answer = tuple[str, bool | None, object]
-"""What of a sample decides the metrics of k answers: decoding, verdict and answer."""
+_Answers = tuple[tuple[str, bool | None, object], ...]
+"""What of a problem's samples decides some metrics: decoding, verdict and answer of each."""
 
 _NOT_KEPT = object()
 
@@ -35,24 +35,26 @@ def linearised(samples: Sequence[Sample], metrics: Sequence[str]) -> dict[str, d
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         groups[sample["problem"]].append(sample)
-    answers = {problem: tuple(map(_answer, group)) for problem, group in groups.items()}
+    numbers: dict[_Answers, int] = {}
+    number_of = [numbers.setdefault(_answers(group), len(numbers)) for group in groups.values()]
     scores = {}
     for metric in metrics:
-        if split_at_k(metric)[1]:
-            counted = {problem: _at_k(metric, given) for problem, given in answers.items()}
+        if metric == "accuracy" or split_at_k(metric)[1]:
+            counts = [_count(metric, answers) for answers in numbers]
+            counted = [counts[number] for number in number_of]
         else:
             count = metric_named(metric)
-            counted = {problem: count(group) for problem, group in groups.items()}
-        scores[metric] = _linearised(counted)
+            counted = [count(group) for group in groups.values()]
+        scores[metric] = _linearised(groups, counted)
     return scores
 
 
-def _answer(sample: Sample) -> _Answer:
-    return sample["decoding"], sample["correct"], sample.get("answer", _NOT_KEPT)
+def _answers(samples: Sequence[Sample]) -> _Answers:
+    return tuple((sample["decoding"], sample["correct"], sample.get("answer", _NOT_KEPT)) for sample in samples)
 
 
 @lru_cache(maxsize=2**16)  # seeds and variants answer a problem alike, and few answers are many problems' lot
-def _at_k(metric: str, answers: tuple[_Answer, ...]) -> Count:
+def _count(metric: str, answers: _Answers) -> Count:
     samples = [
         {"decoding": decoding, "correct": correct, **({} if answer is _NOT_KEPT else {"answer": answer})}
         for decoding, correct, answer in answers
@@ -60,9 +62,10 @@ def _at_k(metric: str, answers: tuple[_Answer, ...]) -> Count:
     return metric_named(metric)(cast("list[Sample]", samples))
 
 
-def _linearised(counted: Mapping[str, Count]) -> dict[str, float]:
-    whole = ratio(counted.values())
+def _linearised(problems: Iterable[str], counted: Sequence[Count]) -> dict[str, float]:
+    whole = ratio(counted)
     if whole is None:
         return {}
-    mean = sum(weight for _, weight in counted.values()) / len(counted)
-    return {problem: whole + (part - whole * weight) / mean for problem, (part, weight) in counted.items()}
+    mean = sum(weight for _, weight in counted) / len(counted)
+    pairs = zip(problems, counted, strict=True)
+    return {problem: whole + (part - whole * weight) / mean for problem, (part, weight) in pairs}

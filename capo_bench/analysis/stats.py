@@ -84,7 +84,10 @@ class ScoreLayout:
 
 def lay_out(scores: Scores) -> ScoreLayout:
     """Lay out the scores of one variant."""
-    seeds, problems = sorted(scores), sorted(set[str]().union(*scores.values()))
+    seeds = sorted(scores)
+    first = scores[seeds[0]] if seeds else {}
+    same = all(own.keys() == first.keys() for own in scores.values())  # as a rule, and much quicker to see
+    problems = sorted(first if same else set[str]().union(*scores.values()))
     return ScoreLayout(tuple(seeds), tuple(problems), matrix(scores, seeds, problems))
 
 

@@ -91,12 +91,12 @@ def show(built: Report, *, full: bool = False) -> None:
         print_text(f"{', '.join([*more, 'all tables'])}: add --full")
         return
     whole = (*answer.details, *answer.comparisons)
-    for title, lines in (("", whole), ("Over the start:", answer.gains), ("Read with care:", cautions)):
+    for title, lines in (("", whole), ("Read with care:", cautions)):
         if title and lines:
             print_text(title)
         for line in lines:
             print_text(line, indent=2)
-    for table in (*built.tables, *([built.power] if built.power.rows else [])):
+    for table in (*built.tables, *built.sharpening, *built.power):
         print_table(table)
 
 
@@ -109,7 +109,6 @@ def report_json(built: Report, files: list[Path]) -> dict[str, object]:
         "profile": built.summary.profile,
         "answer": answer.headline,
         "comparisons": answer.comparisons,
-        "gains": answer.gains,
         "cautions": [*built.provenance.warnings, *answer.cautions],
         "tables": [{"title": table.title, "headings": table.headings, "rows": table.rows} for table in built.tables],
         "files": [str(path) for path in files],

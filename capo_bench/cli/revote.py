@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -14,7 +14,6 @@ from capo_bench.cli.printing import print_json, print_table, print_text
 from capo_bench.run.studies import plan_as_run
 
 if TYPE_CHECKING:
-    from capo_bench.revote.rows import RevoteRow
     from capo_bench.revote.study import RevoteRequest, StudyReplay
     from capo_bench.study.plan import Plan
 
@@ -63,7 +62,6 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     """
     from capo_bench.cli import Refused
     from capo_bench.pages.revote import write_replay
-    from capo_bench.revote.rows import make_rows
     from capo_bench.revote.study import NothingToReplayError, replay_study
     from capo_bench.run.meter import bar
     from capo_bench.store.errors import RunError
@@ -78,12 +76,11 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
             replay = replay_study(plan, Home(home), wanted, on_step)
     except (NothingToReplayError, DamagedFileError, RunError) as error:
         raise Refused(error) from error
-    revotes = make_rows(replay)
-    paths = write_replay(replay, revotes, Home(home).study(plan.study).profile(plan.profile).revote)
+    paths = write_replay(replay, Home(home).study(plan.study).profile(plan.profile).revote)
     if as_json:
         print_json(read_json(paths[1]))
         return
-    _show(replay, revotes)
+    _show(replay)
     for path in paths:
         click.echo(str(path))
 
@@ -125,10 +122,10 @@ def _pick_trial(plan: Plan, beginning: str) -> Plan:
     return replace(plan, trials=tuple(trials))
 
 
-def _show(replay: StudyReplay, revotes: Sequence[RevoteRow]) -> None:
+def _show(replay: StudyReplay) -> None:
     from capo_bench.pages.revote import notes, replay_tables
 
-    for table in replay_tables(revotes):
+    for table in replay_tables(replay.rows):
         print_table(table)
     for line in notes(replay):
         print_text(line)

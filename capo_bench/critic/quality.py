@@ -112,3 +112,10 @@ def _quality(critiques: Sequence[Sequence[Critique]], labels: Sequence[StepLabel
     flags = [np.asarray(share >= FLAGGED, dtype=np.bool_) for share, _ in answered]
     scores = step_scores(flags, [label for _, label in answered])
     return VoteQuality(vote, k, len(answered), len(shares) - len(answered), scores)
+
+
+def flat_shares(scores: StepScores) -> dict[str, float | None]:
+    """Return precision and the like by name, each with the ends of its interval: ``f1``, ``f1_low``, ``f1_high``."""
+    shares = {name: getattr(scores, name) for name in ("precision", "recall", "f1", "false_alarm")}
+    ends = (("", "value"), ("_low", "low"), ("_high", "high"))
+    return {f"{name}{end}": getattr(share, part) for name, share in shares.items() for end, part in ends}

@@ -10,14 +10,22 @@ from capo_bench.analysis.answer import Answer, answer
 from capo_bench.analysis.checklist import checklist
 from capo_bench.analysis.collect import Results, collect
 from capo_bench.analysis.critics import Critics, critics
+from capo_bench.analysis.digest import paused_collector
 from capo_bench.analysis.provenance import Provenance, provenance
 from capo_bench.analysis.summary import Summary, summarise
 from capo_bench.pages.critic_tables import critic_tables
 from capo_bench.pages.figure import Figure
 from capo_bench.pages.figures import figures, pick_variants
-from capo_bench.pages.paper import beside
 from capo_bench.pages.table import Table
-from capo_bench.pages.tables import checklist_table, decoding_tables, first_table, power_table, tables, teaching_table
+from capo_bench.pages.tables import (
+    checklist_table,
+    cost_table,
+    decoding_tables,
+    first_table,
+    metric_table,
+    power_table,
+    teaching_table,
+)
 from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
@@ -25,7 +33,7 @@ if TYPE_CHECKING:
 
 
 FIRST_ROWS = 6
-"""Variants that stand beside the answer."""
+"""Variants that stand beside the answer, so that they fit a phone's first screen; all are below."""
 
 
 class NothingToReportError(ValueError):
@@ -50,10 +58,15 @@ class Report:
 
     @cached_property
     def tables(self) -> list[Table]:
-        """One table a metric, the primary one first; costs, what was taught, and the paper's numbers."""
-        theirs = beside(self.summary, self.results.plan.variants)
-        more = [teaching_table(self.results.all_runs()), *([theirs] if theirs else [])]
-        return [*tables(self.summary), *(table for table in more if table.rows)]
+        """One table a metric, the primary one first, and what was taught."""
+        taught = teaching_table(self.results.all_runs())
+        metrics = [metric_table(self.summary, metric) for metric in self.summary.metrics]
+        return [table for table in (*metrics, taught) if table.rows]
+
+    @cached_property
+    def cost(self) -> Table:
+        """What training costs."""
+        return cost_table(self.summary)
 
     @cached_property
     def sharpening(self) -> list[Table]:
@@ -61,9 +74,9 @@ class Report:
         return decoding_tables(self.summary)
 
     @cached_property
-    def power(self) -> Table:
-        """What the comparisons could see."""
-        return power_table(self.summary)
+    def power(self) -> list[Table]:
+        """What the comparisons could see; empty where nothing is compared."""
+        return [table for table in [power_table(self.summary)] if table.rows]
 
     @cached_property
     def checklist(self) -> Table:
@@ -78,7 +91,7 @@ class Report:
     @cached_property
     def figures(self) -> list[Figure]:
         """The figures."""
-        return figures(self.summary, self.results, self.critics.points)
+        return figures(self.summary, self.results, self.critics.votes)
 
 
 def build_report(plan: Plan, home: Home) -> Report:
@@ -88,14 +101,16 @@ def build_report(plan: Plan, home: Home) -> Report:
         NothingToReportError: No trial has finished.
         DamagedFileError: A finished trial's file cannot be read.
     """
-    results = collect(plan, home, digests=home.digests)
-    summary = summarise(results)
+    with paused_collector():
+        results = collect(plan, home, digests=home.digests)
+        summary = summarise(results)
+        heard = critics(results, home.digests / f"{plan.study}.critics.json")
     if not summary.finished:
         raise NothingToReportError(
             f"nothing to report: none of the {summary.planned} trials of study {summary.name!r} "
             f"(profile {summary.profile!r}) has finished under {home.path}; run `capo-bench run` on it first, "
             "or name another results folder with --home"
         )
-    told, judged = answer(summary), critics(results, home.digests / f"{plan.study}.critics.json")
-    whole = replace(told, cautions=(*told.cautions, *judged.cautions))
-    return Report(results, summary, whole, judged, provenance(results.all_runs()))
+    answered = answer(summary)
+    whole = replace(answered, cautions=(*answered.cautions, *heard.cautions))
+    return Report(results, summary, whole, heard, provenance(results.all_runs()))

@@ -10,17 +10,17 @@ from typing import Any, TypeVar
 
 import yaml
 
-from capo_bench.analysis.critics import CriticPoint, ends
 from capo_bench.critic.measure import CriticMeasurement, identity
-from capo_bench.critic.quality import VoteQuality
+from capo_bench.critic.quality import VoteQuality, flat_shares
 from capo_bench.critic.summary import Cost, CriticSummary, FirstError
 from capo_bench.pages import svg
-from capo_bench.pages.critic_tables import alpha_cell, share_cell
+from capo_bench.pages.critic_tables import share_cell
 from capo_bench.pages.figure import Figure, draw
 from capo_bench.pages.figures import precision_recall
 from capo_bench.pages.page import Page, Section, html
 from capo_bench.pages.svg import Axis, Look, Panel, Point, Series
-from capo_bench.pages.table import NOTHING, Table
+from capo_bench.pages.table import Table
+from capo_bench.pages.text import NOTHING, two_digits, with_interval
 from capo_bench.pages.write import write_figures, write_tables
 from capo_bench.store.home import Home, write_json
 from capo_bench.store.provenance import environment
@@ -44,6 +44,8 @@ FIRST = (
     "ones those without a flag; F1 is the harmonic mean of the two shares, and a solution without a verdict "
     "counts as missed. The mean is over subsets."
 )
+
+UNDEFINED = "not defined here"
 
 HEADINGS = {"precision": "precision", "recall": "recall", "f1": "F1", "false_alarm": "false alarms"}
 FIRST_ERROR = ("on_erroneous", "on_clean", "f1")
@@ -184,9 +186,10 @@ def agreement_in_words(summary: CriticSummary) -> str:
     """Return the agreement among critiques as a sentence, or how well a process reward model ranks steps."""
     if summary.area is not None:
         area = f"{share_cell(summary.area)} % of pairs of labelled steps" if summary.area.value is not None else ""
-        return f"A wrong step has a lower score than a right one (AUC): {area or 'not defined here'}."
-    alpha = alpha_cell(summary.alpha) if summary.alpha.value is not None else "not defined here"
-    return f"Agreement among critiques (Krippendorff's alpha): {alpha}."
+        return f"A wrong step has a lower score than a right one (AUC): {area or UNDEFINED}."
+    alpha = summary.alpha
+    shown = with_interval(alpha.value, alpha.low, alpha.high, two_digits) if alpha.value is not None else UNDEFINED
+    return f"Agreement among critiques (Krippendorff's alpha): {shown}."
 
 
 def cost_in_words(cost: Cost, *, scored: bool = False) -> list[str]:
@@ -208,12 +211,10 @@ def cost_in_words(cost: Cost, *, scored: bool = False) -> list[str]:
 
 def figures(summary: CriticSummary) -> list[Figure]:
     """Draw what there is to show: precision against recall by rule and k, and the reliability of shares of votes."""
-    points = [
-        CriticPoint("votes", row.vote.label, row.k, precision, recall)
-        for row in summary.votes
-        if (precision := ends(row.scores.precision)) and (recall := ends(row.scores.recall))
+    votes = [
+        {"critic": "votes", "rule": row.vote.label, "k": row.k, **flat_shares(row.scores)} for row in summary.votes
     ]
-    drawn = [None if summary.scored else precision_recall(points), reliability(summary)]
+    drawn = [None if summary.scored else precision_recall(votes), reliability(summary)]
     return [figure for figure in drawn if figure is not None]
 
 

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
 
-from capo_bench.analysis.critics import MOST_OF_STUDY, MOST_ROLLOUTS, Critics, CriticTotals, VotesOfCritic
-from capo_bench.pages.table import NOTHING, Table
+from capo_bench.analysis.critics import MOST_OF_STUDY, MOST_ROLLOUTS, Critics
+from capo_bench.pages.table import Table
+from capo_bench.pages.text import NOTHING, percent, two_digits, with_interval
 from evals.critics.metrics import ShareEstimate
 
 
 def critic_tables(critics: Critics) -> list[Table]:
     """Return the critics' quality by rule and k, what they did, and what they cost."""
-    lines = {
-        critic: [row for row in critics.votes if row.critic == critic]
-        for critic in {row.critic: 0 for row in critics.votes}
-    }
-    quality = [
-        (f"{critic}: {rule}", *cells)
-        for critic, rows in lines.items()
-        for rule, cells in share_lines([(row.rule, row.k, _quality(row)) for row in rows])
-    ]
-    paid = any(row.cost["critic_money"] for row in critics.totals)
-    found = [
+    lines: dict[str, list[tuple[str, int, tuple[str, ...]]]] = {}
+    for row in critics.votes:
+        lines.setdefault(row["critic"], []).append((row["rule"], row["k"], _quality(row)))
+    quality = [(f"{critic}: {rule}", *cells) for critic, own in lines.items() for rule, cells in share_lines(own)]
+    paid = any(row["cost"]["critic_money"] for row in critics.totals)
+    every = [
         Table(
             "Votes of the critics against the exact checker, on rollouts of training (%, with 95 % intervals)",
             ("critic and rule", "k", "labelled × problems", "flagged", "precision", "recall", "F1"),
@@ -37,10 +33,10 @@ def critic_tables(critics: Critics) -> list[Table]:
             "What the critics cost, all trials together",
             ("critic", "trials", "tokens read (cached) + written", "tokens per policy token", "seconds (waited)")
             + ("money",) * paid,
-            tuple((*_spent(row), *[f"{row.cost['critic_money']:,.4g}"] * paid) for row in critics.totals),
+            tuple((*_spent(row), *[f"{row['cost']['critic_money']:,.4g}"] * paid) for row in critics.totals),
         ),
     ]
-    return [table for table in found if table.rows]
+    return [table for table in every if table.rows]
 
 
 def critic_notes(critics: Critics) -> list[str]:
@@ -50,10 +46,11 @@ def critic_notes(critics: Critics) -> list[str]:
     return [
         f"Quality, agreement and reasons of abstention: from {critics.read:,} rollouts of training, about "
         f"{MOST_ROLLOUTS:,} of a trial and {MOST_OF_STUDY:,} of a study at most (every n-th optimizer step from the "
-        "first), k critiques being the first k; intervals resample whole problems. Judgments of answers have rows of "
-        "their own and are measured against the verifier. Agreement: Krippendorff's α over steps, 0 for chance and 1 "
-        "for one mind. A critique that was reused counts with the tokens that it once cost; seconds are wall time from "
-        "question to answer, and in brackets the time in which training only waited.",
+        "first; of many trials as many as that takes), k critiques being the first k; intervals resample whole "
+        "problems. Judgments of answers have rows of their own and are measured against the verifier. Agreement: "
+        "Krippendorff's α over steps, 0 for chance and 1 for one mind. A critique that was reused counts with the "
+        "tokens that it once cost; seconds are wall time from question to answer, and in brackets the time in which "
+        "training only waited.",
         *(f"Not read: {line}" for line in critics.damaged),
     ]
 
@@ -81,49 +78,38 @@ def share_lines(
     return [(name(alike), cells) for cells, alike in same.items()]
 
 
-def percent(value: float | None) -> str:
-    """Return a share in per cent, without the sign."""
-    return NOTHING if value is None or not math.isfinite(value) else f"{100 * value:.1f}"
-
-
 def share_cell(share: ShareEstimate) -> str:
     """Return a share in per cent with its interval: ``67.1 [62.0, 71.3]``."""
-    if share.value is None:
-        return NOTHING
-    ends = "" if share.low is None or share.high is None else f" [{percent(share.low)}, {percent(share.high)}]"
-    return f"{percent(share.value)}{ends}"
+    return with_interval(share.value, share.low, share.high)
 
 
-def alpha_cell(alpha: ShareEstimate | None) -> str:
-    """Return an alpha with its interval: ``0.54 [0.51, 0.57]``."""
-    if alpha is None or alpha.value is None:
-        return NOTHING
-    ends = "" if alpha.low is None or alpha.high is None else f" [{alpha.low + 0.0:.2f}, {alpha.high + 0.0:.2f}]"
-    return f"{alpha.value + 0.0:.2f}{ends}".replace("-", "−")
+def share_of(row: Mapping[str, Any], name: str, show: Callable[[float | None], str] = percent) -> str:
+    """Return a number of a row with the ends of its interval beside it, such as `LabelTally.row`."""
+    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], show)
 
 
-def _quality(row: VotesOfCritic) -> tuple[str, ...]:
-    size = f"{row.steps:,} × {row.problems:,}"
-    return (str(row.k), size, percent(row.flagged), *map(share_cell, (row.precision, row.recall, row.f1)))
+def _quality(row: Mapping[str, Any]) -> tuple[str, ...]:
+    size = f"{row['labelled_steps']:,} × {row['problems']:,}"
+    shares = (share_of(row, name) for name in ("precision", "recall", "f1"))
+    return (str(row["k"]), size, percent(row["flagged_step_rate"]), *shares)
 
 
-def _did(row: CriticTotals) -> tuple[str, ...]:
-    cost = row.cost
-    reasons = ", ".join(f"{reason} {percent(share)}" for reason, share in row.reasons.items())
+def _did(row: Mapping[str, Any]) -> tuple[str, ...]:
+    cost = row["cost"]
+    reasons = ", ".join(f"{reason} {percent(share)}" for reason, share in row["reasons"].items())
     abstained = f"{percent(cost['abstained'] / cost['critiques'])} %" if cost["critiques"] else NOTHING
-    asked = f"{cost['critiques']:,.0f} ({cost['critiques_reused']:,.0f})"
     return (
-        row.critic,
-        str(row.trials),
-        asked,
+        row["critic"],
+        str(row["trials"]),
+        f"{cost['critiques']:,.0f} ({cost['critiques_reused']:,.0f})",
         f"{abstained}: {reasons}" if reasons else abstained,
-        alpha_cell(row.alpha),
+        share_of(row, "alpha", two_digits),
     )
 
 
-def _spent(row: CriticTotals) -> tuple[str, ...]:
-    cost = row.cost
+def _spent(row: Mapping[str, Any]) -> tuple[str, ...]:
+    cost = row["cost"]
     each = f"{cost['critic_tokens'] / cost['policy_tokens']:.2f}" if cost["policy_tokens"] else NOTHING
     read = f"{cost['critic_prompt_tokens']:,.0f} ({cost['critic_cached_tokens']:,.0f})"
     seconds = f"{cost['critique_seconds']:,.1f} ({cost['critic_wait_seconds']:,.1f})"
-    return row.critic, str(row.trials), f"{read} + {cost['critic_output_tokens']:,.0f}", each, seconds
+    return row["critic"], str(row["trials"]), f"{read} + {cost['critic_output_tokens']:,.0f}", each, seconds

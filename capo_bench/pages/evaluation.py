@@ -13,8 +13,8 @@ from capo_bench.pages import svg
 from capo_bench.pages.figure import Figure, draw
 from capo_bench.pages.page import Page, Section, html
 from capo_bench.pages.svg import Axis, Look, Point
-from capo_bench.pages.table import NOTHING, Table, comma_separated
-from capo_bench.pages.text import clipped
+from capo_bench.pages.table import Table, comma_separated
+from capo_bench.pages.text import NOTHING, clipped
 from capo_bench.pages.write import write_figures
 from capo_bench.store.evaluations import Evaluated
 from capo_bench.store.home import read_json

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from capo_bench.analysis.answer import change, level
 from capo_bench.analysis.collect import Results
-from capo_bench.analysis.critics import CriticPoint
 from capo_bench.analysis.curves import AXES, Curve, curve_of, frontier
 from capo_bench.analysis.measures import is_better, label, measure, number, scale, task_of
 from capo_bench.analysis.stats import MeanEstimate
@@ -21,28 +21,24 @@ from capo_bench.study.plan import Variant
 MOST_CURVES, MOST_POINTS, MOST_ROWS = 8, 11, 60
 """More names than these are not told apart in curves, in scatters, in rows; the caption names the others."""
 
-_SHARE = "share of rollouts with a right answer"
 
-
-def figures(summary: Summary, results: Results, points: Sequence[CriticPoint] = ()) -> list[Figure]:
+def figures(summary: Summary, results: Results, votes: Sequence[Mapping[str, Any]] = ()) -> list[Figure]:
     """Draw what the results allow.
 
     Args:
         summary: The numbers.
         results: What they are of.
-        points: How good the critics were.
+        votes: How good the critics were (`Critics.votes`).
     """
     curves = {name: curve for name, runs in results.runs.items() if (curve := curve_of(runs)) is not None}
     drawn = [
         differences(summary),
-        values(summary),
         decodings(summary),
         learning_curves(summary, curves),
-        spending_curves(summary, curves),
         wrong_steps(summary),
         cost(summary),
         rule_by_k(summary, results.plan.variants),
-        precision_recall(points),
+        precision_recall(votes),
     ]
     return [figure for figure in drawn if figure is not None]
 
@@ -57,39 +53,16 @@ def differences(summary: Summary, most: int = MOST_ROWS) -> Figure | None:
         return None
     unit = "points of " if scale(metric) == 100 else ""
     axis = Axis(f"difference to {summary.reference} in {unit}{label(metric).removesuffix(' (%)')}", zero=True)
-    told = {row.variant: change(metric, versus, cell.holm) for row, cell, versus in cells}
-    lines = [
-        (row.variant, [_across(metric, versus, told[row.variant], hollow=not cell.beyond_noise or versus.one_seed)])
-        for row, cell, versus in cells
-    ]
+    words = {row.variant: change(metric, versus, cell.holm) for row, cell, versus in cells}
+    lines = []
+    for row, cell, versus in cells:
+        ends, hollow = _ends(versus, scale(metric)), not cell.beyond_noise or versus.one_seed
+        mark = Point(scale(metric) * versus.mean, note=words[row.variant], across=ends, hollow=hollow)
+        lines.append((row.variant, [mark]))
     caption = (
         f"Paired difference to {summary.reference} with 95 % intervals. Filled: beyond noise (Holm-adjusted p < 0.05)."
     )
-    return draw("differences", caption + left_out(every, kept), _alt(told), svg.rows(lines, axis))
-
-
-def values(summary: Summary) -> Figure | None:
-    """Draw the primary metric with its intervals, the start among the variants."""
-    metric = summary.primary
-    every = [row.variant for row, _ in summary.cells(metric)]
-    kept = pick_variants(summary, every, MOST_ROWS)
-    cells = [(row, cell) for row, cell in summary.cells(metric) if row.variant in kept]
-    if not cells:
-        return None
-    told = {row.variant: level(metric, cell.value) for row, cell in cells}
-    shapes = {"baseline": Look(shape="square"), "start": Look(shape="diamond")}
-    lines = [
-        (
-            row.variant,
-            [_across(metric, cell.value, told[row.variant], look=shapes.get(summary.roles.get(row.variant, "")))],
-        )
-        for row, cell in cells
-    ]
-    name = label(metric)
-    caption = f"{name[0].upper()}{name[1:]} with 95 % intervals over seeds × problems. "
-    caption += f"Square: {'the baselines' if summary.within else f'the baseline {summary.baseline}'}"
-    caption += f"; diamond: the start {summary.start}." if summary.start else "."
-    return draw("values", caption + left_out(every, kept), _alt(told), svg.rows(lines, _axis(metric)))
+    return draw("differences", caption + left_out(every, kept), _alt(words), svg.rows(lines, axis))
 
 
 def decodings(summary: Summary) -> Figure | None:
@@ -126,62 +99,49 @@ def decodings(summary: Summary) -> Figure | None:
 
 def _coverage(summary: Summary, row: VariantRow, ks: Sequence[int], look: Look) -> Series:
     task = task_of(summary.primary)
-    known = {k: row.cells[f"{task}/pass_at_{k}"].value for k in ks if f"{task}/pass_at_{k}" in row.cells}
+    shares = {k: row.cells[f"{task}/pass_at_{k}"].value for k in ks if f"{task}/pass_at_{k}" in row.cells}
     points = [
-        Point(k, 100 * one.mean, f"{row.variant}, pass@{k}: {level(summary.primary, one)}", up=_ends(one, 100))
-        for k, one in known.items()
-        if one.known
+        Point(k, 100 * share.mean, f"{row.variant}, pass@{k}: {level(summary.primary, share)}", up=_ends(share, 100))
+        for k, share in shares.items()
+        if share.known
     ]
     return Series(row.variant, points, look, line=True)
 
 
 def learning_curves(summary: Summary, curves: Mapping[str, Curve]) -> Figure | None:
-    """Draw the outcome by step: running mean over a tenth of a variant's steps, mean and range over seeds."""
+    """Draw the outcome by step, and in a panel each against what all runs recorded of spending."""
     kept = pick_variants(summary, list(curves), MOST_CURVES)
     if not kept:
         return None
-    panel = Panel(
-        [_curve(name, curves[name], "steps", look_of(summary)[name]) for name in kept],
-        Axis("optimizer step"),
-        Axis(_SHARE, 0, 1),
-    )
-    caption = (
-        "Outcome reward while training: mean over seeds, band from the lowest seed to the highest; running mean over a "
-        "tenth of a variant's steps."
-    )
-    ends = {name: f"ends at {curves[name].smooth()[:, -1].mean():.2f}" for name in kept}
-    return draw("learning_curves", caption + left_out(curves, kept), _alt(ends), svg.panels([panel]))
-
-
-def spending_curves(summary: Summary, curves: Mapping[str, Curve]) -> Figure | None:
-    """Draw the outcome against spending, a panel an axis; None where the runs share no axis but steps."""
-    kept = pick_variants(summary, list(curves), MOST_CURVES)
-    axes = [axis for axis in list(AXES)[1:] if all(axis in curve.spent for curve in curves.values())]
-    if not kept or not axes:
-        return None
+    spending = [axis for axis in list(AXES)[1:] if all(axis in curve.spent for curve in curves.values())]
     look = look_of(summary)
     drawn = [
         Panel(
             [_curve(name, curves[name], axis, look[name]) for name in kept],
             Axis(AXES[axis], zero=True),
-            Axis(_SHARE, 0, 1),
+            Axis("share of rollouts with a right answer", 0, 1),
         )
-        for axis in axes
+        for axis in ["steps", *spending]
     ]
     counts = sorted({len(curves[name].outcome) for name in kept})
     n = f"{counts[0]} to {counts[-1]}" if counts[0] < counts[-1] else f"{counts[0]}"
     caption = (
-        "Outcome reward while training against what training had spent by then, a panel for each measure of it: mean "
-        f"over seeds (n = {n}) of outcome and of spending at each step, band from the lowest seed to the highest; "
-        "running mean over a tenth of a variant's steps. At the same place across, curves had spent the same. Seconds "
-        "depend on the machine and on what else it did, and critiques that were kept from before took none."
+        f"Outcome reward while training: mean over seeds (n = {n}), band from the lowest seed to the highest; running "
+        "mean over a tenth of a variant's steps."
     )
-    ends = {
-        name: "ends after "
-        + ", ".join(f"{curves[name].against(axis)[-1]:.3g} {axis.replace('_', ' ')}" for axis in axes)
-        for name in kept
-    }
-    return draw("spending_curves", caption + left_out(curves, kept), _alt(ends), svg.panels(drawn))
+    if spending:
+        caption += (
+            " By step, and against what training had spent by then: at the same place across, curves had spent the "
+            "same. Seconds depend on the machine and on what else it did, and critiques that were kept from before "
+            "took none."
+        )
+    ends = {name: _end(curves[name], spending) for name in kept}
+    return draw("learning_curves", caption + left_out(curves, kept), _alt(ends), svg.panels(drawn))
+
+
+def _end(curve: Curve, axes: Sequence[str]) -> str:
+    spent = [f"{curve.against(axis)[-1]:.3g} {axis.replace('_', ' ')}" for axis in axes]
+    return f"ends at {curve.smooth()[:, -1].mean():.2f}" + f" after {', '.join(spent)}" * bool(spent)
 
 
 def _curve(name: str, curve: Curve, axis: str, look: Look) -> Series:
@@ -200,73 +160,60 @@ def wrong_steps(summary: Summary) -> Figure | None:
     """Draw the wrong-step rate against accuracy: does a right answer come by right steps?"""
     task = task_of(summary.primary)
     across, up = f"{task}/accuracy", f"{task}/wrong_step_rate"
-    cells = {
-        row.variant: (row.cells[across].value, row.cells[up].value)
-        for row in summary.rows
-        if across in row.cells and up in row.cells and row.cells[across].value.known and row.cells[up].value.known
-    }
-    kept, look = pick_variants(summary, list(cells), MOST_POINTS), look_of(summary)
+    cells = {row.variant: cell.value for row, cell in summary.cells(across)}
+    rates = {row.variant: cell.value for row, cell in summary.cells(up) if row.variant in cells}
+    kept = pick_variants(summary, list(rates), MOST_POINTS)
     if not kept:
         return None
-    told = {name: f"{across} {level(across, cells[name][0])}, {up} {level(up, cells[name][1])}" for name in kept}
-    series = [
-        Series(
-            name,
-            [
-                Point(
-                    scale(across) * cells[name][0].mean,
-                    scale(up) * cells[name][1].mean,
-                    f"{name}: {told[name]}",
-                    across=_ends(cells[name][0], scale(across)),
-                    up=_ends(cells[name][1], scale(up)),
-                )
-            ],
-            look[name],
+    words = {name: f"{across} {level(across, cells[name])}, {up} {level(up, rates[name])}" for name in kept}
+    points = {
+        name: Point(
+            scale(across) * cells[name].mean,
+            scale(up) * rates[name].mean,
+            f"{name}: {words[name]}",
+            across=_ends(cells[name], scale(across)),
+            up=_ends(rates[name], scale(up)),
         )
         for name in kept
-    ]
+    }
     caption = "Wrong-step rate against accuracy with 95 % intervals; down and to the right is better."
-    panel = Panel(series, _axis(across), _axis(up))
-    return draw("wrong_steps", caption + left_out(cells, kept), _alt(told), svg.panels([panel]))
+    panel = Panel(_single(summary, points), _axis(across), _axis(up))
+    return draw("wrong_steps", caption + left_out(rates, kept), _alt(words), svg.panels([panel]))
 
 
 def cost(summary: Summary) -> Figure | None:
     """Draw the primary metric against the process time of training."""
-    metric, look = summary.primary, look_of(summary)
+    metric, factor = summary.primary, scale(summary.primary)
     cells = {row.variant: (row.cost["train_cpu_seconds"], cell.value) for row, cell in summary.cells(metric)}
     kept = pick_variants(summary, list(cells), MOST_POINTS)
     if not kept:
         return None
-    up, factor = is_better(metric, 1.0) is not False, scale(metric)
-    told = {name: f"{level(metric, cells[name][1])} at {cells[name][0]:,.1f} s" for name in kept}
-    best = frontier([(cells[name][0], factor * cells[name][1].mean) for name in kept], up=up)
-    series = [
-        Series(
-            name,
-            [
-                Point(
-                    cells[name][0],
-                    factor * cells[name][1].mean,
-                    f"{name}: {told[name]}",
-                    up=_ends(cells[name][1], factor),
-                )
-            ],
-            look[name],
+    words = {name: f"{level(metric, cells[name][1])} at {cells[name][0]:,.1f} s" for name in kept}
+    points = {
+        name: Point(
+            cells[name][0], factor * cells[name][1].mean, f"{name}: {words[name]}", up=_ends(cells[name][1], factor)
         )
         for name in kept
-    ]
+    }
+    up = is_better(metric, 1.0) is not False
+    best = frontier([(point.x, point.y) for point in points.values()], up=up)
     edge = Series(
         "the frontier",
-        [Point(*one, note="on the frontier", hollow=True) for one in best],
+        [Point(*place, note="on the frontier", hollow=True) for place in best],
         Look("#8c8c8c", "cross", "2 3"),
         line=True,
     )
     caption = f"What a result costs, with 95 % intervals; {'up' if up else 'down'} and to the left is better. "
     caption += "Dotted: the frontier, variants of which no other has a better mean for less."
-    panel = Panel(
-        [edge, *series], Axis("process time of training in seconds (mean over seeds)", zero=True), _axis(metric)
-    )
-    return draw("cost", caption + left_out(cells, kept), _alt(told), svg.panels([panel]))
+    across = Axis("process time of training in seconds (mean over seeds)", zero=True)
+    panel = Panel([edge, *_single(summary, points)], across, _axis(metric))
+    return draw("cost", caption + left_out(cells, kept), _alt(words), svg.panels([panel]))
+
+
+def _single(summary: Summary, points: Mapping[str, Point]) -> list[Series]:
+    """Return a series for each variant, of one point."""
+    look = look_of(summary)
+    return [Series(name, [point], look[name]) for name, point in points.items()]
 
 
 def rule_by_k(summary: Summary, variants: Sequence[Variant]) -> Figure | None:
@@ -278,66 +225,67 @@ def rule_by_k(summary: Summary, variants: Sequence[Variant]) -> Figure | None:
     rules, counts = list(dict.fromkeys(rule for rule, _ in cells)), sorted({k for _, k in cells})
     if len({rule for rule, k in cells if k > 1}) < 2 or len(counts) < 2:
         return None
-    told = {(rule, k): f"{rule} of {k}: {level(metric, cell.value)}" for (rule, k), cell in cells.items()}
-    grid = [
-        [
-            (cells[rule, k].value.mean, number(metric, cells[rule, k].value.mean), told[rule, k])
-            if (rule, k) in cells
-            else None
-            for k in counts
-        ]
-        for rule in rules
-    ]
+    shown = {
+        (rule, k): (cell.value.mean, number(metric, cell.value.mean), f"{rule} of {k}: {level(metric, cell.value)}")
+        for (rule, k), cell in cells.items()
+    }
+    grid = [[shown.get((rule, k)) for k in counts] for rule in rules]
     name = label(metric)
     caption = f"{name[0].upper()}{name[1:]} by voting rule and number of critiques; darker is higher. "
     caption += "Empty: not in the study."
     drawing = svg.heat(rules, [str(k) for k in counts], grid, "critiques of each rollout (k)")
-    return draw("rule_by_k", caption, "; ".join(told.values()), drawing)
+    return draw("rule_by_k", caption, "; ".join(words for _, _, words in shown.values()), drawing)
 
 
 def _votes(summary: Summary, variants: Sequence[Variant]) -> dict[tuple[str, int], Cell]:
     """Return the cells of CAPO's variants whose critic is the most common one, by rule and k."""
-    capo = [one for one in variants if one.config.method == "capo"]
-    usual = Counter(one.config.critic.model_dump_json() for one in capo).most_common(1)
-    known = {row.variant: cell for row, cell in summary.cells(summary.primary)}
+    critics = {
+        variant.name: variant.config.critic.model_dump_json() for variant in variants if variant.config.method == "capo"
+    }
+    usual = Counter(critics.values()).most_common(1)
+    measured = {row.variant: cell for row, cell in summary.cells(summary.primary)}
     cells: dict[tuple[str, int], Cell] = {}
-    for one in capo:
-        credit = one.config.credit
-        plain = usual and one.config.critic.model_dump_json() == usual[0][0] and credit.at_least is None
-        if plain and one.name in known:
-            cells.setdefault((credit.vote, credit.critiques), known[one.name])
+    for variant in variants:
+        credit, name = variant.config.credit, variant.name
+        if name in measured and name in critics and critics[name] == usual[0][0] and credit.at_least is None:
+            cells.setdefault((credit.vote, credit.critiques), measured[name])
     return cells
 
 
-def precision_recall(points: Sequence[CriticPoint]) -> Figure | None:
-    """Draw precision against recall of each critic's votes, a line a rule from few critiques to many."""
-    finite = [point for point in points if all(map(math.isfinite, (*point.precision, *point.recall)))]
-    lines: dict[str, list[CriticPoint]] = {}
-    for point in sorted(finite, key=lambda point: point.k):
-        lines.setdefault(f"{point.critic}: {point.rule}", []).append(point)
-    asked = {
-        critic: max(point.k for point in finite if point.critic == critic) for critic in {p.critic for p in finite}
-    }
+def precision_recall(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """Draw precision against recall of each critic's votes, a line a rule from few critiques to many.
+
+    Args:
+        rows: Votes of critics (`LabelTally.row`).
+    """
+    known = [row for row in rows if None not in [row[f"{name}{end}"] for name in _QUALITY for end in _ENDS]]
+    lines: dict[str, list[Mapping[str, Any]]] = {}
+    for row in sorted(known, key=lambda row: row["k"]):
+        lines.setdefault(f"{row['critic']}: {row['rule']}", []).append(row)
+    several = {row["critic"] for row in known if row["k"] > 1}
     # One critique under a rule of its own, such as greedy, is where the others begin.
-    lines = {name: line for name, line in lines.items() if line[-1].k > 1 or asked[line[-1].critic] == 1}
+    lines = {name: line for name, line in lines.items() if line[-1]["k"] > 1 or line[0]["critic"] not in several}
     if not lines:
         return None
     kept, look = list(lines)[:MOST_POINTS], svg.looks(list(lines))
-    series = [Series(name, [_quality(name, point) for point in lines[name]], look[name], line=True) for name in kept]
+    series = [Series(name, [_quality(name, row) for row in lines[name]], look[name], line=True) for name in kept]
     percent = Axis("recall: wrong steps that are flagged (%)", 0, 100)
     panel = Panel(series, percent, Axis("precision: flagged steps that are wrong (%)", 0, 100))
     caption = (
         "Precision against recall of the critics' votes, with 95 % intervals; lines go from few critiques to many. Up "
         "and to the right is better."
     )
-    alt = "; ".join(point.note for one in series for point in one.points)
+    alt = "; ".join(point.note for line in series for point in line.points)
     return draw("precision_recall", caption + left_out(lines, kept), alt, svg.panels([panel]))
 
 
-def _quality(name: str, point: CriticPoint) -> Point:
-    (precision, *up), (recall, *across) = (tuple(100 * x for x in part) for part in (point.precision, point.recall))
-    told = f"{name} of {point.k}: precision {precision:.1f} %, recall {recall:.1f} %"
-    return Point(recall, precision, told, across=(across[0], across[1]), up=(up[0], up[1]))
+_QUALITY, _ENDS = ("precision", "recall"), ("", "_low", "_high")
+
+
+def _quality(name: str, row: Mapping[str, Any]) -> Point:
+    (precision, *up), (recall, *across) = ([100 * row[f"{share}{end}"] for end in _ENDS] for share in _QUALITY)
+    words = f"{name} of {row['k']}: precision {precision:.1f} %, recall {recall:.1f} %"
+    return Point(recall, precision, words, across=(across[0], across[1]), up=(up[0], up[1]))
 
 
 def look_of(summary: Summary) -> dict[str, Look]:
@@ -365,10 +313,6 @@ def left_out(every: Iterable[str], drawn: Iterable[str]) -> str:
     return f" Not drawn ({len(names)}): {', '.join(names)}." if names else ""
 
 
-def _across(metric: str, value: MeanEstimate, note: str, *, hollow: bool = False, look: Look | None = None) -> Point:
-    return Point(scale(metric) * value.mean, note=note, across=_ends(value, scale(metric)), hollow=hollow, look=look)
-
-
 def _ends(value: MeanEstimate, factor: float) -> tuple[float, float]:
     return factor * value.low, factor * value.high
 
@@ -378,5 +322,5 @@ def _axis(metric: str) -> Axis:
     return Axis(label(metric), 0, 100) if measure(metric).share else Axis(label(metric))
 
 
-def _alt(told: Mapping[str, str]) -> str:
-    return "; ".join(f"{name}: {text}" for name, text in told.items())
+def _alt(words: Mapping[str, str]) -> str:
+    return "; ".join(f"{name}: {text}" for name, text in words.items())

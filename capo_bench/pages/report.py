@@ -14,8 +14,6 @@ from capo_bench.pages.page import Page, Section
 from capo_bench.pages.table import Table
 from capo_bench.pages.tables import CHECKLIST_NOTE, POWER_NOTE
 
-"""Variants beside the answer, so that they fit a phone's first screen; all are below."""
-
 SHARPENING_NOTE = (
     "Greedy: temperature 0. avg@k, maj@k and pass@k: mean accuracy, vote, and at least one right answer, of k answers "
     "sampled at temperature T. More than sharpening: the greedy answers beat, beyond noise, the start's greedy answers "
@@ -25,7 +23,7 @@ SHARPENING_NOTE = (
     "95 % each."
 )
 
-_IN_SECTIONS = {"sharpening": "sharpening", "precision_recall": "critics", "cost": "cost", "spending_curves": "cost"}
+_IN_SECTIONS = {"sharpening": "sharpening", "precision_recall": "critics", "cost": "cost"}
 """Figures that stand in a section of their own matter; the others stand together."""
 
 
@@ -61,15 +59,13 @@ def _sections(report: Report) -> list[Section]:
         Section("Results", tables=report.tables, figures=drawn.get("results", ()), notes=_how_to_read(report)),
         Section(
             "Is it only sharpening?",
-            answer.sharpening,
-            report.sharpening,
-            drawn.get("sharpening", ()),
-            [SHARPENING_NOTE] * bool(report.sharpening),
+            tables=report.sharpening,
+            figures=drawn.get("sharpening", ()),
+            notes=[SHARPENING_NOTE],
         ),
-        Section("Power", tables=[report.power] if report.power.rows else (), notes=[POWER_NOTE]),
+        Section("Power", tables=report.power, notes=[POWER_NOTE]),
         Section("Critics", tables=report.judges, figures=drawn.get("critics", ()), notes=critic_notes(report.critics)),
-        Section("Gain over the start", answer.gains),
-        Section("Cost", answer.costs, figures=drawn.get("cost", ())),
+        Section("Cost", tables=[report.cost], figures=drawn.get("cost", ())),
         Section(
             "Rollouts",
             [
@@ -78,7 +74,7 @@ def _sections(report: Report) -> list[Section]:
             ],
         ),
         Section("Missing trials", missing),
-        Section("Provenance", origin.pipelines, _origins(origin), closed=True),
+        Section("Provenance", tables=_origins(origin), closed=True),
         Section("What a survey asks of such a study", tables=[report.checklist], notes=[CHECKLIST_NOTE]),
         Section("Resolved settings", folded=_settings(report)),
     ]
@@ -111,15 +107,15 @@ def _origins(origin: Provenance) -> list[Table]:
         for path, values in origin.differing.items()
         for value, trials in values.items()
     )
-    found = [
+    both = [
         Table("Same for every finished trial", ("part", "value"), shared),
         Table("Different between trials", ("part", "value", "trials"), apart),
     ]
-    return [table for table in found if table.rows]
+    return [table for table in both if table.rows]
 
 
 def _settings(report: Report) -> list[tuple[str, str]]:
     # libyaml's writer where there is one: it is ten times as fast.
     dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
-    configs = ((one.name, one.config.model_dump(mode="json")) for one in report.results.plan.variants)
+    configs = ((variant.name, variant.config.model_dump(mode="json")) for variant in report.results.plan.variants)
     return [(name, yaml.dump(config, None, dumper, sort_keys=False, allow_unicode=True)) for name, config in configs]

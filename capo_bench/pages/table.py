@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from capo_bench.inert import for_latex, for_markdown, write_csv
 
-NOTHING = "–"
-
 
 @dataclass(frozen=True)
 class Table:

@@ -13,8 +13,9 @@ from capo_bench.analysis.collect import Run
 from capo_bench.analysis.measures import label, measure, number, task_of
 from capo_bench.analysis.stats import MeanEstimate
 from capo_bench.analysis.summary import COSTS, Cell, Summary, VariantRow
-from capo_bench.pages.table import NOTHING, Table
+from capo_bench.pages.table import Table
 from capo_bench.pages.table import comma_separated as as_csv
+from capo_bench.pages.text import NOTHING
 from capo_bench.study.identity import SHARED_TITLES
 
 APART = 0.2
@@ -32,12 +33,6 @@ CHECKLIST_NOTE = (
     "The items are quoted as public text has them. Answers are from this study's settings and results; granularity and "
     "family are told from what a method asks. Open: nothing here answers it."
 )
-
-
-def tables(summary: Summary) -> list[Table]:
-    """Return the tables of a report: one a metric, the primary one first, then costs."""
-    found = [metric_table(summary, metric) for metric in summary.metrics]
-    return [*(table for table in found if table.rows), cost_table(summary)]
 
 
 def metric_table(summary: Summary, metric: str) -> Table:
@@ -251,12 +246,11 @@ def _verdicts(summary: Summary) -> Table:
     rows = []
     for row in summary.rows:
         if (judged := summary.sharpening.get(row.variant)) is not None:
-            one = judged.evidence
-            parts = (one.average, one.greedy, one.majority, one.coverage.get(k))
+            evidence = judged.evidence
+            parts = (evidence.average, evidence.greedy, evidence.majority, evidence.coverage.get(k))
             size = next((size_cell(part) for part in parts if part is not None), NOTHING)
-            from_k = f" from k = {judged.narrows_from}" if judged.narrows_from else ""
-            told = (NOTHING if part is None else difference_cell(metric, part, part) for part in parts)
-            rows.append((named(summary, row), size, *told, f"{judged.verdict}{from_k}"))
+            cells = (NOTHING if part is None else difference_cell(metric, part, part) for part in parts)
+            rows.append((named(summary, row), size, *cells, f"{judged.verdict}: {judged.reason}"))
     return Table(f"Verdicts: variant minus start, {task_of(metric)}, points [95 %]", headings, tuple(rows))
 
 

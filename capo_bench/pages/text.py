@@ -2,7 +2,31 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 from capo_bench.inert import for_page
+
+NOTHING = "–"
+"""A cell for a number that nothing defines."""
+
+
+def percent(value: float | None) -> str:
+    """Return a share in per cent, without the sign."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{100 * value:.1f}"
+
+
+def two_digits(value: float | None) -> str:
+    """Return a number with two digits after the point: ``−0.12``."""
+    return NOTHING if value is None or not math.isfinite(value) else f"{value + 0.0:.2f}".replace("-", "−")
+
+
+def with_interval(
+    value: float | None, low: float | None, high: float | None, show: Callable[[float | None], str] = percent
+) -> str:
+    """Return a number with its interval: ``67.1 [62.0, 71.3]``; of a number without one the number alone."""
+    ends = "" if value is None or low is None or high is None else f" [{show(low)}, {show(high)}]"
+    return f"{show(value)}{ends}"
 
 
 def clipped(text: str, most: int) -> str:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.critic.quality import plain_votes
-from capo_bench.revote.setting import Ballot, VoteSetting, Weights, ballots, choose_ks, trained_setting
-from capo_bench.revote.tally import LabelTally, TokenTally, pool_tokens, pooled_labels
-from capo_bench.revote.trial import NothingStoredError, TrialReplay, check_stored, replay_trial
+from capo_bench.revote.setting import Ballot, Weights, ballots, choose_ks, trained_setting
+from capo_bench.revote.trial import NothingStoredError, Tallies, TrialReplay, check_stored, replay_trial
 from capo_bench.store.home import Home, TrialFolder
 from capo_bench.store.records import flatten, read_records
 from trainers.methods import CAPO, METHODS
@@ -43,32 +44,13 @@ class RevoteRequest:
 
 
 @dataclass(frozen=True)
-class Group:
-    """Trials whose numbers are added up.
-
-    Attributes:
-        critic: The critic that they share.
-        trials: The trials.
-        labels: By ballot.
-        tokens: By setting.
-        trained: The distinct settings of their training.
-    """
-
-    critic: str
-    trials: tuple[Trial, ...]
-    labels: Mapping[Ballot, LabelTally]
-    tokens: Mapping[VoteSetting, TokenTally]
-    trained: tuple[VoteSetting, ...]
-
-
-@dataclass(frozen=True)
 class StudyReplay:
     """The result of replaying a study.
 
     Attributes:
         study: Its name.
         profile: The profile.
-        critics: One group for each distinct critic, with the trials of all its variants.
+        rows: A row of numbers for each critic, rule, k and weights (`LabelTally.row`, `TokenTally.row`).
         replays: Every replayed trial, with its result.
         left_out: Trials without anything to replay, with the reason.
         unmet: Requested rules and k for which no trial stored enough critiques.
@@ -76,7 +58,7 @@ class StudyReplay:
 
     study: str
     profile: str
-    critics: tuple[Group, ...]
+    rows: tuple[dict[str, Any], ...]
     replays: tuple[tuple[Trial, TrialReplay], ...]
     left_out: tuple[tuple[Trial, str], ...]
     unmet: tuple[str, ...] = ()
@@ -95,60 +77,55 @@ def replay_study(
     votes, ks, weights = _choose(wanted, [trial for trial, _ in ready])
     left_out += [(trial, _describe_too_few(trial, ks)) for trial, _ in ready if min(ks) > trial.config.credit.critiques]
     ready = [(trial, folder) for trial, folder in ready if min(ks) <= trial.config.credit.critiques]
-    counter = _Counter(sum(len(stored_steps(folder.rollouts)) for _, folder in ready), on_step)
+    total, done = sum(len(stored_steps(folder.rollouts)) for _, folder in ready), count(1)
+    names, critics = critic_names([trial for trial, _ in ready]), dict[str, Tallies]()
     replays: list[tuple[Trial, TrialReplay]] = []
     for trial, folder in ready:
+        # Methods that charge steps differently are never added up.
+        own = METHODS.get(trial.config.method).credit not in {None, CAPO.credit}
+        tallies = critics.setdefault(names[trial.id] + f", {trial.config.method}" * own, Tallies())
+        step = partial(_tell, on_step, done, total)
         try:
-            replayed = replay_trial(
-                folder,
-                trial.config,
-                ballots(votes, ks),
-                weights,
-                on_step=counter.step,
-            )
+            replayed = replay_trial(folder, trial.config, ballots(votes, ks), weights, tallies, on_step=step)
         except NothingStoredError as error:
             left_out.append((trial, str(error)))
             continue
         replays.append((trial, replayed))
-    if not replays:
-        reasons = [f"{trial.variant}, seed {trial.seed} ({trial.id}): {why}" for trial, why in left_out]
-        raise NothingToReplayError("\n  ".join([f"nothing to replay in study {plan.study!r}:", *sorted(reasons)]))
-    unmet = _find_unmet(votes, ks, [replayed for _, replayed in replays])
-    if not any(replayed.labels for _, replayed in replays):
-        raise NothingToReplayError("\n  ".join([f"nothing to replay in study {plan.study!r}:", *unmet]))
-    return StudyReplay(plan.study, plan.profile, group_replays(replays), tuple(replays), tuple(left_out), unmet)
+    reasons = sorted(f"{trial.variant}, seed {trial.seed} ({trial.id}): {why}" for trial, why in left_out)
+    counted = {ballot for tallies in critics.values() for ballot in tallies.labels}
+    unmet = _find_unmet(votes, ks, counted, [replayed for _, replayed in replays])
+    if not counted:
+        why = unmet if replays else reasons
+        raise NothingToReplayError("\n  ".join([f"nothing to replay in study {plan.study!r}:", *why]))
+    return StudyReplay(plan.study, plan.profile, _make_rows(critics), tuple(replays), tuple(left_out), unmet)
+
+
+def _tell(on_step: OnStep, done: Iterator[int], total: int) -> None:
+    on_step(next(done), total)
+
+
+def _make_rows(critics: Mapping[str, Tallies]) -> tuple[dict[str, Any], ...]:
+    labels = {
+        (critic, ballot): tally.row(critic, ballot.vote, ballot.k)
+        for critic, tallies in critics.items()
+        for ballot, tally in tallies.labels.items()
+    }
+    return tuple(
+        {
+            **labels[critic, setting.ballot],
+            "w_whole": setting.weights.whole,
+            "w_process": setting.weights.process,
+            **tally.row(),
+        }
+        for critic, tallies in critics.items()
+        for setting, tally in tallies.tokens.items()
+    )
 
 
 def recorded(folder: TrialFolder) -> dict[int, Mapping[str, float]]:
     """Return each step's record of training, by step."""
     rows = read_records(folder.steps) if folder.steps.exists() else []
     return {int(row["step"]): row for row in rows if "step" in row}
-
-
-def group_replays(replays: Sequence[tuple[Trial, TrialReplay]]) -> tuple[Group, ...]:
-    """Add up the trials of each distinct critic; methods that charge steps differently form their own groups."""
-    names = critic_names([trial for trial, _ in replays])
-    for trial, _ in replays:
-        if METHODS.get(trial.config.method).credit not in {None, CAPO.credit}:
-            names[trial.id] += f", {trial.config.method}"
-    return tuple(
-        pool_replays(name, [pair for pair in replays if names[pair[0].id] == name])
-        for name in dict.fromkeys(names.values())
-    )
-
-
-def pool_replays(critic: str, replays: Sequence[tuple[Trial, TrialReplay]]) -> Group:
-    """Add up trials."""
-    members = [replay for _, replay in replays]
-    by_ballot = dict.fromkeys(ballot for replay in members for ballot in replay.labels)
-    by_setting = dict.fromkeys(setting for replay in members for setting in replay.tokens)
-    return Group(
-        critic=critic,
-        trials=tuple(trial for trial, _ in replays),
-        labels={b: pooled_labels(replay.labels[b] for replay in members if b in replay.labels) for b in by_ballot},
-        tokens={s: pool_tokens(replay.tokens[s] for replay in members if s in replay.tokens) for s in by_setting},
-        trained=tuple(dict.fromkeys(replay.trained for replay in members)),
-    )
 
 
 def critic_names(trials: Iterable[Trial]) -> dict[str, str]:
@@ -196,23 +173,15 @@ def _choose(
     return votes, wanted.ks or choose_ks(most), weights
 
 
-def _find_unmet(votes: Sequence[Vote], ks: Sequence[int], replays: Sequence[TrialReplay]) -> tuple[str, ...]:
-    ballots = {ballot for replay in replays for ballot in replay.labels}
-    most = max(replay.trained.ballot.k for replay in replays)
+def _find_unmet(
+    votes: Sequence[Vote], ks: Sequence[int], counted: Collection[Ballot], replays: Sequence[TrialReplay]
+) -> tuple[str, ...]:
+    most = max((replay.trained.ballot.k for replay in replays), default=0)
     stored = f"needs more critiques than were requested or stored (at most {most} a rollout)"
-    rules = [f"rule {vote.label}" for vote in votes if vote not in {ballot.vote for ballot in ballots}]
+    rules = [f"rule {vote.label}" for vote in votes if vote not in {ballot.vote for ballot in counted}]
     sizes = [f"k = {k}" for k in ks if k > most]
     return tuple(f"{wish}: {stored}" for wish in [*rules, *sizes])
 
 
 def _describe_too_few(trial: Trial, ks: Sequence[int]) -> str:
     return f"stored {trial.config.credit.critiques} critiques a rollout, fewer than k = {min(ks)}"
-
-
-class _Counter:
-    def __init__(self, total: int, on_step: OnStep) -> None:
-        self._done, self._total, self._on_step = 0, total, on_step
-
-    def step(self) -> None:
-        self._done += 1
-        self._on_step(self._done, self._total)

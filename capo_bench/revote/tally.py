@@ -1,4 +1,4 @@
-"""Sums over batches that give every number of a replay; two tallies of one setting can be added.
+"""Sums over batches of rollouts that give every number of a replay.
 
 Labels follow from a vote: a step is labelled wrong if its penalty share is one half or more. For every rule except
 `average` the share is the penalty itself.
@@ -7,13 +7,14 @@ Labels follow from a vote: a step is labelled wrong if its penalty share is one 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from capo_bench.critic.quality import FLAGGED
+from capo_bench.critic.quality import FLAGGED, Vote, flat_shares
 from capo_bench.revote.batch import Stored
+from evals.critics.metrics import scores_of
 from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.credit.batch import Earned, Evidence, process_signal_only
 
@@ -23,7 +24,7 @@ ROUNDING = 1e-9
 
 @dataclass
 class LabelTally:
-    """Labels of steps by a ballot.
+    """Labels of steps by a vote over the first k critiques.
 
     Attributes:
         rollouts: Rollouts voted on.
@@ -37,14 +38,14 @@ class LabelTally:
         counts: True and false positives, false and true negatives against the exact checker, by problem, shape (4,).
     """
 
-    rollouts: float = 0
-    uncritiqued: float = 0
-    critiques: float = 0
-    abstained: float = 0
-    steps: float = 0
+    rollouts: int = 0
+    uncritiqued: int = 0
+    critiques: int = 0
+    abstained: int = 0
+    steps: int = 0
     penalty: float = 0
-    compared: float = 0
-    agreeing: float = 0
+    compared: int = 0
+    agreeing: int = 0
     counts: dict[str, FloatArray] = field(default_factory=dict)
 
     def add(self, stored: Stored, k: int, shares: FloatArray, trained: FloatArray) -> None:
@@ -82,6 +83,28 @@ class LabelTally:
             if row.any():
                 self.counts[problem] = self.counts[problem] + row if problem in self.counts else row
 
+    def row(self, critic: str, vote: Vote, k: int) -> dict[str, Any]:
+        """Return how good the labels are, as a row of plain values: shares from 0 to 1, None where undefined.
+
+        Precision and the like have the ends of their 95 % interval beside them, over whole problems.
+        """
+        scores = scores_of(np.array(list(self.counts.values()), dtype=np.float64).reshape(-1, 4))
+        return {
+            "critic": critic,
+            "rule": vote.rule,
+            "at_least": vote.at_least,
+            "k": k,
+            "rollouts": self.rollouts,
+            "problems": len(self.counts),
+            "labelled_steps": scores.steps,
+            "wrong_steps": scores.wrong,
+            "flagged_step_rate": divide(self.penalty, self.steps),
+            **flat_shares(scores),
+            "label_agreement": divide(self.agreeing, self.compared),
+            "abstained": divide(self.abstained, self.critiques),
+            "uncritiqued": divide(self.uncritiqued, self.rollouts),
+        }
+
 
 @dataclass
 class Distance:
@@ -92,46 +115,32 @@ class Distance:
         changed: Those with another value.
         flipped: Those whose value has another sign.
         moved: Sum of absolute differences.
-        x: Sum of the values.
-        y: Sum of the reference's.
-        xx: Sum of squares of the values.
-        yy: Sum of squares of the reference's.
-        xy: Sum of products.
+        moments: Sums of the values x and the reference's y: x, y, x², y², xy.
     """
 
     tokens: float = 0
     changed: float = 0
     flipped: float = 0
     moved: float = 0
-    x: float = 0
-    y: float = 0
-    xx: float = 0
-    yy: float = 0
-    xy: float = 0
+    moments: FloatArray = field(default_factory=lambda: np.zeros(5))
 
     def add(self, ours: FloatArray, theirs: FloatArray, tokens: FloatArray) -> None:
         """Count steps, each with its number of tokens, shape (N,) each."""
-        weighed, apart = tokens * ours, np.abs(ours - theirs)
+        apart = np.abs(ours - theirs)
         self.tokens += float(tokens.sum())
         self.changed += float(tokens[apart > ROUNDING].sum())
         self.flipped += float(tokens[_sign(ours) != _sign(theirs)].sum())
         self.moved += float((tokens * apart).sum())
-        self.x += float(weighed.sum())
-        self.y += float((tokens * theirs).sum())
-        self.xx += float((weighed * ours).sum())
-        self.yy += float((tokens * theirs * theirs).sum())
-        self.xy += float((weighed * theirs).sum())
+        self.moments = self.moments + np.stack([ours, theirs, ours**2, theirs**2, ours * theirs]) @ tokens
 
     @property
-    def correlation(self) -> float:
-        """Pearson's correlation over tokens; NaN where one side does not vary."""
+    def correlation(self) -> float | None:
+        """Pearson's correlation over tokens; None where one side does not vary."""
         if not self.tokens:
-            return math.nan
-        x, y = self.x / self.tokens, self.y / self.tokens
-        variances = (self.xx / self.tokens - x * x, self.yy / self.tokens - y * y)
-        if min(variances) <= 1e-12:
-            return math.nan
-        return (self.xy / self.tokens - x * y) / math.sqrt(variances[0] * variances[1])
+            return None
+        x, y, xx, yy, xy = (self.moments / self.tokens).tolist()
+        variances = (xx - x * x, yy - y * y)
+        return None if min(variances) <= 1e-12 else (xy - x * y) / math.sqrt(variances[0] * variances[1])
 
 
 @dataclass
@@ -139,6 +148,8 @@ class TokenTally:
     """Rewards and advantages of tokens under a setting, compared with training and with exact labels.
 
     Attributes:
+        trials: Trials that stored enough critiques for it.
+        trained_with: Those of them that were trained with it.
         groups: Groups of rollouts.
         process_only: Those with signal from the process only.
         rewards: Distance to the rewards of training.
@@ -146,8 +157,10 @@ class TokenTally:
         exact: Distance to the advantages under exact labels and the same weights.
     """
 
-    groups: float = 0
-    process_only: float = 0
+    trials: int = 0
+    trained_with: int = 0
+    groups: int = 0
+    process_only: int = 0
     rewards: Distance = field(default_factory=Distance)
     trained: Distance = field(default_factory=Distance)
     exact: Distance = field(default_factory=Distance)
@@ -166,40 +179,26 @@ class TokenTally:
         self.trained.add(ours.advantages[verified], trained.advantages[verified], tokens[verified])
         self.exact.add(ours.advantages[checked], exact.advantages[checked], tokens[checked])
 
-
-def pooled_labels(tallies: Iterable[LabelTally]) -> LabelTally:
-    """Return the sum of tallies; a problem of several tallies stays one group."""
-    total = LabelTally()
-    for tally in tallies:
-        _add_numbers(total, tally, lambda name: name != "counts")
-        for problem, row in tally.counts.items():
-            total.counts[problem] = total.counts[problem] + row if problem in total.counts else row
-    return total
-
-
-def pool_tokens(tallies: Iterable[TokenTally]) -> TokenTally:
-    """Return the sum of tallies."""
-    total = TokenTally()
-    for tally in tallies:
-        total.groups += tally.groups
-        total.process_only += tally.process_only
-        _add_numbers(total.rewards, tally.rewards)
-        _add_numbers(total.trained, tally.trained)
-        _add_numbers(total.exact, tally.exact)
-    return total
+    def row(self) -> dict[str, Any]:
+        """Return the distances as a row of plain values: shares from 0 to 1, None where undefined."""
+        return {
+            "trials": self.trials,
+            "trained_with": self.trained_with,
+            "reward_changed": divide(self.rewards.changed, self.rewards.tokens),
+            "reward_moved": divide(self.rewards.moved, self.rewards.tokens),
+            "sign_changed": divide(self.trained.flipped, self.trained.tokens),
+            "moved": divide(self.trained.moved, self.trained.tokens),
+            "sign_off_exact": divide(self.exact.flipped, self.exact.tokens),
+            "moved_exact": divide(self.exact.moved, self.exact.tokens),
+            "correlation_exact": self.exact.correlation,
+            "process_only": divide(self.process_only, self.groups),
+        }
 
 
-def table_of(counts: Mapping[str, FloatArray]) -> FloatArray:
-    """Return the counts of all problems, shape (problems, 4)."""
-    return np.array(list(counts.values()), dtype=np.float64).reshape(-1, 4)
+def divide(part: float, whole: float) -> float | None:
+    """Return a share; None of nothing."""
+    return part / whole if whole else None
 
 
 def _sign(values: FloatArray) -> FloatArray:
     return np.where(np.abs(values) > ROUNDING, np.sign(values), 0.0)
-
-
-def _add_numbers(
-    total: LabelTally | Distance, part: LabelTally | Distance, of: Callable[[str], bool] = lambda name: True
-) -> None:
-    for name in (entry.name for entry in fields(part) if of(entry.name)):
-        setattr(total, name, getattr(total, name) + getattr(part, name))

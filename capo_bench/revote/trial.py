@@ -25,31 +25,36 @@ class NothingStoredError(ValueError):
 
 
 @dataclass
+class Tallies:
+    """Sums over the replayed trials of one critic, by ballot and by setting."""
+
+    labels: dict[Ballot, LabelTally] = field(default_factory=dict)
+    tokens: dict[VoteSetting, TokenTally] = field(default_factory=dict)
+
+
+@dataclass
 class TrialReplay:
-    """The result of replaying a trial.
+    """What was replayed of a trial.
 
     Attributes:
         trained: The setting of its training.
         steps: Optimizer steps replayed.
         rollouts: Rollouts in them.
-        labels: By ballot.
-        tokens: By setting.
         damaged: Steps that could not be read, one line each; they are in no number.
     """
 
     trained: VoteSetting
     steps: int = 0
     rollouts: int = 0
-    labels: dict[Ballot, LabelTally] = field(default_factory=dict)
-    tokens: dict[VoteSetting, TokenTally] = field(default_factory=dict)
     damaged: list[str] = field(default_factory=list)
 
 
-def replay_trial(  # noqa: PLR0913 - what is replayed, how often, and whom to tell
+def replay_trial(  # noqa: PLR0913 - what is replayed, how often, into what, and whom to tell
     folder: TrialFolder,
     config: TrialConfig,
     ballots: Sequence[Ballot],
     weights: Sequence[Weights],
+    tallies: Tallies,
     *,
     most_rollouts: int | None = None,
     on_step: Callable[[], None] = lambda: None,
@@ -63,6 +68,7 @@ def replay_trial(  # noqa: PLR0913 - what is replayed, how often, and whom to te
         ballots: Votes and k; a k above the trial's stored number is left out.
         weights: Each is replayed with every ballot. Without any, only labels are counted; this also works if the
             critic judged answers.
+        tallies: The sums that the trial is added to.
         most_rollouts: Approximate limit of rollouts: every n-th optimizer step is read; None reads all.
         on_step: Called after each optimizer step.
         see: Receives the replayed steps.
@@ -81,7 +87,10 @@ def replay_trial(  # noqa: PLR0913 - what is replayed, how often, and whom to te
         stored = store_of([rollout for step in steps for rollout in step.rollouts], config.credit.critiques)
         replay.steps += len(steps)
         replay.rollouts += len(stored.outcomes)
-        _replay(replay, _Earnings(stored, config), wanted, weights)
+        _add(tallies, _Earnings(stored, config), replay.trained, wanted, weights)
+    for setting in (VoteSetting(ballot, pair) for ballot in wanted for pair in weights) if replay.steps else ():
+        tallies.tokens[setting].trials += 1
+        tallies.tokens[setting].trained_with += setting == replay.trained
     return replay
 
 
@@ -164,15 +173,17 @@ def _chunk(steps: Iterator[StoredStep], group_size: int) -> Iterator[list[Stored
         yield chunk
 
 
-def _replay(replay: TrialReplay, earned: _Earnings, ballots: Sequence[Ballot], weights: Sequence[Weights]) -> None:
+def _add(
+    tallies: Tallies, earned: _Earnings, training: VoteSetting, ballots: Sequence[Ballot], weights: Sequence[Weights]
+) -> None:
     stored = earned.stored
-    trained = stored.voted(replay.trained.ballot)
+    trained = stored.voted(training.ballot)
     for ballot in ballots:
         shares = stored.voted(ballot)
-        replay.labels.setdefault(ballot, LabelTally()).add(stored, ballot.k, shares, trained)
+        tallies.labels.setdefault(ballot, LabelTally()).add(stored, ballot.k, shares, trained)
         for pair in weights:
-            tally = replay.tokens.setdefault(VoteSetting(ballot, pair), TokenTally())
-            reference = earned.of(trained, replay.trained.weights)
+            tally = tallies.tokens.setdefault(VoteSetting(ballot, pair), TokenTally())
+            reference = earned.of(trained, training.weights)
             tally.add(stored, earned.of(shares, pair), reference, earned.of(stored.truth, pair), earned.group_size)
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any
 
@@ -63,8 +65,7 @@ class Trial:
         Raises:
             pydantic.ValidationError: Its settings are not valid.
         """
-        config = TrialConfig.model_validate(data["config"])
-        return cls(data["id"], data["variant"], data["seed"], config, data["identity"])
+        return cls(data["id"], data["variant"], data["seed"], _read_config(data["config"]), data["identity"])
 
 
 @dataclass(frozen=True)
@@ -179,13 +180,21 @@ class Plan:
             start=data["start"],
             metrics=tuple(data["metrics"]),
             variants=tuple(
-                Variant(one["name"], one["overrides"], TrialConfig.model_validate(one["config"]))
-                for one in data["variants"]
+                Variant(one["name"], one["overrides"], _read_config(one["config"])) for one in data["variants"]
             ),
             trials=tuple(Trial.from_json(trial) for trial in data["trials"]),
             within=tuple(data["within"]),
             looks=tuple(data["looks"]),
         )
+
+
+def _read_config(data: Mapping[str, Any]) -> TrialConfig:
+    return _validated(json.dumps(data))
+
+
+@lru_cache(maxsize=4096)  # most seeds of a variant share its settings, and to validate them takes long
+def _validated(text: str) -> TrialConfig:
+    return TrialConfig.model_validate(json.loads(text))
 
 
 def uses(config: TrialConfig, key: str) -> bool:

@@ -240,7 +240,6 @@ def test_a_gain_that_is_only_sharpening_is_in_the_details_and_the_first_caution(
     assert found.details[-1] == (
         "Its gain over cold_start is only sharpening: the start's greedy answers are better than its greedy ones."
     )
-    assert found.sharpening == (found.cautions[0],)
     assert found.cautions[0] == (
         "capo: only sharpening; the start's greedy answers are better than its greedy ones. "
         "Over cold_start: avg@8 +28.0 [+25.0, +31.0] points (n = 3 × 256); "
@@ -262,26 +261,6 @@ def test_what_was_not_picked_is_said(fake: FakeHome):
     fake.finish()
     found = build_report(fake.plan(only=["grpo_rule", "majority"]), fake.home).answer
     assert "Only a part of the study was picked; left out: cold_start, intersection." in found.cautions
-
-
-def test_gains_over_the_start_come_with_the_starts_own_level():
-    start = row("cold_start", {ACCURACY: cell(0.35)}, work=3)
-    capo = row("capo", {ACCURACY: replace(cell(0.6, 0.05, holm=0.2), gain=around(0.25, 0.04))})
-    assert answer(summary(start, BASE, capo, start="cold_start")).gains == (
-        "The start, cold_start, reaches 35.0 % (95 % interval 32.0 to 38.0, n = 3 seeds × 256 problems) "
-        "on coins_test/accuracy.",
-        "capo over cold_start: +25.0 points (95 % interval +21.0 to +29.0, n = 3 seeds × 256 problems).",
-    )
-
-
-def test_costs_are_told_against_the_baseline():
-    found = answer(summary(BASE, row("capo", {ACCURACY: cell(0.6)}, work=90, critic=5000)))
-    assert found.costs == (
-        "Training grpo_rule takes 60.0 s of process time and 1,000 policy tokens; evaluating it takes 0.0 s "
-        "of process time (mean of n = 3).",
-        "capo: 1.50× the process time and 1.00× the policy tokens of grpo_rule, and 5,000 critic tokens a trial "
-        "(mean of n = 3).",
-    )
 
 
 def test_a_study_without_a_finished_trial_has_no_answer():

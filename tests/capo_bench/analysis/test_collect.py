@@ -6,6 +6,7 @@ import pytest
 from fakehome import FakeHome, read_lines, write_lines
 
 from capo_bench.analysis.collect import collect
+from capo_bench.analysis.summary import summarise
 from capo_bench.store.home import read_json, write_json
 from capo_bench.store.records import DamagedFileError
 
@@ -89,7 +90,7 @@ def damaged(fake: FakeHome, file: str) -> str:
     else:
         write_lines(path, [*read_lines(path)[:2], [1, 2]])  # type: ignore[list-item]
     with pytest.raises(DamagedFileError) as caught:
-        collect(fake.plan(), fake.home)
+        summarise(collect(fake.plan(), fake.home))
     return str(caught.value).removeprefix(str(folder.path))
 
 

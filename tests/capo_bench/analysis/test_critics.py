@@ -80,7 +80,7 @@ def test_text_and_page_show_the_section(report: Report):
 
 def test_without_critics_there_is_no_section(fake: FakeHome):
     built = build_report(fake.plan(), fake.finish("grpo_rule", "cold_start").home)
-    assert built.critics == section.Critics()
+    assert (built.critics.votes, built.critics.totals, built.critics.read) == ([], [], 0)
     assert "## Critics" not in text(report_page(built))
 
 
@@ -135,3 +135,12 @@ def test_a_critic_of_answers_is_measured_against_the_verifier(fake: FakeHome):
     assert row[0] == "exact, on answers: any rule"
     assert row[2].startswith("64 ×")
     assert row[5] == "100.0 [100.0, 100.0]"
+
+
+def test_of_many_trials_as_many_are_read_as_it_takes(fake: FakeHome, monkeypatch: pytest.MonkeyPatch):
+    results = collect(fake.plan(), fake.finish().home)
+    monkeypatch.setattr(section, "MOST_OF_STUDY", 256)
+    found = critics(results)
+    # 128 rollouts a step by the settings: of six trials two are enough, and each has stored 32 rollouts a step.
+    assert found.read == 64
+    assert found.totals[0]["trials"] == 6  # costs are those of all

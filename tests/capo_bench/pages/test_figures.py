@@ -1,14 +1,12 @@
 """Figures: which are drawn, from what, in two widths, and the same bytes each time."""
 
 import xml.etree.ElementTree as ET
-from dataclasses import replace
 
 import numpy as np
 import pytest
 from fakehome import FakeHome
 from summaries import ACCURACY, BASE, cell, row, summary
 
-from capo_bench.analysis.critics import CriticPoint
 from capo_bench.analysis.curves import AXES, Curve
 from capo_bench.pages import svg
 from capo_bench.pages.build import Report, build_report
@@ -18,19 +16,15 @@ from capo_bench.pages.figures import (
     differences,
     figures,
     learning_curves,
+    pick_variants,
     precision_recall,
     rule_by_k,
-    spending_curves,
-    values,
 )
 from capo_bench.pages.svg import Axis, Panel, Point, Series
 from capo_bench.study.plan import Variant
 from trainers.config import TrialConfig
 
-NAMES = (
-    *("differences", "values", "sharpening", "learning_curves", "spending_curves"),
-    *("wrong_steps", "cost", "precision_recall"),
-)
+NAMES = (*("differences", "sharpening", "learning_curves", "wrong_steps", "cost", "precision_recall"),)
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -55,7 +49,7 @@ def width(drawing: str) -> int:
 
 
 def test_the_same_numbers_give_the_same_bytes(report: Report):
-    assert figures(report.summary, report.results, report.critics.points) == report.figures
+    assert figures(report.summary, report.results, report.critics.votes) == report.figures
 
 
 def test_a_file_has_its_own_ink_and_paper_and_no_script(report: Report):
@@ -68,34 +62,32 @@ def test_a_file_has_its_own_ink_and_paper_and_no_script(report: Report):
 def test_what_cannot_be_drawn_is_left_out(fake: FakeHome):
     fake.finish("cold_start")
     drawn = [figure.name for figure in build_report(fake.plan(), fake.home).figures]
-    assert drawn == ["values", "sharpening", "wrong_steps", "cost"]
+    assert drawn == ["sharpening", "wrong_steps", "cost"]
 
 
 def test_every_mark_tells_its_values():
     study = summary(BASE, row("capo", {ACCURACY: cell(0.673, 0.123, holm=0.0004)}))
     told = "+12.3 points (95 % interval +9.3 to +15.3, Holm p < 0.001, n = 3 seeds × 256 problems)"
     assert notes(differences(study).wide) == notes(differences(study).narrow) == [told]
-    assert "55.0 % (95 % interval 52.0 to 58.0, n = 3 seeds × 256 problems)" in notes(values(study).wide)
 
 
 def test_a_hostile_name_is_drawn_as_text():
     name = "<script>alert(1)</script> & \x1b\x00\u202e more"
     study = summary(BASE, row(name, {ACCURACY: cell(0.6, 0.05, holm=0.2)}))
-    for figure in (values(study), differences(study)):
-        for drawing in (figure.wide, figure.narrow, figure.svg.decode()):
-            shown = "".join(texts(drawing)).replace(" ", "")
-            assert "<script>alert(1)</script>&⟨U+001B⟩⟨U+0000⟩⟨U+202E⟩more" in shown
-            assert "<script" not in drawing
+    figure = differences(study)
+    for drawing in (figure.wide, figure.narrow, figure.svg.decode()):
+        shown = "".join(texts(drawing)).replace(" ", "")
+        assert "<script>alert(1)</script>&⟨U+001B⟩⟨U+0000⟩⟨U+202E⟩more" in shown
+        assert "<script" not in drawing
 
 
 def test_no_differences_without_a_comparison():
     assert differences(summary(BASE)) is None
-    assert values(summary(replace(BASE, cells={}))) is None
 
 
 def test_a_long_name_is_broken_and_nothing_of_it_is_left_out():
     name = "critic=noisy(false_alarm=0.3,miss=0.3),vote=union,normalization=per_response,weights=2"
-    figure = values(summary(BASE, row(name, {ACCURACY: cell(0.6, 0.05, holm=0.2)})))
+    figure = differences(summary(BASE, row(name, {ACCURACY: cell(0.6, 0.05, holm=0.2)})))
     for drawing in (figure.wide, figure.narrow):
         assert name in "".join(texts(drawing)).replace(" ", "")
 
@@ -105,15 +97,21 @@ def test_many_variants_are_told_apart_without_colour():
     assert len({(one.shape, one.dash) for one in look.values()}) == len(look)
 
 
-def test_of_many_variants_the_baseline_the_start_and_the_best_are_drawn_and_the_rest_named():
+def test_of_many_variants_the_best_are_drawn_and_the_rest_named():
     others = [
         row(f"v{at:02}", {ACCURACY: cell(0.3 + at / 100, at / 100 - 0.2, holm=0.5)}) for at in range(MOST_ROWS + 5)
     ]
-    start = row("start", {ACCURACY: cell(0.1)})
-    figure = values(summary(BASE, start, *others, start="start"))
-    assert figure.caption.endswith(" Not drawn (7): v00, v01, v02, v03, v04, v05, v06.")
-    assert [part.partition(":")[0] for part in figure.alt.split("; ")][:3] == ["grpo_rule", "start", "v07"]
+    figure = differences(summary(BASE, *others))
+    assert figure.caption.endswith(" Not drawn (5): v00, v01, v02, v03, v04.")
+    assert figure.alt.startswith("v05: ")
     assert "Not drawn" not in differences(summary(BASE, *others[:MOST_ROWS])).caption
+
+
+def test_the_baseline_and_the_start_are_among_the_few_that_are_picked():
+    others = [row(f"v{at}", {ACCURACY: cell(0.3 + at / 100)}) for at in range(5)]
+    study = summary(BASE, row("start", {ACCURACY: cell(0.1)}), *others, start="start")
+    names = [each.variant for each in study.rows]
+    assert pick_variants(study, names, 3) == ["grpo_rule", "start", "v4"]
 
 
 def grown(seeds: int, each: float, *axes: str) -> Curve:
@@ -138,22 +136,24 @@ def test_each_learning_curve_is_averaged_over_a_tenth_of_its_own_steps():
 
 def test_a_panel_for_each_axis_that_all_runs_have():
     rule = grown(3, 1.0, "steps", "seconds", "train_flops")
-    figure = spending_curves(STUDY, {"grpo_rule": rule, "capo": grown(2, 10.0, "steps", "seconds")})
+    figure = learning_curves(STUDY, {"grpo_rule": rule, "capo": grown(2, 10.0, "steps", "seconds")})
     assert AXES["seconds"] in texts(figure.wide)
     assert AXES["train_flops"] not in texts(figure.wide)
     assert "(n = 2 to 3)" in figure.caption
-    assert "capo: ends after 40 seconds" in figure.alt
+    assert "capo: ends at 0.50 after 40 seconds" in figure.alt
 
 
-def test_steps_alone_are_the_learning_curves_and_are_not_drawn_again():
-    assert spending_curves(STUDY, {"grpo_rule": grown(1, 1.0, "steps")}) is None
-    assert spending_curves(STUDY, {}) is None
+def test_steps_alone_are_one_panel():
+    figure = learning_curves(STUDY, {"grpo_rule": grown(1, 1.0, "steps")})
+    assert AXES["seconds"] not in texts(figure.wide)
+    assert "spent" not in figure.caption
+    assert learning_curves(STUDY, {}) is None
 
 
 def test_curves_that_are_too_many_are_named():
     names = [f"v{at}" for at in range(MOST_CURVES + 1)]
     study = summary(BASE, *(row(name, {ACCURACY: cell(0.6, 0.05, holm=0.2)}) for name in names))
-    figure = spending_curves(study, {name: grown(1, 1.0, "steps", "seconds") for name in ["grpo_rule", *names]})
+    figure = learning_curves(study, {name: grown(1, 1.0, "steps", "seconds") for name in ["grpo_rule", *names]})
     assert figure.caption.endswith(" Not drawn (2): v7, v8.")
 
 
@@ -171,10 +171,14 @@ def test_rules_by_k_are_a_heat_map_where_there_are_two_of_both():
     assert rule_by_k(study, variants[:2]) is None
 
 
+def votes(k: int, precision: float | None = 0.5) -> dict[str, object]:
+    quality = {"precision": precision, "recall": 0.5}
+    ends = {f"{name}{end}": 0.5 for name in quality for end in ("_low", "_high")}
+    return {"critic": "noisy", "rule": "union", "k": k, **quality, **ends}
+
+
 def test_precision_and_recall_are_a_line_a_rule_from_few_critiques_to_many():
-    ends = (0.5, 0.4, 0.6)
-    points = [CriticPoint("noisy", "union", k, ends, ends) for k in (4, 1, 2)]
-    figure = precision_recall([*points, CriticPoint("noisy", "union", 8, (float("nan"),) * 3, ends)])
+    figure = precision_recall([*(votes(k) for k in (4, 1, 2)), votes(8, precision=None)])
     assert [part.split(" of ")[1][0] for part in figure.alt.split("; ")] == ["1", "2", "4"]
     assert precision_recall([]) is None
 

@@ -1,4 +1,4 @@
-"""Tables in LaTeX and CSV, and the paper's figures beside ours."""
+"""Tables in LaTeX and CSV."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ import re
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from summaries import ACCURACY, BASE, cell, row, summary
 
 from capo_bench.inert import for_latex as escaped
-from capo_bench.pages.paper import BACKBONES, WEIGHTS, beside
 from capo_bench.pages.table import Table, latex
-from capo_bench.pages.tables import metric_table
 from capo_bench.pages.write import slug, write_tables
 from capo_bench.study.plan import Variant
 from trainers.config import TrialConfig
@@ -68,31 +65,3 @@ def test_any_title_makes_a_file_name(title):
 
 def variant(name, **settings):
     return Variant(name, {}, TrialConfig.model_validate(settings))
-
-
-def test_weights_stand_beside_the_papers_with_the_word_second_hand():
-    variants = [variant("2:1"), variant("1:1", credit={"w_whole": 1.0}), variant("grpo_rule", method="grpo_rule")]
-    rows = [row(one.name, {ACCURACY: cell(0.5)}) for one in variants]
-    table = beside(summary(*rows, name="weights"), variants)
-    assert table is not None
-    assert "2nd-hand, other scale" in table.title
-    assert table.rows == (("2:1", "50.0 ± 3.0", "29.4"),)
-    assert WEIGHTS[2.0, 5.0] == 27.4
-
-
-def test_backbones_stand_beside_the_papers_and_ours_that_it_has_not_first():
-    variants = [variant("capo"), variant("grpo_rule", method="grpo_rule")]
-    study = summary(BASE, row("capo", {ACCURACY: cell(0.6, 0.05)}), name="main")
-    table = beside(study, variants)
-    assert table is not None
-    assert table.rows[0] == ("tiny (ours)", "60.0 ± 3.0", "+5.0 [+2.0, +8.0]", "–", "–")
-    assert ("Qwen2.5-7B", "–", "–", "37.0", "+2.3") in table.rows
-    assert len(table.rows) == 1 + len(BACKBONES)
-
-
-def test_other_studies_have_nothing_of_the_papers():
-    assert beside(summary(BASE), [variant("capo")]) is None
-
-
-def test_a_reports_table_is_latex_too():
-    assert r"\toprule" in latex(metric_table(summary(BASE, row("x", {ACCURACY: cell(0.6, 0.05, holm=0.2)})), ACCURACY))

@@ -84,7 +84,7 @@ def test_the_page_can_be_read_aloud(shown: str):
         "Which vote trains the better policy?",
         "12 of 12 trials finished",
         "intersection beats grpo_rule",
-        "Gain over the start",
+        "change from cold_start",
         "of grpo_rule, and 900,000 critic tokens a trial",
         "capo-bench view fake",
         "git.commit",

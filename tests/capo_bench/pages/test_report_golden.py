@@ -27,7 +27,7 @@ def test_the_report_reads_as_expected(report: Report):
 def test_the_page_has_the_power_of_every_comparison(report: Report):
     shown = text(report_page(report))
     assert "## Power" in shown
-    assert all(escaped(cell) in shown for row in report.power.rows for cell in row)
+    assert all(escaped(cell) in shown for row in report.power[0].rows for cell in row)
 
 
 def test_variants_of_one_truth_are_not_told_apart(tmp_path: Path):
@@ -80,7 +80,7 @@ def test_results_of_two_commits_are_called_mixed(fake: FakeHome):
 def test_a_study_without_a_start_says_nothing_of_gains(tmp_path: Path):
     fake = FakeHome(tmp_path, study=STUDY.replace("start: cold_start\n", ""))
     built = build_report(fake.finish().plan(), fake.home)
-    assert built.answer.gains == ()
+    assert built.sharpening == built.sharpening[:1]  # the decodings, and no verdicts
     assert built.tables[0].headings[-1] == "Holm p"
     # Without a start the untrained variant is one more that is compared.
     assert built.summary.row("cold_start").cells["coins_test/accuracy"].versus is not None

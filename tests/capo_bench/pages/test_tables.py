@@ -13,7 +13,7 @@ from capo_bench.inert import for_markdown as escaped
 from capo_bench.pages.build import Report
 from capo_bench.pages.critic_tables import share_lines
 from capo_bench.pages.table import Table, markdown
-from capo_bench.pages.tables import comma_separated, cost_table, first_table, metric_table, power_table, tables
+from capo_bench.pages.tables import comma_separated, cost_table, first_table, metric_table, power_table
 
 CAPO = row("capo", {ACCURACY: cell(0.673, 0.123, holm=0.0123), "coins_test/steps": cell(5.5)}, work=66, critic=900_000)
 
@@ -93,12 +93,12 @@ def test_the_cost_table():
 
 
 def test_a_report_has_a_table_a_metric_and_one_of_costs(report: Report):
-    assert [table.title.split(":")[0] for table in report.tables] == [
+    assert [table.title.split(":")[0] for table in (*report.tables, report.cost)] == [
         "coins_test/accuracy",
         "coins_test/wrong_step_rate",
         "Cost of training (mean over seeds), and steps and tokens of a response (coins_test)",
     ]
-    for table in tables(report.summary):
+    for table in (*report.tables, report.cost):
         assert all(len(cells) == len(table.headings) for cells in table.rows)
 
 

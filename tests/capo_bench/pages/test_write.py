@@ -29,10 +29,7 @@ def test_the_files_are_where_the_study_keeps_them(full: FakeHome):
     assert len(paths.figures) == len(FIGURES)
 
 
-FIGURES = (
-    *("differences", "values", "sharpening", "learning_curves", "spending_curves"),
-    *("wrong_steps", "cost", "precision_recall"),
-)
+FIGURES = (*("differences", "sharpening", "learning_curves", "wrong_steps", "cost", "precision_recall"),)
 TABLES = (
     *("01-coins-test-accuracy", "02-coins-test-wrong-step-rate", "03-cost-of-training"),
     *("04-coins-test-right-answers-in-t-1", "05-verdicts"),
@@ -74,7 +71,7 @@ def test_the_markdown_holds_the_whole_story(report: Report):
         "**intersection beats grpo\\_rule on coins\\_test/accuracy",
         "## Read with care",
         "| variant | seeds × problems |",
-        "](figures/values.svg)",
+        "](figures/differences.svg)",
         "| git.commit | c56f98b |",
     ):
         assert told in shown
