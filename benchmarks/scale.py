@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from capo_bench.run.runner import owed_trials
+from capo_bench.run.runner import pending_trials
 from capo_bench.store.home import Home
 from capo_bench.store.ledger import Ledger
 from capo_bench.store.ledger import _line as ledger_line
@@ -84,7 +84,7 @@ def scan(folder: Path, trials: int) -> None:
         _ledger(plan, home)
     print(f"{len(plan.trials)} finished trials, a ledger of {2 * len(plan.trials) + 1} lines, target {SCAN_TARGET} s")
     with timed("  pending trials", SCAN_TARGET):
-        owed_trials(plan.trials, home)
+        pending_trials(plan.trials, home)
     bare = _command("-c", "pass")
     print(f"  a Python that does nothing: {bare:.2f} s")
     for words in (["status"], ["status", "scale"], ["status", str(path)], ["status", "--json"]):

@@ -29,8 +29,8 @@ STAGES: dict[str, Stage] = {
         version=1,
         modules=(
             "capo_bench.run.launch",
-            "capo_bench.run.rank",
-            "capo_bench.run.shared",
+            "capo_bench.run.work",
+            "capo_bench.run.shared_models",
             "capo_bench.run.stages",
             "capo_bench.run.threads",
             "capo_bench.run.training",

@@ -99,6 +99,7 @@ def test_the_kept_critiques_can_be_voted_on_again(finished: Path) -> None:
     assert {"intersection", "majority", "union", "average"} <= rules
 
 
+@pytest.mark.nightly
 def test_without_kept_critiques_and_with_two_workers_the_results_are_the_same(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "words.yaml").write_text(STUDY)
     capo_bench(tmp_path, "run", "words.yaml", "--workers", "2", "--no-critique-cache")

@@ -37,7 +37,7 @@ def capo_bench(folder: Path, *arguments: str, expect: int = 0) -> str:
     return done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("task", ["forks", "repairs"])
+@pytest.mark.parametrize("task", ["forks", pytest.param("repairs", marks=pytest.mark.nightly)])
 def test_a_study_trains_and_is_evaluated(tmp_path: Path, task: str) -> None:
     (tmp_path / "study.yaml").write_text(STUDY.format(task=task), encoding="utf-8")
     capo_bench(tmp_path, "run", "study.yaml", "--home", "home", "--no-tracking", "--workers", "1")

@@ -79,6 +79,7 @@ def test_each_seed_has_a_start_and_a_critic_of_its_own(finished: Path) -> None:
     assert starts["start", 0] != starts["start", 1]
 
 
+@pytest.mark.nightly
 def test_killed_while_the_second_seed_is_taught_it_ends_with_the_same(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "pipelines.yaml").write_text(STUDY)
     command = [sys.executable, "-m", "capo_bench", "run", "pipelines.yaml", "--workers", "1", "--no-tracking"]

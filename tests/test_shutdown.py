@@ -170,6 +170,7 @@ def start(tmp_path: Path) -> Iterator[Callable[..., Run]]:
         run.kill()
 
 
+@pytest.mark.nightly
 def test_whatever_ends_a_run_nothing_is_left_and_the_same_command_ends_as_an_unbroken_one(
     start: Callable[..., Run], tmp_path: Path
 ) -> None:
@@ -206,6 +207,21 @@ def test_whatever_ends_a_run_nothing_is_left_and_the_same_command_ends_as_an_unb
     weights = [(TrialFolder(trial).model / "model.safetensors").read_bytes() for trial in (one, other)]
     assert weights[0] != start_of_all.read_bytes()  # it has learnt something
     assert weights[0] == weights[1]
+
+
+def test_ctrl_c_saves_the_step_under_way_and_the_same_command_goes_on(start: Callable[..., Run]) -> None:
+    more = ["--set", "train.steps=8", "--no-tracking"]
+    run = start(*more)
+    run.until(lambda: run.steps() > 0)
+    run.press_ctrl_c()
+    assert run.end() == 130
+    run.assert_nothing_is_left()
+    (trial,) = run.home.path.glob("trials/*")
+    assert read_json(TrialFolder(trial).checkpoints / "resume.json")["step"] == run.steps()
+    last = start(*more)
+    assert last.end() == 0
+    last.assert_nothing_is_left()
+    assert (last.steps(), last.events().count("trial_stopped")) == (8, 1)
 
 
 def test_under_nohup_a_run_goes_on_to_its_report_when_its_terminal_is_closed(start: Callable[..., Run]) -> None:

@@ -89,8 +89,8 @@ class LazyGroup(click.Group):
                 raise
             gone = error.errno == errno.EPIPE
             if not gone:
-                told = f"{error.filename or 'output'}: {error.strerror or error}"
-                click.echo(f"{told}; free space, or name files and folders that can be read and written", err=True)
+                trouble = f"{error.filename or 'output'}: {error.strerror or error}"
+                click.echo(f"{trouble}; free space, or name files and folders that can be read and written", err=True)
             if sys.__stdout__ is not None and sys.stdout is sys.__stdout__:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), sys.__stdout__.fileno())  # discard buffered output
             sys.exit(1 if gone else 2)

@@ -59,6 +59,6 @@ def _show(findings: list[Finding], study: str) -> None:
     missing = sum(finding.state == "missing" for finding in findings)
     print_text(f"{study}: {f'{missing} missing' if missing else 'this machine can run it'}", bold=True)
     for finding in findings:
-        print_text(f"{_SIGNS[finding.state]}: {finding.what}: {finding.told}", bold=finding.state == "missing")
+        print_text(f"{_SIGNS[finding.state]}: {finding.what}: {finding.text}", bold=finding.state == "missing")
         if finding.remedy:
             print_text(f"→ {finding.remedy}", indent=2)

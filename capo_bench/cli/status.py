@@ -147,7 +147,7 @@ def _describe_study(study: StudyStatus) -> list[str]:
     """Return the lines on a study: its counts, its progress, and every running, failed or stopped trial."""
     from capo_bench.inert import for_terminal
 
-    counts = [f"{count} {state}" for state, count in _count_states(study).items() if count]
+    counts = [f"{count} {state}" for state, count in study.counts().items() if count]
     counts += [f"{study.retried} retried"] * bool(study.retried)
     end = "running now" if study.running else "not running"
     lines = [f"{study.name} ({study.profile}): {', '.join(counts) or 'no trials'}; {end}"]
@@ -160,10 +160,6 @@ def _describe_study(study: StudyStatus) -> list[str]:
         f"  {_describe_trial(trial)}" for trial in study.trials if trial.state in ("running", "failed", "stopped")
     ]
     return [for_terminal(line) for line in lines]
-
-
-def _count_states(study: StudyStatus) -> dict[str, int]:
-    return {"pending" if state == "owed" else state: count for state, count in study.counts().items()}
 
 
 def _describe_pace(study: StudyStatus) -> str:
@@ -220,7 +216,7 @@ def _build_study_json(study: StudyStatus) -> dict[str, Any]:
         "study": study.name,
         "profile": study.profile,
         "running": study.running,
-        "counts": _count_states(study),
+        "counts": study.counts(),
         "retries": study.retried,
         "holder": study.holder and vars(study.holder),
         "seconds_left": study.seconds_left,

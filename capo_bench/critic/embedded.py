@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from capo_bench.critic.prm import PRM, PrmParams
-from capo_bench.run.shared import ensure_critic, ensure_prm
+from capo_bench.run.shared_models import ensure_critic, ensure_prm
 from capo_bench.store.home import Home
 from capo_bench.store.lock import wait_for_lock
 from capo_bench.study.identity import embedded_critic_key, embedded_prm_key

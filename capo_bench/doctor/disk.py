@@ -61,15 +61,19 @@ def downloads(needs: Needs) -> Downloads:
     Models count as many bytes a parameter as they are loaded with; where the hub has fewer, less comes.
     """
     policies = [
-        (one.model, one.revision, one.planned.parameters * BYTES[one.dtype] if one.planned else None)
-        for one in needs.backbones.values()
+        (
+            backbone.model,
+            backbone.revision,
+            backbone.planned.parameters * BYTES[backbone.dtype] if backbone.planned else None,
+        )
+        for backbone in needs.backbones.values()
     ]
     trained = [config for configs in needs.trained.values() for config in configs]
-    judges = [(one.model, one.revision, one.weights) for config in trained for one in judges_of(config)]
+    judges = [(judge.model, judge.revision, judge.weights) for config in trained for judge in judges_of(config)]
 
     def counted(item: HubItem) -> int | None:
-        known = [count for name, commit, count in [*policies, *judges] if (name, commit) == (item.name, item.revision)]
-        return max(filter(None, known), default=None)
+        counts = [count for name, commit, count in [*policies, *judges] if (name, commit) == (item.name, item.revision)]
+        return max(filter(None, counts), default=None)
 
     return {item: counted(item) if item.kind == "model" else None for item in needs.hub if not _here(item)}
 
@@ -86,8 +90,8 @@ def _named(coming: Downloads) -> str:
     datasets = sum(item.kind == "dataset" for item in coming)
     if datasets:
         unknown.append("1 dataset" if datasets == 1 else f"{datasets} datasets")
-    told = f"downloads ({', '.join(counted)})" if counted else "downloads"
-    return f"{told}; not counted, of unknown size: {', '.join(unknown)}" if unknown else told
+    named = f"downloads ({', '.join(counted)})" if counted else "downloads"
+    return f"{named}; not counted, of unknown size: {', '.join(unknown)}" if unknown else named
 
 
 def _unknown(coming: Downloads) -> list[HubItem]:
@@ -101,16 +105,16 @@ def _room(what: str, folder: Path, wanted: int, of: str, coming: Downloads | Non
         )
         return Finding(what, "missing", f"{folder} cannot be written", way_out)
     free = shutil.disk_usage(folder).free
-    told = f"{size(free)} free at {folder}, about {size(wanted)} needed for {of}"
+    sizes = f"{size(free)} free at {folder}, about {size(wanted)} needed for {of}"
     if free < wanted:
         remedy = "free space, choose another --home (trials) or HF_HOME (models), or run fewer trials (--only)"
-        return Finding(what, "missing", told, remedy)
-    return Finding(what, "unknown", told, SIZE_UNKNOWN) if _unknown(coming or {}) else Finding(what, "ok", told)
+        return Finding(what, "missing", sizes, remedy)
+    return Finding(what, "unknown", sizes, SIZE_UNKNOWN) if _unknown(coming or {}) else Finding(what, "ok", sizes)
 
 
 def _nearest(folder: Path) -> Path:
     """Return the folder, or the nearest one above it that there is."""
-    return next(one for one in (folder, *folder.absolute().parents) if one.exists())
+    return next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
 
 
 def file_clock(home: Path) -> Finding:

@@ -28,7 +28,7 @@ def examine(plan: Plan, home: Path, *, min_free: int, workers: int | None = None
     needs = needs_of(plan)
     with ThreadPoolExecutor(16) as others:
         waiting = [others.submit(check) for check in network.checks(needs)]
-        found = [
+        findings = [
             *machine.gpus(needs),
             machine.host_memory(needs, workers),
             *disk.disks(needs, home, min_free),
@@ -37,4 +37,4 @@ def examine(plan: Plan, home: Path, *, min_free: int, workers: int | None = None
             network.loopback(),
             *check_conventions(needs),
         ]
-        return found + [finding for one in waiting for finding in one.result()]
+        return findings + [finding for check in waiting for finding in check.result()]

@@ -16,13 +16,13 @@ class Finding:
     Attributes:
         what: The thing, e.g. ``critic endpoint``.
         state: Whether it is there.
-        told: What was found.
+        text: What was found.
         remedy: How to get it; empty where nothing is to be done.
     """
 
     what: str
     state: State
-    told: str
+    text: str
     remedy: str = ""
 
     def as_json(self) -> dict[str, str]:

@@ -29,8 +29,8 @@ def gpus(needs: Needs) -> Iterator[Finding]:
     seen = torch.cuda.device_count()
     names = ", ".join(sorted({torch.cuda.get_device_name(index) for index in range(seen)}))
     there = f"{seen} visible" + (f" ({names})" if names else "")
-    wanting = {name: one for name, one in needs.backbones.items() if one.gpus}
-    critics = sum(one.serve.gpus for one in needs.served)
+    wanting = {name: backbone for name, backbone in needs.backbones.items() if backbone.gpus}
+    critics = sum(critic.serve.gpus for critic in needs.served)
     beside = f" ({critics} of them for critics that the run serves)" if critics else ""
     if not wanting and not critics:
         yield Finding("GPUs", "ok", f"none needed, {there}")
@@ -43,8 +43,8 @@ def gpus(needs: Needs) -> Iterator[Finding]:
         wanted = backbone.gpus + _served(backbone) + critics
         what = f"GPUs for {name}"
         if seen == 0:
-            told = f"{wanted} planned for{beside} and none visible: processors would do it, if at all"
-            yield Finding(what, "missing", told, "run on a machine with GPUs, or take a CUDA build of torch (README)")
+            lack = f"{wanted} planned for{beside} and none visible: processors would do it, if at all"
+            yield Finding(what, "missing", lack, "run on a machine with GPUs, or take a CUDA build of torch (README)")
         elif seen < wanted:
             remedy = "set the backbone's processes lower, free GPUs, or run on a larger machine or a cluster"
             yield Finding(what, "missing", f"{wanted} needed{beside}, {there}", remedy)
@@ -56,11 +56,14 @@ def _served(backbone: BackboneConfig) -> int:
     return backbone.vllm.gpus if backbone.vllm and backbone.vllm.mode == "server" else 0
 
 
-def _large_enough(what: str, name: str, needs: Needs, told: str) -> Finding:
+def _large_enough(what: str, name: str, needs: Needs, count: str) -> Finding:
     import torch
 
-    held = [one for one in map(trial_memory, needs.trained[name]) if one is not None]
-    peak, unknown = max((one.peak for one in held), default=0.0), {role for one in held for role in one.unknown}
+    held = [memory for memory in map(trial_memory, needs.trained[name]) if memory is not None]
+    peak, unknown = (
+        max((memory.peak for memory in held), default=0.0),
+        {role for memory in held for role in memory.unknown},
+    )
     # Of what others hold there, a server's memory too, nothing is free for a trial.
     free, total = min(torch.cuda.mem_get_info(index) for index in range(torch.cuda.device_count()))
     there = f"{size(free)} free" + (f" of {size(total)}" if total - free > _USED else "")
@@ -69,13 +72,13 @@ def _large_enough(what: str, name: str, needs: Needs, told: str) -> Finding:
             "end what holds the GPU (nvidia-smi names it), lower the backbone's micro_batch or vllm.memory, shard "
             "among more GPUs, or train adapters (lora)"
         )
-        return Finding(what, "missing", f"{told} with {there}, and a step takes about {size(peak)}", remedy)
+        return Finding(what, "missing", f"{count} with {there}, and a step takes about {size(peak)}", remedy)
     if needs.backbones[name].precision == "bfloat16" and not torch.cuda.is_bf16_supported():
-        return Finding(what, "missing", f"{told}, which have no bfloat16", "set the backbone's precision to float32")
+        return Finding(what, "missing", f"{count}, which have no bfloat16", "set the backbone's precision to float32")
     if unknown:
         beside = f"a step takes about {size(peak)} and the {' and the '.join(sorted(unknown))} beside it"
-        return Finding(what, "unknown", f"{told} with {there}; {beside}", SIZE_UNKNOWN)
-    return Finding(what, "ok", f"{told} with {there}")
+        return Finding(what, "unknown", f"{count} with {there}; {beside}", SIZE_UNKNOWN)
+    return Finding(what, "ok", f"{count} with {there}")
 
 
 def host_memory(needs: Needs, workers: int | None = None) -> Finding:
@@ -84,21 +87,21 @@ def host_memory(needs: Needs, workers: int | None = None) -> Finding:
     wanted = max(_loaded(name, needs, workers or available_cores()) for name in needs.backbones)
     if free is None:
         return Finding("memory", "unknown", "this system does not say how much is free")
-    told = f"{size(free)} available, about {size(wanted)} needed"
+    sizes = f"{size(free)} available, about {size(wanted)} needed"
     if free < wanted:
         return Finding(
-            "memory", "missing", told, "fewer --workers, close other programs, or a machine with more memory"
+            "memory", "missing", sizes, "fewer --workers, close other programs, or a machine with more memory"
         )
-    models = [one for configs in needs.trained.values() for config in configs for one in models_beside(config)]
-    if unknown := sorted({one.role for one in models if one.weights is None}):
-        return Finding("memory", "unknown", f"{told} without the {' and the '.join(unknown)}", SIZE_UNKNOWN)
-    return Finding("memory", "ok", told)
+    models = [model for configs in needs.trained.values() for config in configs for model in models_beside(config)]
+    if unknown := sorted({model.role for model in models if model.weights is None}):
+        return Finding("memory", "unknown", f"{sizes} without the {' and the '.join(unknown)}", SIZE_UNKNOWN)
+    return Finding("memory", "ok", sizes)
 
 
 def _loaded(name: str, needs: Needs, workers: int) -> int:
     """Return what training a backbone takes of a host: each process reads the policy and what is beside it."""
     backbone = needs.backbones[name]
-    beside = [sum(one.weights or 0 for one in models_beside(config)) for config in needs.trained[name]]
+    beside = [sum(model.weights or 0 for model in models_beside(config)) for config in needs.trained[name]]
     weights = 4 * backbone.planned.parameters if backbone.planned else 0
     processes = backbone.processes * (workers if backbone.source == "embedded" else 1)
     return processes * (WORKER_BYTES + weights + max(beside, default=0))

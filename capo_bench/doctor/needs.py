@@ -70,15 +70,15 @@ def needs_of(plan: Plan) -> Needs:
     training = [config for config in configs if METHODS.get(config.method).train is not None]
     asking = [config.critic for config in configs if "critic" in METHODS.get(config.method).uses]
     reached = [params for params in asking if isinstance(params, EndpointParams) and params.serve is None]
-    judges = [one for config in training for one in judges_of(config)]
+    judges = [each for config in training for each in judges_of(config)]
     samplers = [backbones[config.backbone].vllm for config in training]
     return Needs(
         backbones=backbones,
-        trained={name: tuple(one for one in training if one.backbone == name) for name in backbones},
+        trained={name: tuple(each for each in training if each.backbone == name) for name in backbones},
         hub=tuple(dict.fromkeys([*_models(backbones.values()), *map(_item, judges), *_datasets(configs)])),
         endpoints=tuple({(params.base_url, params.model): params for params in reached}.values()),
         served=tuple(served_critics(plan.trials)),
-        servers=tuple(dict.fromkeys(one for one in samplers if one is not None and one.mode == "server")),
+        servers=tuple(dict.fromkeys(each for each in samplers if each is not None and each.mode == "server")),
         extras=_extras(configs, backbones),
         trials=len(plan.trials),
         models=Counter(each.config.backbone for each in plan.trials if METHODS.get(each.config.method).train),
@@ -88,7 +88,7 @@ def needs_of(plan: Plan) -> Needs:
 def judges_of(config: TrialConfig) -> list[Beside]:
     """Return the models that judge what a trial with these settings samples, wherever they run; not embedded ones."""
     beside, served = models_beside(config), served_critic(config)
-    if served is None or served.embedded is not None or any(one.role == "critic" for one in beside):
+    if served is None or served.embedded is not None or any(model.role == "critic" for model in beside):
         return beside
     return [*beside, served_weights(config.critic, served)]
 
@@ -98,20 +98,22 @@ def _item(model: Beside) -> HubItem:
 
 
 def _models(backbones: Iterable[BackboneConfig]) -> list[HubItem]:
-    return [HubItem("model", str(one.model), one.revision) for one in backbones if one.source == "hub"]
+    return [
+        HubItem("model", str(backbone.model), backbone.revision) for backbone in backbones if backbone.source == "hub"
+    ]
 
 
 def _datasets(configs: Iterable[TrialConfig]) -> list[HubItem]:
     """Return the datasets of benchmarks and tasks that are read from the hub."""
-    found = []
+    datasets = []
     for config in configs:
         away = [rows for rows in _row_sets(config) if not rows.local]
-        found += [HubItem("dataset", str(rows.hub), rows.revision) for rows in away]
+        datasets += [HubItem("dataset", str(rows.hub), rows.revision) for rows in away]
         if config.evaluation.data_dir is None:
             for task in config.evaluation.tasks:
                 if hub := _dataset_kwargs(task).get("hub"):
-                    found.append(HubItem("dataset", hub["path"], hub.get("revision")))
-    return found
+                    datasets.append(HubItem("dataset", hub["path"], hub.get("revision")))
+    return datasets
 
 
 def _row_sets(config: TrialConfig) -> list[RowSet]:
@@ -121,29 +123,29 @@ def _row_sets(config: TrialConfig) -> list[RowSet]:
         benchmark := benchmark_of(config.benchmark), TrainingSet
     ):
         problems.append(benchmark)
-    rows = [one.rows for one in problems]
+    rows = [problem_set.rows for problem_set in problems]
     if isinstance(config.supervised, SftConfig):
         rows.append(demonstrations_of(config.supervised.demonstrations).rows)
     return rows
 
 
 def _extras(configs: Iterable[TrialConfig], backbones: dict[str, BackboneConfig]) -> dict[str, str]:
-    found: dict[str, str] = {}
+    extras: dict[str, str] = {}
     for config in configs:
         backbone = backbones[config.backbone]
         if config.evaluation.backend == "vllm":
-            found.setdefault("vllm", "evaluation.backend: vllm")
+            extras.setdefault("vllm", "evaluation.backend: vllm")
         if METHODS.get(config.method).train is None:
             continue
         if "critic" in METHODS.get(config.method).uses and config.critic.name == "vllm":
-            found.setdefault("vllm", "critic.name: vllm")
+            extras.setdefault("vllm", "critic.name: vllm")
         if served_critic(config) is not None:
-            found.setdefault("vllm", "critic.serve")
+            extras.setdefault("vllm", "critic.serve")
         if backbone.vllm is not None:
-            found.setdefault("vllm", f"section vllm of backbone {config.backbone}")
+            extras.setdefault("vllm", f"section vllm of backbone {config.backbone}")
         if backbone.sharding == "deepspeed":
-            found.setdefault("deepspeed", f"sharding of backbone {config.backbone}")
-    return found
+            extras.setdefault("deepspeed", f"sharding of backbone {config.backbone}")
+    return extras
 
 
 def _dataset_kwargs(task: str) -> dict[str, Any]:

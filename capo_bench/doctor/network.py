@@ -54,15 +54,15 @@ def _on_the_hub(what: str, item: HubItem) -> Finding:
     try:
         api.repo_info(item.name, repo_type=item.kind, revision=item.revision, timeout=TIMEOUT)
     except GatedRepoError:
-        told = "gated, and your token, if there is one, is not allowed"
-        return Finding(what, "missing", told, "accept its licence on its page, then set HF_TOKEN or `hf auth login`")
+        problem = "gated, and your token, if there is one, is not allowed"
+        return Finding(what, "missing", problem, "accept its licence on its page, then set HF_TOKEN or `hf auth login`")
     except (RepositoryNotFoundError, RevisionNotFoundError):
-        told = f"the hub has none, or not {_at(item)}"
-        return Finding(what, "missing", told, "correct its name or revision; private ones need HF_TOKEN")
+        problem = f"the hub has none, or not {_at(item)}"
+        return Finding(what, "missing", problem, "correct its name or revision; private ones need HF_TOKEN")
     except Exception as error:
-        told = f"the hub cannot be reached ({type(error).__name__})"
+        problem = f"the hub cannot be reached ({type(error).__name__})"
         remedy = "check the network and proxies, set HF_ENDPOINT to a mirror, or give local folders"
-        return Finding(what, "missing", told, remedy)
+        return Finding(what, "missing", problem, remedy)
     return Finding(what, "ok", f"on the hub, {_at(item)}")
 
 
@@ -91,16 +91,16 @@ def endpoint(params: EndpointParams) -> list[Finding]:
     except httpx2.HTTPError as error:
         remedy = "start the server (study-file.md: A critic behind a server), or correct critic.base_url"
         return [Finding(what, "missing", f"does not answer ({type(error).__name__})", remedy)]
-    found = _clock(what, reply.headers.get("date"))
+    findings = _clock(what, reply.headers.get("date"))
     if reply.status_code in {401, 403}:
-        told = f"refuses {'the key in' if key else 'requests without a key;'} {params.api_key_env}"
-        return [Finding(what, "missing", told, f"set {params.api_key_env} in the environment of the run"), *found]
-    return [_serves(what, params, reply), *found]
+        problem = f"refuses {'the key in' if key else 'requests without a key;'} {params.api_key_env}"
+        return [Finding(what, "missing", problem, f"set {params.api_key_env} in the environment of the run"), *findings]
+    return [_serves(what, params, reply), *findings]
 
 
 def _serves(what: str, params: EndpointParams, reply: httpx2.Response) -> Finding:
     try:
-        names = [str(one["id"]) for one in reply.json()["data"]]
+        names = [str(model["id"]) for model in reply.json()["data"]]
     except (ValueError, KeyError, TypeError):
         return Finding(what, "unknown", f"answers {reply.status_code}, and does not list its models")
     if params.model in names:

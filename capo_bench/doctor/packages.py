@@ -14,7 +14,7 @@ _INSTALL = {"vllm": "pip install 'capo-bench[vllm]'", "deepspeed": "pip install 
 
 def packages(needs: Needs) -> Iterator[Finding]:
     """Yield whether what capo-bench requires is installed as required, then what this study asks for beside it."""
-    wrong = [told for told in map(_trouble, _required()) if told]
+    wrong = [trouble for trouble in map(_trouble, _required()) if trouble]
     if wrong:
         remedy = "install with the versions that are tested: pip install -c constraints.txt -e ."
         yield Finding("packages", "missing", "; ".join(wrong), remedy)
@@ -22,8 +22,8 @@ def packages(needs: Needs) -> Iterator[Finding]:
         yield Finding("packages", "ok", f"all {len(_required())} that capo-bench requires, in versions that fit")
     for name, why in needs.extras.items():
         there = importlib.util.find_spec(name) is not None
-        told = f"{'installed' if there else 'not installed'}; asked for by {why}"
-        yield Finding(f"package {name}", "ok" if there else "missing", told, "" if there else _INSTALL[name])
+        trouble = f"{'installed' if there else 'not installed'}; asked for by {why}"
+        yield Finding(f"package {name}", "ok" if there else "missing", trouble, "" if there else _INSTALL[name])
 
 
 def _required() -> list[str]:
@@ -31,7 +31,7 @@ def _required() -> list[str]:
         listed = importlib.metadata.requires("capo-bench") or []
     except importlib.metadata.PackageNotFoundError:
         return []
-    return [one for one in listed if "extra ==" not in one]
+    return [requirement for requirement in listed if "extra ==" not in requirement]
 
 
 def _trouble(requirement: str) -> str:

@@ -114,11 +114,12 @@ class Board:
     """State of one run.
 
     Attributes:
-        owed: Trials to do in this run.
+        pending: Trials to do in this run.
         had: Trials that were done before.
         clock: Seconds, monotonic.
         to_do: Variant of each trial that has not been started yet; may be left empty.
         lengths: Seconds of finished trials, by variant, earlier runs among them.
+        guesses: Seconds that a trial is taken to need before one of its kind has ended, by variant; may be left empty.
         retried: Tries that failed and are made again.
         policy_tokens: Tokens that the policies wrote in this run's training steps.
         critic_tokens: Tokens that critics read and wrote in them.
@@ -127,11 +128,12 @@ class Board:
         serving: Since when each critic's server that trials wait for is started.
     """
 
-    owed: int
+    pending: int
     had: int = 0
     clock: Callable[[], float] = time.monotonic
     to_do: dict[str, str] = field(default_factory=dict)
     lengths: dict[str, list[float]] = field(default_factory=dict)
+    guesses: dict[str, float] = field(default_factory=dict)
     done: int = 0
     failed: int = 0
     retried: int = 0
@@ -147,7 +149,9 @@ class Board:
     def on(self, event: Record) -> None:
         """Take an event of the runner."""
         kind, trial = event["event"], event.get("trial", "")
-        if kind == "trial_started":
+        if kind == "workers":
+            self._lanes = event["count"]
+        elif kind == "trial_started":
             self._start(trial, event)
         elif kind in ("trial_done", "trial_failed", "trial_stopped"):
             self._end(kind, trial, event)
@@ -169,7 +173,7 @@ class Board:
         else:
             before.attempt += 1
             before.on_stage("starting")
-        at_work = sum(one.stage != AGAIN for one in self.running.values()) + len(self.making)
+        at_work = sum(running.stage != AGAIN for running in self.running.values()) + len(self.making)
         self._lanes = max(self._lanes, at_work)
 
     def _end(self, kind: str, trial: str, event: Record) -> None:
@@ -207,31 +211,48 @@ class Board:
     def seconds_left(self) -> float | None:
         """Return the estimated seconds to the end; None while there is nothing to go by.
 
-        It goes by what finished trials took, of the same variant where there is one, shared out over the trials that
-        run at a time; while none has finished, by the steps that this run has done, and while none runs, by those of
-        the models that they wait for.
+        It goes by what trials are expected to take, shared out over the jobs that run at a time; where nothing is
+        expected, by the steps that this run has done, and before these by those of the models that trials wait for.
         """
         makings = [left for made in self.making.values() if (left := made.left(self.clock())) is not None]
+        if self._started is None and not makings:
+            return None
+        trials = self._lefts()
+        if trials is not None:
+            return max(sum(trials + makings) / self._lanes, *trials, *makings, 0.0)
         if self._started is None:
-            return max(makings, default=None)
-        trials = self._trials_left(self.clock() - self._started)
-        return None if trials is None else max([trials, *makings])
+            return max(makings)
+        left = self._left_by_steps(self.clock() - self._started)
+        return None if left is None else max([left, *makings])
 
-    def _trials_left(self, worked: float) -> float | None:
-        """Return the estimated seconds of the trials that are owed, `worked` seconds after the first began."""
-        known = {variant: fmean(lengths) for variant, lengths in self.lengths.items() if lengths}
-        if known and len(self.to_do) == self.owed - self.done - self.failed - len(self.running):
-            usual = fmean(known.values())
-            lefts = [one.left(known.get(one.variant, usual), self.clock()) for one in self.running.values()]
-            lefts += [known.get(variant, usual) for variant in self.to_do.values()]
-            return max(sum(lefts) / self._lanes, *lefts, 0.0)
+    def _lefts(self) -> list[float] | None:
+        """Return the expected seconds of each pending trial; None where nothing is expected."""
+        expected = self._expected()
+        if not expected or len(self.to_do) != self.pending - self.done - self.failed - len(self.running):
+            return None
+        usual = fmean(expected.values())
+        running = [trial.left(expected.get(trial.variant, usual), self.clock()) for trial in self.running.values()]
+        return running + [expected.get(variant, usual) for variant in self.to_do.values()]
+
+    def _expected(self) -> dict[str, float]:
+        """Return what a trial of each variant takes: as finished ones did, else by the guess.
+
+        Guesses are of another machine: they are scaled by how much longer finished trials took than guessed.
+        """
+        means = {variant: fmean(lengths) for variant, lengths in self.lengths.items() if lengths}
+        scales = [mean / self.guesses[variant] for variant, mean in means.items() if self.guesses.get(variant)]
+        scale = fmean(scales) if scales else 1.0
+        return {**{variant: seconds * scale for variant, seconds in self.guesses.items()}, **means}
+
+    def _left_by_steps(self, worked: float) -> float | None:
+        """Return the estimated seconds of the trials that are pending, `worked` seconds after the first began."""
         gained = self.done + self.failed + sum(trial.gained for trial in self.running.values())
-        left = self.owed - self.done - self.failed - sum(trial.share for trial in self.running.values())
+        left = self.pending - self.done - self.failed - sum(trial.share for trial in self.running.values())
         return worked / gained * max(0.0, left) if gained > 0 else None
 
     def headline(self) -> str:
         """Return the counts in words."""
-        parts = [f"{self.had + self.done}/{self.had + self.owed} trials done"]
+        parts = [f"{self.had + self.done}/{self.had + self.pending} trials done"]
         parts += [f"{self.failed} failed"] * bool(self.failed)
         parts += [f"{self.retried} retried"] * bool(self.retried)
         parts += [f"{model}, step {made.step}/{made.of}" for model, made in self.making.items()]
@@ -250,11 +271,14 @@ class Board:
         ]
         trials = {
             trial: {
-                **{name: getattr(one, name) for name in ("variant", "seed", "attempt", "stage", "task", "step", "of")},
-                "outcome": one.outcome,
-                "seconds": round(now - one.since, 3),
+                **{
+                    name: getattr(running, name)
+                    for name in ("variant", "seed", "attempt", "stage", "task", "step", "of")
+                },
+                "outcome": running.outcome,
+                "seconds": round(now - running.since, 3),
             }
-            for trial, one in self.running.items()
+            for trial, running in self.running.items()
         }
         return {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -270,11 +294,11 @@ class Board:
 
 def lengths_of(state: StudyState) -> dict[str, list[float]]:
     """Return the seconds of the finished trials in a ledger, by variant; one that another study ran is not in it."""
-    found: dict[str, list[float]] = {}
+    lengths: dict[str, list[float]] = {}
     for entry in state.trials.values():
         if entry.state == "done" and entry.seconds:
-            found.setdefault(entry.variant, []).append(entry.seconds)
-    return found
+            lengths.setdefault(entry.variant, []).append(entry.seconds)
+    return lengths
 
 
 def duration(seconds: float) -> str:

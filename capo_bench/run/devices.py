@@ -23,10 +23,12 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
     if tool is None:
         return []
     try:
-        told = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=True).stdout  # noqa: S603
+        listing = subprocess.run([tool, "-L"], capture_output=True, text=True, timeout=20, check=True).stdout  # noqa: S603
     except (OSError, subprocess.SubprocessError):
         return []
-    return [str(number) for number, line in enumerate(filter(lambda line: line.startswith("GPU "), told.splitlines()))]
+    return [
+        str(number) for number, line in enumerate(filter(lambda line: line.startswith("GPU "), listing.splitlines()))
+    ]
 
 
 def share_out(critics: Sequence[ServedCritic], gpus: Sequence[str]) -> tuple[dict[ServedCritic, list[str]], list[str]]:

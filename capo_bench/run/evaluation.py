@@ -29,13 +29,13 @@ _ENGINE_MEMORY, _LEAST_MEMORY = 0.9, 0.1
 """Share of a GPU that an engine takes which measures a model: what is free beside critics' servers, and the least."""
 
 
-def owed_tasks(settings: EvaluationConfig, folder: TrialFolder) -> list[str]:
+def pending_tasks(settings: EvaluationConfig, folder: TrialFolder) -> list[str]:
     """Return the tasks that a trial does not have every completion of."""
     return [task for task in settings.tasks if not complete(folder.completions(task))]
 
 
 def ask(trial: Trial, model: str, folder: TrialFolder, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Ask a trial's model for the completions that are still owed: a large one, or an engine, in a process of its own.
+    """Ask a trial's model for the completions that are pending: a large one, or an engine, in a process of its own.
 
     Args:
         trial: The trial.
@@ -47,18 +47,18 @@ def ask(trial: Trial, model: str, folder: TrialFolder, emit: Emit, stop: Callabl
     Returns:
         Whether everything was asked; False if `stop` said so first.
     """
-    owed, out = owed_tasks(trial.config.evaluation, folder), folder.path / "completions"
-    if not owed:
+    pending, out = pending_tasks(trial.config.evaluation, folder), folder.path / "completions"
+    if not pending:
         return True
-    settings = {"trial": trial.as_json(), "tasks": owed, "model": model, "out": str(out)}
+    settings = {"trial": trial.as_json(), "tasks": pending, "model": model, "out": str(out)}
     if trial.config.evaluation.backend == "hf" and BACKBONES.load(trial.config.backbone).source == "embedded":
         return generate_part(settings, 0, emit, stop)
-    begun = any((out / name).exists() for name in owed)
+    begun = any((out / name).exists() for name in pending)
     shares = split(1 if begun else max(1, len(visible_gpus())))
     if not _ask_shares(settings, shares, folder.processes, emit, stop):
         return False
     if len(shares) > 1:
-        join(out, owed, shares)
+        join(out, pending, shares)
     return True
 
 
@@ -67,7 +67,7 @@ def _ask_shares(
 ) -> bool:
     """Ask each share in a process and on a GPU of its own; if one fails, the others stop at their next batch."""
     from capo_bench.run.launch import launch, one_process
-    from capo_bench.run.rank import Work
+    from capo_bench.run.work import Work
 
     failed, telling = Event(), Lock()
 
@@ -95,7 +95,7 @@ def _ask_shares(
 
 
 def generate_part(settings: dict[str, Any], rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Ask a trial's model in this process; see `capo_bench.run.rank.Work`."""
+    """Ask a trial's model in this process; see `capo_bench.run.work.Work`."""
     trial = Trial.from_json(settings["trial"])
     fix_threads(trial)
     share = Share(*settings.get("share", (0, 1)))
@@ -114,7 +114,7 @@ def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and w
     tasks: Sequence[str] | None = None,
     share: Share = ALONE,
 ) -> bool:
-    """Ask a model for the completions of tasks that are still owed.
+    """Ask a model for the completions of tasks that are pending.
 
     Every trial is asked the same problems, so that differences pair problem by problem.
 

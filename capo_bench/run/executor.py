@@ -11,6 +11,8 @@ from capo_bench.run import wire
 from capo_bench.run.attempt import Attempt
 
 if TYPE_CHECKING:
+    from capo_bench.process.interrupt import Interrupts
+    from capo_bench.run.runner import RunOptions
     from capo_bench.study.identity import SharedKind
     from capo_bench.study.plan import Trial
     from capo_bench.study.served import ServedCritic
@@ -73,7 +75,7 @@ class Executor(Protocol):
         """Owe a job, to be started `delay` seconds from now at the earliest; ignored after `stop`."""
 
     def events(self, more: Callable[[], bool]) -> Iterator[tuple[Job | None, wire.Message]]:
-        """Run what was submitted, also while this goes on; yield what is heard until nothing is owed or running.
+        """Run what was submitted, also while this goes on; yield what is heard until nothing is pending or running.
 
         `more` is asked then: true while something may still be submitted, unless the executor is stopped.
 
@@ -88,3 +90,33 @@ class Executor(Protocol):
 
     def kill(self, job: Job, error: str, cause: str) -> None:
         """End a running job now; its ``end`` says ``failed`` with this error and cause."""
+
+
+def open_executor(  # noqa: PLR0913, PLR0917 - what executors are given
+    options: RunOptions,
+    workers: int,
+    threads: int,
+    log: Path,
+    interrupts: Interrupts,
+    gpus: Sequence[str] | None = None,
+) -> Executor:
+    """Return the executor of the options, to be entered.
+
+    Args:
+        options: Which one.
+        workers: Jobs at a time.
+        threads: Processor threads of each.
+        log: File for what workers print outside of jobs.
+        interrupts: The signals that stop it.
+        gpus: Those of this machine that its jobs may use; None: it says nothing about them.
+
+    Raises:
+        RunError: It cannot be reached or is not installed.
+    """
+    if options.executor == "ray":
+        from capo_bench.run.cluster.executor import RayExecutor
+
+        return RayExecutor(options.workers, threads, log, interrupts, options.address)
+    from capo_bench.run.pool import LocalExecutor
+
+    return LocalExecutor(workers, threads, log, interrupts, gpus)

@@ -20,13 +20,13 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 def cause_of(error: BaseException) -> Cause:
     """Return the cause of an error, looking at what it was raised from too."""
     for each in _chain(error):
-        known: Cause | None = getattr(each, "cause", None)  # found where it was raised, in another process
-        if known:
-            return known
+        cause: Cause | None = getattr(each, "cause", None)  # found where it was raised, in another process
+        if cause:
+            return cause
         # By name: the packages that raise them are not imported for this.
         names = {kind.__name__ for kind in type(each).__mro__}
-        told = str(each).lower()
-        if names & {"MemoryError", "OutOfMemoryError"} or any(text in told for text in _MEMORY):
+        message = str(each).lower()
+        if names & {"MemoryError", "OutOfMemoryError"} or any(text in message for text in _MEMORY):
             return "memory"
         if isinstance(each, OSError) and each.errno in _FULL:
             return "disk"
@@ -45,9 +45,10 @@ def advice(cause: Cause, stage: str, config: TrialConfig, micro_batch: int | Non
     now = micro_batch or usual_micro_batch(config) or rollouts
     if stage == "train":
         smaller = half(rollouts, now)
-        told = f"; set it to {smaller} or less" if smaller else ""
+        way_out = f"; set it to {smaller} or less" if smaller else ""
         return (
-            f"out of memory while training: train.micro_batch is {now} of {rollouts} rollouts{told}, or --workers lower"
+            f"out of memory while training: train.micro_batch is {now} of {rollouts} rollouts{way_out}, "
+            "or --workers lower"
         )
     size = config.evaluation.batch_size
     return f"out of memory in stage {stage!r}: evaluation.batch_size is {size}; set a smaller one, or --workers lower"

@@ -24,13 +24,13 @@ import yaml
 
 from capo_bench.process.orphans import die_with
 from capo_bench.run.failures import Cause
-from capo_bench.run.rank import EVENTS, JOB, PARENT, RESULT, STOP, Work
+from capo_bench.run.work import EVENTS, JOB, PARENT, RESULT, STOP, Work
 from capo_bench.store.home import read_json, write_json
 from trainers.backbones import BACKBONES, BackboneConfig, DeepSpeedConfig, FsdpConfig
 from trainers.emit import Emit
 
 CONFIG, DEAD = "accelerate.yaml", "dead.json"
-RANK, LAUNCHER = "capo_bench.run.rank", "capo_bench.run.launch"
+RANK, LAUNCHER = "capo_bench.run.work", "capo_bench.run.launch"
 POLL_SECONDS = 0.2
 _OURS = {signal.SIGTERM, signal.SIGABRT}
 """Signals by which a process dies because another one did: ended by the launcher, or by its own lost connection."""
@@ -265,8 +265,8 @@ def _result(folder: Path, processes: int, code: int) -> bool:
         hint = " (out of memory?)" if number == signal.SIGKILL else ""
         raise RankError(f"{_name(rank, processes)} was killed by {signal.Signals(number).name}{hint}", "lost")
     if errors:
-        rank, told = min(errors.items(), key=lambda item: item[1]["time"])
-        raise RankError(f"{_name(rank, processes)}: {told['error']}", told["cause"])
+        rank, failure = min(errors.items(), key=lambda item: item[1]["time"])
+        raise RankError(f"{_name(rank, processes)}: {failure['error']}", failure["cause"])
     if code < 0:
         raise RankError(f"the launcher of {processes} processes was killed by {signal.Signals(-code).name}", "lost")
     whose = "the process" if processes == 1 else f"the launcher of {processes} processes"

@@ -84,20 +84,20 @@ def check_disk(home: Home, trials: Iterable[Trial], min_free: int) -> None:
     """Refuse a run that the disk cannot hold.
 
     Raises:
-        RunError: Less than `min_free` bytes are free, or less than the owed trials take, going by finished ones.
+        RunError: Less than `min_free` bytes are free, or less than the pending trials take, going by finished ones.
     """
     home.path.mkdir(parents=True, exist_ok=True)
     if trouble := DiskWatch(home.path, min_free).trouble():
         raise RunError(trouble)
-    owed = Counter(trial.config.backbone for trial in trials)
-    typical = _typical_sizes(home, set(owed))
-    whole = sum(count * typical.get(backbone, 0) for backbone, count in owed.items())
+    pending = Counter(trial.config.backbone for trial in trials)
+    typical = _typical_sizes(home, set(pending))
+    whole = sum(count * typical.get(backbone, 0) for backbone, count in pending.items())
     free = shutil.disk_usage(home.path).free
     if whole > free - min_free:
         raise RunError(
-            f"{home.path}: {owed.total()} trials are pending and take about {size(whole)}, going by finished ones, and "
-            f"{size(free)} are free on its disk, of which {size(min_free)} are to stay free (--min-free); free space "
-            "or choose another --home"
+            f"{home.path}: {pending.total()} trials are pending and take about {size(whole)}, going by finished ones, "
+            f"and {size(free)} are free on its disk, of which {size(min_free)} are to stay free (--min-free); free "
+            "space or choose another --home"
         )
 
 
@@ -112,13 +112,13 @@ def size(count: float) -> str:
 
 def _typical_sizes(home: Home, backbones: set[str]) -> dict[str, float]:
     """Return the bytes that a trial of each backbone takes, of those that there are finished trials of."""
-    found: dict[str, list[int]] = {backbone: [] for backbone in backbones}
+    by_backbone: dict[str, list[int]] = {backbone: [] for backbone in backbones}
     for path in islice(home.path.glob("trials/*/metrics.json"), _LOOKED_AT):
         with suppress(OSError, ValueError, KeyError):
-            sizes = found.get(read_json(path.with_name("config.json"))["config"]["backbone"], [])
+            sizes = by_backbone.get(read_json(path.with_name("config.json"))["config"]["backbone"], [])
             if len(sizes) < _MEASURED:
                 sizes.append(sum(map(_size_of, (path.parent, *TrialFolder(path.parent).shared()))))
-    return {backbone: statistics.median(sizes) for backbone, sizes in found.items() if sizes}
+    return {backbone: statistics.median(sizes) for backbone, sizes in by_backbone.items() if sizes}
 
 
 def _size_of(folder: Path) -> int:

@@ -57,10 +57,10 @@ class ProgressMeter:
             self._last = now
             say(self._console, f"{title}: {words}")
 
-    def _is_news(self, begins: bool, ends: bool, said: bool, now: float) -> bool:
+    def _is_news(self, begins: bool, ends: bool, detailed: bool, now: float) -> bool:
         """Whether a line is due: soon after a title begins or ends, and then now and again."""
         if now - self._opened < QUIET_SECONDS:
-            return (begins or ends) and said
+            return (begins or ends) and detailed
         return begins or ends or now - self._last >= PLAIN_SECONDS
 
     def say(self, text: str) -> None:

@@ -129,7 +129,7 @@ class LocalExecutor:
         self.count, self.threads, self.log = count, threads, log
         self._interrupts = interrupts
         self._workers: list[Worker] = []
-        self._owed: list[tuple[float, Job]] = []
+        self._pending: list[tuple[float, Job]] = []
         self.stopping = False
 
     def __enter__(self) -> Self:
@@ -147,7 +147,7 @@ class LocalExecutor:
     def submit(self, job: Job, delay: float = 0.0) -> None:
         """Owe a job; see `Executor.submit`."""
         if not self.stopping:
-            insort(self._owed, (time.monotonic() + delay, job), key=lambda owed: owed[1].rank)
+            insort(self._pending, (time.monotonic() + delay, job), key=lambda pending: pending[1].rank)
 
     def events(self, more: Callable[[], bool] = lambda: False) -> Iterator[tuple[Job | None, wire.Message]]:
         """Run what was submitted; see `Executor.events`."""
@@ -155,7 +155,7 @@ class LocalExecutor:
             while (job := self._next()) is not None:
                 self._worker_for(job).start(job)
                 yield job, {"kind": "start"}
-            if not (self._busy() or self._owed or (more() and not self.stopping)):
+            if not (self._busy() or self._pending or (more() and not self.stopping)):
                 return
             yield from self._listen()
             yield None, {"kind": "tick"}
@@ -172,9 +172,9 @@ class LocalExecutor:
         if len(self._busy()) >= self.count:
             return None
         now = time.monotonic()
-        for at, (due, job) in enumerate(self._owed):
+        for at, (due, job) in enumerate(self._pending):
             if due <= now and (not self._shared or job.gpus <= len(self._gpus) + len(self._idle_gpus())):
-                del self._owed[at]
+                del self._pending[at]
                 return job
         return None
 
@@ -183,7 +183,7 @@ class LocalExecutor:
         if self.stopping:
             return
         self.stopping = True
-        self._owed.clear()
+        self._pending.clear()
         for worker in self._busy():
             if worker.job and worker.job.do == "trial":
                 worker.ask_to_stop()

@@ -89,7 +89,7 @@ def _say(console: Console, event: Record) -> None:
         again = f"retried in {duration(event.get('delay') or 0)}"
         say(console, f"failed {_name(event)}: {event['error']}; {again} (log: {event.get('log', '')})", "yellow")
     elif kind == "critic_server":
-        for line in event["told"].splitlines():
+        for line in event["news"].splitlines():
             say(console, line, {"lost": "red"}.get(event["state"], ""))
     elif kind in ("trial_done", "trial_stopped"):
         say(console, f"{kind.removeprefix('trial_')} {_name(event)} after {duration(event['seconds'])}")
@@ -114,7 +114,9 @@ def _where(trial: Running) -> str:
 
 def _table(board: Board, name: str) -> RenderableType:
     share = sum(trial.share for trial in board.running.values())
-    bar = ProgressBar(total=board.had + board.owed, completed=board.had + board.done + board.failed + share, width=30)
+    bar = ProgressBar(
+        total=board.had + board.pending, completed=board.had + board.done + board.failed + share, width=30
+    )
     grid = Table.grid(padding=(0, 1))
     head = Table.grid(padding=(0, 1))
     head.add_row(Text(name, style="bold"), bar, Text(board.headline()))

@@ -1,4 +1,4 @@
-"""The trials that a plan still owes, run in parallel worker processes; what happens to them goes to the ledger.
+"""The trials that a plan has pending, run in parallel worker processes; what happens to them goes to the ledger.
 
 A failed trial is data: it is recorded and the run goes on. A trial is done when its metrics file is there, whichever
 study put it there, so a run that was interrupted in any way is finished by running it again.
@@ -17,12 +17,11 @@ from capo_bench.process.interrupt import Interrupts, speak_to_nobody
 from capo_bench.run.attempt import CHECKPOINT_SECONDS, Attempt
 from capo_bench.run.cores import available_cores
 from capo_bench.run.devices import visible_gpus
-from capo_bench.run.executor import Executor, Job
+from capo_bench.run.executor import Executor, Job, open_executor
 from capo_bench.run.limits import DiskWatch, StageClock
-from capo_bench.run.opening import open_executor
+from capo_bench.run.needs import Need, Needs
 from capo_bench.run.retry import again
 from capo_bench.run.serving import CriticServers
-from capo_bench.run.waiting import Need, Waiting
 from capo_bench.run.wire import Message
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home
@@ -69,12 +68,12 @@ class RunOptions:
     checkpoint_seconds: float = CHECKPOINT_SECONDS
     track: bool = True
     task: str = "capo_bench.run.stages:run_trial"
-    prepare: str = "capo_bench.run.shared:ensure_shared"
+    prepare: str = "capo_bench.run.shared_models:ensure_shared"
     executor: Literal["local", "ray"] = "local"
     address: str | None = None
 
 
-def owed_trials(trials: Iterable[Trial], home: Home) -> list[Trial]:
+def pending_trials(trials: Iterable[Trial], home: Home) -> list[Trial]:
     """Return the trials that are not done, each id once, the first seeds of all variants before the second ones.
 
     Part of the seeds of all variants is a comparison; all seeds of a part of the variants is not.
@@ -130,14 +129,14 @@ def _gpus_needed(trial: Trial) -> int:
 
 
 class Runner:
-    """One run of the owed trials of a plan.
+    """One run of the pending trials of a plan.
 
     Args:
         plan: What to run.
         home: The results folder.
         options: How to run.
         observers: Called in this process with every ledger record and with live events: ``{"event": "step" | "stage" |
-            "preparing" | "prepared" | "critic_server" | "tick" | "stopping", "trial": id, …}``.
+            "workers" | "preparing" | "prepared" | "critic_server" | "tick" | "stopping", "trial": id, …}``.
 
     Attributes:
         limit: Why the run stopped by itself, as a sentence; empty if it did not.
@@ -156,42 +155,43 @@ class Runner:
         self._stop_asked: float | None = None
         self.limit = ""
 
-    def run(self, owed: list[Trial], interrupts: Interrupts) -> None:
-        """Run `owed`; returns when they have ended or the run was stopped.
+    def run(self, pending: list[Trial], interrupts: Interrupts) -> None:
+        """Run `pending`; returns when they have ended or the run was stopped.
 
         Raises:
             RunError: The ledger cannot be written, no worker can be started, or a critic cannot be served.
         """
-        if not owed:
+        if not pending:
             return
-        self._waiting = Waiting(owed, self.home)
-        self._critics = list(dict.fromkeys(critic for trial in owed if (critic := pending_critic(trial, self.home))))
+        self._needs = Needs(pending, self.home)
+        self._critics = list(dict.fromkeys(critic for trial in pending if (critic := pending_critic(trial, self.home))))
         with (
             CriticServers(self.home, self._folder.path) as self._servers,
-            self._executor(owed, interrupts, visible_gpus()) as pool,
+            self._executor(pending, interrupts, visible_gpus()) as pool,
         ):
-            self._begin(pool, owed)
-            for job, message in pool.events(lambda: self._waiting.for_servers):
+            self._begin(pool, pending)
+            for job, message in pool.events(lambda: self._needs.for_servers):
                 self._look_after_critics(pool)
                 self._hear(pool, job, message)
                 self._submit_ready(pool)
                 self._watch(pool, message)
 
-    def _executor(self, owed: list[Trial], interrupts: Interrupts, gpus: Sequence[str]) -> Executor:
+    def _executor(self, pending: list[Trial], interrupts: Interrupts, gpus: Sequence[str]) -> Executor:
         """Return what runs the jobs: as many at a time as there can be."""
         cores, log = available_cores(), self._folder.path / "workers.log"
         left = len(gpus) - sum(critic.serve.gpus for critic in self._critics)
-        wanted = self.options.workers or default_workers(owed, cores, left)
-        count = min(wanted, max(len(owed), len(self._waiting.missing)))
+        wanted = self.options.workers or default_workers(pending, cores, left)
+        count = min(wanted, max(len(pending), len(self._needs.missing)))
+        self.notify({"event": "workers", "count": count})
         return open_executor(self.options, count, max(1, cores // count), log, interrupts, gpus or None)
 
-    def _begin(self, pool: Executor, owed: list[Trial]) -> None:
+    def _begin(self, pool: Executor, pending: list[Trial]) -> None:
         """Share out the GPUs, and submit what can begin."""
         self._servers.open(pool.hold(self._critics))
         gpus = visible_gpus() if self.options.executor == "local" else None
-        needs = gpus_of(owed, gpus, sum(critic.serve.gpus for critic in self._critics))
-        self._jobs = {trial.id: self._trial_job(trial, needs[trial.id], rank) for rank, trial in enumerate(owed)}
-        for model, trials in self._waiting.missing.items():
+        needs = gpus_of(pending, gpus, sum(critic.serve.gpus for critic in self._critics))
+        self._jobs = {trial.id: self._trial_job(trial, needs[trial.id], rank) for rank, trial in enumerate(pending)}
+        for model, trials in self._needs.missing.items():
             pool.submit(self._model_job(model, trials[0]))
         self._look_after_critics(pool)
         self._submit_ready(pool)
@@ -204,20 +204,20 @@ class Runner:
 
     def _look_after_critics(self, pool: Executor) -> None:
         """Start the critics' servers that can be started, and hear how the others are."""
-        for server, told in self._servers.look():
-            self.notify({"event": "critic_server", "critic": server.critic.model, "state": server.state, "told": told})
+        for server, news in self._servers.look():
+            self.notify({"event": "critic_server", "critic": server.critic.model, "state": server.state, "news": news})
             if server.state == "ready":
-                self._waiting.made(server.critic)
+                self._needs.made(server.critic)
             elif server.state == "lost":
                 self._lose(pool, server.critic, server.error, server.log)
 
     def _submit_ready(self, pool: Executor) -> None:
-        for trial in self._waiting.ready():
+        for trial in self._needs.ready():
             pool.submit(self._jobs[trial.id])
 
     def _lose(self, pool: Executor, need: Need, error: str, log: Path) -> None:
         """Note that the trials that need something fail without it."""
-        for trial in self._waiting.lost(need):
+        for trial in self._needs.lost(need):
             self.record("trial_failed", **_label(trial), error=error, log=str(log))
         self._failed(pool)
 
@@ -267,11 +267,11 @@ class Runner:
         if message["kind"] != "end":
             self.notify({**message, "event": message["kind"]})
             return
-        model = self._waiting.model(job)
+        model = self._needs.model(job)
         title = SHARED_TITLES[model.kind]
         self.notify({"event": "prepared", "model": title})
         if message["status"] == "done":
-            self._waiting.made(model)
+            self._needs.made(model)
         elif message["status"] == "failed" and not self._passes(pool, job, message):
             self._lose(pool, model, f"{title} failed: {message['error']}", job.log)
 
@@ -341,13 +341,13 @@ class Runner:
         if server.state == "ready" and server.died < self._since[job.trial.id]:
             return False
         self._jobs[job.trial.id] = job
-        self._waiting.wait(job.trial, [] if server.state == "ready" else [server.critic])
+        self._needs.wait(job.trial, [] if server.state == "ready" else [server.critic])
         self._retried(job, message, delay=0.0)
         return True
 
     def _retried(self, job: Job, message: Message, delay: float) -> None:
-        told = {"attempt": job.attempt.number, "error": message["error"], "cause": message["cause"]}
-        self.record("trial_retried", **_label(job.trial), **told, delay=round(delay, 1), log=str(job.log))
+        failure = {"attempt": job.attempt.number, "error": message["error"], "cause": message["cause"]}
+        self.record("trial_retried", **_label(job.trial), **failure, delay=round(delay, 1), log=str(job.log))
 
     def _tried_again(self, pool: Executor, job: Job, message: Message) -> bool:
         """Owe a job once more if its failure may pass."""
@@ -363,8 +363,8 @@ class Runner:
     def _failed(self, pool: Executor) -> None:
         self._failures += 1
         if self._failures == self.options.max_failures:
-            told = "1 failure" if self._failures == 1 else f"{self._failures} failures"
-            self._stop(pool, f"stopped after {told} (--max-failures; --keep-going goes on whatever fails)")
+            count = "1 failure" if self._failures == 1 else f"{self._failures} failures"
+            self._stop(pool, f"stopped after {count} (--max-failures; --keep-going goes on whatever fails)")
 
     def _stop(self, pool: Executor, why: str) -> None:
         if not self.limit:

@@ -238,8 +238,8 @@ class CriticServers:
             if server.state == "waiting" and (isinstance(model, str) or model.exists()):
                 server.start(str(model))
                 yield server, f"{critic} is started on {critic.place} (log {server.log})"
-            elif told := server.look():
-                yield server, told
+            elif news := server.look():
+                yield server, news
 
 
 def _model(critic: ServedCritic, home: Home) -> Path | str:
@@ -267,11 +267,11 @@ def serving(critic: ServedCritic, embedded: Path | None, log: Path) -> Iterator[
     with CriticServer(critic, shares[critic], log) as server:
         server.start(str(embedded or critic.model))
         while server.state != "ready":
-            told = server.look()
+            news = server.look()
             if server.state == "lost":
-                raise RunError(told)
+                raise RunError(news)
             time.sleep(LOOK_SECONDS / 10)
-        with _told(server.url), _watched(server):
+        with _named_in_environment(server.url), _watched(server):
             yield
 
 
@@ -294,7 +294,7 @@ def _watched(server: CriticServer) -> Iterator[None]:
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
+def _named_in_environment(url: str) -> Iterator[None]:
     """Tell the critics of this process where their server is."""
     before = os.environ.get(URL)
     os.environ[URL] = url

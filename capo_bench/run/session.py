@@ -15,12 +15,13 @@ from rich.console import Console
 from capo_bench.process.interrupt import Interrupts
 from capo_bench.run.board import Board, lengths_of
 from capo_bench.run.limits import check_disk
-from capo_bench.run.now import Now
+from capo_bench.run.live import LiveState
 from capo_bench.run.progress import progress, say
-from capo_bench.run.runner import Runner, RunOptions, owed_trials
+from capo_bench.run.runner import Runner, RunOptions, pending_trials
 from capo_bench.store.home import Home
 from capo_bench.store.ledger import Ledger, fold
 from capo_bench.store.lock import study_lock
+from capo_bench.study.estimate import guessed_seconds
 from capo_bench.study.last_plan import NOTHING_ASKED, RunRequest, keep_plan
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def run_study(  # noqa: PLR0913, PLR0917 - what, where to, how, and whom to tell
     write_report: Callable[[], Path | None] = lambda: None,
     asked: RunRequest = NOTHING_ASKED,
 ) -> RunResult:
-    """Run what the plan owes and return how it ended; a plan that is finished is left as it is.
+    """Run the pending trials of a plan and return how it ended; a plan that is finished is left as it is.
 
     Args:
         plan: What to run.
@@ -96,27 +97,32 @@ def _run(  # noqa: PLR0913, PLR0917 - as `run_study`
     write_report: Callable[[], Path | None],
     asked: RunRequest,
 ) -> RunResult:
-    owed = owed_trials(plan.trials, home)
+    pending = pending_trials(plan.trials, home)
     folder = home.study(plan.study)
-    check_disk(home, owed, options.min_free)
+    check_disk(home, pending, options.min_free)
     keep_plan(plan, home, asked)
     ledger = Ledger(folder.ledger)
     for line in ledger.damaged():
         say(console, line, "yellow")
     board = Board(
-        owed=len(owed),
-        had=len(_ids(plan)) - len(owed),
-        to_do={trial.id: trial.variant for trial in owed},
+        pending=len(pending),
+        had=len(_ids(plan)) - len(pending),
+        to_do={trial.id: trial.variant for trial in pending},
         lengths=lengths_of(fold(ledger.read())),
+        guesses=guessed_seconds(plan),
     )
     with _tracking(plan, home, options, console) as tracker:
-        with Interrupts() as interrupts, progress(console, board, plan.study) as show, Now(folder.now, board) as now:
+        with (
+            Interrupts() as interrupts,
+            progress(console, board, plan.study) as show,
+            LiveState(folder.now, board) as now,
+        ):
             runner = Runner(plan, home, options, [show, now.on])
             # What `gc`, `bundle` and `verify` need later beside the trials.
-            told = {"question": plan.question, "metrics": list(plan.metrics), "sets": list(asked.sets)}
-            told["baseline"] = plan.baseline
-            runner.record("study_started", profile=plan.profile, plan=_ids(plan), **told, versions=_versions())
-            runner.run(owed, interrupts)
+            kept = {"question": plan.question, "metrics": list(plan.metrics), "sets": list(asked.sets)}
+            kept["baseline"] = plan.baseline
+            runner.record("study_started", profile=plan.profile, plan=_ids(plan), **kept, versions=_versions())
+            runner.run(pending, interrupts)
         result = replace(_result(plan, home, board.failed, interrupts.exit_code), limit=runner.limit)
         report = None if result.interrupted else write_report()
         tracked = _close(tracker, report, result, asked)
@@ -154,7 +160,7 @@ def _finished(plan: Plan, home: Home, options: RunOptions) -> bool:
     state = fold(Ledger(home.study(plan.study).ledger).read())
     if state.finished is None or (state.profile, sorted(state.plan)) != (plan.profile, sorted(_ids(plan))):
         return False
-    return not owed_trials(plan.trials, home) and (state.finished["tracked"] or not options.track)
+    return not pending_trials(plan.trials, home) and (state.finished["tracked"] or not options.track)
 
 
 def _result(plan: Plan, home: Home, failed: int = 0, interrupted: int = 0) -> RunResult:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.run.attempt import Attempt
-from capo_bench.run.evaluation import ask, owed_tasks, score
-from capo_bench.run.shared import ensure_cold_start, teaching_costs
+from capo_bench.run.evaluation import ask, pending_tasks, score
+from capo_bench.run.shared_models import ensure_cold_start, teaching_costs
 from capo_bench.run.training import read_steps, settle, train
 from capo_bench.store.home import Home, TrialFolder, json_bytes, read_json, write_json
 from capo_bench.store.keyed import answered_under, claimed, keep, trained_under
@@ -130,11 +130,11 @@ def _train(run: _Run) -> bool:
 def _generate(run: _Run) -> bool:
     """Ask the model for the completions that stand under no key."""
     trial, home, folder = run.trial, run.home, run.folder
-    owed, listed = owed_tasks(trial.config.evaluation, folder), folder.keys()
+    pending, listed = pending_tasks(trial.config.evaluation, folder), folder.keys()
     keys = {
         f"completions/{task}": generation_key(trial.identity, task, trial.seed)
         for task in trial.config.evaluation.tasks
-        if task in owed or f"completions/{task}" not in listed
+        if task in pending or f"completions/{task}" not in listed
     }
     with claimed(home, keys, run.stop, run.waiting) as held:
         if not held:
@@ -181,7 +181,7 @@ def measured(folder: TrialFolder, tasks: Iterable[str]) -> dict[str, dict[str, f
         EvaluationError: A task has no result.
     """
     results = [read_result(folder.evaluation / task) for task in tasks]
-    metrics = {f"{result.task}/{name}": one.value for result in results for name, one in result.metrics.items()}
+    metrics = {f"{result.task}/{name}": metric.value for result in results for name, metric in result.metrics.items()}
     evaluated = {
         f"evaluate_{kind}": math.fsum(result.cost[f"{stage}_{kind}"] for result in results for stage in _STAGES)
         for kind in ("seconds", "cpu_seconds")

@@ -15,13 +15,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from capo_bench.run.now import read_now
+from capo_bench.run.live import read_live
 from capo_bench.store.home import Home, StudyFolder
 from capo_bench.store.ledger import Ledger, StudyState, TrialEntry, fold
 from capo_bench.store.lock import locked
 
-State = Literal["done", "running", "failed", "stopped", "owed"]
-STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "owed")
+State = Literal["done", "running", "failed", "stopped", "pending"]
+STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "pending")
 
 NEWS_SECONDS = 60.0
 """A run on another machine, whose lock cannot be seen from here, is believed to go on if its news is not older."""
@@ -50,7 +50,7 @@ class TrialStatus:
 
     Attributes:
         trial: Its id.
-        state: `stopped` can be resumed from a checkpoint; `owed` has not been started in this study. A trial that is
+        state: `stopped` can be resumed from a checkpoint; `pending` has not been started in this study. A trial that is
             about to be tried again is `running`.
         entry: What the ledger last says of it.
         now: What the run says that it is at: ``stage``, ``task``, ``step``, ``of``, ``outcome``, ``attempt``,
@@ -93,8 +93,8 @@ class StudyStatus:
 
     def counts(self) -> dict[State, int]:
         """Return the number of trials in each state, all states named."""
-        found = Counter(trial.state for trial in self.trials)
-        return {state: found[state] for state in STATES}
+        counts = Counter(trial.state for trial in self.trials)
+        return {state: counts[state] for state in STATES}
 
     @property
     def retried(self) -> int:
@@ -116,7 +116,7 @@ def study_status(home: Home, study: str, profile: str | None = None, ids: tuple[
     """
     folder = home.study(study)
     # First of all: a run that ends meanwhile has then put all it did into the ledger.
-    holder, now = holder_of(folder), read_now(folder.now)
+    holder, now = holder_of(folder), read_live(folder.now)
     state = fold(Ledger(folder.ledger).read())
     wanted = state.plan if ids is None else ids
     at = _trials(now)
@@ -159,7 +159,7 @@ def _state(home: Home, trial: str, entry: TrialEntry | None, running: bool) -> S
     if home.trial(trial).done:
         return "done"
     if entry is None or entry.state == "done":  # done once, but its folder is gone
-        return "owed"
+        return "pending"
     if entry.state in ("started", "retried"):  # without a runner: that one died
         return "running" if running else "stopped"
     return "failed" if entry.state == "failed" else "stopped"
@@ -170,8 +170,8 @@ def holder_of(folder: StudyFolder) -> Holder | None:
     lock = folder.path / "lock"
     held = locked(lock)
     try:
-        said = json.loads(lock.read_bytes())
-        holder = Holder(int(said["pid"]), str(said["host"]), str(said["since"]), held)
+        record = json.loads(lock.read_bytes())
+        holder = Holder(int(record["pid"]), str(record["host"]), str(record["since"]), held)
     except (OSError, ValueError, KeyError, TypeError):
         return Holder(0, "", "", True) if held else None
     # A lock on a shared disk may not be seen from here; a run takes its news away when it ends.
@@ -188,13 +188,13 @@ def _fresh(path: Path) -> bool:
 def _trials(now: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """Return what a run says of its trials, seconds brought up to this moment."""
     since = _since(now.get("time"))
-    found = now.get("trials")
-    if not isinstance(found, dict):
+    trials = now.get("trials")
+    if not isinstance(trials, dict):
         return {}
     return {
-        trial: {**said, "seconds": round(_number(said.get("seconds")) + since, 1)}
-        for trial, said in found.items()
-        if isinstance(said, dict)
+        trial: {**fields, "seconds": round(_number(fields.get("seconds")) + since, 1)}
+        for trial, fields in trials.items()
+        if isinstance(fields, dict)
     }
 
 

@@ -46,7 +46,7 @@ def settle_kernels() -> None:
     import torch
 
     for precision in (torch.float32, torch.float64):
-        one = torch.full((1,), 0.5, dtype=precision)
+        number = torch.full((1,), 0.5, dtype=precision)
         for name in UNARY:
             function: Callable[[torch.Tensor], Any] = getattr(torch, name)
-            function(one)
+            function(number)

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.failures import usual_micro_batch
-from capo_bench.run.shared import emit_step, ensure_shared
+from capo_bench.run.shared_models import emit_step, ensure_shared
 from capo_bench.run.threads import fix_threads
 from capo_bench.store.home import Home, TrialFolder, read_json, write_json
 from capo_bench.store.keyed import drop_answers
@@ -159,14 +159,14 @@ def _train(training: Training, emit: Emit, stop: Callable[[], bool]) -> bool:
     if backbone.source == "embedded" and backbone.processes == 1:
         return _train_here(training, 0, emit, stop)
     from capo_bench.run.launch import launch, training_processes
-    from capo_bench.run.rank import Work
+    from capo_bench.run.work import Work
 
     work = Work("capo_bench.run.training:train_part", training.as_json())
     return launch(work, training_processes(name), training.folder.processes, emit, stop)
 
 
 def train_part(settings: dict[str, Any], rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Do a process's part of a training; see `capo_bench.run.rank.Work`."""
+    """Do a process's part of a training; see `capo_bench.run.work.Work`."""
     import torch
 
     training = Training.from_json(settings)
@@ -253,8 +253,8 @@ def _flaw(folder: TrialFolder, steps: int) -> str:
 def _tell_micro_batch(trial: Trial, folder: TrialFolder, attempt: Attempt, point: Checkpoint | None) -> None:
     """Write down the micro-batch from here on, and after which step it was another; null: a step's rollouts at once."""
     size = attempt.micro_batch or usual_micro_batch(trial.config)
-    told = read_json(folder.training)["micro_batches"] if point and folder.training.exists() else []
-    kept = [entry for entry in told if point and entry["after"] < point.step]
+    entries = read_json(folder.training)["micro_batches"] if point and folder.training.exists() else []
+    kept = [entry for entry in entries if point and entry["after"] < point.step]
     if not kept or kept[-1]["micro_batch"] != size:
         kept.append({"after": point.step if point else 0, "micro_batch": size})
     write_json(folder.training, {"micro_batch": size, "micro_batches": kept})

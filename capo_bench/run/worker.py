@@ -97,7 +97,7 @@ def run_job(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Cal
             return {"status": "done" if held and _call(job, tell, stop) else "stopped"}
     except BaseException as error:
         traceback.print_exc()
-        return {"status": "failed", "stage": stage, **_told(error, stage, job)}
+        return {"status": "failed", "stage": stage, **_describe_failure(error, stage, job)}
 
 
 @contextmanager
@@ -112,13 +112,13 @@ def same_environment() -> Iterator[None]:
         os.environ.update(before)
 
 
-def _told(error: BaseException, stage: str, job: wire.Message) -> dict[str, str]:
+def _describe_failure(error: BaseException, stage: str, job: wire.Message) -> dict[str, str]:
     from trainers.config import TrialConfig
 
-    cause, told = cause_of(error), summary(error)
+    cause, reason = cause_of(error), summary(error)
     config = TrialConfig.model_validate(job["trial"]["config"])
     hint = advice(cause, stage, config, job["attempt"]["micro_batch"])
-    return {"error": f"{hint} ({told})" if hint else told, "cause": cause}
+    return {"error": f"{hint} ({reason})" if hint else reason, "cause": cause}
 
 
 def summary(error: BaseException) -> str:

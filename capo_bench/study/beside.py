@@ -50,11 +50,11 @@ class Beside:
 def models_beside(config: TrialConfig) -> list[Beside]:
     """Return the models that a trial with these settings trains beside."""
     uses, prm = METHODS.get(config.method).uses, config.prm
-    found = list(_critics(config)) if "critic" in uses else []
+    models = list(_critics(config)) if "critic" in uses else []
     if "prm" in uses and prm.taught is None:
         count = parameters(prm.model, prm.revision) or prm.parameters
-        found.append(Beside("PRM", prm.model, prm.revision, _bytes(count, prm.dtype)))
-    return found
+        models.append(Beside("PRM", prm.model, prm.revision, _bytes(count, prm.dtype)))
+    return models
 
 
 def _critics(config: TrialConfig) -> Iterator[Beside]:

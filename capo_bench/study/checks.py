@@ -53,9 +53,9 @@ def _bad_exclude(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
         yield StudyError(sources.at("exclude").place(), "exclude", sweep.exclude, rule, "leave at least one")
 
 
-def bad_names(sweep: Sweep, sources: Sources, found: Sequence[Draft]) -> Iterator[StudyError]:
+def bad_names(sweep: Sweep, sources: Sources, drafts: Sequence[Draft]) -> Iterator[StudyError]:
     """Yield names of variants that are given twice, and baseline or start that name none."""
-    names = [draft.name for draft in found]
+    names = [draft.name for draft in drafts]
     for index, item in enumerate(sweep.include):
         if names.count(item.name) > 1:
             rule = f"two variants are named {item.name!r}: one of the matrix and one of include"
@@ -69,23 +69,23 @@ def bad_names(sweep: Sweep, sources: Sources, found: Sequence[Draft]) -> Iterato
 
 
 def bad_counterparts(
-    sweep: Sweep, sources: Sources, variants: Sequence[Variant], found: Mapping[str, Draft]
+    sweep: Sweep, sources: Sources, variants: Sequence[Variant], drafts: Mapping[str, Draft]
 ) -> Iterator[StudyError]:
     """Yield keys of `within` that there are not, and variants that it leaves without a baseline to compare with."""
-    known = dotted_keys(TrialConfig)
+    keys = dotted_keys(TrialConfig)
     for index, key in enumerate(sweep.within):
-        if key not in known:
+        if key not in keys:
             place = sources.at("within", index).place()
-            yield StudyError(place, "within", key, f"within: unknown key {key!r}", suggestion(key, known))
-    if any(key not in known for key in sweep.within):
+            yield StudyError(place, "within", key, f"within: unknown key {key!r}", suggestion(key, keys))
+    if any(key not in keys for key in sweep.within):
         return
     plan = Plan("", "", "", "", sweep.baseline, sweep.start, (), tuple(variants), (), tuple(sweep.within))
     for variant in variants:
         if plan.baseline_of(variant.name) is None and plan.start_of(variant.name) != variant.name:
-            told = ", ".join(sweep.within)
-            rule = f"variant {variant.name!r}: no variant is baseline {sweep.baseline!r} with its {told}"
-            place = found[variant.name].source.place()
-            yield StudyError(place, variant.name, told, rule, "add that variant, or remove within")
+            within = ", ".join(sweep.within)
+            rule = f"variant {variant.name!r}: no variant is baseline {sweep.baseline!r} with its {within}"
+            place = drafts[variant.name].source.place()
+            yield StudyError(place, variant.name, within, rule, "add that variant, or remove within")
 
 
 def bad_metrics(sweep: Sweep, sources: Sources, variants: Sequence[Variant]) -> Iterator[StudyError]:
@@ -98,9 +98,9 @@ def bad_metrics(sweep: Sweep, sources: Sources, variants: Sequence[Variant]) -> 
             rule = f"metric {metric!r}: task {task!r} is not in evaluation.tasks of variant {lacking[0].name!r}"
             hint = suggestion(task, lacking[0].config.evaluation.tasks).replace("known keys", "tasks")
             yield StudyError(place, "metrics", metric, rule, hint)
-        elif (found := _undefined(metric, variants)) is not None:
+        elif (flaw := _undefined(metric, variants)) is not None:
             place = sources.at("metrics", index).place()
-            yield StudyError(place, "metrics", metric, f"metric {metric!r}: {found[0]}", found[1])
+            yield StudyError(place, "metrics", metric, f"metric {metric!r}: {flaw[0]}", flaw[1])
 
 
 def _undefined(metric: str, variants: Sequence[Variant]) -> tuple[str, str] | None:
@@ -122,7 +122,7 @@ def _undefined(metric: str, variants: Sequence[Variant]) -> tuple[str, str] | No
 
 
 def bad_measurements(
-    variants: Sequence[Variant], found: Mapping[str, Draft], base: Base, baseline: str
+    variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base, baseline: str
 ) -> Iterator[StudyError]:
     """Yield variants that are measured in another way than the baseline: their numbers may not be compared."""
     first = next((variant for variant in variants if variant.name == baseline), None)
@@ -131,14 +131,14 @@ def bad_measurements(
         for key in {*EvaluationConfig.model_fields} - {"tasks", "data_dir", "batch_size"}:
             theirs, ours = getattr(first.config.evaluation, key), getattr(variant.config.evaluation, key)
             if theirs != ours:
-                place = base.locate(found[variant.name], ("evaluation", key))
+                place = base.locate(drafts[variant.name], ("evaluation", key))
                 name = f"evaluation.{key}"
                 rule = f"variant {variant.name!r} has {name} {ours!r} and baseline {baseline!r} has {theirs!r}"
                 way_out = "numbers measured in two ways are not compared: set it in base, for all"
                 yield StudyError(place, name, ours, rule, way_out)
 
 
-def bad_misconceptions(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+def bad_misconceptions(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
     """Yield wrong rules that no pupil ever follows, because no step of the lessons is one that they are about."""
     for variant in variants:
         start = variant.config.supervised
@@ -146,12 +146,14 @@ def bad_misconceptions(variants: Sequence[Variant], found: Mapping[str, Draft], 
         for number, rule in enumerate(rules):
             if not _is_followed(rule):
                 key = f"cold_start.misconceptions[{number}]"
-                place = base.locate(found[variant.name], ("cold_start", "misconceptions"))
-                told = f"variant {variant.name!r}: {key}, about {rule.sign!r}, is followed in no step of the lessons"
+                place = base.locate(drafts[variant.name], ("cold_start", "misconceptions"))
+                sentence = (
+                    f"variant {variant.name!r}: {key}, about {rule.sign!r}, is followed in no step of the lessons"
+                )
                 way_out = (
                     f"mend operands, crosses (of sums alone) or error (totals stay within 0 to {LIMIT}), or remove it"
                 )
-                yield StudyError(place, key, rule.sign, told, way_out)
+                yield StudyError(place, key, rule.sign, sentence, way_out)
 
 
 @cache
@@ -168,13 +170,13 @@ def _is_followed(rule: Misconception) -> bool:
     return False
 
 
-def bad_judges(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+def bad_judges(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
     """Yield variants whose critic or process reward model cannot judge the steps of what they train on."""
     for variant in variants:
         uses = METHODS.get(variant.config.method).uses
         for judge, unfit in _UNFIT:
             for key, value, rule, way_out in unfit(variant.config) if judge in uses else ():
-                place = base.locate(found[variant.name], (judge,))
+                place = base.locate(drafts[variant.name], (judge,))
                 yield StudyError(place, key, value, f"variant {variant.name!r}: {rule}", way_out)
 
 
@@ -186,11 +188,11 @@ def _without_checker(config: TrialConfig) -> _Unfit:
     """A critic that asks the benchmark's checker of steps, where the benchmark has none."""
     asks = config.critic.asks_checker or config.critic.embedded_critic is not None
     if asks and not benchmark_of(config.benchmark).checks_steps:
-        known = [name for name in BENCHMARKS.names() if BENCHMARKS.get(name).checks_steps]
+        checked = [name for name in BENCHMARKS.names() if BENCHMARKS.get(name).checks_steps]
         rule = f"critic {config.critic.name!r} rests on a checker of steps, and benchmark {_name(config)!r} has none"
         way_out = (
             "name a critic that is a language model of its own (or, as a control, 'random' with its rate), "
-            f"or train on {', '.join(known)}"
+            f"or train on {', '.join(checked)}"
         )
         yield "critic", config.critic.name, rule, way_out
 
@@ -237,14 +239,14 @@ LEAST = {"train_flops": 1.0, "seconds": 1e-6}
 """The smallest budgets: of less, what a step spends is no finite share."""
 
 
-def bad_budgets(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+def bad_budgets(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
     """Yield budgets too small to count in, and those that weigh the tokens of a critic whose size nobody says."""
     for variant in variants:
         config, budget = variant.config, variant.config.train.budget
         if budget is None:
             continue
         if budget.limit < (least := LEAST.get(budget.unit, 0.0)):
-            place = base.locate(found[variant.name], ("train", "budget"))
+            place = base.locate(drafts[variant.name], ("train", "budget"))
             name = f"train.budget.{budget.unit}"
             rule = f"variant {variant.name!r}: {name} is {budget.limit:g} but any step spends more than {least:g}"
             way_out = f"set it to {least:g} or more: training always takes one step"
@@ -252,7 +254,7 @@ def bad_budgets(variants: Sequence[Variant], found: Mapping[str, Draft], base: B
         if budget.unit not in WEIGHED:
             continue
         if "critic" in METHODS.get(config.method).uses and not config.critic.size_known:
-            place = base.locate(found[variant.name], ("critic",))
+            place = base.locate(drafts[variant.name], ("critic",))
             rule = (
                 f"variant {variant.name!r}: train.budget.{budget.unit} weighs the critic's tokens by its size, and "
                 f"nothing says how large {getattr(config.critic, 'model', config.critic.name)!r} is"
@@ -260,37 +262,37 @@ def bad_budgets(variants: Sequence[Variant], found: Mapping[str, Draft], base: B
             yield StudyError(place, "critic.parameters", None, rule, "set critic.parameters, as in 72.7e9")
 
 
-def bad_processes(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+def bad_processes(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
     """Yield variants whose rollouts of a step do not divide among the processes that train their backbone."""
     for variant in variants:
         train, backbone = variant.config.train, BACKBONES.load(variant.config.backbone)
         processes, micro_batch = backbone.processes, train.micro_batch or backbone.micro_batch
         rollouts, parts = train.prompts_per_step * train.group_size, processes * (micro_batch or 1)
         if parts > 1 and METHODS.get(variant.config.method).train and rollouts % parts:
-            place = base.locate(found[variant.name], ("train", "prompts_per_step"))
-            told = f"{processes} processes" if processes > 1 else "1 process"
-            among = told + (f" in micro-batches of {micro_batch}" if micro_batch else "")
+            place = base.locate(drafts[variant.name], ("train", "prompts_per_step"))
+            count = f"{processes} processes" if processes > 1 else "1 process"
+            among = count + (f" in micro-batches of {micro_batch}" if micro_batch else "")
             rule = (
-                f"variant {variant.name!r}: backbone {variant.config.backbone!r} is trained by {told}, "
+                f"variant {variant.name!r}: backbone {variant.config.backbone!r} is trained by {count}, "
                 f"and {rollouts} rollouts a step do not divide among {among}"
             )
             way_out = f"set prompts_per_step × group_size to a multiple of {parts}"
             yield StudyError(place, "train.prompts_per_step", train.prompts_per_step, rule, way_out)
 
 
-def duplicates(groups: Mapping[str, Sequence[Variant]], found: Mapping[str, Draft]) -> Iterator[StudyError]:
+def duplicates(groups: Mapping[str, Sequence[Variant]], drafts: Mapping[str, Draft]) -> Iterator[StudyError]:
     """Yield an error for variants that are one trial.
 
     Args:
         groups: Variants by the id of a trial.
-        found: Drafts by name, for their places.
+        drafts: Drafts by name, for their places.
     """
     alike = {tuple(variant.name for variant in group): group for group in groups.values()}
     for names, group in alike.items():
         if len(group) > 1:
-            told = " and ".join(repr(name) for name in names)
-            rule = f"variants {told} are the same trial: {_why(group)}"
-            place = found[names[-1]].source.place()
+            quoted = " and ".join(repr(name) for name in names)
+            rule = f"variants {quoted} are the same trial: {_why(group)}"
+            place = drafts[names[-1]].source.place()
             yield StudyError(place, names[-1], list(names), rule, "keep one of them (remove or exclude the others)")
 
 
@@ -301,7 +303,7 @@ def _why(group: Sequence[Variant]) -> str:
     differing = [key for key in keys if len({repr(variant.overrides.get(key)) for variant in group}) > 1]
     ignored = [key for key in differing if not method.heeds(key)]
     if ignored:
-        told = ", ".join(map(repr, ignored))
+        quoted = ", ".join(map(repr, ignored))
         used = ", ".join(sorted(method.uses)) or "none of the sections that methods differ in"
-        return f"{told} does not matter to method {method.name!r}, which uses {used}"
+        return f"{quoted} does not matter to method {method.name!r}, which uses {used}"
     return "all that decides the result is equal"

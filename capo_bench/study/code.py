@@ -143,13 +143,13 @@ def hashes(roots: Mapping[str, str]) -> dict[str, str]:
     Raises:
         PartError: One has no source code.
     """
-    found = {}
+    by_role = {}
     for role, target in roots.items():
         try:
-            found[role] = closure(target).hash
+            by_role[role] = closure(target).hash
         except DefinitionError as error:
             raise PartError(role, error.rule, error.way_out) from error
-    return found
+    return by_role
 
 
 def definitions_of(config: TrialConfig) -> dict[str, dict[str, str]]:

@@ -50,42 +50,44 @@ class Overlap:
 
 def overlaps(config: TrialConfig) -> list[Overlap]:
     """Return what the rows that a trial is trained on share with each of its tasks; nothing where rows are drawn."""
-    return [found for rows, trained in _trained_on(config) for found in _compare(rows, trained, config.evaluation)]
+    return [overlap for rows, trained in _trained_on(config) for overlap in _compare(rows, trained, config.evaluation)]
 
 
 def overlaps_as_json(config: TrialConfig) -> list[dict[str, Any]]:
     """Return `overlaps` as plain data, for a trial's provenance."""
-    return [{**asdict(found), "examples": [*found.examples], "words": LENGTH} for found in overlaps(config)]
+    return [{**asdict(overlap), "examples": [*overlap.examples], "words": LENGTH} for overlap in overlaps(config)]
 
 
 def contamination_lines(plan: Plan) -> list[str]:
     """Return a line for each set of training rows of a plan and what it shares with the tasks."""
-    found: dict[Overlap, None] = {}
+    distinct: dict[Overlap, None] = {}
     for config in {trial.variant: trial.config for trial in plan.trials}.values():
-        found.update(dict.fromkeys(overlaps(config)))
+        distinct.update(dict.fromkeys(overlaps(config)))
     by_rows: dict[str, list[Overlap]] = {}
-    for one in found:
-        by_rows.setdefault(one.rows, []).append(one)
+    for overlap in distinct:
+        by_rows.setdefault(overlap.rows, []).append(overlap)
     return [_line(rows, of_rows) for rows, of_rows in by_rows.items()]
 
 
-def _line(rows: str, found: Iterable[Overlap]) -> str:
-    found = list(found)
-    clean = [f"{one.task} ({one.problems:,})" for one in found if not one.unchecked and not one.shared]
-    told = [
-        f"{one.shared:,} of {one.problems:,} problems of {one.task} share {LENGTH} words in a row with a training row "
-        f"(as {', '.join(one.examples)})"
-        for one in found
-        if one.shared
+def _line(rows: str, compared: Iterable[Overlap]) -> str:
+    compared = list(compared)
+    clean = [
+        f"{overlap.task} ({overlap.problems:,})" for overlap in compared if not overlap.unchecked and not overlap.shared
     ]
-    told += [f"none of {', '.join(clean)}"] if clean else []
+    parts = [
+        f"{overlap.shared:,} of {overlap.problems:,} problems of {overlap.task} share {LENGTH} words in a row with a "
+        f"training row (as {', '.join(overlap.examples)})"
+        for overlap in compared
+        if overlap.shared
+    ]
+    parts += [f"none of {', '.join(clean)}"] if clean else []
     reasons: dict[str, list[str]] = {}
-    for one in found:
-        if one.unchecked:
-            reasons.setdefault(one.unchecked, []).append(one.task)
-    told += [f"not compared with {', '.join(tasks)}: {why}" for why, tasks in reasons.items()]
-    trained = found[0].trained
-    return f"contamination by {rows}, {trained:,} row{'s' * (trained != 1)}: {'; '.join(told)}"
+    for overlap in compared:
+        if overlap.unchecked:
+            reasons.setdefault(overlap.unchecked, []).append(overlap.task)
+    parts += [f"not compared with {', '.join(tasks)}: {why}" for why, tasks in reasons.items()]
+    trained = compared[0].trained
+    return f"contamination by {rows}, {trained:,} row{'s' * (trained != 1)}: {'; '.join(parts)}"
 
 
 def _trained_on(config: TrialConfig) -> Iterator[tuple[str, TrainingSet | DemonstrationSet]]:
@@ -99,7 +101,9 @@ def _trained_on(config: TrialConfig) -> Iterator[tuple[str, TrainingSet | Demons
 
 def _compare(rows: str, trained: TrainingSet | DemonstrationSet, evaluation: EvaluationConfig) -> tuple[Overlap, ...]:
     own = tuple(evaluation.rows.items())
-    return _compared(rows, trained, evaluation.tasks, evaluation.data_dir, own, tuple(stamp(one) for _, one in own))
+    return _compared(
+        rows, trained, evaluation.tasks, evaluation.data_dir, own, tuple(stamp(problems) for _, problems in own)
+    )
 
 
 @cache

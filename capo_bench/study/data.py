@@ -20,7 +20,7 @@ from trainers.teaching import SftConfig
 Rows = TrainingSet | DemonstrationSet
 
 
-def bad_rows(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+def bad_rows(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
     """Yield what is wrong with the rows of the files that a study names: its own line, and that of the file."""
     for variant in variants:
         for path, rows in _named(variant.config):
@@ -29,8 +29,8 @@ def bad_rows(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base
             try:
                 rows.all  # noqa: B018 - reads and checks them
             except DataErrors as errors:
-                place, key = base.locate(found[variant.name], path), ".".join(path)
-                for rule, way_out in _told(errors.flaws):
+                place, key = base.locate(drafts[variant.name], path), ".".join(path)
+                for rule, way_out in _first_flaws(errors.flaws):
                     yield StudyError(place, key, rows.source.file, f"{key}: {rule}", way_out)
 
 
@@ -63,7 +63,7 @@ def _named(config: TrialConfig) -> Iterator[tuple[tuple[str, ...], Rows]]:
             yield ("evaluation", "rows", name), named_problems(config.evaluation.rows[name])
 
 
-def _told(flaws: Sequence[str]) -> Iterator[tuple[str, str]]:
+def _first_flaws(flaws: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Yield the rule and the way out of each flaw, of the first `MOST_TOLD`."""
     for flaw in flaws[:MOST_TOLD]:
         rule, _, way_out = flaw.rpartition("; ")
@@ -72,12 +72,12 @@ def _told(flaws: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield f"{len(flaws) - MOST_TOLD:,} more errors", "mend the first ones first"
 
 
-def bad_starts(variants: Sequence[Variant], found: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+def bad_starts(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
     """Yield variants whose supervised training does not go with their backbone or their method."""
     for variant in variants:
-        for key, told, way_out in _unfit(variant.config):
-            place = base.locate(found[variant.name], tuple(key.split(".")))
-            yield StudyError(place, key, None, f"variant {variant.name!r}: {told}", way_out)
+        for key, rule, way_out in _unfit(variant.config):
+            place = base.locate(drafts[variant.name], tuple(key.split(".")))
+            yield StudyError(place, key, None, f"variant {variant.name!r}: {rule}", way_out)
 
 
 def _unfit(config: TrialConfig) -> Iterator[tuple[str, str, str]]:
@@ -93,8 +93,8 @@ def _unfit(config: TrialConfig) -> Iterator[tuple[str, str, str]]:
                 ("set method: sft, which is the model after its supervised training"),
             )
         elif isinstance(start, ColdStartConfig) and config.benchmark in DRAWN_TASKS and config.benchmark != start.task:
-            told = f"cold_start.task is {start.task!r}, and benchmark {config.benchmark!r} has other problems"
-            yield "cold_start", told, f"set cold_start.task to {config.benchmark}"
+            rule = f"cold_start.task is {start.task!r}, and benchmark {config.benchmark!r} has other problems"
+            yield "cold_start", rule, f"set cold_start.task to {config.benchmark}"
     elif isinstance(start, ColdStartConfig):
         yield (
             "backbone",
@@ -115,6 +115,6 @@ def _unfit_demonstrations(config: TrialConfig, start: SftConfig) -> Iterator[tup
     backbone, name = BACKBONES.load(config.backbone), f"backbone {config.backbone!r}"
     named = start.demonstrations
     if not isinstance(named, str) and named.messages and backbone.template != "chat":
-        told = f"column {named.messages!r} holds conversations, and {name} has template {backbone.template!r}"
+        rule = f"column {named.messages!r} holds conversations, and {name} has template {backbone.template!r}"
         way_out = "give the backbone template: chat, or name columns of problems and solutions (prompt, completion)"
-        yield "cold_start.demonstrations", told, way_out
+        yield "cold_start.demonstrations", rule, way_out

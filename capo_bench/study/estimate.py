@@ -131,7 +131,7 @@ class PlanEstimate:
     @property
     def calls_known(self) -> str:
         """How well `critic_calls` is known, of what budgets allow: ``exactly``, ``about`` or ``at most``."""
-        if any(one.steps is None for one in self.bounded):
+        if any(bound.steps is None for bound in self.bounded):
             return "at most"
         return "about" if self.bounded else "exactly"
 
@@ -144,7 +144,7 @@ class PlanEstimate:
                 made[at] = free[0] + (model.seconds or 0.0)
                 heapreplace(free, made[at])
         ready = [(max((made[at] for at in models), default=0.0), took) for took, models in self.waits]
-        for begin, took in sorted(ready, key=lambda one: one[0]):
+        for begin, took in sorted(ready, key=lambda times: times[0]):
             heapreplace(free, max(begin, free[0]) + took)
         return max(free)
 
@@ -161,7 +161,7 @@ def estimate(plan: Plan, home: Home | None = None) -> PlanEstimate:
     means = _means(plan, costs, "wall_seconds")
     machine = plan.machine
     bounded = _bounded(plan, _means(plan, costs, "steps"))
-    steps = {one.variant: one.steps for one in bounded}
+    steps = {bound.variant: bound.steps for bound in bounded}
     trained = {trial.id for trial in left if home is not None and training_done(home, trial)}
     guesses = [
         evaluation_seconds(trial.config, machine)
@@ -293,6 +293,12 @@ def trial_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float | No
     return None if reading is None or asking is None else _learning_seconds(config, steps) + asking + reading
 
 
+def guessed_seconds(plan: Plan) -> dict[str, float]:
+    """Return the guessed time of a trial by variant, without its preparations; those without a guess are not in it."""
+    seconds = {variant.name: trial_seconds(variant.config, plan.machine) for variant in plan.variants}
+    return {name: guess for name, guess in seconds.items() if guess is not None}
+
+
 def evaluation_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float | None:
     """Return the guessed time of the evaluation alone, every task asked; None where the model's size is not known."""
     if BACKBONES.load(config.backbone).source != "embedded":
@@ -344,12 +350,12 @@ def _cost(home: Home, trial_id: str) -> Mapping[str, Any]:
 
 def _means(plan: Plan, costs: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, float]:
     """Return the mean of a cost over the finished trials of each variant that has some."""
-    found = defaultdict[str, list[float]](list)
+    costs_of = defaultdict[str, list[float]](list)
     for trial in plan.trials:
         value = costs.get(trial.id, {}).get(name)
         if isinstance(value, (int, float)):
-            found[trial.variant].append(float(value))
-    return {variant: sum(values) / len(values) for variant, values in found.items()}
+            costs_of[trial.variant].append(float(value))
+    return {variant: sum(values) / len(values) for variant, values in costs_of.items()}
 
 
 def _bounded(plan: Plan, taken: Mapping[str, float]) -> list[Bounded]:

@@ -42,14 +42,14 @@ def explain(error: ValidationError, tree: Tree, models: Models, locate: Locate) 
         models: The model that it was validated against, for the keys that it knows.
         locate: From a path in `tree` to where it was written.
     """
-    told = []
+    errors = []
     for detail in error.errors(include_url=False):
         path = present(tree, detail["loc"], last=detail["type"] in {"extra_forbidden", "missing"})
-        value, (rule, way_out) = detail["input"], _told(dict(detail), path, models)
+        value, (rule, way_out) = detail["input"], _rule_and_way_out(dict(detail), path, models)
         if detail["type"] == "extra_forbidden":
             value = path[-1]
-        told.append((path, StudyError(locate(path), dotted(path), value, rule, way_out)))
-    return told
+        errors.append((path, StudyError(locate(path), dotted(path), value, rule, way_out)))
+    return errors
 
 
 def dotted(path: TreePath) -> str:
@@ -60,12 +60,12 @@ def dotted(path: TreePath) -> str:
     return text
 
 
-def _told(detail: dict[str, Any], path: TreePath, models: Models) -> tuple[str, str]:
+def _rule_and_way_out(detail: dict[str, Any], path: TreePath, models: Models) -> tuple[str, str]:
     kind, where, context = detail["type"], dotted(path), detail.get("ctx", {})
     if kind == "extra_forbidden":
-        known = known_keys(models, detail["loc"][:-1])
+        keys = known_keys(models, detail["loc"][:-1])
         under = f" under {dotted(path[:-1])!r}" if len(path) > 1 else ""
-        return f"unknown key {path[-1]!r}{under}", suggestion(str(path[-1]), known)
+        return f"unknown key {path[-1]!r}{under}", suggestion(str(path[-1]), keys)
     if kind == "missing":
         under = f" under {dotted(path[:-1])!r}" if len(path) > 1 else ""
         return f"key {path[-1]!r} is missing{under}", "add it"

@@ -269,8 +269,8 @@ def gpu_costs(machine: Machine, trials: Iterable[PendingTrial]) -> GpuCosts | No
 
 
 def _added(times: Iterable[GpuTime | None]) -> dict[str, float]:
-    known = [time for time in times if time is not None]
-    return {kind.name: sum(getattr(time, kind.name) for time in known) for kind in fields(GpuTime)}
+    estimated = [time for time in times if time is not None]
+    return {kind.name: sum(getattr(time, kind.name) for time in estimated) for kind in fields(GpuTime)}
 
 
 def _price(config: TrialConfig, read: float, written: float) -> float | None:
@@ -280,5 +280,5 @@ def _price(config: TrialConfig, read: float, written: float) -> float | None:
 
 
 def _sum(amounts: Iterable[float | None]) -> float | None:
-    known = [amount for amount in amounts if amount is not None]
-    return sum(known) if known else None
+    given = [amount for amount in amounts if amount is not None]
+    return sum(given) if given else None

@@ -330,9 +330,9 @@ def _registered(name: str) -> dict[str, Any]:
 
 
 def _task(name: str, settings: EvaluationConfig) -> dict[str, Any]:
-    found = _task_of(name, settings.data_dir)
+    task = _task_of(name, settings.data_dir)
     own = settings.rows.get(name)
-    return found if own is None else {**found, "data": named_problems(own).fingerprint()}
+    return task if own is None else {**task, "data": named_problems(own).fingerprint()}
 
 
 @cache

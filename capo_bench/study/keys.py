@@ -91,10 +91,10 @@ def _dotted(models: Models, prefix: str) -> Iterator[str]:
             yield from _dotted(models_in(info.annotation), f"{prefix}{name}.")
 
 
-def suggestion(key: str, known: Iterable[str]) -> str:
+def suggestion(key: str, allowed: Iterable[str]) -> str:
     """Return a way out of an unknown key: the nearest known one, or the list of them."""
-    known = list(known)
-    close = nearest(key, known)
+    allowed = list(allowed)
+    close = nearest(key, allowed)
     if not close:
-        close = [name for name in known if name.rpartition(".")[2] == key.rpartition(".")[2]]
-    return f"(did you mean {close[0]!r}?)" if close else f"known keys: {', '.join(known)}"
+        close = [name for name in allowed if name.rpartition(".")[2] == key.rpartition(".")[2]]
+    return f"(did you mean {close[0]!r}?)" if close else f"known keys: {', '.join(allowed)}"

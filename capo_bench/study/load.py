@@ -40,8 +40,8 @@ SHIPPED = "ablations"
 
 def shipped_studies() -> list[str]:
     """Return the names of the studies in the package."""
-    found = [Path(item.name) for item in files(SHIPPED).iterdir()]
-    return sorted(path.stem for path in found if path.suffix == ".yaml")
+    names = [Path(item.name) for item in files(SHIPPED).iterdir()]
+    return sorted(path.stem for path in names if path.suffix == ".yaml")
 
 
 def load_plan(
@@ -81,8 +81,8 @@ def check_study(path_or_name: str | Path) -> list[Plan]:
     for profile in study.profiles:
         try:
             plans.append(study.plan(profile))
-        except StudyErrors as found:
-            errors += found.items
+        except StudyErrors as error:
+            errors += error.items
     if errors:
         raise StudyErrors(errors)
     return plans
@@ -123,22 +123,22 @@ class StudyFile:
         settings = [*settings, *given]
         errors += swept_anyway([*settings, *(axis.settings[0] for axis in axes)], sweep)
         base = Base(self.study.base, InFile(self.document, ("base",)), settings)
-        found, sweep = swept_by_sets(drafts(sweep, sources), sweep, axes, base)
-        variants, more = resolve(found, base)
+        planned, sweep = swept_by_sets(drafts(sweep, sources), sweep, axes, base)
+        variants, more = resolve(planned, base)
         errors += more
-        by_name = {draft.name: draft for draft in found}
+        by_name = {draft.name: draft for draft in planned}
         errors += [*bad_metrics(sweep, sources, variants), *bad_starts(variants, by_name, base)]
         errors += [*bad_judges(variants, by_name, base), *bad_budgets(variants, by_name, base)]
         errors += [*bad_measurements(variants, by_name, base, sweep.baseline), *bad_processes(variants, by_name, base)]
         errors += bad_misconceptions(variants, by_name, base)
         errors += bad_rows(variants, by_name, base)
         if not self.errors:  # what was pruned would bring errors that the file does not have
-            errors += list(bad_sweep(sweep, sources)) or bad_names(sweep, sources, found)
+            errors += list(bad_sweep(sweep, sources)) or bad_names(sweep, sources, planned)
         trials, groups, more = _trials(variants, sweep.seed_numbers, by_name, base)
         errors += more
         if not errors:
             errors += [*duplicates(groups, by_name), *bad_counterparts(sweep, sources, variants, by_name)]
-        pick, more = parse_only(only, [draft.name for draft in found], sweep.seed_numbers)
+        pick, more = parse_only(only, [draft.name for draft in planned], sweep.seed_numbers)
         errors += more
         if errors:
             raise StudyErrors(errors)

@@ -106,14 +106,14 @@ class Memory:
 
     def __str__(self) -> str:
         """Return it as a line."""
-        told = [f"{name} {size / GIB:.1f}" for name, size in self.parts.items()]
+        parts = [f"{name} {size / GIB:.1f}" for name, size in self.parts.items()]
         if self.engine:
-            told.append(f"vLLM {self.engine / GIB:.1f}{' (asleep during updates)' if self.sleeps else ''}")
-        told += [f"{role} {size / GIB:.1f}" for role, size in self.beside.items() if size is not None]
-        told += [f"{role} of unknown size, not counted" for role in self.unknown]
+            parts.append(f"vLLM {self.engine / GIB:.1f}{' (asleep during updates)' if self.sleeps else ''}")
+        parts += [f"{role} {size / GIB:.1f}" for role, size in self.beside.items() if size is not None]
+        parts += [f"{role} of unknown size, not counted" for role in self.unknown]
         fits = f"fits without the {' and the '.join(self.unknown)}" if self.unknown else "fits"
         verdict = fits if self.fits else "DOES NOT FIT: lower micro_batch, shard, or use LoRA"
-        return f"about {self.peak / GIB:.0f} of {self.gpu / GIB:.0f} GiB a GPU ({verdict}): {', '.join(told)}"
+        return f"about {self.peak / GIB:.0f} of {self.gpu / GIB:.0f} GiB a GPU ({verdict}): {', '.join(parts)}"
 
 
 def step_plan(backbone: BackboneConfig, train: TrainConfig) -> StepPlan:
@@ -197,10 +197,10 @@ def machine_lines(config: TrialConfig) -> list[str]:
     if METHODS.get(config.method).train is None:
         return []
     backbone = BACKBONES.load(config.backbone)
-    told = f"backbone {config.backbone}: {_where(backbone)}; {step_plan(backbone, config.train)}"
+    where = f"backbone {config.backbone}: {_where(backbone)}; {step_plan(backbone, config.train)}"
     needs, server = trial_memory(config), server_command(backbone)
     return [
-        told,
+        where,
         *([f"  {needs}"] if needs is not None else []),
         *([f"  rollouts come from a server that is to be started beforehand: {server}"] if server else []),
     ]

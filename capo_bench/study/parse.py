@@ -55,8 +55,8 @@ def _bad_base(base: dict[str, Any], document: Document) -> list[tuple[TreePath, 
     try:
         TrialConfig.model_validate(base)
     except ValidationError as error:
-        told = explain(error, base, [TrialConfig], lambda path: document.place(("base", *path)))
-        return [(("base", *path), item) for path, item in told if _written_leaf(base, path)]
+        errors = explain(error, base, [TrialConfig], lambda path: document.place(("base", *path)))
+        return [(("base", *path), item) for path, item in errors if _written_leaf(base, path)]
     return []
 
 
@@ -81,8 +81,8 @@ def _override_tables(tree: dict[str, Any]) -> list[TreePath]:
 
 
 def _items(tree: Tree, path: TreePath) -> list[Any]:
-    found = _at(tree, path)
-    return found if isinstance(found, list) else []
+    value = _at(tree, path)
+    return value if isinstance(value, list) else []
 
 
 def _at(tree: Tree, path: TreePath) -> Tree:

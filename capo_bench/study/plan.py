@@ -118,11 +118,13 @@ class Plan:
         matter = [key for key in self.within if uses(config, key)]
         if not matter:
             return role
-        wanted, own = (one.model_dump(mode="json") for one in (config, self.variant(name).config))
+        wanted, own = (variant.model_dump(mode="json") for variant in (config, self.variant(name).config))
         for key in matter:
             parts = key.split(".")
             wanted = with_value(wanted, parts, value_at(own, parts))
-        return next((one.name for one in self.variants if one.config.model_dump(mode="json") == wanted), None)
+        return next(
+            (variant.name for variant in self.variants if variant.config.model_dump(mode="json") == wanted), None
+        )
 
     @property
     def first_look(self) -> Plan:
@@ -157,8 +159,12 @@ class Plan:
             "looks": list(self.looks),
             "metrics": list(self.metrics),
             "variants": [
-                {"name": one.name, "overrides": dict(one.overrides), "config": one.config.model_dump(mode="json")}
-                for one in self.variants
+                {
+                    "name": variant.name,
+                    "overrides": dict(variant.overrides),
+                    "config": variant.config.model_dump(mode="json"),
+                }
+                for variant in self.variants
             ],
             "trials": [trial.as_json() for trial in self.trials],
         }
@@ -180,7 +186,8 @@ class Plan:
             start=data["start"],
             metrics=tuple(data["metrics"]),
             variants=tuple(
-                Variant(one["name"], one["overrides"], _read_config(one["config"])) for one in data["variants"]
+                Variant(variant["name"], variant["overrides"], _read_config(variant["config"]))
+                for variant in data["variants"]
             ),
             trials=tuple(Trial.from_json(trial) for trial in data["trials"]),
             within=tuple(data["within"]),

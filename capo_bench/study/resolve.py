@@ -63,17 +63,17 @@ def apply(tree: dict[str, Any], settings: Sequence[KeySetting]) -> dict[str, Any
 def resolve(drafts: Sequence[Draft], base: Base) -> tuple[list[Variant], list[StudyError]]:
     """Return the variants whose settings are valid, and what is wrong with the others."""
     variants: list[Variant] = []
-    found: dict[str, tuple[StudyError, list[str]]] = {}
+    errors: dict[str, tuple[StudyError, list[str]]] = {}
     for draft in drafts:
         tree = apply(base.tree, draft.settings)
         try:
             variants.append(Variant(draft.name, draft.overrides, TrialConfig.model_validate(tree)))
         except ValidationError as error:
             for path, item in explain(error, tree, [TrialConfig], partial(base.locate, draft)):
-                _, names = found.setdefault(str(item), (item, []))
+                _, names = errors.setdefault(str(item), (item, []))
                 if isinstance(_at(tree, path), dict):
                     names.append(draft.name)
-    return variants, [_named(error, names) for error, names in found.values()]
+    return variants, [_named(error, names) for error, names in errors.values()]
 
 
 def _at(tree: Tree, path: TreePath) -> Tree:

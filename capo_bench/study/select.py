@@ -61,18 +61,18 @@ def parse_sets(sets: Sequence[str]) -> tuple[list[KeySetting], list[SweptKey], l
     settings, axes, errors = list[KeySetting](), list[SweptKey](), list[StudyError]()
     for text in sets:
         try:
-            found = read_setting(text)
+            read = read_setting(text)
         except StudyErrors as wrong:
             errors += wrong.items
             continue
-        key = found[0].key
+        key = read[0].key
         if key not in dotted_keys(TrialConfig):
             hint = suggestion(key, dotted_keys(TrialConfig))
-            errors.append(StudyError(found[0].source.place(), key, key, f"unknown key {key!r}", hint))
-        elif len(found) == 1:
-            settings += found
+            errors.append(StudyError(read[0].source.place(), key, key, f"unknown key {key!r}", hint))
+        elif len(read) == 1:
+            settings += read
         else:
-            axes.append(SweptKey(key, tuple(found)))
+            axes.append(SweptKey(key, tuple(read)))
     return settings, axes, errors
 
 
@@ -100,19 +100,21 @@ def swept_by_sets(
     A variant that sets a key itself, or whose method does not use it, stays one. Variants are compared with the
     baseline of the same values; where there was only one variant, with that of the first ones.
     """
-    found, alone = list(drafts), len(drafts) == 1
+    swept, alone = list(drafts), len(drafts) == 1
     labels = short_names([*sweep.matrix, *sweep.zip, *(axis.key for axis in axes)])
     for axis in axes:
-        first = {draft.name: _with(draft, axis.settings[0], labels) for draft in found if _takes(draft, axis.key, base)}
+        first = {draft.name: _with(draft, axis.settings[0], labels) for draft in swept if _takes(draft, axis.key, base)}
         roles = {role: first[name].name for role in ("baseline", "start") if (name := getattr(sweep, role)) in first}
         within = [] if alone or "baseline" not in roles else [axis.key]
         sweep = sweep.model_copy(update={**roles, "within": [*sweep.within, *within]})
-        found = [
+        swept = [
             each
-            for draft in found
-            for each in ([_with(draft, one, labels) for one in axis.settings] if draft.name in first else [draft])
+            for draft in swept
+            for each in (
+                [_with(draft, setting, labels) for setting in axis.settings] if draft.name in first else [draft]
+            )
         ]
-    return found, sweep
+    return swept, sweep
 
 
 def _takes(draft: Draft, key: str, base: Base) -> bool:
@@ -171,7 +173,7 @@ def parse_only(only: Sequence[str], names: Sequence[str], seeds: Sequence[int]) 
     return Pick(frozenset(variants) or None, frozenset(numbers) or None), errors
 
 
-def _no_hit(pattern: str, kind: str, known: Sequence[object]) -> StudyError:
-    shown = ", ".join(map(str, known[:20])) + (", …" if len(known) > 20 else "")
+def _no_hit(pattern: str, kind: str, names: Sequence[object]) -> StudyError:
+    shown = ", ".join(map(str, names[:20])) + (", …" if len(names) > 20 else "")
     place = Place(f"--only {pattern}")
     return StudyError(place, "", pattern, f"{pattern!r} matches no {kind}", f"{kind}s: {shown}")

@@ -38,8 +38,8 @@ class ServedCritic:
         if not self.serve.gpus:
             return "the GPUs of the trials, or on processors where there are none"
         split = self.serve.tensor_parallel_size
-        told = "1 GPU of its own" if self.serve.gpus == 1 else f"{self.serve.gpus} GPUs of its own"
-        return f"{told} (tensor_parallel_size {split})" if split > 1 else told
+        gpus = "1 GPU of its own" if self.serve.gpus == 1 else f"{self.serve.gpus} GPUs of its own"
+        return f"{gpus} (tensor_parallel_size {split})" if split > 1 else gpus
 
 
 def served_by(params: CriticParams) -> ServedCritic | None:
@@ -62,4 +62,4 @@ def pending_critic(trial: Trial, home: Home) -> ServedCritic | None:
 def served_critics(trials: Iterable[Trial]) -> list[ServedCritic]:
     """Return the served critics that trials ask, each once."""
     served = (served_critic(trial.config) for trial in trials)
-    return list(dict.fromkeys(one for one in served if one is not None))
+    return list(dict.fromkeys(critic for critic in served if critic is not None))

@@ -130,8 +130,8 @@ class Sweep(Strict):
     def _equal_lengths(cls, table: Swept) -> Swept:
         lengths = {key: len(values) for key, values in table.items()}
         if len(set(lengths.values())) > 1:
-            told = ", ".join(f"{key!r} has {length}" for key, length in lengths.items())
-            raise ValueError(f"lists of unequal length: {told}; zipped values go together, give each key as many")
+            each = ", ".join(f"{key!r} has {length}" for key, length in lengths.items())
+            raise ValueError(f"lists of unequal length: {each}; zipped values go together, give each key as many")
         return table
 
     @field_validator("include")

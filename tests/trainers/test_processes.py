@@ -35,6 +35,7 @@ def test_processes_stop_together_when_the_critic_of_one_fails(start: str, tmp_pa
     assert told[1].startswith("4 of 8 critiques of this step abstained (timeout 4), more than")
 
 
+@pytest.mark.nightly
 def test_what_abstains_in_one_process_is_measured_against_what_all_asked(start: str, tmp_path: Path) -> None:
     two_processes(start, tmp_path, "0.5")
     assert not list(tmp_path.glob("*.stopped"))

@@ -123,10 +123,10 @@ def _settings(address: str | None, cores: int, scratch: str | None) -> dict[str,
 
 
 def _refusal(address: str | None, error: Exception) -> str:
-    told = str(error).strip().partition("\n")[0]
+    reason = str(error).strip().partition("\n")[0]
     if address is None:
-        return f"Ray cannot be started on this machine: {told}"
+        return f"Ray cannot be started on this machine: {reason}"
     return (
-        f"--address {address}: no Ray cluster that can be joined: {told}; this machine must be one of its nodes and "
+        f"--address {address}: no Ray cluster that can be joined: {reason}; this machine must be one of its nodes and "
         "have its versions of Python and Ray (docs/cluster.md)"
     )

@@ -30,9 +30,9 @@ class Control:
         self._changed.set()
         self._changed = asyncio.Event()
 
-    async def order(self, key: str, known: Order) -> Order:
+    async def order(self, key: str, last: Order) -> Order:
         """Return the order of the job `key` once it is another than `known`, or `known` after a while."""
-        if self._order(key) == known:
+        if self._order(key) == last:
             with suppress(TimeoutError):
                 async with asyncio.timeout(HOLD_SECONDS):
                     await self._changed.wait()
@@ -52,7 +52,7 @@ class Orders:
 
     def __init__(self, control: Any, key: str) -> None:
         self._control, self._key = control, key
-        self.known: Order = ""
+        self.last: Order = ""
         self._ask()
 
     def news(self) -> Order:
@@ -61,9 +61,9 @@ class Orders:
 
         if not ray.wait([self._answer], timeout=0)[0]:
             return ""
-        before, self.known = self.known, ray.get(self._answer)
+        before, self.last = self.last, ray.get(self._answer)
         self._ask()
-        return self.known if self.known != before else ""
+        return self.last if self.last != before else ""
 
     def _ask(self) -> None:
-        self._answer = self._control.order.remote(self._key, self.known)
+        self._answer = self._control.order.remote(self._key, self.last)

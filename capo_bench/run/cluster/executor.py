@@ -68,7 +68,7 @@ class RayExecutor:
         self.stopping = False
         self._count, self._threads, self._log = count, threads, log.absolute()
         self._address, self._interrupts = address, interrupts
-        self._owed: list[tuple[float, Job]] = []
+        self._pending: list[tuple[float, Job]] = []
         self._running: list[_Running] = []
         self._lost_on: dict[str, str] = {}
         self._cluster: Cluster | None = None
@@ -91,12 +91,12 @@ class RayExecutor:
     def submit(self, job: Job, delay: float = 0.0) -> None:
         """Owe a job; see `Executor.submit`."""
         if not self.stopping:
-            insort(self._owed, (time.monotonic() + delay, job), key=lambda owed: owed[1].rank)
+            insort(self._pending, (time.monotonic() + delay, job), key=lambda pending: pending[1].rank)
 
     def events(self, more: Callable[[], bool] = lambda: False) -> Iterator[tuple[Job | None, wire.Message]]:
         """Run what was submitted; see `Executor.events`."""
         ticked = 0.0
-        while self._owed or self._running or (more() and not self.stopping):
+        while self._pending or self._running or (more() and not self.stopping):
             self._start()
             yield from self._listen()
             if time.monotonic() - ticked >= TICK_SECONDS:
@@ -108,7 +108,7 @@ class RayExecutor:
         if self.stopping:
             return
         self.stopping = True
-        self._owed.clear()
+        self._pending.clear()
         if self._cluster is None:
             return
         self._cluster.order("stop")
@@ -127,12 +127,12 @@ class RayExecutor:
     def _start(self) -> None:
         """Hand to Ray what is due, as far as there is room."""
         now = time.monotonic()
-        for due, job in list(self._owed):
+        for due, job in list(self._pending):
             if due > now:
                 continue
             if len(self._running) >= self._room(job):
                 return
-            self._owed.remove((due, job))
+            self._pending.remove((due, job))
             self._running.append(self._task(job))
 
     def _joined(self) -> Cluster:

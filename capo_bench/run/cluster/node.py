@@ -98,7 +98,7 @@ def _heard(worker: Worker, orders: Orders) -> list[wire.Message]:
                 worker.verdict = message if message["status"] == "failed" else None
     except EOFError:
         worker.job = None
-        worker.verdict = {"kind": "end", "status": "stopped" if orders.known else "failed"}
+        worker.verdict = {"kind": "end", "status": "stopped" if orders.last else "failed"}
         batch.append({**worker.verdict, "error": _retire(worker), "cause": "lost"})
     return batch
 

@@ -60,8 +60,8 @@ class Cluster:
         wanted, free = critic.serve.gpus, self._gpus_of(self._here)
         names = self._take(wanted) if wanted <= free else ""
         if not names:
-            told = f"{critic} asks for {wanted} GPUs of its own, and this node of the Ray cluster has {free:g} left"
-            raise RunError(f"{told}; set critic.serve.gpus lower, or start the run on a larger node")
+            lack = f"{critic} asks for {wanted} GPUs of its own, and this node of the Ray cluster has {free:g} left"
+            raise RunError(f"{lack}; set critic.serve.gpus lower, or start the run on a larger node")
         return names.split(",")
 
     def _take(self, gpus: int) -> str:
@@ -90,8 +90,8 @@ class Cluster:
         if not room:
             needs = f"{self._cores} cores and {gpus} accelerators"
             if job.critic_url:
-                told = f"this node of the Ray cluster, where the trial's critic is served, has no {needs} beside that"
-                raise RunError(f"{told}; start the run on a larger node, or set critic.serve.gpus lower")
+                lack = f"this node of the Ray cluster, where the trial's critic is served, has no {needs} beside that"
+                raise RunError(f"{lack}; start the run on a larger node, or set critic.serve.gpus lower")
             raise RunError(f"no node of the Ray cluster has {needs}, which a trial needs; add one that has")
         return room
 
@@ -133,8 +133,8 @@ class Cluster:
         except StopIteration:
             return [lost("its task ended without a word")]
         except RayTaskError as error:
-            told = f"{type(error.cause).__name__}: {error.cause}"
-            return [{"kind": "end", "status": "failed", "error": told[:300], "cause": "other"}]
+            reason = f"{type(error.cause).__name__}: {error.cause}"
+            return [{"kind": "end", "status": "failed", "error": reason[:300], "cause": "other"}]
         except OutOfMemoryError as error:
             return [{**lost(f"its node ran out of memory: {_first_line(error)}"), "cause": "memory"}]
         except RayError as error:

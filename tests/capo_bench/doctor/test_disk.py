@@ -81,9 +81,9 @@ def test_the_disk_has_to_hold_what_trials_leave_and_what_is_downloaded(tmp_path,
     free(monkeypatch, wanted)
     (fits,) = disk.disks(needs(), tmp_path / "not" / "yet", 5)
     assert (fits.what, fits.state) == ("disk", "ok")
-    assert f"about {wanted / 2**30:.1f} GiB needed for 3 trials and downloads (" in fits.told
-    assert f"{POLICY} {POLICY_SIZE / 2**30:.1f} GiB, {PRM} {PRM_SIZE / 2**30:.1f} GiB)" in fits.told
-    assert fits.told.endswith(" datasets")
+    assert f"about {wanted / 2**30:.1f} GiB needed for 3 trials and downloads (" in fits.text
+    assert f"{POLICY} {POLICY_SIZE / 2**30:.1f} GiB, {PRM} {PRM_SIZE / 2**30:.1f} GiB)" in fits.text
+    assert fits.text.endswith(" datasets")
     free(monkeypatch, wanted - 1)
     (full,) = disk.disks(needs(), tmp_path, 5)
     assert full.state == "missing"
@@ -106,7 +106,7 @@ def test_a_model_of_unknown_size_is_told_and_not_counted_as_nothing(tmp_path, mo
     free(monkeypatch, LEFT + POLICY_SIZE)
     (found,) = disk.disks(unsaid, tmp_path, 0)
     assert found.state == "unknown"
-    assert "not counted, of unknown size: org/prm, " in found.told
+    assert "not counted, of unknown size: org/prm, " in found.text
     assert "prm.parameters" in found.remedy
     free(monkeypatch, LEFT + POLICY_SIZE - 1)
     assert next(disk.disks(unsaid, tmp_path, 0)).state == "missing", "whatever the model is like"
@@ -115,7 +115,7 @@ def test_a_model_of_unknown_size_is_told_and_not_counted_as_nothing(tmp_path, mo
 def test_nothing_of_the_hub_is_no_word_about_it(tmp_path):
     (found,) = disk.disks(needs_of(load_plan("voting", "quick")), tmp_path, 1)
     assert found.state == "ok"
-    assert found.told.endswith(" trials")
+    assert found.text.endswith(" trials")
 
 
 SHARED_MEMORY = Path("/dev/shm")
@@ -126,7 +126,7 @@ def test_a_cache_on_another_disk_has_its_own(tmp_path, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(SHARED_MEMORY / "not-yet"))
     free(monkeypatch, LEFT)
     results, models = disk.disks(needs(), tmp_path, 0)
-    assert (results.what, results.state, results.told.split(" for ")[1]) == ("disk", "ok", "3 trials")
+    assert (results.what, results.state, results.text.split(" for ")[1]) == ("disk", "ok", "3 trials")
     assert (models.what, models.state) == ("disk of the hub's cache", "ok")
     free(monkeypatch, POLICY_SIZE + PRM_SIZE - 1)
     assert [one.state for one in disk.disks(needs(), tmp_path, 0)] == ["missing", "missing"]

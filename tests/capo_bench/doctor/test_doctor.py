@@ -123,7 +123,7 @@ def test_an_endpoint_that_serves_the_model_is_well(monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "k-123")
     with server(listing("other", MODEL)) as (url, seen):
         found, clock = asked(url)
-    assert (found.state, found.told) == ("ok", f"serves {MODEL}")
+    assert (found.state, found.text) == ("ok", f"serves {MODEL}")
     assert clock.state == "ok"
     assert seen[0][1]["Authorization"] == "Bearer k-123"
 
@@ -131,7 +131,7 @@ def test_an_endpoint_that_serves_the_model_is_well(monkeypatch):
 def test_an_endpoint_that_serves_another_model_is_told_with_both_names():
     with server(listing("other")) as (url, _):
         found = asked(url)[0]
-    assert (found.state, found.told) == ("missing", f"serves other, not {MODEL}")
+    assert (found.state, found.text) == ("missing", f"serves other, not {MODEL}")
     assert "critic.model" in found.remedy
 
 
@@ -141,8 +141,8 @@ def test_a_key_that_is_refused_is_named_and_never_shown(monkeypatch, key):
     with server({"/v1/models": (401, {})}) as (url, _):
         found = asked(url, api_key_env="OTHER_KEY")[0]
     assert found.state == "missing"
-    assert "OTHER_KEY" in found.told
-    assert "k-wrong" not in found.told + found.remedy
+    assert "OTHER_KEY" in found.text
+    assert "k-wrong" not in found.text + found.remedy
 
 
 def test_an_endpoint_that_is_down_is_missing():
@@ -161,7 +161,7 @@ def test_a_clock_that_is_off_is_a_warning():
     with server(listing(MODEL), date="Mon, 01 Jan 2024 00:00:00 GMT") as (url, _):
         clock = asked(url)[1]
     assert clock.state == "warning"
-    assert clock.told.startswith("+")
+    assert clock.text.startswith("+")
 
 
 def test_a_server_of_rollouts_is_asked_for_its_health():
@@ -169,7 +169,7 @@ def test_a_server_of_rollouts_is_asked_for_its_health():
         port = int(url.rpartition(":")[2])
         assert network.rollout_server(VllmRollouts(mode="server", port=port)).state == "ok"
     down = network.rollout_server(VllmRollouts(mode="server", port=port))
-    assert (down.state, down.told) == ("missing", "does not answer")
+    assert (down.state, down.text) == ("missing", "does not answer")
     assert "capo-bench plan" in down.remedy
 
 
@@ -189,7 +189,7 @@ def test_the_hub_is_asked_for_the_revision(monkeypatch, answer, state, told):
     with server({f"/api/models/org/model/revision/{'a' * 40}": answer}) as (url, _):
         monkeypatch.setenv("HF_ENDPOINT", url)
         found = network.hub_item(HubItem("model", "org/model", "a" * 40))
-    assert (found.state, told in found.told) == (state, True)
+    assert (found.state, told in found.text) == (state, True)
 
 
 def test_a_hub_that_cannot_be_reached_has_a_way_out(monkeypatch):
@@ -207,11 +207,11 @@ def test_a_folder_needs_no_hub(tmp_path):
 def test_no_gpus_are_missing_and_too_few_are(monkeypatch):
     (none,) = machine.gpus(needs())
     assert none.state == "missing"
-    assert "none visible" in none.told
+    assert "none visible" in none.text
     assert next(machine.gpus(needs("quick"))).state == "ok"
     gpu(monkeypatch, 1, 80)
     big = needs("paper", "backbone=qwen2.5-7b")
-    assert "8 needed, 1 visible (X1)" in next(machine.gpus(big)).told
+    assert "8 needed, 1 visible (X1)" in next(machine.gpus(big)).text
 
 
 SERVED = "critic={name: openai, model: org/critic, parameters: 8e9, serve: {gpus: 4, tensor_parallel_size: 4}}"
@@ -222,9 +222,9 @@ def test_a_served_critic_needs_its_gpus_its_model_and_vllm(monkeypatch):
     assert (found.endpoints, [one.model for one in found.served]) == ((), ["org/critic"])
     assert ("org/critic", None) in [(item.name, item.revision) for item in found.hub]
     assert disk.downloads(found)[HubItem("model", "org/critic", None)] == 16_000_000_000
-    assert "5 planned for (4 of them for critics that the run serves)" in list(machine.gpus(found))[-1].told
+    assert "5 planned for (4 of them for critics that the run serves)" in list(machine.gpus(found))[-1].text
     gpu(monkeypatch, 4, 80)
-    assert "5 needed (4 of them for critics that the run serves), 4 visible" in next(machine.gpus(found)).told
+    assert "5 needed (4 of them for critics that the run serves), 4 visible" in next(machine.gpus(found)).text
     gpu(monkeypatch, 5, 80)
     assert next(machine.gpus(found)).state == "ok"
     assert needs("quick", SERVED, "evaluation.backend=hf").extras == {"vllm": "critic.serve"}
@@ -234,7 +234,7 @@ def test_more_gpus_for_a_critic_than_there_are_is_told_whatever_trains(monkeypat
     found = needs("quick", SERVED)
     (none,) = machine.gpus(found)
     assert (none.what, none.state) == ("GPUs for critics", "missing")
-    assert "4 needed, 0 visible" in none.told
+    assert "4 needed, 0 visible" in none.text
     gpu(monkeypatch, 4, 80)
     assert next(machine.gpus(found)).state == "ok"
 
@@ -252,14 +252,14 @@ def test_gpus_that_are_too_small_are_told_with_what_a_step_takes(monkeypatch):
     gpu(monkeypatch, 1, 24)
     small = next(machine.gpus(needs()))
     assert small.state == "missing"
-    assert "1 needed, 1 visible (X1) with 24.0 GiB free, and a step takes about" in small.told
+    assert "1 needed, 1 visible (X1) with 24.0 GiB free, and a step takes about" in small.text
     gpu(monkeypatch, 1, 24, total=80)  # a server holds the rest
     held = next(machine.gpus(needs()))
     assert held.state == "missing"
-    assert "with 24.0 GiB free of 80.0 GiB, and a step takes about" in held.told
+    assert "with 24.0 GiB free of 80.0 GiB, and a step takes about" in held.text
     assert "nvidia-smi" in held.remedy
     gpu(monkeypatch, 1, 80, bf16=False)
-    assert "no bfloat16" in next(machine.gpus(needs())).told
+    assert "no bfloat16" in next(machine.gpus(needs())).text
 
 
 @pytest.fixture
@@ -282,7 +282,7 @@ def test_a_gpu_has_to_hold_what_is_beside_the_policy_whichever_trial_asks_it(mon
     assert next(machine.gpus(beside(weights))).state == "missing"
     unknown = next(machine.gpus(beside("org/prm")))
     assert unknown.state == "unknown"
-    assert unknown.told.endswith("and the PRM beside it")
+    assert unknown.text.endswith("and the PRM beside it")
     assert "download it" in unknown.remedy
 
 
@@ -299,7 +299,7 @@ def test_memory_is_compared_with_what_workers_take(monkeypatch):
     monkeypatch.setattr(machine, "available_memory", lambda: 5 * 2**30)
     assert machine.host_memory(needs("quick"), workers=2).state == "ok"
     crowded = machine.host_memory(needs("quick"), workers=3)
-    assert (crowded.state, crowded.told) == ("missing", "5.0 GiB available, about 6.0 GiB needed")
+    assert (crowded.state, crowded.text) == ("missing", "5.0 GiB available, about 6.0 GiB needed")
     monkeypatch.setattr(machine, "available_memory", lambda: None)
     assert machine.host_memory(needs("quick")).state == "unknown"
 
@@ -314,7 +314,7 @@ def test_each_process_loads_what_is_beside_the_policy(monkeypatch, weights):
     monkeypatch.setattr(machine, "available_memory", lambda: free)
     assert machine.host_memory(besides, workers=2).state == "ok"
     unknown = machine.host_memory(needs_of(load_plan("main", "full", ("prm.model=org/prm",), ("prm_sum",))), workers=2)
-    assert (unknown.state, unknown.told) == ("unknown", "4.0 GiB available, about 4.0 GiB needed without the PRM")
+    assert (unknown.state, unknown.text) == ("unknown", "4.0 GiB available, about 4.0 GiB needed without the PRM")
     assert "name its folder" in unknown.remedy
 
 
@@ -324,9 +324,9 @@ def test_packages_are_held_to_what_the_project_requires(monkeypatch):
     monkeypatch.setattr("importlib.metadata.requires", lambda name: listed)
     found = next(packages(needs("quick")))
     assert found.state == "missing"
-    assert "no-such-package is not installed" in found.told
-    assert "where >=99 is required" in found.told
-    assert "numpy" not in found.told
+    assert "no-such-package is not installed" in found.text
+    assert "where >=99 is required" in found.text
+    assert "numpy" not in found.text
     assert "constraints.txt" in found.remedy
 
 

@@ -38,7 +38,7 @@ def look_at(folder, template):
 def test_a_model_that_lacks_an_end_is_told(tmp_path, template, state, text):
     [finding] = look_at(tmp_path, template)
     assert finding.state == state
-    assert text in finding.told
+    assert text in finding.text
 
 
 def test_what_is_not_here_is_not_looked_at(tmp_path):

@@ -96,21 +96,21 @@ def test_a_lost_process_is_tried_again_as_it_was_until_the_tries_are_used_up(tmp
 
 
 def test_out_of_memory_halves_the_micro_batch_down_to_one(tmp_path):
-    owed, sizes = job(tmp_path, prompts_per_step=3, group_size=4), []
-    while found := again(owed, {"cause": "memory", "stage": "train"}, RunOptions(retries=9)):
-        owed = found[0]
-        sizes.append(owed.attempt.micro_batch)
+    pending, sizes = job(tmp_path, prompts_per_step=3, group_size=4), []
+    while found := again(pending, {"cause": "memory", "stage": "train"}, RunOptions(retries=9)):
+        pending = found[0]
+        sizes.append(pending.attempt.micro_batch)
     assert sizes == [6, 3, 1]
 
 
 def test_of_several_processes_each_has_its_share_of_the_rollouts(tmp_path, monkeypatch):
     (tmp_path / "pair.yaml").write_text("source: embedded\nprocesses: 2\n")
     monkeypatch.setenv("CAPO_BENCH_BACKBONES", str(tmp_path))
-    owed = job(tmp_path, prompts_per_step=3, group_size=4)
-    config = owed.trial.config.model_copy(update={"backbone": "pair"})
-    owed = replace(owed, trial=replace(owed.trial, config=config))
+    pending = job(tmp_path, prompts_per_step=3, group_size=4)
+    config = pending.trial.config.model_copy(update={"backbone": "pair"})
+    pending = replace(pending, trial=replace(pending.trial, config=config))
     assert "train.micro_batch is 6 of 6 rollouts; set it to 3" in advice("memory", "train", config)
-    found = again(owed, {"cause": "memory", "stage": "train"}, RunOptions())
+    found = again(pending, {"cause": "memory", "stage": "train"}, RunOptions())
     assert found[0].attempt.micro_batch == 3
 
 

@@ -201,8 +201,16 @@ FSYNCS, REPLACED, DELETED = "fsync", "replace|rename|link|mkdir", "unlink|rmdir"
     ("kinds", "some", "at_least"),
     [
         pytest.param(REPLACED, "rename /trials/#/training/.model", 20, id="appears"),
-        pytest.param(DELETED, "unlink /trials/#/training/checkpoints/checkpoint-#/optimizer.pt", 10, id="vanishes"),
-        pytest.param(FSYNCS, "fsync /trials/#/training/checkpoints/checkpoint-#", 20, id="lasts"),
+        pytest.param(
+            DELETED,
+            "unlink /trials/#/training/checkpoints/checkpoint-#/optimizer.pt",
+            10,
+            id="vanishes",
+            marks=pytest.mark.nightly,
+        ),
+        pytest.param(
+            FSYNCS, "fsync /trials/#/training/checkpoints/checkpoint-#", 20, id="lasts", marks=pytest.mark.nightly
+        ),
     ],
 )
 def test_killed_before_every_file_operation(nursery, noisy, tmp_path, kinds, some, at_least):
@@ -220,7 +228,7 @@ def moments(seconds, seed, count):
         yield {"seconds": draw.uniform(0.01, seconds)}
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.nightly)])
 def test_killed_at_random_moments(nursery, noisy, tmp_path, seed):
     life = Life(nursery, NOISY, tmp_path / "life")
     life.live(moments(noisy[1] / 3, seed, 10))
@@ -251,7 +259,7 @@ MODEL = "rename /trials/#/training/.model"
     ("unit", "settings", "met"),
     [
         pytest.param("policy_tokens", NOISY, ["step 1", "step 2", "step 3", "step 4", MODEL], id="noisy"),
-        pytest.param("total_tokens", LANGUAGE, ["step 4", MODEL], id="language"),
+        pytest.param("total_tokens", LANGUAGE, ["step 4", MODEL], id="language", marks=pytest.mark.nightly),
     ],
 )
 def test_killed_or_not_a_budget_ends_training_at_the_same_step(request, nursery, tmp_path, unit, settings, met):

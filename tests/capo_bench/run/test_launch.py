@@ -19,8 +19,8 @@ from capo_bench.run import stages
 from capo_bench.run.attempt import Attempt
 from capo_bench.run.failures import cause_of
 from capo_bench.run.launch import RankError, _events, launch, one_process, training_processes
-from capo_bench.run.rank import Work
 from capo_bench.run.training import Training
+from capo_bench.run.work import Work
 from capo_bench.store.home import Home, TrialFolder, read_json
 from capo_bench.study import identity
 from capo_bench.study.identity import digest, identity_of, trial_id, with_seed
@@ -88,7 +88,7 @@ def steps_told(events: list[dict[str, Any]]) -> list[int]:
     return [event["step"] for event in events if event["kind"] == "step"]
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_two_processes_train_a_trial_and_neither_a_stop_nor_a_kill_changes_it(tmp_path: Path) -> None:
     home, trial = Home(tmp_path / "whole"), make_trial()
     done, events = run(trial, home)
@@ -111,7 +111,7 @@ def test_two_processes_train_a_trial_and_neither_a_stop_nor_a_kill_changes_it(tm
     def kill(event: dict[str, Any]) -> None:
         if event["kind"] == "step":
             for process in launched():
-                if "capo_bench.run.rank" in process.cmdline() and process.environ().get("RANK") == "1":
+                if "capo_bench.run.work" in process.cmdline() and process.environ().get("RANK") == "1":
                     process.kill()
 
     with pytest.raises(RankError, match="process 1 of 2 was killed by SIGKILL"):

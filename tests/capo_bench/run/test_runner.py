@@ -12,7 +12,7 @@ from capo_bench.process.interrupt import Interrupts
 from capo_bench.run.cores import available_cores
 from capo_bench.run.executor import Job
 from capo_bench.run.pool import LocalExecutor
-from capo_bench.run.runner import Runner, RunOptions, default_workers, owed_trials
+from capo_bench.run.runner import Runner, RunOptions, default_workers, pending_trials
 from capo_bench.store.errors import RunError, StudyLockedError
 from capo_bench.store.home import Home, read_json
 from capo_bench.store.ledger import Ledger
@@ -40,8 +40,8 @@ def test_trials_are_recorded_and_a_second_run_touches_nothing(session, home):
 
 
 def test_every_variant_gets_its_first_seed_before_any_gets_its_second(home):
-    owed = owed_trials(make_plan(["a", "b"], seeds=(3, 1)).trials, home)
-    assert [trial.id for trial in owed] == ["a-3", "b-3", "a-1", "b-1"]
+    pending = pending_trials(make_plan(["a", "b"], seeds=(3, 1)).trials, home)
+    assert [trial.id for trial in pending] == ["a-3", "b-3", "a-1", "b-1"]
 
 
 def test_embedded_backbones_take_every_core_and_one_from_a_hub_takes_the_machine():

@@ -28,8 +28,8 @@ def test_a_study_tells_each_trials_state(home):
     with study_lock(home.study("demo").path / "lock"):
         status = study_status(home, "demo")
     assert status.running
-    assert states(status) == {"a-0": "done", "b-0": "running", "c-0": "failed", "d-0": "stopped", "e-0": "owed"}
-    assert status.counts() == {"done": 1, "running": 1, "failed": 1, "stopped": 1, "owed": 1}
+    assert states(status) == {"a-0": "done", "b-0": "running", "c-0": "failed", "d-0": "stopped", "e-0": "pending"}
+    assert status.counts() == {"done": 1, "running": 1, "failed": 1, "stopped": 1, "pending": 1}
     assert status.trials[2].entry.error == "ValueError: no"
 
     crashed = study_status(home, "demo")
@@ -40,13 +40,13 @@ def test_a_trial_whose_results_were_deleted_is_owed_again(session, home):
     session.run(make_plan(["ok"]))
     assert states(study_status(home, "demo")) == {"ok-0": "done"}
     shutil.rmtree(home.trial("ok-0").path)
-    assert states(study_status(home, "demo")) == {"ok-0": "owed"}
+    assert states(study_status(home, "demo")) == {"ok-0": "pending"}
     assert not session.run(make_plan(["ok"])).idle
 
 
 def test_other_trials_than_the_last_plans_can_be_asked_for(home):
     status = study_status(home, "demo", "full", ("x",))
-    assert (status.profile, states(status)) == ("full", {"x": "owed"})
+    assert (status.profile, states(status)) == ("full", {"x": "pending"})
 
 
 def test_studies_that_were_started_are_found(session, home):

@@ -37,6 +37,7 @@ print(odd)
 """Without the calls on one number, 5 to 7 of 400 such processes got something else the first time."""
 
 
+@pytest.mark.nightly
 def test_the_first_parallel_call_gives_what_the_next_gives() -> None:
     path = str(Path(capo_bench.__file__).parents[1])
     command = [sys.executable, "-c", FIRST_CALLS, "log", "250"]

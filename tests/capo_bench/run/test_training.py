@@ -11,7 +11,7 @@ import torch
 
 from capo_bench.run import training as training_module
 from capo_bench.run.attempt import Attempt
-from capo_bench.run.shared import ensure_cold_start
+from capo_bench.run.shared_models import ensure_cold_start
 from capo_bench.run.training import Training, read_steps, settle, train, train_part
 from capo_bench.store.home import Home, TrialFolder, read_json
 from capo_bench.study.identity import digest, identity_of, trial_id, with_seed

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from capo_bench.run.evaluation import _as_set, _spec, generate, owed_tasks, score
+from capo_bench.run.evaluation import _as_set, _spec, generate, pending_tasks, score
 from capo_bench.store.home import TrialFolder
 from evals.checksums import ChangedFileError, unlist
 from evals.config import EvaluationConfig
@@ -43,8 +43,8 @@ def run(config: TrialConfig, model: str, out: Path, seed: int = 0, stop: Any = l
     events: list[dict[str, Any]] = []
     folder = TrialFolder(out)
     # As a trial does: where every completion is there, nothing is loaded.
-    owed = owed_tasks(config.evaluation, folder)
-    done = not owed or generate(config, seed, model, out / "completions", events.append, stop, tasks=owed)
+    pending = pending_tasks(config.evaluation, folder)
+    done = not pending or generate(config, seed, model, out / "completions", events.append, stop, tasks=pending)
     done = done and score(config.evaluation, folder, events.append, stop)
     results = {task: read_result(folder.evaluation / task).metrics for task in config.evaluation.tasks} if done else {}
     metrics = {f"{task}/{name}": one.value for task, found in results.items() for name, one in found.items()}
@@ -114,15 +114,15 @@ def test_the_backbone_says_how_a_model_is_opened() -> None:
 
 def test_what_is_owed_is_what_lacks_completions(model: str, tmp_path: Path) -> None:
     settings = trial().evaluation
-    assert owed_tasks(settings, TrialFolder(tmp_path)) == ["coins_test", "coins_longer"]
+    assert pending_tasks(settings, TrialFolder(tmp_path)) == ["coins_test", "coins_longer"]
     run(trial(tasks=["coins_longer"]), model, tmp_path)
-    assert owed_tasks(settings, TrialFolder(tmp_path)) == ["coins_test"]
+    assert pending_tasks(settings, TrialFolder(tmp_path)) == ["coins_test"]
     lines = tmp_path / "completions" / "coins_longer" / "generations.jsonl"
     lines.write_bytes(lines.read_bytes()[:-5])
     with pytest.raises(ChangedFileError, match=r"generations\.jsonl: its bytes differ from the checksum"):
-        owed_tasks(settings, TrialFolder(tmp_path))
+        pending_tasks(settings, TrialFolder(tmp_path))
     unlist(lines.parent, [lines.name])  # as long as a task is asked, nothing is listed
-    assert owed_tasks(settings, TrialFolder(tmp_path)) == ["coins_test", "coins_longer"]
+    assert pending_tasks(settings, TrialFolder(tmp_path)) == ["coins_test", "coins_longer"]
 
 
 def test_no_data_is_read_where_nothing_is_owed(model: str, tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_shares_of_an_evaluation_become_what_one_process_writes(model: str, tmp_
         }
         assert read_task(parts / task).asked == read_task(whole / task).asked
         assert read_seconds(parts / task)[1] > 0
-    assert not owed_tasks(config.evaluation, TrialFolder(tmp_path))
+    assert not pending_tasks(config.evaluation, TrialFolder(tmp_path))
     assert sorted(path.name for path in parts.iterdir()) == sorted(config.evaluation.tasks)
 
 

@@ -222,7 +222,7 @@ moves = st.lists(
 @settings(deadline=None, max_examples=6)
 @given(moves)
 def test_cut_at_any_byte_a_ledger_folds_to_what_its_whole_records_say(events):
-    """No cut invents an end: what a cut takes from the record is owed, what it leaves is as it was."""
+    """No cut invents an end: what a cut takes from the record is pending, what it leaves is as it was."""
     with tempfile.TemporaryDirectory() as folder:
         ledger = Ledger(Path(folder) / "ledger.jsonl")
         records = [ledger.append("study_started", profile="quick", plan=["a", "b", "c"])]

@@ -221,7 +221,7 @@ def ray_program(home, until):
                 os.kill(pid, signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [pytest.param(signal.SIGINT, marks=pytest.mark.nightly), signal.SIGTERM])
 def test_a_signal_to_the_whole_group_lets_trials_save_and_leaves_nothing(home, ray_program, until, is_alive, number):
     """As a terminal and a scheduler send it."""
     process, started = ray_program("steady", "steady 2")
@@ -236,6 +236,7 @@ def test_a_signal_to_the_whole_group_lets_trials_save_and_leaves_nothing(home, r
     assert all((home.trial(name).checkpoints / "state.json").exists() for name in ("steady-0", "steady 2-0"))
 
 
+@pytest.mark.nightly
 def test_the_second_signal_ends_a_trial_that_does_not_stop_by_itself(ray_program, until, is_alive):
     process, started = ray_program("steady", "stubborn")
     (scratch,) = scratch_of(started)
@@ -247,7 +248,7 @@ def test_the_second_signal_ends_a_trial_that_does_not_stop_by_itself(ray_program
     assert not scratch.exists()
 
 
-@pytest.mark.parametrize("victim", ["program", "relay"])
+@pytest.mark.parametrize("victim", ["program", pytest.param("relay", marks=pytest.mark.nightly)])
 def test_what_a_trial_started_does_not_outlive_those_above_it(home, ray_program, until, is_alive, victim):
     process, started = ray_program("stubborn")
     (scratch,) = scratch_of(started)

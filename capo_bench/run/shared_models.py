@@ -71,15 +71,15 @@ def ensure_cold_start(trial: Trial, home: Home, emit: Emit) -> Path:
         _make_cold_start(trial, folder, emit, EMBEDDED_THREADS)
     else:
         from capo_bench.run.launch import launch, one_process
-        from capo_bench.run.rank import Work
+        from capo_bench.run.work import Work
 
-        work = Work("capo_bench.run.shared:make_part", {"trial": trial.as_json(), "folder": str(folder)})
+        work = Work("capo_bench.run.shared_models:make_part", {"trial": trial.as_json(), "folder": str(folder)})
         launch(work, one_process(), folder.with_name(f".{folder.name}.launch"), emit, lambda: False)
     return folder
 
 
 def make_part(settings: dict[str, Any], rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Make a trial's cold start in this process; see `capo_bench.run.rank.Work`."""
+    """Make a trial's cold start in this process; see `capo_bench.run.work.Work`."""
     from capo_bench.study.plan import Trial
 
     _make_cold_start(Trial.from_json(settings["trial"]), Path(settings["folder"]), emit, None)

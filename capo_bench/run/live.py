@@ -20,7 +20,7 @@ from capo_bench.store.ledger import Record
 EVERY_SECONDS = 1.0
 
 
-class Now:
+class LiveState:
     """An observer of a run that writes the board to a file; a context, at whose end the file is gone.
 
     Args:
@@ -33,7 +33,7 @@ class Now:
         self._path, self._board, self._clock = path, board, clock
         self._last = -EVERY_SECONDS
 
-    def __enter__(self) -> Now:
+    def __enter__(self) -> LiveState:
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -51,7 +51,7 @@ class Now:
                 part.replace(self._path)
 
 
-def read_now(path: Path) -> dict[str, Any]:
+def read_live(path: Path) -> dict[str, Any]:
     """Return what the file says; empty where there is none or it cannot be read."""
     try:
         value = json.loads(path.read_bytes())

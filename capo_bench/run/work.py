@@ -1,6 +1,6 @@
 """One of the processes that do work of a trial apart from the worker.
 
-Started as ``python -m capo_bench.run.rank FOLDER``, by the worker or by the launcher (`capo_bench.run.launch`). The
+Started as ``python -m capo_bench.run.work FOLDER``, by the worker or by the launcher (`capo_bench.run.launch`). The
 folder is where it and the worker talk, in files: ``job.json`` says what is to be done, the first process appends to
 ``events.jsonl`` what there is to tell, ``stop`` asks all to save and return, ``error-<rank>.json`` says why one failed,
 ``result.json`` that the first one has come to its end.
