@@ -131,7 +131,7 @@ def test_two_processes_train_a_trial_and_neither_a_stop_nor_a_kill_changes_it(tm
 WORK = '''
 """What launched processes do, as quick as can be: no training, no torch."""
 import json, os, pathlib, signal, sys, time
-from capo_bench.run import rank as real
+from capo_bench.run import work as real
 how = {how!r}
 def work(settings, rank, emit, stop):
     (pathlib.Path(settings["pids"]) / f"{{rank}}.pid").write_text(str(os.getpid()))
