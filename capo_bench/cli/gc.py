@@ -11,25 +11,13 @@ import click
 from capo_bench.cli.completion import complete_study, complete_trial
 from capo_bench.cli.options import add_home_option, add_json_option, read_duration
 from capo_bench.cli.printing import print_json, print_text
+from capo_bench.gc.removable import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping
 
     from capo_bench.gc.find import Scan
-    from capo_bench.gc.item import Removable
-
-KINDS = {
-    "leftovers": "temporary and half-written files of processes that were killed",
-    "checkpoints": "of trials that have finished, or stopped longer ago than --abandoned-after",
-    "orphans": "unfinished trials that no study will resume: of older code, or of no study",
-    "models": "trained weights of finished trials, as --keep-models says",
-    "trials": "whole trials, as --trial says",
-    "stages": "models, trainings and completions under keys that no trial needs",
-    "digests": "results that reports computed; the next report takes longer",
-    "views": "pages of `capo-bench view`, which it can write again",
-    "critiques": "critiques beyond the limit of their cache, and its unused space",
-    "logs": "older parts of logs",
-}
+    from capo_bench.gc.removable import Removable
 
 EPILOG = (
     "\b\nKinds:\n"
@@ -112,9 +100,10 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
     Samples, rollouts, metrics and ledgers of finished trials stay, unless the whole trial is named. What a study that
     runs refers to is left alone. What trials share goes with the last of them.
     """
+    from capo_bench.cli import Refused
     from capo_bench.gc.find import GcRequest, scan
     from capo_bench.gc.free import at_rest, free
-    from capo_bench.gc.item import freed_bytes
+    from capo_bench.run.limits import size
     from capo_bench.store.errors import RunError
     from capo_bench.store.home import Home
 
@@ -125,25 +114,22 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
     troubles: list[str] = []
     try:
         look = scan(results, wanted)
-        sizes = {item: size for item, size in freed_bytes(look.items()).items() if size or item.kind != "critiques"}
+        items = {item: item.count_bytes() for item in look.items()}
+        items = {item: count for item, count in items.items() if count or item.kind != "critiques"}
         if not as_json:
-            _show(look, sizes)
-        freeing = bool(sizes) and (yes or _ask(as_json))
+            _show(look, items)
+        freeing = bool(items) and (yes or _ask(as_json))
         if freeing:
             with at_rest(results, study) as running:
-                still = set(
-                    scan(results, wanted, running).items()
-                )  # a run may have started to use an item since it was shown
-                troubles = free([item for item in sizes if item in still])
+                # A run may have started to use an item since it was shown.
+                still = set(scan(results, wanted, running).items())
+                troubles = free([item for item in items if item in still])
     except RunError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
+        raise Refused(error) from error
     if as_json:
-        print_json(_build_json(look, sizes, freeing, troubles))
+        print_json(_build_json(look, items, freeing, troubles))
     elif freeing:
-        from capo_bench.run.limits import size
-
-        gone = sum(count for item, count in sizes.items() if item.kind == "critiques" or not item.path.exists())
+        gone = sum(count for item, count in items.items() if item.kind == "critiques" or not item.path.exists())
         click.echo(f"freed {size(gone)}")
     for trouble in troubles:
         click.echo(trouble, err=True)
@@ -157,43 +143,41 @@ def _ask(as_json: bool) -> bool:
     return click.confirm("Free it?")
 
 
-def _show(look: Scan, sizes: dict[Removable, int]) -> None:
+def _show(look: Scan, items: Mapping[Removable, int]) -> None:
     from capo_bench.run.limits import size
 
     for kind, what in KINDS.items():
-        chosen = {item: count for item, count in sizes.items() if item.kind == kind}
+        chosen = [(item, count) for item, count in items.items() if item.kind == kind]
         if not chosen:
             continue
-        print_text(f"{kind}: {len(chosen):,}, {size(sum(chosen.values()))}: {what}")
-        for item, count in chosen.items() if len(chosen) <= _SHOWN else list(chosen.items())[:_SHOWN]:
+        print_text(f"{kind}: {len(chosen):,}, {size(sum(count for _, count in chosen))}: {what}")
+        for item, count in chosen[:_SHOWN]:
             print_text(f"{item.path}  {size(count)}: {item.why}", indent=4)
         if len(chosen) > _SHOWN:
             print_text(f"… and {len(chosen) - _SHOWN:,} more (--json names all)", indent=4)
-    total = f"{len(sizes):,} things, {size(sum(sizes.values()))}" if sizes else "nothing can be deleted"
-    print_text(f"in all: {total}{'; add --yes to free it' if sizes and not sys.stdin.isatty() else ''}")
-    for line in _list_warnings(look, list(sizes)):
+    total = f"{len(items):,} things, {size(sum(items.values()))}" if items else "nothing can be deleted"
+    print_text(f"in all: {total}{'; add --yes to free it' if items and not sys.stdin.isatty() else ''}")
+    for line in _list_warnings(look, items):
         print_text(line)
 
 
 _SHOWN = 5
 
 
-def _list_warnings(look: Scan, items: Sequence[Removable]) -> list[str]:
+def _list_warnings(look: Scan, items: Mapping[Removable, int]) -> list[str]:
     """Return warnings for the user before anything is deleted."""
-    from capo_bench.gc.find import finished_orphans
     from capo_bench.gc.models import training_seconds
-    from capo_bench.run.board import duration as words
+    from capo_bench.run.board import duration
 
     warnings = [f"left out, because it is running: {study.name}" for study in look.studies if study.running]
-    models = [item.trial for item in items if item.kind == "models"]
-    if models:
-        took = words(training_seconds(look.home, models))
+    if models := [item.trial for item in items if item.kind == "models"]:
+        took = duration(training_seconds(look.home, models))
         warnings.append(
             f"without their weights {len(models)} trials must be trained again ({took} by their record) if a "
             "benchmark is added to their study, and `capo-bench eval TRIAL` cannot measure them; their results "
             "stay"
         )
-    if orphans := finished_orphans(look):
+    if orphans := look.finished_orphans:
         shown = " ".join(f"--trial {trial}" for trial in orphans[:_SHOWN])
         warnings.append(
             f"{len(orphans)} finished trials are in no study's newest plan; they stay unless you name them: {shown}"
@@ -201,24 +185,19 @@ def _list_warnings(look: Scan, items: Sequence[Removable]) -> list[str]:
     return warnings
 
 
-def _build_json(look: Scan, sizes: dict[Removable, int], freed: bool, troubles: list[str]) -> dict[str, Any]:
-    from capo_bench.gc.find import finished_orphans
-
-    kinds: dict[str, dict[str, int]] = {kind: {"count": 0, "bytes": 0} for kind in KINDS}
-    for item, count in sizes.items():
-        kinds[item.kind]["count"] += 1
-        kinds[item.kind]["bytes"] += count
+def _build_json(look: Scan, items: Mapping[Removable, int], freed: bool, troubles: list[str]) -> dict[str, Any]:
+    sizes = {kind: [count for item, count in items.items() if item.kind == kind] for kind in KINDS}
     return {
         "version": 1,
         "freed": freed,
-        "bytes": sum(sizes.values()),
-        "kinds": kinds,
+        "bytes": sum(items.values()),
+        "kinds": {kind: {"count": len(counts), "bytes": sum(counts)} for kind, counts in sizes.items()},
         "items": [
             {"kind": item.kind, "path": str(item.path), "bytes": count, "why": item.why, "trial": item.trial or None}
-            for item, count in sizes.items()
+            for item, count in items.items()
         ],
         "running": [study.name for study in look.studies if study.running],
-        "finished_orphans": finished_orphans(look),
-        "warnings": [] if freed else _list_warnings(look, list(sizes)),
+        "finished_orphans": look.finished_orphans,
+        "warnings": [] if freed else _list_warnings(look, items),
         "troubles": troubles,
     }

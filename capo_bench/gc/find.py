@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import get_args
 
 from capo_bench.gc.free import AWAY
-from capo_bench.gc.item import KINDS, Kind, Removable
 from capo_bench.gc.models import best
+from capo_bench.gc.removable import KINDS, Removable
 from capo_bench.gc.studies import Mentioned, mentioned
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, StageKind, StudyFolder, TrialFolder, read_json
@@ -29,6 +29,7 @@ from trainers.checkpoints import MARK
 from trainers.config import TrialConfig
 from trainers.critics.store import FILE
 
+HALF_WRITTEN = "a killed process left it half-written"
 SETTLED_SECONDS = 3600.0
 """No lock guards a file that a report writes; one that is older is of a process that is gone."""
 
@@ -47,7 +48,7 @@ class GcRequest:
     """
 
     study: str = ""
-    kinds: Collection[Kind] = KINDS
+    kinds: Collection[str] = tuple(KINDS)
     keep_models: int | None = None
     by: str = ""
     trials: Collection[str] = ()
@@ -74,8 +75,8 @@ class Scan:
         Raises:
             RunError: A trial is picked that is not there or is being worked on; trials cannot be ranked.
         """
-        found = {item: None for kind in KINDS if kind in self.wanted.kinds for item in _FINDERS[kind](self)}
-        return [item for item in found if item.lock is None or not locked(item.lock)]
+        items = dict.fromkeys(item for kind in KINDS if kind in self.wanted.kinds for item in _FINDERS[kind](self))
+        return [item for item in items if item.lock is None or not locked(item.lock)]
 
     @cached_property
     def busy(self) -> frozenset[str]:
@@ -96,7 +97,7 @@ class Scan:
     @cached_property
     def folders(self) -> list[TrialFolder]:
         """The trials in the folder, or those of the study, that nobody works on."""
-        named = frozenset().union(*(study.ever for study in self.studies if study.name == self.wanted.study))
+        named = frozenset().union(*(study.ever for study in self.asked))
         return [
             folder
             for folder in self.trials
@@ -117,14 +118,23 @@ class Scan:
         return [folder for folder in self.folders if folder.path.name not in self.whole]
 
     @property
+    def asked(self) -> list[Mentioned]:
+        """The studies in the folder, or the one that is wanted."""
+        return [study for study in self.studies if self.wanted.study in ("", study.name)]
+
+    @property
     def resting(self) -> list[StudyFolder]:
-        """The studies in the folder, or the one that is wanted, of which no run goes on."""
-        asked = [study for study in self.studies if self.wanted.study in ("", study.name)]
-        return [self.home.study(study.name) for study in asked if not study.running]
+        """Those of them of which no run goes on."""
+        return [self.home.study(study.name) for study in self.asked if not study.running]
 
     def refers(self, trial: str) -> bool:
         """Whether a study's newest plans have a trial."""
         return any(trial in study.wanted for study in self.studies)
+
+    @cached_property
+    def finished_orphans(self) -> list[str]:
+        """The finished trials that no study's newest plans have: they stay unless picked by name."""
+        return [folder.path.name for folder in self.parts if folder.done and not self.refers(folder.path.name)]
 
 
 def scan(home: Home, wanted: GcRequest, running: Collection[str] | None = None) -> Scan:
@@ -144,22 +154,17 @@ def scan(home: Home, wanted: GcRequest, running: Collection[str] | None = None) 
         raise RunError(
             f"no study {wanted.study!r} has been run in {home.path}; there are: {', '.join(names) or 'none'}"
         )
-    found = Scan(home, wanted, studies)
-    there = {folder.path.name for folder in found.folders}
+    look = Scan(home, wanted, studies)
+    free = {folder.path.name for folder in look.folders}
     for trial in wanted.trials:
-        if trial not in there:
-            known = "/" not in trial and home.trial(trial).path.is_dir()
-            why = "somebody is at work with it, or it is of another study" if known else "there is no such folder"
+        if trial not in free:
+            exists = "/" not in trial and home.trial(trial).path.is_dir()
+            why = "somebody is at work with it, or it is of another study" if exists else "there is no such folder"
             raise RunError(f"--trial {trial}: {why} in {home.path / 'trials'}; give the id of a trial that is at rest")
-    return found
+    return look
 
 
-def finished_orphans(look: Scan) -> list[str]:
-    """Return the finished trials that no study's newest plans have: they stay unless picked by name."""
-    return [folder.path.name for folder in look.parts if folder.done and not look.refers(folder.path.name)]
-
-
-def _of(kind: Kind, folder: TrialFolder, path: Path, why: str) -> Removable:
+def _of(kind: str, folder: TrialFolder, path: Path, why: str) -> Removable:
     return Removable(kind, path, why, folder.path / "lock", folder.path.name)
 
 
@@ -167,24 +172,24 @@ def _leftovers(look: Scan) -> Iterator[Removable]:
     for folder in look.parts:
         half = [folder.path / name for name in ("training/.model", f"training/{AWAY}", ".launch", AWAY)]
         for path in (*filter(Path.exists, half), *_unmarked(folder.checkpoints), *torn(folder.path)):
-            yield _of("leftovers", folder, path, "a killed process left it half-written")
+            yield _of("leftovers", folder, path, HALF_WRITTEN)
     for study in look.resting:
         for path in sorted(study.path.glob(f".{study.now.name}.*")):
-            yield Removable("leftovers", path, "a killed process left it half-written")
+            yield Removable("leftovers", path, HALF_WRITTEN)
     if look.wanted.study:
         return
     home = look.home.path
     for kind in get_args(StageKind):
         for path in (home / "stages" / kind).glob(".*.making"):
             lock = look.home.stage_lock(kind, path.name[1:].partition(".")[0])
-            yield Removable("leftovers", path, "a killed process left it half-written", lock)
+            yield Removable("leftovers", path, HALF_WRITTEN, lock)
     for place in ("trials", "stages/*", "stages/*/*", "cache/report"):
         for path in home.glob(f"{place}/{AWAY}"):
             yield Removable("leftovers", path, "a killed gc left it")
     for part in ("cache/report", "studies", "evals", "critics", "views"):
         for path in torn(home / part):
             if time.time() - path.stat().st_mtime > SETTLED_SECONDS:
-                yield Removable("leftovers", path, "a killed process left it half-written")
+                yield Removable("leftovers", path, HALF_WRITTEN)
 
 
 def _unmarked(checkpoints: Path) -> list[Path]:
@@ -235,38 +240,26 @@ def _models(look: Scan) -> Iterator[Removable]:
     count = look.wanted.keep_models
     if count is None:
         return
-    kept = best(look.home, _ranked(look), count, look.wanted.by) if count else set()
-    known = frozenset().union(*(study.ever for study in look.studies))
-    goes = {
-        folder.path.name
-        for folder in look.parts
-        if folder.done and folder.path.name not in kept and (not count or folder.path.name in known)
-    }
-    trained: dict[Path, list[TrialFolder]] = defaultdict(list)
+    named = frozenset().union(*(study.ever for study in look.studies))
+    parts = {folder.path.name for folder in look.parts if folder.done}
+    ranked = [study for study in look.studies if study.ever & parts]
+    kept = best(look.home, ranked, count, look.wanted.by) if count else set()
+    goes = (parts & named if count else parts) - kept
+    trained: dict[Path, set[str]] = defaultdict(set)
     for folder in look.trials:
-        trained[folder.trained].append(folder)
-    for path, folders in trained.items():
-        if (path / "model").is_dir() and goes >= {folder.path.name for folder in folders}:
-            why = f"not among those that --keep-models {look_for(count)} keeps"
-            yield _of("models", folders[0], path / "model", why)
-
-
-def look_for(count: int | None) -> str:
-    """Return a keep policy as it is written on the command line."""
-    return "all" if count is None else f"best:{count}" if count else "none"
-
-
-def _ranked(look: Scan) -> list[Mentioned]:
-    """Return the studies whose best trials are kept: all that refer to the trials looked at."""
-    there = {folder.path.name for folder in look.parts}
-    return [study for study in look.studies if study.ever & there]
+        trained[folder.trained].add(folder.path.name)
+    policy = f"best:{count}" if count else "none"
+    for path, trials in trained.items():
+        if (path / "model").is_dir() and goes >= trials:
+            folder = look.home.trial(min(trials))
+            yield _of("models", folder, path / "model", f"not among those that --keep-models {policy} keeps")
 
 
 def _trials(look: Scan) -> Iterator[Removable]:
     for trial in look.wanted.trials:
         folder = look.home.trial(trial)
-        owed = " (a study owes it again)" if look.refers(trial) else ""
-        yield _of("trials", folder, folder.path, f"picked by name{owed}")
+        pending = " (it is pending again then)" if look.refers(trial) else ""
+        yield _of("trials", folder, folder.path, f"picked by name{pending}")
 
 
 def _stages(look: Scan) -> Iterator[Removable]:

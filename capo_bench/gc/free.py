@@ -1,6 +1,6 @@
 """Freeing: under the locks of all that rests, one thing after another, each there or gone and never half.
 
-A folder is renamed away and then deleted, so a trial whose deletion is killed is owed, not broken. What is left of it
+A folder is renamed away and then deleted: a trial whose deletion is killed is pending, not broken. What is left of it
 lies in a folder that says so, and goes with the next time.
 """
 
@@ -9,11 +9,11 @@ from __future__ import annotations
 import secrets
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from capo_bench.gc.item import Removable
+from capo_bench.gc.removable import Removable
 from capo_bench.run.state import holder_of, started_studies
 from capo_bench.store.errors import RunError, StudyLockedError
 from capo_bench.store.home import Home
@@ -57,12 +57,8 @@ def _held(held: ExitStack, home: Home, study: str, *, must: bool) -> bool:
     return True
 
 
-def free(items: Sequence[Removable], freed: Callable[[Removable], None] = lambda item: None) -> list[str]:
+def free(items: Sequence[Removable]) -> list[str]:
     """Free things; call it within `at_rest`. One that somebody works with by now is left alone.
-
-    Args:
-        items: What goes.
-        freed: Told of each that is gone.
 
     Returns:
         What could not be freed, as sentences.
@@ -73,7 +69,6 @@ def free(items: Sequence[Removable], freed: Callable[[Removable], None] = lambda
             if item.lock is None or held.enter_context(_taken(item.lock)):
                 try:
                     _free(item)
-                    freed(item)
                 except (OSError, sqlite3.Error) as error:
                     troubles.append(f"{item.path}: {error}; check its permissions, then run it again")
             else:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from capo_bench.run.state import holder_of, started_studies
 from capo_bench.store.home import Home
-from capo_bench.store.ledger import Ledger, Record, StudyState, fold
+from capo_bench.store.ledger import Ledger
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,6 @@ class Mentioned:
         running: Whether a run of it goes on.
         wanted: Trials of the newest plan of each of its profiles.
         ever: Trials that its ledger names anywhere.
-        state: Its ledger, folded.
         metric: Its primary metric, ``task/quantity``; empty where the ledger does not say.
     """
 
@@ -27,7 +26,6 @@ class Mentioned:
     running: bool
     wanted: frozenset[str]
     ever: frozenset[str]
-    state: StudyState
     metric: str
 
 
@@ -49,18 +47,11 @@ def _of(home: Home, name: str, running: Collection[str] | None) -> Mentioned:
     # First, so that what a run that ends meanwhile wrote is read.
     runs = holder_of(folder) is not None if running is None else name in running
     records = Ledger(folder.ledger).read()
-    newest = {str(record.get("profile")): record for record in _starts(records)}
-    wanted = _union(record["plan"] for record in newest.values())
-    planned = _union(record["plan"] for record in _starts(records))
-    told = {str(record["trial"]) for record in records if "trial" in record}
-    last: Record = next(reversed(newest.values()), {})
-    metric = str(next(iter(last.get("metrics") or []), ""))
-    return Mentioned(name, runs, wanted, planned | told, fold(records), metric)
-
-
-def _starts(records: Iterable[Record]) -> list[Record]:
-    return [record for record in records if record["event"] == "study_started"]
-
-
-def _union(plans: Iterable[Iterable[str]]) -> frozenset[str]:
-    return frozenset(str(trial) for plan in plans for trial in plan)
+    starts = [record for record in records if record["event"] == "study_started"]
+    newest = {record.get("profile"): record["plan"] for record in starts}
+    ever = {trial for record in starts for trial in record["plan"]}
+    ever |= {record["trial"] for record in records if "trial" in record}
+    metrics = starts[-1].get("metrics") if starts else None
+    return Mentioned(
+        name, runs, frozenset().union(*newest.values()), frozenset(ever), str(next(iter(metrics or []), ""))
+    )

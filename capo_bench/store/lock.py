@@ -8,14 +8,14 @@ import os
 import platform
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
 from capo_bench.store.errors import RunError, StudyLockedError
 
-# `status` holds the lock for an instant to see whether it is free; a run that meets it tries again.
-_TRIES = 5
+_PATIENCE_SECONDS = 0.5
+"""`status` holds the lock for an instant to see whether it is free; a run that meets it tries again."""
 
 
 @contextmanager
@@ -24,17 +24,24 @@ def study_lock(path: Path, what: str = "study") -> Iterator[None]:
 
     Raises:
         StudyLockedError: Another process holds it; the message says who, where and since when.
-        RunError: The file cannot be made.
+        RunError: The file cannot be made or written.
     """
-    handle = _open(path)
-    try:
-        _take(path, handle, what)
+    end = time.monotonic() + _PATIENCE_SECONDS
+    with wait_for_lock(path, lambda: time.monotonic() > end, lambda: None) as held:
+        if not held:
+            raise StudyLockedError(_refusal(path, what))
+        since = datetime.now(UTC).isoformat(timespec="seconds")
+        try:
+            path.write_text(json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}), encoding="utf-8")
+        except OSError as error:
+            raise RunError(
+                f"{path}: cannot be written: {error.strerror}; free space or choose another --home"
+            ) from error
         try:
             yield
         finally:
-            os.ftruncate(handle, 0)  # nobody holds it
-    finally:
-        os.close(handle)
+            with suppress(FileNotFoundError):  # its folder may be gone
+                os.truncate(path, 0)  # nobody holds it
 
 
 @contextmanager
@@ -43,7 +50,7 @@ def wait_for_lock(path: Path, stop: Callable[[], bool], waiting: Callable[[], No
 
     Args:
         path: The lock file; made if it is not there.
-        stop: Asked about twice a second while waiting.
+        stop: Asked ten times a second while waiting.
         waiting: Called once if the lock is not free at once.
     """
     handle = _open(path)
@@ -52,7 +59,7 @@ def wait_for_lock(path: Path, stop: Callable[[], bool], waiting: Callable[[], No
         if not held:
             waiting()
         while not held and not stop():
-            time.sleep(0.5)
+            time.sleep(0.1)
             held = _try_lock(handle)
         if held and not _still_there(path, handle):  # its folder was deleted: others lock the file that is there now
             with wait_for_lock(path, stop, waiting) as held:
@@ -75,14 +82,11 @@ def locked(path: Path) -> bool:
         os.close(handle)
 
 
-def _take(path: Path, handle: int, what: str) -> None:
-    if not any(_try_lock(handle, wait=attempt > 0) for attempt in range(_TRIES)):
-        raise StudyLockedError(_refusal(path, os.pread(handle, 4096, 0), what))
+def _sign(path: Path) -> None:
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    holder = json.dumps({"pid": os.getpid(), "host": platform.node(), "since": since}).encode()
+    holder = {"pid": os.getpid(), "host": platform.node(), "since": since}
     try:
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, holder, 0)
+        path.write_text(json.dumps(holder), encoding="utf-8")
     except OSError as error:
         raise RunError(f"{path}: cannot be written: {error.strerror}; free space or choose another --home") from error
 
@@ -95,9 +99,7 @@ def _open(path: Path) -> int:
         raise RunError(f"{path}: {error.strerror}; give --home a folder you can write") from error
 
 
-def _try_lock(handle: int, kind: int = fcntl.LOCK_EX, *, wait: bool = False) -> bool:
-    if wait:
-        time.sleep(0.1)
+def _try_lock(handle: int, kind: int = fcntl.LOCK_EX) -> bool:
     try:
         fcntl.flock(handle, kind | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -112,11 +114,11 @@ def _still_there(path: Path, handle: int) -> bool:
         return False
 
 
-def _refusal(path: Path, data: bytes, what: str) -> str:
+def _refusal(path: Path, what: str) -> str:
     try:
-        holder = json.loads(data)
+        holder = json.loads(path.read_bytes())
         who = f"process {holder['pid']} on {holder['host']} since {holder['since']}"
         way_out = f"wait for it, or stop it with: kill -INT {holder['pid']}"
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         who, way_out = "another process", "wait for it to end"
     return f"{path.parent}: this {what} is being run by {who}; {way_out}"

@@ -14,8 +14,7 @@ from evals.harness.identity import EvaluationError
 
 Name = Literal[
     "files", "plan", "identities", "problems", "samples", "results", "rollouts", "critiques", "steps", "credit",
-    "metrics",
-    "costs", "table.csv", "report.md", "report.html", "figures", "pages",
+    "metrics", "costs", "report",
 ]  # fmt: skip
 
 TITLES: dict[Name, str] = {
@@ -31,11 +30,7 @@ TITLES: dict[Name, str] = {
     "credit": "token rewards, penalties and advantages from critiques",
     "metrics": "metrics.json from results",
     "costs": "costs from step records and results",
-    "table.csv": "table.csv, cell by cell",
-    "report.md": "report.md, line by line",
-    "report.html": "report.html, line by line",
-    "figures": "figures drawn again",
-    "pages": "the report's other files, written again",
+    "report": "the report's files written again",
 }
 
 CLOSE = 1e-9

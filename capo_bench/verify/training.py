@@ -53,11 +53,8 @@ _MEASURED = {
     *("cpu_seconds", "loss", "grad_norm", "entropy", "clipped_tokens", "mean_ratio", "truncated"),
     *("critic_wait", "critic_money", "sampling_logp_difference"),
 }
-_DERIVED = {
-    *("step", "of", "policy_prefill_tokens", "policy_parameters", "critic_parameters", "total_tokens", "train_flops"),
-    *("budget_share", _SILENT),
-}
-"""Values of a step record that are derived again of the others, or of settings."""
+_OF_THE_TRIAL = {"step", "policy_parameters", "critic_parameters", "budget_share"}
+"""Values of a step record that are compared over all of a trial's steps."""
 _NO_TEXT = {"timeout", "error", "truncated"}
 """Abstentions that are not told by the text alone."""
 
@@ -74,39 +71,64 @@ def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: 
     """
     if METHODS.get(trial.config.method).train is None:
         return
-    where = folder.place(folder.steps)
-    with checks["steps"].reading(where):
-        records = recorded(folder)
-        train = trial.config.train
-        _ended(checks["steps"], where, [*records.values()], train)
-        checks["steps"].equal(f"{where}: numbers of steps", sorted(records), [*range(1, len(records) + 1)])
-        for step, record in records.items():
-            _whole(checks["steps"], f"{where}: step {step}", record, trial)
-        _sizes(checks["steps"], where, [*records.values()], trial, folder)
+    check, where = checks["steps"], folder.place(folder.steps)
+    with check.reading(where):
+        records, files = recorded(folder), stored_steps(folder.rollouts)
+        _ended(check, where, [*records.values()], trial.config.train)
+        check.equal(f"{where}: numbers of steps", sorted(records), [*range(1, len(records) + 1)])
+        _sizes(check, where, [*records.values()], trial, folder)
+        checks["rollouts"].equal(f"{folder.place(folder.rollouts)}: steps", sorted(files), sorted(records))
         derived = set[str]()
-        if stored_steps(folder.rollouts) or _asked(trial):
-            derived = _stored(checks, trial, folder, records, verifier, lengths)
-        else:
-            checks["steps"].leave(f"step records of {trial.config.method}, whose rollouts are not there", len(records))
-        _rest(checks["steps"], records, derived)
+        for number, paths in files.items():
+            with checks["rollouts"].reading(f"{folder.place(folder.rollouts)}: step {number}"):
+                step = read_step(number, paths)
+                _parts(checks, trial, folder, step, paths, verifier, lengths)
+                derived |= _step(checks, trial, folder, step, records.get(number))
+        _rest(check, records, derived)
 
 
-def _whole(check: Check, where: str, record: Mapping[str, Any], trial: Trial) -> None:
-    """Compare what a record says twice."""
-    config, train = trial.config, trial.config.train
-    tokens = record["tokens_per_response"] * train.prompts_per_step * train.group_size
-    shared = train.group_size if BACKBONES.load(config.backbone).vllm else 1
-    check.equal(f"{where} policy_tokens", record["policy_tokens"], tokens, close=True)
-    prefilled = record["policy_prompt_tokens"] / shared
-    check.equal(f"{where} policy_prefill_tokens", record["policy_prefill_tokens"], prefilled, close=True)
-    check.equal(f"{where} of", record["of"], train.steps)
+def _parts(  # noqa: PLR0913, PLR0917 - what is checked, by whom, and where it stands
+    checks: Checks,
+    trial: Trial,
+    folder: TrialFolder,
+    step: StoredStep,
+    paths: Sequence[Path],
+    verifier: Verifier,
+    lengths: Lengths,
+) -> None:
+    """Check the rollouts of a step, by their files."""
+    benchmark = benchmark_of(trial.config.benchmark)
+    for path, part in zip(paths, step.parts, strict=True):
+        where = folder.place(path)
+        _rollouts(checks, trial, part, where, benchmark, verifier)
+        prompts = [(f"{where}:{line}", row.prompt, row.prompt_tokens) for line, row in enumerate(part, 1)]
+        lengths.prompts(checks["rollouts"], prompts)
+
+
+def _step(
+    checks: Checks, trial: Trial, folder: TrialFolder, step: StoredStep, record: Mapping[str, Any] | None
+) -> set[str]:
+    """Compare a step's record with what its rollouts and the settings say; return the names of what was derived."""
+    check, where, config = checks["steps"], f"{folder.place(folder.steps)}: step {step.step}", trial.config
+    if record is None:
+        check.differs(where, ABSENT, "rollouts are there")
+        return set()
+    credit = _credit(checks, trial, folder.place(folder.rollouts), step, record)
+    numbers = _add_up([_numbers(part, critics=_asked(trial) > 0) for part in step.parts])
+    shared = config.train.group_size if BACKBONES.load(config.backbone).vllm else 1
+    numbers |= {"of": config.train.steps, "policy_prefill_tokens": numbers["policy_prompt_tokens"] / shared}
     if _weighs_nothing(record, trial):
         check.leave("FLOPs and weighed tokens, for nobody gave the critic's size (critic.parameters)")
-        return
-    sizes = round(record["policy_parameters"]), round(record["critic_parameters"])
-    meter = Meter(*sizes, updates=train.updates_per_batch)
-    for name, value in meter.read(record).items():
-        check.equal(f"{where} {name}", record.get(name, ABSENT), value, close=True)
+    else:
+        sizes = round(record["policy_parameters"]), round(record["critic_parameters"])
+        numbers |= Meter(*sizes, updates=config.train.updates_per_batch).read({**credit, **numbers})
+    silent = _silent(record, step, config)
+    if silent is not None:
+        numbers[_SILENT] = silent
+    elif _SILENT in record:
+        check.leave("shares of groups without a signal, of outcomes that are not all there")
+    _compare(check, where, record, numbers)
+    return {*numbers, *credit, _SILENT}
 
 
 def _weighs_nothing(record: Mapping[str, Any], trial: Trial) -> bool:
@@ -168,54 +190,20 @@ def _parameters(model: Path) -> int | None:
 
 def _rest(check: Check, records: Mapping[int, Mapping[str, Any]], derived: set[str]) -> None:
     """Count the values of step records that were not derived."""
-    names = [name for record in records.values() for name in record if name not in _DERIVED | derived]
+    names = [name for record in records.values() for name in record if name not in _OF_THE_TRIAL | derived]
     measured = [name for name in names if name in _MEASURED or name.startswith("seconds")]
     check.take("losses, gradients, lengths at the limit and seconds, which only training could measure", len(measured))
     rest = sorted({*names} - {*measured})
     check.leave(f"values of step records ({', '.join(rest)})", len(rest) * len(records))
 
 
-def _stored(  # noqa: PLR0913, PLR0917 - what is checked, against what, and by whom
-    checks: Checks,
-    trial: Trial,
-    folder: TrialFolder,
-    records: Mapping[int, Mapping[str, Any]],
-    verifier: Verifier,
-    lengths: Lengths,
-) -> set[str]:
-    """Compare what was recorded with the stored rollouts; return the names of the values that were derived of them."""
-    where, derived = folder.place(folder.rollouts), set[str]()
-    files = stored_steps(folder.rollouts)
-    checks["rollouts"].equal(f"{where}: steps", sorted(files), sorted(records))
-    benchmark = benchmark_of(trial.config.benchmark)
-    for number, paths in files.items():
-        with checks["rollouts"].reading(f"{where}: step {number}"):
-            step = read_step(number, paths)
-            for path, part in zip(paths, step.parts, strict=True):
-                _rollouts(checks, trial, part, f"{where}/{path.name}", benchmark, verifier)
-                prompts = [
-                    (f"{where}/{path.name}:{line}", rollout.prompt, rollout.prompt_tokens)
-                    for line, rollout in enumerate(part, 1)
-                ]
-                lengths.prompts(checks["rollouts"], prompts)
-            numbers = [_numbers(part, critics=_asked(trial) > 0) for part in step.parts]
-            place = f"{folder.place(folder.steps)}: step {number}"
-            derived |= _record(checks["steps"], place, records.get(number), numbers)
-            derived |= _credit(checks, trial, where, step, records.get(number))
-            _silent(checks["steps"], place, records.get(number), step, trial.config)
-    return derived
-
-
-def _silent(check: Check, where: str, record: Mapping[str, Any] | None, step: StoredStep, config: TrialConfig) -> None:
-    """Compare the share of groups whose rollouts have the same outcome, where outcomes are what is rewarded."""
+def _silent(record: Mapping[str, Any], step: StoredStep, config: TrialConfig) -> float | None:
+    """Return the share of groups whose rollouts have the same outcome; None where outcomes are not what is rewarded."""
     outcomes, size = [rollout.outcome for rollout in step.rollouts], config.train.group_size
-    if record is None or None in outcomes or _SILENT not in record or "judged" in record:
-        check.leave("shares of groups without a signal, of outcomes that are not all there", _SILENT in (record or ()))
-        return
+    if None in outcomes or _SILENT not in record or "judged" in record:
+        return None
     groups = [outcomes[first : first + size] for first in range(0, len(outcomes), size)]
-    check.equal(
-        f"{where} {_SILENT}", record[_SILENT], sum(len({*one}) == 1 for one in groups) / len(groups), close=True
-    )
+    return sum(len({*group}) == 1 for group in groups) / len(groups)
 
 
 def _asked(trial: Trial) -> int:
@@ -302,25 +290,25 @@ def _same_parser(trial: Trial) -> bool:
     return bool(critic.items() <= trial.identity["training"]["code"].items())
 
 
-def _credit(checks: Checks, trial: Trial, place: str, step: StoredStep, record: Mapping[str, Any] | None) -> set[str]:
-    """Compare what was recorded of credit with what votes and scores make of the rollouts; return the values' names."""
+def _credit(checks: Checks, trial: Trial, place: str, step: StoredStep, record: Mapping[str, Any]) -> dict[str, float]:
+    """Compare what was recorded of credit with what votes and scores make of the rollouts; return the latter."""
     check, method = checks["credit"], METHODS.get(trial.config.method)
     where = f"{place}: step {step.step}"
-    names = set[str]()
     if not method.rests_on_rollouts:
-        return names  # what it recorded of credit, if anything, stays underived
-    if any(len(rollout.critiques) != _asked(trial) for rollout in step.rollouts):
-        check.leave("credit of rollouts with another number of critiques than the settings")
-    elif not is_whole(step, trial.config.train.group_size):
-        check.differs(where, "whole groups", "others")
-    else:
-        both = f"{place} and steps.jsonl: step {step.step}"
-        names = _record(check, both, record, credit_numbers(trial.config, step))
+        return {}  # what it recorded of credit, if anything, stays underived
     if "prm" in method.uses:
         lacking = sum(rollout.scored is None for rollout in step.rollouts)
         checks["rollouts"].equal(f"{where} without scores or a reason", lacking, 0)
         check.leave("scores of a process reward model, which only the model could give again", len(step.rollouts))
-    return names
+    if any(len(rollout.critiques) != _asked(trial) for rollout in step.rollouts):
+        check.leave("credit of rollouts with another number of critiques than the settings")
+        return {}
+    if not is_whole(step, trial.config.train.group_size):
+        check.differs(where, "whole groups", "others")
+        return {}
+    numbers = _add_up(credit_numbers(trial.config, step))
+    _compare(check, f"{place} and steps.jsonl: step {step.step}", record, numbers)
+    return numbers
 
 
 def credit_numbers(config: TrialConfig, step: StoredStep) -> list[dict[str, float]]:
@@ -352,20 +340,21 @@ def _judged_numbers(config: TrialConfig, part: Sequence[Rollout], charges: Float
     }
 
 
-def _record(
-    check: Check, where: str, record: Mapping[str, Any] | None, found: Sequence[Mapping[str, float]]
-) -> set[str]:
-    """Compare a step's record with what the rollouts of its processes say; return the values' names."""
-    if record is None:
-        check.differs(where, ABSENT, "rollouts are there")
-        return set()
-    for name in found[0]:
-        values = [numbers[name] for numbers in found if not math.isnan(numbers[name])]
+def _add_up(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Return the numbers of a step of those of its processes, added or averaged as training does."""
+    derived = {}
+    for name in parts[0]:
+        values = [numbers[name] for numbers in parts if not math.isnan(numbers[name])]
         added = name in _ADDED or name.startswith("criti")
-        derived = math.nan if not values else sum(values) if added else sum(values) / len(values)
-        said = record.get(name, math.nan)
-        check.equal(f"{where} {name}", math.nan if said is None else said, derived, close=True)
-    return set(found[0])
+        derived[name] = math.nan if not values else sum(values) if added else sum(values) / len(values)
+    return derived
+
+
+def _compare(check: Check, where: str, record: Mapping[str, Any], derived: Mapping[str, float]) -> None:
+    """Compare a step's record with what was derived; a number that is not defined may be absent."""
+    for name, value in derived.items():
+        said = record.get(name)
+        check.equal(f"{where} {name}", math.nan if said is None else said, value, close=True)
 
 
 def _numbers(rollouts: Sequence[Rollout], *, critics: bool) -> dict[str, float]:

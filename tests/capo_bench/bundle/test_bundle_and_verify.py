@@ -112,7 +112,7 @@ def cut_short(files: Files) -> str:
         ("identities", swapped),
         ("identities", swapped_samples),
         ("samples", cut_short),
-        ("figures", edited(f"{REPORT}/figures/cost.svg", rb"<path d=\"M ?\d", b'<path d="M 9')),
+        ("report", edited(f"{REPORT}/figures/cost.svg", rb"<path d=\"M ?\d", b'<path d="M 9')),
     ],
 )
 def test_a_forged_bundle_is_found_out_by_name(study: Path, tmp_path: Path, check: Any, change: Any) -> None:

@@ -276,9 +276,9 @@ FORGERIES: dict[str, tuple[str, Forge]] = {
 }  # fmt: skip
 
 OF_THE_REPORT: dict[str, tuple[str, Forge]] = {
-    "a sentence": ("report.md", of_text(f"{FOLDER}/report/report.md", rb"2 of 2 trials", b"3 of 2 trials", "report/report.md")),
-    "a cell of a table": ("pages", of_text(f"{FOLDER}/report/tables/01-coins-test-accuracy.csv", rb"\d", b"77", "report/tables/01")),
-    "a cell of LaTeX": ("pages", of_text(f"{FOLDER}/report/tables/01-coins-test-accuracy.tex", rb"\d", b"77", "report/tables/01")),
+    "a sentence": ("report", of_text(f"{FOLDER}/report/report.md", rb"2 of 2 trials", b"3 of 2 trials", "report/report.md")),
+    "a cell of a table": ("report", of_text(f"{FOLDER}/report/tables/01-coins-test-accuracy.csv", rb"\d", b"77", "report/tables/01")),
+    "a cell of LaTeX": ("report", of_text(f"{FOLDER}/report/tables/01-coins-test-accuracy.tex", rb"\d", b"77", "report/tables/01")),
 }  # fmt: skip
 
 

@@ -21,7 +21,7 @@ from capo_bench.cli import main
 from capo_bench.gc import free as freeing
 from capo_bench.gc.find import GcRequest, scan
 from capo_bench.gc.free import AWAY, at_rest, free
-from capo_bench.gc.item import Removable, freed_bytes
+from capo_bench.gc.removable import Removable
 from capo_bench.run.state import study_status
 from capo_bench.store.errors import StudyLockedError
 from capo_bench.store.home import Home, read_json, write_json
@@ -263,7 +263,7 @@ def test_shared_weights_go_when_no_trial_keeps_them(home: Home) -> None:
     plan(home, good, bad)
     assert found(home, keep_models=1) == {}
     assert found(home, keep_models=0) == {model: "models"}
-    assert list(freed_bytes(scan(home, GcRequest(keep_models=0)).items()).values()) == [1000]
+    assert [item.count_bytes() for item in scan(home, GcRequest(keep_models=0)).items()] == [1000]
     home.trial(bad).metrics.unlink()  # it goes on, and needs them
     assert found(home, keep_models=0) == {}
 
