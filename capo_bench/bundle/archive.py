@@ -35,20 +35,6 @@ _BINARY = (".safetensors", ".bin")
 
 
 @dataclass
-class Counter:
-    """Adds up what is done and tells of it."""
-
-    total: int
-    tell: Tell
-    done: int = 0
-
-    def add(self, amount: int) -> None:
-        """Count what was done now."""
-        self.done += amount
-        self.tell(self.done, self.total)
-
-
-@dataclass
 class Secrets:
     """Secrets that stood in files.
 

@@ -12,17 +12,16 @@ import gzip
 import shutil
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import IO
 
-from capo_bench.bundle.archive import Counter, Tell
+from capo_bench.bundle.archive import Tell
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.manifest import MOST_MANIFEST, NAME, Manifest, check_path, load_manifest
 
 MOST_FILES = 150_000
-
 MOST_RATIO = 200
 """Times that a bundle may grow, with all that is packed within it: text grows by 30 at most, a bomb by 1,000."""
 
@@ -54,11 +53,10 @@ def extract(path: Path, folder: Path, tell: Tell = lambda done, total: None) -> 
     try:
         with path.open("rb") as file:
             size = path.stat().st_size
-            counted = _Counted(file, Counter(2 * size, tell))
-            _, total = _read(counted, size, None)
+            _, total = _read(file, size, None, lambda: tell(file.tell(), 2 * size))
             _check_space(total, folder)
             file.seek(0)
-            manifest, _ = _read(counted, size, folder)
+            manifest, _ = _read(file, size, folder, lambda: tell(size + file.tell(), 2 * size))
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
         raise BundleError(f"{path}: no bundle, or one that is damaged or cut short ({error}); get it again") from error
     except OSError as error:
@@ -73,11 +71,10 @@ def _check_space(total: int, folder: Path) -> None:
         raise BundleError(f"it holds {total:,} bytes, more than are free in {folder}; free space")
 
 
-def _read(file: _Counted, size: int, folder: Path | None) -> tuple[Manifest, int]:
+def _read(file: IO[bytes], size: int, folder: Path | None, tell: Callable[[], None]) -> tuple[Manifest, int]:
     """Read a bundle once, writing its files below a folder if one is given; return its manifest and their bytes."""
-    growth = _Growth(MOST_RATIO * size + SLACK)
-    with gzip.GzipFile(fileobj=file) as packed:  # type: ignore[call-overload]
-        tar = _Stream(packed, growth)
+    with gzip.GzipFile(fileobj=file) as packed:
+        tar = _Stream(packed, MOST_RATIO * size + SLACK)
         members = _members(tar)
         manifest = _manifest(tar, next(members, None))
         total, seen = 0, {manifest.path}
@@ -90,7 +87,8 @@ def _read(file: _Counted, size: int, folder: Path | None) -> tuple[Manifest, int
                 raise BundleError(f"{name!r} is there twice")
             seen.add(name)
             total += length
-            _file(tar, name, length, growth, folder)
+            _file(tar, name, length, folder)
+            tell()
         while tar.read(_BLOCK):  # to the end, where gzip's own checksum is
             pass
     return manifest, total
@@ -99,7 +97,7 @@ def _read(file: _Counted, size: int, folder: Path | None) -> tuple[Manifest, int
 def _members(tar: _Stream) -> Iterator[tuple[str, int]]:
     """Yield name and size of each member; its content is to be read before the next."""
     for number in range(MOST_FILES + 2):
-        block = tar.exactly(_HEADER)
+        block = tar.read_all(_HEADER)
         if not block.strip(b"\0"):
             return
         if number > MOST_FILES:
@@ -108,7 +106,7 @@ def _members(tar: _Stream) -> Iterator[tuple[str, int]]:
         if header.type not in _PLAIN or header.size < 0:
             raise BundleError(f"{header.name!r} is a link or no plain file; bundles hold plain files alone")
         yield header.name, header.size
-        tar.exactly(-header.size % _HEADER)
+        tar.read_all(-header.size % _HEADER)
 
 
 def _manifest(tar: _Stream, first: tuple[str, int] | None) -> Manifest:
@@ -117,21 +115,21 @@ def _manifest(tar: _Stream, first: tuple[str, int] | None) -> Manifest:
         raise BundleError(f"no bundle: its first file is not a manifest, studies/<name>/{NAME}")
     if size > MOST_MANIFEST:
         raise BundleError(f"{name}: a manifest of {size:,} bytes; none has more than {MOST_MANIFEST:,}")
-    return load_manifest(tar.exactly(size), name)
+    return load_manifest(tar.read_all(size), name)
 
 
-def _file(tar: _Stream, name: str, size: int, growth: _Growth, folder: Path | None) -> None:
+def _file(tar: _Stream, name: str, size: int, folder: Path | None) -> None:
     """Read a member, and write it below a folder if one is given."""
     if name.endswith((".json", ".jsonl")) and size > MOST_TEXT:
         raise BundleError(f"{name!r}: {size:,} bytes, more than the {MOST_TEXT:,} that such a file ever has")
-    grows = _Unpacked(name, size, growth) if name.endswith(".gz") else None
+    packed = _Packed(name, tar) if name.endswith(".gz") else None
     with ExitStack() as stack:
         target = None if folder is None else stack.enter_context(_create(folder / name))
         while size:
-            block = tar.exactly(min(size, _BLOCK))
+            block = tar.read_all(min(size, _BLOCK))
             size -= len(block)
-            if grows is not None:
-                grows.add(block)
+            if packed is not None:
+                packed.add(block)
             if target is not None:
                 target.write(block)
 
@@ -141,31 +139,25 @@ def _create(path: Path) -> IO[bytes]:
     return path.open("xb")
 
 
-class _Growth:
-    """Counts bytes that are unpacked, anywhere in a bundle, and raises when they are too many."""
+class _Stream:
+    """What a bundle unpacks to, in order. Counts the bytes, also of what is packed within it: a bomb has too many."""
 
-    def __init__(self, most: int, name: str = "") -> None:
-        self._most, self._left, self._name = most, most, name
+    def __init__(self, file: gzip.GzipFile, most: int) -> None:
+        self._file, self._most, self._left = file, most, most
 
-    def add(self, amount: int) -> None:
+    def count(self, amount: int) -> None:
+        """Count bytes that were unpacked."""
         self._left -= amount
         if self._left < 0:
-            raise BundleError(f"{self._name}grows to more than {self._most:,} bytes when it is unpacked: a bomb")
-
-
-class _Stream:
-    """What a bundle unpacks to, in order."""
-
-    def __init__(self, file: gzip.GzipFile, growth: _Growth) -> None:
-        self._file, self._growth = file, growth
+            raise BundleError(f"grows to more than {self._most:,} bytes when it is unpacked: a bomb")
 
     def read(self, size: int) -> bytes:
         """Return some bytes, at most `size`; none at the end."""
         data = self._file.read(size)
-        self._growth.add(len(data))
+        self.count(len(data))
         return data
 
-    def exactly(self, size: int) -> bytes:
+    def read_all(self, size: int) -> bytes:
         """Return so many bytes.
 
         Raises:
@@ -177,38 +169,29 @@ class _Stream:
         return data
 
 
-class _Unpacked:
-    """Unpacks rollouts to nowhere, so that those that would fill a reader's memory are refused."""
+class _Packed:
+    """Unpacks a packed file to nowhere, so that one that would fill a reader's memory is refused."""
 
-    def __init__(self, name: str, size: int, growth: _Growth) -> None:
-        self._growth, self._own = growth, _Growth(min(MOST_RATIO * size + SLACK, MOST_TEXT), f"{name!r} ")
+    def __init__(self, name: str, stream: _Stream) -> None:
+        self._name, self._stream, self._grown = name, stream, 0
         self._unpack = zlib.decompressobj(wbits=31)
 
     def add(self, block: bytes) -> None:
+        """Unpack the next bytes of the file."""
         try:
             while block:
-                grown = len(self._unpack.decompress(block, _BLOCK))
-                self._growth.add(grown)
-                self._own.add(grown)
-                block = self._unpack.unconsumed_tail or self._next()
+                amount = len(self._unpack.decompress(block, _BLOCK))
+                self._stream.count(amount)
+                self._grown += amount
+                if self._grown > MOST_TEXT:
+                    raise BundleError(f"{self._name!r} grows to more than {MOST_TEXT:,} bytes: a bomb")
+                block = self._unpack.unconsumed_tail or self._next_part()
         except zlib.error:  # damaged: for its reader to tell
             self._unpack = zlib.decompressobj(wbits=31)
 
-    def _next(self) -> bytes:
+    def _next_part(self) -> bytes:
         """Return what follows the end of one packed part: gzip files may have several."""
         rest = self._unpack.unused_data
         if self._unpack.eof:
             self._unpack = zlib.decompressobj(wbits=31)
         return rest
-
-
-class _Counted:
-    """A file that counts what is read of it."""
-
-    def __init__(self, file: IO[bytes], counter: Counter) -> None:
-        self._file, self._counter = file, counter
-
-    def read(self, size: int = -1) -> bytes:
-        data = self._file.read(size)
-        self._counter.add(len(data))
-        return data

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections import Counter as Count
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capo_bench.analysis.digest import code
-from capo_bench.bundle.archive import Counter, Secrets, Tell, open_archive
+from capo_bench.bundle.archive import Secrets, Tell, open_archive
 from capo_bench.bundle.contents import BundledFile, study_files, trial_files
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.manifest import Manifest
@@ -21,7 +21,6 @@ from capo_bench.pages.write import write_files
 from capo_bench.store.home import Home
 from capo_bench.store.lock import study_lock
 from capo_bench.store.provenance import origin
-from evals.checksums import file_sum
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
@@ -54,15 +53,11 @@ class Made:
         manifest: Its manifest.
         files: How many it holds.
         blotted: Those of them in which there were secrets.
-        size: Of the archive, in bytes.
-        sha256: Of the archive.
     """
 
     manifest: Manifest
     files: int
     blotted: list[str]
-    size: int
-    sha256: str
 
 
 def make(wanted: BundleRequest, home: Home, out: Path, *, blot: bool, tell: Tell = lambda done, total: None) -> Made:
@@ -83,17 +78,18 @@ def make(wanted: BundleRequest, home: Home, out: Path, *, blot: bool, tell: Tell
     """
     secrets = Secrets()
     with gathered(wanted, home) as (own, files), open_archive(out, secrets) as archive:
-        counter = Counter(sum(file.size for file in files), tell)
+        done, total = 0, sum(file.size for file in files)
         cleaned = [BundledFile(file.path, secrets.take_out(file)) for file in own]
         manifest = _manifest(wanted, home, cleaned)
         for file in [BundledFile(manifest.path, manifest.dump()), *cleaned]:
             archive.add(file)
         for file in files:
             archive.add(file)
-            counter.add(file.size)
+            done += file.size
+            tell(done, total)
         if not blot:
             secrets.refuse()
-    return Made(manifest, 1 + len(own) + len(files), sorted(secrets.sums), out.stat().st_size, file_sum(out))
+    return Made(manifest, 1 + len(own) + len(files), sorted(secrets.sums))
 
 
 def _manifest(wanted: BundleRequest, home: Home, own: Sequence[BundledFile]) -> Manifest:
@@ -126,7 +122,7 @@ def gathered(wanted: BundleRequest, home: Home) -> Iterator[tuple[list[BundledFi
 
 def sizes(files: Sequence[BundledFile]) -> dict[str, tuple[int, int]]:
     """Return the number of files and of bytes by what they are of, largest first."""
-    count, size = Count[str](), Count[str]()
+    count, size = Counter[str](), Counter[str]()
     for file in files:
         count[_part(file.path)] += 1
         size[_part(file.path)] += file.size

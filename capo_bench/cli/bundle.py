@@ -106,6 +106,7 @@ def _make(  # noqa: PLR0913, PLR0917 - one argument an option
 ) -> None:
     from capo_bench.bundle.make import gathered, make, sizes
     from capo_bench.run.meter import bar
+    from evals.checksums import file_sum
 
     if dry_run:
         with gathered(wanted, home) as (own, files):
@@ -115,13 +116,14 @@ def _make(  # noqa: PLR0913, PLR0917 - one argument an option
     with bar("bundling") as tell:
         made = make(wanted, home, path, blot=blot, tell=tell)
     finished, pending = made.manifest.finished, made.manifest.pending
+    size, digest = path.stat().st_size, file_sum(path)
     if as_json:
-        summary = {"file": str(path), "bytes": made.size, "sha256": made.sha256, "files": made.files}
+        summary = {"file": str(path), "bytes": size, "sha256": digest, "files": made.files}
         print_json({"version": 1, **summary, "finished": finished, "pending": pending, "blotted": made.blotted})
         return
     trials = len(finished) + len(pending)
-    print_text(f"{path}: {len(finished)} of {trials} trials, {made.files} files, {made.size:,} bytes")
-    print_text(f"sha256 {made.sha256}")
+    print_text(f"{path}: {len(finished)} of {trials} trials, {made.files} files, {size:,} bytes")
+    print_text(f"sha256 {digest}")
     if made.blotted:
         print_text(f"blotted: {', '.join(made.blotted)}")
 

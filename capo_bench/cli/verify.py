@@ -54,19 +54,16 @@ def verify(  # noqa: PLR0913, PLR0917 - one argument an option
     from capo_bench.store.errors import RunError
     from capo_bench.store.home import Home
     from capo_bench.verify.checks import new_checks
-    from capo_bench.verify.study import opened
-    from capo_bench.verify.study import verify as verified
+    from capo_bench.verify.study import verify as verify_home
+    from capo_bench.verify.study import verify_bundle
 
     try:
         with bar("verifying") as tell:
             if study.endswith(".tar.gz"):
-                with opened(Path(study)) as (plan, content, manifest, checks):
-                    result = verified(
-                        plan, content, checks, manifest.origin, tell, sets=manifest.sets, only=manifest.only
-                    )
+                result = verify_bundle(Path(study), tell)
             else:
                 plan = plan_as_run(study, profile, sets, only, Home(home))
-                result = verified(plan, Home(home), new_checks(), tell=tell, sets=sets or None, only=only)
+                result = verify_home(plan, Home(home), new_checks(), tell=tell, sets=sets or None, only=only)
     except (BundleError, RunError) as error:
         raise Refused(error) from error
     if as_json:
@@ -114,7 +111,7 @@ def _show(result: Verified) -> None:
             print_text(f"NOT VERIFIED, {TITLES[name]}: {count:,}: {reason}")
     for name, check in result.checks.items():
         for mismatch in check.mismatches[:MOST_SHOWN]:
-            print_text(f"DIFFERS, {name}: {mismatch.where}: {mismatch.said} there, {mismatch.found} derived")
+            print_text(f"DIFFERS, {name}: {mismatch.where}: {mismatch.recorded} there, {mismatch.derived} derived")
         if (more := len(check.mismatches) - MOST_SHOWN) > 0:
             print_text(f"DIFFERS, {name}: … and {more:,} more; --json has them all")
     print_text(_describe_verdict(result))

@@ -45,17 +45,17 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Two values that should be one.
+    """Two values that should be equal.
 
     Attributes:
         where: File, with line or cell.
-        said: What stands there.
-        found: What was derived.
+        recorded: What is there.
+        derived: What should be there.
     """
 
     where: str
-    said: str
-    found: str
+    recorded: str
+    derived: str
 
 
 @dataclass
@@ -74,18 +74,18 @@ class Check:
     unchecked: Counter[str] = field(default_factory=Counter)
     measured: Counter[str] = field(default_factory=Counter)
 
-    def equal(self, where: str, said: object, found: object, *, close: bool = False) -> bool:
+    def equal(self, where: str, recorded: object, derived: object, *, close: bool = False) -> bool:
         """Compare a value with the derived one; `close`: numbers may differ by `CLOSE`."""
         self.compared += 1
-        same = _same(said, found) or (close and _near(said, found))
+        same = _same(recorded, derived) or (close and _near(recorded, derived))
         if not same:
-            self.differs(where, said, found, counted=True)
+            self.differs(where, recorded, derived, counted=True)
         return same
 
-    def differs(self, where: str, said: object, found: object, *, counted: bool = False) -> None:
+    def differs(self, where: str, recorded: object, derived: object, *, counted: bool = False) -> None:
         """Note a difference."""
         self.compared += not counted
-        self.mismatches.append(Mismatch(_shown(where), _shown(said), _shown(found)))
+        self.mismatches.append(Mismatch(_shown(where), _shown(recorded), _shown(derived)))
 
     def leave(self, reason: str, count: int = 1) -> None:
         """Note values that cannot be compared here: they count as not verified."""
@@ -96,10 +96,12 @@ class Check:
         """Note values that only the run itself could measure, and that are taken as they stand."""
         self.measured[_shown(what)] += count
 
-    def fields(self, where: str, said: Mapping[str, Any], found: Mapping[str, Any], *, close: bool = False) -> None:
+    def fields(
+        self, where: str, recorded: Mapping[str, Any], derived: Mapping[str, Any], *, close: bool = False
+    ) -> None:
         """Compare two records, field by field; one that only one of them has differs."""
-        for name in dict.fromkeys([*said, *found]):
-            self.equal(f"{where} {name}", said.get(name, ABSENT), found.get(name, ABSENT), close=close)
+        for name in dict.fromkeys([*recorded, *derived]):
+            self.equal(f"{where} {name}", recorded.get(name, ABSENT), derived.get(name, ABSENT), close=close)
 
     @contextmanager
     def reading(self, where: str) -> Iterator[None]:
@@ -118,16 +120,16 @@ def new_checks() -> Checks:
     return {name: Check() for name in TITLES}
 
 
-def _same(said: object, found: object) -> bool:
-    if isinstance(said, float) and isinstance(found, float) and math.isnan(said) and math.isnan(found):
+def _same(recorded: object, derived: object) -> bool:
+    if isinstance(recorded, float) and isinstance(derived, float) and math.isnan(recorded) and math.isnan(derived):
         return True
     # True is no 1 here: a flag is not a count.
-    return isinstance(said, bool) == isinstance(found, bool) and said == found
+    return isinstance(recorded, bool) == isinstance(derived, bool) and recorded == derived
 
 
-def _near(said: object, found: object) -> bool:
-    numbers = isinstance(said, int | float) and isinstance(found, int | float)
-    return numbers and math.isclose(float(said), float(found), rel_tol=CLOSE, abs_tol=CLOSE)  # type: ignore[arg-type]
+def _near(recorded: object, derived: object) -> bool:
+    numbers = isinstance(recorded, int | float) and isinstance(derived, int | float)
+    return numbers and math.isclose(float(recorded), float(derived), rel_tol=CLOSE, abs_tol=CLOSE)  # type: ignore[arg-type]
 
 
 def _shown(value: object) -> str:

@@ -24,20 +24,8 @@ if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
 
 _OF_THE_MACHINE = {
-    *(
-        "code",
-        "stage",
-        "packages",
-        "lm_eval",
-        "verifier",
-        "fingerprint",
-        "content",
-        "key",
-        "embedded",
-        "data",
-        "settings",
-    ),
-}
+    "code", "stage", "packages", "lm_eval", "verifier", "fingerprint", "content", "key", "embedded", "data", "settings",
+}  # fmt: skip
 """Parts of an identity that code, packages and data decide, which may be others here than where the trial ran."""
 
 
@@ -45,7 +33,7 @@ def check_identity(checks: Checks, trial: Trial, home: Home, name: str) -> None:
     """Compare a trial's id, settings and seed in all files that tell of them.
 
     Args:
-        checks: Receives what was found.
+        checks: Receives what differs.
         trial: As the plan has it.
         home: The results.
         name: Its folder's name in messages.
@@ -53,15 +41,17 @@ def check_identity(checks: Checks, trial: Trial, home: Home, name: str) -> None:
     check, folder = checks["identities"], home.trial(trial.id)
     check.equal(f"plan {name}: id of its settings and seed", trial.id, _id(trial.identity, trial.seed))
     with check.reading(f"{name}/config.json"):
-        told = read_json(folder.config)
-        check.equal(f"{name}/config.json: id", told["id"], trial.id)
-        check.equal(f"{name}/config.json: id of its settings and seed", trial.id, _id(told["identity"], told["seed"]))
-        check.equal(f"{name}/config.json: seed", told["seed"], trial.seed)
-        said, planned = flatten(told["identity"]), flatten(dict(trial.identity))
-        check.fields(f"{name}/config.json: identity", said, planned)
+        config = read_json(folder.config)
+        check.equal(f"{name}/config.json: id", config["id"], trial.id)
+        check.equal(
+            f"{name}/config.json: id of its settings and seed", trial.id, _id(config["identity"], config["seed"])
+        )
+        check.equal(f"{name}/config.json: seed", config["seed"], trial.seed)
+        recorded, planned = flatten(config["identity"]), flatten(dict(trial.identity))
+        check.fields(f"{name}/config.json: identity", recorded, planned)
         # Sections that its method ignores may be those of another study that has the same trial.
-        if (config := TrialConfig.model_validate(told["config"])) != trial.config:
-            _check_settings(checks, config, trial, f"{name}/config.json")
+        if (settings := TrialConfig.model_validate(config["config"])) != trial.config:
+            _check_settings(checks, settings, trial, f"{name}/config.json")
     _check_settings(checks, trial.config, trial, f"plan {name}")
     with check.reading(f"{name}/stages.json"):
         keys = stage_keys(trial.identity, trial.seed)
@@ -87,25 +77,25 @@ def _check_provenance(
     start = training["cold_start"]
     check.equal(f"{where}: cold start", provenance["fingerprints"]["cold_start"], start and start["key"])
     for package, version in training["packages"].items():
-        said = provenance["python"] if package == "python" else provenance["packages"].get(package)
-        check.equal(f"{where}: {package}", said if package != "python" else said.rpartition(".")[0], version)
+        recorded = provenance["python"] if package == "python" else provenance["packages"].get(package)
+        check.equal(f"{where}: {package}", recorded if package != "python" else recorded.rpartition(".")[0], version)
     check.equal(f"{where}: contamination", provenance["contamination"], overlaps_as_json(trial.config))
     models = {model.kind: model.key for model in shared_models(trial.config)}
-    check.equal(f"{where}: taught", {kind: one["key"] for kind, one in provenance["taught"].items()}, models)
+    check.equal(f"{where}: taught", {kind: cost["key"] for kind, cost in provenance["taught"].items()}, models)
     attempt = read_json(folder.training)["micro_batch"] if folder.training.exists() else None
     check.equal(f"{where}: micro-batch", provenance["attempt"]["micro_batch"], attempt)
     check.take("when, where and on what a trial ran", len(provenance["hardware"]) + len(provenance["git"]) + 2)
 
 
 def _check_teaching(check: Check, home: Home, provenance: Mapping[str, Any], where: str) -> None:
-    """Compare what shared models are said to have cost with what stands beside them."""
+    """Compare what shared models cost by a trial's record with what stands beside them."""
     for kind, cost in provenance["taught"].items():
         path = home.stage(kind, cost["key"]) / f"{kind}.json"
-        said = {name: value for name, value in cost.items() if name != "key"}
+        recorded = {name: value for name, value in cost.items() if name != "key"}
         if path.exists():
-            check.fields(f"{where}: taught {kind}", said, read_json(path)["cost"])
+            check.fields(f"{where}: taught {kind}", recorded, read_json(path)["cost"])
         else:
-            check.leave("costs of shared models that are not here", len(said))
+            check.leave("costs of shared models that are not here", len(recorded))
 
 
 def _id(identity: Mapping[str, Any], seed: int) -> str:
@@ -122,18 +112,20 @@ def _check_settings(checks: Checks, config: TrialConfig, trial: Trial, where: st
         return
     there = flatten(dict(trial.identity))
     for path in dict.fromkeys([*there, *here]):
-        said, found = there.get(path, ABSENT), here.get(path, ABSENT)
-        if said != found and (said == FOLDER or _OF_THE_MACHINE & set(path.split("."))):
+        recorded, derived = there.get(path, ABSENT), here.get(path, ABSENT)
+        if recorded != derived and (recorded == FOLDER or _OF_THE_MACHINE & set(path.split("."))):
             check.leave("parts of identities that other code, packages or data decide here")
         else:
-            check.equal(f"{where}: settings, {path}", said, found)
+            check.equal(f"{where}: settings, {path}", recorded, derived)
 
 
 def _check_weights(checks: Checks, folder: TrialFolder, fingerprints: Mapping[str, Any]) -> None:
-    check, said = checks["identities"], fingerprints["final_weights"]
+    check, recorded = checks["identities"], fingerprints["final_weights"]
     if folder.model.is_dir():
-        check.equal(f"{folder.place(folder.model)}: fingerprint of its weights", said, model_fingerprint(folder.model))
-    elif said is not None:
+        check.equal(
+            f"{folder.place(folder.model)}: fingerprint of its weights", recorded, model_fingerprint(folder.model)
+        )
+    elif recorded is not None:
         check.leave("fingerprints of weights that are not here")
 
 
@@ -142,35 +134,37 @@ def _check_task(checks: Checks, trial: Trial, folder: TrialFolder, task: str, fi
     where = f"{folder.place(folder.completions(task))}/task.json"
     with check.reading(where):
         record = read_task(folder.completions(task))
-        told = record.identity
-        check.equal(f"{where}: task", told["task"], task)
-        check.equal(f"{where}: seed", told["seed"], trial.seed)
-        check.equal(f"{where}: number of problems", told["problems"], len(record.asked))
+        identity = record.identity
+        check.equal(f"{where}: task", identity["task"], task)
+        check.equal(f"{where}: seed", identity["seed"], trial.seed)
+        check.equal(f"{where}: number of problems", identity["problems"], len(record.asked))
         if task not in settings.rows:
             check.equal(f"{where}: checker of steps", record.checker, task_checker(task))
         weights = fingerprints["final_weights"] or fingerprints["start_weights"]
-        asked = told["model"].get("adapter", told["model"].get("weights"))
+        asked = identity["model"].get("adapter", identity["model"].get("weights"))
         if asked is not None and weights is not None:
             check.equal(f"{where}: weights of the model", asked, weights)
-        if told["output"] == "generate":
-            check.equal(f"{where}: greedy", told["greedy"], settings.greedy)
-            check.equal(f"{where}: answers", told["answers"], settings.answers or task_answers(task))
+        if identity["output"] == "generate":
+            check.equal(f"{where}: greedy", identity["greedy"], settings.greedy)
+            check.equal(f"{where}: answers", identity["answers"], settings.answers or task_answers(task))
             wanted = task_draws(task).samples if settings.samples is None else settings.samples
-            check.equal(f"{where}: samples", told["samples"], wanted)
-            _check_sampling(check, told, task, settings, where)
+            check.equal(f"{where}: samples", identity["samples"], wanted)
+            _check_sampling(check, identity, task, settings, where)
         _check_problems(checks["problems"], record, settings, where)
 
 
-def _check_sampling(check: Check, told: Mapping[str, Any], task: str, settings: EvaluationConfig, where: str) -> None:
+def _check_sampling(
+    check: Check, identity: Mapping[str, Any], task: str, settings: EvaluationConfig, where: str
+) -> None:
     """Compare how a task was sampled with the settings, and with the task's own where they leave it to that."""
     drawn, own = task_draws(task), task_settings(task).get("generation_kwargs") or {}
     wanted = {"temperature": settings.temperature, "top_p": settings.top_p}
     for key, value in wanted.items():
-        if told["samples"]:
-            check.equal(f"{where}: {key}", told["sampling"][key], getattr(drawn, key) if value is None else value)
+        if identity["samples"]:
+            check.equal(f"{where}: {key}", identity["sampling"][key], getattr(drawn, key) if value is None else value)
     longest = settings.max_completion_tokens or own.get("max_gen_toks")
     if longest is not None:
-        check.equal(f"{where}: max_tokens", told["sampling"]["max_tokens"], longest)
+        check.equal(f"{where}: max_tokens", identity["sampling"]["max_tokens"], longest)
 
 
 def _check_problems(check: Check, record: TaskRecord, settings: EvaluationConfig, where: str) -> None:
@@ -190,9 +184,11 @@ def _check_problems(check: Check, record: TaskRecord, settings: EvaluationConfig
         check.leave(f"problems cannot be read here ({type(error).__name__}: {error})", len(record.asked))
         return
     check.equal(f"{where}: source", record.source, source)
-    check.equal(f"{where}: problems", [one.problem.id for one in record.asked], [one["id"] for one in problems])
-    for number, (asked, found) in enumerate(zip(record.asked, problems, strict=False)):
-        check.equal(f"{where}: problem {number}", _flat(asked.problem), found)
+    check.equal(
+        f"{where}: problems", [asked.problem.id for asked in record.asked], [problem["id"] for problem in problems]
+    )
+    for number, (asked, derived) in enumerate(zip(record.asked, problems, strict=False)):
+        check.equal(f"{where}: problem {number}", _flat(asked.problem), derived)
 
 
 @cache

@@ -44,8 +44,8 @@ class Lengths:
         wanted = BACKBONES.load(self._trial.config.backbone).template
         template = choose_template(wanted, config, self._tokenizer)
         for where, text, tokens in prompts:
-            found = len(encode(render(text, template, self._tokenizer), self._tokenizer))
-            check.equal(f"{where} prompt_tokens", tokens, found)
+            derived = len(encode(render(text, template, self._tokenizer), self._tokenizer))
+            check.equal(f"{where} prompt_tokens", tokens, derived)
 
     def completions(self, check: Check, lines: Iterable[tuple[str, Generation]], longest: int) -> None:
         """Compare the lengths of completions with the limit, and with what their text takes at least."""

@@ -25,14 +25,16 @@ def check_plan(check: Check, plan: Plan, home: Home, sets: Sequence[str] | None,
     """Compare a plan with the ledger of its runs, and with what the study file says that was run.
 
     Args:
-        check: Receives what was found.
+        check: Receives what differs.
         plan: The plan.
         home: The results.
         sets: What ``--set`` was given; None: what the last run was given.
         only: What ``--only`` was given.
     """
     records = Ledger(home.study(plan.study).ledger).read()
-    runs = [one for one in records if one["event"] == "study_started" and one.get("profile") == plan.profile]
+    runs = [
+        record for record in records if record["event"] == "study_started" and record.get("profile") == plan.profile
+    ]
     if not runs:
         check.differs(f"studies/{plan.study}/ledger.jsonl", "no run", f"a run of profile {plan.profile!r}")
         return
@@ -54,10 +56,10 @@ def _check_study(  # noqa: PLR0913, PLR0917 - a plan, and what it was made of
     except (StudyErrors, *DAMAGE) as error:
         check.leave(f"the plan, for its study file cannot be expanded here ({str(error)[:200]})", len(plan.trials))
         return
-    said, found = plan.as_json(), again.as_json()
+    recorded, derived = plan.as_json(), again.as_json()
     for name in _OF_THE_STUDY:
-        check.fields(f"{where}: {name}", flatten({"": said[name]}), flatten({"": found[name]}))
-    trials, wanted = ({(one.variant, one.seed): one for one in each.trials} for each in (plan, again))
+        check.fields(f"{where}: {name}", flatten({"": recorded[name]}), flatten({"": derived[name]}))
+    trials, wanted = ({(trial.variant, trial.seed): trial for trial in each.trials} for each in (plan, again))
     check.equal(f"{where}: variants and seeds", sorted(trials), sorted(wanted))
     for key in trials.keys() & wanted.keys():
         check.equal(f"{where}: settings of {key}", trials[key].config, wanted[key].config)
@@ -66,7 +68,7 @@ def _check_study(  # noqa: PLR0913, PLR0917 - a plan, and what it was made of
 def _check_ledger(check: Check, plan: Plan, records: Sequence[Record], runs: Sequence[Record], *, whole: bool) -> None:
     """Compare the plan with what the ledger says of its runs; `whole`: no trials are left out of the plan."""
     where = f"studies/{plan.study}/ledger.jsonl"
-    check.fields(f"{where}: last run", *_told(runs[-1], plan))
+    check.fields(f"{where}: last run", *_read_run(runs[-1], plan))
     ids = {trial.id for trial in plan.trials}
     started = {trial for run in runs for trial in run.get("plan", ())}
     check.equal(f"{where}: trials of the plan that no run had", sorted(ids - started), [])
@@ -84,7 +86,7 @@ def _check_ledger(check: Check, plan: Plan, records: Sequence[Record], runs: Seq
             check.equal(f"{where}: {trial.id} seed", trial.seed, entry.seed)
 
 
-def _told(run: Record, plan: Plan) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Return what a run told of its plan, and what the plan says."""
-    said = {name: run.get(name, ABSENT) for name in ("metrics", "baseline", "question")}
-    return said, {"metrics": list(plan.metrics), "baseline": plan.baseline, "question": plan.question}
+def _read_run(run: Record, plan: Plan) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Return what the record of a run says of its plan, and what the plan says."""
+    recorded = {name: run.get(name, ABSENT) for name in ("metrics", "baseline", "question")}
+    return recorded, {"metrics": list(plan.metrics), "baseline": plan.baseline, "question": plan.question}

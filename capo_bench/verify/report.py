@@ -23,14 +23,14 @@ TABLE = "table.csv"
 _VIEW = "rollouts.html"
 
 
-def check_report(check: Check, plan: Plan, again: Home, said: Path, origin: dict[str, Any] | None) -> None:
+def check_report(check: Check, plan: Plan, again: Home, recorded: Path, origin: dict[str, Any] | None) -> None:
     """Build the report again and compare its files: texts line by line, others as they are.
 
     Args:
-        check: Receives what was found.
+        check: Receives what differs.
         plan: The study.
         again: Results folder with what was derived.
-        said: Folder of the report to check.
+        recorded: Folder of the report to check.
         origin: Of the capo-bench that wrote the report; None: of this one.
 
     Raises:
@@ -40,15 +40,15 @@ def check_report(check: Check, plan: Plan, again: Home, said: Path, origin: dict
     folder = again.study(plan.study).profile(plan.profile).report
     write_files(build_report(plan, again), folder)
     same = origin is None or origin.get("code") == code()
-    names = {file.relative_to(each).as_posix() for each in (said, folder) for file in files_below(each)}
+    names = {file.relative_to(each).as_posix() for each in (recorded, folder) for file in files_below(each)}
     for name in sorted(names):
         with check.reading(f"report/{name}"):
             if name == _VIEW:
                 check.leave("the page of `capo-bench view`, which that command writes again")
             elif same:
-                _compare(check, _read(said / name), _read(folder / name), f"report/{name}")
+                _compare(check, _read(recorded / name), _read(folder / name), f"report/{name}")
             elif name == TABLE:
-                _compare_tables(check, _read(said / name), _read(folder / name))
+                _compare_tables(check, _read(recorded / name), _read(folder / name))
             else:
                 check.leave("pages and figures that other code wrote; table.csv has the numbers")
 
@@ -57,28 +57,28 @@ def _read(path: Path) -> bytes:
     return path.read_bytes() if path.exists() else ABSENT.encode()
 
 
-def _compare(check: Check, said: bytes, found: bytes, where: str) -> None:
+def _compare(check: Check, recorded: bytes, derived: bytes, where: str) -> None:
     try:
-        texts = said.decode(), found.decode()
+        texts = recorded.decode(), derived.decode()
     except UnicodeDecodeError:
-        check.equal(where, "as it is", "as it is" if said == found else "another file")
+        check.equal(where, "as it is", "as it is" if recorded == derived else "another file")
         return
     for number, pair in enumerate(zip_longest(*(text.split("\n") for text in texts), fillvalue=ABSENT), 1):
         check.equal(f"{where}:{number}", *(pair if pair[0] == pair[1] else _cut(*pair)))
 
 
-def _cut(said: str, found: str) -> tuple[str, str]:
+def _cut(recorded: str, derived: str) -> tuple[str, str]:
     """Cut two lines to where they differ, with a little of what stands before."""
-    pairs = enumerate(zip(said, found, strict=False))
-    place = next((place for place, (one, other) in pairs if one != other), min(len(said), len(found)))
+    pairs = enumerate(zip(recorded, derived, strict=False))
+    place = next((place for place, (one, other) in pairs if one != other), min(len(recorded), len(derived)))
     start = max(place - 40, 0)
     dots = "…" * (start > 0)
-    return dots + said[start : place + 60], dots + found[start : place + 60]
+    return dots + recorded[start : place + 60], dots + derived[start : place + 60]
 
 
-def _compare_tables(check: Check, said: bytes, found: bytes) -> None:
+def _compare_tables(check: Check, recorded: bytes, derived: bytes) -> None:
     """Compare the cells of tables that two versions wrote: rows are known by variant and metric, columns by name."""
-    left, right = _cells(said), _cells(found)
+    left, right = _cells(recorded), _cells(derived)
     rows = [sorted({key[:2] for key in cells}) for cells in (left, right)]
     check.equal(f"report/{TABLE}: rows", *rows)
     for key in dict.fromkeys([*left, *right]):

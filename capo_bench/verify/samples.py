@@ -43,7 +43,7 @@ def rescore(  # noqa: PLR0913, PLR0917 - what is scored, where, and by whom
     """Score a task's completions again and compare samples and result.
 
     Args:
-        checks: Receives what was found.
+        checks: Receives what differs.
         trial: The trial.
         given: The trial's folder.
         again: Receives samples and result as they should be.
@@ -54,14 +54,16 @@ def rescore(  # noqa: PLR0913, PLR0917 - what is scored, where, and by whom
         EvaluationError: Files are missing or cannot be read.
     """
     source, target, answers = given.evaluation / task, again.evaluation / task, given.completions(task)
-    said = read_result(source)
+    recorded = read_result(source)
     place = f"trials/{given.path.name}/evaluation/{task}"
     settings = trial.config.evaluation
     scored = {"verifier": trial.identity["scoring"]["verifier"], "segmenter": settings.segmenter}
     checks["results"].fields(
-        f"{place}/{RESULT}: identity", flatten(dict(said.identity)), flatten({**read_task(answers).identity, **scored})
+        f"{place}/{RESULT}: identity",
+        flatten(dict(recorded.identity)),
+        flatten({**read_task(answers).identity, **scored}),
     )
-    segmenter, version = said.identity["segmenter"], said.identity["verifier"]
+    segmenter, version = recorded.identity["segmenter"], recorded.identity["verifier"]
     segment = SEGMENTERS.get(segmenter)
 
     def cut(text: str) -> Sequence[str]:
@@ -71,51 +73,49 @@ def rescore(  # noqa: PLR0913, PLR0917 - what is scored, where, and by whom
     samples = _compare(checks["samples"], read_samples(source), read_samples(target), f"{place}/{SAMPLES}", version)
     write_samples(target, samples)
     # What a clock measured is taken as it stands.
-    write_result(answers, samples, {"verifier": version, "segmenter": segmenter}, scoring_seconds(said), target)
+    write_result(answers, samples, {"verifier": version, "segmenter": segmenter}, scoring_seconds(recorded), target)
     _results(checks["results"], source / RESULT, target / RESULT, f"{place}/{RESULT}")
 
 
 def check_lengths(check: Check, lengths: Lengths, folder: Path, name: str) -> None:
-    """Compare how long the completions of a task are said to be."""
+    """Compare the recorded lengths of a task's completions."""
     lines = whole_batches(folder / GENERATIONS)[0]
     placed = ((f"{name}/{GENERATIONS}:{number}", line) for number, line in enumerate(lines, 1))
     lengths.completions(check, placed, read_task(folder).identity["sampling"]["max_tokens"])
 
 
 def _compare(
-    check: Check, said: Sequence[Sample], found: Sequence[Sample], where: str, version: str
+    check: Check, recorded: Sequence[Sample], derived: Sequence[Sample], where: str, version: str
 ) -> Sequence[Sample]:
-    """Compare samples; return those that what follows is derived from."""
-    check.equal(f"{where}: samples", len(said), len(found))
-    derived = []
-    for line, (one, other) in enumerate(zip(said, found, strict=False), 1):
-        if one.get("status") in _LIMITS:
-            check.equal(f"{where}:{line} correct, of a verdict that a limit ended", one.get("correct"), None)
-        left = _left(one, other, version)
-        if left is not None:
-            check.leave(left)
-        parts: list[dict[str, Any]] = [
-            {key: value for key, value in sample.items() if left is None or key not in _VERDICT}
-            for sample in (one, other)
-        ]
-        check.fields(f"{where}:{line}", *parts)
-        kept = {key: one[key] for key in _VERDICT if key in one} if left is not None else {}  # type: ignore[literal-required]
-        derived.append({**other, **kept})
-    return [*derived, *found[len(said) :]]  # type: ignore[list-item]
+    """Compare samples; return those that what follows is derived from: with the recorded verdict where none is here."""
+    check.equal(f"{where}: samples", len(recorded), len(derived))
+    kept: list[Any] = [*derived]
+    for place, (old, new) in enumerate(zip(recorded, derived, strict=False)):
+        line = f"{where}:{place + 1}"
+        if old.get("status") in _LIMITS:
+            check.equal(f"{line} correct, of a verdict that a limit ended", old.get("correct"), None)
+        verdict: dict[str, Any] = {}
+        if (reason := _left(new, version)) is not None:
+            check.leave(reason)
+            verdict = {key: value for key, value in old.items() if key in _VERDICT}
+        left_out = set(_VERDICT) if reason is not None else set()
+        check.fields(line, *({key: row[key] for key in row if key not in left_out} for row in map(dict, (old, new))))
+        kept[place] = {**new, **verdict}
+    return kept
 
 
-def _left(said: Sample, found: Sample, version: str) -> str | None:
+def _left(derived: Sample, version: str) -> str | None:
     """Return why a verdict cannot be compared, if it cannot."""
     if version != VERIFIER_VERSION:
         return f"verdicts of the verifier {version}; here it is {VERIFIER_VERSION}"
     # An answer that is decided here in time was not beyond a limit there.
-    if found.get("status") in _LIMITS:
+    if derived.get("status") in _LIMITS:
         return "verdicts that a limit of time or memory decided here"
     return None
 
 
-def _results(check: Check, said: Path, found: Path, where: str) -> None:
-    left, right = (_flat(path) for path in (said, found))
+def _results(check: Check, recorded: Path, derived: Path, where: str) -> None:
+    left, right = (_flat(path) for path in (recorded, derived))
     for key in dict.fromkeys([*left, *right]):
         if key in {"cost.score_seconds", "cost.score_cpu_seconds"}:
             check.take("seconds that a clock measured")

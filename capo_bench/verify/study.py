@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.bundle.archive import Counter, Tell
+from capo_bench.bundle.archive import Tell
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
 from capo_bench.bundle.manifest import Manifest
@@ -76,9 +75,8 @@ class Verified:
         return bool(self.trials) and bool(self.compared) and not self.mismatches
 
 
-@contextmanager
-def opened(bundle: Path, tell: Tell = lambda done, total: None) -> Iterator[tuple[Plan, Home, Manifest, Checks]]:
-    """Yield a bundle's plan, its content as a results folder, its manifest and what is wrong with its files.
+def verify_bundle(bundle: Path, tell: Tell = lambda done, total: None) -> Verified:
+    """Derive the numbers of a bundle again, and compare its files with their checksums.
 
     Raises:
         BundleError: It cannot be read at all.
@@ -93,12 +91,11 @@ def opened(bundle: Path, tell: Tell = lambda done, total: None) -> Iterator[tupl
         report = home.study(manifest.study).profile(manifest.profile).report
         if not report.is_dir():
             checks["files"].differs(str(report.relative_to(home.path)), ABSENT, "a report")
-        planned = {trial.id for trial in plan.trials}
-        checks["identities"].equal(
-            f"{manifest.path}: trials of the plan", sorted({*manifest.finished, *manifest.pending}), sorted(planned)
-        )
+        planned = sorted({trial.id for trial in plan.trials})
+        bundled = sorted({*manifest.finished, *manifest.pending})
+        checks["identities"].equal(f"{manifest.path}: trials of the plan", bundled, planned)
         checks["plan"].equal(f"{manifest.path}: profile", manifest.profile, plan.profile)
-        yield plan, home, manifest, checks
+        return verify(plan, home, checks, manifest.origin, tell, sets=manifest.sets, only=manifest.only)
 
 
 def _plan(home: Home, manifest: Manifest) -> Plan:
@@ -130,7 +127,7 @@ def verify(  # noqa: PLR0913 - what is verified, and how
     Args:
         plan: The study.
         home: Its results; read only.
-        checks: Receives what was found.
+        checks: Receives what differs.
         origin: Of the capo-bench that wrote the report; None: of this one.
         tell: Told of the trials done.
         sets: What ``--set`` was given; None: what the last run was given.
@@ -142,20 +139,18 @@ def verify(  # noqa: PLR0913 - what is verified, and how
     done = [trial for trial in trials.values() if home.trial(trial.id).done]
     with checks["files"].reading("trials"):
         check_study_files(checks["files"], plan, home)
-    counter = Counter(len(done) + 1, tell)
     with tempfile.TemporaryDirectory() as scratch, Verifier() as verifier:
         again = Home(Path(scratch))
-        for trial in done:
+        for number, trial in enumerate(done, 1):
             with checks["identities"].reading(f"trials/{trial.id}"):
                 _trial(checks, trial, home, again.trial(trial.id), verifier)
-            counter.add(1)
-        said = home.study(plan.study).profile(plan.profile).report
-        if not said.is_dir():
+            tell(number, len(done) + 1)
+        report = home.study(plan.study).profile(plan.profile).report
+        if not report.is_dir():
             checks["report"].take("no report is there, so none was compared; `capo-bench report` makes one")
         else:
             with checks["report"].reading("report"):
-                check_report(checks["report"], plan, again, said, origin)
-        counter.add(1)
+                check_report(checks["report"], plan, again, report, origin)
     return Verified(plan.study, len(done), len(trials) - len(done), checks)
 
 
@@ -177,9 +172,9 @@ def _trial(checks: Checks, trial: Trial, home: Home, again: TrialFolder, verifie
             rescore(checks, trial, given, again, task, verifier)
     check_training(checks, trial, given, verifier, lengths)
     with checks["metrics"].reading(f"{name}/metrics.json"):
-        said = read_json(given.metrics)
-        checks["metrics"].equal(f"{name}/metrics.json: parts", sorted(said), ["cost", "metrics"])
-        found: Mapping[str, Any] = json.loads(json.dumps(measured(again, trial.config.evaluation.tasks)))
-        write_json(again.metrics, found)
-        checks["metrics"].fields(f"{name}/metrics.json:", said["metrics"], found["metrics"])
-        checks["costs"].fields(f"{name}/metrics.json: cost", said["cost"], found["cost"])
+        recorded = read_json(given.metrics)
+        checks["metrics"].equal(f"{name}/metrics.json: parts", sorted(recorded), ["cost", "metrics"])
+        derived: Mapping[str, Any] = json.loads(json.dumps(measured(again, trial.config.evaluation.tasks)))
+        write_json(again.metrics, derived)
+        checks["metrics"].fields(f"{name}/metrics.json:", recorded["metrics"], derived["metrics"])
+        checks["costs"].fields(f"{name}/metrics.json: cost", recorded["cost"], derived["cost"])

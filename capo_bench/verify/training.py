@@ -63,7 +63,7 @@ def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: 
     """Derive again what a trial's training recorded.
 
     Args:
-        checks: Receives what was found.
+        checks: Receives what differs.
         trial: The trial.
         folder: Its folder.
         verifier: Judges the answers.
@@ -164,8 +164,7 @@ def _ended(check: Check, where: str, records: Sequence[Mapping[str, Any]], train
 def _sizes(check: Check, where: str, records: Sequence[Mapping[str, Any]], trial: Trial, folder: TrialFolder) -> None:
     """Compare the sizes by which tokens are weighed: the same in all steps, the policy's that of its weights."""
     for name in ("policy_parameters", "critic_parameters"):
-        told = {record.get(name) for record in records}
-        check.equal(f"{where}: values of {name}", len(told), 1)
+        check.equal(f"{where}: values of {name}", len({record.get(name) for record in records}), 1)
     policy = _parameters(folder.model)
     if policy is None or _weighs_nothing(records[0], trial):
         check.leave("the policy's size, which only its weights tell")
@@ -228,8 +227,8 @@ def _rollouts(  # noqa: PLR0913, PLR0917 - what is checked, by whom, and where i
         checks["critiques"].equal(f"{where}:{line} number of critiques", len(rollout.critiques), _asked(trial))
         if rollout.truth is not None:
             problem = Problem(rollout.problem, rollout.prompt, rollout.answer)
-            found = benchmark.check_steps(problem, rollout.steps).wrong
-            check.equal(f"{where}:{line} wrong steps", sorted(rollout.truth), sorted(found))
+            wrong = benchmark.check_steps(problem, rollout.steps).wrong
+            check.equal(f"{where}:{line} wrong steps", sorted(rollout.truth), sorted(wrong))
         drawn = _drawn(trial, rollout, benchmark)
         for number, critique in enumerate(rollout.critiques):
             again = drawn[number] if number < len(drawn) else None
@@ -258,19 +257,19 @@ def _drawn(trial: Trial, rollout: Rollout, benchmark: Benchmark) -> Sequence[Cri
     problem = Problem(rollout.problem, rollout.prompt, rollout.answer)
     critic = params.build(Surroundings(benchmark, trial.seed))
     solution = Solution(problem, rollout.steps, rollout.aim)
-    (found,) = asyncio.run(
+    (critiques,) = asyncio.run(
         critic.critique([solution], _asked(trial), greedy=VOTES.get(trial.config.credit.vote).asks_one)
     )
-    return found
+    return critiques
 
 
 def _critique(  # noqa: PLR0913, PLR0917 - what is checked, against what, and where it stands
     check: Check, trial: Trial, rollout: Rollout, critique: Critique, where: str, again: Critique | None
 ) -> None:
     """Read a critique's verdict again: in its text, or, where its critic writes none, as the critic gives it again."""
-    said = critique.abstained or sorted(critique.wrong or ())
+    kept = critique.abstained or sorted(critique.wrong or ())
     if again is not None:
-        check.equal(where, said, again.abstained or sorted(again.wrong or ()))
+        check.equal(where, kept, again.abstained or sorted(again.wrong or ()))
     elif not critique.text:
         check.leave("critiques without a text; the credit check counts their flags")
     elif critique.abstained in _NO_TEXT:
@@ -280,8 +279,8 @@ def _critique(  # noqa: PLR0913, PLR0917 - what is checked, against what, and wh
     else:
         critic = trial.config.critic
         reply = critic.reply if isinstance(critic, LanguageParams) else "list"
-        found = parse(critique.text, rollout.aim, len(rollout.steps), reply=reply)
-        check.equal(where, said, found if isinstance(found, str) else sorted(found))
+        verdict = parse(critique.text, rollout.aim, len(rollout.steps), reply=reply)
+        check.equal(where, kept, verdict if isinstance(verdict, str) else sorted(verdict))
 
 
 def _same_parser(trial: Trial) -> bool:
@@ -353,17 +352,17 @@ def _add_up(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
 def _compare(check: Check, where: str, record: Mapping[str, Any], derived: Mapping[str, float]) -> None:
     """Compare a step's record with what was derived; a number that is not defined may be absent."""
     for name, value in derived.items():
-        said = record.get(name)
-        check.equal(f"{where} {name}", math.nan if said is None else said, value, close=True)
+        stored = record.get(name)
+        check.equal(f"{where} {name}", math.nan if stored is None else stored, value, close=True)
 
 
 def _numbers(rollouts: Sequence[Rollout], *, critics: bool) -> dict[str, float]:
-    known = [rollout.outcome for rollout in rollouts if rollout.outcome is not None]
+    outcomes = [rollout.outcome for rollout in rollouts if rollout.outcome is not None]
     steps = sum(len(rollout.steps) for rollout in rollouts)
     tokens = sum(sum(rollout.tokens) for rollout in rollouts)
     numbers = {
-        "outcome": sum(known) / len(known) if known else math.nan,
-        "unverified": float(len(rollouts) - len(known)),
+        "outcome": sum(outcomes) / len(outcomes) if outcomes else math.nan,
+        "unverified": float(len(rollouts) - len(outcomes)),
         "steps_per_response": steps / len(rollouts),
         "single_step_responses": sum(len(rollout.steps) <= 1 for rollout in rollouts) / len(rollouts),
         "tokens_per_response": tokens / len(rollouts),

@@ -15,7 +15,6 @@ from click.testing import CliRunner
 
 from capo_bench.bundle.manifest import load_manifest
 from capo_bench.cli import main
-from capo_bench.verify.study import Verified, opened, verify
 
 STUDY = """
 name: tiny
@@ -79,11 +78,6 @@ def raw(path: Path, files: Files, *more: tarfile.TarInfo) -> Path:
         for header in more:
             tar.addfile(header)
     return path
-
-
-def checked(path: Path) -> Verified:
-    with opened(path) as (plan, home, manifest, checks):
-        return verify(plan, home, checks, manifest.origin, sets=manifest.sets, only=manifest.only)
 
 
 def named(files: Files, ending: str, variant: str = "majority") -> str:

@@ -13,19 +13,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundled import Files, capo_bench, checked, named, pack, raw, read
+from bundled import Files, capo_bench, named, pack, raw, read
 
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
 from capo_bench.store.home import Home
 from capo_bench.store.lock import study_lock
 from capo_bench.verify.checks import Check
+from capo_bench.verify.study import verify_bundle
 
 REPORT = "studies/tiny/profiles/quick/report"
 
 
 def test_a_bundle_of_a_real_study_verifies(study: Path) -> None:
-    found = checked(study / "tiny.tar.gz")
+    found = verify_bundle(study / "tiny.tar.gz")
     assert found.passed
     assert found.trials == 2
     empty = {name for name, check in found.checks.items() if not check.compared}
@@ -118,7 +119,7 @@ def cut_short(files: Files) -> str:
 def test_a_forged_bundle_is_found_out_by_name(study: Path, tmp_path: Path, check: Any, change: Any) -> None:
     files = read(study / "tiny.tar.gz")
     place = change(files).removeprefix("studies/tiny/profiles/quick/")
-    found = checked(pack(tmp_path / "forged.tar.gz", files))
+    found = verify_bundle(pack(tmp_path / "forged.tar.gz", files))
     assert not found.passed
     assert not found.checks["files"].mismatches
     assert any(place in one.where for one in found.checks[check].mismatches)
@@ -142,7 +143,7 @@ def test_stages_that_are_no_list_of_keys_are_refused_by_name(study: Path, tmp_pa
     refused = capo_bench(tmp_path, "bundle", str(path), "--into", "there", expect=2)
     assert f"{name.rpartition('/')[0]}: its stages.json is no list of keys" in refused
     assert list((tmp_path / "there").iterdir()) == []
-    assert checked(path).checks["files"].mismatches
+    assert verify_bundle(path).checks["files"].mismatches
 
 
 def a_link() -> tarfile.TarInfo:

@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundled import Files, checked, named, pack, read
+from bundled import Files, named, pack, read
 
 from capo_bench.store.ledger import _line
+from capo_bench.verify.study import verify_bundle
 
 Forge = Callable[[Files], str]
 
@@ -329,7 +330,7 @@ def test_each_is_found_and_named(whole: Files, tmp_path: Path) -> None:
     for names in _batches(files):
         forged = dict(files)
         places = {name: FORGERIES[name][1](forged) for name in names}
-        found = checked(pack(tmp_path / "forged.tar.gz", forged))
+        found = verify_bundle(pack(tmp_path / "forged.tar.gz", forged))
         for name, place in places.items():
             mismatches = found.checks[FORGERIES[name][0]].mismatches  # type: ignore[index]
             if not any(place in mismatch.where for mismatch in mismatches):
@@ -340,13 +341,13 @@ def test_each_is_found_and_named(whole: Files, tmp_path: Path) -> None:
 def test_each_is_found_and_named_in_the_report(whole: Files, tmp_path: Path) -> None:
     files = dict(whole)
     places = {name: (check, forge(files)) for name, (check, forge) in OF_THE_REPORT.items()}
-    found = checked(pack(tmp_path / "forged.tar.gz", files))
+    found = verify_bundle(pack(tmp_path / "forged.tar.gz", files))
     for name, (check, place) in places.items():
         assert any(place in mismatch.where for mismatch in found.checks[check].mismatches), name  # type: ignore[index]
 
 
 def test_nothing_is_left_unverified_where_weights_are_there(whole: Files, study: Path) -> None:
-    found = checked(study / "whole.tar.gz")
+    found = verify_bundle(study / "whole.tar.gz")
     assert found.passed
     assert found.unverified == 0
-    assert checked(study / "tiny.tar.gz").unverified > 0
+    assert verify_bundle(study / "tiny.tar.gz").unverified > 0

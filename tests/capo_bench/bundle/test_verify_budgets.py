@@ -190,7 +190,7 @@ def test_a_clock_may_end_training_a_little_early_but_not_at_a_twentieth() -> Non
     near, early, whole = ended(0.5, 0.45), ended(0.03, 0.02), ended(0.5, 0.6)
     assert not near.mismatches
     assert near.measured["the step that ended training, which a clock decided"] == 1
-    assert [(one.where, one.said, one.found) for one in early.mismatches] == [("steps.jsonl: steps", "2", "50")]
+    assert [(one.where, one.recorded, one.derived) for one in early.mismatches] == [("steps.jsonl: steps", "2", "50")]
     assert not whole.mismatches
     assert not whole.measured
 

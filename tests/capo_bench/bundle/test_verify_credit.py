@@ -79,7 +79,7 @@ def test_numbers_of_scores_are_added_or_averaged() -> None:
     record = {**told, "flagged_step_rate": 0.5, "groups_process_signal_only": 1.0}
     assert checked(settings("prm_sum"), step, record)["credit"].mismatches == []
     (off,) = checked(settings("prm_sum"), step, {**record, "critic_tokens": 11.0})["credit"].mismatches
-    assert (off.said, off.found) == ("11.0", "10.0")
+    assert (off.recorded, off.derived) == ("11.0", "10.0")
 
 
 def test_what_nothing_was_scored_of_has_no_share() -> None:
@@ -93,7 +93,7 @@ def test_what_cannot_be_worked_out_is_said() -> None:
     assert fewer.compared == 0
     assert "another number of critiques" in next(iter(fewer.unchecked))
     torn = checked(CAPO, StoredStep(1, (ROWS[:3],)), RECORD)["credit"]
-    assert [one.said for one in torn.mismatches] == ["whole groups"]
+    assert [one.recorded for one in torn.mismatches] == ["whole groups"]
 
 
 def test_a_method_whose_groups_have_no_critique_has_signal_from_the_outcome_alone() -> None:
