@@ -80,7 +80,7 @@ def _build_json(result: Verified) -> dict[str, object]:
         "version": 1,
         "study": result.study,
         "trials": result.trials,
-        "pending": result.owed,
+        "pending": result.pending,
         "passed": result.passed,
         "compared": result.compared,
         "mismatches": result.mismatches,
@@ -123,7 +123,7 @@ def _count_values(check: Check) -> tuple[int, int, int, int]:
 
 
 def _describe_verdict(result: Verified) -> str:
-    trials = f"{result.trials} trials of {result.study}" + (f", {result.owed} more are pending" * bool(result.owed))
+    trials = f"{result.trials} trials of {result.study}" + (f", {result.pending} more are pending" * bool(result.pending))
     if not result.trials or not result.compared:
         return f"NOTHING VERIFIED: {trials}"
     if result.mismatches:

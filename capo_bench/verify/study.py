@@ -45,13 +45,13 @@ class Verified:
     Attributes:
         study: Name of the study.
         trials: Finished trials that were verified.
-        owed: Trials of the plan that have not finished: nothing is claimed of them.
+        pending: Trials of the plan that have not finished: nothing is claimed of them.
         checks: What was compared.
     """
 
     study: str
     trials: int
-    owed: int
+    pending: int
     checks: Checks
 
     @property

@@ -94,7 +94,7 @@ def tree(path: Path) -> set[str]:
 # What may go
 
 
-def test_nothing_of_finished_trials_and_of_what_is_owed_goes_by_itself(home: Home) -> None:
+def test_nothing_of_finished_trials_and_of_pending_ones_goes_by_itself(home: Home) -> None:
     done, owed = put(home), put(home, 1, done=False)
     write(home.trial(owed).checkpoints / "checkpoint-5" / "optimizer.pt", 500)
     write_json(home.trial(owed).checkpoints / "resume.json", {"checkpoint": "checkpoint-5"})
@@ -191,12 +191,12 @@ def test_a_metric_that_ranks_nothing_is_refused(home: Home) -> None:
     assert "--by decides" in gc(home, "--by", "coins_test/steps", code=2)
 
 
-def test_a_whole_trial_goes_when_it_is_named_and_is_then_owed(home: Home) -> None:
+def test_a_whole_trial_goes_when_it_is_named_and_is_then_pending(home: Home) -> None:
     trial, other = put(home), put(home, 1)
     plan(home, trial, other)
     gc(home, "--trial", trial, "--yes")
     assert not home.trial(trial).path.exists()
-    assert study_status(home, "demo").counts() | {} == {"done": 1, "running": 0, "failed": 0, "stopped": 0, "owed": 1}
+    assert study_status(home, "demo").counts() | {} == {"done": 1, "running": 0, "failed": 0, "stopped": 0, "pending": 1}
     assert "there is no such folder" in gc(home, "--trial", "abc", code=2)
     assert "there is no such folder" in gc(home, "--trial", "../studies", code=2)
 
