@@ -24,12 +24,12 @@ from transformers.utils import logging
 
 import trainers.lessons
 from capo_bench.run.threads import EMBEDDED_THREADS, set_threads
+from trainers import Emit
 from trainers.backbones import BACKBONES
 from trainers.cold_start import _demonstrations, train_cold_start
 from trainers.config import ColdStartConfig
 from trainers.critics.base import EmbeddedCriticConfig
 from trainers.critics.embedded import _lessons, train_critic
-from trainers.emit import Emit
 from trainers.lessons import next_token_loss
 from trainers.muon import BETAS, MuonWithAdamW
 from trainers.sft import by_length, tokenize

@@ -33,7 +33,7 @@ from trainers.cold_start import train_cold_start
 from trainers.config import ColdStartConfig, TrialConfig
 from trainers.criticised import CriticisedTrainer
 from trainers.critics.base import Surroundings
-from trainers.critics.desk import CriticDesk
+from trainers.critics.critic_thread import CriticThread
 from trainers.policy import train_policy
 from trainers.run import TrainRun
 
@@ -76,13 +76,13 @@ def serve(link: Connection, delay: float) -> None:
 def measured(run: TrainRun, way: str) -> list[dict[str, Any]]:
     records: list[dict[str, Any]] = []
     run = replace(run, record=records.append)
-    desk = CriticDesk(run.config.critic.build(Surroundings(COINS, 0)))
-    desk.eager = way == "eager"
+    critic_thread = CriticThread(run.config.critic.build(Surroundings(COINS, 0)))
+    critic_thread.eager = way == "eager"
     trainer: type[CriticisedTrainer] = Awaiting if way == "awaited" else CapoTrainer
     try:
-        train_policy(run, trainer, "blank_lines", desk=desk)
+        train_policy(run, trainer, "blank_lines", critic_thread=critic_thread)
     finally:
-        desk.close()
+        critic_thread.close()
     return records[1:]
 
 

@@ -90,7 +90,7 @@ class KeptChances:
     def __init__(self, folder: Path | None, decided: Mapping[str, object]) -> None:
         digest = hashlib.sha256(json.dumps(decided, sort_keys=True, default=str).encode()).hexdigest()[:24]
         self._path = None if folder is None else folder / f"{digest}.jsonl"
-        self.known: dict[str, Chance] = {}
+        self.chances: dict[str, Chance] = {}
         if self._path is not None and self._path.exists():
             for line in self._path.read_text(encoding="utf-8").splitlines():
                 self._read(line)
@@ -98,13 +98,13 @@ class KeptChances:
     def _read(self, line: str) -> None:
         try:
             key, right, drawn = json.loads(line)
-            self.known[str(key)] = Chance(int(right), int(drawn))
+            self.chances[str(key)] = Chance(int(right), int(drawn))
         except (ValueError, TypeError):
             return  # a kill damaged the line: its state is counted again
 
     def add(self, chances: Mapping[str, Chance]) -> None:
         """Keep chances by the keys of their states."""
-        self.known |= chances
+        self.chances |= chances
         if self._path is None or not chances:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -153,7 +153,7 @@ def count_chances(  # noqa: PLR0913, PLR0917 - who goes on, who judges, from whe
     """
     kept = KeptChances(None, {}) if kept is None else kept
     # States of one length go together: they stop together, and nothing is padded.
-    fresh = {state.key: state for state in states if state.key not in kept.known}
+    fresh = {state.key: state for state in states if state.key not in kept.chances}
     waiting = sorted(fresh.values(), key=lambda state: (-state.room, state.prompt, state.written))
     done = 0
     for batch in _make_batches(waiting):
@@ -162,7 +162,7 @@ def count_chances(  # noqa: PLR0913, PLR0917 - who goes on, who judges, from whe
         kept.add({state.key: chance for state, chance in zip(batch, chances, strict=True)})
         done += len(batch)
     tell(len(waiting), len(waiting))
-    return [kept.known[state.key] for state in states]
+    return [kept.chances[state.key] for state in states]
 
 
 def _make_batches(states: Sequence[SolutionState]) -> Iterator[list[SolutionState]]:

@@ -9,8 +9,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from evals.clock import process_seconds
+from trainers import Emit
 from trainers.budget import BudgetConfig, Meter
-from trainers.emit import Emit
 
 
 class Recorder(TrainerCallback):

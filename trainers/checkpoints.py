@@ -68,8 +68,8 @@ def newest(folder: Path) -> Checkpoint | None:
     there = _sums(checkpoint.path)
     wrong = sorted(name for name, value in sums.items() if there.get(name) != value)
     if wrong or not sums:
-        told = f"{', '.join(wrong)} not as it was written" if wrong else "it has no files"
-        log.warning("%s is damaged (%s): training starts from nothing", checkpoint.path, told)
+        reason = f"{', '.join(wrong)} not as it was written" if wrong else "it has no files"
+        log.warning("%s is damaged (%s): training starts from nothing", checkpoint.path, reason)
         return None
     _drop_others(folder, checkpoint.path)
     return checkpoint

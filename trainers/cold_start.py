@@ -18,13 +18,12 @@ from evals.coins.solutions import demonstrate
 from evals.models.folders import fetch_snapshot
 from evals.tasks.named import demonstrations_of
 from evals.tasks.training_sets import draw as draw_items
+from trainers import Emit
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer, save
-from trainers.completions import write_pair
+from trainers.backbones.trl_arguments import adapters, name_base
 from trainers.config import ColdStart, ColdStartConfig
-from trainers.emit import Emit
-from trainers.holding import adapters, name_base
-from trainers.sft import Pair, pairs_within, train_sft
+from trainers.sft import Pair, pairs_within, train_sft, write_pair
 from trainers.teaching import SftConfig
 
 if TYPE_CHECKING:
@@ -66,12 +65,12 @@ def train_named(backbone: BackboneConfig, config: SftConfig, out: Path, record: 
     wanted = config.steps * config.problems_per_step
     chosen = draw_items(demonstrations_of(config.demonstrations).all, wanted, f"sft/{config.number}")
     if backbone.source == "embedded":
-        texts = [(str(one.prompt), one.completion) for one in chosen]
+        texts = [(str(example.prompt), example.completion) for example in chosen]
         model, tokenizer = _embedded(backbone, texts, config.number)
     else:
         model, tokenizer = _load(backbone)
     pairs = pairs_within(
-        [write_pair(one, backbone.template, tokenizer) for one in chosen], tokenizer, config.max_tokens
+        [write_pair(example, backbone.template, tokenizer) for example in chosen], tokenizer, config.max_tokens
     )
     learner = _with_adapters(model, backbone)
     train_sft(learner, tokenizer, pairs, config, out, record, backbone)

@@ -14,8 +14,8 @@ from trainers.backbones import BACKBONES
 from trainers.credit.critique import Aim, Critique, usage_metrics
 from trainers.credit.votes import VOTES
 from trainers.critics.base import CriticParams, Solution, Surroundings
-from trainers.critics.desk import Asked, CriticDesk
-from trainers.critics.opening import open_critic
+from trainers.critics.cached import open_critic
+from trainers.critics.critic_thread import Asked, CriticThread
 from trainers.policy import PolicyTrainer, train_policy
 from trainers.run import TrainRun
 
@@ -48,14 +48,14 @@ class CriticisedTrainer(PolicyTrainer):
     that was spent on nothing but waiting for it.
 
     Args:
-        desk: Where the critic is asked.
+        critic_thread: The thread that the critic is asked in.
         kwargs: What `PolicyTrainer` takes.
     """
 
     aim: ClassVar[Aim] = "steps"
 
-    def __init__(self, *, desk: CriticDesk, **kwargs: Any) -> None:
-        self.desk = desk
+    def __init__(self, *, critic_thread: CriticThread, **kwargs: Any) -> None:
+        self.critic_thread = critic_thread
         self._asked: dict[int, tuple[Solution, Asked]] = {}
         self.pending: list[tuple[list[int], Asked]] = []  # rows of rollouts, and where their critiques will be
         self._critiques: list[list[Critique]] = []  # of the batch, a rollout each
@@ -64,7 +64,7 @@ class CriticisedTrainer(PolicyTrainer):
     @property
     def watches(self) -> bool:
         """Whether the critic is asked about single rollouts."""
-        return self.desk.eager
+        return self.critic_thread.eager
 
     def rollout_finished(self, row: int, steps: tuple[str, ...]) -> None:
         """Ask about one rollout while others are still being sampled."""
@@ -86,13 +86,15 @@ class CriticisedTrainer(PolicyTrainer):
         began = time.perf_counter()
         came = [(rows, asked.result()) for rows, asked in self.pending]
         waited = time.perf_counter() - began
-        of_row = {row: said for rows, answers in came for row, said in zip(rows, answers.critiques, strict=True)}
+        of_row = {
+            row: critiques for rows, answers in came for row, critiques in zip(rows, answers.critiques, strict=True)
+        }
         self._critiques = [of_row[row] for row in range(len(of_row))]
         seconds = max(answers.ended for _, answers in came) - min(answers.began for _, answers in came)
         self.report({**usage_metrics(self._critiques), "seconds_critique": seconds, "critic_wait": waited})
         return self._critiques
 
-    def said(self, row: int) -> dict[str, Any]:
+    def judgment(self, row: int) -> dict[str, Any]:
         """Return the critiques of a rollout, and what the critic was asked."""
         return {"aim": self.aim, "critiques": tuple(self._critiques[row])}
 
@@ -108,36 +110,36 @@ class CriticisedTrainer(PolicyTrainer):
         abstained, asked = self.accelerator.gather(local).sum(dim=0).tolist()
         limit = self.config.credit.max_abstained
         if abstained > limit * asked:
-            told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+            summary = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
             raise CriticFailingError(
-                f"{abstained} of {asked} critiques of this step abstained ({told or 'in other processes'}), more than "
-                f"credit.max_abstained {limit}; mend the critic, or raise the limit{_example(self._critiques)}",
+                f"{abstained} of {asked} critiques of this step abstained ({summary or 'in other processes'}), more "
+                f"than credit.max_abstained {limit}; mend the critic, or raise the limit{_example(self._critiques)}",
                 unreachable=2 * sum(n for reason, n in reasons.items() if reason in UNREACHABLE) > reasons.total(),
             )
 
     def _ask(self, solutions: list[Solution]) -> Asked:
         credit = self.config.credit
-        return self.desk.ask(solutions, credit.critiques, greedy=VOTES.get(credit.vote).asks_one)
+        return self.critic_thread.ask(solutions, credit.critiques, greedy=VOTES.get(credit.vote).asks_one)
 
 
 def _example(critiques: list[list[Critique]]) -> str:
     """Return what there is to be read of a critique that abstained: why a call failed, or how a text ended."""
     texts = {critique.abstained: critique.text for row in critiques for critique in row if critique.text}
-    told = [(reason, text) for reason, text in texts.items() if reason]
+    shown = [(reason, text) for reason, text in texts.items() if reason]
     # Escaped: a critic may repeat what a solution has for the terminal that shows this.
-    return "".join(f"\n{reason}: {'…' * (len(text) > _SHOWN)}{text[-_SHOWN:]!r}" for reason, text in told)
+    return "".join(f"\n{reason}: {'…' * (len(text) > _SHOWN)}{text[-_SHOWN:]!r}" for reason, text in shown)
 
 
 def train_with_critic(run: TrainRun, trainer_class: type[CriticisedTrainer]) -> bool:
     """Train with the critic of the settings; see `train_policy`."""
     surroundings = Surroundings(benchmark_of(run.config.benchmark), run.seed, run.critic)
     critic = critic_of(run)
-    desk = CriticDesk(open_critic(critic, surroundings, run.critique_cache))
+    critic_thread = CriticThread(open_critic(critic, surroundings, run.critique_cache))
     try:
         size = critic.size(surroundings)
-        return train_policy(run, trainer_class, run.config.credit.segmenter, size, desk=desk)
+        return train_policy(run, trainer_class, run.config.credit.segmenter, size, critic_thread=critic_thread)
     finally:
-        desk.close()
+        critic_thread.close()
 
 
 def critic_of(run: TrainRun) -> CriticParams:

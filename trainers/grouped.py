@@ -18,7 +18,7 @@ from trainers.methods import credit_function
 if TYPE_CHECKING:
     from trainers.credit.align import Alignment
     from trainers.credit.arrays import FloatArray
-    from trainers.policy import PolicyTrainer
+    from trainers.records import RecordingTrainer
 
 EVIDENCE = tuple(entry.name for entry in fields(Evidence))
 
@@ -43,7 +43,7 @@ class Credited:
         return torch.from_numpy(np.pad(advantages, ((0, 0), (0, width - advantages.shape[1]))))
 
 
-def credit_groups(trainer: PolicyTrainer, evidence: Evidence) -> Credited:
+def credit_groups(trainer: RecordingTrainer, evidence: Evidence) -> Credited:
     """Work out the credit of a batch that is known and verified.
 
     Args:
@@ -97,7 +97,7 @@ def unpack(packed: FloatArray, like: Evidence) -> Batch:
     return Batch(layout, packed[:, 0], 1, Evidence(**dict(zip(named, columns, strict=True))))
 
 
-def _gather(trainer: PolicyTrainer, own: Batch) -> Batch:
+def _gather(trainer: RecordingTrainer, own: Batch) -> Batch:
     accelerator = trainer.accelerator
     if accelerator.num_processes == 1:
         return own

@@ -28,12 +28,12 @@ class GenormTrainer(CriticisedTrainer):
         flags = flags_of(critiques, [1] * len(critiques))
         shares = combine(VOTES.get(credit.vote), flags, credit.at_least)
         judged = 1 - shares
-        known = ~np.isnan(judged)
-        both = known & ~np.isnan(self.outcomes)
+        voted = ~np.isnan(judged)
+        both = voted & ~np.isnan(self.outcomes)
         metrics = vote_metrics(flags, shares)
         self.report(
             {
-                "judged": _mean(judged[known]),
+                "judged": _mean(judged[voted]),
                 "judged_as_verified": _mean((judged[both] >= 0.5) == (self.outcomes[both] == 1)),
                 "vote_agreement": metrics["vote_agreement"],
                 "abstained": float(sum(map(len, critiques)) - flags.answered.sum()),

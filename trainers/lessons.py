@@ -11,9 +11,9 @@ import torch
 from torch.optim import AdamW, Optimizer
 from transformers import DataCollatorForTokenClassification, PrinterCallback, Trainer, TrainingArguments
 
+from trainers import Emit
 from trainers.backbones.config import BackboneConfig
 from trainers.callbacks import Recorder
-from trainers.emit import Emit
 from trainers.muon import MuonWithAdamW
 from trainers.teaching import UNLABELLED, SupervisedConfig, TeachingConfig
 

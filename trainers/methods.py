@@ -120,7 +120,7 @@ OUTCOME_ONLY = Method(
     source="a control: CAPO with W_process = 0, so that no critic is asked, and CAPO's normalisation",
     uses=frozenset({"train", "credit"}),
     ignores=frozenset(f"credit.{key}" for key in VOTED),
-    train="trainers.unjudged:train",
+    train="trainers.critic_free:train",
     credit="trainers.credit.outcome_only:outcome_only",
 )
 
@@ -170,14 +170,14 @@ LAMBDA_GRPO = Method(
     "lambda_grpo",
     source="arXiv 2509.21154: GRPO, a step divided by how many rollouts of its group share it; asks no critic",
     uses=frozenset({"train"}),
-    train="trainers.unjudged:train",
+    train="trainers.critic_free:train",
     credit="trainers.credit.lambda_grpo:lambda_grpo",
 )
 RTMC = Method(
     "rtmc",
     source="arXiv 2604.11037: Monte Carlo over the states that a group's rollouts share; asks no critic",
     uses=frozenset({"train"}),
-    train="trainers.unjudged:train",
+    train="trainers.critic_free:train",
     credit="trainers.credit.rtmc:rtmc",
 )
 VINEPPO = Method(

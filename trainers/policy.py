@@ -25,18 +25,20 @@ from trl.trainer.grpo_config import GRPOConfig
 from evals.benchmarks import Benchmark, Problem
 from evals.models.conventions import Conventions, read_conventions
 from evals.models.folders import locate
+from evals.models.prompt import render
 from evals.tasks.named import benchmark_of
 from evals.verify import Verifier
 from trainers.backbones import BACKBONES, BackboneConfig
+from trainers.backbones.trl_arguments import adapters, load_start, merged_weights, name_base, sampling, server_alone
 from trainers.budget import Meter
 from trainers.callbacks import Recorder, Saver
 from trainers.checkpoints import mark
 from trainers.config import TrainConfig, TrialConfig
 from trainers.credit.align import Alignment, step_index
 from trainers.credit.arrays import FloatArray
+from trainers.credit.batch import Evidence
 from trainers.credit.segment import SEGMENTERS
-from trainers.holding import adapters, load_start, merged_weights, name_base, sampling, server_alone
-from trainers.prompts import render
+from trainers.grouped import Credited, credit_groups
 from trainers.ratios import RatioTrainer
 from trainers.records import RecordingTrainer, record_step
 from trainers.run import TrainRun
@@ -58,9 +60,9 @@ class PolicyTrainer(RecordingTrainer, RatioTrainer):
     """GRPO on the verifier's outcome, with the reports that every method owes; every rollout is kept.
 
     Subclasses override `rollout_finished` and `rollouts_known` to start work while rollouts are sampled and while
-    their answers are verified, `reward` to replace the verifier's outcome as TRL's reward, `advantages` to replace
-    TRL's advantages, `said` to keep with a rollout what judged its steps, and `rollouts_kept` to give up where that
-    failed.
+    their answers are verified, `reward` to replace the verifier's outcome as TRL's reward, `find_evidence` or
+    `advantages` to replace TRL's advantages, `judgment` to keep with a rollout what judged its steps, and
+    `rollouts_kept` to give up where that failed.
 
     Args:
         config: The trial's settings.
@@ -130,9 +132,20 @@ class PolicyTrainer(RecordingTrainer, RatioTrainer):
     def rollouts_known(self) -> None:
         """Called when a batch has been sampled and cut into steps (`alignment`, `problems`), before it is verified."""
 
+    def find_evidence(self) -> Evidence | None:
+        """Return what judges the steps of the batch, for a method whose credit rests on it (`Method.credit`)."""
+        return None
+
+    def credit(self, evidence: Evidence) -> Credited:
+        """Work out the credit of the batch, and report it."""
+        credited = credit_groups(self, evidence)
+        self.report({"groups_process_signal_only": credited.process_only})
+        return credited
+
     def advantages(self, width: int) -> torch.Tensor | None:
         """Return advantages of shape (B, width) in place of TRL's own of shape (B,), or None to keep those."""
-        return None
+        evidence = self.find_evidence()
+        return None if evidence is None else self.credit(evidence).padded(width)
 
     def rollouts_kept(self) -> None:
         """Called when a batch has been kept, before it is trained on: the place to give up."""
@@ -346,7 +359,12 @@ def _problems(
     count = run.config.train.steps * run.config.train.prompts_per_step
     problems = benchmark.problems("train", count, run.seed)
     rows = [
-        {"prompt": render(p, backbone, tokenizer), "problem": p.id, "text": p.prompt, "answer": p.answer}
-        for p in problems
+        {
+            "prompt": render(problem.prompt, backbone.template, tokenizer),
+            "problem": problem.id,
+            "text": problem.prompt,
+            "answer": problem.answer,
+        }
+        for problem in problems
     ]
     return Dataset.from_list(rows)

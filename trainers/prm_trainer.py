@@ -11,7 +11,6 @@ import torch
 
 from trainers.credit.batch import Evidence
 from trainers.criticised import CriticFailingError
-from trainers.grouped import credit_groups
 from trainers.policy import PolicyTrainer, train_policy
 from trainers.prm.scored import ScoredSolution, scored_metrics
 from trainers.prm.scorer import Scorer
@@ -35,16 +34,17 @@ class ScoredTrainer(PolicyTrainer):
         super().__init__(**kwargs)
         scorer.to(self.accelerator.device)
 
-    def advantages(self, width: int) -> torch.Tensor:
-        """Return the advantage of every token, shape (B, width), over groups that may span processes."""
-        self._score()
-        counts = map(len, self.alignment.steps)
-        scores = [each.scores or (np.nan,) * count for each, count in zip(self.scored, counts, strict=True)]
-        credited = credit_groups(self, Evidence(scores=np.concatenate(scores)))
-        self.report({"groups_process_signal_only": credited.process_only})
-        return credited.padded(width)
+    def find_evidence(self) -> Evidence:
+        """Score the rollouts, and report what that took and gave."""
+        began = time.perf_counter()
+        rows = list(zip(self.problems, self.alignment.steps, strict=True))
+        self.scored = self.scorer.score([(problem.prompt, steps) for problem, steps in rows])
+        seconds = time.perf_counter() - began
+        self.report({**scored_metrics(self.scored), "seconds_critique": seconds, "critic_wait": seconds})
+        scores = [each.scores or (np.nan,) * len(steps) for each, (_, steps) in zip(self.scored, rows, strict=True)]
+        return Evidence(scores=np.concatenate(scores))
 
-    def said(self, row: int) -> dict[str, Any]:
+    def judgment(self, row: int) -> dict[str, Any]:
         """Return the scores of a rollout's steps, or why there are none."""
         return {"scored": self.scored[row]}
 
@@ -60,19 +60,11 @@ class ScoredTrainer(PolicyTrainer):
         unscored, asked = self.accelerator.gather(local).sum(dim=0).tolist()
         limit = self.config.prm.max_unscored
         if unscored > limit * asked:
-            told = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+            summary = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
             raise CriticFailingError(
-                f"{unscored} of {asked} rollouts of this step could not be scored ({told or 'in other processes'}), "
+                f"{unscored} of {asked} rollouts of this step could not be scored ({summary or 'in other processes'}), "
                 f"more than prm.max_unscored {limit}; name a model that reads them, or raise the limit"
             )
-
-    def _score(self) -> None:
-        """Score the rollouts, and report what that took and gave."""
-        began = time.perf_counter()
-        pairs = zip(self.problems, self.alignment.steps, strict=True)
-        self.scored = self.scorer.score([(problem.prompt, steps) for problem, steps in pairs])
-        seconds = time.perf_counter() - began
-        self.report({**scored_metrics(self.scored), "seconds_critique": seconds, "critic_wait": seconds})
 
 
 def train(run: TrainRun) -> bool:

@@ -74,7 +74,7 @@ class RecordingTrainer(GRPOTrainer):
         """The number of the step whose batch is being sampled or was sampled last, from 1."""
         return int(self.state.global_step) // self.config.train.updates_per_batch + 1
 
-    def said(self, row: int) -> dict[str, Any]:
+    def judgment(self, row: int) -> dict[str, Any]:
         """Return what was said of a rollout's steps, by the names of `Rollout`, to be kept with it."""
         return {}
 
@@ -107,7 +107,7 @@ class RecordingTrainer(GRPOTrainer):
                 truth=self.truth[row],
                 prompt_tokens=self.prompt_tokens[row],
                 cut=self.cut[row],
-                **self.said(row),
+                **self.judgment(row),
             )
             for row, (problem, index) in enumerate(zip(self.problems, self.alignment.index, strict=True))
         ]
@@ -117,11 +117,11 @@ class RecordingTrainer(GRPOTrainer):
         """Return what is known of the rollouts whatever the method; wrong steps by the benchmark's own checker."""
         steps = [len(row) for row in self.alignment.steps]
         tokens = (self.alignment.index >= 0).sum(axis=1)
-        known = self.outcomes[~np.isnan(self.outcomes)]
+        verified = self.outcomes[~np.isnan(self.outcomes)]
         wrong = [len(row) for row in self.truth if row is not None]
         prompts = float(sum(self.prompt_tokens))
         return {
-            "outcome": float(known.mean()) if known.size else float("nan"),
+            "outcome": float(verified.mean()) if verified.size else float("nan"),
             "unverified": float(np.isnan(self.outcomes).sum()),
             "wrong_step_rate": sum(wrong) / max(sum(steps), 1) if wrong else float("nan"),
             "steps_per_response": float(np.mean(steps)),
@@ -136,8 +136,8 @@ class RecordingTrainer(GRPOTrainer):
 
 def record_step(run: TrainRun, logs: dict[str, Any]) -> None:
     """Hand on one step's record under our names; what a step lacks is left out."""
-    known = {name: value for name, value in logs.items() if value is not None and not np.isnan(value)}
-    own = {name: value for name, value in known.items() if name in OWN}
+    numbers = {name: value for name, value in logs.items() if value is not None and not np.isnan(value)}
+    own = {name: value for name, value in numbers.items() if name in OWN}
     own["seconds_update"] = own["seconds"] - own.pop("seconds_rollout")
-    trl = {ours: known[theirs] for theirs, ours in FROM_TRL.items() if theirs in known}
+    trl = {ours: numbers[theirs] for theirs, ours in FROM_TRL.items() if theirs in numbers}
     run.record({**trl, **own})

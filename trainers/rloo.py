@@ -33,8 +33,8 @@ class RlooTrainer(PolicyTrainer):
         local = torch.from_numpy(self.outcomes).to(self.accelerator.device)
         everyone = self.accelerator.gather(local).cpu().numpy()
         first = self.accelerator.process_index * len(local)
-        found = leave_one_out(everyone, self.config.train.group_size)
-        return torch.from_numpy(found[first : first + len(local)])
+        baselined = leave_one_out(everyone, self.config.train.group_size)
+        return torch.from_numpy(baselined[first : first + len(local)])
 
 
 def leave_one_out(rewards: FloatArray, group_size: int) -> FloatArray:
@@ -51,8 +51,8 @@ def leave_one_out(rewards: FloatArray, group_size: int) -> FloatArray:
     others = np.sum(~np.isnan(groups), axis=1, keepdims=True) - 1
     sums = np.nansum(groups, axis=1, keepdims=True) - groups
     baselines = np.divide(sums, others, out=np.full_like(groups, np.nan), where=others > 0)
-    found: FloatArray = np.nan_to_num(groups - baselines).ravel()
-    return found
+    advantages: FloatArray = np.nan_to_num(groups - baselines).ravel()
+    return advantages
 
 
 def train(run: TrainRun) -> bool:

@@ -132,11 +132,11 @@ def stored_steps(folder: Path) -> dict[int, tuple[Path, ...]]:
 
     A last step that lacks the file of a process (training was killed there) is left out: its groups are not whole.
     """
-    found: dict[int, dict[int, Path]] = {}
+    files: dict[int, dict[int, Path]] = {}
     for path in folder.glob("*.jsonl.gz"):
         if name := _NAME.fullmatch(path.name):
-            found.setdefault(int(name[1]), {})[int(name[2])] = path
-    steps = {step: tuple(path for _, path in sorted(found[step].items())) for step in sorted(found)}
+            files.setdefault(int(name[1]), {})[int(name[2])] = path
+    steps = {step: tuple(path for _, path in sorted(files[step].items())) for step in sorted(files)}
     *_, before, last = (0, 0, *map(len, steps.values()))
     if last < before:
         steps.popitem()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainers.emit import Emit
+from trainers import Emit
 
 if TYPE_CHECKING:
     from trainers.config import TrialConfig

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from evals.models.prompt import encode
-from trainers.emit import Emit
+from evals.models.conventions import close_of_turn
+from evals.models.prompt import Template, encode, render, render_turns
+from evals.tasks.demonstrations import Demonstration
+from trainers import Emit
 from trainers.teaching import UNLABELLED, SftConfig, TeachingConfig
 
 if TYPE_CHECKING:
@@ -79,11 +81,38 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[Pair])
     prompts = [encode(prompt, tokenizer) for prompt, _ in demonstrations]
     solutions: Any = tokenizer([solution for _, solution in demonstrations], add_special_tokens=False)["input_ids"]
     ends = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
-    whole = [said if said and said[-1] in ends else [*said, tokenizer.eos_token_id] for said in solutions]
+    whole = [ids if ids and ids[-1] in ends else [*ids, tokenizer.eos_token_id] for ids in solutions]
     return [
-        {"input_ids": prompt + said, "labels": [UNLABELLED] * len(prompt) + said}
-        for prompt, said in zip(prompts, whole, strict=True)
+        {"input_ids": prompt + ids, "labels": [UNLABELLED] * len(prompt) + ids}
+        for prompt, ids in zip(prompts, whole, strict=True)
     ]
+
+
+def write_pair(demonstration: Demonstration, template: Template, tokenizer: PreTrainedTokenizerBase) -> Pair:
+    """Return a demonstration as texts: what the model reads, as it reads it in rollouts, and what it learns to write.
+
+    In a chat template the completion closes its turn as the template does, since that is how a rollout must end.
+
+    Args:
+        demonstration: The demonstration. A problem is put as a rollout puts it; a conversation stands as it is.
+        template: How the backbone is asked.
+        tokenizer: The backbone's.
+
+    Raises:
+        ValueError: A conversation without a chat template.
+        ModelError: The chat template cannot be rendered.
+    """
+    prompt, completion = demonstration.prompt, demonstration.completion
+    if template != "chat" and not isinstance(prompt, str):
+        raise ValueError(
+            f"a demonstration is a conversation, and template {template!r} puts problems alone; give the backbone "
+            "template: chat, or name columns of problems and solutions (prompt, completion)"
+        )
+    if isinstance(prompt, str):
+        text = render(prompt, template, tokenizer)
+    else:
+        text = render_turns([{"role": role, "content": turn} for role, turn in prompt], tokenizer, opened=True)
+    return text, completion.rstrip() + close_of_turn(tokenizer) if template == "chat" else completion
 
 
 def by_length(rows: Sequence[dict[str, list[int]]], size: int) -> list[dict[str, list[int]]]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import ClassVar
 
-import torch
-
 from evals.models.spec import ModelSpec
 from evals.models.transformers import TransformersModel
 from evals.values import Counting, SolutionState, count_chances
@@ -14,7 +12,6 @@ from trainers.credit.align import Alignment
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Evidence
 from trainers.credit.values import step_values
-from trainers.grouped import credit_groups
 from trainers.policy import PolicyTrainer, train_policy
 from trainers.run import TrainRun
 
@@ -27,20 +24,13 @@ class ValuedTrainer(PolicyTrainer):
 
     oracle: ClassVar[bool] = False
 
-    def advantages(self, width: int) -> torch.Tensor:
-        """Return the advantage of every token, shape (B, width)."""
+    def find_evidence(self) -> Evidence:
+        """Return the values of the states after and before each step."""
         began = time.perf_counter()
         values, before = self._values()
-        credited = credit_groups(self, Evidence(values=values, before=before))
         seconds = time.perf_counter() - began
-        self.report(
-            {
-                "groups_process_signal_only": credited.process_only,
-                "seconds_critique": seconds,
-                "critic_wait": seconds,
-            }
-        )
-        return credited.padded(width)
+        self.report({"seconds_critique": seconds, "critic_wait": seconds})
+        return Evidence(values=values, before=before)
 
     def _values(self) -> tuple[FloatArray, FloatArray]:
         settings, train = self.config.values, self.config.train
@@ -66,13 +56,15 @@ def states_of_rollouts(alignment: Alignment, problems: list[tuple[str, str]], mo
         problems: Prompt and reference answer of each.
         most: Longest completion in tokens.
     """
-    found = []
+    states = []
     for (prompt, answer), steps, index, pieces in zip(
         problems, alignment.steps, alignment.index, alignment.pieces, strict=True
     ):
         before = [int((index[index >= 0] < step).sum()) for step in range(len(steps))]
-        found.append([SolutionState(prompt, "".join(pieces[:count]), answer, max(most - count, 1)) for count in before])
-    return found
+        states.append(
+            [SolutionState(prompt, "".join(pieces[:count]), answer, max(most - count, 1)) for count in before]
+        )
+    return states
 
 
 class OracleTrainer(ValuedTrainer):

@@ -25,13 +25,13 @@ class FinishedRows(StoppingCriteria):
     def __init__(self, prompt_length: int, ends: Collection[int], on_finished: OnFinished) -> None:
         self._prompt_length, self._on_finished = prompt_length, on_finished
         self._ends = torch.tensor(sorted(ends))
-        self._told: set[int] = set()
+        self._finished: set[int] = set()
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
         """Look at the token that every row got last."""
         for row in torch.isin(input_ids[:, -1], self._ends.to(input_ids.device)).nonzero().flatten().tolist():
-            if row not in self._told:
-                self._told.add(row)
+            if row not in self._finished:
+                self._finished.add(row)
                 self._on_finished(row, input_ids[row, self._prompt_length :].tolist())
         return torch.zeros(len(input_ids), dtype=torch.bool, device=input_ids.device)
 

@@ -149,8 +149,8 @@ class _Part:
     ) -> list[Chance]:
         decided = {"policy": opened.content, "counting": asdict(counting), "verifier": VERIFIER_VERSION}
         kept = KeptChances(self.home.values, decided)
-        if all(state.key in kept.known for state in states):
-            return [kept.known[state.key] for state in states]
+        if all(state.key in kept.chances for state in states):
+            return [kept.chances[state.key] for state in states]
         return count_chances(opened.model(), verifier, states, counting, kept, tell)
 
     def _gram(self, opened: _Opened, rollouts: Sequence[Rollout]) -> FloatArray | None:

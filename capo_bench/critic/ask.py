@@ -1,4 +1,4 @@
-"""Asking a critic for all critiques of a data set, through the desk that training asks through."""
+"""Asking a critic for all critiques of a data set, in the thread that training asks in."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from capo_bench.critic.errors import TooManyAbstainedError
 from capo_bench.critic.prm import reason
 from trainers.credit.critique import Critique
 from trainers.critics.base import Critic, Solution
-from trainers.critics.desk import Answers, CriticDesk
+from trainers.critics.critic_thread import Answers, CriticThread
 
 BATCH = 32
 """Solutions of one question to a critic that works best on batches."""
@@ -104,20 +104,20 @@ class Round:
             TooManyAbstainedError: Too many critiques are without a verdict.
         """
         began = time.perf_counter()
-        desk = CriticDesk(self._critic)
+        critic_thread = CriticThread(self._critic)
         try:
-            self._ask_all(desk, AT_ONCE if self._critic.eager else 1)
+            self._ask_all(critic_thread, AT_ONCE if self._critic.eager else 1)
         finally:
-            desk.close()
+            critic_thread.close()
         self._check(least=1)
         return CollectedCritiques(self._sampled, self._greedy, time.perf_counter() - began)
 
-    def _ask_all(self, desk: CriticDesk, at_once: int) -> None:
+    def _ask_all(self, critic_thread: CriticThread, at_once: int) -> None:
         waiting: dict[Future[Answers], _CritiqueTask] = {}
         for question in self._questions():
             if len(waiting) >= at_once:
                 self._take_some(waiting)
-            waiting[desk.ask(question.solutions, question.k, greedy=question.greedy)] = question
+            waiting[critic_thread.ask(question.solutions, question.k, greedy=question.greedy)] = question
         while waiting:
             self._take_some(waiting)
 

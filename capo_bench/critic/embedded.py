@@ -12,8 +12,8 @@ from capo_bench.run.shared_models import ensure_critic, ensure_prm
 from capo_bench.store.home import Home
 from capo_bench.store.lock import wait_for_lock
 from capo_bench.study.identity import embedded_critic_key, embedded_prm_key
+from trainers import Emit
 from trainers.critics.base import CriticParams
-from trainers.emit import Emit
 
 
 def embedded_folder(params: CriticParams, home: Home, emit: Emit) -> Path | None:

@@ -17,9 +17,9 @@ from capo_bench.study.identity import critic_identity, digest, embedded_prm_key
 from evals.benchmarks import BENCHMARKS, Benchmark, Problem, StepCheck
 from evals.critics.data import STEP_DATA, Loaded, Selection, StepData
 from evals.critics.labels import LabelledSolution
+from trainers import Emit
 from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
-from trainers.critics.opening import open_critic
-from trainers.emit import Emit
+from trainers.critics.cached import open_critic
 
 VERSION = 1
 

@@ -27,7 +27,7 @@ from evals.metrics import Sample
 from trainers.credit.critique import Critique
 from trainers.credit.segment import SEGMENTERS, step_texts
 from trainers.critics.base import Critic, Solution, Surroundings
-from trainers.critics.opening import open_critic
+from trainers.critics.cached import open_critic
 
 CRITIQUES = "critiques.jsonl"
 

@@ -11,7 +11,7 @@ from capo_bench.run.meter import ProgressMeter
 if TYPE_CHECKING:
     from capo_bench.critic.ask import AskProgress
     from evals.harness.progress import Progress
-    from trainers.emit import Emit
+    from trainers import Emit
 
 _DOING = {"generate": "generating", "score": "scoring"}
 

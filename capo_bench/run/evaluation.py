@@ -19,11 +19,11 @@ from evals.harness.shares import ALONE, Share, join, split
 from evals.harness.tasks import EvalTask
 from evals.models.spec import ModelSpec
 from evals.verify import Verifier
+from trainers import Emit
 from trainers.backbones import BACKBONES
 from trainers.config import TrialConfig
 from trainers.credit.segment import SEGMENTERS, step_texts
 from trainers.critics.serve import memory_taken
-from trainers.emit import Emit
 
 _ENGINE_MEMORY, _LEAST_MEMORY = 0.9, 0.1
 """Share of a GPU that an engine takes which measures a model: what is free beside critics' servers, and the least."""

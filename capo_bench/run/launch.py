@@ -26,8 +26,8 @@ from capo_bench.process.orphans import die_with
 from capo_bench.run.failures import Cause
 from capo_bench.run.work import EVENTS, JOB, PARENT, RESULT, STOP, Work
 from capo_bench.store.home import read_json, write_json
+from trainers import Emit
 from trainers.backbones import BACKBONES, BackboneConfig, DeepSpeedConfig, FsdpConfig
-from trainers.emit import Emit
 
 CONFIG, DEAD = "accelerate.yaml", "dead.json"
 RANK, LAUNCHER = "capo_bench.run.work", "capo_bench.run.launch"

@@ -22,9 +22,9 @@ from capo_bench.study.identity import (
 )
 from evals.checksums import check_folder, seal
 from evals.clock import process_seconds
+from trainers import Emit
 from trainers.backbones import BACKBONES
 from trainers.critics.local import parameters_in
-from trainers.emit import Emit
 
 if TYPE_CHECKING:
     from pydantic import BaseModel

@@ -32,8 +32,8 @@ from evals.files import drop_torn, write_atomic
 from evals.fingerprint import model_fingerprint
 from evals.harness.asking import complete
 from evals.harness.results import read_result
+from trainers import Emit
 from trainers.backbones import BACKBONES
-from trainers.emit import Emit
 from trainers.methods import METHODS
 
 if TYPE_CHECKING:

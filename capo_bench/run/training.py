@@ -29,9 +29,9 @@ from capo_bench.store.keyed import drop_answers
 from capo_bench.study.identity import shared_models
 from evals.checksums import check_file
 from evals.files import write_atomic
+from trainers import Emit
 from trainers.backbones import BACKBONES
 from trainers.checkpoints import Checkpoint, newest, sync
-from trainers.emit import Emit
 from trainers.methods import METHODS
 from trainers.rollouts import drop_after, stored_steps
 from trainers.run import TrainRun

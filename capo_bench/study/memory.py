@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 
 from capo_bench.study.beside import BYTES, Beside, models_beside
 from trainers.backbones import BACKBONES, BackboneConfig, Planned
+from trainers.backbones.trl_arguments import server_command
 from trainers.config import TrainConfig, TrialConfig
-from trainers.holding import server_command
 from trainers.methods import METHODS
 
 GIB = 2**30

@@ -42,11 +42,11 @@ class Fork:
 
     def totals(self) -> list[int]:
         """Return the largest total that can be reached after each choice."""
-        total, found = self.start, []
+        total, totals = self.start, []
         for choice in self.choices:
             total = max(apply(total, *operation) for operation in choice)
-            found.append(total)
-        return found
+            totals.append(total)
+        return totals
 
 
 def draw_fork(rng: random.Random) -> Fork:
@@ -74,8 +74,10 @@ def _lowest(fork: Fork) -> int:
 
 def show_fork(fork: Fork) -> str:
     """Return the problem's text."""
-    said = [" or ".join(f"{VERBS[s]} {n}{' times' if s == '*' else ''}" for s, n in choice) for choice in fork.choices]
-    return f"{fork.name} has {fork.start} coins. {' '.join(f'{fork.name} {one}.' for one in said)} {MOST}\n"
+    clauses = [
+        " or ".join(f"{VERBS[s]} {n}{' times' if s == '*' else ''}" for s, n in choice) for choice in fork.choices
+    ]
+    return f"{fork.name} has {fork.start} coins. {' '.join(f'{fork.name} {clause}.' for clause in clauses)} {MOST}\n"
 
 
 def read_fork(prompt: str) -> Fork:
@@ -149,7 +151,7 @@ class Chooser:
         """Write the steps of a solution."""
         total, lines = fork.start, []
         for options in fork.choices:
-            ranked = sorted(options, key=lambda one: apply(total, *one))
+            ranked = sorted(options, key=lambda operation: apply(total, *operation))
             sign, operand = ranked[-1] if rng.random() < self.choice else ranked[0]
             lines.append(f"{total} {sign} {operand} = {apply(total, sign, operand)}")
             total = apply(total, sign, operand)
@@ -160,10 +162,10 @@ class Chooser:
         claims = [fork.start, *(int(step.rpartition("= ")[2]) for step in steps[:-1])]
         best, chance, later = [fork.start, *fork.totals()], 1.0, [1.0]
         for options, total in zip(reversed(fork.choices), reversed(best[:-1]), strict=True):
-            chance *= self.choice if len({apply(total, *one) for one in options}) > 1 else 1.0
+            chance *= self.choice if len({apply(total, *operation) for operation in options}) > 1 else 1.0
             later.append(chance)
-        found = [value * (claim == top) for value, claim, top in zip(reversed(later), claims, best, strict=True)]
-        return [*found, found[-1]]
+        chances = [value * (claim == top) for value, claim, top in zip(reversed(later), claims, best, strict=True)]
+        return [*chances, chances[-1]]
 
 
 @dataclass(frozen=True)
@@ -197,7 +199,7 @@ class Mender:
         """
         truth, done, sound = [chain.start, *chain.totals()], 0, True
         each = 1 - self.slip * (1 - self.notice)
-        found = [each ** len(chain.operations)]
+        chances = [each ** len(chain.operations)]
         for step in steps[:-1]:
             mends = step.startswith(REPAIR)
             done += not mends
@@ -205,8 +207,8 @@ class Mender:
             fresh = sound or mends
             sound = claim == truth[done] and fresh
             rest = each ** (len(chain.operations) - done)
-            found.append(rest if sound else rest * self.notice if fresh and not mends else 0.0)
-        return [*found, float(sound)]
+            chances.append(rest if sound else rest * self.notice if fresh and not mends else 0.0)
+        return [*chances, float(sound)]
 
 
 def true_advantages(values: Sequence[float]) -> list[float]:
@@ -226,13 +228,13 @@ class _Drawn:
 
     def problems(self, split: str, count: int, seed: int = 0) -> list[Problem]:
         """Return `count` problems of `split`; the same arguments give the same problems."""
-        rng, found = random.Random(f"{self.name}/{split}/{seed}"), list[Problem]()
-        while len(found) < count:
+        rng, drawn = random.Random(f"{self.name}/{split}/{seed}"), list[Problem]()
+        while len(drawn) < count:
             text, answer = self._draw(rng)
             held_out = hashlib.sha256(text.partition(" ")[2].encode()).digest()[0] < 32
             if held_out == (split == "test"):
-                found.append(Problem(f"{self.name}/{split}/{seed}/{len(found)}", text, answer))
-        return found
+                drawn.append(Problem(f"{self.name}/{split}/{seed}/{len(drawn)}", text, answer))
+        return drawn
 
     def _draw(self, rng: random.Random) -> tuple[str, str]:
         raise NotImplementedError

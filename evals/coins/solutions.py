@@ -147,8 +147,8 @@ def attempt(chain: Chain, rng: random.Random, pupil: Pupil, stray: float) -> lis
         total = pupil.work_out(before, sign, operand, chain.operations[index + 1 :], rng)
         lines.append(f"{before} {sign} {operand} = {total}")
         index += 1
-    said = total + rng.randint(-3, 3) if rng.random() < stray else total
-    return [*lines, f"\\boxed{{{said}}}"]
+    answer = total + rng.randint(-3, 3) if rng.random() < stray else total
+    return [*lines, f"\\boxed{{{answer}}}"]
 
 
 def _strayed(chain: Chain, index: int, total: int, rng: random.Random) -> tuple[str, int, int, int]:

@@ -27,8 +27,8 @@ def nominal_alpha(counts: npt.NDArray[np.int64]) -> float | None:
         1 for full agreement, 0 for chance, below 0 for less; None where nothing can be compared: no unit with two
         ratings, or one value alone.
     """
-    found = _alphas(_terms(counts).sum(axis=0)[None])
-    return float(found[0]) if found.size else None
+    alphas = _alphas(_terms(counts).sum(axis=0)[None])
+    return float(alphas[0]) if alphas.size else None
 
 
 def alpha_estimate(counts: npt.NDArray[np.int64], groups: Sequence[str]) -> ShareEstimate:
@@ -54,5 +54,5 @@ def _alphas(sums: FloatArray) -> FloatArray:
     """Return alpha of each row of summed terms, those left out where it is not defined."""
     ratings = sums[:, 1:].sum(axis=1)
     expected = ratings**2 - (sums[:, 1:] ** 2).sum(axis=1)
-    known = expected > 0
-    return np.asarray(1 - (ratings[known] - 1) * sums[known, 0] / expected[known], dtype=np.float64)
+    defined = expected > 0
+    return np.asarray(1 - (ratings[defined] - 1) * sums[defined, 0] / expected[defined], dtype=np.float64)

@@ -27,8 +27,8 @@ def area_estimate(doubts: FloatArray, wrong: BoolArray, groups: Sequence[str]) -
     names, rows = np.unique(np.array(groups, dtype=np.str_), return_inverse=True)
     draws = [_area(places, wrong, times[rows]) for times in times_drawn(len(names))]
     value = _area(places, wrong, np.ones(len(places)))
-    found = np.array([draw for draw in draws if draw is not None], dtype=np.float64)
-    return ShareEstimate(None) if value is None else ShareEstimate(value, *interval(found))
+    areas = np.array([draw for draw in draws if draw is not None], dtype=np.float64)
+    return ShareEstimate(None) if value is None else ShareEstimate(value, *interval(areas))
 
 
 def _area(places: np.ndarray[tuple[int], np.dtype[np.intp]], wrong: BoolArray, weights: FloatArray) -> float | None:

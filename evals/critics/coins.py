@@ -37,12 +37,12 @@ class CoinsSolutions:
         splits = checked_subsets(self.name, selection.subsets or ("test",), MEASURED)
         together = len(splits) * COUNT if selection.limit is None else selection.limit
         counts = [together // len(splits) + (place < together % len(splits)) for place in range(len(splits))]
-        found = [
+        solutions = [
             _labelled(problem, split, number, selection.seed)
             for split, count in zip(splits, counts, strict=True)
             for number, problem in enumerate(BENCHMARK.problems(split, count, selection.seed))
         ]
-        return Loaded(found, source=f"drawn with seed {selection.seed}, by {len(PUPILS)} pupils in turn")
+        return Loaded(solutions, source=f"drawn with seed {selection.seed}, by {len(PUPILS)} pupils in turn")
 
 
 def _labelled(problem: Problem, split: str, number: int, seed: int) -> LabelledSolution:

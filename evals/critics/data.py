@@ -69,21 +69,21 @@ class StepData(Protocol):
         ...
 
 
-def checked_subsets(data: str, asked: Sequence[str], known: Iterable[str]) -> tuple[str, ...]:
+def checked_subsets(data: str, asked: Sequence[str], subsets: Iterable[str]) -> tuple[str, ...]:
     """Return the subsets asked for, each once, or all.
 
     Raises:
         DataErrors: The data set has no such subset.
     """
-    known = list(known)
+    subsets = list(subsets)
     flaws: Flaws = [
-        f"--data {data}: unknown subset {name!r}{did_you_mean(name, known)}; known: {', '.join(known)}"
+        f"--data {data}: unknown subset {name!r}{did_you_mean(name, subsets)}; known: {', '.join(subsets)}"
         for name in asked
-        if name not in known
+        if name not in subsets
     ]
     if flaws:
         raise DataErrors(flaws)
-    return tuple(dict.fromkeys(asked)) or tuple(known)
+    return tuple(dict.fromkeys(asked)) or tuple(subsets)
 
 
 def one_file(data: str, source: Path, flaws: Flaws) -> list[Row]:

@@ -56,15 +56,15 @@ def first_error_scores(
         flags: What is flagged of each solution of each subset, shape (steps,); None without a verdict.
         labels: The labels of the same solutions.
     """
-    found, draws = dict[str, FirstErrorScores](), dict[str, FloatArray]()
+    scores, draws = dict[str, FirstErrorScores](), dict[str, FloatArray]()
     for name, rows in flags.items():
         pairs = list(zip(rows, labels[name], strict=True))
         outcomes = [(bool(label.wrong), identified(flag, label)) for flag, label in pairs]
         draws[name] = _drawn(outcomes)
-        found[name] = _scores(outcomes, sum(flag is None for flag in rows), draws[name])
-    if len(found) > 1:
-        found["mean"] = _mean(list(found.values()), np.stack(list(draws.values())))
-    return found
+        scores[name] = _scores(outcomes, sum(flag is None for flag in rows), draws[name])
+    if len(scores) > 1:
+        scores["mean"] = _mean(list(scores.values()), np.stack(list(draws.values())))
+    return scores
 
 
 def _scores(outcomes: Sequence[Outcome], unanswered: int, drawn: FloatArray) -> FirstErrorScores:

@@ -41,12 +41,12 @@ class _Hard2VerifyRow(RowModel):
 
     @model_validator(mode="after")
     def _labels_of_its_steps(self) -> _Hard2VerifyRow:
-        labels, steps, told = self.human_labels, len(self.model_response_by_step), self.human_labels_first_error_idx
+        labels, steps, marked = self.human_labels, len(self.model_response_by_step), self.human_labels_first_error_idx
         if len(labels) != steps:
             raise ValueError(f"human_labels has {len(labels)} labels for {steps} steps; give one a step")
-        if told not in {self.first_error, None}:
+        if marked not in {self.first_error, None}:
             raise ValueError(
-                f"human_labels_first_error_idx is {told} and the first 0 of human_labels is at {self.first_error}; "
+                f"human_labels_first_error_idx is {marked} and the first 0 of human_labels is at {self.first_error}; "
                 "steps are numbered from 0, and -1 is none"
             )
         return self
@@ -81,10 +81,10 @@ class Hard2Verify:
         """Load solutions from a local file or the hub."""
         flaws: Flaws = []
         checked_subsets(self.name, selection.subsets, (SUBSET,))
-        found = [_labelled(row) for _, row in models(self._rows(selection, flaws), _Hard2VerifyRow, flaws)]
+        solutions = [_labelled(row) for _, row in models(self._rows(selection, flaws), _Hard2VerifyRow, flaws)]
         if flaws:
             raise DataErrors(flaws)
-        return Loaded(drawn(found, selection.limit, selection.seed), source=str(selection.source or self.hub))
+        return Loaded(drawn(solutions, selection.limit, selection.seed), source=str(selection.source or self.hub))
 
     def _rows(self, selection: Selection, flaws: Flaws) -> list[Row]:
         if selection.source is None:

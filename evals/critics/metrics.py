@@ -90,8 +90,8 @@ def scores_of(grouped: FloatArray) -> StepScores:
         "f1": (np.array([2.0, 0, 0, 0]), np.array([2.0, 1, 1, 0])),
         "false_alarm": (np.array([0.0, 1, 0, 0]), np.array([0.0, 1, 0, 1])),
     }
-    found = {name: _ratio(total, drawn, part, whole) for name, (part, whole) in ratios.items()}
-    return StepScores(hit + alarm + miss + calm, hit + miss, hit + alarm, **found)
+    shares = {name: _ratio(total, drawn, part, whole) for name, (part, whole) in ratios.items()}
+    return StepScores(hit + alarm + miss + calm, hit + miss, hit + alarm, **shares)
 
 
 def _counts(flags: BoolArray, labels: StepLabels) -> tuple[int, int, int, int]:

@@ -30,8 +30,8 @@ class _Tree:
 
     def add(self, step: Rated) -> None:
         self.answer = self.answer or step.answer
-        known = self.ratings.setdefault((*step.before, step.text), set())
-        known |= set() if step.rating is None else {step.rating}
+        ratings = self.ratings.setdefault((*step.before, step.text), set())
+        ratings |= set() if step.rating is None else {step.rating}
 
     def leaves(self) -> list[Way]:
         """Return the whole ways, longest first."""
@@ -51,13 +51,13 @@ class RatedSteps:
         """Load solutions from local files or the hub."""
         flaws: Flaws = []
         splits = checked_subsets(self.name, selection.subsets or ("test",), SUBSETS)
-        found = []
+        solutions = []
         for split in splits:
             steps = rated_steps(self._rows(split, selection, flaws), flaws)
-            found += list(_solutions(steps, split, selection.neutral == "right"))
+            solutions += list(_solutions(steps, split, selection.neutral == "right"))
         if flaws:
             raise DataErrors(flaws)
-        return Loaded(drawn(found, selection.limit, selection.seed), source=str(selection.source or self.hub))
+        return Loaded(drawn(solutions, selection.limit, selection.seed), source=str(selection.source or self.hub))
 
     def _rows(self, split: str, selection: Selection, flaws: Flaws) -> list[Row]:
         if selection.source is None:
@@ -88,9 +88,9 @@ def _labels(way: Way, tree: _Tree, counted: set[Way], neutral_is_right: bool, gr
     """Return the labels of a way's steps that no earlier way had; what raters disagree on has none."""
     ways = [way[: length + 1] for length in range(len(way))]
     ratings = {
-        step: next(iter(known))
+        step: next(iter(rated))
         for step, inner in enumerate(ways)
-        if inner not in counted and len(known := tree.ratings.get(inner, set())) == 1
+        if inner not in counted and len(rated := tree.ratings.get(inner, set())) == 1
     }
     counted.update(ways)
     kept = {step: rating for step, rating in ratings.items() if rating or neutral_is_right}

@@ -133,7 +133,7 @@ LAYOUTS: dict[str, Layout] = {"next_response": Stepwise, "label": Session, "labe
 
 def rated_steps(rows: Sequence[Row], flaws: Flaws) -> list[Rated]:
     """Read rows of any layout; what is wrong with any of them is added to `flaws`."""
-    found: list[Rated] = []
+    steps: list[Rated] = []
     for row in rows:
         layout = next((layout for column, layout in LAYOUTS.items() if column in row.value), None)
         if layout is None:
@@ -142,5 +142,5 @@ def rated_steps(rows: Sequence[Row], flaws: Flaws) -> list[Rated]:
                 f"{row.place}: has {', '.join(row.value)} but none of {columns}; see docs/measuring-critics.md"
             )
         else:
-            found += [step for _, model in models([row], layout, flaws) for step in model.rated()]
-    return found
+            steps += [step for _, model in models([row], layout, flaws) for step in model.rated()]
+    return steps

@@ -41,8 +41,8 @@ class PRMBench:
         rows = [row for row in rows if row.classification in kinds]
         usable = [row for row in rows if all(1 <= step <= len(row.modified_process) for step in row.error_steps)]
         left_out = {OUTSIDE: len(rows) - len(usable)} if len(usable) < len(rows) else {}
-        found = drawn([_labelled(row) for row in usable], selection.limit, selection.seed)
-        return Loaded(found, left_out, str(selection.source or self.hub))
+        solutions = drawn([_labelled(row) for row in usable], selection.limit, selection.seed)
+        return Loaded(solutions, left_out, str(selection.source or self.hub))
 
     def _rows(self, selection: Selection, flaws: Flaws) -> list[Row]:
         if selection.source is None:

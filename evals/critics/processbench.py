@@ -44,14 +44,14 @@ class ProcessBench:
     def load(self, selection: Selection) -> Loaded:
         """Load solutions from local files or the hub."""
         flaws: Flaws = []
-        found = [
+        solutions = [
             _labelled(row, subset)
             for subset in checked_subsets(self.name, selection.subsets, SUBSETS)
             for _, row in models(self._rows(subset, selection.source, flaws), _ProcessBenchRow, flaws)
         ]
         if flaws:
             raise DataErrors(flaws)
-        return Loaded(drawn(found, selection.limit, selection.seed), source=str(selection.source or self.hub))
+        return Loaded(drawn(solutions, selection.limit, selection.seed), source=str(selection.source or self.hub))
 
     def _rows(self, subset: str, source: Path | None, flaws: Flaws) -> list[Row]:
         if source is None:

@@ -40,7 +40,6 @@ from evals.harness.progress import Progress, Tell, ignore
 from evals.harness.tasks import EvalTask
 from evals.metrics import Decoding
 from evals.models.base import Completion, Likelihood, Model
-from evals.models.lm import score_pairs
 
 MOST_FAILED = 0.1
 _ENOUGH = 20  # the failed share is judged from this many completions on
@@ -215,7 +214,7 @@ def _ask(asker: Asker, task: EvalTask, batch: Sequence[_Unit]) -> list[_Answer]:
     """Return the answers of a batch, unit by unit."""
     if task.output == "choose":
         pairs = [(unit.asked.prompt, option) for unit in batch for option in unit.asked.options]
-        scored = iter(score_pairs(asker.model, pairs))
+        scored = iter(asker.model.score(pairs))
         return [_make_choice([next(scored) for _ in unit.asked.options]) for unit in batch]
     numbers, prompts = batch[0].numbers, [unit.asked.prompt for unit in batch]
     sampling = task.sampling if batch[0].decoding == "sampled" else task.sampling.greedily()

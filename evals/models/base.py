@@ -127,24 +127,8 @@ class Model(Protocol):
         """
         ...
 
-    def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """Return the tokens of a rendered text; with the tokenizer's beginning and end if `special`.
-
-        Raises:
-            ModelError: The tokens are not known here (a chat endpoint).
-        """
-        ...
-
-    def prefix(self) -> int:
-        """Return the token that stands before a text without a context.
-
-        Raises:
-            ModelError: The tokens are not known here.
-        """
-        ...
-
-    def score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
-        """Return the likelihood of each continuation, given (context, continuation) in tokens, in order.
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
+        """Return the likelihood of each continuation, given (context, continuation), in order.
 
         Raises:
             ModelError: The model gives no likelihoods (a chat endpoint), or a pair is too long for it.

@@ -1,8 +1,8 @@
 """Sample several completions of many prompts from a causal language model, reading equal text once.
 
 A row of the batch is the text so far of one or more completions. A prompt is read once, and its completions share its
-row until their tokens differ; then each goes on in a copy of the row. A common beginning of all prompts of a batch is
-read once for the batch.
+row until their tokens differ; then each goes on in a copy of the row. Prompts that begin alike, as those of a group of
+rollouts do, share that beginning: it is read once.
 
 Tokens are drawn by inversion from numbers that the caller gives, so that a completion is a function of its prompt and
 its own numbers, whatever else is in the batch (as far as rounding goes).
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
 from typing import Any
 
 import numpy as np
@@ -57,35 +56,27 @@ class Decoder:
             uniforms: Numbers in [0, 1) of shape (prompts, n, longest limit), one for each token; None is greedy.
         """
         draws = None if uniforms is None else torch.from_numpy(uniforms).flatten(0, 1).to(self.model.device)
-        written = _Batch(self, prompts).write(limits, n, sampling, draws)
+        written = _Batch(self, prompts, limits, n).write(sampling, draws)
         ended = [Written(tokens, tokens[-1] in self.ends) for tokens in written]
         return [ended[start : start + n] for start in range(0, len(ended), n)]
 
 
-def choose(logits: torch.Tensor, sampling: Sampling, uniforms: torch.Tensor | None) -> torch.Tensor:
-    """Return the token of each distribution.
+def choose(logits: torch.Tensor, sampling: Sampling, uniforms: torch.Tensor) -> torch.Tensor:
+    """Return k tokens of each distribution, shape (distributions, k); a share of 0 is never taken.
 
     Args:
-        logits: Shape (..., vocabulary).
-        sampling: Temperature and top-p.
-        uniforms: Numbers in [0, 1), shape (...); None takes the most likely token.
+        logits: Shape (distributions, vocabulary).
+        sampling: Temperature, above 0, and top-p.
+        uniforms: Numbers in [0, 1), shape (distributions, k).
     """
-    if uniforms is None:
-        return logits.argmax(-1)
-    shares = (logits.double() / sampling.temperature).softmax(-1)
-    if sampling.top_p == 1:
-        return _invert(shares, uniforms)
-    shares, order = shares.sort(dim=-1, descending=True, stable=True)
-    before = shares.cumsum(-1) - shares
-    place = _invert(shares.where(before < sampling.top_p, 0.0), uniforms)
-    return order.gather(-1, place.unsqueeze(-1)).squeeze(-1)
-
-
-def _invert(shares: torch.Tensor, uniforms: torch.Tensor) -> torch.Tensor:
-    """Return where the cumulative shares first exceed the numbers; a share of 0 is never taken."""
+    shares, order = (logits.double() / sampling.temperature).softmax(-1), None
+    if sampling.top_p < 1:
+        shares, order = shares.sort(dim=-1, descending=True, stable=True)
+        shares = shares.where(shares.cumsum(-1) - shares < sampling.top_p, 0.0)
     sums = shares.cumsum(-1)
     # Below the total for any number below 1, in the arithmetic of 64-bit floats too.
-    return torch.searchsorted(sums, (uniforms * sums[..., -1]).unsqueeze(-1), right=True).squeeze(-1)
+    places = torch.searchsorted(sums, uniforms * sums[:, -1:], right=True)
+    return places if order is None else order.gather(-1, places)
 
 
 class _Batch:
@@ -94,25 +85,29 @@ class _Batch:
     Args:
         decoder: The model and its rules.
         prompts: Tokens of each prompt.
+        limits: Most tokens of each prompt's completions.
+        n: Completions of each.
     """
 
-    def __init__(self, decoder: Decoder, prompts: Sequence[Sequence[int]]) -> None:
+    def __init__(self, decoder: Decoder, prompts: Sequence[Sequence[int]], limits: Sequence[int], n: int) -> None:
         self._decoder, self._model = decoder, decoder.model
         self._device: torch.device = decoder.model.device
-        self._cache = make_cache(decoder.model)
+        self._limits, self._n = limits, n
+        rows, positions = n * len(prompts), max(map(len, prompts)) + max(limits)
+        self._cache = make_cache(decoder.model, rows, positions)
+        self._seen = torch.ones(rows, positions, dtype=torch.bool, device=self._device)
         # A row is padded after the shared text; a layer with a sliding window would count the padding.
         sharing = all(isinstance(layer, RoomyLayer) for layer in self._cache.layers)
-        self._logits = self._read(prompts, _count_common(prompts) if sharing else 0)
+        self._logits = self._read(prompts, count_shared(prompts) if sharing else 0)
 
-    def write(self, limits: Sequence[int], n: int, sampling: Sampling, draws: torch.Tensor | None) -> list[list[int]]:
+    def write(self, sampling: Sampling, draws: torch.Tensor | None) -> list[list[int]]:
         """Return the tokens of n completions of each prompt, with end tokens, prompt by prompt.
 
         Args:
-            limits: Most tokens of each prompt's completions.
-            n: Completions of each.
             sampling: Settings of the draws.
             draws: Shape (completions, longest limit), or None.
         """
+        n, limits = self._n, self._limits
         most = torch.tensor(limits, device=self._device).repeat_interleave(n)
         tokens = torch.zeros(len(most), max(limits), dtype=torch.long, device=self._device)
         lengths = torch.zeros_like(most)
@@ -120,7 +115,7 @@ class _Batch:
         going = torch.arange(len(most), device=self._device)
         rows = going // n
         for step in range(max(limits)):
-            chosen = choose(self._logits[rows], sampling, None if draws is None else draws[going, step])
+            chosen = self._choose(going % n, rows, sampling, None if draws is None else draws[going, step])
             tokens[going, step] = chosen
             lengths[going] += 1
             alive = ~(torch.isin(chosen, ends) | (most[going] == step + 1))
@@ -131,25 +126,36 @@ class _Batch:
         pairs = zip(tokens.tolist(), lengths.tolist(), strict=True)
         return [row[:length] for row, length in pairs]
 
+    def _choose(
+        self, numbers: torch.Tensor, rows: torch.Tensor, sampling: Sampling, uniforms: torch.Tensor | None
+    ) -> torch.Tensor:
+        """Return the next token of each completion, given its number among those of its prompt and its row."""
+        if uniforms is None:
+            return self._logits.argmax(-1)[rows]
+        table = uniforms.new_zeros(len(self._logits), self._n)
+        table[rows, numbers] = uniforms
+        return choose(self._logits, sampling, table)[rows, numbers]
+
     def _read(self, prompts: Sequence[Sequence[int]], shared: int) -> torch.Tensor:
         """Fill the cache, a row a prompt; return the logits after the prompts, shape (rows, vocabulary).
 
         Args:
             prompts: Tokens of each prompt.
-            shared: Tokens that all of them begin with, which are read once.
+            shared: Tokens at the beginning that are read once for all prompts that begin alike.
         """
         rest = [prompt[shared:] for prompt in prompts]
         width = max(map(len, rest))
         pads = torch.tensor([width - len(row) for row in rest], device=self._device)
         ids = torch.tensor([[row[0]] * (width - len(row)) + list(row) for row in rest], device=self._device)
         places = torch.arange(width, device=self._device)
-        self._seen = places >= pads[:, None]
+        self._seen[: len(rest), shared : shared + width] = places >= pads[:, None]
         self._next = shared + width - pads
         if shared:
-            begin = torch.tensor([prompts[0][:shared]], device=self._device)
-            self._model(input_ids=begin, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
-            self._cache.batch_repeat_interleave(len(rest))
-            self._seen = torch.cat([self._seen.new_ones(len(rest), shared), self._seen], 1)
+            begins = [tuple(prompt[:shared]) for prompt in prompts]
+            rows = {begin: row for row, begin in enumerate(dict.fromkeys(begins))}
+            begun = torch.tensor(list(rows), device=self._device)
+            self._model(input_ids=begun, past_key_values=self._cache, use_cache=True, logits_to_keep=1)
+            self._cache.batch_select_indices(torch.tensor([rows[begin] for begin in begins], device=self._device))
         return self._pass(ids, shared + (places - pads[:, None]).clamp(min=0))
 
     def _advance(self, rows: torch.Tensor, chosen: torch.Tensor, step: int) -> torch.Tensor:
@@ -167,15 +173,15 @@ class _Batch:
         sources[place], fed[place] = texts // vocabulary, texts % vocabulary
         if len(sources) != len(self._next) or not sources.equal(torch.arange(len(sources), device=self._device)):
             self._cache.batch_select_indices(sources)
-            self._seen, self._next = self._seen[sources], self._next[sources]
-        self._seen = torch.nn.functional.pad(self._seen, (0, 1), value=True)
+            self._seen[: len(sources)], self._next = self._seen[sources], self._next[sources]
         self._logits = self._pass(fed[:, None], (self._next + step)[:, None])
         return place[text]
 
     def _pass(self, ids: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+        end = self._cache.get_seq_length() + ids.shape[1]
         logits: torch.Tensor = self._model(
             input_ids=ids,
-            attention_mask=self._seen.long(),
+            attention_mask=self._seen[: len(ids), :end].long(),
             position_ids=positions,
             past_key_values=self._cache,
             use_cache=True,
@@ -201,9 +207,16 @@ def place_texts(sources: torch.Tensor) -> torch.Tensor:
     return place
 
 
-def _count_common(prompts: Sequence[Sequence[int]]) -> int:
-    """Return how many tokens all prompts begin with, less than the shortest has; 0 for a single prompt."""
-    if len(prompts) == 1:
-        return 0
-    alike = takewhile(lambda column: len(set(column)) == 1, zip(*prompts, strict=False))
-    return min(sum(1 for _ in alike), min(map(len, prompts)) - 1)
+def count_shared(prompts: Sequence[Sequence[int]]) -> int:
+    """Return how many tokens at the beginning to read once for all prompts that begin alike, so that least is read.
+
+    They are less than the shortest prompt has: each has a token left to read.
+    """
+    longest, beginnings = max(map(len, prompts)), [0] * len(prompts)
+    best = len(prompts) * longest, 0
+    for shared in range(1, min(map(len, prompts))):
+        numbers: dict[tuple[int, int], int] = {}
+        pairs = ((beginning, prompt[shared - 1]) for beginning, prompt in zip(beginnings, prompts, strict=True))
+        beginnings = [numbers.setdefault(pair, len(numbers)) for pair in pairs]
+        best = min(best, (shared * len(numbers) + len(prompts) * (longest - shared), shared))
+    return best[1] if len(prompts) > 1 else 0

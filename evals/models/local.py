@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from importlib.metadata import version
 from typing import Any
 
@@ -82,11 +83,6 @@ class LocalModel:
         """Return the tokens of a rendered text; with the tokenizer's beginning and end if `special`."""
         return encode(text, self.tokenizer, special=special)
 
-    def prefix(self) -> int:
-        """Return the token that stands before a text without a context."""
-        ids = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, *sorted(self.conventions.ends))
-        return next(int(token) for token in ids if token is not None)
-
     def identity(self) -> dict[str, Any]:
         """Return what decides the model's answers."""
         return self._identity
@@ -109,20 +105,32 @@ class LocalModel:
         """Return n completions of each prompt; one that the model cannot take or compute is a failure."""
         return await asyncio.to_thread(self._complete, prompts, n, sampling, seed, first)
 
-    def score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
         """Return the likelihood of each continuation.
 
         Raises:
             ModelError: A pair is too long for the model.
         """
-        longest = max((len(context) + len(continuation) for context, continuation in pairs), default=0)
+        split = [self._split(*pair) for pair in pairs]
+        longest = max((len(context) + len(continuation) for context, continuation in split), default=0)
         if self.positions is not None and longest >= self.positions:  # one token must be left: vLLM writes one
             raise ModelError(
                 f"a context with its continuation has {longest} tokens and the model takes {self.positions - 1}; "
                 "set max_length if it takes more, or leave the task out"
             )
         with self._lock:
-            return self._score(pairs) if pairs else []
+            return self._score(split) if pairs else []
+
+    def _split(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+        """Return a context and its continuation in tokens, as lm-eval does: spaces between them are the latter's."""
+        if not context:
+            ids = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, *sorted(self.conventions.ends))
+            first = next(int(token) for token in ids if token is not None)
+            tokens = self.encode(continuation, special=False)
+            return ([first], tokens) if first != tokens[0] else (tokens[:1], tokens[1:])
+        bare = context.rstrip()
+        whole, read = self.encode(context + continuation), self.encode(bare)
+        return read, whole[len(read) :]
 
     async def close(self) -> None:
         """End the running call, and free the model."""
@@ -194,18 +202,21 @@ class LocalModel:
     ) -> list[Completion]:
         """Return a prompt's completions. Its tokens count with completion 0: k cost the same in any number of calls."""
         read = [len(question.ids) if first + place == 0 else 0 for place in range(len(row))]
+        decode = cache(self._decode)  # critiques of one solution are often equal
         completions = [
-            self._make_completion(written, Usage(tokens, written.cached if tokens else 0, len(written.ids), seconds))
+            Completion(
+                decode(tuple(written.ids[:-1] if written.ended else written.ids)),
+                "stop" if written.ended else "length",
+                Usage(tokens, written.cached if tokens else 0, len(written.ids), seconds),
+            )
             for written, tokens in zip(row, read, strict=True)
         ]
         if len(completions) == n:
             return completions
         return [replace(completions[0], usage=part) for part in split_usage(completions[0].usage, n)]
 
-    def _make_completion(self, written: Written, usage: Usage) -> Completion:
-        shown = list(written.ids[:-1] if written.ended else written.ids)
-        text = self.tokenizer.decode(shown, skip_special_tokens=True, clean_up_tokenization_spaces=False)
-        return Completion(str(text), "stop" if written.ended else "length", usage)
+    def _decode(self, ids: tuple[int, ...]) -> str:
+        return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
 def split_usage(usage: Usage, n: int) -> list[Usage]:

@@ -109,17 +109,12 @@ class EndpointModel:
             ]
         return [task.result() for task in tasks]
 
-    def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """Raise `ModelError`: chats come without tokens."""
-        raise self._make_no_tokens()
-
-    def prefix(self) -> int:
-        """Raise `ModelError`: chats come without tokens."""
-        raise self._make_no_tokens()
-
-    def score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
+    def score(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
         """Raise `ModelError`: chats come without likelihoods."""
-        raise self._make_no_tokens()
+        raise ModelError(
+            "an endpoint of chat completions gives no likelihoods of given answers; "
+            "use backend hf or vllm, or tasks that generate"
+        )
 
     def identity(self) -> dict[str, Any]:
         """Return the known facts of the model: its name, and the settings of its requests."""
@@ -134,12 +129,6 @@ class EndpointModel:
     async def close(self) -> None:
         """Close the connections."""
         await self._client.close()
-
-    def _make_no_tokens(self) -> ModelError:
-        return ModelError(
-            "an endpoint of chat completions gives no likelihoods of given answers; "
-            "use backend hf or vllm, or tasks that generate"
-        )
 
     async def _complete_greedily(self, prompt: str, n: int, sampling: Sampling) -> list[Completion]:
         """Request one completion, and split its cost: at temperature 0 all n are the same."""

@@ -48,13 +48,13 @@ def task_files() -> dict[str, Path]:
     Raises:
         ValueError: Two folders hold a task of the same name, or an installed package's folder cannot be found.
     """
-    found = _files(FOLDER)
+    files = _files(FOLDER)
     for point in entry_points(group=GROUP):
         for name, path in _files(_folder(point)).items():
-            if name in found:
-                raise ValueError(f"two folders hold the task {name!r}: {found[name]} and {path}; rename one of them")
-            found[name] = path
-    return found
+            if name in files:
+                raise ValueError(f"two folders hold the task {name!r}: {files[name]} and {path}; rename one of them")
+            files[name] = path
+    return files
 
 
 TASKS: tuple[str, ...] = tuple(path.stem for path in sorted(FOLDER.glob("[!_]*.yaml")))
@@ -81,12 +81,12 @@ def task_names(names: Iterable[str], own: Iterable[str] = ()) -> tuple[str, ...]
         UnknownNameError: A name is neither; all such names are told, one a line.
     """
     names = list(names)
-    known = [*own, *SUITES, *task_files()]
+    valid = [*own, *SUITES, *task_files()]
     unknown = [
-        f"unknown task or suite {name!r}{did_you_mean(name, known)}; "
+        f"unknown task or suite {name!r}{did_you_mean(name, valid)}; "
         f"suites: {', '.join(SUITES)}; tasks: {', '.join(task_files())}"
         for name in names
-        if name not in known
+        if name not in valid
     ]
     if unknown:
         raise UnknownNameError("\n".join(unknown))

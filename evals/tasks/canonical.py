@@ -32,7 +32,9 @@ def canonical(raw: Raw | Iterable[Mapping[str, Any]], model: type[M], make: Call
     if not isinstance(raw, Raw):
         raw = Raw([Row(f"row {number}", dict(row)) for number, row in enumerate(raw, 1)], "", "the dataset")
     flaws = list(raw.flaws)
-    problems = [(row.place, one) for row, value in models(raw.rows, model, flaws) if (one := make(value)) is not None]
+    problems = [
+        (row.place, problem) for row, value in models(raw.rows, model, flaws) if (problem := make(value)) is not None
+    ]
     places = defaultdict(list)
     for place, problem in problems:
         places[problem.id].append(place)

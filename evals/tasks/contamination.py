@@ -32,12 +32,12 @@ def find_overlaps(training: Iterable[str], problems: Mapping[str, str]) -> dict[
     for name, text in problems.items():
         for part in _parts(text, alone=False):
             owners.setdefault(part, []).append(name)
-    found: dict[str, int] = {}
+    overlaps: dict[str, int] = {}
     for number, text in enumerate(training):
         for part in _parts(text, alone=True):
             for name in owners.get(part, ()):
-                found.setdefault(name, number)
-    return found
+                overlaps.setdefault(name, number)
+    return overlaps
 
 
 def _parts(text: str, *, alone: bool) -> Iterator[str]:

@@ -58,7 +58,11 @@ class DemonstrationSet:
         Raises:
             DataErrors: All that is wrong with a study's file.
         """
-        return fingerprint_rows(self.rows, self.source, lambda: [[one.prompt, one.completion] for one in self.all])
+        return fingerprint_rows(
+            self.rows,
+            self.source,
+            lambda: [[demonstration.prompt, demonstration.completion] for demonstration in self.all],
+        )
 
     def texts(self) -> list[str]:
         """Return what a model reads and what it learns to write, each apart.
@@ -66,7 +70,7 @@ class DemonstrationSet:
         Raises:
             DataErrors: All that is wrong with the data.
         """
-        return [text for one in self.all for text in (_prompt_text(one), one.completion)]
+        return [text for demonstration in self.all for text in (_prompt_text(demonstration), demonstration.completion)]
 
     @cached_property
     def all(self) -> list[Demonstration]:
@@ -77,12 +81,16 @@ class DemonstrationSet:
         """
         flaws: Flaws = []
         model, make = self.layout
-        found = [one for _, row in models(self.rows.read(flaws), model, flaws) if (one := make(row)) is not None]
-        if not found and not flaws:
+        demonstrations = [
+            demonstration
+            for _, row in models(self.rows.read(flaws), model, flaws)
+            if (demonstration := make(row)) is not None
+        ]
+        if not demonstrations and not flaws:
             flaws.append(self.rows.tell_empty("demonstration"))
         if flaws:
             raise DataErrors(flaws)
-        return found
+        return demonstrations
 
 
 def named_demonstrations(source: DemonstrationRows) -> DemonstrationSet:

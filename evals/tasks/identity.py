@@ -74,7 +74,7 @@ def task_identity(name: str, data_dir: Path | None) -> dict[str, Any]:
     settings = _settings(task_file(name))
     folder = settings.get("dataset_kwargs", {}).get("folder")
     beside = task_file(name).parent
-    found = {
+    identity = {
         "settings": _hash(json.dumps(settings, sort_keys=True, default=lambda _: "function").encode()),
         "code": {
             key: _function_hash(value.name, beside)
@@ -84,8 +84,8 @@ def task_identity(name: str, data_dir: Path | None) -> dict[str, Any]:
     }
     if data_dir is not None and folder is not None:
         files = sorted(path for path in (data_dir / folder).glob("**/*") if path.is_file())
-        found["data"] = _hash(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files))
-    return found
+        identity["data"] = _hash(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files))
+    return identity
 
 
 @cache

@@ -68,8 +68,8 @@ class _GradeSchool(RowModel):
 
     @property
     def gold(self) -> str:
-        found = _FINAL.search(self.answer)
-        return found["answer"].replace(",", "") if found else ""
+        match = _FINAL.search(self.answer)
+        return match["answer"].replace(",", "") if match else ""
 
 
 class _Olympiad(RowModel):
@@ -112,8 +112,8 @@ class _Dapo(RowModel):
 
     @property
     def problem(self) -> str | None:
-        found = _DAPO.fullmatch(self.prompt[-1].content.strip())
-        return found["problem"].strip() if found else None
+        match = _DAPO.fullmatch(self.prompt[-1].content.strip())
+        return match["problem"].strip() if match else None
 
     @model_validator(mode="after")
     def _has_the_instruction(self) -> _Dapo:

@@ -41,5 +41,5 @@ def read_problems(name: str, data_dir: str | None, rows: Mapping[str, TestRows])
 
 def _function(name: str) -> Callable[..., Any]:
     module, _, function = name.rpartition(".")
-    found: Callable[..., Any] = getattr(import_module(module), function)
-    return found
+    part: Callable[..., Any] = getattr(import_module(module), function)
+    return part

@@ -105,8 +105,8 @@ def in_hub_cache(dataset: str, revision: str | None) -> bool:
     """Whether the hub's cache holds a dataset, or has begun to."""
     from huggingface_hub import try_to_load_from_cache
 
-    found = (try_to_load_from_cache(dataset, name, revision=revision, repo_type="dataset") for name in _CARDS)
-    return any(isinstance(path, str) for path in found)
+    paths = (try_to_load_from_cache(dataset, name, revision=revision, repo_type="dataset") for name in _CARDS)
+    return any(isinstance(path, str) for path in paths)
 
 
 def named_rows(source: RowSource) -> RowSet:
@@ -124,7 +124,7 @@ def hub_identity(source: RowSource) -> str:
 def stamp(source: RowSource) -> tuple[int, int] | None:
     """Return what changes when a file is written: its time and size; None where there is no file."""
     try:
-        found = Path(source.file or "").expanduser().stat() if source.file else None
+        status = Path(source.file or "").expanduser().stat() if source.file else None
     except OSError:
         return None
-    return None if found is None else (found.st_mtime_ns, found.st_size)
+    return None if status is None else (status.st_mtime_ns, status.st_size)

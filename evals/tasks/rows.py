@@ -118,10 +118,10 @@ def models(rows: Iterable[Row], model: type[M], flaws: Flaws) -> Iterator[tuple[
             yield row, model.model_validate(row.value)
         except ValidationError as error:
             for detail in error.errors(include_url=False):
-                places.setdefault(_told(dict(detail)), []).append(row.place)
-    for told, where in places.items():
+                places.setdefault(_describe_flaw(dict(detail)), []).append(row.place)
+    for flaw, where in places.items():
         many = [f"{where[0]} (and {len(where) - 1:,} more rows)"]
-        flaws += [f"{place}: {told}" for place in (many if len(where) > SAME_TOLD else where)]
+        flaws += [f"{place}: {flaw}" for place in (many if len(where) > SAME_TOLD else where)]
 
 
 def data_files(source: Path, folder: str, subset: str, *, alone: bool) -> list[Path]:
@@ -232,7 +232,7 @@ def _objects(rows: Iterable[tuple[str, Any]], flaws: Flaws) -> Iterator[Row]:
             flaws.append(f"{place}: {shown(value)} is not a row; write an object with the columns as keys")
 
 
-def _told(detail: dict[str, Any]) -> str:
+def _describe_flaw(detail: dict[str, Any]) -> str:
     # Beside columns a location names the member of a union that was tried.
     column, *below = detail["loc"] or ("",)
     where = ".".join(str(part) for part in [column, *below] if part not in _UNION or part is column)

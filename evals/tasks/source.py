@@ -49,16 +49,18 @@ def rows(*, folder: str, hub: Mapping[str, str], data_dir: str | Path | None = N
     if data_dir is not None:
         return {SPLIT: _local(Path(data_dir), folder, flaws)}
     path, split, revision = hub["path"], hub["split"], hub.get("revision")
-    found = hub_rows(path, split, flaws, config=hub.get("name"), revision=revision)
+    loaded = hub_rows(path, split, flaws, config=hub.get("name"), revision=revision)
     config = f", {hub['name']}" if "name" in hub else ""
-    return {SPLIT: Raw(found, folder, f"{path}{config} ({split}) at {revision or 'its newest revision'}", flaws)}
+    return {SPLIT: Raw(loaded, folder, f"{path}{config} ({split}) at {revision or 'its newest revision'}", flaws)}
 
 
 def drawn(*, benchmark: str, split: str, problems: int, **_: Any) -> dict[str, Raw]:
     """Return the first problems of a split of a registered benchmark, as every evaluation of it draws them."""
     first = BENCHMARKS.get(benchmark).problems(split, problems, seed=0)
-    found = [Row(one.id, {"id": one.id, "problem": one.prompt, "answer": one.answer}) for one in first]
-    return {SPLIT: Raw(found, "", f"{benchmark} ({split}), drawn")}
+    rows = [
+        Row(problem.id, {"id": problem.id, "problem": problem.prompt, "answer": problem.answer}) for problem in first
+    ]
+    return {SPLIT: Raw(rows, "", f"{benchmark} ({split}), drawn")}
 
 
 def named(*, rows: Mapping[str, Any], own_task: str, **_: Any) -> dict[str, Raw]:
@@ -76,11 +78,12 @@ def named(*, rows: Mapping[str, Any], own_task: str, **_: Any) -> dict[str, Raw]
         problems = named_problems(source).all
     except DataErrors as errors:
         return {SPLIT: Raw([], own_task, own_task, list(errors.flaws))}
-    found = [
-        Row(one.id, {"id": one.id.rpartition("/")[2], "problem": one.prompt, "answer": one.answer}) for one in problems
+    read = [
+        Row(problem.id, {"id": problem.id.rpartition("/")[2], "problem": problem.prompt, "answer": problem.answer})
+        for problem in problems
     ]
     place = Path(source.file).name if source.file else f"{source.hub} ({source.split}) at {source.revision}"
-    return {SPLIT: Raw(found, own_task, place)}
+    return {SPLIT: Raw(read, own_task, place)}
 
 
 def _local(data_dir: Path, folder: str, flaws: Flaws) -> Raw:
@@ -91,5 +94,5 @@ def _local(data_dir: Path, folder: str, flaws: Flaws) -> Raw:
             f"{inner}: no file of the test problems; it is expected as {SPLIT}.jsonl, .json, .parquet or .csv, or as "
             "the only file of the folder"
         )
-    found = [row for file in files for row in read_rows(file, flaws)]
-    return Raw(found, folder, ", ".join(file.relative_to(data_dir).as_posix() for file in files), flaws)
+    read = [row for file in files for row in read_rows(file, flaws)]
+    return Raw(read, folder, ", ".join(file.relative_to(data_dir).as_posix() for file in files), flaws)

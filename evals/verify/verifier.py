@@ -67,7 +67,7 @@ class Verifier:
             )
         self.pool = Pool(workers, deadline_s, memory_mb)
         self._lock = threading.Lock()
-        self._known: OrderedDict[Task, Outcome] = OrderedDict()
+        self._outcomes: OrderedDict[Task, Outcome] = OrderedDict()
 
     def __enter__(self) -> Verifier:
         return self
@@ -137,18 +137,18 @@ class Verifier:
         """
         with self._lock:
             wanted = dict.fromkeys(questions)
-            outcomes = {question: self._known[question] for question in wanted if question in self._known}
+            outcomes = {question: self._outcomes[question] for question in wanted if question in self._outcomes}
             for question in outcomes:
-                self._known.move_to_end(question)
+                self._outcomes.move_to_end(question)
             place = {question[1]: number for number, question in enumerate(wanted)}
             new = [question for question in wanted if question not in outcomes]
             new.sort(key=lambda question: place[question[1]])
             for question, outcome in zip(new, self.pool.run(new), strict=True):
                 outcomes[question] = outcome
                 if outcome.word != "crash":
-                    self._known[question] = replace(outcome, seconds=0.0)
-            while len(self._known) > _REMEMBERED:
-                self._known.popitem(last=False)
+                    self._outcomes[question] = replace(outcome, seconds=0.0)
+            while len(self._outcomes) > _REMEMBERED:
+                self._outcomes.popitem(last=False)
             return outcomes
 
 

@@ -161,11 +161,11 @@ def test_a_torn_line_is_counted_again(verifier: Verifier, tmp_path: Path) -> Non
     (file,) = tmp_path.iterdir()
     file.write_text(file.read_text(encoding="utf-8")[:-4], encoding="utf-8")
     kept = KeptChances(tmp_path, {})
-    assert len(kept.known) == len(states) - 1
+    assert len(kept.chances) == len(states) - 1
     model = PupilModel(PUPIL)
     count(model, verifier, states, kept)
     assert len(model.asked) == 1
-    assert len(KeptChances(tmp_path, {}).known) == len(states)
+    assert len(KeptChances(tmp_path, {}).chances) == len(states)
 
 
 def test_continuations_that_failed_have_no_say(verifier: Verifier) -> None:

@@ -19,7 +19,7 @@ from trainers.capo import CapoTrainer
 from trainers.credit.critique import Critique
 from trainers.criticised import CriticFailingError
 from trainers.critics.base import Solution
-from trainers.critics.desk import CriticDesk
+from trainers.critics.critic_thread import CriticThread
 from trainers.critics.exact import ExactCritic
 from trainers.critics.noisy import NoisyCritic
 from trainers.policy import train_policy
@@ -57,11 +57,11 @@ def trained(run: TrainRun, critic: Any) -> list[dict[str, Any]]:
     class Seen(Probe):
         seen: list[dict[str, Any]] = []  # noqa: RUF012 - one list for this run
 
-    desk = CriticDesk(critic)
+    critic_thread = CriticThread(critic)
     try:
-        assert train_policy(run, Seen, "blank_lines", desk=desk)
+        assert train_policy(run, Seen, "blank_lines", critic_thread=critic_thread)
     finally:
-        desk.close()
+        critic_thread.close()
     return Seen.seen
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import pytest
 from tokenizers import processors
 
-from evals.benchmarks import Problem
 from evals.models.prompt import INSTRUCTION, render
 from evals.tasks.demonstrations import Demonstration
 from trainers.backbones.tiny import build_tokenizer
-from trainers.completions import write_pair
-from trainers.sft import pairs_within, parts_of_step, tokenize
+from trainers.sft import pairs_within, parts_of_step, tokenize, write_pair
 from trainers.teaching import UNLABELLED
 
 QWEN = (
@@ -104,13 +102,3 @@ def test_what_is_too_long_is_left_out(tokenizer):
 )
 def test_a_step_passes_in_parts_that_divide_it_and_fit(size, micro_batch, parts):
     assert parts_of_step(size, micro_batch) == parts
-
-
-def test_a_problem_is_put_to_learning_and_to_rollouts_alike(tokenizer):
-    from trainers.backbones import BackboneConfig
-    from trainers.prompts import render as render_rollout
-
-    tokenizer.chat_template = QWEN
-    backbone = BackboneConfig(source="hub", model="some/model", template="chat")
-    prompt, _ = write_pair(Demonstration(PROBLEM, SOLUTION), backbone.template, tokenizer)
-    assert prompt == render_rollout(Problem("p", PROBLEM, "7"), backbone, tokenizer)

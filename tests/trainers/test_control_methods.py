@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from trainers import capo, unjudged
+from trainers import capo, critic_free
 from trainers.credit.batch import Batch, Evidence
 from trainers.credit.capo import capo as capo_credit
 from trainers.credit.normalization import NORMALIZATIONS
 from trainers.credit.terms import Terms
+from trainers.critic_free import CriticFreeTrainer
 from trainers.grouped import layout_of_alignment
 from trainers.policy import train_policy
 from trainers.rollouts import read_rollouts
-from trainers.unjudged import UnjudgedTrainer
 
 ONE_STEP = {"train": {"steps": 1, "prompts_per_step": 2, "group_size": 4, "max_completion_tokens": 40}}
 
@@ -36,7 +36,7 @@ def test_spread_charges_the_rollouts_of_capo_as_much_in_all(make_run: Any) -> No
 def test_outcome_only_normalises_outcomes_as_capo_without_a_process(make_run: Any, normalization: str) -> None:
     seen: list[Any] = []
 
-    class Seen(UnjudgedTrainer):
+    class Seen(CriticFreeTrainer):
         def advantages(self, width: int) -> torch.Tensor:
             found = super().advantages(width)
             seen.append((self.outcomes.copy(), layout_of_alignment(self.alignment), found.numpy()))
@@ -54,6 +54,6 @@ def test_outcome_only_normalises_outcomes_as_capo_without_a_process(make_run: An
 
 def test_outcome_only_asks_no_critic(make_run: Any) -> None:
     run, records = make_run(method="outcome_only")
-    assert unjudged.train(run)
+    assert critic_free.train(run)
     assert [record["step"] for record in records] == [1, 2]
     assert all(not rollout.critiques for step in read_rollouts(run.rollouts) for rollout in step.rollouts)

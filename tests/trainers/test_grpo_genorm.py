@@ -10,7 +10,7 @@ import pytest
 
 from trainers.credit.critique import Critique
 from trainers.critics.base import Solution
-from trainers.critics.desk import CriticDesk
+from trainers.critics.critic_thread import CriticThread
 from trainers.grpo_genorm import GenormTrainer
 from trainers.policy import train_policy
 from trainers.rollouts import read_rollouts
@@ -61,11 +61,11 @@ def trained(run: TrainRun, judge: Judge) -> tuple[list[np.ndarray], list[np.ndar
         rewards: list[np.ndarray] = []  # noqa: RUF012 - of this run alone
         kept: list[np.ndarray] = []  # noqa: RUF012
 
-    desk = CriticDesk(judge)
+    critic_thread = CriticThread(judge)
     try:
-        assert train_policy(run, Seen, "blank_lines", desk=desk)
+        assert train_policy(run, Seen, "blank_lines", critic_thread=critic_thread)
     finally:
-        desk.close()
+        critic_thread.close()
     return Seen.rewards, Seen.kept
 
 

@@ -18,7 +18,7 @@ from trainers.budget import BudgetConfig
 from trainers.config import TrialConfig
 from trainers.criticised import count_parameters, critic_of
 from trainers.critics.base import Solution, Surroundings
-from trainers.critics.opening import open_critic
+from trainers.critics.cached import open_critic
 from trainers.critics.transformers import TransformersParams
 from trainers.rollouts import read_rollouts
 

@@ -3,10 +3,9 @@ from __future__ import annotations
 import pytest
 
 from evals.benchmarks import Problem
-from evals.models.prompt import INSTRUCTION
+from evals.models.prompt import INSTRUCTION, render
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_tokenizer
-from trainers.prompts import render
 
 PROBLEM = Problem("p/0", "What is 2 + 2?", "4")
 TEMPLATE = "{% for m in messages %}<{{ m.role }}>{{ m.content }}{% endfor %}<assistant>"
@@ -20,12 +19,12 @@ def tokenizer():
 
 
 def test_without_chat_the_problem_stands_as_it_is(tokenizer):
-    assert render(PROBLEM, BackboneConfig(source="embedded"), tokenizer) == PROBLEM.prompt
+    assert render(PROBLEM.prompt, BackboneConfig(source="embedded").template, tokenizer) == PROBLEM.prompt
 
 
 def test_with_chat_it_is_a_users_message_under_the_instruction(tokenizer):
     chat = BackboneConfig(source="hub", model="some/model", template="chat")
-    assert render(PROBLEM, chat, tokenizer) == f"<user>{INSTRUCTION}What is 2 + 2?<assistant>"
+    assert render(PROBLEM.prompt, chat.template, tokenizer) == f"<user>{INSTRUCTION}What is 2 + 2?<assistant>"
 
 
 def test_an_embedded_model_says_how_it_wants_to_be_asked(tokenizer, tmp_path):

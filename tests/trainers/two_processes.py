@@ -15,7 +15,7 @@ from trainers.capo import CapoTrainer
 from trainers.config import TrialConfig
 from trainers.credit.critique import Critique
 from trainers.criticised import CriticFailingError
-from trainers.critics.desk import CriticDesk
+from trainers.critics.critic_thread import CriticThread
 from trainers.critics.noisy import NoisyCritic
 from trainers.policy import train_policy
 from trainers.run import TrainRun
@@ -36,8 +36,8 @@ def main(start: str, folder: Path, max_abstained: float = 0, micro_batch: int = 
     rank = int(os.environ["RANK"])
 
     class Seen(CapoTrainer):
-        def credit(self) -> Any:
-            credited = super().credit()
+        def credit(self, evidence: Any) -> Any:
+            credited = super().credit(evidence)
             layout, earned = credited.layout, credited.earned
             rewards, advantages = layout.by_token(earned.rewards), layout.by_token(earned.advantages)
             signal = {"groups_process_signal_only": credited.process_only}
@@ -66,12 +66,12 @@ def main(start: str, folder: Path, max_abstained: float = 0, micro_batch: int = 
         record=lambda record: (folder / f"{rank}.json").write_text(json.dumps(record)) and None,
     )
     kind = Mute if max_abstained and rank else NoisyCritic
-    desk = CriticDesk(kind(COINS, seed=rank, false_alarm=0.5, miss=0.5))
+    critic_thread = CriticThread(kind(COINS, seed=rank, false_alarm=0.5, miss=0.5))
     try:
-        assert train_policy(run, Seen, "blank_lines", desk=desk)
+        assert train_policy(run, Seen, "blank_lines", critic_thread=critic_thread)
     except CriticFailingError as error:
         (folder / f"{rank}.stopped").write_text(str(error))
-    desk.close()
+    critic_thread.close()
 
 
 if __name__ == "__main__":

@@ -44,10 +44,10 @@ class _Backbones:
     def check(self, name: str) -> str:
         """Return ``name`` if there is a backbone of that name, or raise `UnknownNameError`."""
         if name not in self.names():
-            known = ", ".join(self.names())
+            names = ", ".join(self.names())
             way_out = f"; your own are the YAML files of the folder that {OWN_FOLDER} names"
             raise UnknownNameError(
-                f"unknown backbone {name!r}{did_you_mean(name, self.names())}; known: {known}{way_out}"
+                f"unknown backbone {name!r}{did_you_mean(name, self.names())}; known: {names}{way_out}"
             )
         return name
 

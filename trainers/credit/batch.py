@@ -103,10 +103,10 @@ class Evidence:
         Raises:
             ValueError: There is none.
         """
-        found: FloatArray | None = getattr(self, name)
-        if found is None:
+        values: FloatArray | None = getattr(self, name)
+        if values is None:
             raise ValueError(f"this method reads the {name} of steps, and none are given")
-        return found
+        return values
 
 
 @dataclass(frozen=True)
@@ -158,10 +158,10 @@ def process_signal_only(batch: Batch, advantages: FloatArray) -> float:
         batch: Outcomes, NaN where unknown, and steps.
         advantages: Of each step, shape (N,).
     """
-    known = ~np.isnan(batch.outcomes)
-    lowest = np.where(known, batch.outcomes, np.inf).reshape(-1, batch.group_size).min(axis=1)
-    highest = np.where(known, batch.outcomes, -np.inf).reshape(-1, batch.group_size).max(axis=1)
+    verified = ~np.isnan(batch.outcomes)
+    lowest = np.where(verified, batch.outcomes, np.inf).reshape(-1, batch.group_size).min(axis=1)
+    highest = np.where(verified, batch.outcomes, -np.inf).reshape(-1, batch.group_size).max(axis=1)
     heard = (advantages != 0) & (batch.layout.tokens > 0)
-    signal = np.bincount(batch.layout.owner, heard, len(known)).reshape(-1, batch.group_size).any(axis=1)
+    signal = np.bincount(batch.layout.owner, heard, len(verified)).reshape(-1, batch.group_size).any(axis=1)
     alone = (highest <= lowest) & signal
     return float(alone.mean()) if alone.size else float("nan")

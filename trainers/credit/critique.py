@@ -48,12 +48,12 @@ def checked(critique: Critique, steps: int) -> Critique:
 
 def usage_metrics(critiques: Iterable[Sequence[Critique]]) -> dict[str, float]:
     """Return what critiques cost, summed; one that was not asked for now costs what it once did."""
-    said = [critique for row in critiques for critique in row]
-    usages = [critique.usage for critique in said]
+    every = [critique for row in critiques for critique in row]
+    usages = [critique.usage for critique in every]
     prompt, output = sum(usage.prompt_tokens for usage in usages), sum(usage.output_tokens for usage in usages)
     return {
         "critiques": float(len(usages)),
-        "critiques_reused": float(sum(critique.reused for critique in said)),
+        "critiques_reused": float(sum(critique.reused for critique in every)),
         "critic_tokens": float(prompt + output),
         "critic_prompt_tokens": float(prompt),
         "critic_cached_tokens": float(sum(usage.cached_tokens for usage in usages)),

@@ -140,9 +140,9 @@ def _last_verdict(lines: list[str], aim: Aim) -> _Verdict | None:
         # Not in the middle of prose: there it is what somebody else said.
         keys = list(_KEY[aim].finditer(line)) if _JSON.match(line) else []
         key = keys[-1] if keys else None
-        found = key or label
-        if found is not None:
-            return _Verdict("\n".join((line[found.end() :], *lines[number + 1 :])), key is not None)
+        opening = key or label
+        if opening is not None:
+            return _Verdict("\n".join((line[opening.end() :], *lines[number + 1 :])), key is not None)
     return None
 
 

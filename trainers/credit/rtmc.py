@@ -25,13 +25,13 @@ def rtmc(batch: Batch, terms: Terms) -> Earned:
     layout, size = batch.layout, batch.group_size
     place, _ = visits(batch)
     outcomes = batch.outcomes[layout.owner]
-    known = ~np.isnan(outcomes)
+    verified = ~np.isnan(outcomes)
     right = np.bincount(place, np.nan_to_num(outcomes), minlength=int(place.max(initial=-1)) + 1)
-    counted = np.bincount(place, known, minlength=len(right))
+    counted = np.bincount(place, verified, minlength=len(right))
     values = (right / np.maximum(counted, 1))[place]
     groups = batch.outcomes.reshape(-1, size)
     heard = ~np.isnan(groups)
     means = np.nansum(groups, axis=1) / np.maximum(heard.sum(axis=1), 1)
     before = np.concatenate([[0.0], values[:-1]])
     before = np.where(layout.place == 0, means[layout.owner // size], before[: len(values)])
-    return Earned(np.where(known, values - before, 0.0), values)
+    return Earned(np.where(verified, values - before, 0.0), values)

@@ -21,13 +21,13 @@ def state_numbers(problems: Sequence[str], steps: Sequence[Sequence[str]]) -> Fl
         problems: Id of each rollout's problem.
         steps: The text of each rollout's steps.
     """
-    found = []
+    numbers = []
     for problem, row in zip(problems, steps, strict=True):
         digest = hashlib.sha256(problem.encode())
         for step in row:
             digest.update(f"\n\n{step.strip()}".encode("utf-8", "surrogatepass"))
-            found.append(float(int.from_bytes(digest.digest()[:8], "big") >> (64 - _BITS)))
-    return np.array(found, dtype=np.float64)
+            numbers.append(float(int.from_bytes(digest.digest()[:8], "big") >> (64 - _BITS)))
+    return np.array(numbers, dtype=np.float64)
 
 
 def visits(batch: Batch) -> tuple[IntArray, IntArray]:

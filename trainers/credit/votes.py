@@ -144,10 +144,10 @@ def flags_of(
     flagged = np.zeros((k, int(counts.sum())), dtype=np.bool_)
     answered = np.zeros((k, len(counts)), dtype=np.bool_)
     voters, places = list[int](), list[int]()
-    for row, (said, start, count) in enumerate(
+    for row, (judgments, start, count) in enumerate(
         zip(critiques, (np.cumsum(counts) - counts).tolist(), counts.tolist(), strict=True)
     ):
-        for number, critique in enumerate(said[:k]):
+        for number, critique in enumerate(judgments[:k]):
             wrong = checked(critique, count).wrong
             if wrong is not None:
                 answered[number, row] = True
@@ -216,8 +216,8 @@ def charged_metrics(layout: Layout, charges: FloatArray) -> dict[str, float]:
         layout: Steps and tokens of the rollouts.
         charges: Of the tokens of each step, shape (N,); NaN for a rollout of which no critique answered.
     """
-    known = ~np.isnan(charges)
-    return {"penalised_tokens": _mean(np.repeat(charges[known], layout.tokens[known]))}
+    charged = ~np.isnan(charges)
+    return {"penalised_tokens": _mean(np.repeat(charges[charged], layout.tokens[charged]))}
 
 
 def _mean(values: FloatArray) -> float:

@@ -1,4 +1,4 @@
-"""A critic that asks once: critiques are kept on disk, and what is being asked already is waited for."""
+"""From settings to a critic that asks once: critiques are kept on disk, and what is asked already is waited for."""
 
 from __future__ import annotations
 
@@ -7,16 +7,50 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from evals.definitions import closure
+from evals.fingerprint import folder_identity
+from evals.models.open import BACKENDS
 from trainers.credit.critique import Critique
-from trainers.critics.base import Critic, Solution
-from trainers.critics.store import CritiqueStore, Place
+from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
+from trainers.critics.store import FILE, CritiqueStore, Place
 
 PASSING = frozenset({"timeout", "error"})
 """Abstentions that tell of the connection and not of the solution: never kept."""
 
 Answered = dict[Place, Critique]
+
+
+def open_critic(params: CriticParams, surroundings: Surroundings, cache: Path | None) -> Critic:
+    """Build a critic; one whose critiques are worth keeping asks only for what it has not said yet.
+
+    Args:
+        params: Its settings.
+        surroundings: What it is built with.
+        cache: Folder in which critiques are kept; None keeps none.
+    """
+    critic = params.build(surroundings)
+    if not params.kept:
+        return critic
+    return CachedCritic(critic, _read_identity(params, surroundings), CritiqueStore(cache / FILE) if cache else None)
+
+
+def _read_identity(params: CriticParams, surroundings: Surroundings) -> dict[str, Any]:
+    """Return what decides the critiques: settings, what a folder's model is, and the code that asks and reads.
+
+    The code is that of the critic with all that it reaches: the prompt's text, the parser, a plug-in's own helpers.
+    """
+    settings = params.identity()
+    named = settings.get("model")
+    folder = surroundings.embedded if params.embedded_critic else Path(named) if isinstance(named, str) else None
+    return {
+        "critic": settings,
+        "model": folder_identity(folder) if folder is not None and folder.is_dir() else None,
+        "code": closure(f"{type(params).__module__}:{type(params).__qualname__}").hash,
+        "model's code": closure(BACKENDS[params.backend]).hash if params.backend else None,
+    }
 
 
 class CachedCritic:
@@ -48,13 +82,13 @@ class CachedCritic:
         keys = [self.key(solution, greedy) for solution in solutions]
         distinct = dict(zip(keys, solutions, strict=True))
         numbers = range(first, first + k)
-        found: Answered = {}
-        while owed := [(key, number) for key in distinct for number in numbers if (key, number) not in found]:
-            found |= await self._round(owed, distinct, greedy)
+        answers: Answered = {}
+        while owed := [(key, number) for key in distinct for number in numbers if (key, number) not in answers]:
+            answers |= await self._round(owed, distinct, greedy)
         rows = []
         seen: set[bytes] = set()
         for key in keys:
-            row = [found[key, number] for number in numbers]
+            row = [answers[key, number] for number in numbers]
             rows.append([replace(critique, reused=True) for critique in row] if key in seen else row)
             seen.add(key)
         return rows
@@ -75,27 +109,27 @@ class CachedCritic:
     async def _round(self, owed: Sequence[Place], solutions: Mapping[bytes, Solution], greedy: bool) -> Answered:
         """Answer what nobody else is asking for, then wait for the rest; what others fail at is still owed."""
         others = {place: self._asked[place] for place in owed if place in self._asked}
-        found = await self._claim([place for place in owed if place not in others], solutions, greedy)
+        answers = await self._claim([place for place in owed if place not in others], solutions, greedy)
         if others:
             # Not `gather`: a caller that is cancelled must not cancel what it waits for.
             await asyncio.wait(others.values())
-        told = {place: future.result() for place, future in others.items() if not future.cancelled()}
-        return found | {place: replace(critique, reused=True) for place, critique in told.items()}
+        awaited = {place: future.result() for place, future in others.items() if not future.cancelled()}
+        return answers | {place: replace(critique, reused=True) for place, critique in awaited.items()}
 
     async def _claim(self, own: Sequence[Place], solutions: Mapping[bytes, Solution], greedy: bool) -> Answered:
         """Answer places from the store or by asking, while others wait for them here."""
         claimed = {place: asyncio.get_running_loop().create_future() for place in own}
         self._asked |= claimed
         try:
-            found = await self._read(own)
-            self._settle(found)
-            groups = _groups([place for place in own if place not in found])
+            answers = await self._read(own)
+            self._settle(answers)
+            groups = _groups([place for place in own if place not in answers])
             asks = [self._ask(numbers, keys, solutions, greedy) for numbers, keys in groups.items()]
             for answered in await asyncio.gather(*asks, return_exceptions=True):
                 if isinstance(answered, BaseException):
                     raise answered
-                found |= answered
-            return found
+                answers |= answered
+            return answers
         finally:
             for place, future in claimed.items():
                 del self._asked[place]
@@ -124,8 +158,8 @@ class CachedCritic:
             return {}
         indices = [number for _, number in places]
         numbers = range(min(indices), max(indices) + 1)
-        found = await asyncio.to_thread(self._store.read, list(dict.fromkeys(key for key, _ in places)), numbers)
-        return {place: replace(found[place], reused=True) for place in places if place in found}
+        kept = await asyncio.to_thread(self._store.read, list(dict.fromkeys(key for key, _ in places)), numbers)
+        return {place: replace(kept[place], reused=True) for place in places if place in kept}
 
     async def _write(self, answered: Answered) -> None:
         lasting = {place: critique for place, critique in answered.items() if critique.abstained not in PASSING}

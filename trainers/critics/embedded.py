@@ -19,12 +19,12 @@ from evals.benchmarks import Problem
 from evals.coins.problems import draw, read
 from evals.coins.pupil import draw_pupil
 from evals.coins.solutions import attempt, review
+from trainers import Emit
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import PIECES, build_model, build_tokenizer, save
 from trainers.credit.critique import Aim
 from trainers.credit.prompt import critique_prompt, instructions
 from trainers.critics.base import EmbeddedCriticConfig
-from trainers.emit import Emit
 from trainers.sft import train_sft
 
 SHAPE = BackboneConfig(source="embedded")
@@ -50,7 +50,9 @@ def train_critic(config: EmbeddedCriticConfig, out: Path, record: Emit) -> None:
         record: Called once a step with ``{"step", "of", "loss", …}``.
     """
     lessons = list(_lessons(config))
-    tokenizer = build_tokenizer((_without_instructions(prompt) + said for prompt, said in lessons[:4096]), _PIECES)
+    tokenizer = build_tokenizer(
+        (_without_instructions(prompt) + critique for prompt, critique in lessons[:4096]), _PIECES
+    )
     # The instructions never vary, so to this model each of them is one token: it reads what varies.
     tokenizer.add_tokens([instructions(aim, reference) for aim, reference in _ASKED])
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
@@ -71,20 +73,20 @@ def _lessons(config: EmbeddedCriticConfig) -> Iterator[Lesson]:
 
 
 def _critique(problem: Problem, steps: Sequence[str], aim: Aim) -> str:
-    found = review(read(problem.prompt), steps)
+    reviewed = review(read(problem.prompt), steps)
     lines = [
-        f"[{n}] {due}, says {_said(step)}: {'wrong' if wrong else 'right'} {n}\n"
-        for n, (step, (due, wrong)) in enumerate(zip(steps, found, strict=True), start=1)
+        f"[{n}] {due}, says {_read_result(step)}: {'wrong' if wrong else 'right'} {n}\n"
+        for n, (step, (due, wrong)) in enumerate(zip(steps, reviewed, strict=True), start=1)
     ]
     if aim == "steps":
-        verdict = f"Wrong steps: {[n for n, (_, wrong) in enumerate(found, start=1) if wrong]}"
+        verdict = f"Wrong steps: {[n for n, (_, wrong) in enumerate(reviewed, start=1) if wrong]}"
     else:
         right = steps[-1] == f"\\boxed{{{problem.answer}}}"
         verdict = f"Answer: {'right' if right else 'wrong'}"
     return "".join(lines) + verdict
 
 
-def _said(step: str) -> str:
+def _read_result(step: str) -> str:
     numbers = _NUMBER.findall(step)
     return numbers[-1] if numbers else "nothing"
 

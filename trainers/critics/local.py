@@ -62,8 +62,8 @@ class LocalParams(LanguageParams):
     @property
     def size_known(self) -> bool:
         """Whether the model can be counted, or the settings say how large it is."""
-        found = self.embedded_critic is not None or self.asks_policy or Path(self.model).is_dir()
-        return found or super().size_known
+        counted = self.embedded_critic is not None or self.asks_policy or Path(self.model).is_dir()
+        return counted or super().size_known
 
     def size(self, surroundings: Surroundings) -> int | None:
         """Return the parameters of the model's files where they are in a folder, else what the settings say."""

@@ -81,8 +81,8 @@ class CritiqueStore:
         stale = [(now, row.id) for row in rows if row.used <= now - TOUCH_SECONDS]
         if stale:
             self._attempt("write", lambda connection: _touch(connection, stale), None)
-        found = {(row.solution, row.number): unpack(row.record) for row in rows}
-        return {place: critique for place, critique in found.items() if critique is not None}
+        critiques = {(row.solution, row.number): unpack(row.record) for row in rows}
+        return {place: critique for place, critique in critiques.items() if critique is not None}
 
     def write(self, critiques: Mapping[Place, Critique]) -> None:
         """Keep critiques."""
@@ -209,8 +209,8 @@ class _Row:
 
 def _select(connection: sqlite3.Connection, solutions: Sequence[bytes], numbers: range) -> list[_Row]:
     query = "SELECT id, solution, number, used, record FROM critiques WHERE solution = ? AND number >= ? AND number < ?"
-    found = (connection.execute(query, (solution, numbers.start, numbers.stop)) for solution in solutions)
-    return [_Row(*row) for rows in found for row in rows]
+    results = (connection.execute(query, (solution, numbers.start, numbers.stop)) for solution in solutions)
+    return [_Row(*row) for rows in results for row in rows]
 
 
 def _touch(connection: sqlite3.Connection, used: Sequence[tuple[int, int]]) -> None:

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, cast
 from evals.coins.problems import draw, read
 from evals.coins.pupil import draw_pupil
 from evals.coins.solutions import attempt, check
+from trainers import Emit
 from trainers.backbones.tiny import MAX_POSITIONS, build_tokenizer, save
-from trainers.emit import Emit
 from trainers.prm.config import EmbeddedPrmConfig
 from trainers.prm.reading import Reader
 from trainers.teaching import UNLABELLED
@@ -98,11 +98,11 @@ def lesson_loss(model: Any, inputs: dict[str, Any], _: torch.Tensor | None = Non
     """
     from torch.nn.functional import cross_entropy
 
-    told, ids, mask = inputs["labels"], inputs["input_ids"], inputs["attention_mask"]
-    said = model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
-    foreseen = model.model.norm(said.hidden_states[-2]) @ model.get_input_embeddings().weight.T
+    labels, ids, mask = inputs["labels"], inputs["input_ids"], inputs["attention_mask"]
+    output = model(input_ids=ids, attention_mask=mask, output_hidden_states=True)
+    foreseen = model.model.norm(output.hidden_states[-2]) @ model.get_input_embeddings().weight.T
     following = ids.masked_fill(mask == 0, UNLABELLED)[:, 1:]
-    judged = cross_entropy(said.logits.flatten(0, 1), told.flatten(), ignore_index=UNLABELLED)
+    judged = cross_entropy(output.logits.flatten(0, 1), labels.flatten(), ignore_index=UNLABELLED)
     return judged + cross_entropy(foreseen[:, :-1].flatten(0, 1), following.flatten(), ignore_index=UNLABELLED)
 
 

@@ -76,5 +76,5 @@ class Reader:
 
     def _plain(self, text: str) -> list[int]:
         """Return the tokens of a text in which nothing stands for a special token."""
-        found: Any = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)
-        return list(found["input_ids"])
+        encoded: Any = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)
+        return list(encoded["input_ids"])

@@ -62,11 +62,11 @@ class Scorer:
             solutions: The problem and the steps of each.
         """
         readings = [self._reader.read(problem, steps) for problem, steps in solutions]
-        found = [ScoredSolution(None, "too_long")] * len(readings)
+        solutions_scored = [ScoredSolution(None, "too_long")] * len(readings)
         for rows in self._batches(readings):
             for row, scored in zip(rows, self._batch([readings[row] for row in rows]), strict=True):
-                found[row] = scored
-        return found
+                solutions_scored[row] = scored
+        return solutions_scored
 
     def _batches(self, readings: Sequence[Reading]) -> Iterator[list[int]]:
         """Yield what fits the model's positions: the longest first, as many as `batch_tokens` allow, at least one."""

@@ -108,11 +108,10 @@ def test_a_chat_backbone_reads_its_template_and_what_is_asked_of_it(local_backbo
     from transformers import AutoTokenizer
 
     from evals.coins import COINS
-    from evals.models.prompt import INSTRUCTION
-    from trainers.prompts import render
+    from evals.models.prompt import INSTRUCTION, render
 
     (problem,) = COINS.problems("test", 1)
-    text = render(problem, BACKBONES.load("local"), AutoTokenizer.from_pretrained(local_backbone))
+    text = render(problem.prompt, BACKBONES.load("local").template, AutoTokenizer.from_pretrained(local_backbone))
     assert text == f"<|im_start|>user\n{INSTRUCTION}{problem.prompt}<|im_start|>assistant:"
 
 

@@ -135,8 +135,8 @@ EDITS: dict[str, tuple[Edit, frozenset[str]]] = {
     "a private rename": (replaced(VOTES, "_mean(", "_average("), NONE),
     "a renamed import": (
         both(
-            replaced("trainers/prompts.py", "import render as render_text", "import render as written"),
-            replaced("trainers/prompts.py", "return render_text(", "return written("),
+            replaced("trainers/sft.py", "Template, encode,", "Template, encode as written,"),
+            replaced("trainers/sft.py", "= [encode(", "= [written("),
         ),
         NONE,
     ),

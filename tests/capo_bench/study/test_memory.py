@@ -17,8 +17,8 @@ from capo_bench.cli import main
 from capo_bench.study.beside import Beside
 from capo_bench.study.memory import GIB, TILE, adapter_parameters, layer_numbers, machine_lines, memory, step_plan
 from trainers.backbones import BACKBONES, BackboneConfig, LoraSettings, Planned
+from trainers.backbones.trl_arguments import adapters
 from trainers.config import TrainConfig, TrialConfig
-from trainers.holding import adapters
 
 HUB = [name for name in BACKBONES.names() if BACKBONES.load(name).source == "hub"]
 PAPER = TrainConfig(prompts_per_step=64, group_size=16, max_completion_tokens=1024)

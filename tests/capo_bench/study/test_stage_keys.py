@@ -156,8 +156,8 @@ def test_what_a_change_of_the_program_makes_anew(path: Sequence[str], stage: str
 
 CODE = [
     *(("training", name) for name in ("trainers.policy:PolicyTrainer", "trainers.capo:CapoTrainer")),
-    *(("training", name) for name in ("trainers.prompts:render", "trainers.credit.align:step_index")),
-    *(("training", name) for name in ("trainers.budget:Meter", "trainers.critics.noisy:NoisyCritic")),
+    *(("training", f"trainers.{name}") for name in ("credit.align:step_index", "budget:Meter")),
+    ("training", "trainers.critics.noisy:NoisyCritic"),
     *(("generation", name) for name in ("evals.harness.generate:generate", "evals.harness.tasks:sample")),
     *(("generation", f"evals.models.{name}") for name in ("transformers:TransformersModel", "decode:Decoder")),
     *(("scoring", name) for name in ("evals.metrics:accuracy", "evals.harness.score:judge", "evals.at_k:pass_at_k")),

@@ -51,16 +51,9 @@ class DiceModel:
         await asyncio.sleep(self._pause)
         return [[self._complete(prompt, seed, first + place) for place in range(n)] for prompt in prompts]
 
-    def encode(self, text, *, special=True):
-        return list(text.encode())
-
-    def prefix(self):
-        return 0
-
     def score(self, pairs):
-        texts = [(bytes(context).decode(), bytes(option).decode()) for context, option in pairs]
-        self.asked += [context + option for context, option in texts]
-        return [self.weigh(*pair) for pair in texts]
+        self.asked += [context + option for context, option in pairs]
+        return [self.weigh(*pair) for pair in pairs]
 
     def weigh(self, context, option):
         return Likelihood(-random.Random(repr((context, option))).random() * 9, False)

@@ -10,9 +10,9 @@ from transformers import MistralConfig, MistralForCausalLM
 from transformers.cache_utils import DynamicLayer
 
 from evals.models.base import Sampling
-from evals.models.decode import Decoder, choose, place_texts
+from evals.models.decode import Decoder, choose, count_shared, place_texts
 from evals.models.draws import completion_draws, draw_key, draw_seed, make_uniform_draws
-from evals.models.kv_cache import POSITIONS, RoomyLayer, make_cache
+from evals.models.kv_cache import RoomyLayer, make_cache
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer
 
@@ -137,16 +137,40 @@ def test_completions_are_read_together_until_they_differ(full):
     assert widths == [5, 1, 1, 1, 2, 2], "the prompt, three tokens once, then those of two texts"
 
 
+@pytest.mark.parametrize(
+    ("prompts", "shared"),
+    [
+        # Two beginnings of 3 tokens and four rests of at most 2, 6 + 8 = 14 tokens; 4 prompts of 5 would be 20.
+        ([[1, 2, 3, 4, 5], [1, 2, 3, 6], [1, 7, 8, 9], [1, 7, 8, 5, 2]], 3),
+        # One beginning of 2: 2 + 2 * 2 = 6; of 3 tokens there are two: 2 * 3 + 2 * 1 = 8.
+        ([[1, 2, 3, 4], [1, 2, 5, 6]], 2),
+        ([[1, 2, 3], [4, 5, 6]], 0),
+        ([[1, 2, 3]], 0),
+        ([[1, 2, 3], [1, 2, 3], [1, 2, 3]], 2),
+        ([[1], [1, 2, 3]], 0),
+    ],
+)
+def test_what_prompts_begin_with_alike_is_read_once(prompts, shared):
+    assert count_shared(prompts) == shared
+
+
+def test_a_beginning_of_some_prompts_changes_nothing(full):
+    prompts = [[*begin, *rest] for begin in (BEGIN, [40, 41, 42, 43]) for rest in ([5, 6], [7], [8, 9, 20])]
+    draws = completion_draws([bytes([number]) for number in range(6)], 0, 2, 8)
+    rows = written(decode(full, {-1}, prompts, [8] * 6, 2, draws))
+    assert count_shared(prompts) == 3
+    assert rows == [[plain(full, p, own) for own in row] for p, row in zip(prompts, draws, strict=True)]
+
+
 def test_only_layers_that_see_all_positions_get_room(full, sliding):
-    assert {type(layer) for layer in make_cache(full).layers} == {RoomyLayer}
-    assert RoomyLayer not in {type(layer) for layer in make_cache(sliding).layers}
+    assert {type(layer) for layer in make_cache(full, 1, 9).layers} == {RoomyLayer}
+    assert RoomyLayer not in {type(layer) for layer in make_cache(sliding, 1, 9).layers}
 
 
 @given(st.lists(st.lists(st.integers(0, 9), max_size=9).map(sorted), min_size=1, max_size=4), st.integers(1, 10))
 def test_a_roomy_layer_holds_what_its_parent_holds(selections, count):
-    layer, parent = RoomyLayer(), DynamicLayer()
-    new = torch.randn(count, 2, 7, 4)
-    for size, selection in zip([7, 1, POSITIONS, 1], [*selections, [], [], []], strict=False):
+    layer, parent = RoomyLayer(20, 40), DynamicLayer()
+    for size, selection in zip([7, 1, 30, 1], [*selections, [], [], []], strict=False):
         new = torch.randn(count, 2, size, 4)
         for held, expected in zip(layer.update(new, -new), parent.update(new, -new), strict=True):
             assert held.equal(expected)
@@ -187,7 +211,7 @@ LOGITS = torch.log(torch.tensor([0.4, 0.05, 0.0, 0.3, 0.05, 0.2], dtype=torch.fl
 )
 def test_tokens_come_as_often_as_they_should(temperature, top_p, shares):
     draws = torch.from_numpy(make_uniform_draws(b"fixed", 0, 6000).copy())
-    chosen = choose(LOGITS.expand(6000, -1), Sampling(temperature, top_p, 1), draws)
+    (chosen,) = choose(LOGITS[None], Sampling(temperature, top_p, 1), draws[None])
     seen, wanted = np.bincount(chosen, minlength=6), 6000 * np.array(shares)
     possible = wanted > 0
     assert not seen[~possible].any()
@@ -203,7 +227,7 @@ def test_tokens_come_as_often_as_they_should(temperature, top_p, shares):
 )
 def test_any_number_below_one_draws_a_possible_token(logits, draw, top_p):
     forbidden = torch.tensor([-torch.inf, *logits, -torch.inf])
-    token = choose(forbidden, Sampling(1.0, top_p, 1), torch.tensor(draw, dtype=torch.float64))
+    ((token,),) = choose(forbidden[None], Sampling(1.0, top_p, 1), torch.tensor([[draw]], dtype=torch.float64))
     assert 1 <= token <= len(logits)
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation alone asks of an endpoint: whether it can be asked at all, its template, likelihoods, lm-eval."""
+"""What an evaluation alone asks of an endpoint: whether it can be asked at all, its template, likelihoods."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import logging
 
 import fault_proxy
 import pytest
-from chat_server import MODEL, ChatServer, serving, words
+from chat_server import MODEL, ChatServer, serving
 from endpoints import SAMPLING, opened
 from fault_proxy import FaultProxy
-from lm_eval.api.instance import Instance
 
 from evals.models.base import ModelError
-from evals.models.lm import HarnessLM, score_pairs
 from evals.models.prompt import INSTRUCTION
 
 KEY = "sk-s3cret-s3cret"
@@ -63,11 +61,9 @@ def test_a_key_that_is_not_taken_is_told_before_any_work_and_not_shown(serve, mo
     opened(server.url).check(["one"], SAMPLING)
 
 
-def test_likelihoods_and_tokens_are_not_to_be_had(server):
-    model = opened(server.url)
-    for ask in (lambda: score_pairs(model, [("one", " two")]), lambda: model.score([]), model.prefix):
-        with pytest.raises(ModelError, match="use backend hf or vllm, or tasks that generate"):
-            ask()
+def test_likelihoods_are_not_to_be_had(server):
+    with pytest.raises(ModelError, match="use backend hf or vllm, or tasks that generate"):
+        opened(server.url).score([("one", " two")])
 
 
 def test_the_endpoint_puts_the_template_around_what_is_asked(server):
@@ -81,12 +77,3 @@ def test_identity_is_how_it_is_asked_wherever_it_is(server, serve):
     assert opened(serve(ChatServer()).url, concurrency=3, deadline_seconds=9.0).identity() == identity
     for other in ({"template": "bare"}, {"template": "auto"}, {"model": "m"}, {"body": {"top_k": 5}}):
         assert opened(server.url, **other).identity() != identity
-
-
-def test_lm_eval_may_ask_it_again_and_again(serve):
-    server = serve(ChatServer())
-    lm = HarnessLM(opened(server.url, concurrency=2))
-    prompts = [f"p{number}" for number in range(8)]
-    requests = [Instance("generate_until", {}, (prompt, {"until": []}), 0) for prompt in prompts]
-    for _ in range(2):
-        assert lm.generate_until(requests) == [words(prompt, None) for prompt in prompts]

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from lm_eval.api.instance import Instance
+from lm_eval.models.huggingface import HFLM
 from tinymodel import PROBLEMS, PROMPTS, save_model, tokenizer_of_coins
 
 from evals.models.base import Likelihood, ModelError, Sampling
-from evals.models.lm import score_pairs
 from evals.models.open import open_model
 from evals.models.spec import read_spec
 from evals.models.transformers import TransformersModel, find_device
@@ -294,16 +295,30 @@ def test_likelihoods_are_those_of_a_computation_by_hand(backend):
     one, other = PROMPTS[0].strip(), PROMPTS[1].strip()
     likely = generate(backend, [one], Sampling(0.0, 1.0, 1), 1)[0][0]
     pairs = [(one, " 3"), (other, " Ann has 3 coins."), (one, " 4"), (one, likely)]
-    found = score_pairs(backend, pairs)
+    found = backend.score(pairs)
     for pair, likelihood in zip(pairs, found, strict=True):
         logprob, greedy = by_hand(backend, *pair)
         assert likelihood == Likelihood(pytest.approx(logprob, abs=1e-4), greedy)
     assert [likelihood.greedy for likelihood in found] == [False, False, False, True]
 
 
+def test_likelihoods_are_those_of_lm_evals_own_class_to_the_last_digit(backend):
+    continuations = (" 3", " Ann has 3 coins.", " 4", "\n\n3 + 4 = 7")
+    pairs = [
+        *((prompt.strip(), continuation) for prompt in PROMPTS for continuation in continuations),
+        ("", "Ann has 3"),
+        ("trailing spaces   ", "move"),
+    ]
+    stock = HFLM(backend.model, tokenizer=backend.tokenizer, batch_size=4)
+    requests = [Instance("loglikelihood", {}, pair, place) for place, pair in enumerate(pairs)]
+    before = torch.get_rng_state()
+    assert [(each.logprob, each.greedy) for each in backend.score(pairs)] == stock.loglikelihood(requests)
+    assert torch.equal(torch.get_rng_state(), before), "scoring draws nothing"
+
+
 def test_a_pair_that_does_not_fit_is_told_not_cut(backend):
     with pytest.raises(ModelError, match=r"has \d+ tokens and the model takes 1023"):
-        score_pairs(backend, [("9 + " * MAX_POSITIONS, " 3")])
+        backend.score([("9 + " * MAX_POSITIONS, " 3")])
 
 
 def test_the_templates_of_models(backend, folder, tmp_path):
@@ -361,7 +376,7 @@ def test_an_adapter_is_measured_on_its_base(backend, folder, adapter):
     merged = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder), str(adapter)).merge_and_unload()
     by_merging = TransformersModel(merged, tokenizer_of_coins(), read_spec(model="merged"), {})
     assert generate(by_merging, PROMPTS, GREEDY, 1) == completions
-    assert score_pairs(adapted, [(PROMPTS[0], " 3")]) != score_pairs(backend, [(PROMPTS[0], " 3")])
+    assert adapted.score([(PROMPTS[0], " 3")]) != backend.score([(PROMPTS[0], " 3")])
 
 
 def test_the_ends_hold_for_an_adapter_too(backend, folder, tmp_path):
@@ -435,7 +450,7 @@ def test_nothing_is_said_on_the_terminal(folder, capfd, caplog):
     model = opened(folder)
     generate(model, PROMPTS, sampling(), 1)
     generate(model, PROMPTS, GREEDY, 1)
-    score_pairs(model, [(PROMPTS[0], " 3")])
+    model.score([(PROMPTS[0], " 3")])
     asyncio.run(model.close())
     assert capfd.readouterr() == ("", "")
     assert caplog.records == []

@@ -19,7 +19,6 @@ import torch
 
 from evals.coins import COINS
 from evals.models.base import Completion, Likelihood, ModelError, Sampling, Usage
-from evals.models.lm import score_pairs
 from evals.models.open import open_model
 from evals.models.spec import read_spec
 from trainers.backbones import BACKBONES
@@ -43,7 +42,6 @@ SCRIPT = """
     import asyncio, json, multiprocessing, sys, time
     from dataclasses import asdict
     from evals.models.base import ModelError, Sampling
-    from evals.models.lm import score_pairs
     from evals.models.open import open_model
     from evals.models.spec import read_spec
 
@@ -83,9 +81,9 @@ SCRIPT = """
             many=await ask([f"{number} " + long for number in range(100)], 2),
             twice=[row for _ in range(2) for row in await ask([long], 1)],
             nothing=await ask([], 1),
-            likelihoods=[asdict(each) for each in score_pairs(model, [tuple(pair) for pair in pairs])],
+            likelihoods=[asdict(each) for each in model.score([tuple(pair) for pair in pairs])],
             too_long=refusal(lambda: model.check([prompts[0], too_long], Sampling(1.0, 1.0, longest))),
-            pair_too_long=refusal(lambda: model.score([(model.encode(too_long), [3])])),
+            pair_too_long=refusal(lambda: model.score([(too_long, " 3")])),
             identity=model.identity(),
             batch=model.batch,
             running=children(),
@@ -185,7 +183,7 @@ def test_it_says_what_transformers_say(told, hf):
 @pytest.mark.slow
 @needs_vllm
 def test_it_finds_as_likely_what_transformers_find(told, hf):
-    for row, expected in zip(told["likelihoods"], score_pairs(hf, PAIRS), strict=True):
+    for row, expected in zip(told["likelihoods"], hf.score(PAIRS), strict=True):
         assert Likelihood(**row) == Likelihood(pytest.approx(expected.logprob, abs=0.01), expected.greedy)
 
 
@@ -274,9 +272,9 @@ def test_an_adapter_is_measured_on_its_base(folder, hf, tmp_path):
     adapted = heard(tmp_path, tmp_path / "adapter")
     expected = open_model(read_spec(model=str(tmp_path / "adapter")))
     assert counted(read(adapted["greedy"])) == counted(greedily(expected))
-    for row, likelihood in zip(adapted["likelihoods"], score_pairs(expected, PAIRS), strict=True):
+    for row, likelihood in zip(adapted["likelihoods"], expected.score(PAIRS), strict=True):
         assert row["logprob"] == pytest.approx(likelihood.logprob, abs=0.05)
-    assert score_pairs(expected, PAIRS) != score_pairs(hf, PAIRS)
+    assert expected.score(PAIRS) != hf.score(PAIRS)
     assert adapted["identity"]["adapter"] == expected.identity()["adapter"]
 
 

@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from evals.benchmarks import Problem
 from trainers.config import TrialConfig
 from trainers.critics.base import Solution, Surroundings
-from trainers.critics.desk import CriticDesk
+from trainers.critics.critic_thread import CriticThread
 from trainers.critics.endpoint import EndpointParams
 
 URL = "http://127.0.0.1:9/v1"
@@ -36,15 +36,15 @@ def serve():
 
 @pytest.fixture
 def judge(sums):
-    """Return a function that asks a critic through its desk for n critiques of each solution."""
+    """Return a function that asks a critic in its thread for n critiques of each solution."""
 
     def ask(url, n=3, solutions=SOLUTIONS, **settings):
-        desk = CriticDesk(params(url, **settings).build(Surroundings(sums, 0)))
+        critic_thread = CriticThread(params(url, **settings).build(Surroundings(sums, 0)))
         try:
-            assert desk.eager
-            return desk.ask(solutions, n).result(timeout=60).critiques
+            assert critic_thread.eager
+            return critic_thread.ask(solutions, n).result(timeout=60).critiques
         finally:
-            desk.close()
+            critic_thread.close()
 
     return ask
 
@@ -162,11 +162,11 @@ def test_through_the_desk_every_fault_is_an_abstention_and_never_a_verdict(serve
 
 def test_closing_the_desk_ends_what_hangs(serve, sums):
     proxy = serve(FaultProxy(URL, rest=fault_proxy.hang))
-    desk = CriticDesk(params(proxy.url, deadline_seconds=600.0).build(Surroundings(sums, 0)))
-    asked = desk.ask(SOLUTIONS, 3)
+    critic_thread = CriticThread(params(proxy.url, deadline_seconds=600.0).build(Surroundings(sums, 0)))
+    asked = critic_thread.ask(SOLUTIONS, 3)
     while proxy.seen < len(SOLUTIONS):
         time.sleep(0.01)
     began = time.perf_counter()
-    desk.close()
+    critic_thread.close()
     assert time.perf_counter() - began < 5
     assert asked.cancelled()

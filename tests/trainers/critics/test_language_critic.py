@@ -11,8 +11,8 @@ from evals.models.base import Completion, ModelError
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer, save
 from trainers.critics.base import Solution, Surroundings
+from trainers.critics.cached import open_critic
 from trainers.critics.language import read_critique
-from trainers.critics.opening import open_critic
 from trainers.critics.transformers import TransformersParams
 
 TEXT = "Ann has 3 coins. Ann finds 4.\n\n3 + 4 = 7\n\nWrong steps: [1, 2]"

@@ -9,7 +9,7 @@ import pytest
 from evals.benchmarks import Problem
 from trainers.credit.critique import Critique
 from trainers.critics.base import Solution, Surroundings
-from trainers.critics.desk import CriticDesk
+from trainers.critics.critic_thread import CriticThread
 from trainers.critics.exact import ExactParams
 
 PROBLEM = Problem("sums/test/0", "add", "0")
@@ -40,32 +40,32 @@ def raises(solutions, k):
 
 @pytest.fixture
 def ask():
-    """Ask a scripted critic one batch, through a desk that is closed again."""
-    desks = []
+    """Ask a scripted critic one batch, in a thread that is ended again."""
+    critic_threads = []
 
     def asked(answer, k=2, solutions=SOLUTIONS):
-        desks.append(CriticDesk(Scripted(answer)))
-        return desks[-1].ask(solutions, k).result(timeout=10).critiques
+        critic_threads.append(CriticThread(Scripted(answer)))
+        return critic_threads[-1].ask(solutions, k).result(timeout=10).critiques
 
     yield asked
-    for desk in desks:
-        desk.close()
+    for critic_thread in critic_threads:
+        critic_thread.close()
 
 
 def test_the_answers_are_the_critics(sums):
-    desk = CriticDesk(ExactParams().build(Surroundings(sums, 0)))
-    answers = desk.ask(SOLUTIONS, 2).result(timeout=10)
-    desk.close()
+    critic_thread = CriticThread(ExactParams().build(Surroundings(sums, 0)))
+    answers = critic_thread.ask(SOLUTIONS, 2).result(timeout=10)
+    critic_thread.close()
     assert answers.critiques == [[Critique(frozenset())] * 2, [Critique(frozenset({0, 1}))] * 2]
     assert answers.ended >= answers.began
 
 
 def test_what_is_asked_reaches_the_critic():
     critic = Scripted(lambda solutions, k: [[Critique(frozenset())] * k for _ in solutions])
-    desk = CriticDesk(critic)
-    desk.ask(SOLUTIONS, 1, greedy=True).result(timeout=10)
-    desk.ask([], 3).result(timeout=10)
-    desk.close()
+    critic_thread = CriticThread(critic)
+    critic_thread.ask(SOLUTIONS, 1, greedy=True).result(timeout=10)
+    critic_thread.ask([], 3).result(timeout=10)
+    critic_thread.close()
     assert critic.asked == [(2, 1, True), (0, 3, False)]
 
 
@@ -92,11 +92,11 @@ def test_a_critic_that_owes_critiques_has_failed(ask, what, answer):
 
 def test_a_failure_leaves_the_next_batch_alone():
     critic = Scripted(raises)
-    desk = CriticDesk(critic)
-    failed = desk.ask(SOLUTIONS, 1).result(timeout=10)
+    critic_thread = CriticThread(critic)
+    failed = critic_thread.ask(SOLUTIONS, 1).result(timeout=10)
     critic.answer = lambda solutions, k: [[Critique(frozenset({0}))] * k for _ in solutions]
-    fine = desk.ask(SOLUTIONS, 1).result(timeout=10)
-    desk.close()
+    fine = critic_thread.ask(SOLUTIONS, 1).result(timeout=10)
+    critic_thread.close()
     assert [row[0].abstained for row in failed.critiques] == ["error"] * 2
     assert fine.critiques == [[Critique(frozenset({0}))]] * 2
 
@@ -109,29 +109,29 @@ def test_the_caller_goes_on_meanwhile():
         return [[Critique(frozenset())] * k for _ in solutions]
 
     critic = Scripted(wait)
-    desk = CriticDesk(critic)
-    asked = desk.ask(SOLUTIONS, 1)
+    critic_thread = CriticThread(critic)
+    asked = critic_thread.ask(SOLUTIONS, 1)
     assert not asked.done()  # it cannot be: it waits for what only this thread gives
     may_answer.set()
     assert asked.result(timeout=10).critiques == [[Critique(frozenset())]] * 2
     assert critic.thread is not threading.current_thread()
-    desk.close()
+    critic_thread.close()
 
 
 def test_closing_closes_the_critic_and_ends_the_thread():
     critic = Scripted(lambda s, k: [[]])
-    desk = CriticDesk(critic)
-    thread = desk._thread
+    critic_thread = CriticThread(critic)
+    thread = critic_thread._thread
     assert thread.is_alive()
-    desk.close()
+    critic_thread.close()
     assert critic.closed
     assert not thread.is_alive()
 
 
 def test_closing_cancels_what_is_still_asked():
-    desk = CriticDesk(Scripted(lambda s, k: asyncio.sleep(3600)))
-    asked = desk.ask(SOLUTIONS, 1)
-    desk.close()
+    critic_thread = CriticThread(Scripted(lambda s, k: asyncio.sleep(3600)))
+    asked = critic_thread.ask(SOLUTIONS, 1)
+    critic_thread.close()
     with pytest.raises(CancelledError):
         asked.result(timeout=10)
 
@@ -143,7 +143,7 @@ def test_a_critic_that_cannot_be_closed_says_so_and_leaves_no_thread():
         raise OSError("connection lost")
 
     critic.close = close
-    desk = CriticDesk(critic)
+    critic_thread = CriticThread(critic)
     with pytest.raises(OSError, match="connection lost"):
-        desk.close()
-    assert not desk._thread.is_alive()
+        critic_thread.close()
+    assert not critic_thread._thread.is_alive()

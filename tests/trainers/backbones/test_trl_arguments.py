@@ -23,8 +23,15 @@ from evals.models.open import open_model
 from evals.models.spec import read_spec
 from trainers import capo, grpo_rule
 from trainers.backbones import OWN_FOLDER, BackboneConfig, VllmRollouts
+from trainers.backbones.trl_arguments import (
+    ServerBusyError,
+    adapters,
+    merged_weights,
+    sampling,
+    server_alone,
+    server_command,
+)
 from trainers.checkpoints import newest
-from trainers.holding import ServerBusyError, adapters, merged_weights, sampling, server_alone, server_command
 from trainers.policy import settings
 from trainers.run import TrainRun
 

@@ -34,7 +34,7 @@ class Answers:
 Asked = Future[Answers]
 
 
-class CriticDesk:
+class CriticThread:
     """Runs a critic's coroutines on a thread of its own, so that the caller goes on meanwhile.
 
     Whatever a critic raises becomes k abstentions per solution with the reason ``error``, and is logged: a failed

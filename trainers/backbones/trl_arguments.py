@@ -129,8 +129,8 @@ def name_base(model: Any, start: str, revision: str | None) -> None:
     settings = getattr(model, "peft_config", {}).get("default")
     if settings is not None and not is_adapter(Path(start)):
         folder = Path(start)
-        known = (str(folder.absolute()), None) if folder.is_dir() else (start, revision)
-        settings.base_model_name_or_path, settings.revision = known
+        base = (str(folder.absolute()), None) if folder.is_dir() else (start, revision)
+        settings.base_model_name_or_path, settings.revision = base
 
 
 def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:

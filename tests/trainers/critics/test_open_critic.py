@@ -12,11 +12,10 @@ from evals.benchmarks import Problem
 from evals.definitions import Closure
 from trainers.credit.critique import Critique
 from trainers.critics.base import CriticParams, EmbeddedCriticConfig, Solution, Surroundings
-from trainers.critics.cached import CachedCritic
+from trainers.critics.cached import CachedCritic, open_critic
 from trainers.critics.exact import ExactCritic, ExactParams
 from trainers.critics.language import LanguageParams
 from trainers.critics.noisy import NoisyCritic, NoisyParams
-from trainers.critics.opening import open_critic
 
 SOLUTION = Solution(Problem("sums/0", "add", "3"), ("1+2=3",))
 
@@ -117,7 +116,7 @@ def test_another_setting_another_model_and_other_code_are_other_critics(surround
     assert asked_anew(CountingParams(seed=1), surroundings, cache)
     retrained = a_model(tmp_path / "retrained", b"other weights")
     assert asked_anew(CountingParams(), replace(surroundings, embedded=retrained), cache)
-    monkeypatch.setattr("trainers.critics.opening.closure", lambda target: Closure("of another prompt or parser", {}))
+    monkeypatch.setattr("trainers.critics.cached.closure", lambda target: Closure("of another prompt or parser", {}))
     assert asked_anew(CountingParams(), surroundings, cache)
 
 

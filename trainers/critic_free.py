@@ -1,0 +1,21 @@
+"""Trains methods whose credit rests on outcomes and steps alone; what it is, the method says (`Method.credit`)."""
+
+from __future__ import annotations
+
+from trainers.credit.batch import Evidence
+from trainers.credit.states import state_numbers
+from trainers.policy import PolicyTrainer, train_policy
+from trainers.run import TrainRun
+
+
+class CriticFreeTrainer(PolicyTrainer):
+    """GRPO with the advantages of a method that asks nobody about steps."""
+
+    def find_evidence(self) -> Evidence:
+        """Return the states that rollouts of a problem share."""
+        return Evidence(states=state_numbers([problem.id for problem in self.problems], self.alignment.steps))
+
+
+def train(run: TrainRun) -> bool:
+    """Train; see `train_policy`."""
+    return train_policy(run, CriticFreeTrainer, run.config.evaluation.segmenter)
