@@ -41,8 +41,7 @@ def sync(study: str | None, home: Path, as_json: bool) -> None:
     from capo_bench.run.state import started_studies
     from capo_bench.store.errors import RunError
     from capo_bench.store.home import Home
-    from capo_bench.track.redact import redact
-    from capo_bench.track.store import store_of
+    from capo_bench.track.store import describe_failure, store_of
     from capo_bench.track.sync import sync as deliver
 
     results = Home(home)
@@ -59,9 +58,8 @@ def sync(study: str | None, home: Path, as_json: bool) -> None:
             sys.exit(2)
         except Exception as error:
             failed = True
-            lines = str(error).strip().splitlines() or [""]
-            reason = redact(f"{store.uri}: {type(error).__name__}: {lines[0]}")
-            click.echo(f"{name}: not delivered: {reason}; run it again when the store is up", err=True)
+            reason = describe_failure(store, error)
+            click.echo(f"{name}: not delivered: {reason}; run it again when the store can be written", err=True)
         else:
             delivered.append(asdict(delivery))
             if as_json:

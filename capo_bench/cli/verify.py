@@ -123,7 +123,8 @@ def _count_values(check: Check) -> tuple[int, int, int, int]:
 
 
 def _describe_verdict(result: Verified) -> str:
-    trials = f"{result.trials} trials of {result.study}" + (f", {result.pending} more are pending" * bool(result.pending))
+    pending = f", {result.pending} more are pending" * bool(result.pending)
+    trials = f"{result.trials} trials of {result.study}{pending}"
     if not result.trials or not result.compared:
         return f"NOTHING VERIFIED: {trials}"
     if result.mismatches:

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.track.redact import redact
-from capo_bench.track.store import Store, open_client, quiet, relocate, store_of
+from capo_bench.track.store import Store, describe_failure, open_client, quiet, relocate, store_of
 from capo_bench.track.tracker import CLOSE_SECONDS
 
 if TYPE_CHECKING:
@@ -34,23 +34,23 @@ def track(evaluated: Evaluated, home: Home, warn: Callable[[str], None], seconds
         warn: Called with a text if it could not be written.
         seconds: Longest time to wait for the store.
     """
-    store, failed = store_of(home), list[str]()
+    store, failures = store_of(home), list[Exception]()
     quiet()
 
     def attempt() -> None:
         try:
             _write(evaluated, store)
         except Exception as error:
-            failed.append(f"{type(error).__name__}: {(str(error).strip().splitlines() or [''])[0]}")
+            failures.append(error)
 
     # A daemon: a store that hangs must not keep the process alive.
     thread = threading.Thread(target=attempt, name="tracking", daemon=True)
     thread.start()
     thread.join(seconds)
     if thread.is_alive():
-        failed.append(f"no answer within {seconds:.0f} s")
-    for what in failed:
-        warn(f"tracking failed, the evaluation is whole without it ({redact(f'{store.uri}: {what}')[:300]})")
+        failures.append(TimeoutError(f"no answer within {seconds:.0f} s"))
+    for error in failures:
+        warn(f"tracking failed, the evaluation is whole without it ({describe_failure(store, error)})")
 
 
 def _write(evaluated: Evaluated, store: Store) -> None:
@@ -67,7 +67,7 @@ def _write(evaluated: Evaluated, store: Store) -> None:
     run = runs[0].info if runs else client.create_run(experiment, tags=tags, run_name=title).info
     now = int(time.time() * 1000)
     for result in evaluated.results:
-        values = {**{key: found.value for key, found in result.metrics.items()}, **result.cost}
+        values = {**{name: estimate.value for name, estimate in result.metrics.items()}, **result.cost}
         desk.values(run.run_id, values, f"{result.task}/", now)
     if not runs:  # a run's parameters never change
         desk.params(run.run_id, {"model": evaluated.record["model"], "seed": evaluated.record["identity"]["seed"]})
@@ -87,6 +87,7 @@ def _trace(desk: Desk, run: str, task: str, rows: list[dict[str, Any]]) -> None:
     from capo_bench.track.traces import write_trace
 
     for row in rows:
-        asked = {"task": task, **{name: row[name] for name in ("problem", "decoding", "sample")}}
-        said = {"completion": row["completion"], "answer": row["answer"]}
-        write_trace(desk, run, "answer", asked=asked, said=said, verdict=(bool(row["correct"]), str(row["status"])))
+        inputs = {"task": task, **{name: row[name] for name in ("problem", "decoding", "sample")}}
+        outputs = {"completion": row["completion"], "answer": row["answer"]}
+        verdict = bool(row["correct"]), str(row["status"])
+        write_trace(desk, run, "answer", inputs=inputs, outputs=outputs, verdict=verdict)

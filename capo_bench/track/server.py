@@ -57,14 +57,14 @@ def serve(store: Store, port: int, ready: Callable[[str], None]) -> int:
 
 
 def _watch(server: subprocess.Popen[bytes], interrupts: Interrupts, port: int, ready: Callable[[str], None]) -> int:
-    told = False
+    answered = False
     give_up = time.monotonic() + _START_SECONDS
     while not interrupts.count:
         if server.poll() is not None:
             return server.returncode
-        if not told and (told := _answers(port)):
+        if not answered and (answered := _answers(port)):
             ready(f"http://127.0.0.1:{port}")
-        if not told and time.monotonic() > give_up:
+        if not answered and time.monotonic() > give_up:
             raise ServerError(f"MLflow's server did not answer on port {port} within {_START_SECONDS:.0f} s")
         time.sleep(0.2)
     return 0

@@ -109,6 +109,19 @@ def open_client(store: Store) -> MlflowClient:
     return client
 
 
+def describe_failure(store: Store, error: Exception | str) -> str:
+    """Return why a store could not be written, in one line and without secrets; the way out if it is damaged."""
+    text = error if isinstance(error, str) else f"{type(error).__name__}: {error}".strip()
+    line = redact(f"{store.uri}: {text.splitlines()[0]}")[:300]
+    if store.database is None or not _DAMAGE.search(text):
+        return line
+    return f"{line}; move {store.database} away: capo-bench sync writes its studies anew, capo-bench eval an evaluation"
+
+
+_DAMAGE = re.compile("not a database|malformed|no such table|no such column")
+"""What SQLite says of a file that is damaged, or is none of MLflow's."""
+
+
 @contextmanager
 def patient_lock(path: Path | None, what: str) -> Iterator[None]:
     """Hold a lock file, waiting up to `LOCK_SECONDS` for it; None: no lock.
@@ -128,7 +141,7 @@ def patient_lock(path: Path | None, what: str) -> Iterator[None]:
 
 def _knock(uri: str) -> None:
     """Connect to a database once: MLflow itself tries for minutes, and imports the driver with a bare error."""
-    from sqlalchemy import create_engine, text
+    from sqlalchemy import create_engine, inspect
 
     try:
         engine = create_engine(uri)
@@ -139,7 +152,7 @@ def _knock(uri: str) -> None:
         Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
     try:
         with engine.connect() as connection:
-            connection.execute(text("SELECT * FROM (SELECT 1) AS one"))
+            inspect(connection).get_table_names()
     finally:
         engine.dispose()
 

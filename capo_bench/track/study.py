@@ -75,7 +75,7 @@ class StudyBook:
         self._desk = Desk(self._client, self._experiment, store)
         self.link = share_view(self._client, self._experiment)
         self.parent = self._open_parent()
-        self._runs = {run.data.tags["capo.trial"]: self._known(run) for run in self._search({PARENT: self.parent})}
+        self._runs = {run.data.tags["capo.trial"]: _trial_run(run) for run in self._search({PARENT: self.parent})}
 
     def deliver(self, *, live: bool, on_trial: Callable[[int, int], None] = lambda done, of: None) -> Delivery:
         """Write what the store lacks of the trials.
@@ -86,16 +86,16 @@ class StudyBook:
             on_trial: Told of the trials looked at, and of how many there are.
         """
         entries = fold(Ledger(self._home.study(self._plan.study).ledger).read()).trials
-        found = Delivery(self._plan.study, running=not live and self._locked())
+        delivery = Delivery(self._plan.study, running=not live and self._locked())
         for number, trial in enumerate(self._trials, 1):
             entry = entries.get(trial)
             state = "done" if self._home.trial(trial).done else entry.state if entry else ""
             try:
-                self._deliver(trial, state, found, live=live)
+                self._deliver(trial, state, delivery, live=live)
             except (FileNotFoundError, ValueError, KeyError) as error:  # of what the trial left: the others go on
-                found.lost.append(f"{trial}: {type(error).__name__}: {error}")
+                delivery.lost.append(f"{trial}: {type(error).__name__}: {error}")
             on_trial(number, len(self._trials))
-        return found
+        return delivery
 
     def close(self, *, finished: bool, report: Path | None = None, answered: Answered | None = None) -> None:
         """Write that this run of the study is over, its answer, and the files of its report."""
@@ -112,13 +112,13 @@ class StudyBook:
             self._client.set_tag(self.parent, "mlflow.note.content", note)
             self._client.set_tag(self.parent, "capo.answer", headline[:5000])
 
-    def _deliver(self, trial: str, state: str, found: Delivery, *, live: bool) -> None:
-        settled = state == "done" or (state in ("failed", "stopped") and not found.running)
+    def _deliver(self, trial: str, state: str, delivery: Delivery, *, live: bool) -> None:
+        settled = state == "done" or (state in ("failed", "stopped") and not delivery.running)
         if settled and self._state(trial) == state:
-            found.there += 1
+            delivery.there += 1
         elif settled:
             self._end(trial, state)
-            found.delivered += 1
+            delivery.delivered += 1
         elif live and state in ("started", "retried"):
             run = self._run(trial)
             if run.state != "running":
@@ -173,12 +173,14 @@ class StudyBook:
         tags |= {"capo.study": self._plan.study, "capo.profile": self._plan.profile}
         title = f"{trial.variant}, seed {trial.seed}"
         run = self._client.create_run(self._experiment, tags=tags, run_name=title)
-        self._desk.settings(run.info.run_id, trial, [key for one in self._plan.variants for key in one.overrides])
-        return self._known(run)
+        self._desk.settings(
+            run.info.run_id, trial, [key for variant in self._plan.variants for key in variant.overrides]
+        )
+        return _trial_run(run)
 
-    @staticmethod
-    def _known(run: Run) -> TrialRun:
-        return TrialRun(str(run.info.run_id), int(run.info.start_time), run.data.tags.get(_STATE))
+
+def _trial_run(run: Run) -> TrialRun:
+    return TrialRun(str(run.info.run_id), int(run.info.start_time), run.data.tags.get(_STATE))
 
 
 def _quoted(text: str) -> str:

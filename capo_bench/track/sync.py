@@ -41,9 +41,9 @@ def sync(
     if plan is None:
         raise RunError(f"{home.study(study).path}: no plan of its last run is there; run the study once more")
     book = StudyBook(plan, home, store)
-    found = book.deliver(live=False, on_trial=on_trial)
-    if not found.running:
+    delivery = book.deliver(live=False, on_trial=on_trial)
+    if not delivery.running:
         report = home.study(study).profile(plan.profile).report
         done = all(home.trial(trial.id).done for trial in plan.trials)
-        book.close(finished=done, report=report if found.delivered else None, answered=answered)
-    return found
+        book.close(finished=done, report=report if delivery.delivered else None, answered=answered)
+    return delivery

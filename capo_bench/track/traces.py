@@ -70,21 +70,21 @@ def _sampled(trial: Trial, folder: TrialFolder) -> Iterator[Call]:
 
 
 def _there(desk: Desk, run: str) -> set[str]:
-    found = desk.client.search_traces(locations=[desk.experiment], run_id=run, max_results=100, include_spans=False)
-    return {str(trace.info.tags.get(_KEY)) for trace in found}
+    traces = desk.client.search_traces(locations=[desk.experiment], run_id=run, max_results=100, include_spans=False)
+    return {str(trace.info.tags.get(_KEY)) for trace in traces}
 
 
 def _write(desk: Desk, run: str, call: Call) -> None:
     rollout, critique, usage = call.rollout, call.critique, call.critique.usage
     tags = {_KEY: call.key, "capo.step": str(call.step), "capo.sample": SAMPLE}
-    wrong = None if critique.wrong is None else sorted(one + 1 for one in critique.wrong)
-    truth = None if rollout.truth is None else ("wrong_steps", sorted(one + 1 for one in rollout.truth))
+    wrong = None if critique.wrong is None else sorted(step + 1 for step in critique.wrong)
+    truth = None if rollout.truth is None else ("wrong_steps", sorted(step + 1 for step in rollout.truth))
     write_trace(
         desk,
         run,
         "critique",
-        asked={"problem": rollout.prompt, "steps": list(rollout.steps), "aim": rollout.aim},
-        said={"text": critique.text, "wrong_steps": wrong, "abstained": critique.abstained},
+        inputs={"problem": rollout.prompt, "steps": list(rollout.steps), "aim": rollout.aim},
+        outputs={"text": critique.text, "wrong_steps": wrong, "abstained": critique.abstained},
         attributes={"prompt_tokens": usage.prompt_tokens, "output_tokens": usage.output_tokens},
         tags=tags,
         expected=truth,
@@ -96,8 +96,8 @@ def write_trace(  # noqa: PLR0913 - what a trace is made of
     run: str,
     name: str,
     *,
-    asked: dict[str, Any],
-    said: dict[str, Any],
+    inputs: dict[str, Any],
+    outputs: dict[str, Any],
     attributes: dict[str, Any] | None = None,
     tags: dict[str, str] | None = None,
     expected: tuple[str, Any] | None = None,
@@ -109,8 +109,8 @@ def write_trace(  # noqa: PLR0913 - what a trace is made of
         desk: Of the run's experiment.
         run: Id of the run.
         name: What was called.
-        asked: What went in.
-        said: What came out.
+        inputs: What went in.
+        outputs: What came out.
         attributes: Numbers of the call.
         tags: What the trace is found by.
         expected: Name and value of what would have been right.
@@ -119,9 +119,9 @@ def write_trace(  # noqa: PLR0913 - what a trace is made of
     client, experiment = desk.client, desk.experiment
     with _store_of_traces(desk.store.uri):
         span = client.start_trace(
-            name, "LLM", _clean(asked), attributes=attributes, tags=tags, experiment_id=experiment, run_id=run
+            name, "LLM", _clean(inputs), attributes=attributes, tags=tags, experiment_id=experiment, run_id=run
         )
-        client.end_trace(span.trace_id, outputs=_clean(said))
+        client.end_trace(span.trace_id, outputs=_clean(outputs))
         if expected is not None:
             mlflow.log_expectation(trace_id=span.trace_id, name=expected[0], value=expected[1])
         if verdict is not None:

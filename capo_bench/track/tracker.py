@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.store.home import Home
-from capo_bench.track.redact import redact
-from capo_bench.track.store import Store, quiet
+from capo_bench.track.store import Store, describe_failure, quiet
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
@@ -85,7 +84,7 @@ class Tracker:
         self._over.set()
         self._thread.join(timeout)
         if self._thread.is_alive():
-            self._failed(f"TimeoutError: no answer within {timeout:.0f} s")
+            self._failed(TimeoutError(f"no answer within {timeout:.0f} s"))
             return False
         return self._whole
 
@@ -110,8 +109,7 @@ class Tracker:
             except Exception as error:
                 book, self._whole = None, False
                 pause, retry = retry, min(2 * retry, self._retry_seconds[1])
-                lines = str(error).strip().splitlines() or [""]
-                self._failed(f"{type(error).__name__}: {lines[0]}")
+                self._failed(error)
             if not over:
                 self._over.wait(pause)
         if monitor is not None:
@@ -133,10 +131,10 @@ class Tracker:
         monitor.start()
         return monitor
 
-    def _failed(self, what: str) -> None:
+    def _failed(self, error: Exception | str) -> None:
         self.failures += 1
         if self.failures == 1:
             self._warn(
                 f"tracking failed, the run goes on and what is missing is written later: by this run, or by "
-                f"capo-bench sync ({redact(self._store.uri)}: {redact(what)[:300]})"
+                f"capo-bench sync ({describe_failure(self._store, error)})"
             )

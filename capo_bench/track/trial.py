@@ -58,7 +58,7 @@ class TrialRun:
             values = mlflow_metrics({key: value for key, value in record.items() if key != "step"}, CURVES)
             for name, value in values.items():
                 points[name].append(Metric(name, value, self.began + int(1000 * seconds), step))
-        varying = {name for name, found in points.items() if len({point.value for point in found}) > 1}
+        varying = {name for name, curve in points.items() if len({point.value for point in curve}) > 1}
         new = [point for name in varying for point in points[name] if point.step > self.last or name not in self.curves]
         desk.metrics(self.id, sorted(new, key=lambda point: point.step))
         self.last, self.curves = step, varying
@@ -139,14 +139,14 @@ def _model(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder) -> str 
 def _origin(folder: TrialFolder) -> dict[str, str]:
     """Return where a trial comes from, in five words; the whole is a file of the run."""
     try:
-        told = read_json(folder.provenance)
+        provenance = read_json(folder.provenance)
     except FileNotFoundError:
         return {}
-    git, packages, machine = (told.get(key) or {} for key in ("git", "packages", "hardware"))
+    git, packages, machine = (provenance.get(key) or {} for key in ("git", "packages", "hardware"))
     dirty = " with changes" if git.get("dirty") else ""
     return {
         "commit": f"{git.get('commit')}{dirty}",
-        "python": str(told.get("python")),
+        "python": str(provenance.get("python")),
         "torch": str(packages.get("torch")),
         "trl": str(packages.get("trl")),
         "hardware": ", ".join(machine.get("gpus") or [str(machine.get("cpu"))]),

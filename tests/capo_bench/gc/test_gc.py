@@ -196,7 +196,8 @@ def test_a_whole_trial_goes_when_it_is_named_and_is_then_pending(home: Home) -> 
     plan(home, trial, other)
     gc(home, "--trial", trial, "--yes")
     assert not home.trial(trial).path.exists()
-    assert study_status(home, "demo").counts() | {} == {"done": 1, "running": 0, "failed": 0, "stopped": 0, "pending": 1}
+    counts = {state: count for state, count in study_status(home, "demo").counts().items() if count}
+    assert counts == {"done": 1, "pending": 1}
     assert "there is no such folder" in gc(home, "--trial", "abc", code=2)
     assert "there is no such folder" in gc(home, "--trial", "../studies", code=2)
 

@@ -135,7 +135,7 @@ def test_a_database_that_is_killed_meanwhile_costs_the_run_nothing_and_gets_the_
 
     down = sync(desk, postgres.uri)
     assert down.returncode == 1
-    assert "run it again when the store is up" in down.stderr
+    assert "run it again when the store can be written" in down.stderr
     assert PASSWORD not in down.stderr
     postgres.start()
     assert outcomes(store, plan) != whole(plan)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from click.testing import CliRunner
 from instore import content
 from mlflow.exceptions import MlflowException
 
+from capo_bench.cli import main
+from capo_bench.track.store import store_of
 from capo_bench.track.study import StudyBook
 from capo_bench.track.sync import sync
 
@@ -97,3 +100,20 @@ def test_a_store_that_comes_back_during_the_run_gets_what_it_missed(desk, study,
     runs, points = content(store, study)
     assert runs == [("a-0", "FINISHED", 1), ("b-0", "FINISHED", 1), ("c-0", "FAILED", 1)]
     assert {count for *_, count in points} == {1}
+
+
+def test_a_damaged_store_is_named_and_written_anew_once_it_is_moved_away(desk, study, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store = store_of(desk.home)
+    store.database.write_bytes(b"no database" * 1000)
+    refused = CliRunner().invoke(main, ["sync", "--home", str(desk.home.path)])
+    assert refused.exit_code == 1
+    way_out = f"move {store.database} away: capo-bench sync writes its studies anew, capo-bench eval an evaluation"
+    assert "file is not a database" in refused.output
+    assert way_out in refused.output
+    assert not desk.tracker(study, store=store).close(finished=False)
+    assert way_out in desk.warnings[0]
+    store.database.rename(store.database.with_name("damaged.db"))
+    done = CliRunner().invoke(main, ["sync", "--home", str(desk.home.path)])
+    assert done.exit_code == 0, done.output
+    assert "3 trials delivered" in " ".join(done.output.split())
