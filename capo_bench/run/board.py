@@ -259,7 +259,7 @@ class Board:
         now = self.clock()
         parts += [f"critic {model} is loading, {duration(now - since)}" for model, since in self.serving.items()]
         left = self._countdown.show(self.seconds_left(), now) if self.running or self.making else None
-        parts += [f"about {duration(left)} left"] if left is not None else []
+        parts += [f"about {duration(left)} left"] if left is not None and left >= 1 else []
         return " · ".join(parts)
 
     def as_json(self) -> dict[str, Any]:
