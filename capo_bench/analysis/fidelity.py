@@ -21,8 +21,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -34,7 +34,14 @@ from trainers.credit.arrays import FloatArray, IntArray
 from trainers.credit.batch import Evidence
 from trainers.methods import CAPO, METHODS, credit_function
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 DRAWS, BINS, ROUNDING = 400, 10, 1e-9
+
+Row = dict[str, Any]
+Interval = tuple[float | None, float | None, float | None]
+"""A value with the ends of its interval; None where nothing defines it."""
 
 
 @dataclass(frozen=True)
@@ -99,38 +106,6 @@ class Credit:
     k: int = 0
     weights: str = ""
 
-    @property
-    def label(self) -> str:
-        """The way as tables name it."""
-        return ", ".join([self.method, *([f"{self.vote} of {self.k}"] if self.vote else [])])
-
-
-@dataclass(frozen=True)
-class Fidelity:
-    """How near a way of credit comes to the truth; shares from 0 to 1, NaN where nothing defines a number.
-
-    Attributes:
-        critic: The critic that was asked; empty where none was.
-        credit: The way.
-        policy: Whose rollouts: ``start`` or ``trained``.
-        steps: Steps of rollouts.
-        matter: Those of them that matter.
-        groups: Groups of rollouts.
-    """
-
-    critic: str
-    credit: Credit
-    policy: str
-    steps: int
-    matter: int
-    groups: int
-    sign: tuple[float, float, float]
-    rank: tuple[float, float, float]
-    explained: tuple[float, float, float]
-    wasted: tuple[float, float, float]
-    cosine: tuple[float, float, float]
-    cosine_group: float
-
 
 MEASURES = ("sign", "rank", "explained", "wasted", "cosine")
 
@@ -144,10 +119,10 @@ def credits_of(measured: ValuedStep) -> dict[Credit, FloatArray]:
     size, terms, setting = config.train.group_size, config.terms, trained_setting(config.credit)
     weights = f"{config.credit.w_whole:g},{config.credit.w_process:g}"
     asked = bool(stored.flags.answered.any())
-    found = dict[Credit, FloatArray]()
+    given = dict[Credit, FloatArray]()
 
     def give(credit: Credit, evidence: Evidence) -> None:
-        found[credit] = credit_function(credit.method)(stored.batch(size, evidence), terms).advantages
+        given[credit] = credit_function(credit.method)(stored.batch(size, evidence), terms).advantages
 
     for name in METHODS.names():
         method = METHODS.get(name)
@@ -167,7 +142,7 @@ def credits_of(measured: ValuedStep) -> dict[Credit, FloatArray]:
             give(Credit(name), Evidence(states=stored.states))
     if not np.isnan(stored.truth).any():  # the exact checker's own flags, as the best that a critic of steps can say
         give(Credit(CAPO.name, "exact checker", 1, weights), Evidence(shares=stored.truth))
-    return found
+    return given
 
 
 def _ballots(config: TrialConfig) -> list[Ballot]:
@@ -176,8 +151,12 @@ def _ballots(config: TrialConfig) -> list[Ballot]:
     return [Ballot(Vote("majority"), 1), *(ballot for ballot in several if ballot.k > 1)]
 
 
-def fidelity(measured: Sequence[ValuedStep], bound: float) -> list[Fidelity]:
+def fidelity(measured: Sequence[ValuedStep], bound: float) -> list[Row]:
     """Return a row for each critic, way of credit and policy, over all that was measured of it.
+
+    A row has the critic that was asked (empty where none was), the fields of `Credit`, the policy, the numbers of
+    `steps`, of those that `matter` and of `groups`, and each of `MEASURES` with the ends of its interval (``sign``,
+    ``sign_low``, ``sign_high``): shares from 0 to 1, None where nothing defines a number.
 
     Args:
         measured: Stored steps with their true advantages; equal rollouts of trials that share a start count once.
@@ -193,44 +172,53 @@ def fidelity(measured: Sequence[ValuedStep], bound: float) -> list[Fidelity]:
                 seen.add(same)
                 cells.setdefault((critic, credit, part.policy), []).append((part, advantages))
     rows = [_row(key, parts, bound) for key, parts in cells.items()]
-    return sorted(rows, key=lambda row: (row.policy, row.critic, -np.nan_to_num(row.rank[0], nan=-2.0)))
+    return sorted(rows, key=lambda row: (row["policy"], row["critic"], 2.0 if row["rank"] is None else -row["rank"]))
 
 
-def _row(key: tuple[str, Credit, str], parts: Sequence[tuple[ValuedStep, FloatArray]], bound: float) -> Fidelity:
+def _row(key: tuple[str, Credit, str], parts: Sequence[tuple[ValuedStep, FloatArray]], bound: float) -> Row:
+    critic, credit, policy = key
     truth = np.concatenate([part.truth for part, _ in parts])
     given = np.concatenate([advantages for _, advantages in parts])
     tokens = np.concatenate([part.stored.layout.tokens for part, _ in parts]).astype(np.float64)
     clusters = _clusters([part for part, _ in parts])
-    known = ~np.isnan(truth)
-    truth, given, tokens, clusters = truth[known], given[known], tokens[known], clusters[known]
+    counted = ~np.isnan(truth)
+    truth, given, tokens, clusters = truth[counted], given[counted], tokens[counted], clusters[counted]
     groups = int(clusters.max(initial=-1)) + 1
-    times = _draws(groups)
     matter = np.abs(truth) > bound
     agree = matter & (np.sign(np.where(np.abs(given) > ROUNDING, given, 0)) == np.sign(truth))
     size = np.abs(given) * tokens
-    sums = _sums(clusters, groups)
+    sums, times = _sums(clusters, groups), _draws(groups)
     cosines = [_cosines(part, advantages) for part, advantages in parts if part.gram is not None]
-    single = [each for _, alone in cosines for each in alone]
-    return Fidelity(
-        *key,
-        steps=len(truth),
-        matter=int(matter.sum()),
-        groups=groups,
-        sign=_interval(lambda w: _ratio(w @ sums(agree), w @ sums(matter)), times),
-        rank=_interval(_correlation(_ranks(given), _ranks(truth), sums), times),
-        explained=_interval(_explained(given, truth, clusters, groups), times),
-        wasted=_interval(lambda w: _ratio(w @ sums(size * ~matter), w @ sums(size)), times),
-        cosine=_interval(_mean_cosine(cosines), times) if cosines else (math.nan,) * 3,
-        cosine_group=float(np.mean(single)) if single else math.nan,
-    )
+    single = [cosine for _, alone in cosines for cosine in alone]
+    measures: dict[str, Callable[[FloatArray], float]] = {
+        "sign": lambda w: _ratio(w @ sums(agree), w @ sums(matter)),
+        "rank": _correlation(_ranks(given), _ranks(truth), sums),
+        "explained": _explained(given, truth, clusters, groups),
+        "wasted": lambda w: _ratio(w @ sums(size * ~matter), w @ sums(size)),
+        "cosine": _mean_cosine(cosines),
+    }
+    return {
+        "critic": critic,
+        **asdict(credit),
+        "policy": policy,
+        "steps": len(truth),
+        "matter": int(matter.sum()),
+        "groups": groups,
+        **{
+            f"{name}{end}": value
+            for name in MEASURES
+            for end, value in zip(("", "_low", "_high"), _interval(measures[name], times), strict=True)
+        },
+        "cosine_group": float(np.mean(single)) if single else None,
+    }
 
 
 def _clusters(parts: Sequence[ValuedStep]) -> IntArray:
-    first, found = 0, []
+    first, clusters = 0, []
     for part in parts:
-        found.append(first + part.stored.layout.owner // part.config.train.group_size)
+        clusters.append(first + part.stored.layout.owner // part.config.train.group_size)
         first += len(part.stored.outcomes) // part.config.train.group_size
-    return np.concatenate(found)
+    return np.concatenate(clusters)
 
 
 def _draws(groups: int) -> FloatArray:
@@ -247,12 +235,12 @@ def _sums(clusters: IntArray, groups: int) -> Callable[[Any], FloatArray]:
     return add
 
 
-def _interval(measure: Callable[[FloatArray], Any], times: FloatArray) -> tuple[float, float, float]:
+def _interval(measure: Callable[[FloatArray], float], times: FloatArray) -> Interval:
     """Return the value, and the middle 95 % of it over resamples."""
     values = np.array([float(measure(weights)) for weights in times])
     drawn = values[1:][~np.isnan(values[1:])]
     if not drawn.size or np.isnan(values[0]):
-        return math.nan, math.nan, math.nan
+        return None, None, None
     low, high = np.quantile(drawn, [0.025, 0.975])
     return float(values[0]), float(low), float(high)
 
@@ -323,54 +311,62 @@ def _mean_cosine(cosines: Sequence[tuple[Products, list[float]]]) -> Callable[[F
     """Return the mean of the steps' cosines, each under the draws of its own groups."""
 
     def mean(weights: FloatArray) -> float:
-        found, first = [], 0
+        each, first = [], 0
         for (mixed, own, true), _ in cosines:
             w = weights[first : first + len(mixed)]
             first += len(mixed)
             length = (w @ own @ w) * (w @ true @ w)
-            found.append(float(w @ mixed @ w) / math.sqrt(length) if length > ROUNDING else math.nan)
-        return float(np.nanmean(found)) if not np.isnan(found).all() else math.nan
+            each.append(float(w @ mixed @ w) / math.sqrt(length) if length > ROUNDING else math.nan)
+        return float(np.nanmean(each)) if not np.isnan(each).all() else math.nan
 
     return mean
 
 
-# -- does fidelity predict learning?
+def steps_frame(measured: Sequence[ValuedStep]) -> pd.DataFrame:
+    """Return a row for each step of each measured rollout and each way of credit: `true` and `credit`."""
+    import pandas as pd
+
+    frames = []
+    for part in measured:
+        layout = part.stored.layout
+        common = {
+            "trial": part.trial, "variant": part.variant, "seed": part.seed, "step": part.step, "policy": part.policy,
+            "rollout": layout.owner + 1, "place": layout.place + 1, "tokens": layout.tokens,
+            "outcome": part.stored.outcomes[layout.owner], "wrong": part.stored.truth, "true": part.truth,
+        }  # fmt: skip
+        frames += [
+            pd.DataFrame({**common, **asdict(credit), "credit": advantages})
+            for credit, advantages in credits_of(part).items()
+        ]
+    return pd.concat(frames, ignore_index=True)
 
 
-@dataclass(frozen=True)
-class Learning:
-    """Fidelity beside learning, over variants.
-
-    Attributes:
-        rows: Variant, rank correlation of its own credit on the start's rollouts, and what it reached on the metric.
-        correlation: Pearson's over variants, with its interval by drawing variants again; NaN with fewer than four.
-    """
-
-    rows: tuple[tuple[str, float, float], ...]
-    correlation: tuple[float, float, float]
-
-
-def learning(measured: Sequence[ValuedStep], reached: dict[str, float]) -> Learning:
+def learning(measured: Sequence[ValuedStep], reached: dict[str, float]) -> Row:
     """Set the fidelity of each variant's own credit beside what it learned.
 
     Args:
         measured: What was measured.
         reached: What each variant reached, on the study's primary metric.
+
+    Returns:
+        ``rows``: variant, rank correlation of its own credit on the start's rollouts, and what it reached.
+        ``correlation``: Pearson's over variants, with its interval by drawing variants again; None with fewer than
+        four.
     """
     own = dict[str, list[float]]()
     for part in measured:
         if part.policy == "start" and METHODS.get(part.config.method).rests_on_rollouts:
-            advantages, known = earned_in_training(part.stored, part.config).advantages, ~np.isnan(part.truth)
-            sums = _sums(np.zeros(int(known.sum()), dtype=np.int64), 1)
-            ranks = _correlation(_ranks(advantages[known]), _ranks(part.truth[known]), sums)
+            advantages, counted = earned_in_training(part.stored, part.config).advantages, ~np.isnan(part.truth)
+            sums = _sums(np.zeros(int(counted.sum()), dtype=np.int64), 1)
+            ranks = _correlation(_ranks(advantages[counted]), _ranks(part.truth[counted]), sums)
             own.setdefault(part.variant, []).append(ranks(np.ones(1)))
     rows = [
         (name, float(np.nanmean(values)), reached[name])
         for name, values in own.items()
         if name in reached and not np.isnan(values).all()
     ]
-    if len(rows) < 4:
-        return Learning(tuple(rows), (math.nan,) * 3)
-    x, y = (np.array([row[column] for row in rows], dtype=np.float64) for column in (1, 2))
-    each = _sums(np.arange(len(rows)), len(rows))
-    return Learning(tuple(rows), _interval(_correlation(x, y, each), _draws(len(rows))))
+    correlation: Interval = (None, None, None)
+    if len(rows) >= 4:
+        x, y = (np.array([row[column] for row in rows], dtype=np.float64) for column in (1, 2))
+        correlation = _interval(_correlation(x, y, _sums(np.arange(len(rows)), len(rows))), _draws(len(rows)))
+    return {"rows": rows, "correlation": correlation}

@@ -69,10 +69,10 @@ def credit(  # noqa: PLR0913, PLR0917 - one argument an option
     """
     from capo_bench.cli import Refused
     from capo_bench.credit.measure import FidelityRequest, NothingToMeasureError, measure_trials
-    from capo_bench.credit.write import Fidelities, write_fidelity
+    from capo_bench.credit.write import summarise_fidelity, write_fidelity
     from capo_bench.pages.fidelity import fidelity_tables, learning_lines
     from capo_bench.store.errors import RunError
-    from capo_bench.store.home import Home, read_json
+    from capo_bench.store.home import Home
 
     place = Home(home)
     try:
@@ -82,19 +82,17 @@ def credit(  # noqa: PLR0913, PLR0917 - one argument an option
 
         with bar("counting") as tell:
             measured, left_out = measure_trials(trials, place, FidelityRequest(samples, rollouts, gradients), tell)
-        fidelities = Fidelities.of(measured, plan, place, bound, tuple(left_out))
-        paths = write_fidelity(fidelities, folder)
+        summary = summarise_fidelity(measured, plan, place, bound, left_out)
+        paths = write_fidelity(summary, measured, folder)
     except (NothingToMeasureError, RunError) as error:
         raise Refused(error) from error
     if as_json:
-        print_json(read_json(folder / "credit.json"))
+        print_json(summary)
         return
-    for table in fidelity_tables(fidelities.rows, bound):
+    for table in fidelity_tables(summary["rows"], bound):
         print_table(table)
-    for line in (
-        *learning_lines(fidelities.learning, plan.metrics[0] if plan.metrics else "the metric"),
-        *fidelities.notes,
-    ):
+    metric = plan.metrics[0] if plan.metrics else "the metric"
+    for line in (*learning_lines(summary["learning"], metric), *summary["notes"]):
         print_text(line)
     for path in paths:
         click.echo(str(path))

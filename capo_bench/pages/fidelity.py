@@ -1,14 +1,15 @@
-"""The table and the figures of how near credit comes to the true advantages."""
+"""The tables and the figures of how near credit comes to the true advantages."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from capo_bench.analysis.fidelity import MEASURES, Fidelity, Learning
+from capo_bench.analysis.fidelity import MEASURES
 from capo_bench.pages import svg
 from capo_bench.pages.figure import Figure, draw
 from capo_bench.pages.table import Table
+from capo_bench.pages.text import NOTHING, two_digits, with_interval
 
 TITLES = {
     "sign": "Sign agreement on steps that matter (%)",
@@ -20,76 +21,79 @@ TITLES = {
 SHARES = frozenset({"sign", "explained", "wasted"})
 POLICIES = {"start": "rollouts of the start", "trained": "rollouts of the trained policies"}
 
+Row = Mapping[str, Any]
+"""A row of `analysis.fidelity.fidelity`."""
 
-def fidelity_tables(rows: Sequence[Fidelity], bound: float) -> list[Table]:
+
+def fidelity_tables(rows: Sequence[Row], bound: float) -> list[Table]:
     """Return a table for each policy and critic, the credit that ranks steps best first."""
-    headings = ("credit", "sign", "rank", "explained", "wasted", "cosine", "one group's")
-    found = []
-    for policy, critic in dict.fromkeys((row.policy, row.critic) for row in rows):
-        own = [row for row in rows if (row.policy, row.critic) == (policy, critic)]
+    headings = ("credit", *MEASURES, "one group's")
+    parts: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        parts.setdefault((row["policy"], row["critic"]), []).append(row)
+    tables = []
+    for (policy, critic), own in parts.items():
         who = f"critic {critic}" if critic else "no critic"
-        counts = f"{own[0].steps} steps of {own[0].groups} groups, {own[0].matter} matter (|A| > {bound:g})"
+        counts = f"{own[0]['steps']} steps of {own[0]['groups']} groups, {own[0]['matter']} matter (|A| > {bound:g})"
         title = f"Credit against true advantages, {POLICIES[policy]}, {who}: {counts}"
         cells = tuple(
-            (row.credit.label, *(_cell(name, getattr(row, name)) for name in MEASURES), _number(row.cosine_group))
-            for row in own
+            (_credit(row), *(_cell(name, row) for name in MEASURES), two_digits(row["cosine_group"])) for row in own
         )
-        found.append(Table(title, headings, cells))
-    return found
+        tables.append(Table(title, headings, cells))
+    return tables
 
 
-def learning_lines(learning: Learning, metric: str) -> list[str]:
+def learning_lines(learning: Mapping[str, Any], metric: str) -> list[str]:
     """Say whether fidelity predicts learning over the variants."""
-    value, low, high = learning.correlation
-    if math.isnan(value):
-        few = f"{len(learning.rows)} variants have both, and 4 are needed"
+    (value, low, high), count = learning["correlation"], len(learning["rows"])
+    if value is None:
+        few = f"{count} variants have both, and 4 are needed"
         return [f"Whether fidelity predicts {metric} cannot be said: {few}."]
     verdict = "predicts" if low > 0 else "predicts the opposite of" if high < 0 else "does not predict"
     noise = " beyond noise" if verdict == "does not predict" else ""
     return [
-        f"Over {len(learning.rows)} variants, the fidelity of a variant's credit (its rank correlation with the true "
-        f"advantages) {verdict} {metric}{noise}: correlation {value:.2f} [{low:.2f}, {high:.2f}]."
+        f"Over {count} variants, the fidelity of a variant's credit (its rank correlation with the true "
+        f"advantages) {verdict} {metric}{noise}: correlation {with_interval(value, low, high, two_digits)}."
     ]
 
 
-def fidelity_figures(rows: Sequence[Fidelity]) -> list[Figure]:
+def fidelity_figures(rows: Sequence[Row]) -> list[Figure]:
     """Return a figure for each measure: every way of credit with its interval, on the rollouts of each policy."""
-    return [_figure(name, rows) for name in MEASURES if any(not math.isnan(getattr(row, name)[0]) for row in rows)]
+    drawn = {name: [row for row in rows if row[name] is not None] for name in MEASURES}
+    return [_figure(name, own) for name, own in drawn.items() if own]
 
 
-def _figure(name: str, rows: Sequence[Fidelity]) -> Figure:
-    known = [row for row in rows if not math.isnan(getattr(row, name)[0])]
+def _figure(name: str, rows: Sequence[Row]) -> Figure:
     looks = svg.looks(list(POLICIES))
-    lines = [
-        (label, [_point(name, row, looks[row.policy]) for row in known if _label(row) == label])
-        for label in dict.fromkeys(map(_label, known))
-    ]
-    caption = f"{TITLES[name]}, with 95 % intervals over groups of rollouts."
+    lines: dict[str, list[svg.Point]] = {}
+    for row in rows:
+        times = 100 if name in SHARES else 1
+        value, low, high = (times * row[f"{name}{end}"] for end in ("", "_low", "_high"))
+        ends = (min(low, value), max(high, value))
+        point = svg.Point(value, note=_words(name, row), across=ends, look=looks[row["policy"]])
+        lines.setdefault(_label(row), []).append(point)
     key = {words: looks[policy] for policy, words in POLICIES.items()}
-    alt = "; ".join(_words(name, row) for row in known)
-    return draw(f"credit_{name}", caption, alt, svg.rows(lines, svg.Axis(TITLES[name]), key))
+    drawing = svg.rows(list(lines.items()), svg.Axis(TITLES[name]), key)
+    caption = f"{TITLES[name]}, with 95 % intervals over groups of rollouts."
+    return draw(f"credit_{name}", caption, "; ".join(_words(name, row) for row in rows), drawing)
 
 
-def _point(name: str, row: Fidelity, look: svg.Look) -> svg.Point:
-    times = 100 if name in SHARES else 1
-    value, low, high = (times * each for each in getattr(row, name))
-    return svg.Point(value, note=_words(name, row), across=(min(low, value), max(high, value)), look=look)
+def _words(name: str, row: Row) -> str:
+    return f"{_label(row)}, {POLICIES[row['policy']]}: {_cell(name, row)}"
 
 
-def _words(name: str, row: Fidelity) -> str:
-    return f"{_label(row)}, {POLICIES[row.policy]}: {_cell(name, getattr(row, name))}"
+def _label(row: Row) -> str:
+    return f"{_credit(row)} ({row['critic']})" if row["critic"] else _credit(row)
 
 
-def _label(row: Fidelity) -> str:
-    return f"{row.credit.label} ({row.critic})" if row.critic else row.credit.label
+def _credit(row: Row) -> str:
+    return f"{row['method']}, {row['vote']} of {row['k']}" if row["vote"] else str(row["method"])
 
 
-def _cell(name: str, values: tuple[float, float, float]) -> str:
-    if math.isnan(values[0]):
-        return "–"
-    value, low, high = (f"{100 * each:.0f}" if name in SHARES else _number(each) for each in values)
-    return f"{value} [{low}, {high}]"
+def _cell(name: str, row: Row) -> str:
+    ends = (row[name], row[f"{name}_low"], row[f"{name}_high"])
+    return with_interval(*ends, _whole_percent if name in SHARES else two_digits)
 
 
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.2f}".replace("-", "−")
+def _whole_percent(value: float | None) -> str:
+    return NOTHING if value is None else f"{100 * value:.0f}"

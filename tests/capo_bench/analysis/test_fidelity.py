@@ -18,8 +18,8 @@ from capo_bench.analysis.fidelity import (
     credits_of,
     fidelity,
     learning,
+    steps_frame,
 )
-from capo_bench.analysis.fidelity_frames import fidelity_frame, steps_frame
 from capo_bench.pages.fidelity import fidelity_figures, fidelity_tables, learning_lines
 from capo_bench.revote.batch import store_of
 from trainers.config import TrialConfig
@@ -72,31 +72,31 @@ def test_the_truth_and_its_error_by_hand() -> None:
 def test_signs_and_waste_by_hand() -> None:
     """Of the four steps that matter two have the sign, one another and one no credit at all."""
     found = of([1.0, 2.0, -1.0, -1.0, 0.5, 0.0])
-    assert (found.steps, found.matter, found.groups) == (6, 4, 2)
-    assert found.sign[0] == 2 / 4
+    assert (found["steps"], found["matter"], found["groups"]) == (6, 4, 2)
+    assert found["sign"] == 2 / 4
     # Token by token: 1 2 | 1 3 | 1 (two of 1/2) | 0: eight in all, 1 + 1 of it on steps that do not matter.
-    assert found.wasted[0] == pytest.approx(2 / 8)
+    assert found["wasted"] == pytest.approx(2 / 8)
 
 
 def test_the_true_advantages_are_as_near_as_can_be() -> None:
     truth = measured().truth
     found = of(truth.tolist())
-    assert (found.sign[0], found.rank[0], found.cosine[0]) == pytest.approx((1, 1, 1))
+    assert (found["sign"], found["rank"], found["cosine"]) == pytest.approx((1, 1, 1))
     opposite = of((-truth).tolist())
-    assert (opposite.sign[0], opposite.rank[0], opposite.cosine[0]) == pytest.approx((0, -1, -1))
+    assert (opposite["sign"], opposite["rank"], opposite["cosine"]) == pytest.approx((0, -1, -1))
 
 
 def test_the_direction_of_an_update_by_hand() -> None:
     """With step gradients at right angles, all of length 1, the cosine is that of the advantages."""
     given = np.array([1.0, 0, 0, -1, 0, 0])
     truth = measured().truth
-    assert of(given.tolist()).cosine[0] == pytest.approx(0.75 / math.sqrt(2) / np.linalg.norm(truth))
+    assert of(given.tolist())["cosine"] == pytest.approx(0.75 / math.sqrt(2) / np.linalg.norm(truth))
     # Where the first two steps have one gradient, credit of the first counts as credit of the second.
     alike = np.eye(6)
     alike[0, 1] = alike[1, 0] = 1
-    right, wrong = (of(each, gram=alike).cosine[0] for each in ([1.0, 0, 0, 0, 0, 0], [0.0, 1, 0, 0, 0, 0]))
+    right, wrong = (of(each, gram=alike)["cosine"] for each in ([1.0, 0, 0, 0, 0, 0], [0.0, 1, 0, 0, 0, 0]))
     assert right == pytest.approx(wrong)
-    assert math.isnan(of(given.tolist(), gram=None).cosine[0])
+    assert of(given.tolist(), gram=None)["cosine"] is None
 
 
 def test_what_a_credit_explains_is_predicted_by_other_groups() -> None:
@@ -105,7 +105,7 @@ def test_what_a_credit_explains_is_predicted_by_other_groups() -> None:
     truth = np.tile([1.0, -1.0], 16)
     twisted = truth * np.repeat([1, -1], 4).repeat(4)[: len(truth)]
     parts = measured(stored=store_of(rows), values=truth, before=np.zeros(32), gram=None)
-    same, other = (_row(("", Credit("x"), "start"), [(parts, given)], 0.1).explained[0] for given in (truth, twisted))
+    same, other = (_row(("", Credit("x"), "start"), [(parts, given)], 0.1)["explained"] for given in (truth, twisted))
     assert same == pytest.approx(1)
     assert other < 0.05
 
@@ -147,20 +147,21 @@ def test_monte_carlo_credit_is_measured_by_other_continuations_than_the_truth() 
 
 def test_equal_rollouts_of_two_trials_count_once() -> None:
     once, twice = fidelity([measured()], 0.2), fidelity([measured(), measured(trial="u")], 0.2)
-    assert [row.steps for row in twice] == [row.steps for row in once]
+    assert [row["steps"] for row in twice] == [row["steps"] for row in once]
 
 
-def test_frames_hold_every_step_and_every_row() -> None:
+def test_the_frame_holds_every_step() -> None:
     parts = [measured()]
-    rows = fidelity(parts, 0.2)
-    steps, table = steps_frame(parts), fidelity_frame(rows)
+    steps = steps_frame(parts)
     assert len(steps) == 6 * len(credits_of(parts[0]))
-    assert (len(table), {"sign", "sign_low", "rank_high", "cosine_group", "method", "k"} <= {*table.columns}) == (
-        len(rows),
-        True,
-    )
     capo = steps[(steps["method"] == "capo") & (steps["vote"] == "union")]
     np.testing.assert_allclose(capo["true"], parts[0].truth)
+
+
+def test_a_row_has_each_measure_with_its_interval() -> None:
+    rows = fidelity([measured()], 0.2)
+    assert {"sign", "sign_low", "rank_high", "cosine_group", "method", "k"} <= rows[0].keys()
+    assert all(row["rank_low"] <= row["rank"] <= row["rank_high"] for row in rows if row["rank"] is not None)
 
 
 def test_tables_and_figures_show_each_measure() -> None:
@@ -178,5 +179,6 @@ def test_learning_needs_four_variants_and_says_so() -> None:
     assert "1 variants have both, and 4 are needed" in learning_lines(few, "m")[0]
     parts = [measured(variant=f"v{place}", values=measured().values + place / 10 * np.arange(6)) for place in range(5)]
     found = learning(parts, {f"v{place}": place / 10 for place in range(5)})
-    assert len(found.rows) == 5
-    assert found.correlation[1] <= found.correlation[0] + 1e-9 <= found.correlation[2] + 1e-6
+    assert len(found["rows"]) == 5
+    value, low, high = found["correlation"]
+    assert low <= value + 1e-9 <= high + 1e-6
