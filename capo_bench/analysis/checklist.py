@@ -8,7 +8,6 @@ which public text quotes them; later versions of the survey may ask otherwise.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 
 from capo_bench.analysis.collect import Results
 from capo_bench.analysis.measures import label, task_of
@@ -25,24 +24,12 @@ OPEN = "open"
 """The answer to an item that nothing in a study's results answers."""
 
 
-@dataclass(frozen=True)
-class ChecklistItem:
-    """One item with its answer.
-
-    Attributes:
-        item: In the survey's words.
-        required: Whether the survey requires it; else it recommends it.
-        answer: From this study; `OPEN` where it has none.
-    """
-
-    item: str
-    required: bool
-    answer: str
-
-
-def checklist(summary: Summary, results: Results) -> list[ChecklistItem]:
-    """Answer every item."""
-    return [ChecklistItem(item, required, answer(summary, results) or OPEN) for item, required, answer in _ITEMS]
+def checklist(summary: Summary, results: Results) -> list[tuple[str, str, str]]:
+    """Return every item in the survey's words, ``required`` or ``recommended``, and its answer from this study."""
+    return [
+        (item, "required" if required else "recommended", answer(summary, results) or OPEN)
+        for item, required, answer in _ITEMS
+    ]
 
 
 def _models(summary: Summary, results: Results) -> str:
@@ -59,12 +46,12 @@ def _model(name: str) -> str:
 
 
 def _training_data(summary: Summary, results: Results) -> str:
-    said = dict.fromkeys(
+    sets = dict.fromkeys(
         f"{benchmark_of(config.benchmark).name}, {config.train.prompts_per_step} problems in each of at most "
         f"{config.train.steps} steps"
         for config in _trained(results)
     )
-    return "; ".join([*said, "filtering: open"]) if said else "nothing is trained by reinforcement"
+    return "; ".join([*sets, "filtering: open"]) if sets else "nothing is trained by reinforcement"
 
 
 def _granularity(summary: Summary, results: Results) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 from capo_bench.analysis.diff import UnknownTrialError, find_trial
 from capo_bench.store.errors import RefusedError
@@ -45,32 +46,19 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Compared:
-    """One share of right answers of one side on one task.
+class Comparison:
+    """What may be compared.
 
     Attributes:
-        task: The task.
-        side: Whose.
-        metric: The share, such as ``accuracy``.
-        value: What it is.
-        difference: To the first side; None for that one, and where it has no such share.
-        tokens: Tokens of all answers.
+        first: Name of the side that the others are compared with.
+        rows: A row for each share of right answers of each side on each task: `task`, `model`, `metric` as tables name
+            it, `value`, `difference` to the first side (None for that one, and where it has no such share), `problems`,
+            `answers` of each, and `tokens` of all answers.
+        notes: What differs by the reader's own leave.
     """
 
-    task: str
-    side: Side
-    metric: str
-    value: Estimate
-    difference: Estimate | None
-    tokens: float
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """What may be compared, and what differs by the reader's own leave."""
-
-    sides: tuple[Side, ...]
-    rows: tuple[Compared, ...]
+    first: str
+    rows: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
 
 
@@ -93,15 +81,14 @@ def compare(words: Sequence[str], home: Home, allowed: Sequence[str]) -> Compari
     for first, other, task, difference in _differences(sides):
         kept = notes if _allows(allowed, difference.key) else refused
         left, right = _shown(difference.left), _shown(difference.right)
-        told = f"{difference.key}: {left} in {first.name}, {right} in {other.name}"
-        kept.setdefault(told, []).append(task)
+        kept.setdefault(f"{difference.key}: {left} in {first.name}, {right} in {other.name}", []).append(task)
     if refused:
         way_out = "these may not stand in one table: evaluate again with equal settings, or name what may differ, as in"
         key = next(iter(refused)).partition(":")[0].rpartition(".")[2]
-        lines = [f"{told} ({', '.join(tasks)})" for told, tasks in refused.items()]
+        lines = [f"{difference} ({', '.join(tasks)})" for difference, tasks in refused.items()]
         raise RefusedError([*lines, f"{way_out} --allow-different {key}"])
     remarks = tuple(f"differs: {difference} ({', '.join(tasks)})" for difference, tasks in notes.items())
-    return Comparison(tuple(sides), tuple(_rows(sides)), remarks)
+    return Comparison(sides[0].name, tuple(_rows(sides)), remarks)
 
 
 def paired(left: Mapping[str, float], right: Mapping[str, float]) -> Estimate | None:
@@ -154,23 +141,23 @@ def _side(word: str, home: Home) -> Side:
             raise RefusedError(
                 [f"{word}: no evaluation and no trial of {home.path} is called so; see the folders evals and trials"]
             ) from None
-    found = _scored(folder)
-    if not found:
+    scored = _scored(folder)
+    if not scored:
         raise RefusedError([f"{word}: no {RESULT} lies in {folder} or below; evaluate it first with capo-bench eval"])
-    return Side(folder.name, found, folder.name)
+    return Side(folder.name, scored, folder.name)
 
 
 def _scored(folder: Path) -> dict[str, ScoredTask]:
-    found: dict[str, ScoredTask] = {}
+    tasks: dict[str, ScoredTask] = {}
     for path in sorted(folder.rglob(RESULT)):
         result = read_result(path.parent)
-        if any(one.result.identity["model"] != result.identity["model"] for one in found.values()):
+        if any(scored.result.identity["model"] != result.identity["model"] for scored in tasks.values()):
             raise RefusedError([f"{folder} holds results of several models; name the folder of one evaluation"])
-        if result.task in found:
+        if result.task in tasks:
             raise RefusedError([f"{folder} holds {result.task} twice; name the folder of one evaluation"])
         samples = _samples(path.parent)
-        found[result.task] = ScoredTask(result, {metric: problem_scores(samples, metric) for metric in answers(result)})
-    return found
+        tasks[result.task] = ScoredTask(result, {metric: problem_scores(samples, metric) for metric in answers(result)})
+    return tasks
 
 
 def _samples(folder: Path) -> list[Sample]:
@@ -186,8 +173,8 @@ def _differences(sides: Sequence[Side]) -> Iterator[tuple[Side, Side, str, Diffe
     for other in sides:
         for task, scored in other.tasks.items():
             first = firsts.setdefault(task, other)
-            found = comparable(first.tasks[task].result.identity, scored.result.identity)
-            yield from ((first, other, task, each) for each in found if not _of_one_alone(each))
+            differences = comparable(first.tasks[task].result.identity, scored.result.identity)
+            yield from ((first, other, task, each) for each in differences if not _of_one_alone(each))
 
 
 def _of_one_alone(difference: Difference) -> bool:
@@ -206,19 +193,23 @@ def answers(result: Result) -> dict[str, str]:
     return {metric: name for metric, name in named.items() if metric in result.metrics}
 
 
-def _rows(sides: Sequence[Side]) -> Iterator[Compared]:
-    """Yield a row for each share of right answers of each side on each task."""
-    first = sides[0]
+def _rows(sides: Sequence[Side]) -> Iterator[dict[str, Any]]:
     for task in dict.fromkeys(task for side in sides for task in side.tasks):
-        base = first.tasks.get(task)
-        for side in sides:
-            mine = side.tasks.get(task)
-            for metric in answers(mine.result) if mine is not None else ():
-                assert mine is not None
-                known = side is not first and base is not None and metric in base.scores
-                change = paired(base.scores[metric], mine.scores[metric]) if known and base else None
-                value, tokens = mine.result.metrics[metric], mine.result.cost["policy_tokens"]
-                yield Compared(task, side, metric, value, change, tokens)
+        base = sides[0].tasks[task].scores if task in sides[0].tasks else {}
+        for side in (side for side in sides if task in side.tasks):
+            result, scores = side.tasks[task].result, side.tasks[task].scores
+            for metric, name in answers(result).items():
+                compared = side is not sides[0] and metric in base
+                yield {
+                    "task": task,
+                    "model": side.name,
+                    "metric": name,
+                    "value": result.metrics[metric],
+                    "difference": paired(base[metric], scores[metric]) if compared else None,
+                    "problems": result.identity["problems"],
+                    "answers": 1 if metric == "accuracy" else result.identity["samples"],
+                    "tokens": result.cost["policy_tokens"],
+                }
 
 
 def _student(n: int) -> float:

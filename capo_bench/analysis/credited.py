@@ -36,7 +36,6 @@ class CreditedRollout:
             the method makes of them, without the outcome, NaN where there are none.
         advantages: Advantage of the tokens of each step.
         group: Outcomes of its group's rollouts, NaN where unknown.
-        signal: Whether any token of its group has an advantage other than 0.
     """
 
     step: int
@@ -50,17 +49,6 @@ class CreditedRollout:
     rewards: tuple[float, ...]
     advantages: tuple[float, ...]
     group: tuple[float, ...]
-    signal: bool
-
-    @property
-    def some_blamed(self) -> bool:
-        """Whether any step is blamed."""
-        return any(self.blamed or ())
-
-    @property
-    def some_spared(self) -> bool:
-        """Whether there was an answer that leaves some step free."""
-        return self.blamed is not None and not all(self.blamed)
 
     @property
     def split(self) -> float:
@@ -101,7 +89,6 @@ def _credited(
     votes, voters = store.flags.flagged[:, own].sum(axis=0), int(store.flags.answered[:, row].sum())
     shared = (votes / voters).tolist() if voters else None
     blamed = None if np.isnan(shares[own]).any() else (shares[own] > 0).tolist()
-    in_group = (store.layout.owner >= first) & (store.layout.owner < first + size)
     rewards = np.full(len(rollout.steps), np.nan) if earned.rewards is None else earned.rewards[own]
     return CreditedRollout(
         step=stored.step,
@@ -115,7 +102,6 @@ def _credited(
         rewards=tuple(rewards.tolist()),
         advantages=tuple(earned.advantages[own].tolist()),
         group=tuple(store.outcomes[first : first + size].tolist()),
-        signal=bool((earned.advantages[in_group] != 0).any()),
     )
 
 

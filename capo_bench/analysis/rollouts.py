@@ -104,5 +104,4 @@ def _without_credit(step: StoredStep, place: int, size: int) -> CreditedRollout:
         rewards=nothing,
         advantages=nothing,
         group=tuple(math.nan if one.outcome is None else one.outcome for one in step.rollouts[first : first + size]),
-        signal=False,
     )

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from evals.critics.metrics import interval, resampled
 from trainers.credit.arrays import FloatArray
 from trainers.rollouts import Rollout
 
@@ -21,7 +22,6 @@ LEAST = 0.01
 """A difference of shares below this is not told, however certain."""
 FEWEST = 10
 """Fewer problems than this tell nothing: resampled, they give intervals far too narrow, down to no width at all."""
-RESAMPLES = 2000
 
 Sorting = Callable[[tuple[int, float | None]], bool | None]
 """From tokens and outcome of a rollout to whether it is of the first kind; None: of neither."""
@@ -44,11 +44,6 @@ class Silence:
             row = (sum(rollout.tokens), rollout.outcome, len(rollout.critiques), silent)
             self.counts[rollout.problem].append(row)
 
-    def merge(self, other: Silence) -> None:
-        """Count the rollouts of other trials."""
-        for problem, rows in other.counts.items():
-            self.counts[problem] += rows
-
     def cautions(self, critic: str) -> list[str]:
         """Return a sentence for length and one for the outcome, where silence goes with them."""
         lengths = [tokens for rows in self.counts.values() for tokens, *_ in rows]
@@ -59,14 +54,14 @@ class Silence:
             (f"rollouts of more than {middle:g} tokens", "on shorter ones", lambda row: row[0] > middle),
             ("wrong answers", "on right ones", lambda row: None if row[1] is None else row[1] < 1),
         )
-        told = [self._caution(critic, *kind) for kind in kinds]
-        return [text for text in told if text]
+        return [text for kind in kinds if (text := self._caution(critic, *kind))]
 
     def _caution(self, critic: str, name: str, others: str, kind: Sorting) -> str:
         table = self._table(kind)
-        first, second = _shares(np.asarray(table.sum(axis=0)))
-        low, high = _interval(table)
-        if not (low > 0 or high < 0) or abs(first - second) < LEAST:
+        first, second = _shares(np.asarray(table.sum(axis=0))).tolist()
+        shares = _shares(resampled(table))
+        low, high = interval(shares[:, 0] - shares[:, 1])
+        if low is None or high is None or not (low > 0 or high < 0) or abs(first - second) < LEAST:
             return ""
         return (
             f"{critic} abstains unevenly: {100 * first:.1f} % of critiques of {name} have no verdict, and "
@@ -75,27 +70,17 @@ class Silence:
         )
 
     def _table(self, kind: Sorting) -> FloatArray:
-        """Return silent critiques and all critiques of the first kind and of the second, shape (problems, 2, 2)."""
-        table = np.zeros((len(self.counts), 2, 2))
+        """Return silent and all critiques of the first kind, then of the second, shape (problems, 4)."""
+        table = np.zeros((len(self.counts), 4))
         for place, rows in enumerate(self.counts.values()):
             for tokens, outcome, asked, silent in rows:
                 first = kind((tokens, outcome))
                 if first is not None:
-                    table[place, 0 if first else 1] += silent, asked
+                    table[place] += (silent, asked, 0, 0) if first else (0, 0, silent, asked)
         return table
 
 
 def _shares(sums: FloatArray) -> FloatArray:
     """Return the share of silent critiques of both kinds, shape (…, 2); NaN where none was asked for."""
     with np.errstate(invalid="ignore"):
-        return np.asarray(sums[..., 0] / sums[..., 1])
-
-
-def _interval(table: FloatArray) -> tuple[float, float]:
-    """Return the 95 % interval of the difference of shares, drawing whole problems; NaN where a kind is lacking."""
-    rng = np.random.default_rng(0)
-    drawn = rng.multinomial(len(table), np.full(len(table), 1 / len(table)), RESAMPLES)
-    shares = _shares(np.asarray(np.tensordot(drawn, table, axes=1), dtype=np.float64))
-    differences = shares[:, 0] - shares[:, 1]
-    low, high = np.quantile(differences, [0.025, 0.975])
-    return float(low), float(high)
+        return np.asarray(sums[..., 0::2] / sums[..., 1::2])

@@ -117,8 +117,8 @@ def _read_terms(params: CriticParams, critiques: int | None, no_greedy: bool, ma
 
 def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
     """Measure, print the result, and return the exit code."""
-    from capo_bench.critic.errors import MeasureError, TooManyAbstainedError
-    from capo_bench.critic.measure import measure
+    from capo_bench.critic.ask import TooManyAbstainedError
+    from capo_bench.critic.measure import MeasureError, measure
     from capo_bench.critic.summary import summarise
     from capo_bench.evaluation.watch import watch
     from capo_bench.pages.critic import write_measurement

@@ -121,7 +121,8 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool,
     """Evaluate, print the result, and return the exit code."""
     from rich.console import Console
 
-    from capo_bench.critic.errors import MeasureError, TooManyAbstainedError
+    from capo_bench.critic.ask import TooManyAbstainedError
+    from capo_bench.critic.measure import MeasureError
     from capo_bench.store.errors import RefusedError, RunError
     from capo_bench.store.home import read_json
     from evals.harness.identity import EvaluationError

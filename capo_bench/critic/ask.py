@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
-from capo_bench.critic.errors import TooManyAbstainedError
 from capo_bench.critic.prm import reason
 from trainers.credit.critique import Critique
 from trainers.critics.base import Critic, Solution
@@ -22,6 +21,10 @@ AT_ONCE = 64
 
 ENOUGH = 64
 """Critiques from which on the share of abstentions means something."""
+
+
+class TooManyAbstainedError(Exception):
+    """More critiques are without a verdict than was allowed."""
 
 
 @dataclass(frozen=True)

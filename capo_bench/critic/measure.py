@@ -10,7 +10,6 @@ from typing import Any
 
 from capo_bench.critic.ask import AskProgress, CollectedCritiques, CritiqueTerms, Round
 from capo_bench.critic.embedded import prepared
-from capo_bench.critic.errors import MeasureError
 from capo_bench.critic.prm import PrmParams
 from capo_bench.store.home import Home
 from capo_bench.study.identity import critic_identity, digest, embedded_prm_key
@@ -22,6 +21,10 @@ from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 from trainers.critics.cached import open_critic
 
 VERSION = 1
+
+
+class MeasureError(Exception):
+    """What was asked for does not go together."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 from capo_bench.analysis.answer import Answer, answer
@@ -42,56 +41,37 @@ class NothingToReportError(ValueError):
 
 @dataclass(frozen=True)
 class Report:
-    """A study's report before it is rendered."""
+    """A study's report before it is rendered.
+
+    Attributes:
+        results: What was read.
+        summary: Its numbers.
+        answer: The answer to the study's question.
+        critics: What its critics did.
+        provenance: Where the results come from.
+        first: What stands beside the answer, of the variants that say most.
+        tables: One table a metric, the primary one first, and what was taught.
+        cost: What training costs.
+        sharpening: Whether gains are only sharpening.
+        power: What the comparisons could see; empty where nothing is compared.
+        judges: The critics' quality, agreement and cost.
+        checklist: What a survey asks of such a study.
+        figures: The figures.
+    """
 
     results: Results
     summary: Summary
     answer: Answer
     critics: Critics
     provenance: Provenance
-
-    @cached_property
-    def first(self) -> Table:
-        """What stands beside the answer, of the variants that say most."""
-        named = [row.variant for row, _ in self.summary.cells(self.summary.primary)]
-        return first_table(self.summary, pick_variants(self.summary, named, FIRST_ROWS))
-
-    @cached_property
-    def tables(self) -> list[Table]:
-        """One table a metric, the primary one first, and what was taught."""
-        taught = teaching_table(self.results.all_runs())
-        metrics = [metric_table(self.summary, metric) for metric in self.summary.metrics]
-        return [table for table in (*metrics, taught) if table.rows]
-
-    @cached_property
-    def cost(self) -> Table:
-        """What training costs."""
-        return cost_table(self.summary)
-
-    @cached_property
-    def sharpening(self) -> list[Table]:
-        """Whether gains are only sharpening."""
-        return decoding_tables(self.summary)
-
-    @cached_property
-    def power(self) -> list[Table]:
-        """What the comparisons could see; empty where nothing is compared."""
-        return [table for table in [power_table(self.summary)] if table.rows]
-
-    @cached_property
-    def checklist(self) -> Table:
-        """What a survey asks of such a study."""
-        return checklist_table(checklist(self.summary, self.results))
-
-    @cached_property
-    def judges(self) -> list[Table]:
-        """The critics' quality, agreement and cost."""
-        return critic_tables(self.critics)
-
-    @cached_property
-    def figures(self) -> list[Figure]:
-        """The figures."""
-        return figures(self.summary, self.results, self.critics.votes)
+    first: Table
+    tables: list[Table]
+    cost: Table
+    sharpening: list[Table]
+    power: list[Table]
+    judges: list[Table]
+    checklist: Table
+    figures: list[Figure]
 
 
 def build_report(plan: Plan, home: Home) -> Report:
@@ -111,6 +91,21 @@ def build_report(plan: Plan, home: Home) -> Report:
             f"(profile {summary.profile!r}) has finished under {home.path}; run `capo-bench run` on it first, "
             "or name another results folder with --home"
         )
-    answered = answer(summary)
-    whole = replace(answered, cautions=(*answered.cautions, *heard.cautions))
-    return Report(results, summary, whole, heard, provenance(results.all_runs()))
+    answered, runs = answer(summary), results.all_runs()
+    named = [row.variant for row, _ in summary.cells(summary.primary)]
+    metrics = [metric_table(summary, metric) for metric in summary.metrics]
+    return Report(
+        results=results,
+        summary=summary,
+        answer=replace(answered, cautions=(*answered.cautions, *heard.cautions)),
+        critics=heard,
+        provenance=provenance(runs),
+        first=first_table(summary, pick_variants(summary, named, FIRST_ROWS)),
+        tables=[table for table in (*metrics, teaching_table(runs)) if table.rows],
+        cost=cost_table(summary),
+        sharpening=decoding_tables(summary),
+        power=[table for table in [power_table(summary)] if table.rows],
+        judges=critic_tables(heard),
+        checklist=checklist_table(checklist(summary, results)),
+        figures=figures(summary, results, heard.votes),
+    )

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from capo_bench.critic.measure import CriticMeasurement, identity
 from capo_bench.critic.quality import VoteQuality, flat_shares
 from capo_bench.critic.summary import Cost, CriticSummary, FirstError
@@ -20,7 +18,7 @@ from capo_bench.pages.figures import precision_recall
 from capo_bench.pages.page import Page, Section, html
 from capo_bench.pages.svg import Axis, Look, Panel, Point, Series
 from capo_bench.pages.table import Table
-from capo_bench.pages.text import NOTHING, two_digits, with_interval
+from capo_bench.pages.text import NOTHING, in_yaml, two_digits, with_interval
 from capo_bench.pages.write import write_figures, write_tables
 from capo_bench.store.home import Home, write_json
 from capo_bench.store.provenance import environment
@@ -107,7 +105,7 @@ def measurement_page(
                 [agreement_in_words(summary), *cost_in_words(summary.cost, scored=summary.scored)],
             ),
             Section("Figures", figures=drawn),
-            Section("Provenance", folded=[(name, _yaml(value)) for name, value in texts.items()]),
+            Section("Provenance", folded=[(name, in_yaml(value)) for name, value in texts.items()]),
         ],
     )
 
@@ -225,11 +223,11 @@ def reliability(summary: CriticSummary) -> Figure | None:
         return None
     what = "1 − score of a step" if summary.scored else f"share of the {k} critiques that flag a step"
     unit = "% doubt" if summary.scored else "% of votes"
-    told = [
+    words = [
         f"{100 * part.share:.0f} {unit}: {100 * part.wrong:.0f} % of {part.steps} steps are wrong"
         for part in measured.bins
     ]
-    points = [Point(100 * part.share, 100 * part.wrong, note) for part, note in zip(measured.bins, told, strict=True)]
+    points = [Point(100 * part.share, 100 * part.wrong, note) for part, note in zip(measured.bins, words, strict=True)]
     line = Series(
         "calibrated",
         [Point(0, 0, "calibrated"), Point(100, 100, "calibrated")],
@@ -245,7 +243,7 @@ def reliability(summary: CriticSummary) -> Figure | None:
         f"Reliability of {'1 − score' if summary.scored else f'the share of {k} votes'}. Expected calibration error "
         f"{measured.error:.3f}, Brier score {measured.brier:.3f}."
     )
-    return draw("reliability", caption, "; ".join(told), svg.panels([panel]))
+    return draw("reliability", caption, "; ".join(words), svg.panels([panel]))
 
 
 def _once(rows: Sequence[R], scores: Sequence[object]) -> list[tuple[str, R]]:
@@ -308,7 +306,3 @@ def _lines(measured: CriticMeasurement) -> Iterator[str]:
 def _critique(critique: Critique) -> dict[str, Any]:
     wrong = None if critique.wrong is None else sorted(critique.wrong)
     return {**asdict(critique), "wrong": wrong}
-
-
-def _yaml(value: object) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)

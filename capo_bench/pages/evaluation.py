@@ -6,15 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from capo_bench.analysis.compare import Comparison, answers
+from capo_bench.analysis.compare import Comparison
 from capo_bench.pages import svg
 from capo_bench.pages.figure import Figure, draw
 from capo_bench.pages.page import Page, Section, html
 from capo_bench.pages.svg import Axis, Look, Point
 from capo_bench.pages.table import Table, comma_separated
-from capo_bench.pages.text import NOTHING, clipped
+from capo_bench.pages.text import NOTHING, clipped, in_yaml
 from capo_bench.pages.write import write_figures
 from capo_bench.store.evaluations import Evaluated
 from capo_bench.store.home import read_json
@@ -36,14 +34,14 @@ def tables(parts: dict[str, list[Result]], *, whole: bool = True) -> list[Table]
 
     Without `whole` they fit a terminal: columns in which nothing happened are left out.
     """
-    found = []
+    shown = []
     for name, results in parts.items():
-        found.append(answer_table(name, results))
+        shown.append(answer_table(name, results))
         made = [result for result in results if result.identity["output"] == "generate"]
-        found += [response_table(name, made, whole=whole)] if made else []
+        shown += [response_table(name, made, whole=whole)] if made else []
         judged = [result for result in made if {"wrong_step_rate", "sampled_wrong_step_rate"} & result.metrics.keys()]
-        found += [step_table(name, judged)] if judged else []
-    return found
+        shown += [step_table(name, judged)] if judged else []
+    return shown
 
 
 def answer_table(name: str, results: Sequence[Result]) -> Table:
@@ -83,7 +81,7 @@ def response_table(name: str, results: Sequence[Result], *, whole: bool = True) 
             *(share(result.metrics.get(f"{before}{metric}")) for metric in columns),
             length(result.metrics.get(f"{before}tokens")),
             length(result.metrics.get(f"{before}steps")),
-            _by(result, before),
+            size(result, sampled=bool(before)),
         )
         for result, before, label in parts
     )
@@ -99,7 +97,7 @@ def step_table(name: str, results: Sequence[Result]) -> Table:
             label,
             *(share(result.metrics.get(f"{before}{metric}")) for metric in ("wrong_step_rate", "flawed_right")),
             *[abstained(result)] * critics,
-            _by(result, before),
+            size(result, sampled=bool(before)),
         )
         for result, before, label in _decodings(results)
     )
@@ -121,9 +119,9 @@ def length(estimate: Estimate | None) -> str:
     return NOTHING if estimate is None else f"{estimate.value:,.1f}{_interval(estimate, 1, fine=True)}"
 
 
-def size(result: Result) -> str:
-    """Return problems × sampled answers of each; × 1 where only greedy ones were asked for."""
-    return f"{result.identity['problems']:,} × {result.identity['samples'] or 1}"
+def size(result: Result, *, sampled: bool = True) -> str:
+    """Return problems × answers of each: sampled ones, or the greedy one."""
+    return f"{result.identity['problems']:,} × {(sampled and result.identity['samples']) or 1}"
 
 
 def _decodings(results: Iterable[Result]) -> Iterator[tuple[Result, str, str]]:
@@ -133,10 +131,6 @@ def _decodings(results: Iterable[Result]) -> Iterator[tuple[Result, str, str]]:
             yield result, "", result.task
         if result.identity["samples"]:
             yield result, SAMPLED, f"{result.task}, sampled"
-
-
-def _by(result: Result, before: str) -> str:
-    return size(result) if before else f"{result.identity['problems']:,} × 1"
 
 
 def seconds(result: Result) -> float:
@@ -164,11 +158,11 @@ def metrics_csv(results: Iterable[Result]) -> str:
     headings = ["task", "metric", "value", "stderr", "low", "high", "n", "samples", "policy_tokens", "seconds"]
     lines = [
         [
-            *(result.task, name, found.value, found.stderr, found.low, found.high, found.n),
+            *(result.task, name, share.value, share.stderr, share.low, share.high, share.n),
             *(result.identity["samples"], result.cost["policy_tokens"], round(seconds(result), 3)),
         ]
         for result in results
-        for name, found in result.metrics.items()
+        for name, share in result.metrics.items()
     ]
     return comma_separated(headings, lines)
 
@@ -189,18 +183,13 @@ def comparison_table(comparison: Comparison) -> Table:
     """Return evaluations side by side, each with its difference to the first."""
     rows = tuple(
         (
-            *(row.task, row.side.name, answers(row.side.tasks[row.task].result)[row.metric], share(row.value)),
-            *_difference(row.difference),
-            *(_answered(row.side.tasks[row.task].result, row.metric), f"{row.tokens:,.0f}"),
+            *(row["task"], row["model"], row["metric"], share(row["value"]), *_difference(row["difference"])),
+            *(f"{row['problems']:,} × {row['answers']}", f"{row['tokens']:,.0f}"),
         )
         for row in comparison.rows
     )
-    headings = ("task", "model", "of", "right", f"minus {comparison.sides[0].name}", "SE", "paired", "n × k", "tokens")
+    headings = ("task", "model", "of", "right", f"minus {comparison.first}", "SE", "paired", "n × k", "tokens")
     return Table("Right answers, % [95 % interval]; differences paired by problem", headings, rows)
-
-
-def _answered(result: Result, metric: str) -> str:
-    return f"{result.identity['problems']:,} × {1 if metric == 'accuracy' else result.identity['samples']}"
 
 
 def _difference(change: Estimate | None) -> tuple[str, str, str]:
@@ -251,16 +240,16 @@ def evaluation_page(evaluated: Evaluated, provenance: Mapping[str, Any]) -> Page
             Section("Results", tables=tables(evaluated.by_suite()), notes=NOTES),
             Section(
                 "Responses to look at",
-                folded=[one for result in evaluated.results for one in examples(evaluated.files.task(result.task))],
+                folded=[text for result in evaluated.results for text in examples(evaluated.files.task(result.task))],
             ),
-            Section("Provenance", folded=[(name, _yaml(value)) for name, value in texts.items()]),
+            Section("Provenance", folded=[(name, in_yaml(value)) for name, value in texts.items()]),
         ],
     )
 
 
 def accuracies(results: Sequence[Result]) -> Figure | None:
     """Draw one line a task: greedy accuracy as a circle, avg@k as a square, pass@k as a hollow diamond."""
-    lines, told = [], []
+    lines, words = [], list[str]()
     for result in results:
         k = result.identity["samples"]
         shapes = {
@@ -270,19 +259,19 @@ def accuracies(results: Sequence[Result]) -> Figure | None:
         }
         points = []
         for metric, (name, look, hollow) in shapes.items():
-            if (one := result.metrics.get(metric)) is not None:
-                told.append(f"{result.task}: {name} {share(one)} %")
-                across = None if one.low is None or one.high is None else (100 * one.low, 100 * one.high)
-                points.append(Point(100 * one.value, note=told[-1], across=across, hollow=hollow, look=look))
-        if points:
-            lines.append((f"{result.task}, {size(result)}", points))
+            if (estimate := result.metrics.get(metric)) is not None:
+                words.append(f"{result.task}: {name} {share(estimate)} %")
+                low, high = estimate.low, estimate.high
+                across = None if low is None or high is None else (100 * low, 100 * high)
+                points.append(Point(100 * estimate.value, note=words[-1], across=across, hollow=hollow, look=look))
+        lines += [(f"{result.task}, {size(result)}", points)] if points else []
     if not lines:
         return None
     caption = (
         "Share of right answers by task with 95 % intervals: a circle is the accuracy of greedy answers, a grey square "
         "avg@k of sampled ones, a hollow diamond their pass@k. Beside the task: problems × answers of each."
     )
-    return draw("accuracies", caption, "; ".join(told), svg.rows(lines, Axis("right answers (%)", 0, 100)))
+    return draw("accuracies", caption, "; ".join(words), svg.rows(lines, Axis("right answers (%)", 0, 100)))
 
 
 def examples(folder: Path) -> list[tuple[str, str]]:
@@ -322,7 +311,3 @@ def about(evaluated: Evaluated) -> str:
     parts = [f"backend {model['backend']}"]
     parts += [f"{key} {model[key]}" for key in ("dtype", "template", "revision") if model.get(key)]
     return " · ".join([*parts, f"seed {evaluated.record['identity']['seed']}", f"evaluation {evaluated.id}"])
-
-
-def _yaml(value: object) -> str:
-    return yaml.safe_dump(value, sort_keys=False, allow_unicode=True)

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from capo_bench.analysis.answer import change, level
 from capo_bench.analysis.collect import Results
 from capo_bench.analysis.curves import AXES, Curve, curve_of, frontier
-from capo_bench.analysis.measures import is_better, label, measure, number, scale, task_of
+from capo_bench.analysis.measures import is_better, label, measure, scale, task_of
 from capo_bench.analysis.stats import MeanEstimate
 from capo_bench.analysis.summary import Cell, Summary, VariantRow
 from capo_bench.pages import svg
 from capo_bench.pages.figure import Figure, draw
 from capo_bench.pages.svg import Axis, Look, Panel, Point, Series
-from capo_bench.study.plan import Variant
 
 MOST_CURVES, MOST_POINTS, MOST_ROWS = 8, 11, 60
 """More names than these are not told apart in curves, in scatters, in rows; the caption names the others."""
@@ -37,7 +35,6 @@ def figures(summary: Summary, results: Results, votes: Sequence[Mapping[str, Any
         learning_curves(summary, curves),
         wrong_steps(summary),
         cost(summary),
-        rule_by_k(summary, results.plan.variants),
         precision_recall(votes),
     ]
     return [figure for figure in drawn if figure is not None]
@@ -214,42 +211,6 @@ def _single(summary: Summary, points: Mapping[str, Point]) -> list[Series]:
     """Return a series for each variant, of one point."""
     look = look_of(summary)
     return [Series(name, [point], look[name]) for name, point in points.items()]
-
-
-def rule_by_k(summary: Summary, variants: Sequence[Variant]) -> Figure | None:
-    """Draw the primary metric by voting rule and number of critiques, of the study's usual critic.
-
-    None where there are not at least two of both.
-    """
-    metric, cells = summary.primary, _votes(summary, variants)
-    rules, counts = list(dict.fromkeys(rule for rule, _ in cells)), sorted({k for _, k in cells})
-    if len({rule for rule, k in cells if k > 1}) < 2 or len(counts) < 2:
-        return None
-    shown = {
-        (rule, k): (cell.value.mean, number(metric, cell.value.mean), f"{rule} of {k}: {level(metric, cell.value)}")
-        for (rule, k), cell in cells.items()
-    }
-    grid = [[shown.get((rule, k)) for k in counts] for rule in rules]
-    name = label(metric)
-    caption = f"{name[0].upper()}{name[1:]} by voting rule and number of critiques; darker is higher. "
-    caption += "Empty: not in the study."
-    drawing = svg.heat(rules, [str(k) for k in counts], grid, "critiques of each rollout (k)")
-    return draw("rule_by_k", caption, "; ".join(words for _, _, words in shown.values()), drawing)
-
-
-def _votes(summary: Summary, variants: Sequence[Variant]) -> dict[tuple[str, int], Cell]:
-    """Return the cells of CAPO's variants whose critic is the most common one, by rule and k."""
-    critics = {
-        variant.name: variant.config.critic.model_dump_json() for variant in variants if variant.config.method == "capo"
-    }
-    usual = Counter(critics.values()).most_common(1)
-    measured = {row.variant: cell for row, cell in summary.cells(summary.primary)}
-    cells: dict[tuple[str, int], Cell] = {}
-    for variant in variants:
-        credit, name = variant.config.credit, variant.name
-        if name in measured and name in critics and critics[name] == usual[0][0] and credit.at_least is None:
-            cells.setdefault((credit.vote, credit.critiques), measured[name])
-    return cells
 
 
 def precision_recall(rows: Sequence[Mapping[str, Any]]) -> Figure | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from capo_bench.analysis.provenance import Provenance
 from capo_bench.pages.build import FIRST_ROWS, Report
 from capo_bench.pages.critic_tables import critic_notes
@@ -13,6 +11,7 @@ from capo_bench.pages.figures import differences
 from capo_bench.pages.page import Page, Section
 from capo_bench.pages.table import Table
 from capo_bench.pages.tables import CHECKLIST_NOTE, POWER_NOTE
+from capo_bench.pages.text import in_yaml
 
 SHARPENING_NOTE = (
     "Greedy: temperature 0. avg@k, maj@k and pass@k: mean accuracy, vote, and at least one right answer, of k answers "
@@ -115,7 +114,5 @@ def _origins(origin: Provenance) -> list[Table]:
 
 
 def _settings(report: Report) -> list[tuple[str, str]]:
-    # libyaml's writer where there is one: it is ten times as fast.
-    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
     configs = ((variant.name, variant.config.model_dump(mode="json")) for variant in report.results.plan.variants)
-    return [(name, yaml.dump(config, None, dumper, sort_keys=False, allow_unicode=True)) for name, config in configs]
+    return [(name, in_yaml(config)) for name, config in configs]

@@ -29,6 +29,15 @@ def with_interval(
     return f"{show(value)}{ends}"
 
 
+def in_yaml(value: object) -> str:
+    """Return plain data as YAML."""
+    import yaml
+
+    # libyaml's writer where there is one: it is ten times as fast.
+    dumper = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    return str(yaml.dump(value, None, dumper, sort_keys=False, allow_unicode=True))
+
+
 def clipped(text: str, most: int) -> str:
     """Return a text of at most about `most` characters: its beginning and its end, where a critic's verdict stands."""
     if len(text) <= most:

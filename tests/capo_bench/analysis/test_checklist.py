@@ -13,13 +13,13 @@ from capo_bench.analysis.summary import summarise
 
 def answers(fake: FakeHome) -> dict[str, str]:
     results = collect(fake.plan(), fake.home)
-    return {item.item.split(":")[0]: item.answer for item in checklist(summarise(results), results)}
+    return {item.split(":")[0]: answer for item, _, answer in checklist(summarise(results), results)}
 
 
 def test_there_are_ten_required_and_four_recommended_items(full: FakeHome):
     results = collect(full.plan(), full.home)
-    required = [item.required for item in checklist(summarise(results), results)]
-    assert (required.count(True), required.count(False)) == (10, 4)
+    priorities = [priority for _, priority, _ in checklist(summarise(results), results)]
+    assert (priorities.count("required"), priorities.count("recommended")) == (10, 4)
 
 
 def test_what_nothing_answers_is_open(full: FakeHome):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from controlcritics import control, mute, oracle
 
-from capo_bench.critic.ask import AT_ONCE, BATCH, ENOUGH, AskProgress, CritiqueTerms, Round
-from capo_bench.critic.errors import TooManyAbstainedError
+from capo_bench.critic.ask import AT_ONCE, BATCH, ENOUGH, AskProgress, CritiqueTerms, Round, TooManyAbstainedError
 from evals.coins import COINS as BENCHMARK
 from evals.critics.coins import COINS
 from evals.critics.data import Selection

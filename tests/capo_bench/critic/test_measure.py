@@ -9,8 +9,7 @@ import pytest
 from controlcritics import control, measured, oracle, quiet
 
 from capo_bench.critic.ask import CritiqueTerms
-from capo_bench.critic.errors import MeasureError
-from capo_bench.critic.measure import MeasurementRequest, NoChecker, fingerprint, measure, measurement_id
+from capo_bench.critic.measure import MeasureError, MeasurementRequest, NoChecker, fingerprint, measure, measurement_id
 from capo_bench.store.home import Home
 from evals.benchmarks import Problem
 from evals.critics.coins import COINS

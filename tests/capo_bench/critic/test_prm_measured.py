@@ -13,11 +13,10 @@ from click.testing import CliRunner, Result
 from controlcritics import measured, oracle, quiet
 
 from capo_bench.cli import main
-from capo_bench.critic.ask import CritiqueTerms
+from capo_bench.critic.ask import CritiqueTerms, TooManyAbstainedError
 from capo_bench.critic.choose import chosen_critic
 from capo_bench.critic.embedded import embedded_folder
-from capo_bench.critic.errors import MeasureError, TooManyAbstainedError
-from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest, measure, measurement_id
+from capo_bench.critic.measure import CriticMeasurement, MeasureError, MeasurementRequest, measure, measurement_id
 from capo_bench.critic.prm import Below, PrmParams, ScoredCritique, reason
 from capo_bench.critic.summary import doubted, summarise
 from capo_bench.pages.critic import agreement_in_words, figures, first_error_table, tables

@@ -10,8 +10,7 @@ import pytest
 from controlcritics import quiet
 from labelserver import LabelServer, serving, verdict
 
-from capo_bench.critic.ask import CritiqueTerms
-from capo_bench.critic.errors import TooManyAbstainedError
+from capo_bench.critic.ask import CritiqueTerms, TooManyAbstainedError
 from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest, measure
 from capo_bench.critic.summary import summarise
 from capo_bench.store.home import Home

@@ -56,7 +56,6 @@ def test_the_worst_score_by_hand():
     assert (first.rewards, second.rewards) == ((0, -1), (1, 0))
     assert first.advantages == pytest.approx([-ROOT, -ROOT])
     assert second.advantages == pytest.approx([ROOT, 0])
-    assert first.signal
 
 
 def test_the_temperature_and_the_weight_of_the_outcome_are_the_trials():
@@ -74,7 +73,7 @@ def test_a_rollout_without_scores_has_the_outcomes_part_alone():
     *_, last = seen_of(settings("prm_sum", group_size=3), *rows)
     assert last.advantages == pytest.approx([ROOT, ROOT])
     assert all(map(math.isnan, last.rewards))
-    assert (last.doubts, last.blamed, last.some_blamed, last.some_spared) == (None, None, False, False)
+    assert (last.doubts, last.blamed) == (None, None)
 
 
 def test_a_group_without_any_score_is_shown_with_all_its_steps():

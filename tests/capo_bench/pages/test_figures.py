@@ -18,11 +18,8 @@ from capo_bench.pages.figures import (
     learning_curves,
     pick_variants,
     precision_recall,
-    rule_by_k,
 )
 from capo_bench.pages.svg import Axis, Panel, Point, Series
-from capo_bench.study.plan import Variant
-from trainers.config import TrialConfig
 
 NAMES = (*("differences", "sharpening", "learning_curves", "wrong_steps", "cost", "precision_recall"),)
 SVG = "{http://www.w3.org/2000/svg}"
@@ -155,20 +152,6 @@ def test_curves_that_are_too_many_are_named():
     study = summary(BASE, *(row(name, {ACCURACY: cell(0.6, 0.05, holm=0.2)}) for name in names))
     figure = learning_curves(study, {name: grown(1, 1.0, "steps", "seconds") for name in ["grpo_rule", *names]})
     assert figure.caption.endswith(" Not drawn (2): v7, v8.")
-
-
-def voting(vote: str, k: int) -> Variant:
-    credit = {"vote": vote, "critiques": k}
-    return Variant(f"{vote}{k}", {}, TrialConfig.model_validate({"method": "capo", "credit": credit}))
-
-
-def test_rules_by_k_are_a_heat_map_where_there_are_two_of_both():
-    variants = [voting("majority", 2), voting("union", 2), voting("union", 4)]
-    study = summary(BASE, *(row(one.name, {ACCURACY: cell(0.5 + at / 10)}) for at, one in enumerate(variants)))
-    figure = rule_by_k(study, variants)
-    assert texts(figure.wide)[:5] == ["2", "4", "majority", "50.0", "union"]
-    assert len(notes(figure.wide)) == 3
-    assert rule_by_k(study, variants[:2]) is None
 
 
 def votes(k: int, precision: float | None = 0.5) -> dict[str, object]:
