@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -42,13 +41,13 @@ class CreditedRollout:
     place: int
     rollout: Rollout
     critiques: tuple[Critique, ...]
-    votes: tuple[int, ...]
-    voters: int
-    doubts: tuple[float, ...] | None
-    blamed: tuple[bool, ...] | None
     rewards: tuple[float, ...]
     advantages: tuple[float, ...]
     group: tuple[float, ...]
+    votes: tuple[int, ...] = ()
+    voters: int = 0
+    doubts: tuple[float, ...] | None = None
+    blamed: tuple[bool, ...] | None = None
 
     @property
     def split(self) -> float:
@@ -87,8 +86,8 @@ def _credited(
     first = row - row % size
     scores = rollout.scored.scores if rollout.scored else None
     votes, voters = store.flags.flagged[:, own].sum(axis=0), int(store.flags.answered[:, row].sum())
-    shared = (votes / voters).tolist() if voters else None
-    blamed = None if np.isnan(shares[own]).any() else (shares[own] > 0).tolist()
+    shared = tuple((votes / voters).tolist()) if voters else None
+    blamed = None if np.isnan(shares[own]).any() else tuple((shares[own] > 0).tolist())
     rewards = np.full(len(rollout.steps), np.nan) if earned.rewards is None else earned.rewards[own]
     return CreditedRollout(
         step=stored.step,
@@ -97,13 +96,9 @@ def _credited(
         critiques=tuple(checked(critique, len(rollout.steps)) for critique in rollout.critiques),
         votes=tuple(votes.tolist()) if rollout.critiques else (),
         voters=voters,
-        doubts=_tuple(shared) if scores is None else tuple(1 - score for score in scores),
-        blamed=_tuple(blamed) if scores is None else tuple(score < HALF for score in scores),
+        doubts=shared if scores is None else tuple(1 - score for score in scores),
+        blamed=blamed if scores is None else tuple(score < HALF for score in scores),
         rewards=tuple(rewards.tolist()),
         advantages=tuple(earned.advantages[own].tolist()),
         group=tuple(store.outcomes[first : first + size].tolist()),
     )
-
-
-def _tuple(values: list[Any] | None) -> tuple[Any, ...] | None:
-    return None if values is None else tuple(values)

@@ -13,7 +13,16 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from capo_bench.analysis.spending import level_of_look, sequential_p
-from capo_bench.analysis.stats import NOISE, Matrix, MeanEstimate, ScoreLayout, holm, lay_out, mean_interval, pair
+from capo_bench.analysis.stats import (
+    NOISE,
+    Matrix,
+    MeanEstimate,
+    ScoreLayout,
+    holm,
+    lay_out,
+    mean_interval,
+    paired_difference,
+)
 
 if TYPE_CHECKING:
     from capo_bench.analysis.collect import Run
@@ -81,11 +90,11 @@ def trials_due(plan: Plan, home: Home) -> Plan:
 
 def opponents(plan: Plan, scored: Collection[str]) -> dict[str, str]:
     """Return the baseline of each variant that is compared with one; baselines and starts are not."""
-    found = {name: (plan.baseline_of(name), plan.start_of(name)) for name in scored}
-    starts = {start for _, start in found.values()}
+    bases = {name: plan.baseline_of(name) for name in scored}
+    starts = {plan.start_of(name) for name in scored}
     return {
         name: base
-        for name, (base, _) in found.items()
+        for name, base in bases.items()
         if base is not None and base in scored and name not in {base, *starts}
     }
 
@@ -110,7 +119,7 @@ def interval_at_look(values: Matrix, looks: Sequence[int]) -> MeanEstimate:
 
 def difference(ours: ScoreLayout, theirs: ScoreLayout, looks: Sequence[int] = ()) -> MeanEstimate:
     """Estimate the mean paired difference (variant − baseline) on the seeds and problems that both have."""
-    return interval_at_look(pair(ours, theirs).difference, looks)
+    return interval_at_look(paired_difference(ours, theirs), looks)
 
 
 def _with_counterparts(plan: Plan, undecided: Mapping[str, str]) -> set[str]:

@@ -76,32 +76,21 @@ def most_telling(steps: Sequence[CreditedRollout]) -> CreditedRollout | None:
 
     Among equals the one whose steps' exact labels are known and are missed by the most critiques, then the first.
     """
-    heard = [one for one in steps if one.voters > 1]
-    return max(heard, key=lambda one: (one.split, _missed(one), -one.place), default=None)
+    voted = [rollout for rollout in steps if rollout.voters > 1]
+    return max(voted, key=lambda rollout: (rollout.split, _missed(rollout), -rollout.place), default=None)
 
 
-def _missed(one: CreditedRollout) -> float:
+def _missed(credited: CreditedRollout) -> float:
     """Return the share of critiques' verdicts that the exact checker does not share, of the worst step."""
-    truth = one.rollout.truth
+    truth, voters = credited.rollout.truth, credited.voters
     if truth is None:
         return 0.0
-    wrong = ((one.voters - votes if place in truth else votes) for place, votes in enumerate(one.votes))
-    return max(wrong, default=0) / one.voters
+    wrong = ((voters - votes if place in truth else votes) for place, votes in enumerate(credited.votes))
+    return max(wrong, default=0) / voters
 
 
 def _without_credit(step: StoredStep, place: int, size: int) -> CreditedRollout:
     rollout, first = step.rollouts[place], place - place % size
     nothing = (math.nan,) * len(rollout.steps)
-    return CreditedRollout(
-        step=step.step,
-        place=place + 1,
-        rollout=rollout,
-        critiques=rollout.critiques,
-        votes=(),
-        voters=0,
-        doubts=None,
-        blamed=None,
-        rewards=nothing,
-        advantages=nothing,
-        group=tuple(math.nan if one.outcome is None else one.outcome for one in step.rollouts[first : first + size]),
-    )
+    group = tuple(math.nan if own.outcome is None else own.outcome for own in step.rollouts[first : first + size])
+    return CreditedRollout(step.step, place + 1, rollout, rollout.critiques, nothing, nothing, group)

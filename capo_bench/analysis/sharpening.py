@@ -53,13 +53,11 @@ class Sharpening:
     Attributes:
         verdict: One of three.
         reason: Why, as a clause that follows the verdict.
-        narrows_from: Smallest k of a narrowing of coverage; None without one.
         evidence: What it rests on.
     """
 
     verdict: Verdict
     reason: str
-    narrows_from: int | None
     evidence: SharpeningEvidence
 
 
@@ -68,23 +66,23 @@ def judge(evidence: SharpeningEvidence) -> Sharpening:
     average, greedy, majority = evidence.average, evidence.greedy, evidence.majority
     if average is None or greedy is None or majority is None:
         reason = "it needs greedy answers and at least two sampled ones of both, on shared seeds and problems"
-        return Sharpening("cannot be told", reason, None, evidence)
-    gain = max((one.mean for one in (average, greedy) if one.low > 0), default=None)
+        return Sharpening("cannot be told", reason, evidence)
+    gain = max((change.mean for change in (average, greedy) if change.low > 0), default=None)
     lacking = _lacking([average, greedy, majority, *evidence.coverage.values()])
     if lacking or gain is None:
         reason = lacking or "no gain over the start beyond noise"
-        return Sharpening("cannot be told", reason, None, evidence)
+        return Sharpening("cannot be told", reason, evidence)
     if (k := narrowing(evidence.coverage)) is not None:
         reason = f"from k = {k} on the start's pass@k is above its own, so its coverage has narrowed"
-        return Sharpening("only sharpening", reason, k, evidence)
-    return Sharpening(*_compare(gain, greedy, majority), None, evidence)
+        return Sharpening("only sharpening", reason, evidence)
+    return Sharpening(*_compare(gain, greedy, majority), evidence)
 
 
 def _lacking(compared: Sequence[MeanEstimate]) -> str:
     """Return which noise the comparisons do not know; empty where they know both kinds."""
-    if any(one.one_seed for one in compared):
+    if any(change.one_seed for change in compared):
         return "one seed, so seed noise is unknown"
-    if any(one.problems == 1 for one in compared):
+    if any(change.problems == 1 for change in compared):
         return "one problem, so how other problems would differ is unknown"
     return ""
 
@@ -105,7 +103,7 @@ def narrowing(coverage: Mapping[int, MeanEstimate]) -> int | None:
 def _compare(gain: float, greedy: MeanEstimate, majority: MeanEstimate) -> tuple[Verdict, str]:
     """Return verdict and reason where coverage has not narrowed."""
     compared = {"greedy": greedy, "majority": majority}
-    unbeaten = [label for label, found in compared.items() if found.low <= 0]
+    unbeaten = [label for label, change in compared.items() if change.low <= 0]
     if not unbeaten:
         return "more than sharpening", "its greedy answers beat the start's greedy answers and the start's majority"
     label = min(unbeaten, key=lambda name: compared[name].high)

@@ -67,12 +67,6 @@ class MeanEstimate:
         return self.seeds == 1
 
 
-def matrix(scores: Scores, seeds: Sequence[int], problems: Sequence[str]) -> Matrix:
-    """Lay scores out as (S, P); what is absent is NaN."""
-    rows = [list(map(scores[seed].get, problems, repeat(math.nan))) for seed in seeds]
-    return np.array(rows, dtype=np.float64).reshape(len(seeds), len(problems))
-
-
 @dataclass(frozen=True)
 class ScoreLayout:
     """Scores of a variant on all its seeds and problems, both sorted; shape (S, P), NaN where there is none."""
@@ -88,46 +82,28 @@ def lay_out(scores: Scores) -> ScoreLayout:
     first = scores[seeds[0]] if seeds else {}
     same = all(own.keys() == first.keys() for own in scores.values())  # as a rule, and much quicker to see
     problems = sorted(first if same else set[str]().union(*scores.values()))
-    return ScoreLayout(tuple(seeds), tuple(problems), matrix(scores, seeds, problems))
+    rows = [list(map(scores[seed].get, problems, repeat(math.nan))) for seed in seeds]
+    values = np.array(rows, dtype=np.float64).reshape(len(seeds), len(problems))
+    return ScoreLayout(tuple(seeds), tuple(problems), values)
 
 
-@dataclass(frozen=True)
-class Pair:
-    """Scores of a variant and of the baseline on the seeds and problems that both have.
+def paired_difference(ours: ScoreLayout, theirs: ScoreLayout) -> Matrix:
+    """Return ours − theirs cell by cell, before any averaging: what seed and problem share cancels.
 
-    Attributes:
-        seeds: S, sorted.
-        problems: P, sorted.
-        ours: Shape (S, P), NaN where either of the two is not scored.
-        theirs: The baseline's, likewise.
+    Returns:
+        Shape (S, P) of the seeds that both have, sorted, and of the problems that both have in any of those seeds; NaN
+        where either of the two is not scored.
     """
-
-    seeds: tuple[int, ...]
-    problems: tuple[str, ...]
-    ours: Matrix
-    theirs: Matrix
-
-    @property
-    def difference(self) -> Matrix:
-        """Ours − theirs cell by cell, before any averaging: what seed and problem share cancels."""
-        return self.ours - self.theirs
-
-
-def pair(ours: ScoreLayout, theirs: ScoreLayout) -> Pair:
-    """Leave of two variants the seeds and problems that both have, in any of those seeds."""
     seeds = sorted(set(ours.seeds) & set(theirs.seeds))
     problems = sorted(set(ours.problems) & set(theirs.problems))
-    left, right = _on(ours, seeds, problems), _on(theirs, seeds, problems)
-    unknown = np.isnan(left) | np.isnan(right)
-    left[unknown] = right[unknown] = math.nan
-    met = np.flatnonzero((~np.isnan(left)).any(axis=0))
-    return Pair(tuple(seeds), tuple(problems[place] for place in met), left[:, met], right[:, met])
+    difference = _on(ours, seeds, problems) - _on(theirs, seeds, problems)
+    return np.asarray(difference[:, ~np.isnan(difference).all(axis=0)])
 
 
 def _on(laid: ScoreLayout, seeds: Sequence[int], problems: Sequence[str]) -> Matrix:
-    """Return a copy of the values of these seeds and problems, which it has."""
+    """Return the values of these seeds and problems, which it has."""
     if len(seeds) == len(laid.seeds) and len(problems) == len(laid.problems):
-        return laid.values.copy()
+        return laid.values
     rows, columns = map(laid.seeds.index, seeds), map(laid.problems.index, problems)
     return np.asarray(laid.values[np.ix_([*rows], [*columns])])
 

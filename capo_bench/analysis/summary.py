@@ -19,13 +19,13 @@ from capo_bench.analysis.sharpening import Sharpening, SharpeningEvidence, judge
 from capo_bench.analysis.spending import level_of_look
 from capo_bench.analysis.stats import (
     NOISE,
+    Matrix,
     MeanEstimate,
-    Pair,
     ScoreLayout,
     holm,
     lay_out,
     mean_interval,
-    pair,
+    paired_difference,
 )
 from evals.metrics import split_at_k
 from evals.tasks import task_files
@@ -235,26 +235,26 @@ def _sharpening(plan: Plan, laid: Mapping[str, Mapping[str, ScoreLayout]]) -> di
         left, right = of.get(ours, {}).get(variant), of.get(theirs, {}).get(start)
         return None if left is None or right is None else _shown(difference(left, right, plan.looks))
 
-    found = {}
-    for variant in (one.name for one in plan.variants):
+    judged = {}
+    for variant in (each.name for each in plan.variants):
         start = plan.start_of(variant)
-        if start is None or start == variant or not any(variant in one and start in one for one in of.values()):
+        if start is None or start == variant or not any(variant in own and start in own for own in of.values()):
             continue
         passed = {ks[name]: versus(variant, name, start, name) for name in ks if name.startswith("pass_at_")}
-        found[variant] = judge(
+        judged[variant] = judge(
             SharpeningEvidence(
                 average=versus(variant, averages[-1], start, averages[-1]) if averages else None,
                 greedy=versus(variant, "accuracy", start, "accuracy"),
                 majority=versus(variant, "accuracy", start, votes[-1]) if votes else None,
-                coverage={k: one for k, one in sorted(passed.items()) if one is not None},
+                coverage={k: change for k, change in sorted(passed.items()) if change is not None},
             )
         )
-    return found
+    return judged
 
 
 def _cells(plan: Plan, metric: str, laid: Mapping[str, ScoreLayout]) -> dict[str, Cell]:
     starts = {name: plan.start_of(name) for name in laid}
-    pairs = {name: pair(laid[name], laid[base]) for name, base in opponents(plan, laid).items()}
+    pairs = {name: paired_difference(laid[name], laid[base]) for name, base in opponents(plan, laid).items()}
     versus = _versus(pairs, plan.looks, asked=metric in plan.metrics)
     return {
         name: replace(
@@ -269,12 +269,12 @@ def _cells(plan: Plan, metric: str, laid: Mapping[str, ScoreLayout]) -> dict[str
     }
 
 
-def _versus(pairs: Mapping[str, Pair], looks: Sequence[int], *, asked: bool) -> dict[str, Cell]:
+def _versus(pairs: Mapping[str, Matrix], looks: Sequence[int], *, asked: bool) -> dict[str, Cell]:
     """Return what each variant's pair with the baseline says; its own mean is left open.
 
     Of a metric that the study does not ask about nobody is told what the comparison could have seen.
     """
-    changes = {name: interval_at_look(found.difference, looks) for name, found in pairs.items()}
+    changes = {name: interval_at_look(values, looks) for name, values in pairs.items()}
     adjusted = holm([change.p for change in changes.values()])
     level = NOISE / max(1, sum(not math.isnan(p) for p in adjusted))
     if looks:  # what the study can see by its end
@@ -284,9 +284,9 @@ def _versus(pairs: Mapping[str, Pair], looks: Sequence[int], *, asked: bool) -> 
             _NOT_COMPARED,
             versus=_shown(changes[name]),
             holm=p,
-            power=power(found.difference, level) if asked else None,
+            power=power(values, level) if asked else None,
         )
-        for (name, found), p in zip(pairs.items(), adjusted, strict=True)
+        for (name, values), p in zip(pairs.items(), adjusted, strict=True)
     }
 
 

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from capo_bench.critic.ask import CritiqueTerms
     from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest
     from capo_bench.critic.summary import CriticSummary
-    from capo_bench.pages.critic import MeasurementFiles
     from capo_bench.store.home import Home
     from trainers.critics.base import CriticParams
 
@@ -121,7 +120,7 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
     from capo_bench.critic.measure import MeasureError, measure
     from capo_bench.critic.summary import summarise
     from capo_bench.evaluation.watch import watch
-    from capo_bench.pages.critic import write_measurement
+    from capo_bench.pages.critic import RESULT, write_measurement
     from capo_bench.run.meter import meter
     from capo_bench.store.errors import RunError
     from capo_bench.store.home import read_json
@@ -133,11 +132,11 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
             watcher = watch(shown, request.critic.name)
             measured = measure(request, home, watcher.critic, watcher.emit)
         summary = summarise(measured)
-        files = write_measurement(measured, summary, home)
+        folder = write_measurement(measured, summary, home)
         if as_json:
-            print_json(read_json(files.result))
+            print_json(read_json(folder / RESULT))
         else:
-            _show(measured, summary, files)
+            _show(measured, summary, folder)
     except (DataErrors, MeasureError, UnknownNameError, RunError) as error:
         click.echo(str(error), err=True)
         return 2
@@ -150,8 +149,8 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
     return 0
 
 
-def _show(measured: CriticMeasurement, summary: CriticSummary, files: MeasurementFiles) -> None:
-    from capo_bench.pages.critic import about, agreement_in_words, cost_in_words, tables, title
+def _show(measured: CriticMeasurement, summary: CriticSummary, folder: Path) -> None:
+    from capo_bench.pages.critic import PAGE, about, agreement_in_words, cost_in_words, tables, title
 
     for line in (title(measured), about(measured, summary)):
         print_text(line)
@@ -160,4 +159,4 @@ def _show(measured: CriticMeasurement, summary: CriticSummary, files: Measuremen
         print_table(table)
     for line in (agreement_in_words(summary), *cost_in_words(summary.cost, scored=summary.scored)):
         print_text(line)
-    click.echo(f"report: {files.page}")
+    click.echo(f"report: {folder / PAGE}")

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
+from typing import Any
 
 import numpy as np
 
@@ -39,31 +40,6 @@ class FirstError:
 
 
 @dataclass(frozen=True)
-class Cost:
-    """What the critiques cost.
-
-    Attributes:
-        critiques: How many.
-        reused: Those that were there from an earlier time; their tokens and money are what they cost then.
-        abstained: Reason to the number of critiques without a verdict.
-        prompt_tokens: Tokens read.
-        cached_tokens: Those of them that the model had kept.
-        output_tokens: Tokens written.
-        money: In the currency of the prices given; 0 where none is given.
-        seconds: Wall time of this measurement.
-    """
-
-    critiques: int
-    reused: int
-    abstained: Mapping[str, int]
-    prompt_tokens: int
-    cached_tokens: int
-    output_tokens: int
-    money: float
-    seconds: float
-
-
-@dataclass(frozen=True)
 class CriticSummary:
     """All numbers of a measurement.
 
@@ -77,7 +53,8 @@ class CriticSummary:
         calibration: k to how the share of votes stands to the labels; of a process reward model how 1 − score does.
         alpha: Krippendorff's alpha over all steps of all solutions among the K critiques.
         area: Chance that a process reward model scores a wrong step below a right one; None for any other critic.
-        cost: What it cost.
+        cost: What it cost: `critiques`, those of them that were `reused` (with what they cost then), the reasons of
+            those that `abstained` with their numbers, tokens read, kept and written, `money`, `seconds` of the clock.
     """
 
     solutions: int
@@ -89,7 +66,7 @@ class CriticSummary:
     calibration: dict[int, Calibration]
     alpha: ShareEstimate
     area: ShareEstimate | None
-    cost: Cost
+    cost: Mapping[str, Any]
 
     @property
     def scored(self) -> bool:
@@ -179,16 +156,16 @@ def _voted(critiques: Sequence[Critique], solution: LabelledSolution, vote: Vote
     return None if charged is None else np.asarray(charged >= FLAGGED, dtype=np.bool_)
 
 
-def _cost(measured: CriticMeasurement) -> Cost:
+def _cost(measured: CriticMeasurement) -> dict[str, Any]:
     critiques = list(chain.from_iterable([*measured.asked.sampled, *measured.asked.greedy]))
     usages = [critique.usage for critique in critiques]
-    return Cost(
-        critiques=len(critiques),
-        reused=sum(critique.reused for critique in critiques),
-        abstained=dict(Counter(filter(None, map(reason, critiques))).most_common()),
-        prompt_tokens=sum(usage.prompt_tokens for usage in usages),
-        cached_tokens=sum(usage.cached_tokens for usage in usages),
-        output_tokens=sum(usage.output_tokens for usage in usages),
-        money=sum(usage.money for usage in usages),
-        seconds=measured.asked.seconds,
-    )
+    return {
+        "critiques": len(critiques),
+        "reused": sum(critique.reused for critique in critiques),
+        "abstained": dict(Counter(filter(None, map(reason, critiques))).most_common()),
+        "prompt_tokens": sum(usage.prompt_tokens for usage in usages),
+        "cached_tokens": sum(usage.cached_tokens for usage in usages),
+        "output_tokens": sum(usage.output_tokens for usage in usages),
+        "money": sum(usage.money for usage in usages),
+        "seconds": measured.asked.seconds,
+    }

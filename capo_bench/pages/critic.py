@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
 from capo_bench.critic.measure import CriticMeasurement, identity
 from capo_bench.critic.quality import VoteQuality, flat_shares
-from capo_bench.critic.summary import Cost, CriticSummary, FirstError
+from capo_bench.critic.summary import CriticSummary, FirstError
 from capo_bench.pages import svg
 from capo_bench.pages.critic_tables import share_cell
 from capo_bench.pages.figure import Figure, draw
@@ -43,6 +43,8 @@ FIRST = (
     "counts as missed. The mean is over subsets."
 )
 
+PAGE, RESULT = "report.html", "result.json"
+
 UNDEFINED = "not defined here"
 
 HEADINGS = {"precision": "precision", "recall": "recall", "f1": "F1", "false_alarm": "false alarms"}
@@ -51,42 +53,20 @@ FIRST_ERROR = ("on_erroneous", "on_clean", "f1")
 R = TypeVar("R", VoteQuality, FirstError)
 
 
-@dataclass(frozen=True)
-class MeasurementFiles:
-    """Where a measurement's files are."""
-
-    folder: Path
-
-    @property
-    def result(self) -> Path:
-        """All numbers."""
-        return self.folder / "result.json"
-
-    @property
-    def critiques(self) -> Path:
-        """One line a solution: steps, labels and every critique."""
-        return self.folder / "critiques.jsonl"
-
-    @property
-    def page(self) -> Path:
-        """The report."""
-        return self.folder / "report.html"
-
-
-def write_measurement(measured: CriticMeasurement, summary: CriticSummary, home: Home) -> MeasurementFiles:
-    """Write a measurement into its folder; the same measurement made again replaces it."""
-    files, drawn = MeasurementFiles(home.critic(measured.id)), figures(summary)
+def write_measurement(measured: CriticMeasurement, summary: CriticSummary, home: Home) -> Path:
+    """Write a measurement into its folder, and return that; the same measurement made again replaces it."""
+    folder, drawn = home.critic(measured.id), figures(summary)
     provenance = {**environment(), "data": _data(measured)}
-    (files.folder / SUMS).unlink(missing_ok=True)
-    write_atomic(files.critiques, "".join(_lines(measured)))
-    write_json(files.folder / "provenance.json", provenance)
-    write_tables(tables(summary), files.folder / "tables")
-    write_figures(drawn, files.folder)
-    write_atomic(files.page, html(measurement_page(measured, summary, drawn, provenance)))
+    (folder / SUMS).unlink(missing_ok=True)
+    write_atomic(folder / "critiques.jsonl", "".join(_lines(measured)))
+    write_json(folder / "provenance.json", provenance)
+    write_tables(tables(summary), folder / "tables")
+    write_figures(drawn, folder)
+    write_atomic(folder / PAGE, html(measurement_page(measured, summary, drawn, provenance)))
     whole = {"id": measured.id, "identity": identity(measured.request, measured.solutions), **asdict(summary)}
-    write_json(files.result, whole)
-    seal(files.folder, {path.relative_to(files.folder).parts[0] for path in files_below(files.folder)} - {"lock"})
-    return files
+    write_json(folder / RESULT, whole)
+    seal(folder, {path.relative_to(folder).parts[0] for path in files_below(folder)} - {"lock"})
+    return folder
 
 
 def measurement_page(
@@ -190,20 +170,20 @@ def agreement_in_words(summary: CriticSummary) -> str:
     return f"Agreement among critiques (Krippendorff's alpha): {shown}."
 
 
-def cost_in_words(cost: Cost, *, scored: bool = False) -> list[str]:
+def cost_in_words(cost: Mapping[str, Any], *, scored: bool = False) -> list[str]:
     """Return abstentions and cost as sentences; `scored` if a process reward model read each solution once."""
-    reasons = ", ".join(f"{reason} {count}" for reason, count in cost.abstained.items())
+    reasons = ", ".join(f"{reason} {count}" for reason, count in cost["abstained"].items())
     lacking = "solutions without scores" if scored else "critiques without a verdict"
-    abstained = f"{sum(cost.abstained.values()):,} of {cost.critiques:,} {lacking}"
-    tokens = f"{cost.prompt_tokens:,} prompt tokens ({cost.cached_tokens:,} cached)"
-    if cost.output_tokens:  # a process reward model writes none
-        each = cost.output_tokens / cost.critiques
-        tokens += f", {cost.output_tokens:,} written ({each:,.1f} a critique)"
-    reused = f"; {cost.reused:,} critiques were there from before" if cost.reused else ""
-    money = f", price {cost.money:,.4f}" if cost.money else ""
+    abstained = f"{sum(cost['abstained'].values()):,} of {cost['critiques']:,} {lacking}"
+    tokens = f"{cost['prompt_tokens']:,} prompt tokens ({cost['cached_tokens']:,} cached)"
+    if cost["output_tokens"]:  # a process reward model writes none
+        each = cost["output_tokens"] / cost["critiques"]
+        tokens += f", {cost['output_tokens']:,} written ({each:,.1f} a critique)"
+    reused = f"; {cost['reused']:,} critiques were there from before" if cost["reused"] else ""
+    money = f", price {cost['money']:,.4f}" if cost["money"] else ""
     return [
         f"Abstentions: {abstained}{f' ({reasons})' if reasons else ''}.",
-        f"Cost: {tokens}, {cost.seconds:,.1f} s{money}{reused}.",
+        f"Cost: {tokens}, {cost['seconds']:,.1f} s{money}{reused}.",
     ]
 
 

@@ -117,6 +117,6 @@ def test_a_verdict_never_contradicts_its_numbers(
     assert (found.verdict == "cannot be told") or gained
     if found.verdict == "more than sharpening":
         assert min(greedy, majority) > 0
-        assert found.narrows_from is None
-    if found.verdict == "only sharpening" and found.narrows_from is None:
+        assert narrowing(found.evidence.coverage) is None
+    if found.verdict == "only sharpening" and narrowing(found.evidence.coverage) is None:
         assert min(greedy, majority) <= 0

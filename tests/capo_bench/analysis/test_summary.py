@@ -8,7 +8,7 @@ from fakehome import FakeHome, Truth
 
 from capo_bench.analysis.collect import collect
 from capo_bench.analysis.power import power
-from capo_bench.analysis.stats import holm, lay_out, mean_interval, pair
+from capo_bench.analysis.stats import holm, lay_out, mean_interval, paired_difference
 from capo_bench.analysis.summary import summarise
 from capo_bench.pages.build import Report
 from capo_bench.store.home import read_json, write_json
@@ -53,9 +53,11 @@ def test_holm_is_over_the_variants_compared_without_baseline_and_start(report: R
 def test_power_is_at_the_level_of_holms_first_step(full: FakeHome, report: Report):
     """Two variants are compared, so what a study detects has p < 0.05/2."""
     results = collect(full.plan(), full.home)
-    found = pair(*(lay_out(results.scores(name, "coins_test/accuracy")) for name in ("majority", "grpo_rule")))
+    values = paired_difference(
+        *(lay_out(results.scores(name, "coins_test/accuracy")) for name in ("majority", "grpo_rule"))
+    )
     cell = report.summary.row("majority").cells["coins_test/accuracy"]
-    assert cell.power == power(found.difference, 0.025)
+    assert cell.power == power(values, 0.025)
     beside = report.summary.row("majority").cells["coins_test/steps"]
     assert beside.power is None  # the study does not ask about it
     assert report.summary.row("grpo_rule").cells["coins_test/accuracy"].power is None

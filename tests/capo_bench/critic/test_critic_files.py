@@ -10,7 +10,7 @@ import pytest
 from controlcritics import alarmed, measured, mute, oracle
 
 from capo_bench.critic.ask import CritiqueTerms
-from capo_bench.critic.summary import Cost, summarise
+from capo_bench.critic.summary import summarise
 from capo_bench.pages.critic import cost_in_words, figures, tables, title
 from capo_bench.pages.critic import write_measurement as write
 from capo_bench.pages.critic_tables import share_cell
@@ -43,7 +43,7 @@ TABLE = "02-calibration-of-the-share-of-k-votes-which-is-wha"
 
 def test_every_file_is_there(made):
     found, _, files = made
-    names = {path.relative_to(files.folder).as_posix() for path in files.folder.rglob("*") if path.is_file()}
+    names = {path.relative_to(files).as_posix() for path in files.rglob("*") if path.is_file()}
     drawings = {f"figures/{name}.svg" for name in ("precision_recall", "reliability")}
     tables_ = {f"tables/{name}.{end}" for name in ("01-steps-flagged", TABLE) for end in ("csv", "tex")}
     assert names == {
@@ -55,12 +55,12 @@ def test_every_file_is_there(made):
         *tables_,
         *drawings,
     }
-    assert files.folder.name == found.id
+    assert files.name == found.id
 
 
 def test_critiques_are_kept_with_what_they_cost(made):
     found, _, files = made
-    lines = [json.loads(line) for line in files.critiques.read_text(encoding="utf-8").splitlines()]
+    lines = [json.loads(line) for line in (files / "critiques.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [line["solution"] for line in lines] == [solution.id for solution in found.solutions]
     assert [critique["abstained"] for critique in lines[0]["critiques"]] == [None, None, None, "truncated"]
     assert lines[0]["greedy"][0]["usage"] == {
@@ -71,7 +71,7 @@ def test_critiques_are_kept_with_what_they_cost(made):
 
 def test_the_result_holds_all_numbers(made):
     found, summary, files = made
-    result = json.loads(files.result.read_text(encoding="utf-8"))
+    result = json.loads((files / "result.json").read_text(encoding="utf-8"))
     assert result["id"] == found.id
     assert result["identity"]["critic"]["name"] == "control"
     assert (result["steps"], result["wrong"]) == (summary.steps, summary.wrong)
@@ -81,14 +81,14 @@ def test_the_result_holds_all_numbers(made):
 
 def test_tables_as_files(made):
     _, summary, files = made
-    votes = rows((files.folder / "tables" / "01-steps-flagged.csv").read_text(encoding="utf-8"))
+    votes = rows((files / "tables" / "01-steps-flagged.csv").read_text(encoding="utf-8"))
     assert [row["critiques"] for row in votes[:3]] == ["greedy", "one critique", "intersection of 2"]
     assert votes[3]["recall"] == share_cell(summary.votes[3].scores.recall)
 
 
 def test_the_page_is_one_file(made):
     files = made[2]
-    html = files.page.read_text(encoding="utf-8")
+    html = (files / "report.html").read_text(encoding="utf-8")
     assert html.count("<script") == 1
     assert "http" not in html.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
     assert html.count("<svg") == 4, "two figures in two widths"
@@ -103,7 +103,7 @@ def test_names_are_escaped(made, tmp_path):
 
     loaded = replace(found.loaded, left_out={"<b>bad</b>": 1})
     files = write(replace(found, loaded=loaded), summary, Home(tmp_path))
-    assert "<b>bad" not in files.page.read_text(encoding="utf-8")
+    assert "<b>bad" not in (files / "report.html").read_text(encoding="utf-8")
 
 
 def test_one_critique_is_told_once_for_all_rules(made):
@@ -136,7 +136,7 @@ def test_where_some_solutions_have_no_verdict_their_number_is_shown(tmp_path):
     table = tables(summary)[0]
     assert table.headings[-1] == "no verdict"
     assert {row[-1] for row in table.rows} == {str(summary.erroneous)}
-    assert write(found, summary, Home(tmp_path)).page.exists()
+    assert (write(found, summary, Home(tmp_path)) / "report.html").exists()
 
 
 def test_nothing_to_draw_without_any_verdict(tmp_path):
@@ -144,16 +144,22 @@ def test_nothing_to_draw_without_any_verdict(tmp_path):
     summary = summarise(found)
     assert figures(summary) == []
     assert summary.alpha.value is None
-    assert write(found, summary, Home(tmp_path)).page.exists()
+    assert (write(found, summary, Home(tmp_path)) / "report.html").exists()
+
+
+COST = {
+    "critiques": 4, "reused": 0, "abstained": {}, "prompt_tokens": 2000, "cached_tokens": 0, "output_tokens": 0,
+    "money": 0.0, "seconds": 1.5,
+}  # fmt: skip
 
 
 def test_what_it_cost(made):
     _, summary, _ = made
     # Sampled critiques 0 and 2 of 40 solutions are told with 10 tokens read, 5 of them kept, 2 written, half a coin.
     cost = summary.cost
-    assert (cost.critiques, cost.prompt_tokens, cost.cached_tokens, cost.output_tokens) == (200, 800, 400, 160)
-    assert cost.money == 40
-    assert cost_in_words(Cost(4, 1, {}, 2000, 500, 10, 0.25, 1.5)) == [
+    tokens = [cost[f"{name}_tokens"] for name in ("prompt", "cached", "output")]
+    assert (cost["critiques"], tokens, cost["money"]) == (200, [800, 400, 160], 40)
+    assert cost_in_words({**COST, "reused": 1, "cached_tokens": 500, "output_tokens": 10, "money": 0.25}) == [
         "Abstentions: 0 of 4 critiques without a verdict.",
         "Cost: 2,000 prompt tokens (500 cached), 10 written (2.5 a critique), 1.5 s, price 0.2500; "
         "1 critiques were there from before.",
@@ -161,7 +167,7 @@ def test_what_it_cost(made):
 
 
 def test_of_what_writes_nothing_only_what_it_read_is_told():
-    assert cost_in_words(Cost(4, 0, {}, 2000, 0, 0, 0.0, 1.5))[1] == "Cost: 2,000 prompt tokens (0 cached), 1.5 s."
+    assert cost_in_words(COST)[1] == "Cost: 2,000 prompt tokens (0 cached), 1.5 s."
 
 
 @pytest.mark.parametrize(
@@ -192,7 +198,7 @@ def test_the_title_names_the_model(made):
 def test_the_greedy_critique_is_optional(tmp_path):
     summary = summarise(measured(oracle, "coins", tmp_path, terms=CritiqueTerms(2, greedy=False), limit=8))
     assert {row.vote.rule for row in summary.votes} == {"intersection", "majority", "union"}
-    assert summary.cost.critiques == 16
+    assert summary.cost["critiques"] == 16
 
 
 def test_reused_critiques_are_counted(tmp_path):

@@ -131,7 +131,7 @@ def test_reasons_are_counted_and_told(tmp_path):
 
     found = measured(sometimes, "coins", tmp_path, terms=CritiqueTerms(0, max_abstained=1), limit=40)
     summary = summarise(replace(found, request=replace(found.request, critic=PrmParams())))
-    assert summary.cost.abstained == {"too_long": summary.erroneous}
+    assert summary.cost["abstained"] == {"too_long": summary.erroneous}
     assert summary.votes[0].unanswered == summary.erroneous
     assert summary.area.value is None, "no wrong step has a score"
     with pytest.raises(TooManyAbstainedError, match=r"of 40 solutions have no verdict \(too_long \d+\)"):
@@ -153,16 +153,16 @@ def test_first_errors_as_processbench_scores_them(home, tmp_path):
 
 def test_files_and_page(middling, tmp_path):
     summary = summarise(middling)
-    files = write(middling, summary, Home(tmp_path))
-    lines = [json.loads(line) for line in files.critiques.read_text(encoding="utf-8").splitlines()]
+    folder = write(middling, summary, Home(tmp_path))
+    lines = [json.loads(line) for line in (folder / "critiques.jsonl").read_text(encoding="utf-8").splitlines()]
     assert [tuple(line["greedy"][0]["scores"]) for line in lines] == [row[0].scores for row in middling.asked.greedy]
-    html = files.page.read_text(encoding="utf-8")
+    html = (folder / "report.html").read_text(encoding="utf-8")
     assert "Critic prm (embedded) on coins" in html
     assert "scored once" in html
     assert "Calibration of 1 − score" in html
     assert "% of pairs of labelled steps" in html
     assert [figure.name for figure in figures(summary)] == ["reliability"]
-    result = json.loads(files.result.read_text(encoding="utf-8"))
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     assert result["area"] == {"value": summary.area.value, "low": summary.area.low, "high": summary.area.high}
     assert result["cost"]["prompt_tokens"] == sum(row[0].usage.prompt_tokens for row in middling.asked.greedy) > 0
     assert [row[0] for row in tables(summary)[0].rows] == [f"score below {middling.request.critic.threshold:g}"]
@@ -170,11 +170,11 @@ def test_files_and_page(middling, tmp_path):
 
 def test_what_it_says_is_nowhere_called_a_critique(middling, tmp_path):
     summary = summarise(middling)
-    files = write(middling, summary, Home(tmp_path))
+    folder = write(middling, summary, Home(tmp_path))
     steps, calibration = tables(summary)
     assert steps.headings == ("flagged steps", "precision", "recall", "F1", "false alarms")
     assert calibration.headings == ("labelled steps", "expected calibration error", "Brier score")
-    shown = files.page.read_text(encoding="utf-8").partition(">Provenance<")[0]
+    shown = (folder / "report.html").read_text(encoding="utf-8").partition(">Provenance<")[0]
     assert "critique" not in shown.partition("<body>")[2]
 
 

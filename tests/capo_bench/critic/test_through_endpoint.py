@@ -48,7 +48,7 @@ def test_a_model_that_knows_the_labels_is_perfect(data: str, benchmark_data: Pat
         summary = summarise(asked(server.url, tmp_path, data=data, selection=selection))
     assert {row.scores.f1.value for row in summary.votes} == {1.0}
     assert {row.subsets["mean"].f1.value for row in summary.first_error} <= {1.0}
-    assert summary.cost.abstained == {}
+    assert summary.cost["abstained"] == {}
 
 
 def test_critiques_come_in_one_request_and_their_cost_is_told(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_what_cannot_be_read_abstains_with_its_reason(tmp_path: Path) -> None:
 
     with serving(LabelServer(solutions("coins", COINS), write)) as server:
         summary = summarise(asked(server.url, tmp_path, terms=CritiqueTerms(3, greedy=False, max_abstained=0.7)))
-    assert summary.cost.abstained == {"empty": 24, "no_list": 24}
+    assert summary.cost["abstained"] == {"empty": 24, "no_list": 24}
     assert [(row.k, row.unanswered) for row in summary.votes if row.vote.rule == "union"] == [(1, 24), (2, 24), (3, 0)]
     assert summary.votes[-1].scores.f1.value == 1
 
@@ -85,7 +85,7 @@ def test_a_measurement_that_broke_off_goes_on_with_the_critiques_that_it_has(tmp
     assert 48 <= after <= 49
     assert len(server.requests) == after
     assert (again.votes, again.alpha) == (summary.votes, summary.alpha)
-    assert again.cost.reused == again.cost.critiques == 96
+    assert again.cost.reused == again.cost["critiques"] == 96
     assert again.cost.output_tokens == summary.cost.output_tokens
 
 
