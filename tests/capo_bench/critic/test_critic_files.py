@@ -205,4 +205,4 @@ def test_reused_critiques_are_counted(tmp_path):
     def kept(solution, index):
         return Critique(frozenset(), reused=index == 0)
 
-    assert summarise(measured(kept, "coins", tmp_path, terms=CritiqueTerms(2), limit=8)).cost.reused == 8
+    assert summarise(measured(kept, "coins", tmp_path, terms=CritiqueTerms(2), limit=8)).cost["reused"] == 8

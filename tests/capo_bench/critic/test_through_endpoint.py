@@ -55,9 +55,9 @@ def test_critiques_come_in_one_request_and_their_cost_is_told(tmp_path: Path) ->
     with serving(LabelServer(solutions("coins", COINS))) as server:
         cost = summarise(asked(server.url, tmp_path)).cost
     assert Counter(server.requests) == {3: 24, 1: 24}
-    assert (cost.critiques, cost.reused) == (96, 0)
-    assert (cost.prompt_tokens, cost.output_tokens) == (48 * 100, 96 * 10)
-    assert cost.money == pytest.approx((48 * 100 * 1.0 + 96 * 10 * 4.0) / 1e6)
+    assert (cost["critiques"], cost["reused"]) == (96, 0)
+    assert (cost["prompt_tokens"], cost["output_tokens"]) == (48 * 100, 96 * 10)
+    assert cost["money"] == pytest.approx((48 * 100 * 1.0 + 96 * 10 * 4.0) / 1e6)
 
 
 def test_what_cannot_be_read_abstains_with_its_reason(tmp_path: Path) -> None:
@@ -85,15 +85,15 @@ def test_a_measurement_that_broke_off_goes_on_with_the_critiques_that_it_has(tmp
     assert 48 <= after <= 49
     assert len(server.requests) == after
     assert (again.votes, again.alpha) == (summary.votes, summary.alpha)
-    assert again.cost.reused == again.cost["critiques"] == 96
-    assert again.cost.output_tokens == summary.cost.output_tokens
+    assert again.cost["reused"] == again.cost["critiques"] == 96
+    assert again.cost["output_tokens"] == summary.cost["output_tokens"]
 
 
 def test_without_a_cache_everything_is_asked_again(tmp_path: Path) -> None:
     home = Home(tmp_path, keep_critiques=False)
     with serving(LabelServer(solutions("coins", COINS))) as server:
         for _ in range(2):
-            assert summarise(asked(server.url, home)).cost.reused == 0
+            assert summarise(asked(server.url, home)).cost["reused"] == 0
         assert len(server.requests) == 96
 
 
@@ -102,4 +102,4 @@ def test_more_critiques_take_those_that_are_there(tmp_path: Path) -> None:
         asked(server.url, tmp_path, terms=CritiqueTerms(2))
         more = asked(server.url, tmp_path, terms=CritiqueTerms(4))
     assert Counter(server.requests) == {2: 48, 1: 24}
-    assert summarise(more).cost.reused == 24 * 2 + 24
+    assert summarise(more).cost["reused"] == 24 * 2 + 24
