@@ -13,8 +13,7 @@ import io
 import os
 import tarfile
 import zlib
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -82,43 +81,35 @@ class Secrets:
             raise BundleError("\n".join([*(f"{place}: {rule}" for place in self.places[:_MOST_SHOWN]), *more, way_out]))
 
 
-class Archive:
-    """A bundle that is being written."""
+def write_archive(path: Path, files: Iterable[BundledFile], secrets: Secrets, *, blot: bool) -> None:
+    """Write files without their secrets into an archive; it is there when all are written.
 
-    def __init__(self, tar: tarfile.TarFile, secrets: Secrets) -> None:
-        self._tar, self._secrets = tar, secrets
-
-    def add(self, file: BundledFile) -> None:
-        """Write a file without its secrets.
-
-        Raises:
-            BundleError: It got shorter meanwhile, or its path is too long.
-            OSError: It cannot be read, or the disk is full.
-        """
-        if file.path.endswith(_BINARY) and isinstance(file.source, Path):
-            with file.source.open("rb") as source:
-                self._write(file.path, os.fstat(source.fileno()).st_size, source)
-        else:
-            data = self._secrets.take_out(file)
-            self._write(file.path, len(data), io.BytesIO(data))
-
-    def _write(self, path: str, size: int, source: IO[bytes]) -> None:
-        header = tarfile.TarInfo(path)
-        header.size, header.mtime, header.mode = size, 0, 0o644
-        # A plain header: no extended one follows, whatever the name. GNU's has longer numbers.
-        self._tar.format = tarfile.USTAR_FORMAT if size < 8 * 2**30 else tarfile.GNU_FORMAT
-        try:
-            self._tar.addfile(header, source)
-        except ValueError as error:
-            raise BundleError(f"{path}: cannot be bundled ({error}); choose shorter names") from error
-
-
-@contextmanager
-def open_archive(path: Path, secrets: Secrets) -> Iterator[Archive]:
-    """Open a bundle for writing; it is there when the context ends, unless by an error."""
+    Raises:
+        BundleError: A path is too long, or there were secrets and they are not to be blotted.
+        OSError: A file cannot be read or got shorter meanwhile, or the disk is full.
+    """
     with (
         writing(path) as file,
         gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", encoding="utf-8", errors="strict") as tar,
     ):
-        yield Archive(tar, secrets)
+        for bundled in files:
+            if bundled.path.endswith(_BINARY) and isinstance(bundled.source, Path):
+                with bundled.source.open("rb") as source:
+                    _add(tar, bundled.path, os.fstat(source.fileno()).st_size, source)
+            else:
+                data = secrets.take_out(bundled)
+                _add(tar, bundled.path, len(data), io.BytesIO(data))
+        if not blot:
+            secrets.refuse()
+
+
+def _add(tar: tarfile.TarFile, path: str, size: int, source: IO[bytes]) -> None:
+    header = tarfile.TarInfo(path)
+    header.size, header.mtime, header.mode = size, 0, 0o644
+    # A plain header: no extended one follows, whatever the name. GNU's has longer numbers.
+    tar.format = tarfile.USTAR_FORMAT if size < 8 * 2**30 else tarfile.GNU_FORMAT
+    try:
+        tar.addfile(header, source)
+    except ValueError as error:
+        raise BundleError(f"{path}: cannot be bundled ({error}); choose shorter names") from error

@@ -50,13 +50,7 @@ class BundledFile:
 
 
 def study_files(plan: Plan, home: Home, study_text: str, report: Path) -> list[BundledFile]:
-    """Return a study's own files, by path.
-
-    Args:
-        plan: The study, as it was run.
-        home: The results folder.
-        study_text: The study file.
-        report: Folder of the report to take.
+    """Return a study's own files, by path; the report is the one in the folder `report`.
 
     Raises:
         BundleError: There is a link among the files.
@@ -71,12 +65,9 @@ def study_files(plan: Plan, home: Home, study_text: str, report: Path) -> list[B
 
 
 def trial_files(plan: Plan, home: Home, *, weights: bool) -> list[BundledFile]:
-    """Return the files of a study's finished trials and of the stages that they rest on; lists of checksums come last.
+    """Return the files of finished trials and of the stages that they rest on; lists of checksums come last.
 
-    Args:
-        plan: The study.
-        home: The results folder.
-        weights: Take trained weights and the models that trials start from, or ask, too.
+    Without `weights`, trained ones and the models that trials share are left out.
 
     Raises:
         BundleError: There is a link among the files.

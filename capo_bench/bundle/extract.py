@@ -37,15 +37,9 @@ _PLAIN = {tarfile.REGTYPE, tarfile.AREGTYPE}
 
 
 def extract(path: Path, folder: Path, tell: Tell = lambda done, total: None) -> Manifest:
-    """Unpack a bundle into an empty folder, which is a results folder then.
+    """Unpack a bundle into an empty folder, which is a results folder then, and return its manifest.
 
-    Args:
-        path: The bundle.
-        folder: Where to.
-        tell: Told of the bytes read, twice those of the archive: it is read through before it is unpacked.
-
-    Returns:
-        Its manifest.
+    `tell` is told of the bytes read, twice those of the archive: it is read through before it is unpacked.
 
     Raises:
         BundleError: It is no bundle, cut short, or one that would do harm; names the member. Nothing was written then.

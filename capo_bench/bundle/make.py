@@ -8,11 +8,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capo_bench.analysis.digest import code
-from capo_bench.bundle.archive import Secrets, Tell, open_archive
+from capo_bench.bundle.archive import Secrets, Tell, write_archive
 from capo_bench.bundle.contents import BundledFile, study_files, trial_files
 from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.manifest import Manifest
@@ -61,14 +62,7 @@ class Made:
 
 
 def make(wanted: BundleRequest, home: Home, out: Path, *, blot: bool, tell: Tell = lambda done, total: None) -> Made:
-    """Write a bundle.
-
-    Args:
-        wanted: Of what.
-        home: The results folder.
-        out: The archive; replaced if it is there.
-        blot: Put ``***`` in the place of secrets; otherwise they are refused.
-        tell: Told of the bytes packed.
+    """Write a bundle; with `blot`, ``***`` takes the place of secrets, which are refused otherwise.
 
     Raises:
         DamagedFileError: A finished trial's file cannot be read.
@@ -77,19 +71,21 @@ def make(wanted: BundleRequest, home: Home, out: Path, *, blot: bool, tell: Tell
         OSError: A file cannot be read or written, or got shorter meanwhile.
     """
     secrets = Secrets()
-    with gathered(wanted, home) as (own, files), open_archive(out, secrets) as archive:
-        done, total = 0, sum(file.size for file in files)
+    with gathered(wanted, home) as (own, files):
         cleaned = [BundledFile(file.path, secrets.take_out(file)) for file in own]
         manifest = _manifest(wanted, home, cleaned)
-        for file in [BundledFile(manifest.path, manifest.dump()), *cleaned]:
-            archive.add(file)
-        for file in files:
-            archive.add(file)
-            done += file.size
-            tell(done, total)
-        if not blot:
-            secrets.refuse()
-    return Made(manifest, 1 + len(own) + len(files), sorted(secrets.sums))
+        first = [BundledFile(manifest.path, manifest.dump()), *cleaned]
+        write_archive(out, chain(first, _count(files, tell)), secrets, blot=blot)
+    return Made(manifest, len(first) + len(files), sorted(secrets.sums))
+
+
+def _count(files: Sequence[BundledFile], tell: Tell) -> Iterator[BundledFile]:
+    """Yield files, and tell how many bytes of all are done."""
+    done, total = 0, sum(file.size for file in files)
+    for file in files:
+        yield file
+        done += file.size
+        tell(done, total)
 
 
 def _manifest(wanted: BundleRequest, home: Home, own: Sequence[BundledFile]) -> Manifest:

@@ -69,11 +69,7 @@ def study_path(study: str, *parts: str) -> str:
 
 
 def load_manifest(data: bytes, path: str) -> Manifest:
-    """Read a manifest.
-
-    Args:
-        data: What was read.
-        path: Its place in the bundle.
+    """Read the manifest at a place in a bundle.
 
     Raises:
         BundleError: It is none, of another format, or names a file that has no place in the study's folder.

@@ -115,12 +115,9 @@ def _place(scratch: Path, home: Path, unit: str, stages: list[str], unpacked: Un
 def _differing(source: Path, target: Path) -> list[str]:
     """Return the files of a bundle that the folder has otherwise, or not at all."""
     files = [path for path in sorted(source.rglob("*")) if path.is_file()] if source.is_dir() else [source]
+    pairs = {path: target / path.relative_to(source) for path in files}
     return [
         path.relative_to(source).as_posix() if path != source else path.name
-        for path in files
-        if _hash(path) != _hash(target / path.relative_to(source))
+        for path, there in pairs.items()
+        if not there.is_file() or file_sum(path) != file_sum(there)
     ]
-
-
-def _hash(path: Path) -> str | None:
-    return file_sum(path) if path.is_file() else None

@@ -138,12 +138,7 @@ class Scan:
 
 
 def scan(home: Home, wanted: GcRequest, running: Collection[str] | None = None) -> Scan:
-    """Look at a results folder.
-
-    Args:
-        home: The folder.
-        wanted: What may go.
-        running: Studies of which a run goes on; None: their locks are asked.
+    """Look at a results folder; `running` are the studies of which a run goes on, None asks their locks.
 
     Raises:
         RunError: A ledger cannot be read, or there is no such study or trial.

@@ -12,15 +12,9 @@ from capo_bench.store.home import Home, read_json
 
 
 def best(home: Home, studies: Iterable[Mentioned], count: int, by: str = "") -> set[str]:
-    """Return the ids of the finished trials whose weights are kept: the best of each variant of each study.
+    """Return the finished trials whose weights are kept: the best `count` of each variant of each study by a metric.
 
-    A trial that cannot be ranked, for want of the metric, is kept.
-
-    Args:
-        home: The results folder.
-        studies: What refers to trials.
-        count: How many of each variant.
-        by: The metric to rank by, ``task/quantity``; empty: the primary one of each study.
+    Without `by`, the metric is the primary one of each study. A trial that lacks it is kept.
 
     Raises:
         RunError: A study's ledger names no metric, or one of which neither way is better.

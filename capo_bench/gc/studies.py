@@ -30,11 +30,7 @@ class Mentioned:
 
 
 def mentioned(home: Home, running: Collection[str] | None = None) -> list[Mentioned]:
-    """Return what each study that has a ledger refers to.
-
-    Args:
-        home: The results folder.
-        running: Studies of which a run goes on; None: their locks are asked.
+    """Return what each study that has a ledger refers to; `running` are those that run, None asks their locks.
 
     Raises:
         RunError: A ledger cannot be read.

@@ -23,10 +23,7 @@ _UNLISTED = ("trial.log", "lock")
 def stages_of(home: Home, identity: Mapping[str, Any], keys: Mapping[str, str]) -> list[Path]:
     """Return the folders of all stages that a trial rests on, whether they are there or not.
 
-    Args:
-        home: The results folder.
-        identity: What decides the trial; it names the models that trials share.
-        keys: Of the trial's own stages, by their places in it (`TrialFolder.keys`).
+    `keys` are those of its own stages, by their places in it; its identity names the models that trials share.
     """
     training = identity["training"]
     cold_start = (training.get("cold_start") or {}).get("key")
@@ -38,12 +35,7 @@ def stages_of(home: Home, identity: Mapping[str, Any], keys: Mapping[str, str]) 
 
 
 def reached(home: Home, identities: Mapping[str, Mapping[str, Any]]) -> list[Path]:
-    """Return the folders of trials that have finished, and of the stages that trials rest on: those that are there.
-
-    Args:
-        home: The results folder.
-        identities: What decides each trial, by its id.
-    """
+    """Return the folders that are there of finished trials, and of stages; trials are given by id and identity."""
     folders = dict[Path, None]()
     for trial, identity in identities.items():
         folder = home.trial(trial)
@@ -72,12 +64,7 @@ class FileSum:
 
 
 def read_sums(folder: Path, *, whole: bool = True) -> Iterator[FileSum]:
-    """Compare files with the lists of checksums in a folder and in the folders below it.
-
-    Args:
-        folder: A trial, a stage or another folder with lists.
-        whole: Whether lists must name every file.
-    """
+    """Compare files with the lists of checksums in a folder and below it; if `whole`, lists must name every file."""
     seen = set[Path]()
     lists = sorted(folder.rglob(SUMS))
     if whole and folder / SUMS not in lists:

@@ -36,13 +36,7 @@ def open_experiment(client: MlflowClient, name: str, store: Store) -> str:
 
 
 class Desk:
-    """Writes to the runs of one experiment.
-
-    Args:
-        client: MLflow's client.
-        experiment: Id of the experiment.
-        store: The store that it is in.
-    """
+    """Writes to the runs of one experiment of a store."""
 
     def __init__(self, client: MlflowClient, experiment: str, store: Store) -> None:
         self.client, self.experiment, self.store = client, experiment, store

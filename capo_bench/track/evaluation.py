@@ -26,14 +26,7 @@ TRACED = 20
 
 
 def track(evaluated: Evaluated, home: Home, warn: Callable[[str], None], seconds: float = CLOSE_SECONDS) -> None:
-    """Write an evaluation to the tracking store of `home`.
-
-    Args:
-        evaluated: What to write.
-        home: The results folder.
-        warn: Called with a text if it could not be written.
-        seconds: Longest time to wait for the store.
-    """
+    """Write an evaluation to the tracking store of `home`, in at most `seconds`; `warn` is told why if it fails."""
     store, failures = store_of(home), list[Exception]()
     quiet()
 

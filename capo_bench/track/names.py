@@ -6,6 +6,9 @@ import math
 import re
 from collections.abc import Mapping
 
+CURVES, FINAL = "curves/", "final/"
+"""MLflow's pages sort charts by name: curves stand before final numbers."""
+
 MAX_PARAM = 6000
 _WORDS = {"@": "_at_", "%": "_percent", "±": "_plus_minus_", "=": "_"}
 _REFUSED = re.compile(r"[^A-Za-z0-9_\-. :/]+")

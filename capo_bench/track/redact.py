@@ -19,12 +19,7 @@ _URL = re.compile(r"[\w+.-]+://[^/\s:@]*:(?P<password>\S+)@\S*")
 
 
 def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return `text` with each secret replaced by ``***NAME***``, the name of the variable that holds it.
-
-    Args:
-        text: What is about to be logged; secrets in it may be escaped.
-        environ: Where the secrets are.
-    """
+    """Return `text` with ``***NAME***`` for each secret, escaped or not, by the variable that holds it."""
     # Longest first: a secret may contain another.
     for name, value in sorted(_secrets(environ), key=lambda secret: -len(secret[1])):
         text = f"***{name}***".join(match_escaped(value).split(text))

@@ -23,12 +23,7 @@ class ServerError(Exception):
 
 
 def serve(store: Store, port: int, ready: Callable[[str], None]) -> int:
-    """Serve a store at 127.0.0.1 until Ctrl-C or SIGTERM.
-
-    Args:
-        store: What to show.
-        port: Port.
-        ready: Called with the address once the server answers.
+    """Serve a store at 127.0.0.1 until Ctrl-C or SIGTERM; `ready` is called with the address once the server answers.
 
     Returns:
         0 after Ctrl-C or SIGTERM, else the server's own exit code.

@@ -56,11 +56,6 @@ class Delivery:
 class StudyBook:
     """The runs of one study and profile in a store; made, or found if they are there. Any call may raise.
 
-    Args:
-        plan: The study.
-        home: The results folder.
-        store: Where to write.
-
     Attributes:
         link: Where the study's curves are, below the address of MLflow's pages.
         parent: Id of the parent run.

@@ -23,13 +23,6 @@ def sync(
 ) -> Delivery:
     """Write what of a study's last plan is not in the store: nothing twice, nothing left out.
 
-    Args:
-        home: The results folder.
-        study: Name of the study.
-        store: Where to write.
-        on_trial: Told of the trials looked at, and of how many there are.
-        answered: What works out the answer to the study's question.
-
     Raises:
         RunError: The ledger or the plan cannot be read.
         Exception: Whatever the store raises; the message may hold a password.

@@ -105,16 +105,7 @@ def write_trace(  # noqa: PLR0913 - what a trace is made of
 ) -> None:
     """Write a call of a model as a trace of a run, without secrets.
 
-    Args:
-        desk: Of the run's experiment.
-        run: Id of the run.
-        name: What was called.
-        inputs: What went in.
-        outputs: What came out.
-        attributes: Numbers of the call.
-        tags: What the trace is found by.
-        expected: Name and value of what would have been right.
-        verdict: Whether what came out is correct, and why.
+    `expected` is the name and value of what would have been right, `verdict` whether what came out is correct, and why.
     """
     client, experiment = desk.client, desk.experiment
     with _store_of_traces(desk.store.uri):

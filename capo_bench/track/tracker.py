@@ -26,15 +26,7 @@ RETRY_SECONDS = (5.0, 300.0)
 
 
 class Tracker:
-    """Delivers one run of a study to the tracking store while it goes on.
-
-    Args:
-        plan: The study.
-        home: The results folder.
-        store: Where to write.
-        warn: Called with a text at the first failure, from the thread.
-        flush_seconds: How often.
-        retry_seconds: See `RETRY_SECONDS`.
+    """Delivers one run of a study to the tracking store while it goes on; `warn` is told of the first failure.
 
     Attributes:
         failures: Deliveries that failed so far.
@@ -74,11 +66,7 @@ class Tracker:
     ) -> bool:
         """Deliver what is left, at most `timeout` seconds; return whether everything was delivered.
 
-        Args:
-            finished: Whether all trials of the plan are done.
-            report: Folder of the report, to be attached.
-            timeout: Seconds to wait for the store.
-            answered: What works out the answer to the study's question.
+        `finished` says whether all trials of the plan are done; the files of the folder `report` are attached.
         """
         self._finished, self._report, self._answered = finished, report, answered
         self._over.set()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelOutput, Metric, RunTag
 
 from capo_bench.store.home import TrialFolder, read_json
-from capo_bench.track.names import mlflow_metrics
+from capo_bench.track.names import CURVES, FINAL, mlflow_metrics
 from capo_bench.track.redact import redact
 from capo_bench.track.traces import write_critiques
 
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
     from capo_bench.track.desk import Desk
 
-CURVES, FINAL = "curves/", "final/"
-"""MLflow's pages sort charts by name: curves stand before final numbers."""
 TABLE_ROWS = 200
 """Samples of each task that a table shows; all are in the results folder."""
 _SAMPLE_COLUMNS = ("problem", "decoding", "sample", "completion", "answer", "correct", "status", "tokens")

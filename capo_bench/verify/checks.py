@@ -14,7 +14,7 @@ from evals.harness.identity import EvaluationError
 
 Name = Literal[
     "files", "plan", "identities", "problems", "samples", "results", "rollouts", "critiques", "steps", "credit",
-    "metrics", "costs", "report",
+    "metrics", "costs", "tracked", "report",
 ]  # fmt: skip
 
 TITLES: dict[Name, str] = {
@@ -30,6 +30,7 @@ TITLES: dict[Name, str] = {
     "credit": "token rewards, penalties and advantages from critiques",
     "metrics": "metrics.json from results",
     "costs": "costs from step records and results",
+    "tracked": "MLflow's final numbers from metrics.json",
     "report": "the report's files written again",
 }
 

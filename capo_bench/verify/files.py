@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sqlite3
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from capo_bench.store.errors import RunError
-from capo_bench.store.home import Home
+from capo_bench.store.home import Home, read_json
 from capo_bench.store.ledger import Ledger
-from capo_bench.store.walk import FileSum, reached, read_sums
+from capo_bench.store.walk import ABSENT, FileSum, reached, read_sums
+from capo_bench.track.final import read_final
+from capo_bench.track.names import FINAL, mlflow_metrics
 from capo_bench.verify.checks import Check
 
 if TYPE_CHECKING:
@@ -30,6 +33,20 @@ def check_study_files(check: Check, plan: Plan, home: Home) -> None:
             check.differs(line.partition(": ")[0].replace(f"{home.path}/", ""), "another record", "its checksum")
     except RunError as error:
         check.differs(f"studies/{plan.study}/{ledger.name}", str(error), "a ledger")
+
+
+def check_tracked(check: Check, home: Home, trials: Collection[str]) -> None:
+    """Compare the final numbers of trials in the MLflow store of a results folder with those of the trials."""
+    try:
+        recorded = [row for row in read_final(home) if row[0] in trials]
+    except sqlite3.Error as error:
+        check.leave(f"the final numbers in {home.tracking.name}, which cannot be read ({error})")
+        return
+    metrics = {
+        trial: mlflow_metrics(read_json(home.trial(trial).metrics)["metrics"], FINAL) for trial, _, _ in recorded
+    }
+    for trial, name, value in recorded:
+        check.equal(f"{home.tracking.name}: {trial} {name}", value, metrics[trial].get(name, ABSENT))
 
 
 def check_sums(check: Check, home: Home, sums: Iterable[FileSum]) -> None:

@@ -30,14 +30,7 @@ _OF_THE_MACHINE = {
 
 
 def check_identity(checks: Checks, trial: Trial, home: Home, name: str) -> None:
-    """Compare a trial's id, settings and seed in all files that tell of them.
-
-    Args:
-        checks: Receives what differs.
-        trial: As the plan has it.
-        home: The results.
-        name: Its folder's name in messages.
-    """
+    """Compare a planned trial's id, settings and seed in all files that say something of them."""
     check, folder = checks["identities"], home.trial(trial.id)
     check.equal(f"plan {name}: id of its settings and seed", trial.id, _id(trial.identity, trial.seed))
     with check.reading(f"{name}/config.json"):

@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 
 
 class Lengths:
-    """Counts tokens as a trial's model does.
-
-    Args:
-        trial: The trial.
-        home: The results, in which its model, or the one that it starts from, may be.
-    """
+    """Counts tokens as a trial's model does, if that, or the one that it starts from, is in the results folder."""
 
     def __init__(self, trial: Trial, home: Home) -> None:
         key = cold_start_key(trial.config)

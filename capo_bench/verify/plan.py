@@ -22,14 +22,9 @@ _OF_THE_STUDY = ("study", "question", "profile", "baseline", "start", "within", 
 
 
 def check_plan(check: Check, plan: Plan, home: Home, sets: Sequence[str] | None, only: Sequence[str]) -> None:
-    """Compare a plan with the ledger of its runs, and with what the study file says that was run.
+    """Compare a plan with the ledger of its runs, and with the study file under these ``--set`` and ``--only``.
 
-    Args:
-        check: Receives what differs.
-        plan: The plan.
-        home: The results.
-        sets: What ``--set`` was given; None: what the last run was given.
-        only: What ``--only`` was given.
+    Without `sets` (None), those of the last run are taken.
     """
     records = Ledger(home.study(plan.study).ledger).read()
     runs = [

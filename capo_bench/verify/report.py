@@ -24,14 +24,9 @@ _VIEW = "rollouts.html"
 
 
 def check_report(check: Check, plan: Plan, again: Home, recorded: Path, origin: dict[str, Any] | None) -> None:
-    """Build the report again and compare its files: texts line by line, others as they are.
+    """Build the report again of what was derived, and compare its files: texts line by line, others as they are.
 
-    Args:
-        check: Receives what differs.
-        plan: The study.
-        again: Results folder with what was derived.
-        recorded: Folder of the report to check.
-        origin: Of the capo-bench that wrote the report; None: of this one.
+    `origin` is that of the capo-bench that wrote the recorded report, None of this one.
 
     Raises:
         NothingToReportError: No trial has finished.

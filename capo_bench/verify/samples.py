@@ -40,15 +40,7 @@ _ESTIMATED = ("stderr", "low", "high")
 def rescore(  # noqa: PLR0913, PLR0917 - what is scored, where, and by whom
     checks: Checks, trial: Trial, given: TrialFolder, again: TrialFolder, task: str, verifier: Verifier
 ) -> None:
-    """Score a task's completions again and compare samples and result.
-
-    Args:
-        checks: Receives what differs.
-        trial: The trial.
-        given: The trial's folder.
-        again: Receives samples and result as they should be.
-        task: The task.
-        verifier: Judges the answers.
+    """Score a task's completions again into the folder `again`, and compare samples and result.
 
     Raises:
         EvaluationError: Files are missing or cannot be read.

@@ -24,7 +24,7 @@ from capo_bench.store.home import Home, TrialFolder, read_json, write_json
 from capo_bench.store.walk import ABSENT
 from capo_bench.study.plan import Plan
 from capo_bench.verify.checks import DAMAGE, Checks, new_checks
-from capo_bench.verify.files import check_study_files, check_sums
+from capo_bench.verify.files import check_study_files, check_sums, check_tracked
 from capo_bench.verify.identities import check_identity
 from capo_bench.verify.lengths import Lengths
 from capo_bench.verify.plan import check_plan
@@ -122,11 +122,11 @@ def verify(  # noqa: PLR0913 - what is verified, and how
     sets: Sequence[str] | None = None,
     only: Sequence[str] = (),
 ) -> Verified:
-    """Derive a study's numbers again.
+    """Derive the numbers of a study in a results folder again, which is only read.
 
     Args:
         plan: The study.
-        home: Its results; read only.
+        home: Its results.
         checks: Receives what differs.
         origin: Of the capo-bench that wrote the report; None: of this one.
         tell: Told of the trials done.
@@ -139,6 +139,8 @@ def verify(  # noqa: PLR0913 - what is verified, and how
     done = [trial for trial in trials.values() if home.trial(trial.id).done]
     with checks["files"].reading("trials"):
         check_study_files(checks["files"], plan, home)
+    with checks["tracked"].reading(home.tracking.name):
+        check_tracked(checks["tracked"], home, {trial.id for trial in done})
     with tempfile.TemporaryDirectory() as scratch, Verifier() as verifier:
         again = Home(Path(scratch))
         for number, trial in enumerate(done, 1):

@@ -60,15 +60,7 @@ _NO_TEXT = {"timeout", "error", "truncated"}
 
 
 def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: Verifier, lengths: Lengths) -> None:
-    """Derive again what a trial's training recorded.
-
-    Args:
-        checks: Receives what differs.
-        trial: The trial.
-        folder: Its folder.
-        verifier: Judges the answers.
-        lengths: Counts tokens.
-    """
+    """Derive again what a trial's training recorded."""
     if METHODS.get(trial.config.method).train is None:
         return
     check, where = checks["steps"], folder.place(folder.steps)

@@ -8,9 +8,11 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import zlib
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +34,8 @@ from capo_bench.study.last_plan import RunRequest, keep_plan  # noqa: E402
 from capo_bench.track.store import open_client, relocate, store_of  # noqa: E402
 from capo_bench.track.sync import sync  # noqa: E402
 from capo_bench.track.traces import SAMPLE  # noqa: E402
+from capo_bench.verify.checks import Check  # noqa: E402
+from capo_bench.verify.files import check_tracked  # noqa: E402
 from trainers.config import TrialConfig  # noqa: E402
 
 
@@ -162,6 +166,24 @@ def test_a_results_folder_that_moves_keeps_its_artefacts(tracked, tmp_path):
     for run in [*runs(client, "trial"), *runs(client, "study")]:
         assert run.info.artifact_uri.startswith(moved.artifacts.as_uri())
         assert client.list_artifacts(run.info.run_id)
+
+
+def test_final_numbers_that_were_changed_in_the_store_are_found(tracked, tmp_path):
+    home = Home(tmp_path / "home")
+    shutil.copytree(tracked.home.path, home.path)
+    trials, check = {trial.id for trial in tracked.plan().trials}, Check()
+    check_tracked(check, home, trials)
+    assert check.compared >= 8
+    assert check.mismatches == []
+    with closing(sqlite3.connect(home.tracking)) as connection:
+        connection.execute("UPDATE latest_metrics SET value = 7 WHERE key = 'final/coins_test/accuracy'")
+        connection.commit()
+    check_tracked(check, home, trials)
+    assert len(check.mismatches) == 8
+    assert {mismatch.where.rpartition(" ")[2] for mismatch in check.mismatches} == {"final/coins_test/accuracy"}
+    home.tracking.write_text("no database")
+    check_tracked(check, home, trials)
+    assert ["file is not a database" in reason for reason in check.unchecked] == [True]
 
 
 def test_the_link_opens_the_curves_grouped_by_variant_in_a_real_browser(tracked):
