@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from capo_bench.bundle.contents import BundledFile
-from capo_bench.bundle.errors import BundleError
+from capo_bench.bundle.manifest import BundleError
 from capo_bench.track.redact import redact
 from evals.checksums import SUMS
 from evals.files import writing

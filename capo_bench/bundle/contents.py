@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from capo_bench.bundle.errors import BundleError
+from capo_bench.bundle.manifest import BundleError
 from capo_bench.store.home import Home, json_bytes
 from capo_bench.store.walk import reached
 from evals.checksums import SUMS

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import IO
 
 from capo_bench.bundle.archive import Tell
-from capo_bench.bundle.errors import BundleError
-from capo_bench.bundle.manifest import MOST_MANIFEST, NAME, Manifest, check_path, load_manifest
+from capo_bench.bundle.manifest import MOST_MANIFEST, NAME, BundleError, Manifest, check_path, load_manifest
 
 MOST_FILES = 150_000
 MOST_RATIO = 200

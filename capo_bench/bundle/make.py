@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 from capo_bench.analysis.digest import code
 from capo_bench.bundle.archive import Secrets, Tell, write_archive
 from capo_bench.bundle.contents import BundledFile, study_files, trial_files
-from capo_bench.bundle.errors import BundleError
-from capo_bench.bundle.manifest import Manifest
+from capo_bench.bundle.manifest import BundleError, Manifest
 from capo_bench.pages.build import build_report
 from capo_bench.pages.write import write_files
 from capo_bench.store.home import Home

@@ -13,7 +13,6 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, JsonValue, ValidationError
 
-from capo_bench.bundle.errors import BundleError
 from capo_bench.store.home import StageKind, json_bytes
 from evals.settings import Strict
 
@@ -26,6 +25,10 @@ _STUDY = re.compile(r"[^/\x00-\x1f\\]+")
 _PLACES = re.compile(rf"(?:trials|stages/(?:{'|'.join(get_args(StageKind))}))/[0-9a-f]{{12}}/.+")
 
 TrialId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
+
+
+class BundleError(Exception):
+    """A bundle cannot be written, read or unpacked; one thing a line: the file, the cause and the way out."""
 
 
 class Manifest(Strict):

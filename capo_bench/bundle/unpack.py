@@ -9,9 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from capo_bench.bundle.archive import Tell
-from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
-from capo_bench.bundle.manifest import Manifest
+from capo_bench.bundle.manifest import BundleError, Manifest
 from capo_bench.store.home import Home, TrialFolder
 from capo_bench.store.walk import ABSENT, FileSum, read_sums
 from evals.checksums import file_sum

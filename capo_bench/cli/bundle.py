@@ -66,7 +66,7 @@ def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
     With --into, STUDY is a bundle: it is unpacked into a results folder, in which `run` and `report` find its trials.
     Existing files are kept, and those that differ are named.
     """
-    from capo_bench.bundle.errors import BundleError
+    from capo_bench.bundle.manifest import BundleError
     from capo_bench.cli import Refused
     from capo_bench.store.errors import RunError
     from capo_bench.store.home import Home

@@ -48,7 +48,7 @@ def verify(  # noqa: PLR0913, PLR0917 - one argument an option
     and trials with each other. A value that cannot be computed here is counted as not verified, with the reason. Values
     that only the run could measure (seconds, losses) are counted separately.
     """
-    from capo_bench.bundle.errors import BundleError
+    from capo_bench.bundle.manifest import BundleError
     from capo_bench.cli import Refused
     from capo_bench.run.meter import bar
     from capo_bench.store.errors import RunError

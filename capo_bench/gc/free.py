@@ -36,17 +36,17 @@ def at_rest(home: Home, study: str = "") -> Iterator[set[str]]:
     """
     with ExitStack() as held:
         held.enter_context(study_lock(home.path / "cache" / "gc.lock", "clean-up"))
-        yield {name for name in started_studies(home) if not _held(held, home, name, must=name == study)}
+        yield {name for name in started_studies(home) if not _hold(held, home, name, must=name == study)}
 
 
-def _held(held: ExitStack, home: Home, study: str, *, must: bool) -> bool:
+def _hold(held: ExitStack, home: Home, study: str, *, must: bool) -> bool:
     """Hold a study's lock until the end of `held`; false if somebody runs it, an error if it must not be so."""
     folder = home.study(study)
     holder = holder_of(folder)
-    if holder is not None and not holder.checked and must:  # on another machine, whose lock is not seen here
-        who = f"process {holder.pid} on {holder.host} since {holder.since}"
-        raise StudyLockedError(f"{folder.path}: this study is being run by {who}; wait for it to end")
-    if holder is not None and not must:
+    if holder is not None and not holder.checked:  # on another machine, whose lock is not seen here
+        if must:
+            who = f"process {holder.pid} on {holder.host} since {holder.since}"
+            raise StudyLockedError(f"{folder.path}: this study is being run by {who}; wait for it to end")
         return False
     try:
         held.enter_context(study_lock(folder.lock))

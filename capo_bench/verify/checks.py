@@ -7,17 +7,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from capo_bench.store.walk import ABSENT
 from evals.harness.identity import EvaluationError
 
-Name = Literal[
-    "files", "plan", "identities", "problems", "samples", "results", "rollouts", "critiques", "steps", "credit",
-    "metrics", "costs", "tracked", "report",
-]  # fmt: skip
-
-TITLES: dict[Name, str] = {
+TITLES = {
     "files": "files against their checksums",
     "plan": "study, plan and ledger",
     "identities": "ids, settings and seeds",
@@ -97,12 +92,10 @@ class Check:
         """Note values that only the run itself could measure, and that are taken as they stand."""
         self.measured[_shown(what)] += count
 
-    def fields(
-        self, where: str, recorded: Mapping[str, Any], derived: Mapping[str, Any], *, close: bool = False
-    ) -> None:
+    def fields(self, where: str, recorded: Mapping[str, Any], derived: Mapping[str, Any]) -> None:
         """Compare two records, field by field; one that only one of them has differs."""
         for name in dict.fromkeys([*recorded, *derived]):
-            self.equal(f"{where} {name}", recorded.get(name, ABSENT), derived.get(name, ABSENT), close=close)
+            self.equal(f"{where} {name}", recorded.get(name, ABSENT), derived.get(name, ABSENT))
 
     @contextmanager
     def reading(self, where: str) -> Iterator[None]:
@@ -113,7 +106,7 @@ class Check:
             self.differs(where, "cannot be read or makes no sense", f"{type(error).__name__}: {error}")
 
 
-Checks = dict[Name, Check]
+Checks = dict[str, Check]
 
 
 def new_checks() -> Checks:

@@ -15,9 +15,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.bundle.archive import Tell
-from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
-from capo_bench.bundle.manifest import Manifest
+from capo_bench.bundle.manifest import BundleError, Manifest
 from capo_bench.bundle.unpack import study_sums
 from capo_bench.run.stages import measured
 from capo_bench.store.home import Home, TrialFolder, read_json, write_json

@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 from bundled import Files, capo_bench, named, pack, raw, read
 
-from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
+from capo_bench.bundle.manifest import BundleError
 from capo_bench.store.home import Home
 from capo_bench.store.lock import study_lock
 from capo_bench.verify.checks import Check

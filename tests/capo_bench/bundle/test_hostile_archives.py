@@ -16,9 +16,8 @@ from typing import Any
 
 import pytest
 
-from capo_bench.bundle.errors import BundleError
 from capo_bench.bundle.extract import extract
-from capo_bench.bundle.manifest import Manifest, load_manifest
+from capo_bench.bundle.manifest import BundleError, Manifest, load_manifest
 
 NAME = "studies/tiny/bundle.json"
 PLAN = "studies/tiny/plan.json"
@@ -234,7 +233,7 @@ HOSTILE: dict[str, tuple[Callable[[], Iterator[bytes]], str]] = {
 SCRIPT = """
 import json, re, sys, time
 from pathlib import Path
-from capo_bench.bundle.errors import BundleError
+from capo_bench.bundle.manifest import BundleError
 from capo_bench.bundle.extract import extract
 
 for path in sorted(Path(sys.argv[1]).glob("*.tar.gz")):
