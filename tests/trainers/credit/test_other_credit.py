@@ -11,7 +11,7 @@ from flatly import batch_of, rows_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainers.credit.batch import Batch, Evidence, layout_of
+from trainers.credit.batch import Batch, Evidence, layout_of, process_signal_only
 from trainers.credit.draco import draco
 from trainers.credit.lambda_grpo import lambda_grpo
 from trainers.credit.monte_carlo import monte_carlo
@@ -123,12 +123,49 @@ def test_rtmc_by_hand() -> None:
     assert found[3] == pytest.approx([1 - 1 / 2])
 
 
+def test_rtmc_leaves_out_a_rollout_that_the_verifier_could_not_judge() -> None:
+    """Two groups of two. In the first the one that was judged is right, so every state is worth 1; nothing changes."""
+    first = [("a", "b"), ("a", "c")]
+    second = [("a",), ("d",)]
+    states = state_numbers(["p", "p", "q", "q"], [*first, *second])
+    batch = Batch(
+        layout_of([[1] * len(text) for text in (*first, *second)]), np.array([1.0, NAN, 0.0, 1.0]), 2,
+        Evidence(states=states),
+    )  # fmt: skip
+    found = rtmc(batch, Terms())
+    assert by_rollout(batch, found.advantages) == [[0, 0], [0, 0], [-0.5], [0.5]]
+    assert by_rollout(batch, found.rewards) == [[1, 1], [1, 0], [0], [1]], "the value of each state"
+
+
+def test_a_solution_that_is_no_utf_8_has_a_state_of_its_own() -> None:
+    numbers = state_numbers(["p", "p", "p"], [("\ud800",), ("\ud801",), ("\ud800 ",)])
+    assert numbers[0] != numbers[1]
+    assert numbers[0] == numbers[2]
+    assert (numbers == np.floor(numbers)).all()
+    assert numbers.max() < 2**52, "a float holds it exactly"
+    with pytest.raises(ValueError, match="zip"):
+        state_numbers(["p"], [])
+
+
+def test_groups_that_only_the_process_teaches() -> None:
+    """Of three groups the second has unequal outcomes, and the third no advantages."""
+    batch = batch_of([0, 0, 1, 0, 1, NAN], *[[(1, 0.0)]] * 6)
+    batch = replace(batch, group_size=2)
+    assert process_signal_only(batch, np.array([1.0, -1, 1, -1, 0, 0])) == pytest.approx(1 / 3)
+    assert process_signal_only(batch, np.zeros(6)) == 0
+    none = replace(batch, layout=layout_of([]), outcomes=np.zeros(0))
+    assert math.isnan(process_signal_only(none, np.zeros(0)))
+
+
 def test_monte_carlo_by_hand() -> None:
     values, before = step_values([[0.5, 0.25, 0.75], [0.5]], np.array([1.0, 0.0]))
     assert (values.tolist(), before.tolist()) == ([0.25, 0.75, 1, 0], [0.5, 0.25, 0.75, 0.5])
     layout = layout_of([[1, 1, 1], [1]])
     batch = Batch(layout, np.array([1.0, 0.0]), 2, Evidence(values=values, before=before))
     assert monte_carlo(batch, Terms()).advantages.tolist() == [-0.25, 0.5, 0.25, -0.5]
+    for found in (monte_carlo(batch, Terms()), segments(batch, Terms(segment=2))):
+        assert found.rewards is not None
+        assert found.rewards.tolist() == values.tolist()
     assert segments(batch, Terms(segment=2)).advantages.tolist() == [0.25, 0.25, 0.25, -0.5]
     assert segments(batch, Terms(segment=1)).advantages.tolist() == monte_carlo(batch, Terms()).advantages.tolist()
     assert segments(batch, Terms(segment=9)).advantages.tolist() == [0.5, 0.5, 0.5, -0.5]
