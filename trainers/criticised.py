@@ -104,16 +104,13 @@ class CriticisedTrainer(PolicyTrainer):
         Raises:
             CriticFailingError: They are more than the settings allow.
         """
-        reasons = Counter(critique.abstained for row in self._critiques for critique in row if critique.abstained)
-        local = torch.tensor([[reasons.total(), sum(map(len, self._critiques))]], device=self.accelerator.device)
-        # Of all processes: they stop together, or the others wait for one that is gone.
-        abstained, asked = self.accelerator.gather(local).sum(dim=0).tolist()
+        reasons = Counter[str](critique.abstained for row in self._critiques for critique in row if critique.abstained)
+        abstained, asked, why = self.count_failures(reasons, sum(map(len, self._critiques)))
         limit = self.config.credit.max_abstained
         if abstained > limit * asked:
-            summary = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
             raise CriticFailingError(
-                f"{abstained} of {asked} critiques of this step abstained ({summary or 'in other processes'}), more "
-                f"than credit.max_abstained {limit}; mend the critic, or raise the limit{_example(self._critiques)}",
+                f"{abstained} of {asked} critiques of this step abstained ({why}), more than credit.max_abstained "
+                f"{limit}; mend the critic, or raise the limit{_example(self._critiques)}",
                 unreachable=2 * sum(n for reason, n in reasons.items() if reason in UNREACHABLE) > reasons.total(),
             )
 

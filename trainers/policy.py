@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import time
+from collections import Counter
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -149,6 +150,16 @@ class PolicyTrainer(RecordingTrainer, RatioTrainer):
 
     def rollouts_kept(self) -> None:
         """Called when a batch has been kept, before it is trained on: the place to give up."""
+
+    def count_failures(self, reasons: Counter[str], asked: int) -> tuple[int, int, str]:
+        """Return how many of all judgments of the batch failed, of how many, and this process's reasons in words.
+
+        Processes stop together: otherwise some would wait for one that is gone.
+        """
+        local = torch.tensor([[reasons.total(), asked]], device=self.accelerator.device)
+        failed, everything = self.accelerator.gather(local).sum(dim=0).tolist()
+        counted = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
+        return failed, everything, counted or "in other processes"
 
     def _generate(self, prompts: list[Any]) -> Any:
         began = time.perf_counter()

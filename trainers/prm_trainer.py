@@ -7,7 +7,6 @@ from collections import Counter
 from typing import Any
 
 import numpy as np
-import torch
 
 from trainers.credit.batch import Evidence
 from trainers.criticised import CriticFailingError
@@ -54,16 +53,13 @@ class ScoredTrainer(PolicyTrainer):
         Raises:
             CriticFailingError: They are more than the settings allow.
         """
-        reasons = Counter(each.unscored for each in self.scored if each.unscored)
-        local = torch.tensor([[reasons.total(), len(self.scored)]], device=self.accelerator.device)
-        # Of all processes: they stop together, or the others wait for one that is gone.
-        unscored, asked = self.accelerator.gather(local).sum(dim=0).tolist()
+        reasons = Counter[str](each.unscored for each in self.scored if each.unscored)
+        unscored, asked, why = self.count_failures(reasons, len(self.scored))
         limit = self.config.prm.max_unscored
         if unscored > limit * asked:
-            summary = ", ".join(f"{reason} {count}" for reason, count in reasons.most_common())
             raise CriticFailingError(
-                f"{unscored} of {asked} rollouts of this step could not be scored ({summary or 'in other processes'}), "
-                f"more than prm.max_unscored {limit}; name a model that reads them, or raise the limit"
+                f"{unscored} of {asked} rollouts of this step could not be scored ({why}), more than prm.max_unscored "
+                f"{limit}; name a model that reads them, or raise the limit"
             )
 
 

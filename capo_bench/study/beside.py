@@ -16,8 +16,7 @@ from capo_bench.study.served import ServedCritic, served_by
 from trainers.backbones import BACKBONES
 from trainers.config import TrialConfig
 from trainers.critics.base import CriticParams
-from trainers.critics.local import LocalParams, parameters_in
-from trainers.critics.vllm import VllmParams
+from trainers.critics.local import LocalParams, VllmParams, parameters_in
 from trainers.methods import METHODS
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}

@@ -18,7 +18,6 @@ import random
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from evals.benchmarks import Problem, StepCheck
 from evals.coins.problems import LIMIT, VERBS, Chain, Operation, apply, draw_chain, read, render
@@ -209,11 +208,6 @@ class Mender:
             rest = each ** (len(chain.operations) - done)
             chances.append(rest if sound else rest * self.notice if fresh and not mends else 0.0)
         return [*chances, float(sound)]
-
-
-def true_advantages(values: Sequence[float]) -> list[float]:
-    """Return A_t = Q_t − Q_{t−1} of the steps between values."""
-    return [after - before for before, after in pairwise(values)]
 
 
 # -- benchmarks

@@ -10,7 +10,7 @@ from typing import Literal, Protocol
 
 from evals.critics.labels import LabelledSolution
 from evals.registry import Registry, did_you_mean
-from evals.tasks.rows import DataErrors, Flaws, Row, data_files, read_rows
+from evals.tasks.rows import DataErrors, Flaws, Row, data_files, hub_rows, read_rows
 
 
 @dataclass(frozen=True)
@@ -86,15 +86,52 @@ def checked_subsets(data: str, asked: Sequence[str], subsets: Iterable[str]) -> 
     return tuple(dict.fromkeys(asked)) or tuple(subsets)
 
 
-def one_file(data: str, source: Path, flaws: Flaws) -> list[Row]:
-    """Return the rows of the one local file of a data set; a flaw where there is none, or are several."""
-    files = data_files(source, data, "", alone=True)
-    if not files:
-        flaws.append(
-            f"--data-dir {source}: not one data file (.json, .jsonl or .parquet) for {data} but none or several; "
-            "name the file itself"
-        )
-    return [row for file in files for row in read_rows(file, flaws)]
+class PublishedSteps:
+    """A published data set: local files, each named after its subset, or a dataset of the hub with a split for each.
+
+    Attributes:
+        hub: The dataset of the hub.
+        subsets: Names of the subsets.
+        default: Those that are taken where none is named; empty: all.
+        alone: Whether the only file of a folder is taken whatever its name.
+    """
+
+    name: str
+    hub: str
+    benchmark: str | None = None
+    first_error = False
+    subsets: tuple[str, ...] = ()
+    default: tuple[str, ...] = ()
+    alone = True
+
+    def load(self, selection: Selection) -> Loaded:
+        """Load solutions from local files or the hub."""
+        flaws: Flaws = []
+        wanted = checked_subsets(self.name, selection.subsets or self.default, self.subsets)
+        solutions = [
+            solution
+            for subset in wanted
+            for solution in self.label(self.rows(subset, selection.source, flaws), subset, selection, flaws)
+        ]
+        if flaws:
+            raise DataErrors(flaws)
+        return Loaded(drawn(solutions, selection.limit, selection.seed), source=str(selection.source or self.hub))
+
+    def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
+        """Return the solutions of a subset's rows; what is wrong with any of them is added to `flaws`."""
+        raise NotImplementedError
+
+    def rows(self, subset: str, source: Path | None, flaws: Flaws) -> list[Row]:
+        """Return the rows of a subset; an empty name stands for all rows, in one file."""
+        if source is None:
+            return hub_rows(self.hub, subset or None, flaws)
+        files = data_files(source, self.name, subset, alone=self.alone)
+        if not files:
+            flaws.append(
+                f"--data-dir {source}: no file for subset {subset!r}; it is expected as {self.name}/{subset or 'data'}"
+                f".json, .jsonl or .parquet; name the file itself, or other subsets with --data {self.name}:…"
+            )
+        return [row for file in files for row in read_rows(file, flaws)]
 
 
 def drawn(solutions: Sequence[LabelledSolution], limit: int | None, seed: int) -> list[LabelledSolution]:

@@ -11,14 +11,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from pydantic import Field, model_validator
 
 from evals.benchmarks import Problem
-from evals.critics.data import Loaded, Selection, checked_subsets, drawn, one_file
+from evals.critics.data import PublishedSteps, Selection
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.tasks.rows import DataErrors, Flaws, Row, RowModel, hub_rows, models
+from evals.tasks.rows import Flaws, Row, RowModel, models
 
 SUBSET = "test"
 _CLOSED = ("question", "model_response_by_step", "human_labels", "human_labels_first_error_idx")
@@ -69,27 +70,17 @@ def _opened(name: str, value: Any, key: str) -> Any:
         return value
 
 
-class Hard2Verify:
+class Hard2Verify(PublishedSteps):
     """One file, or the hub's dataset."""
 
     name = "hard2verify"
-    benchmark: str | None = None
-    first_error = True
     hub = "Salesforce/Hard2Verify"
+    first_error = True
+    subsets = (SUBSET,)
 
-    def load(self, selection: Selection) -> Loaded:
-        """Load solutions from a local file or the hub."""
-        flaws: Flaws = []
-        checked_subsets(self.name, selection.subsets, (SUBSET,))
-        solutions = [_labelled(row) for _, row in models(self._rows(selection, flaws), _Hard2VerifyRow, flaws)]
-        if flaws:
-            raise DataErrors(flaws)
-        return Loaded(drawn(solutions, selection.limit, selection.seed), source=str(selection.source or self.hub))
-
-    def _rows(self, selection: Selection, flaws: Flaws) -> list[Row]:
-        if selection.source is None:
-            return hub_rows(self.hub, SUBSET, flaws)
-        return one_file(self.name, selection.source, flaws)
+    def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
+        """Return the solutions of rows."""
+        return [_labelled(row) for _, row in models(rows, _Hard2VerifyRow, flaws)]
 
 
 def _labelled(row: _Hard2VerifyRow) -> LabelledSolution:

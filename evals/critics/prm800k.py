@@ -8,14 +8,14 @@ alternative brings the label of its own last step.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from evals.benchmarks import Problem
-from evals.critics.data import Loaded, Selection, checked_subsets, drawn
+from evals.critics.data import PublishedSteps, Selection
 from evals.critics.labels import LabelledSolution, StepLabels
 from evals.critics.prm800k_layouts import Rated, rated_steps
-from evals.tasks.rows import DataErrors, Flaws, Row, data_files, hub_rows, read_rows
+from evals.tasks.rows import Flaws, Row
 
 SUBSETS = ("test", "train")
 Way = tuple[str, ...]
@@ -39,36 +39,17 @@ class _Tree:
         return sorted((way for way in self.ratings if way not in inner), key=len, reverse=True)
 
 
-class RatedSteps:
+class RatedSteps(PublishedSteps):
     """Splits ``test`` (default) and ``train``; layouts in `prm800k_layouts`, told apart by their columns."""
 
     name = "prm800k"
-    benchmark: str | None = None
-    first_error = False
     hub = "Birchlabs/openai-prm800k-stepwise-critic"
+    subsets = SUBSETS
+    default = ("test",)
 
-    def load(self, selection: Selection) -> Loaded:
-        """Load solutions from local files or the hub."""
-        flaws: Flaws = []
-        splits = checked_subsets(self.name, selection.subsets or ("test",), SUBSETS)
-        solutions = []
-        for split in splits:
-            steps = rated_steps(self._rows(split, selection, flaws), flaws)
-            solutions += list(_solutions(steps, split, selection.neutral == "right"))
-        if flaws:
-            raise DataErrors(flaws)
-        return Loaded(drawn(solutions, selection.limit, selection.seed), source=str(selection.source or self.hub))
-
-    def _rows(self, split: str, selection: Selection, flaws: Flaws) -> list[Row]:
-        if selection.source is None:
-            return hub_rows(self.hub, split, flaws)
-        files = data_files(selection.source, self.name, split, alone=True)
-        if not files:
-            flaws.append(
-                f"--data-dir {selection.source}: no file of {self.name} with {split!r} in its name "
-                "(.json, .jsonl or .parquet), nor one file alone; name the file itself"
-            )
-        return [row for file in files for row in read_rows(file, flaws)]
+    def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
+        """Return the solutions of rated steps."""
+        return _solutions(rated_steps(rows, flaws), subset, selection.neutral == "right")
 
 
 def _solutions(steps: Sequence[Rated], split: str, neutral_is_right: bool) -> Iterator[LabelledSolution]:

@@ -8,9 +8,9 @@ from __future__ import annotations
 from pydantic import Field
 
 from evals.benchmarks import Problem
-from evals.critics.data import Loaded, Selection, checked_subsets, drawn, one_file
+from evals.critics.data import Loaded, PublishedSteps, Selection, checked_subsets, drawn
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.tasks.rows import DataErrors, Flaws, Row, RowModel, hub_rows, models
+from evals.tasks.rows import DataErrors, Flaws, RowModel, models
 
 OUTSIDE = "error_steps names a step that the solution does not have"
 
@@ -23,18 +23,16 @@ class _PrmBenchRow(RowModel):
     error_steps: list[int]
 
 
-class PRMBench:
+class PRMBench(PublishedSteps):
     """One file, or the hub's dataset. `error_steps` counts from 1; rows where it points outside are left out."""
 
     name = "prmbench"
-    benchmark: str | None = None
-    first_error = False
     hub = "hitsmy/PRMBench_Preview"
 
     def load(self, selection: Selection) -> Loaded:
         """Load solutions from a local file or the hub."""
         flaws: Flaws = []
-        rows = [row for _, row in models(self._rows(selection, flaws), _PrmBenchRow, flaws)]
+        rows = [row for _, row in models(self.rows("", selection.source, flaws), _PrmBenchRow, flaws)]
         if flaws:
             raise DataErrors(flaws)
         kinds = checked_subsets(self.name, selection.subsets, dict.fromkeys(row.classification for row in rows))
@@ -43,11 +41,6 @@ class PRMBench:
         left_out = {OUTSIDE: len(rows) - len(usable)} if len(usable) < len(rows) else {}
         solutions = drawn([_labelled(row) for row in usable], selection.limit, selection.seed)
         return Loaded(solutions, left_out, str(selection.source or self.hub))
-
-    def _rows(self, selection: Selection, flaws: Flaws) -> list[Row]:
-        if selection.source is None:
-            return hub_rows(self.hub, None, flaws)
-        return one_file(self.name, selection.source, flaws)
 
 
 def _labelled(row: _PrmBenchRow) -> LabelledSolution:

@@ -5,14 +5,14 @@ Zheng et al., arXiv 2412.06559. Steps after the first wrong one have no label.
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 
 from pydantic import Field, model_validator
 
 from evals.benchmarks import Problem
-from evals.critics.data import Loaded, Selection, checked_subsets, drawn
+from evals.critics.data import PublishedSteps, Selection
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.tasks.rows import DataErrors, Flaws, Row, RowModel, data_files, hub_rows, models, read_rows
+from evals.tasks.rows import Flaws, Row, RowModel, models
 
 SUBSETS = ("gsm8k", "math", "olympiadbench", "omnimath")
 
@@ -33,36 +33,18 @@ class _ProcessBenchRow(RowModel):
         return self
 
 
-class ProcessBench:
+class ProcessBench(PublishedSteps):
     """The four subsets; a local file is named after its subset."""
 
     name = "processbench"
-    benchmark: str | None = None
-    first_error = True
     hub = "Qwen/ProcessBench"
+    first_error = True
+    subsets = SUBSETS
+    alone = False
 
-    def load(self, selection: Selection) -> Loaded:
-        """Load solutions from local files or the hub."""
-        flaws: Flaws = []
-        solutions = [
-            _labelled(row, subset)
-            for subset in checked_subsets(self.name, selection.subsets, SUBSETS)
-            for _, row in models(self._rows(subset, selection.source, flaws), _ProcessBenchRow, flaws)
-        ]
-        if flaws:
-            raise DataErrors(flaws)
-        return Loaded(drawn(solutions, selection.limit, selection.seed), source=str(selection.source or self.hub))
-
-    def _rows(self, subset: str, source: Path | None, flaws: Flaws) -> list[Row]:
-        if source is None:
-            return hub_rows(self.hub, subset, flaws)
-        files = data_files(source, self.name, subset, alone=False)
-        if not files:
-            flaws.append(
-                f"--data-dir {source}: no file for subset {subset!r}; it is expected as "
-                f"{self.name}/{subset}.json, .jsonl or .parquet; name other subsets with --data {self.name}:…"
-            )
-        return [row for file in files for row in read_rows(file, flaws)]
+    def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
+        """Return the solutions of rows."""
+        return [_labelled(row, subset) for _, row in models(rows, _ProcessBenchRow, flaws)]
 
 
 def _labelled(row: _ProcessBenchRow, subset: str) -> LabelledSolution:

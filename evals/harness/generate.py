@@ -81,12 +81,11 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
     asker: Asker,
     folder: Path,
     *,
-    retry_failed: bool = True,
     most_failed: float = MOST_FAILED,
     tell: Tell = ignore,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Ask a model for every completion of a task that its folder does not hold.
+    """Ask a model for every completion of a task that its folder does not hold, then again for those that failed.
 
     A completion depends on the seed, its prompt and its number, not on its batch. So a resumed evaluation writes the
     same completions as an uninterrupted one, if the machine computes the same in any batch.
@@ -95,7 +94,6 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
         task: What is asked.
         asker: The model and its settings.
         folder: The task's folder, created if it is missing.
-        retry_failed: Retry, after everything else, the completions that failed in an earlier run.
         most_failed: Share of this run's completions that may fail.
         tell: Called after every batch.
         stop: Called before every batch.
@@ -114,7 +112,7 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
         drop_torn_line(folder / TIMING)
         held = keep_latest(there)
         each = list_completions(record.identity)
-        batches = _make_batches(record.asked, each, held, asker.model.batch, retry_failed)
+        batches = _make_batches(record.asked, each, held, asker.model.batch)
         if batches:
             (folder / RESULT).unlink(missing_ok=True)  # it would be the result of fewer completions
             (folder / SUMS).unlink(missing_ok=True)
@@ -172,7 +170,6 @@ def _make_batches(
     each: Sequence[_Which],
     held: Mapping[Key, Generation],
     size: int,
-    retry_failed: bool,
 ) -> list[list[_Unit]]:
     """Cut the missing completions, then the failed ones, into batches of about `size`.
 
@@ -183,9 +180,8 @@ def _make_batches(
     for question in sorted(asked, key=lambda question: -len(question.prompt)):
         lines = {which: held.get((question.problem.id, *which)) for which in each}
         missing += _make_units(question, [which for which, line in lines.items() if line is None], size)
-        if retry_failed:
-            again = [which for which, line in lines.items() if line and line["failure"] is not None]
-            failed += _make_units(question, again, size)
+        again = [which for which, line in lines.items() if line and line["failure"] is not None]
+        failed += _make_units(question, again, size)
     batches: list[list[_Unit]] = []
     for units in (missing, failed):
         units.sort(key=lambda unit: (unit.decoding != "greedy", -len(unit.numbers), unit.numbers.start))

@@ -57,7 +57,7 @@ def sampled_by(repeats: int, generation: Mapping[str, Any]) -> Drawn:
 @cache
 def task_draws(name: str) -> Drawn:
     """Return what a task samples, without loading its problems."""
-    settings = _settings(task_file(name))
+    settings = task_settings(name)
     return sampled_by(settings.get("repeats", 1), settings.get("generation_kwargs") or {})
 
 
@@ -71,7 +71,7 @@ def task_identity(name: str, data_dir: Path | None) -> dict[str, Any]:
     Raises:
         DefinitionError: A function has no source code.
     """
-    settings = _settings(task_file(name))
+    settings = task_settings(name)
     folder = settings.get("dataset_kwargs", {}).get("folder")
     beside = task_file(name).parent
     identity = {
@@ -91,14 +91,14 @@ def task_identity(name: str, data_dir: Path | None) -> dict[str, Any]:
 @cache
 def task_checker(name: str) -> str | None:
     """Return the benchmark that checks the steps of a task's solutions; None where none does."""
-    checker = _settings(task_file(name)).get("metadata", {}).get("checker")
+    checker = task_settings(name).get("metadata", {}).get("checker")
     return None if checker is None else str(checker)
 
 
 @cache
 def task_answers(name: str) -> str:
     """Return where an answer may stand in a completion, where the user does not say."""
-    return str(_settings(task_file(name)).get("metadata", {}).get("answers", DEFAULT_STYLE))
+    return str(task_settings(name).get("metadata", {}).get("answers", DEFAULT_STYLE))
 
 
 def task_settings(name: str) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from trainers.config import TrainConfig
 from trainers.critics.base import Surroundings
 from trainers.critics.endpoint import EndpointParams
 from trainers.critics.exact import ExactParams
-from trainers.critics.transformers import TransformersParams
+from trainers.critics.local import TransformersParams
 
 RECORDS = [{"policy_tokens": 300.0, "seconds": 1.5}, {"policy_tokens": 200.0, "seconds": 2.0}]
 

@@ -19,7 +19,7 @@ from trainers.config import TrialConfig
 from trainers.criticised import count_parameters, critic_of
 from trainers.critics.base import Solution, Surroundings
 from trainers.critics.cached import open_critic
-from trainers.critics.transformers import TransformersParams
+from trainers.critics.local import TransformersParams
 from trainers.rollouts import read_rollouts
 
 OWN = {"name": "transformers", "model": "policy", "max_tokens": 12}

@@ -18,8 +18,8 @@ CRITICS: Registry[type[CriticParams]] = Registry(
         "openai": "trainers.critics.endpoint:EndpointParams",
         "random": "trainers.critics.random_steps:RandomParams",
         "shuffled": "trainers.critics.shuffled:ShuffledParams",
-        "transformers": "trainers.critics.transformers:TransformersParams",
-        "vllm": "trainers.critics.vllm:VllmParams",
+        "transformers": "trainers.critics.local:TransformersParams",
+        "vllm": "trainers.critics.local:VllmParams",
     },
 )
 

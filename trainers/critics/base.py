@@ -98,6 +98,7 @@ class CriticParams(Strict):
     """Base of a critic's settings; a subclass narrows `name` to its own literal and builds the critic.
 
     Attributes:
+        where: Settings that decide where it runs, how fast or at what price, and nothing of what it says.
         asks_checker: Whether it asks the benchmark's step checker, and so needs a benchmark that has one.
         kept: Whether critiques are worth keeping on disk: they cost something, and `identity` and the solution's text
             decide them. Not so where they are quickly worked out, or drawn with the trial's seed or the problem's name.
@@ -106,6 +107,7 @@ class CriticParams(Strict):
 
     kept: ClassVar[bool] = False
     backend: ClassVar[str | None] = None
+    where: ClassVar[frozenset[str]] = frozenset()
     asks_checker: ClassVar[bool] = False
     name: str
 
@@ -120,8 +122,8 @@ class CriticParams(Strict):
         return False
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that decide what the critic says; not where it is reached, how fast, or its price."""
-        return self.model_dump(mode="json")
+        """Return the settings that decide what the critic says."""
+        return self.model_dump(mode="json", exclude=set(self.where))
 
     @property
     def size_known(self) -> bool:

@@ -13,10 +13,7 @@ from trainers.critics.language import LanguageParams
 from trainers.critics.local import EMBEDDED, POLICY, parameters_in
 from trainers.critics.serve import ServeParams, served_url
 
-NOT_WHAT_IT_SAYS = frozenset(
-    {"base_url", "api_key_env", "concurrency", "deadline_seconds", "max_retries", "breaker", "price"}
-)
-"""Settings that decide where the critic is reached, how fast and at what price, but not what it says."""
+_REACHED = frozenset({"base_url", "api_key_env", "concurrency", "deadline_seconds", "max_retries", "breaker", "price"})
 
 
 class EndpointParams(LanguageParams, EndpointSettings):
@@ -30,6 +27,7 @@ class EndpointParams(LanguageParams, EndpointSettings):
     """
 
     backend: ClassVar[str | None] = "openai"
+    where: ClassVar[frozenset[str]] = LanguageParams.where | _REACHED | {"serve"}
     name: Literal["openai"] = "openai"
     model: Annotated[str, Field(min_length=1)]
     serve: ServeParams | None = None
@@ -57,13 +55,8 @@ class EndpointParams(LanguageParams, EndpointSettings):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide what the critic says, and the version of what it is asked."""
-        left_out = NOT_WHAT_IT_SAYS | {"serve", "embedded"}
-        settings = {key: value for key, value in super().identity().items() if key not in left_out}
-        if self.serve is not None:
-            settings["serve"] = self.serve.identity()
-        if self.embedded_critic is not None:
-            settings["embedded"] = self.embedded.model_dump(mode="json")
-        return settings
+        served = {} if self.serve is None else {"serve": self.serve.identity()}
+        return {**super().identity(), **served}
 
     @property
     def size_known(self) -> bool:
@@ -84,6 +77,6 @@ class EndpointParams(LanguageParams, EndpointSettings):
             ValueError: It is to be served, and no server was started; or the key cannot be sent.
         """
         read_key(self.api_key_env)  # found wrong before any work
-        reached = self.model_dump(include={*NOT_WHAT_IT_SAYS, "body"})
+        reached = self.model_dump(include={*_REACHED, "body"})
         reached |= {} if self.serve is None else {"base_url": served_url()}
         return ModelSpec(model=self.model, backend="openai", template="message", **reached)

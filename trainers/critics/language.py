@@ -109,6 +109,7 @@ class LanguageParams(CriticParams):
     """
 
     kept: ClassVar[bool] = True
+    where: ClassVar[frozenset[str]] = frozenset({"parameters"})
     parameters: Annotated[float, Field(ge=1)] | None = None
     temperature: Annotated[float, Field(gt=0, le=2)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
@@ -145,8 +146,10 @@ class LanguageParams(CriticParams):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that decide what the critic says, and the version of what it is asked."""
-        settings = {name: value for name, value in super().identity().items() if name != "parameters"}
-        return {**settings, "prompt_version": PROMPT_VERSION}
+        settings = {**super().identity(), "prompt_version": PROMPT_VERSION}
+        if self.embedded_critic is None:
+            settings.pop("embedded", None)
+        return settings
 
     @property
     def size_known(self) -> bool:

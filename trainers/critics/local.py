@@ -1,13 +1,15 @@
-"""Settings of critics whose model runs in this process: which model it is."""
+"""The critics whose model runs in this process: `transformers`, and `vllm` in an engine that ends with the process."""
 
 from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
+from evals.models.spec import ModelSpec
+from evals.settings import Positive
 from trainers.critics.base import EmbeddedCriticConfig, Surroundings
 from trainers.critics.language import LanguageParams
 
@@ -31,9 +33,6 @@ class LocalParams(LanguageParams):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     embedded: EmbeddedCriticConfig = EmbeddedCriticConfig()
 
-    MACHINE: ClassVar[frozenset[str]] = frozenset()
-    """Settings of where and how fast the model runs, which decide nothing of what it says."""
-
     @model_validator(mode="after")
     def _revision_of_a_repository(self) -> LocalParams:
         if self.revision is not None and self.model in {EMBEDDED, POLICY}:
@@ -54,11 +53,6 @@ class LocalParams(LanguageParams):
         """Whether the critic is the policy as its training starts."""
         return self.model == POLICY
 
-    def identity(self) -> dict[str, Any]:
-        """Return the settings that decide what the critic says; of weights in a local folder, only the name."""
-        left_out = self.MACHINE if self.embedded_critic else self.MACHINE | {"embedded"}
-        return {name: value for name, value in super().identity().items() if name not in left_out}
-
     @property
     def size_known(self) -> bool:
         """Whether the model can be counted, or the settings say how large it is."""
@@ -70,13 +64,19 @@ class LocalParams(LanguageParams):
         folder = surroundings.embedded if self.embedded_critic is not None else Path(self.model)
         return parameters_in(folder) if folder is not None and folder.is_dir() else super().size(surroundings)
 
-    def source(self, surroundings: Surroundings) -> str:
-        """Return the folder or repository id that the model is loaded from.
+    def spec(self, surroundings: Surroundings) -> ModelSpec:
+        """Return the model that is asked.
 
         Raises:
             ValueError: The model is the embedded one and the surroundings hold none; or it is the policy, which only
                 a trial has.
         """
+        settings = self.model_dump(include={*type(self).model_fields} & {*ModelSpec.model_fields})
+        settings |= {"model": self._find_model(surroundings), "backend": self.backend, "template": "message"}
+        return ModelSpec(**settings)
+
+    def _find_model(self, surroundings: Surroundings) -> str:
+        """Return the folder or repository id that the model is loaded from."""
         if self.asks_policy:
             raise ValueError(
                 f"critic {self.name!r} asks for the policy that a trial starts from, and this is no trial; "
@@ -90,6 +90,45 @@ class LocalParams(LanguageParams):
                 "train it first, or set critic.model to a repository id or a folder"
             )
         return str(surroundings.embedded)
+
+
+class TransformersParams(LocalParams):
+    """Settings of a critic that runs through Transformers.
+
+    Attributes:
+        batch_tokens: Most tokens that are held at once: every critique with its prompt, at its longest.
+    """
+
+    backend: ClassVar[str | None] = "hf"
+    where: ClassVar[frozenset[str]] = LocalParams.where | {"batch_tokens"}
+    name: Literal["transformers"] = "transformers"
+    batch_tokens: Positive = 131072
+
+
+class VllmParams(LocalParams):
+    """Settings of a critic that runs in vLLM's engine.
+
+    Attributes:
+        gpu_memory_utilization: Share of the accelerator's memory that the engine takes; a policy trained on the same
+            one needs the rest.
+        max_model_len: Longest prompt and reply together; None is what the model has.
+        tensor_parallel_size: Over how many accelerators the model is split.
+        enforce_eager: Start sooner, without compilation, and run slower.
+    """
+
+    backend: ClassVar[str | None] = "vllm"
+    where: ClassVar[frozenset[str]] = LocalParams.where | {
+        "gpu_memory_utilization", "tensor_parallel_size", "enforce_eager",
+    }  # fmt: skip
+    name: Literal["vllm"] = "vllm"
+    gpu_memory_utilization: Annotated[float, Field(gt=0, le=1)] = 0.4
+    max_model_len: Positive | None = None
+    tensor_parallel_size: Positive = 1
+    enforce_eager: bool = False
+
+    def spec(self, surroundings: Surroundings) -> ModelSpec:
+        """Return the model that is asked, with its longest length."""
+        return super().spec(surroundings).model_copy(update={"max_length": self.max_model_len})
 
 
 def parameters_in(folder: Path) -> int | None:

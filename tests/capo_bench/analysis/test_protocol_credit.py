@@ -25,7 +25,6 @@ from evals.coins.protocol import (
     check_repairs,
     read_fork,
     show_fork,
-    true_advantages,
 )
 from trainers.credit.batch import Batch, Evidence, layout_of
 from trainers.credit.states import state_numbers
@@ -48,8 +47,8 @@ def test_a_smaller_choice_is_right_in_itself_and_makes_the_answer_unreachable() 
     assert judged(check_fork(FORK, ["4 + 2 = 6", "6 * 2 = 13", "\\boxed{12}"])) == ([0, 1, 2], [])
     steps = ["4 - 2 = 2", "2 * 2 = 4", "\\boxed{4}"]
     assert Chooser(0.75).values(FORK, steps) == [0.75, 0, 0, 0]
-    assert true_advantages(Chooser(0.75).values(FORK, steps)) == [-0.75, 0, 0]
-    assert true_advantages(Chooser(0.75).values(FORK, ["4 + 3 = 7", "7 * 2 = 14", "\\boxed{14}"])) == [0.25, 0, 0]
+    assert np.diff(Chooser(0.75).values(FORK, steps)).tolist() == [-0.75, 0, 0]
+    assert np.diff(Chooser(0.75).values(FORK, ["4 + 3 = 7", "7 * 2 = 14", "\\boxed{14}"])).tolist() == [0.25, 0, 0]
 
 
 def test_a_wrong_step_stays_wrong_when_a_later_one_mends_it() -> None:
@@ -59,7 +58,7 @@ def test_a_wrong_step_stays_wrong_when_a_later_one_mends_it() -> None:
     assert judged(check_repairs(CHAIN, ["4 + 3 = 7", "7 * 2 = 14", "\\boxed{15}"])) == ([2], [])
     pupil = Mender(slip=0.5, notice=0.5)  # an operation is right, or mended, with 3/4
     np.testing.assert_allclose(pupil.values(CHAIN, mended), [9 / 16, 3 / 8, 3 / 4, 1, 1])
-    np.testing.assert_allclose(true_advantages(pupil.values(CHAIN, mended)), [-3 / 16, 3 / 8, 1 / 4, 0])
+    np.testing.assert_allclose(np.diff(pupil.values(CHAIN, mended)), [-3 / 16, 3 / 8, 1 / 4, 0])
 
 
 @pytest.mark.parametrize("name", ["forks", "repairs"])

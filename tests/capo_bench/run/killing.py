@@ -22,7 +22,7 @@ def main():
     import trainers.capo
     import trainers.cold_start
     import trainers.critics.embedded
-    import trainers.critics.transformers  # noqa: F401
+    import trainers.critics.local  # noqa: F401
 
     for line in sys.stdin:
         order = json.loads(line)

@@ -339,13 +339,6 @@ def test_what_failed_is_asked_again_last_and_its_last_line_counts(whole, tmp_pat
     assert len(model.asked) == 2
 
 
-def test_what_failed_is_left_alone_where_that_is_wanted(tmp_path):
-    generate(TASK, DiceModel(failing=lambda place: place == 1), tmp_path, seed=5)
-    model = DiceModel()
-    assert generate(TASK, model, tmp_path, seed=5, retry_failed=False) is True
-    assert model.asked == []
-
-
 def test_failures_do_not_move_the_batches_of_what_is_missing(tmp_path):
     failing = {"failing": lambda place: place == 1}
     generate(TASK, DiceModel(**failing), tmp_path / "whole", seed=5)

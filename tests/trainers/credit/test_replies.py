@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from trainers.credit.parse import parse
 from trainers.credit.prompt import critique_prompt
 from trainers.credit.replies import REPLIES
-from trainers.critics.transformers import TransformersParams
+from trainers.critics.local import TransformersParams
 
 NAMES = sorted(REPLIES)
 

@@ -13,7 +13,7 @@ from trainers.backbones.tiny import build_model, build_tokenizer, save
 from trainers.critics.base import Solution, Surroundings
 from trainers.critics.cached import open_critic
 from trainers.critics.language import read_critique
-from trainers.critics.transformers import TransformersParams
+from trainers.critics.local import TransformersParams
 
 TEXT = "Ann has 3 coins. Ann finds 4.\n\n3 + 4 = 7\n\nWrong steps: [1, 2]"
 SOLUTION = Solution(Problem("sums/test/0", "add 0", "0"), ("1+1=2", "2+1=4"))

@@ -8,8 +8,7 @@ from pydantic import ValidationError
 
 from trainers.config import TrialConfig
 from trainers.critics.base import EmbeddedCriticConfig, Surroundings
-from trainers.critics.transformers import TransformersParams
-from trainers.critics.vllm import VllmParams
+from trainers.critics.local import TransformersParams, VllmParams
 
 LOCAL = pytest.mark.parametrize("params", [TransformersParams, VllmParams])
 
@@ -25,12 +24,12 @@ def test_the_embedded_model_is_the_default_and_is_taught(params):
 def test_any_other_model_is_taken_as_it_is(params, sums):
     named = params(model="some/model", revision="abc")
     assert named.embedded_critic is None
-    assert named.source(Surroundings(sums, 0)) == "some/model"
+    assert named.spec(Surroundings(sums, 0)).model == "some/model"
 
 
 @LOCAL
 def test_the_embedded_model_is_found_in_the_surroundings(params, sums, tmp_path):
-    assert params().source(Surroundings(sums, 0, tmp_path)) == str(tmp_path)
+    assert params().spec(Surroundings(sums, 0, tmp_path)).model == str(tmp_path)
     with pytest.raises(ValueError, match="none was trained"):
         params().build(Surroundings(sums, 0))
 
