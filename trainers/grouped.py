@@ -6,11 +6,12 @@ credit; it keeps that of its own.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from accelerate.utils import gather_object  # type: ignore[import-untyped]
 
 from trainers.credit.batch import Batch, Earned, Evidence, Layout, layout_of, process_signal_only
 from trainers.methods import credit_function
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from trainers.credit.align import Alignment
     from trainers.credit.arrays import FloatArray
     from trainers.records import RecordingTrainer
-
-EVIDENCE = tuple(entry.name for entry in fields(Evidence))
 
 
 @dataclass(frozen=True)
@@ -52,9 +51,7 @@ def credit_groups(trainer: RecordingTrainer, evidence: Evidence) -> Credited:
     """
     config = trainer.config
     layout = layout_of_alignment(trainer.alignment)
-    own = Batch(layout, trainer.outcomes, 1, evidence)
-    everyone = _gather(trainer, own)
-    whole = Batch(everyone.layout, everyone.outcomes, config.train.group_size, everyone.evidence)
+    whole = replace(_gather(Batch(layout, trainer.outcomes, 1, evidence)), group_size=config.train.group_size)
     earned = credit_function(config.method)(whole, config.terms)
     first = trainer.accelerator.process_index * len(layout.steps)
     start = int(whole.layout.steps[:first].sum())
@@ -72,43 +69,15 @@ def layout_of_alignment(alignment: Alignment) -> Layout:
     return layout_of([np.bincount(index[index >= 0], minlength=len(steps)).tolist() for index, steps in pairs])
 
 
-def pack(batch: Batch, width: int) -> FloatArray:
-    """Return a batch as one array of shape (B, 2 + width · columns), for steps of up to `width` a rollout."""
-    layout = batch.layout
-    columns = [layout.tokens.astype(np.float64), *_columns(batch.evidence)]
-    laid = np.full((len(columns), len(layout.steps), width), np.nan)
-    laid[:, layout.owner, layout.place] = columns
-    return np.column_stack([batch.outcomes, layout.steps, *laid])
-
-
-def unpack(packed: FloatArray, like: Evidence) -> Batch:
-    """Return the batch that was packed.
-
-    Args:
-        packed: Of the rollouts of all processes.
-        like: Which evidence there is.
-    """
-    named = [name for name in EVIDENCE if getattr(like, name) is not None]
-    steps = packed[:, 1].astype(np.int64)
-    laid = packed[:, 2:].reshape(len(packed), 1 + len(named), -1)
-    present = np.arange(laid.shape[2]) < steps[:, None]
-    tokens, *columns = (laid[:, column][present] for column in range(1 + len(named)))
-    layout = Layout(steps, tokens.astype(np.int64))
-    return Batch(layout, packed[:, 0], 1, Evidence(**dict(zip(named, columns, strict=True))))
-
-
-def _gather(trainer: RecordingTrainer, own: Batch) -> Batch:
-    accelerator = trainer.accelerator
-    if accelerator.num_processes == 1:
-        return own
-    longest = torch.tensor([own.layout.steps.max(initial=1)], device=accelerator.device)
-    packed = torch.from_numpy(pack(own, int(accelerator.gather(longest).max()))).to(accelerator.device)
-    return unpack(accelerator.gather(packed).cpu().numpy(), own.evidence)
-
-
-def _columns(evidence: Evidence) -> list[FloatArray]:
-    values = [getattr(evidence, name) for name in EVIDENCE]
-    return [value for value in values if value is not None]
+def _gather(own: Batch) -> Batch:
+    """Return the rollouts of all processes, in their order."""
+    parts: list[Batch] = gather_object([own])
+    layout = Layout(
+        np.concatenate([part.layout.steps for part in parts]), np.concatenate([part.layout.tokens for part in parts])
+    )
+    given = [entry.name for entry in fields(Evidence) if getattr(own.evidence, entry.name) is not None]
+    evidence = {name: np.concatenate([part.evidence.given(name) for part in parts]) for name in given}
+    return Batch(layout, np.concatenate([part.outcomes for part in parts]), 1, Evidence(**evidence))
 
 
 def _part(values: FloatArray | None, rows: slice) -> FloatArray | None:

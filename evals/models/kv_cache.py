@@ -45,11 +45,6 @@ class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
         self._show(rows, end)
         return self.keys, self.values
 
-    def batch_repeat_interleave(self, repeats: int) -> None:
-        """Repeat every row."""
-        if self._room:
-            self.batch_select_indices(torch.arange(len(self.keys), device=self.device).repeat_interleave(repeats))
-
     def batch_select_indices(self, indices: torch.Tensor) -> None:
         """Make row i a copy of row `indices[i]`; only rows that change are copied."""
         if not self._room:

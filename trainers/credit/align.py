@@ -48,24 +48,15 @@ class Alignment:
     pieces: list[tuple[str, ...]]
 
 
-def step_index(
-    batch: Sequence[Sequence[int]], tokenizer: TokenizerLike, segmenter: Segmenter, width: int | None = None
-) -> Alignment:
+def step_index(batch: Sequence[Sequence[int]], tokenizer: TokenizerLike, segmenter: Segmenter) -> Alignment:
     """Cut completions into steps and find the step of each token.
 
     Args:
         batch: Token ids of B completions, without padding.
         tokenizer: The policy's tokenizer.
         segmenter: From `trainers.credit.segment.SEGMENTERS`.
-        width: T; the longest completion's length if not given.
-
-    Raises:
-        ValueError: A completion is longer than `width`.
     """
-    longest = max(map(len, batch), default=0)
-    if width is not None and width < longest:
-        raise ValueError(f"a completion has {longest} tokens but the batch is {width} wide; give its full width")
-    index = np.full((len(batch), longest if width is None else width), PADDING, dtype=np.int64)
+    index = np.full((len(batch), max(map(len, batch), default=0)), PADDING, dtype=np.int64)
     texts, steps, pieces = [], [], []
     for row, ids in enumerate(batch):
         text, starts, ends = token_spans(ids, tokenizer)

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -117,13 +116,6 @@ def test_completions_without_text_have_one_step(qwen):
 def test_an_empty_batch_is_an_empty_index(qwen):
     assert step_index([], qwen, blank_lines).index.shape == (0, 0)
     assert step_index([[]], qwen, blank_lines).index.shape == (1, 0)
-
-
-def test_the_index_is_as_wide_as_asked(qwen):
-    ids = qwen("a\n\nb").input_ids
-    assert step_index([ids], qwen, blank_lines, width=5).index.tolist() == [[0, 0, 1, -1, -1]]
-    with pytest.raises(ValueError, match="3 tokens but the batch is 2 wide"):
-        step_index([ids], qwen, blank_lines, width=2)
 
 
 @shared_fixtures
