@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -63,38 +65,25 @@ def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: 
     """Derive again what a trial's training recorded."""
     if METHODS.get(trial.config.method).train is None:
         return
-    check, where = checks["steps"], folder.place(folder.steps)
+    check, where, kept = checks["steps"], folder.place(folder.steps), folder.place(folder.rollouts)
+    rollouts = _Rollouts(checks, trial, benchmark_of(trial.config.benchmark))
     with check.reading(where):
         records, files = recorded(folder), stored_steps(folder.rollouts)
         _ended(check, where, [*records.values()], trial.config.train)
         check.equal(f"{where}: numbers of steps", sorted(records), [*range(1, len(records) + 1)])
         _sizes(check, where, [*records.values()], trial, folder)
-        checks["rollouts"].equal(f"{folder.place(folder.rollouts)}: steps", sorted(files), sorted(records))
+        checks["rollouts"].equal(f"{kept}: steps", sorted(files), sorted(records))
         derived = set[str]()
         for number, paths in files.items():
-            with checks["rollouts"].reading(f"{folder.place(folder.rollouts)}: step {number}"):
+            with checks["rollouts"].reading(f"{kept}: step {number}"):
                 step = read_step(number, paths)
-                _parts(checks, trial, folder, step, paths, verifier, lengths)
+                for path, part in zip(paths, step.parts, strict=True):
+                    rollouts.check(part, f"{kept}/{path.name}", verifier)
+                    lines = enumerate(part, 1)
+                    prompts = [(f"{kept}/{path.name}:{line}", row.prompt, row.prompt_tokens) for line, row in lines]
+                    lengths.prompts(checks["rollouts"], prompts)
                 derived |= _step(checks, trial, folder, step, records.get(number))
         _rest(check, records, derived)
-
-
-def _parts(  # noqa: PLR0913, PLR0917 - what is checked, by whom, and where it stands
-    checks: Checks,
-    trial: Trial,
-    folder: TrialFolder,
-    step: StoredStep,
-    paths: Sequence[Path],
-    verifier: Verifier,
-    lengths: Lengths,
-) -> None:
-    """Check the rollouts of a step, by their files."""
-    benchmark = benchmark_of(trial.config.benchmark)
-    for path, part in zip(paths, step.parts, strict=True):
-        where = folder.place(path)
-        _rollouts(checks, trial, part, where, benchmark, verifier)
-        prompts = [(f"{where}:{line}", row.prompt, row.prompt_tokens) for line, row in enumerate(part, 1)]
-        lengths.prompts(checks["rollouts"], prompts)
 
 
 def _step(
@@ -202,29 +191,72 @@ def _asked(trial: Trial) -> int:
     return trial.config.credit.critiques if "critic" in METHODS.get(trial.config.method).uses else 0
 
 
-def _rollouts(  # noqa: PLR0913, PLR0917 - what is checked, by whom, and where it stands
-    checks: Checks, trial: Trial, rollouts: Sequence[Rollout], where: str, benchmark: Benchmark, verifier: Verifier
-) -> None:
-    check = checks["rollouts"]
-    same = trial.identity["training"].get("verifier") == VERIFIER_VERSION
-    pairs = [("" if rollout.cut else rollout.text, rollout.answer) for rollout in rollouts]
-    style = trial.config.train.answers
-    verdicts = verifier.verify(pairs, style=style) if same else [None] * len(pairs)
-    for line, (rollout, verdict) in enumerate(zip(rollouts, verdicts, strict=True), 1):
-        if verdict is None or verdict.correct is None:
-            check.leave("outcomes that another verifier, or a limit of time or memory here, decided")
-        else:
-            check.equal(f"{where}:{line} outcome", rollout.outcome, float(verdict.correct))
-        _cut(check, trial.config, rollout, f"{where}:{line}")
-        checks["critiques"].equal(f"{where}:{line} number of critiques", len(rollout.critiques), _asked(trial))
-        if rollout.truth is not None:
-            problem = Problem(rollout.problem, rollout.prompt, rollout.answer)
-            wrong = benchmark.check_steps(problem, rollout.steps).wrong
-            check.equal(f"{where}:{line} wrong steps", sorted(rollout.truth), sorted(wrong))
-        drawn = _drawn(trial, rollout, benchmark)
-        for number, critique in enumerate(rollout.critiques):
-            again = drawn[number] if number < len(drawn) else None
-            _critique(checks["critiques"], trial, rollout, critique, f"{where}:{line} critique {number}", again)
+@dataclass(frozen=True)
+class _Rollouts:
+    """Checks rollouts of a trial, each with what was said of it."""
+
+    checks: Checks
+    trial: Trial
+    benchmark: Benchmark
+
+    def check(self, rollouts: Sequence[Rollout], where: str, verifier: Verifier) -> None:
+        """Check the rollouts of a file."""
+        check = self.checks["rollouts"]
+        same = self.trial.identity["training"].get("verifier") == VERIFIER_VERSION
+        pairs = [("" if rollout.cut else rollout.text, rollout.answer) for rollout in rollouts]
+        style = self.trial.config.train.answers
+        verdicts = verifier.verify(pairs, style=style) if same else [None] * len(pairs)
+        for number, (rollout, verdict) in enumerate(zip(rollouts, verdicts, strict=True), 1):
+            line = f"{where}:{number}"
+            if verdict is None or verdict.correct is None:
+                check.leave("outcomes that another verifier, or a limit of time or memory here, decided")
+            else:
+                check.equal(f"{line} outcome", rollout.outcome, float(verdict.correct))
+            _cut(check, self.trial.config, rollout, line)
+            if rollout.truth is not None:
+                wrong = self.benchmark.check_steps(_problem(rollout), rollout.steps).wrong
+                check.equal(f"{line} wrong steps", sorted(rollout.truth), sorted(wrong))
+            self._critiques(rollout, line)
+
+    def _critiques(self, rollout: Rollout, where: str) -> None:
+        """Read the verdicts of critiques again: as their critic gives them again, or in their texts."""
+        check = self.checks["critiques"]
+        check.equal(f"{where} number of critiques", len(rollout.critiques), _asked(self.trial))
+        for number, (critique, again) in enumerate(zip_longest(rollout.critiques, self._draw(rollout))):
+            place = f"{where} critique {number}"
+            if critique is None:
+                continue  # their number differs
+            if again is not None:
+                check.equal(place, _verdict(critique), _verdict(again))
+            elif not critique.text:
+                check.leave("critiques without a text; the credit check counts their flags")
+            elif critique.abstained in _NO_TEXT:
+                check.leave("critiques that were cut off or failed")
+            elif not _same_parser(self.trial):
+                check.leave("critiques that another version of the parser read")
+            else:
+                critic = self.trial.config.critic
+                reply = critic.reply if isinstance(critic, LanguageParams) else "list"
+                verdict = parse(critique.text, rollout.aim, len(rollout.steps), reply=reply)
+                check.equal(place, _verdict(critique), verdict if isinstance(verdict, str) else sorted(verdict))
+
+    def _draw(self, rollout: Rollout) -> Sequence[Critique]:
+        """Return the critiques of a critic of ours that is a function of seed and solution; none of any other."""
+        params, asked = self.trial.config.critic, _asked(self.trial)
+        if params.kept or not asked or not type(params).__module__.startswith("trainers."):
+            return ()
+        critic = params.build(Surroundings(self.benchmark, self.trial.seed))
+        solution, vote = Solution(_problem(rollout), rollout.steps, rollout.aim), self.trial.config.credit.vote
+        (critiques,) = asyncio.run(critic.critique([solution], asked, greedy=VOTES.get(vote).asks_one))
+        return critiques
+
+
+def _problem(rollout: Rollout) -> Problem:
+    return Problem(rollout.problem, rollout.prompt, rollout.answer)
+
+
+def _verdict(critique: Critique) -> str | list[int]:
+    return critique.abstained or sorted(critique.wrong or ())
 
 
 def _cut(check: Check, config: TrialConfig, rollout: Rollout, where: str) -> None:
@@ -239,40 +271,6 @@ def _cut(check: Check, config: TrialConfig, rollout: Rollout, where: str) -> Non
     check.equal(f"{where} steps", list(rollout.steps), list(step_texts(text, spans)))
     if text.isascii():  # elsewhere two tokens may share a character
         check.equal(f"{where} tokens", list(rollout.tokens), np.bincount(index, minlength=len(spans)).tolist())
-
-
-def _drawn(trial: Trial, rollout: Rollout, benchmark: Benchmark) -> Sequence[Critique]:
-    """Return the critiques of a critic of ours that is a function of seed and solution; none of any other."""
-    params = trial.config.critic
-    if params.kept or not _asked(trial) or not type(params).__module__.startswith("trainers."):
-        return ()
-    problem = Problem(rollout.problem, rollout.prompt, rollout.answer)
-    critic = params.build(Surroundings(benchmark, trial.seed))
-    solution = Solution(problem, rollout.steps, rollout.aim)
-    (critiques,) = asyncio.run(
-        critic.critique([solution], _asked(trial), greedy=VOTES.get(trial.config.credit.vote).asks_one)
-    )
-    return critiques
-
-
-def _critique(  # noqa: PLR0913, PLR0917 - what is checked, against what, and where it stands
-    check: Check, trial: Trial, rollout: Rollout, critique: Critique, where: str, again: Critique | None
-) -> None:
-    """Read a critique's verdict again: in its text, or, where its critic writes none, as the critic gives it again."""
-    kept = critique.abstained or sorted(critique.wrong or ())
-    if again is not None:
-        check.equal(where, kept, again.abstained or sorted(again.wrong or ()))
-    elif not critique.text:
-        check.leave("critiques without a text; the credit check counts their flags")
-    elif critique.abstained in _NO_TEXT:
-        check.leave("critiques that were cut off or failed")
-    elif not _same_parser(trial):
-        check.leave("critiques that another version of the parser read")
-    else:
-        critic = trial.config.critic
-        reply = critic.reply if isinstance(critic, LanguageParams) else "list"
-        verdict = parse(critique.text, rollout.aim, len(rollout.steps), reply=reply)
-        check.equal(where, kept, verdict if isinstance(verdict, str) else sorted(verdict))
 
 
 def _same_parser(trial: Trial) -> bool:
