@@ -115,14 +115,16 @@ def diff_trials(left: TrialFolder, right: TrialFolder) -> TrialDiff:
     ours, theirs = read_object(left.config), read_object(right.config)
     settings = changes(_settings(ours), _settings(theirs))
     identities = ours.get("identity", {}), theirs.get("identity", {})
-    told = {change.where for change in settings}
+    compared = {change.where for change in settings}
     done = [folder for folder in (left, right) if folder.done]
     return TrialDiff(
         stages=tuple(
-            part for part in ("version", "seed", *PARTS) if changes(*({part: one.get(part)} for one in identities))
+            part
+            for part in ("version", "seed", *PARTS)
+            if changes(*({part: identity.get(part)} for identity in identities))
         ),
         settings=settings,
-        identity=tuple(change for change in changes(*identities) if _setting(change.where) not in told),
+        identity=tuple(change for change in changes(*identities) if _setting(change.where) not in compared),
         definitions=_definitions(ours, theirs),
         origin=changes(_origin(left), _origin(right)),
         results=_results(left, right) if len(done) == 2 else (),
@@ -134,21 +136,21 @@ def changes(left: Mapping[str, object], right: Mapping[str, object]) -> tuple[Ch
     """Return where two trees differ, by dotted path, in the left one's order."""
     ours, theirs = flatten(left), flatten(right)
     paths = dict.fromkeys([*ours, *theirs])
-    found = [Change(path, ours.get(path), theirs.get(path)) for path in paths]
-    return tuple(change for change in found if not _same(change.left, change.right))
+    every = [Change(path, ours.get(path), theirs.get(path)) for path in paths]
+    return tuple(change for change in every if not _same(change.left, change.right))
 
 
 def _definitions(left: Record, right: Record) -> tuple[Change, ...]:
     """Return the definitions that differ; one that only moved, or has another name, is the same."""
-    found = []
+    differing = []
     for stage in ("shared", *PARTS):
-        ours, theirs = (one.get("definitions", {}).get(stage, {}) for one in (left, right))
+        ours, theirs = (config.get("definitions", {}).get(stage, {}) for config in (left, right))
         gone = {name: own for name, own in ours.items() if name not in theirs}
         new = {name: own for name, own in theirs.items() if name not in ours}
-        found += [Change(name, own, theirs[name]) for name, own in ours.items() if theirs.get(name, own) != own]
-        found += [Change(name, own, None) for name, own in gone.items() if own not in new.values()]
-        found += [Change(name, None, own) for name, own in new.items() if own not in gone.values()]
-    return tuple(dict.fromkeys(found))
+        differing += [Change(name, own, theirs[name]) for name, own in ours.items() if theirs.get(name, own) != own]
+        differing += [Change(name, own, None) for name, own in gone.items() if own not in new.values()]
+        differing += [Change(name, None, own) for name, own in new.items() if own not in gone.values()]
+    return tuple(dict.fromkeys(differing))
 
 
 def _same(left: object, right: object) -> bool:
@@ -169,9 +171,9 @@ def _setting(path: str) -> str:
 
 def _origin(folder: TrialFolder) -> dict[str, object]:
     """Return the provenance without what is a setting or a result."""
-    found = _provenance(folder)
-    prints = {key: value for key, value in found.get("fingerprints", {}).items() if key != "final_weights"}
-    origin = {key: value for key, value in found.items() if key not in (*ALWAYS_DIFFERENT, "seed", "fingerprints")}
+    provenance = _provenance(folder)
+    prints = {key: value for key, value in provenance.get("fingerprints", {}).items() if key != "final_weights"}
+    origin = {key: value for key, value in provenance.items() if key not in (*ALWAYS_DIFFERENT, "seed", "fingerprints")}
     return {**origin, "fingerprints": prints}
 
 
@@ -186,10 +188,10 @@ def _final_weights(folder: TrialFolder) -> dict[str, object]:
 def _results(left: TrialFolder, right: TrialFolder) -> tuple[Change, ...]:
     ours, theirs = read_object(left.metrics), read_object(right.metrics)
     counted = [{name: r.get("cost", {}).get(name) for name in COUNTED} for r in (ours, theirs)]
-    found = [*changes(ours["metrics"], theirs["metrics"]), *changes(*counted)]
-    found += changes(_final_weights(left), _final_weights(right))
+    differing = [*changes(ours["metrics"], theirs["metrics"]), *changes(*counted)]
+    differing += changes(_final_weights(left), _final_weights(right))
     tasks = {path.parent.name for folder in (left, right) for path in folder.evaluation.glob("*/samples.jsonl")}
-    return (*found, *(change for task in sorted(tasks) for change in _samples(left, right, task)))
+    return (*differing, *(change for task in sorted(tasks) for change in _samples(left, right, task)))
 
 
 def _samples(left: TrialFolder, right: TrialFolder, task: str) -> list[Change]:
@@ -208,8 +210,8 @@ def _samples(left: TrialFolder, right: TrialFolder, task: str) -> list[Change]:
 
 
 def _some(home: Home, ids: list[str]) -> str:
-    told = []
+    shown = []
     for name in ids[:5]:
         config = read_object(home.trial(name).config)
-        told.append(f"{name} ({config.get('variant')}, seed {config.get('seed')})")
-    return ", ".join(told) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")
+        shown.append(f"{name} ({config.get('variant')}, seed {config.get('seed')})")
+    return ", ".join(shown) + (f" and {len(ids) - 5} more" if len(ids) > 5 else "")

@@ -66,8 +66,8 @@ def scores(results: Results) -> pd.DataFrame:
         results,
         lambda run: (
             {"metric": metric, "problem": problem, "score": score}
-            for metric, found in run.scores.items()
-            for problem, score in found.items()
+            for metric, of_problems in run.scores.items()
+            for problem, score in of_problems.items()
         ),
         ("metric", "problem", "score"),
     )
@@ -91,7 +91,7 @@ def samples(results: Results) -> pd.DataFrame:
 def rollouts(results: Results) -> pd.DataFrame:
     """Return a row for each stored rollout: its problem, text and outcome, and what was voted on its steps."""
     columns = ("group", "problem", "answer", "text", "tokens", "outcome", "voters", "flagged", "split", "advantage")
-    return _of_rollouts(results, lambda one: [_rollout(one)], columns)
+    return _of_rollouts(results, lambda rollout: [_rollout(rollout)], columns)
 
 
 def steps(results: Results) -> pd.DataFrame:
@@ -106,8 +106,8 @@ def critiques(results: Results) -> pd.DataFrame:
     return _of_rollouts(results, _critiques, columns)
 
 
-def _rollout(one: CreditedRollout) -> Row:
-    rollout = one.rollout
+def _rollout(credited: CreditedRollout) -> Row:
+    rollout = credited.rollout
     return {
         "group": rollout.group + 1,
         "problem": rollout.problem,
@@ -115,31 +115,31 @@ def _rollout(one: CreditedRollout) -> Row:
         "text": rollout.text,
         "tokens": sum(rollout.tokens),
         "outcome": rollout.outcome,
-        "voters": one.voters,
-        "flagged": None if one.blamed is None else sum(one.blamed),
-        "split": one.split,
-        "advantage": one.mean_advantage,
+        "voters": credited.voters,
+        "flagged": None if credited.blamed is None else sum(credited.blamed),
+        "split": credited.split,
+        "advantage": credited.mean_advantage,
     }
 
 
-def _steps(one: CreditedRollout) -> Iterator[Row]:
-    rollout = one.rollout
+def _steps(credited: CreditedRollout) -> Iterator[Row]:
+    rollout = credited.rollout
     for place, (text, tokens) in enumerate(zip(rollout.steps, rollout.tokens, strict=True)):
         yield {
             "number": place + 1,
             "text": text,
             "tokens": tokens,
             "wrong": None if rollout.truth is None else place in rollout.truth,
-            "votes": one.votes[place] if one.votes else None,
-            "voters": one.voters,
-            "charged": None if one.blamed is None else one.blamed[place],
-            "reward": one.rewards[place],
-            "advantage": one.advantages[place],
+            "votes": credited.votes[place] if credited.votes else None,
+            "voters": credited.voters,
+            "charged": None if credited.blamed is None else credited.blamed[place],
+            "reward": credited.rewards[place],
+            "advantage": credited.advantages[place],
         }
 
 
-def _critiques(one: CreditedRollout) -> Iterator[Row]:
-    for number, critique in enumerate(one.critiques, 1):
+def _critiques(credited: CreditedRollout) -> Iterator[Row]:
+    for number, critique in enumerate(credited.critiques, 1):
         yield {
             "number": number,
             "flags": None if critique.wrong is None else [step + 1 for step in sorted(critique.wrong)],
@@ -158,8 +158,8 @@ def _of_rollouts(
 
     def of(run: Run) -> Iterator[Row]:
         for step in read_credited(run.trial, run.folder):
-            for one in step.rollouts:
-                yield from ({"step": one.step, "place": one.place, **row} for row in rows(one))
+            for credited in step.rollouts:
+                yield from ({"step": credited.step, "place": credited.place, **row} for row in rows(credited))
 
     return _of_runs(results, of, (*_ROLLOUT[len(_KEYS) :], *columns))
 
@@ -168,21 +168,21 @@ def _of_runs(
     results: Results, rows: Callable[[Run], Iterable[Mapping[str, Any]]], columns: tuple[str, ...]
 ) -> pd.DataFrame:
     """Return the rows of all finished trials, each led by the trial's keys."""
-    found = [
+    led = [
         {"trial": run.trial.id, "variant": run.trial.variant, "seed": run.trial.seed, **row}
         for run in results.all_runs()
         for row in rows(run)
     ]
-    return _frame(found, (*_KEYS, *columns))
+    return _frame(led, (*_KEYS, *columns))
 
 
 def _frame(rows: list[Row], columns: tuple[str, ...]) -> pd.DataFrame:
     """Return a frame that has these columns first, also without any row."""
     import pandas as pd
 
-    found = pd.DataFrame(rows)
-    rest = [name for name in found.columns if name not in columns]
-    return found.reindex(columns=[*columns, *rest])
+    frame = pd.DataFrame(rows)
+    rest = [name for name in frame.columns if name not in columns]
+    return frame.reindex(columns=[*columns, *rest])
 
 
 def comparison(results: Results, variants: Sequence[str], baseline: str | None, metric: str) -> pd.DataFrame:
@@ -217,7 +217,7 @@ def comparison(results: Results, variants: Sequence[str], baseline: str | None, 
     return _frame(rows, ("variant", "baseline", "metric", "difference", "low", "high", "p", "holm_p"))
 
 
-def _check_names(kind: str, names: Sequence[str], known: Sequence[str]) -> None:
+def _check_names(kind: str, names: Sequence[str], choices: Sequence[str]) -> None:
     for name in names:
-        if name not in known:
-            raise ValueError(f"no {kind} {name!r}{did_you_mean(name, list(known))}; known: {', '.join(known)}")
+        if name not in choices:
+            raise ValueError(f"no {kind} {name!r}{did_you_mean(name, list(choices))}; known: {', '.join(choices)}")

@@ -42,16 +42,16 @@ class Health:
 
 def read_health(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Return what the step records of a trial say of its health, by name: a number for each step that recorded one."""
-    found: dict[str, list[float]] = {"grad_norm": [], **{name: [] for name in SHARES.values()}}
+    values: dict[str, list[float]] = {"grad_norm": [], **{name: [] for name in SHARES.values()}}
     for record in records:
-        told = dict(record)
-        if told.get("groups_without_outcome_signal") is not None:
-            process_only = told.get("groups_process_signal_only") or 0.0
-            told["groups_without_signal"] = max(0.0, told["groups_without_outcome_signal"] - process_only)
+        shares = dict(record)
+        if shares.get("groups_without_outcome_signal") is not None:
+            process_only = shares.get("groups_process_signal_only") or 0.0
+            shares["groups_without_signal"] = max(0.0, shares["groups_without_outcome_signal"] - process_only)
         for key, name in {"grad_norm": "grad_norm", **SHARES}.items():
-            if told.get(key) is not None:
-                found[name].append(float(told[key]))
-    return found
+            if shares.get(key) is not None:
+                values[name].append(float(shares[key]))
+    return values
 
 
 def health_of(runs: Iterable[Mapping[str, Sequence[float]]]) -> Health | None:

@@ -132,7 +132,9 @@ def _p_at_look(plan: Plan, runs: Runs, name: str, base: str, count: int) -> floa
     """Return the sequential p value of a variant after the look at `count` seeds; NaN where nothing is measured."""
     metric = plan.metrics[0]
     ours, theirs = (
-        lay_out({seed: run.scores[metric] for seed, run in runs[one].items() if seed < count and metric in run.scores})
-        for one in (name, base)
+        lay_out(
+            {seed: run.scores[metric] for seed, run in runs[variant].items() if seed < count and metric in run.scores}
+        )
+        for variant in (name, base)
     )
     return difference(ours, theirs, plan.looks).p

@@ -77,16 +77,16 @@ def power(values: Matrix, level: float) -> Power | None:
         values: Paired differences, shape (S, P).
         level: α, the two-sided level at which a difference is called beyond noise.
     """
-    found = components(values)
-    if found is None or found.seed + found.problem + found.rest <= 1e-24:
+    parts = components(values)
+    if parts is None or parts.seed + parts.problem + parts.rest <= 1e-24:
         return None
     effect = abs(float(mean(values)))
     return Power(
-        detectable=detectable(found, level),
-        seeds=seeds_needed(found, effect, level),
-        problems=problems_needed(found, effect, level),
-        target_seeds=seeds_needed(found, TARGET, level),
-        target_problems=problems_needed(found, TARGET, level),
+        detectable=detectable(parts, level),
+        seeds=seeds_needed(parts, effect, level),
+        problems=problems_needed(parts, effect, level),
+        target_seeds=seeds_needed(parts, TARGET, level),
+        target_problems=problems_needed(parts, TARGET, level),
     )
 
 
@@ -96,40 +96,40 @@ def components(values: Matrix) -> Components | None:
     seeds, problems = values.shape
     if seeds < 2:
         return None
-    found = terms(values)
-    rest = found.rest * float(np.isfinite(values).sum())
-    seed = max(0.0, found.seed * seeds - rest / problems)
-    problem = max(0.0, found.problem * problems - rest / seeds)
+    variances = terms(values)
+    rest = variances.rest * float(np.isfinite(values).sum())
+    seed = max(0.0, variances.seed * seeds - rest / problems)
+    problem = max(0.0, variances.problem * problems - rest / seeds)
     return Components(seed, problem, rest, seeds, problems)
 
 
-def detectable(found: Components, level: float, seeds: float | None = None, problems: float | None = None) -> float:
+def detectable(parts: Components, level: float, seeds: float | None = None, problems: float | None = None) -> float:
     """Return the difference that S' seeds × P' problems (those at hand unless given) tell from 0 with 80 % power."""
     from scipy.special import nctdtrinc, stdtrit
 
-    variance, freedom = _expected(found, seeds or found.seeds, problems or found.problems)
+    variance, freedom = _expected(parts, seeds or parts.seeds, problems or parts.problems)
     if variance == 0:
         return 0.0
     return float(nctdtrinc(freedom, 1 - POWER, stdtrit(freedom, 1 - level / 2))) * math.sqrt(variance)
 
 
-def seeds_needed(found: Components, effect: float, level: float) -> float:
+def seeds_needed(parts: Components, effect: float, level: float) -> float:
     """Return the fewest seeds that tell `effect` from 0 on these problems; infinite where no number does."""
-    return _fewest(lambda seeds: _detects(found, effect, level, seeds, found.problems))
+    return _fewest(lambda seeds: _detects(parts, effect, level, seeds, parts.problems))
 
 
-def problems_needed(found: Components, effect: float, level: float) -> float:
+def problems_needed(parts: Components, effect: float, level: float) -> float:
     """Return the fewest problems that tell `effect` from 0 with these seeds; infinite where no number does."""
-    if found.problems == 1:
+    if parts.problems == 1:
         return math.inf
-    return _fewest(lambda problems: _detects(found, effect, level, found.seeds, problems))
+    return _fewest(lambda problems: _detects(parts, effect, level, parts.seeds, problems))
 
 
-def _detects(found: Components, effect: float, level: float, seeds: float, problems: float) -> bool:
+def _detects(parts: Components, effect: float, level: float, seeds: float, problems: float) -> bool:
     """Say whether `effect` is at least what is detectable: much quicker than to work that out."""
     from scipy.special import nctdtr, stdtrit
 
-    variance, freedom = _expected(found, seeds, problems)
+    variance, freedom = _expected(parts, seeds, problems)
     if variance == 0:
         return effect > 0
     ratio = effect / math.sqrt(variance)
@@ -138,11 +138,11 @@ def _detects(found: Components, effect: float, level: float, seeds: float, probl
     return ratio > 1e3 * critical or float(nctdtr(freedom, ratio, critical)) <= 1 - POWER
 
 
-def _expected(found: Components, seeds: float, problems: float) -> tuple[float, float]:
+def _expected(parts: Components, seeds: float, problems: float) -> tuple[float, float]:
     """Return the variance of the mean of S' × P' cells, either of which may be infinite, and its degrees of freedom."""
-    a = (found.seed + found.rest / problems) / seeds
-    b = (found.problem + found.rest / seeds) / problems if found.problems > 1 else 0.0
-    c = found.rest / (seeds * problems)
+    a = (parts.seed + parts.rest / problems) / seeds
+    b = (parts.problem + parts.rest / seeds) / problems if parts.problems > 1 else 0.0
+    c = parts.rest / (seeds * problems)
     variance, freedom = VarianceTerms(a, b, c, (seeds - 1, problems - 1, (seeds - 1) * (problems - 1))).combined()
     return variance, min(freedom, 1e6)  # beyond, a t is a normal
 

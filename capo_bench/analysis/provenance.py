@@ -70,9 +70,9 @@ def _pipelines(runs: list[Run]) -> tuple[str, ...]:
     own = [name for name in seeds if name not in shared]
     lines = []
     if shared:
-        told = " and ".join(shared).capitalize()
+        models = " and ".join(shared).capitalize()
         lines.append(
-            f"{told}: one training each, shared by all seeds: no interval here knows how much others would differ."
+            f"{models}: one training each, shared by all seeds: no interval here knows how much others would differ."
         )
     if own:
         lines.append(f"Each seed has its own {' and '.join(own)}.")
@@ -101,23 +101,25 @@ def text(value: object) -> str:
 
 
 def _warnings(runs: list[Run], differing: Mapping[str, Mapping[str, tuple[str, ...]]]) -> tuple[str, ...]:
-    found = []
+    warnings = []
     for part, meaning in MUST_AGREE.items():
         paths = [path for path in differing if path.partition(".")[0] == part]
         if paths:
             values = {path: " or ".join(differing[path]) for path in paths[:3]}
-            told = "; ".join(f"{path}: {value}" for path, value in values.items())
+            examples = "; ".join(f"{path}: {value}" for path, value in values.items())
             more = f"; and {len(paths) - 3} more" if len(paths) > 3 else ""
-            found.append(f"Trials come from different {meaning} ({told}{more}): differences may come from there.")
+            warnings.append(
+                f"Trials come from different {meaning} ({examples}{more}): differences may come from there."
+            )
     dirty = [_name(run) for run in runs if (run.provenance.get("git") or {}).get("dirty")]
     if dirty:
-        found.append(
+        warnings.append(
             f"{len(dirty)} of {len(runs)} trials ran with uncommitted changes: their commit does not tell all."
         )
     bare = [_name(run) for run in runs if not run.provenance]
     if bare:
-        found.append(f"{len(bare)} of {len(runs)} trials left no provenance: {', '.join(bare)}.")
-    return tuple(found)
+        warnings.append(f"{len(bare)} of {len(runs)} trials left no provenance: {', '.join(bare)}.")
+    return tuple(warnings)
 
 
 def _name(run: Run) -> str:

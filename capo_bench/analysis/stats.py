@@ -57,7 +57,7 @@ class MeanEstimate:
     problems: int
 
     @property
-    def known(self) -> bool:
+    def has_interval(self) -> bool:
         """Whether there is an interval; a number without one is not shown."""
         return math.isfinite(self.low) and math.isfinite(self.high)
 
@@ -159,9 +159,9 @@ def _t(ratio: float, freedom: float, level: float) -> tuple[float, float]:
 
 def mean(values: Matrix, axis: int | None = None) -> Matrix:
     """Return the mean of what is known; NaN where nothing is, which no row and no column may be."""
-    known = ~np.isnan(values)
+    there = ~np.isnan(values)
     # `nanmean` takes several times as long, and gaps are rare.
-    return np.asarray(values.mean(axis) if known.all() else np.nanmean(values, axis))
+    return np.asarray(values.mean(axis) if there.all() else np.nanmean(values, axis))
 
 
 def observed(values: Matrix) -> Matrix:

@@ -186,7 +186,11 @@ class Summary:
 
     def cells(self, metric: str) -> list[tuple[VariantRow, Cell]]:
         """Return the rows that have the metric with an interval, and their cells."""
-        return [(row, row.cells[metric]) for row in self.rows if metric in row.cells and row.cells[metric].value.known]
+        return [
+            (row, row.cells[metric])
+            for row in self.rows
+            if metric in row.cells and row.cells[metric].value.has_interval
+        ]
 
 
 def summarise(results: Results) -> Summary:
@@ -195,7 +199,7 @@ def summarise(results: Results) -> Summary:
     cells: dict[str, dict[str, Cell]] = {variant: {} for variant in results.runs}
     laid: dict[str, dict[str, ScoreLayout]] = {}
     for metric in results.metrics:
-        laid[metric] = {name: lay_out(found) for name in results.runs if (found := results.scores(name, metric))}
+        laid[metric] = {name: lay_out(own) for name in results.runs if (own := results.scores(name, metric))}
         for variant, cell in _cells(plan, metric, laid[metric]).items():
             cells[variant][metric] = cell
     return Summary(
@@ -225,7 +229,7 @@ def _temperature(plan: Plan) -> float:
 def _sharpening(plan: Plan, laid: Mapping[str, Mapping[str, ScoreLayout]]) -> dict[str, Sharpening]:
     """Judge every variant that has a start with results, on the primary metric's task."""
     task = task_of(plan.metrics[0])
-    of = {metric.removeprefix(f"{task}/"): found for metric, found in laid.items() if task_of(metric) == task}
+    of = {metric.removeprefix(f"{task}/"): own for metric, own in laid.items() if task_of(metric) == task}
     ks = {name: k for name in of if (k := split_at_k(name)[1])}
     averages = sorted((name for name in ks if name.startswith("avg_at_")), key=lambda name: ks[name])
     # A vote of one answer is no vote.
@@ -259,13 +263,13 @@ def _cells(plan: Plan, metric: str, laid: Mapping[str, ScoreLayout]) -> dict[str
     return {
         name: replace(
             versus.get(name, _NOT_COMPARED),
-            value=mean_interval(found.values),
-            by_seed=tuple(np.sort(np.nanmean(found.values, axis=1)).tolist()),
-            gain=_shown(difference(found, laid[start], plan.looks))
+            value=mean_interval(own.values),
+            by_seed=tuple(np.sort(np.nanmean(own.values, axis=1)).tolist()),
+            gain=_shown(difference(own, laid[start], plan.looks))
             if (start := starts[name]) is not None and start in laid and name != start
             else None,
         )
-        for name, found in laid.items()
+        for name, own in laid.items()
     }
 
 
@@ -294,7 +298,7 @@ _NOT_COMPARED = Cell(mean_interval(np.empty((0, 0))))
 
 
 def _shown(change: MeanEstimate | None) -> MeanEstimate | None:
-    return change if change is not None and change.known else None
+    return change if change is not None and change.has_interval else None
 
 
 def _cost(runs: Mapping[int, Run]) -> dict[str, float]:
@@ -317,8 +321,8 @@ def _unspent(run: Run) -> bool:
 def _collapsed(results: Results, variant: str) -> tuple[int, ...]:
     """Return the seeds that end below half of the start on the primary metric, or below half of their best outcome."""
     start, metric = results.plan.start_of(variant), results.primary
-    known = variant != start and measure(metric).share and is_better(metric, 1.0)
-    begun = results.scores(start, metric) if start is not None and known else {}
+    defined = variant != start and measure(metric).share and is_better(metric, 1.0)
+    begun = results.scores(start, metric) if start is not None and defined else {}
     ended = results.scores(variant, metric)
 
     def lost(seed: int) -> bool:

@@ -22,7 +22,7 @@ def answered(plan: Plan, home: Home) -> tuple[str, dict[str, float]]:
     for row in summary.rows:
         for metric in summary.metrics:
             cell = row.cells.get(metric)
-            if cell is None or not cell.value.known:
+            if cell is None or not cell.value.has_interval:
                 continue
             values[f"means/{metric}/{row.variant}"] = cell.value.mean
             if cell.versus is not None:

@@ -27,21 +27,23 @@ MOST_PARAMETERS = 20_000_000
 Progress = Callable[[int, int], None]
 
 
-def gram(model: TransformersModel, rollouts: Sequence[Rollout], tell: Progress = lambda done, of: None) -> FloatArray:
+def gram(
+    model: TransformersModel, rollouts: Sequence[Rollout], on_rollout: Progress = lambda done, of: None
+) -> FloatArray:
     """Return the inner products of the gradients of all steps, shape (N, N).
 
     Args:
         model: The policy that the update is of.
         rollouts: With the text of their tokens.
-        tell: Told of the progress.
+        on_rollout: Told of the progress.
     """
     weights = [weight for weight in model.model.parameters() if weight.requires_grad]
     sketch = _Sketch(sum(weight.numel() for weight in weights))
     rows = list[FloatArray]()
     for number, rollout in enumerate(rollouts):
-        tell(number, len(rollouts))
+        on_rollout(number, len(rollouts))
         rows += _step_gradients(model, rollout, weights, sketch)
-    tell(len(rollouts), len(rollouts))
+    on_rollout(len(rollouts), len(rollouts))
     sketches = np.array(rows).reshape(-1, WIDTH)
     return np.asarray(sketches @ sketches.T)
 
@@ -72,22 +74,22 @@ def _step_gradients(
         logits: Any = model.model(input_ids=ids).logits[0, len(prompt) - 1 : -1]
         taken = logits.log_softmax(-1).gather(1, ids[0, len(prompt) :, None])[:, 0] / len(tokens)
         of_step = torch.tensor(steps, device=taken.device)
-        found = []
+        sketches = []
         for step in range(len(rollout.steps)):
             own = of_step == step
             if not own.any():
-                found.append(np.zeros(WIDTH))
+                sketches.append(np.zeros(WIDTH))
                 continue
-            found.append(sketch.of(torch.autograd.grad(taken[own].sum(), list(weights), retain_graph=True)))
-    return found
+            sketches.append(sketch.of(torch.autograd.grad(taken[own].sum(), list(weights), retain_graph=True)))
+    return sketches
 
 
 def _tokens(model: TransformersModel, rollout: Rollout) -> tuple[list[int], list[int], list[int]]:
     """Return the tokens of prompt and completion, and the step of each of the latter's."""
     end = sorted(model.conventions.ends)[:1]
     steps = np.repeat(np.arange(len(rollout.tokens)), rollout.tokens).tolist()
-    found = list[tuple[int, int]]()
+    tokens = list[tuple[int, int]]()
     for piece, step in zip(rollout.pieces, steps, strict=True):
         ids = model.encode(piece, special=False) if piece else end
-        found += [(token, step) for token in ids]
-    return model.encode(model.prompt(rollout.prompt)), [token for token, _ in found], [step for _, step in found]
+        tokens += [(token, step) for token in ids]
+    return model.encode(model.prompt(rollout.prompt)), [token for token, _ in tokens], [step for _, step in tokens]

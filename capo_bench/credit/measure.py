@@ -55,30 +55,30 @@ class FidelityRequest:
 
 
 def measure_trials(
-    trials: Sequence[Trial], home: Home, wanted: FidelityRequest, tell: Tell = lambda done, of: None
+    trials: Sequence[Trial], home: Home, wanted: FidelityRequest, on_part: Tell = lambda done, of: None
 ) -> tuple[list[ValuedStep], list[str]]:
     """Return the stored steps of trials with their true advantages, and what could not be measured and why.
 
     Raises:
         NothingToMeasureError: Nothing could be.
     """
-    found, left_out = list[ValuedStep](), list[str]()
+    measured, left_out = list[ValuedStep](), list[str]()
     work = list(_work(trials, home, left_out))
     with Verifier() as verifier:
         for place, (trial, step, which) in enumerate(work):
             part = _Part(trial, step, which, home, wanted)
             try:
-                found.append(part.measure(verifier, _scaled(tell, place, len(work))))
+                measured.append(part.measure(verifier, _scaled(on_part, place, len(work))))
             except (NoPolicyError, DamagedRolloutsError) as error:
                 left_out.append(f"{trial.variant}, seed {trial.seed}, optimizer step {step}: {error}")
-    if not found:
+    if not measured:
         raise NothingToMeasureError("\n  ".join(["no true advantages can be counted:", *left_out]))
-    return found, left_out
+    return measured, left_out
 
 
-def _scaled(tell: Tell, place: int, of: int) -> Tell:
+def _scaled(on_part: Tell, place: int, of: int) -> Tell:
     """Return what tells of a part of the work as of the whole, in hundredths of a part."""
-    return lambda done, total: tell(100 * place + 100 * done // max(total, 1), 100 * of)
+    return lambda done, total: on_part(100 * place + 100 * done // max(total, 1), 100 * of)
 
 
 def _work(trials: Sequence[Trial], home: Home, left_out: list[str]) -> Iterator[tuple[Trial, int, str]]:
@@ -105,7 +105,7 @@ class _Part:
     home: Home
     wanted: FidelityRequest
 
-    def measure(self, verifier: Verifier, tell: Tell) -> ValuedStep:
+    def measure(self, verifier: Verifier, on_part: Tell) -> ValuedStep:
         rollouts = self._rollouts()
         spec = policy_of(self.trial, self.home, self.which)
         opened = _Opened(spec, self.trial)
@@ -115,9 +115,9 @@ class _Part:
         rows = []
         for samples, seed in ((self.wanted.samples, 0), (FEW, 1)):
             counting = Counting(samples, train.temperature, seed, train.answers)
-            chances = self._chances(opened, verifier, [state for row in states for state in row], counting, tell)
+            chances = self._chances(opened, verifier, [state for row in states for state in row], counting, on_part)
             ends = [0, *accumulate(map(len, states))]
-            each = [[one.value for one in chances[a:b]] for a, b in pairwise(ends)]
+            each = [[chance.value for chance in chances[a:b]] for a, b in pairwise(ends)]
             rows.append(step_values(each, outcomes))
         return ValuedStep(
             trial=self.trial.id,
@@ -145,13 +145,13 @@ class _Part:
         return step.rollouts[: max(self.wanted.rollouts // size, 1) * size]
 
     def _chances(
-        self, opened: _Opened, verifier: Verifier, states: Sequence[SolutionState], counting: Counting, tell: Tell
+        self, opened: _Opened, verifier: Verifier, states: Sequence[SolutionState], counting: Counting, on_part: Tell
     ) -> list[Chance]:
         decided = {"policy": opened.content, "counting": asdict(counting), "verifier": VERIFIER_VERSION}
         kept = KeptChances(self.home.values, decided)
         if all(state.key in kept.chances for state in states):
             return [kept.chances[state.key] for state in states]
-        return count_chances(opened.model(), verifier, states, counting, kept, tell)
+        return count_chances(opened.model(), verifier, states, counting, kept, on_part)
 
     def _gram(self, opened: _Opened, rollouts: Sequence[Rollout]) -> FloatArray | None:
         texts = [[rollout.prompt, rollout.pieces, rollout.tokens] for rollout in rollouts]

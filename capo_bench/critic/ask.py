@@ -89,13 +89,17 @@ class Round:
         critic: Whom to ask; closed at the end.
         solutions: What about.
         terms: What is asked.
-        tell: Called with the state after every answer.
+        on_answer: Called with the state after every answer.
     """
 
     def __init__(
-        self, critic: Critic, solutions: Sequence[Solution], terms: CritiqueTerms, tell: Callable[[AskProgress], None]
+        self,
+        critic: Critic,
+        solutions: Sequence[Solution],
+        terms: CritiqueTerms,
+        on_answer: Callable[[AskProgress], None],
     ) -> None:
-        self._critic, self._solutions, self._terms, self._tell = critic, solutions, terms, tell
+        self._critic, self._solutions, self._terms, self._on_answer = critic, solutions, terms, on_answer
         self._sampled: list[list[Critique]] = [[] for _ in solutions]
         self._greedy: list[list[Critique]] = [[] for _ in solutions]
         self._asked, self._abstained = 0, Counter[str]()
@@ -141,7 +145,7 @@ class Round:
                 kept[place] = row
                 self._asked += len(row)
                 self._abstained.update(filter(None, map(reason, row)))
-        self._tell(self._state())
+        self._on_answer(self._state())
         self._check(least=ENOUGH)
 
     def _state(self) -> AskProgress:

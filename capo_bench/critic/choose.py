@@ -46,17 +46,17 @@ def chosen_critic(name: str, profile: str, sets: Sequence[str]) -> CriticParams:
 
     def locate(path: TreePath) -> Place:
         dotted = ".".join(str(part) for part in path)
-        found = next((text for key, text in written.items() if f"{dotted}.".startswith(f"{key}.")), None)
-        return Place(name if found is None else f"--set {found}")
+        given = next((text for key, text in written.items() if f"{dotted}.".startswith(f"{key}.")), None)
+        return Place(name if given is None else f"--set {given}")
 
     return _validated(tree, locate)
 
 
 def _of_study(name: str, profile: str) -> dict[str, Any]:
     if name not in shipped_studies() and not Path(name).exists():
-        known = [*CRITICS.names(), PRM, *shipped_studies()]
+        names = [*CRITICS.names(), PRM, *shipped_studies()]
         way_out = f"critics: {', '.join([*CRITICS.names(), PRM])}; shipped studies: {', '.join(shipped_studies())}"
-        rule = f"no critic and no study {name!r}{did_you_mean(name, known)}"
+        rule = f"no critic and no study {name!r}{did_you_mean(name, names)}"
         raise StudyErrors([StudyError(Place(name), "", name, rule, way_out)])
     load_plan(name, profile)  # says all that is wrong with the study
     study = read_study(name).study

@@ -69,14 +69,14 @@ class CriticMeasurement:
 
 
 def measure(
-    request: MeasurementRequest, home: Home, tell: Callable[[AskProgress], None], emit: Emit
+    request: MeasurementRequest, home: Home, on_answer: Callable[[AskProgress], None], emit: Emit
 ) -> CriticMeasurement:
     """Load the data and ask the critic.
 
     Args:
         request: What to measure.
         home: The results folder, where critiques and the embedded critic are kept.
-        tell: Told how far the asking is.
+        on_answer: Called with how far the asking is.
         emit: Told of the steps of the embedded critic's training, where there is one.
 
     Raises:
@@ -93,7 +93,7 @@ def measure(
     solutions = [Solution(solution.problem, solution.steps) for solution in loaded.solutions]
     with prepared(request.critic, home, emit) as embedded:
         critic = _opened(request.critic, Surroundings(benchmark, request.selection.seed, embedded), home)
-        asked = Round(critic, solutions, request.terms, tell).run()
+        asked = Round(critic, solutions, request.terms, on_answer).run()
     return CriticMeasurement(measurement_id(request, loaded.solutions), request, data, loaded, asked)
 
 

@@ -117,6 +117,6 @@ class _PrmCritic:
         return ScoredCritique(wrong, usage=usage, scores=scored.scores)
 
 
-def reason(said: Critique) -> str | None:
+def reason(critique: Critique) -> str | None:
     """Return why a critique has no verdict: of a process reward model, in its own words; None where it has one."""
-    return said.text if isinstance(said, ScoredCritique) and said.abstained else said.abstained
+    return critique.text if isinstance(critique, ScoredCritique) and critique.abstained else critique.abstained

@@ -122,10 +122,10 @@ def vote_calibration(critiques: Rows, labels: Sequence[StepLabels], k: int) -> C
 def doubted(critiques: Rows, labels: Sequence[StepLabels]) -> tuple[FloatArray, BoolArray, list[str]]:
     """Return 1 - score of each labelled step that has a score, whether it is wrong, and its group."""
     steps = [
-        (1 - said.scores[step], step in label.wrong, label.group or f"#{row}")
+        (1 - critique.scores[step], step in label.wrong, label.group or f"#{row}")
         for row, (read, label) in enumerate(zip(critiques, labels, strict=True))
-        for said in read
-        if isinstance(said, ScoredCritique) and said.scores
+        for critique in read
+        if isinstance(critique, ScoredCritique) and critique.scores
         for step in sorted(label.labelled)
     ]
     doubts, wrong = np.array([step[0] for step in steps]), np.array([step[1] for step in steps], dtype=np.bool_)

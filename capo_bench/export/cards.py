@@ -144,9 +144,9 @@ def _how(left: FinishedTrial) -> str:
     settings = yaml.safe_dump(left.trial.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     git = left.provenance.get("git") or {}
     packages = left.provenance.get("packages") or {}
-    told = ", ".join(f"{name} {packages[name]}" for name in ("torch", "transformers", "trl") if packages.get(name))
+    versions = ", ".join(f"{name} {packages[name]}" for name in ("torch", "transformers", "trl") if packages.get(name))
     commit = f"commit `{git['commit']}`" if git.get("commit") else "an installed package"
-    return f"## How it was made\n\nseed {left.trial.seed}; {commit}; {told}\n\n```yaml\n{settings}```"
+    return f"## How it was made\n\nseed {left.trial.seed}; {commit}; {versions}\n\n```yaml\n{settings}```"
 
 
 def _card(data: str, *parts: str) -> str:

@@ -72,7 +72,7 @@ def share_lines(
 
     def name(alike: Sequence[tuple[str, int]]) -> str:
         if len(alike) == len(rules[alike[0][1]]) > 2:
-            return "any rule" + (" (trained)" if any(one in trained for one in alike) else "")
+            return "any rule" + (" (trained)" if any(line in trained for line in alike) else "")
         return " = ".join(f"{rule}{' (trained)' if (rule, k) in trained else ''}" for rule, k in alike)
 
     return [(name(alike), cells) for cells, alike in same.items()]

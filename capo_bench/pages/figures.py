@@ -100,7 +100,7 @@ def _coverage(summary: Summary, row: VariantRow, ks: Sequence[int], look: Look) 
     points = [
         Point(k, 100 * share.mean, f"{row.variant}, pass@{k}: {level(summary.primary, share)}", up=_ends(share, 100))
         for k, share in shares.items()
-        if share.known
+        if share.has_interval
     ]
     return Series(row.variant, points, look, line=True)
 
@@ -219,11 +219,11 @@ def precision_recall(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
     Args:
         rows: Votes of critics (`LabelTally.row`).
     """
-    known = [row for row in rows if None not in [row[f"{name}{end}"] for name in _QUALITY for end in _ENDS]]
+    measured = [row for row in rows if None not in [row[f"{name}{end}"] for name in _QUALITY for end in _ENDS]]
     lines: dict[str, list[Mapping[str, Any]]] = {}
-    for row in sorted(known, key=lambda row: row["k"]):
+    for row in sorted(measured, key=lambda row: row["k"]):
         lines.setdefault(f"{row['critic']}: {row['rule']}", []).append(row)
-    several = {row["critic"] for row in known if row["k"] > 1}
+    several = {row["critic"] for row in measured if row["k"] > 1}
     # One critique under a rule of its own, such as greedy, is where the others begin.
     lines = {name: line for name, line in lines.items() if line[-1]["k"] > 1 or line[0]["critic"] not in several}
     if not lines:

@@ -74,7 +74,7 @@ class Page:
 
 def html(page: Page) -> str:
     """Render a page as HTML."""
-    return self_contained("page", page=page, sections=[one for one in page.sections if one.filled])
+    return self_contained("page", page=page, sections=[section for section in page.sections if section.filled])
 
 
 def text(page: Page) -> str:
@@ -92,8 +92,8 @@ def _section(section: Section) -> list[str]:
         "\n".join(f"- {for_markdown(line)}" for line in section.lines),
         *(f"### {for_markdown(table.title)}\n\n{markdown(table).rstrip()}" for table in section.tables),
         *(
-            f"![{for_markdown(one.alt)}](figures/{one.name}.svg)\n\n{for_markdown(one.caption)}"
-            for one in section.figures
+            f"![{for_markdown(figure.alt)}](figures/{figure.name}.svg)\n\n{for_markdown(figure.caption)}"
+            for figure in section.figures
         ),
         *(for_markdown(note) for note in section.notes),
     ]

@@ -84,15 +84,15 @@ class _Shelf:
         if not self.trials or self.trials[-1] != key:
             self.trials.append(key)
         self.parts.append((len(self.trials) - 1, step.number, len(step.rollouts)))
-        rows = json.dumps([shown(one) for one in step.rollouts], separators=(",", ":"))
+        rows = json.dumps([shown(rollout) for rollout in step.rollouts], separators=(",", ":"))
         self.packed.append(b64encode(gzip.compress(rows.encode("utf-8", "replace"), 6, mtime=0)).decode("ascii"))
         problems: dict[int, list[CreditedRollout]] = {}
-        for one in step.rollouts:
-            problem = self.problems.setdefault(clipped(one.rollout.problem, LONGEST_NAME), len(self.problems))
-            problems.setdefault(problem, []).append(one)
-            outcome = -1 if one.rollout.outcome is None else int(one.rollout.outcome)
-            flagged = sum(map(bool, one.votes)) if one.votes else sum(one.blamed or ())
-            self.index.append((problem, outcome, flagged, round(100 * one.split)))
+        for credited in step.rollouts:
+            problem = self.problems.setdefault(clipped(credited.rollout.problem, LONGEST_NAME), len(self.problems))
+            problems.setdefault(problem, []).append(credited)
+            outcome = -1 if credited.rollout.outcome is None else int(credited.rollout.outcome)
+            flagged = sum(map(bool, credited.votes)) if credited.votes else sum(credited.blamed or ())
+            self.index.append((problem, outcome, flagged, round(100 * credited.split)))
         for problem, rollouts in problems.items():
             telling = most_telling(rollouts) or rollouts[0]
             self.heads.append(_Head(step.trial.id, step.number, problem, len(self.parts) - 1, telling))
@@ -110,7 +110,7 @@ class _Shelf:
             return [*max(twice, key=_apart_and_disputed)], True
         ends = dict.fromkeys(head.step for head in (*heads[:1], *heads[-1:]))
         disputed = [most_telling([head.rollout for head in heads if head.step == step]) for step in ends]
-        return [head for head in heads if any(head.rollout is one for one in disputed)], False
+        return [head for head in heads if any(head.rollout is rollout for rollout in disputed)], False
 
 
 def _apart_and_disputed(pair: tuple[_Head, _Head]) -> tuple[int, float]:
@@ -194,24 +194,24 @@ def _render(title: str, shelf: _Shelf, first: str, left_out: str) -> str:
     )
 
 
-def shown(one: CreditedRollout) -> dict[str, Any]:
+def shown(credited: CreditedRollout) -> dict[str, Any]:
     """Return a rollout as the page's script takes it: every number a text, every text visible and bounded."""
-    rollout, budget = one.rollout, _Budget()
-    steps = [_step(one, place, tokens) for place, tokens in enumerate(_texts(one, budget))]
+    rollout, budget = credited.rollout, _Budget()
+    steps = [_step(credited, place, tokens) for place, tokens in enumerate(_texts(credited, budget))]
     more = len(rollout.steps) - len(steps)
     parts = [f"{more:,} more steps" * bool(more), f"{budget.cut:,} more characters" * bool(budget.cut)]
-    told = " and ".join(filter(None, parts))
+    left_out = " and ".join(filter(None, parts))
     unscored = rollout.scored.unscored if rollout.scored and rollout.scored.unscored else ""
     return {
         "prompt": clipped(rollout.prompt.strip(), LONGEST_PROMPT),
         "answer": clipped(rollout.answer, LONGEST_NAME),
-        "group": _group(one),
+        "group": _group(credited),
         "steps": steps,
-        "critiques": [_critique(critique) for critique in one.critiques],
+        "critiques": [_critique(critique) for critique in credited.critiques],
         "scored": rollout.scored is not None,
         "note": " ".join(
             [
-                f"{told} of this rollout are not shown." * bool(told),
+                f"{left_out} of this rollout are not shown." * bool(left_out),
                 f"Not scored: {for_page(unscored).replace('_', ' ')}." * bool(unscored),
                 "" if rollout.pieces else "The text of single tokens was not kept: credit is shown a step.",
             ]
@@ -219,10 +219,10 @@ def shown(one: CreditedRollout) -> dict[str, Any]:
     }
 
 
-def _group(one: CreditedRollout) -> str:
-    right, unknown = one.group.count(1.0), sum(map(math.isnan, one.group))
-    told = f"{right} of the group's {len(one.group)} answers right"
-    return f"{told}, {unknown} not verified" if unknown else told
+def _group(credited: CreditedRollout) -> str:
+    right, unknown = credited.group.count(1.0), sum(map(math.isnan, credited.group))
+    answers = f"{right} of the group's {len(credited.group)} answers right"
+    return f"{answers}, {unknown} not verified" if unknown else answers
 
 
 class _Budget:
@@ -243,9 +243,9 @@ class _Budget:
         return kept if len(kept) == len(piece) else f"{kept} …"
 
 
-def _texts(one: CreditedRollout, budget: _Budget) -> Iterator[list[str]]:
+def _texts(credited: CreditedRollout, budget: _Budget) -> Iterator[list[str]]:
     """Yield the texts of each shown step's tokens, and count what is cut of all steps."""
-    rollout, start = one.rollout, 0
+    rollout, start = credited.rollout, 0
     for place, (text, count) in enumerate(zip(rollout.steps, rollout.tokens, strict=True)):
         pieces = rollout.pieces[start : start + count] if rollout.pieces else [text]
         start += count
@@ -269,25 +269,25 @@ def _broken(pieces: Sequence[str]) -> list[str]:
     return texts
 
 
-def _step(one: CreditedRollout, place: int, tokens: list[str]) -> list[Any]:
+def _step(credited: CreditedRollout, place: int, tokens: list[str]) -> list[Any]:
     """Return tokens, their number, doubt from 0 to 10, votes or score, reward, advantage, blame, the checker's word."""
-    reward, advantage, truth = one.rewards[place], one.advantages[place], one.rollout.truth
+    reward, advantage, truth = credited.rewards[place], credited.advantages[place], credited.rollout.truth
     return [
         tokens,
-        one.rollout.tokens[place],
-        round(10 * one.doubts[place]) if one.doubts else 0,
-        _judged(one, place),
+        credited.rollout.tokens[place],
+        round(10 * credited.doubts[place]) if credited.doubts else 0,
+        _judged(credited, place),
         "–" if math.isnan(reward) else plain_number(round(reward, 4)),
         "–" if math.isnan(advantage) else signed(advantage, 4),
-        int(bool(one.blamed and one.blamed[place])),
+        int(bool(credited.blamed and credited.blamed[place])),
         "" if truth is None else "wrong" if place in truth else "right",
     ]
 
 
-def _judged(one: CreditedRollout, place: int) -> str:
-    if one.rollout.scored is None:
-        return f"{one.votes[place]}/{one.voters}" if one.voters else "–"
-    return "–" if one.rollout.scored.scores is None else f"{one.rollout.scored.scores[place]:.2f}"
+def _judged(credited: CreditedRollout, place: int) -> str:
+    if credited.rollout.scored is None:
+        return f"{credited.votes[place]}/{credited.voters}" if credited.voters else "–"
+    return "–" if credited.rollout.scored.scores is None else f"{credited.rollout.scored.scores[place]:.2f}"
 
 
 def _critique(critique: Critique) -> list[Any]:

@@ -169,8 +169,8 @@ def heat(
         cells: Row by row value, text and values in words; None where there is nothing.
         label: What the columns are.
     """
-    known = [cell[0] for row in cells for cell in row if cell is not None]
-    low, span = min(known, default=0.0), (max(known, default=0.0) - min(known, default=0.0)) or 1.0
+    values = [cell[0] for row in cells for cell in row if cell is not None]
+    low, span = min(values, default=0.0), (max(values, default=0.0) - min(values, default=0.0)) or 1.0
 
     def draw(width: int) -> str:
         left = min(0.3 * width, 12 + LETTER * max(map(len, names), default=0))
@@ -188,10 +188,10 @@ def heat(
     return draw
 
 
-def _cell(x: float, y: float, width: float, depth: float, told: Sequence[str]) -> list[str]:
+def _cell(x: float, y: float, width: float, depth: float, texts: Sequence[str]) -> list[str]:
     place = f'x="{_n(x + 1)}" y="{_n(y + 1)}" width="{_n(width - 2)}" height="32"'
     box = f'<rect {place} fill="#3489cf" fill-opacity="{depth:.2f}"/>'
-    return [_titled(told[1], box + _text(x + width / 2, y + 21, told[0], "middle"))]
+    return [_titled(texts[1], box + _text(x + width / 2, y + 21, texts[0], "middle"))]
 
 
 def _titled(note: str, drawing: str) -> str:
@@ -211,8 +211,8 @@ class _Scale:
 
     @classmethod
     def of(cls, axis: Axis, values: Sequence[float], start: float, end: float) -> _Scale:
-        known = [value for value in values if math.isfinite(value)] + ([0.0] if axis.zero else [])
-        low, high = max(axis.low, min(known, default=0.0)), min(axis.high, max(known, default=1.0))
+        finite = [value for value in values if math.isfinite(value)] + ([0.0] if axis.zero else [])
+        low, high = max(axis.low, min(finite, default=0.0)), min(axis.high, max(finite, default=1.0))
         if axis.ticks:
             return cls(axis.ticks[0][0], axis.ticks[-1][0], start, end, axis.ticks, axis.log)
         step = _step((high - low) or abs(high) or 1.0, max(2, int(abs(end - start) / 70)))

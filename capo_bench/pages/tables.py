@@ -109,7 +109,7 @@ def comma_separated(summary: Summary) -> str:
         ]
         for row in summary.rows
         for metric, cell in row.cells.items()
-        if cell.value.known
+        if cell.value.has_interval
     ]
     return as_csv(headings, lines)
 
@@ -157,7 +157,7 @@ def _needed(count: float) -> str:
 
 def _cell(row: VariantRow, metric: str) -> str:
     cell = row.cells.get(metric)
-    return interval_cell(metric, cell.value) if cell and cell.value.known else NOTHING
+    return interval_cell(metric, cell.value) if cell and cell.value.has_interval else NOTHING
 
 
 def _times(row: VariantRow, name: str) -> str:
@@ -263,7 +263,7 @@ def _decodings(summary: Summary) -> dict[str, str]:
 
 def _size(row: VariantRow, metrics: Mapping[str, str]) -> str:
     cells = (row.cells[metric].value for metric in metrics.values() if metric in row.cells)
-    return next((size_cell(value) for value in cells if value.known), NOTHING)
+    return next((size_cell(value) for value in cells if value.has_interval), NOTHING)
 
 
 def checklist_table(items: Sequence[tuple[str, str, str]]) -> Table:

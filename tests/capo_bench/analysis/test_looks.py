@@ -62,7 +62,7 @@ def test_a_sequential_p_falls_from_look_to_look_and_is_never_below_the_smallest_
 
 def test_before_the_first_look_there_is_no_p_value():
     assert np.isnan(interval_at_look(np.eye(2), (3, 5)).p)
-    assert not difference(lay_out({}), lay_out({}), (3, 5)).known
+    assert not difference(lay_out({}), lay_out({}), (3, 5)).has_interval
 
 
 def test_an_interval_of_a_look_excludes_zero_where_its_p_value_is_below_its_level():

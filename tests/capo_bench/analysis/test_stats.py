@@ -54,7 +54,7 @@ def test_the_p_value_of_one_seed_is_that_of_a_t_test():
 def test_a_single_number_has_no_interval():
     found = mean_interval(np.array([[0.7]]))
     assert found.mean == 0.7
-    assert not found.known
+    assert not found.has_interval
     assert math.isnan(found.p)
 
 
@@ -187,7 +187,7 @@ def test_a_difference_uses_shared_seeds_and_problems_only():
 
 
 def test_without_a_shared_seed_there_is_no_difference():
-    assert not difference(lay_out({0: {"a": 1.0}}), lay_out({1: {"a": 1.0}})).known
+    assert not difference(lay_out({0: {"a": 1.0}}), lay_out({1: {"a": 1.0}})).has_interval
 
 
 def test_holm_on_a_worked_example():
