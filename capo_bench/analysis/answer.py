@@ -106,7 +106,7 @@ def _compare(summary: Summary) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     best, cell = ranked[0]
     details = [f"Its cost: {price(best, compared_with(summary, best))}.", _looks(summary, ranked)]
     if not cell.beyond_noise:
-        details += [_could_see(metric, cell).strip()]
+        details += [_could_see(metric, cell)]
     if _beats(metric, cell):
         details += [_only(summary, best)]
     rest = tuple(_sentence(metric, row, c, compared_with(summary, row)) for row, c in ranked[1:])
@@ -243,7 +243,7 @@ def _sentence(metric: str, row: VariantRow, cell: Cell, baseline: str) -> str:
         return f"{row.variant}: {gap}; one seed, so seed noise is unknown."
     if not cell.beyond_noise:
         how = f"equal to {baseline}" if _tied(metric, cell) else f"no difference to {baseline} beyond noise"
-        return f"{row.variant}: {how}, {gap}.{_could_see(metric, cell)}"
+        return f"{row.variant}: {how}, {gap}."
     better = is_better(metric, cell.versus.mean)
     verb = {True: "also beats", False: "is worse than", None: "differs from"}[better]
     return f"{row.variant} {verb} {baseline} by {gap}."
@@ -258,8 +258,8 @@ def _could_see(metric: str, cell: Cell) -> str:
     if measure(metric).share and cell.power.detectable > 1:
         seen = "no possible difference would have been detected with 80 % power"
     if cell.power.seeds <= MOST_SEEDS:
-        return f" Too few seeds to tell: {seen}; {cell.power.seeds:,.0f} seeds would be needed for the observed one."
-    return f" {seen[0].upper()}{seen[1:]}; {_needed(cell.power)}."
+        return f"Too few seeds to tell: {seen}; {cell.power.seeds:,.0f} seeds would be needed for the observed one."
+    return f"{seen[0].upper()}{seen[1:]}; {_needed(cell.power)}."
 
 
 def _needed(power: Power) -> str:

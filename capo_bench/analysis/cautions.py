@@ -33,12 +33,13 @@ def training_cautions(summary: Summary) -> Iterator[str]:
 def _unwell(health: Health) -> Iterator[str]:
     if health.still:
         yield f"no gradient in {health.still} of {health.steps} steps"
-    if health.cut is not None and health.cut >= CUT:
-        yield f"{100 * health.cut:.0f} % of rollouts cut"
-    if health.silent is not None and health.silent >= MOST:
-        yield f"{100 * health.silent:.0f} % of groups without signal"
-    if health.single is not None and health.single >= MOST:
-        yield f"{100 * health.single:.0f} % of rollouts have a single step, so a step's credit is the response's"
+    if health.truncated is not None and health.truncated >= CUT:
+        yield f"{100 * health.truncated:.0f} % of rollouts cut"
+    silent, single = health.groups_without_signal, health.single_step_responses
+    if silent is not None and silent >= MOST:
+        yield f"{100 * silent:.0f} % of groups without signal"
+    if single is not None and single >= MOST:
+        yield f"{100 * single:.0f} % of rollouts have a single step, so a step's credit is the response's"
 
 
 def sharpening_cautions(summary: Summary) -> Iterator[str]:

@@ -84,17 +84,3 @@ def running_mean(curve: Matrix, window: int) -> Matrix:
     sums = np.cumsum(np.pad(curve, ((0, 0), (1, 0))), axis=1)
     smooth: Matrix = (sums[:, window:] - sums[:, :-window]) / window
     return smooth
-
-
-def frontier(points: Sequence[tuple[float, float]], *, up: bool) -> list[tuple[float, float]]:
-    """Return the points of which no other costs less, or the same, and is better: by cost.
-
-    Args:
-        points: Cost and value.
-        up: Whether a higher value is better.
-    """
-    best: list[tuple[float, float]] = []
-    for cost, value in sorted(points, key=lambda point: (point[0], -point[1] if up else point[1])):
-        if not best or (value > best[-1][1] if up else value < best[-1][1]):
-            best.append((cost, value))
-    return best

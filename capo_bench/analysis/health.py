@@ -13,12 +13,8 @@ import numpy as np
 COLLAPSE = 0.5
 """A seed has collapsed where it ends below this share of the start's primary metric, or of its own best outcome."""
 
-SHARES = {
-    "truncated": "cut",
-    "groups_without_signal": "silent",
-    "single_step_responses": "single",
-}
-"""A share in a step's record to its name in `Health`."""
+SHARES = ("truncated", "groups_without_signal", "single_step_responses")
+"""Shares in a step's record."""
 
 
 @dataclass(frozen=True)
@@ -28,29 +24,29 @@ class Health:
     Attributes:
         steps: Steps that recorded the norm of their gradient.
         still: Those of them whose gradient was 0.
-        cut: Share of rollouts cut at the token limit.
-        silent: Share of groups in which all advantages were 0.
-        single: Share of rollouts of at most one step.
+        truncated: Share of rollouts cut at the token limit.
+        groups_without_signal: Share of groups in which all advantages were 0.
+        single_step_responses: Share of rollouts of at most one step.
     """
 
     steps: int
     still: int
-    cut: float | None
-    silent: float | None
-    single: float | None
+    truncated: float | None
+    groups_without_signal: float | None
+    single_step_responses: float | None
 
 
 def read_health(records: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Return what the step records of a trial say of its health, by name: a number for each step that recorded one."""
-    values: dict[str, list[float]] = {"grad_norm": [], **{name: [] for name in SHARES.values()}}
+    values: dict[str, list[float]] = {name: [] for name in ("grad_norm", *SHARES)}
     for record in records:
         shares = dict(record)
         if shares.get("groups_without_outcome_signal") is not None:
             process_only = shares.get("groups_process_signal_only") or 0.0
             shares["groups_without_signal"] = max(0.0, shares["groups_without_outcome_signal"] - process_only)
-        for key, name in {"grad_norm": "grad_norm", **SHARES}.items():
-            if shares.get(key) is not None:
-                values[name].append(float(shares[key]))
+        for name, recorded in values.items():
+            if shares.get(name) is not None:
+                recorded.append(float(shares[name]))
     return values
 
 
@@ -63,7 +59,7 @@ def health_of(runs: Iterable[Mapping[str, Sequence[float]]]) -> Health | None:
     if not any(together.values()):
         return None
     norms = together["grad_norm"]
-    shares = {name: fmean(together[name]) if together[name] else None for name in SHARES.values()}
+    shares = {name: fmean(together[name]) if together[name] else None for name in SHARES}
     return Health(steps=len(norms), still=sum(norm == 0 for norm in norms), **shares)
 
 

@@ -96,13 +96,13 @@ def show(built: Report, *, full: bool = False) -> None:
             print_text(title)
         for line in lines:
             print_text(line, indent=2)
-    for table in (*built.tables, *built.sharpening, *built.power):
+    for table in built.every_table:
         print_table(table)
 
 
 def report_json(built: Report, files: list[Path]) -> dict[str, object]:
     """Return the answer, the tables as shown, and the paths of the files; table.csv has the exact numbers."""
-    answer = built.answer
+    answer, tables = built.answer, built.every_table
     return {
         "version": 1,
         "study": built.summary.name,
@@ -110,6 +110,8 @@ def report_json(built: Report, files: list[Path]) -> dict[str, object]:
         "answer": answer.headline,
         "comparisons": answer.comparisons,
         "cautions": [*built.provenance.warnings, *answer.cautions],
-        "tables": [{"title": table.title, "headings": table.headings, "rows": table.rows} for table in built.tables],
+        "tables": [
+            {"title": table.title, "headings": table.headings, "rows": table.rows} for table in built.every_table
+        ],
         "files": [str(path) for path in files],
     }

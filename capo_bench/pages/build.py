@@ -73,6 +73,11 @@ class Report:
     checklist: Table
     figures: list[Figure]
 
+    @property
+    def every_table(self) -> list[Table]:
+        """All tables of numbers, in the order of the page."""
+        return [*self.tables, *self.sharpening, *self.power, *self.judges, self.cost]
+
 
 def build_report(plan: Plan, home: Home) -> Report:
     """Collect a study's results and work out its report.

@@ -48,7 +48,8 @@ PAGE, RESULT = "report.html", "result.json"
 UNDEFINED = "not defined here"
 
 HEADINGS = {"precision": "precision", "recall": "recall", "f1": "F1", "false_alarm": "false alarms"}
-FIRST_ERROR = ("on_erroneous", "on_clean", "f1")
+FIRST_ERROR = ("erroneous", "clean", "F1", "n", "no verdict")
+"""Headings of a score of first errors."""
 
 R = TypeVar("R", VoteQuality, FirstError)
 
@@ -133,8 +134,7 @@ def first_error_table(rows: Sequence[FirstError]) -> Table:
     name = list(rows[0].subsets)[-1]
     scored = [row.subsets[name] for row in rows]
     shown = [(label, *_first_error(row.subsets[name])) for label, row in _once(rows, scored)]
-    headings = (rows[0].vote.heading, "erroneous", "clean", "F1", "n", "no verdict")
-    return Table(f"First error, {name}: % [95 % interval]", headings, tuple(shown))
+    return Table(f"First error, {name}: % [95 % interval]", (rows[0].vote.heading, *FIRST_ERROR), tuple(shown))
 
 
 def subset_table(rows: Sequence[FirstError]) -> Table:
@@ -146,7 +146,7 @@ def subset_table(rows: Sequence[FirstError]) -> Table:
         if row.k == most or row.vote.alone
         for subset, scores in row.subsets.items()
     ]
-    headings = (rows[0].vote.heading, "subset", "erroneous", "clean", "F1", "n", "no verdict")
+    headings = (rows[0].vote.heading, "subset", *FIRST_ERROR)
     return Table("First error by subset: % [95 % interval]", headings, tuple(shown))
 
 
@@ -246,7 +246,7 @@ def _named(row: VoteQuality | FirstError) -> str:
 
 
 def _first_error(scores: FirstErrorScores) -> tuple[str, ...]:
-    shares = (share_cell(getattr(scores, name)) for name in FIRST_ERROR)
+    shares = map(share_cell, (scores.on_erroneous, scores.on_clean, scores.f1))
     return (*shares, f"{scores.erroneous} + {scores.clean}", str(scores.unanswered))
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from capo_bench.analysis.answer import change, level
 from capo_bench.analysis.collect import Results
-from capo_bench.analysis.curves import AXES, Curve, curve_of, frontier
+from capo_bench.analysis.curves import AXES, Curve, curve_of
 from capo_bench.analysis.measures import is_better, label, measure, scale, task_of
 from capo_bench.analysis.stats import MeanEstimate
 from capo_bench.analysis.summary import Cell, Summary, VariantRow
@@ -192,18 +192,10 @@ def cost(summary: Summary) -> Figure | None:
         )
         for name in kept
     }
-    up = is_better(metric, 1.0) is not False
-    best = frontier([(point.x, point.y) for point in points.values()], up=up)
-    edge = Series(
-        "the frontier",
-        [Point(*place, note="on the frontier", hollow=True) for place in best],
-        Look("#8c8c8c", "cross", "2 3"),
-        line=True,
-    )
-    caption = f"What a result costs, with 95 % intervals; {'up' if up else 'down'} and to the left is better. "
-    caption += "Dotted: the frontier, variants of which no other has a better mean for less."
+    up = "up" if is_better(metric, 1.0) is not False else "down"
+    caption = f"What a result costs, with 95 % intervals; {up} and to the left is better."
     across = Axis("process time of training in seconds (mean over seeds)", zero=True)
-    panel = Panel([edge, *_single(summary, points)], across, _axis(metric))
+    panel = Panel(_single(summary, points), across, _axis(metric))
     return draw("cost", caption + left_out(cells, kept), _alt(words), svg.panels([panel]))
 
 

@@ -32,7 +32,7 @@ def write_files(report: Report, folder: Path) -> ReportPaths:
     page = report_page(report)
     drawn = write_figures(report.figures, folder)
     paths = ReportPaths(folder / "report.html", folder / "report.md", folder / "table.csv", drawn)
-    write_tables([*report.tables, report.cost, *report.sharpening, *report.power, *report.judges], folder / "tables")
+    write_tables(report.every_table, folder / "tables")
     write_atomic(paths.table, comma_separated(report.summary))
     write_atomic(paths.text, text(page))
     write_atomic(paths.page, html(page))

@@ -4,11 +4,10 @@ from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_bench.analysis.curves import Curve, curve_of, frontier, running_mean
+from capo_bench.analysis.curves import Curve, curve_of, running_mean
 
 
 def run(curve: tuple[float, ...], **spent: list[float]) -> Any:
@@ -58,8 +57,3 @@ def test_of_many_steps_a_tenth_are_averaged_and_stand_where_the_last_of_them_had
     curve = Curve(np.arange(20.0)[None], {"seconds": 10 * np.arange(1.0, 21.0)[None]})
     assert curve.against("seconds").tolist() == [10.0 * step for step in range(2, 21)]
     assert curve.smooth().tolist() == [[place + 0.5 for place in range(19)]]
-
-
-@pytest.mark.parametrize(("up", "best"), [(True, [(1.0, 5.0), (2.0, 7.0)]), (False, [(1.0, 5.0), (3.0, 4.0)])])
-def test_the_frontier_has_what_no_other_is_cheaper_and_better_than(up, best):
-    assert frontier([(3.0, 4.0), (2.0, 7.0), (1.0, 5.0), (1.0, 6.0) if not up else (1.0, 4.0)], up=up) == best

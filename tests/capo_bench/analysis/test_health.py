@@ -19,7 +19,7 @@ def step(**record: Any) -> dict[str, Any]:
 def test_steps_without_a_gradient_and_cut_rollouts_are_counted_over_all_seeds() -> None:
     runs = [[step(grad_norm=0.0, truncated=1.0)] * 2, [step(grad_norm=0.0, truncated=0.5), step(truncated=0.5)]]
     found = health_of(map(read_health, runs))
-    assert found == Health(steps=4, still=3, cut=0.75, silent=None, single=None)
+    assert found == Health(4, 3, truncated=0.75, groups_without_signal=None, single_step_responses=None)
 
 
 def test_a_group_that_the_critics_told_apart_is_not_without_signal() -> None:
