@@ -41,12 +41,14 @@ class Answer:
         details: What else is to be said of the comparison that the headline is about: cost, power, sharpening.
         comparisons: One a variant that the headline does not speak of.
         cautions: What could mislead.
+        sharpening: Whether what each variant gained over the start is only sharpening, and why.
     """
 
     headline: str
     details: tuple[str, ...] = ()
     comparisons: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    sharpening: tuple[str, ...] = ()
 
 
 def answer(summary: Summary) -> Answer:
@@ -57,7 +59,9 @@ def answer(summary: Summary) -> Answer:
         first = f"the first look, at {summary.looks[0]} seeds of every variant"
         return Answer(f"No answer yet: {first}, is not complete.", cautions=_cautions(summary))
     headline, details, comparisons = _compare(summary)
-    return Answer(headline, details, comparisons, _cautions(summary))
+    judged = summary.sharpening.items()
+    sharpening = tuple(f"{variant}: {verdict.verdict}; {verdict.reason}." for variant, verdict in judged)
+    return Answer(headline, details, comparisons, _cautions(summary), sharpening)
 
 
 def size(n: MeanEstimate) -> str:

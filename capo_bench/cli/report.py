@@ -91,7 +91,7 @@ def show(built: Report, *, full: bool = False) -> None:
         print_text(f"{', '.join([*more, 'all tables'])}: add --full")
         return
     whole = (*answer.details, *answer.comparisons)
-    for title, lines in (("", whole), ("Read with care:", cautions)):
+    for title, lines in (("", whole), ("Only sharpening?", answer.sharpening), ("Read with care:", cautions)):
         if title and lines:
             print_text(title)
         for line in lines:
@@ -102,7 +102,7 @@ def show(built: Report, *, full: bool = False) -> None:
 
 def report_json(built: Report, files: list[Path]) -> dict[str, object]:
     """Return the answer, the tables as shown, and the paths of the files; table.csv has the exact numbers."""
-    answer, tables = built.answer, built.every_table
+    answer = built.answer
     return {
         "version": 1,
         "study": built.summary.name,

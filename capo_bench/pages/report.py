@@ -58,7 +58,8 @@ def _sections(report: Report) -> list[Section]:
         Section("Results", tables=report.tables, figures=drawn.get("results", ()), notes=_how_to_read(report)),
         Section(
             "Is it only sharpening?",
-            tables=report.sharpening,
+            answer.sharpening,
+            report.sharpening,
             figures=drawn.get("sharpening", ()),
             notes=[SHARPENING_NOTE],
         ),

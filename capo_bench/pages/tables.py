@@ -249,7 +249,7 @@ def _verdicts(summary: Summary) -> Table:
             parts = (evidence.average, evidence.greedy, evidence.majority, evidence.coverage.get(k))
             size = next((size_cell(part) for part in parts if part is not None), NOTHING)
             cells = (NOTHING if part is None else difference_cell(metric, part, part) for part in parts)
-            rows.append((named(summary, row), size, *cells, f"{judged.verdict}: {judged.reason}"))
+            rows.append((named(summary, row), size, *cells, judged.verdict))
     return Table(f"Verdicts: variant minus start, {task_of(metric)}, points [95 %]", headings, tuple(rows))
 
 
