@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache, cached_property
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 
 from pydantic import Field, create_model, field_validator
 
 from evals.tasks.maths import GRADE_SCHOOL, NUMINA_MATH, PROBLEM
-from evals.tasks.row_sets import RowSet, fingerprint_rows, named_rows, stamp
+from evals.tasks.row_sets import DataSet, named_rows, stamp
 from evals.tasks.row_settings import DemonstrationRows
-from evals.tasks.rows import DataErrors, Flaws, RowModel, models, shown
+from evals.tasks.rows import RowModel, shown
 from evals.tasks.training_sets import GSM8K, MATH, NUMINA
 
 Turn = tuple[str, str]
@@ -34,63 +34,18 @@ class Demonstration:
     completion: str
 
 
-Layout = tuple[type[RowModel], Callable[[Any], Demonstration | None]]
-"""What a row must hold, and from it the demonstration; None leaves the row out."""
+class DemonstrationSet(DataSet[Demonstration]):
+    """A data set of demonstrations."""
 
+    what: ClassVar[str] = "demonstration"
 
-@dataclass(frozen=True)
-class DemonstrationSet:
-    """A data set of demonstrations.
-
-    Attributes:
-        rows: Where its rows are.
-        layout: How a row reads.
-        source: The rows as a study names them; None for a published data set.
-    """
-
-    rows: RowSet
-    layout: Layout
-    source: DemonstrationRows | None = None
-
-    def fingerprint(self) -> str:
-        """Return what decides the demonstrations: of a study's file the content of its rows, else data set and commit.
-
-        Raises:
-            DataErrors: All that is wrong with a study's file.
-        """
-        return fingerprint_rows(
-            self.rows,
-            self.source,
-            lambda: [[demonstration.prompt, demonstration.completion] for demonstration in self.all],
-        )
+    def content(self) -> list[object]:
+        """Return prompts and completions."""
+        return [[demonstration.prompt, demonstration.completion] for demonstration in self.all]
 
     def texts(self) -> list[str]:
-        """Return what a model reads and what it learns to write, each apart.
-
-        Raises:
-            DataErrors: All that is wrong with the data.
-        """
+        """Return what a model reads and what it learns to write, each apart."""
         return [text for demonstration in self.all for text in (_prompt_text(demonstration), demonstration.completion)]
-
-    @cached_property
-    def all(self) -> list[Demonstration]:
-        """All demonstrations, in the order of the rows.
-
-        Raises:
-            DataErrors: All that is wrong with the data.
-        """
-        flaws: Flaws = []
-        model, make = self.layout
-        demonstrations = [
-            demonstration
-            for _, row in models(self.rows.read(flaws), model, flaws)
-            if (demonstration := make(row)) is not None
-        ]
-        if not demonstrations and not flaws:
-            flaws.append(self.rows.tell_empty("demonstration"))
-        if flaws:
-            raise DataErrors(flaws)
-        return demonstrations
 
 
 def named_demonstrations(source: DemonstrationRows) -> DemonstrationSet:
@@ -157,7 +112,7 @@ def _named(source: DemonstrationRows, written: object) -> DemonstrationSet:
     return DemonstrationSet(named_rows(source), _layout(source), source)
 
 
-def _layout(source: DemonstrationRows) -> Layout:
+def _layout(source: DemonstrationRows) -> tuple[type[RowModel], Callable[[Any], Demonstration | None]]:
     """Return how rows read in whose columns the demonstrations are."""
     if source.messages:
         messages = (list[_Message], Field(min_length=2, validation_alias=source.messages))

@@ -1,4 +1,4 @@
-"""Where the rows of a data set are: in a file, in a folder of local copies, or on the hub at a commit.
+"""Where the rows of a data set are (a file, a folder of local copies, the hub at a commit), and what they are read as.
 
 The folder is the one that the environment variable CAPO_BENCH_DATA names: ``gsm8k/train.jsonl`` and so on, with the
 hub's columns. Where it holds the data set's folder, the hub is not asked.
@@ -11,11 +11,15 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any, ClassVar, Generic, TypeVar
 
 from evals.tasks.canonical import content_hash
 from evals.tasks.row_settings import RowSource
-from evals.tasks.rows import Flaws, Row, data_files, iter_hub_rows, iter_rows
+from evals.tasks.rows import DataErrors, Flaws, Row, RowModel, data_files, iter_hub_rows, iter_rows, models
+
+T = TypeVar("T")
 
 DATA = "CAPO_BENCH_DATA"
 SPLIT = "train"
@@ -88,17 +92,65 @@ class RowSet:
         return data_files(inner, self.name, self.split, alone=True) if inner is not None and inner.is_dir() else []
 
 
-def fingerprint_rows(rows: RowSet, source: RowSource | None, content: Callable[[], object]) -> str:
-    """Return what decides what is read of rows: of a study's file its content, else data set and commit.
+@dataclass(frozen=True)
+class DataSet(Generic[T]):
+    """Rows with what each of them is read as: a published data set, or rows that a study names.
 
-    Args:
-        rows: Where they are.
+    Attributes:
+        rows: Where the rows are.
+        layout: What a row must hold, and from it what it is read as; None leaves the row out.
         source: The rows as a study names them; None for a published data set.
-        content: Returns what is read of a study's file, as plain data; may raise `DataErrors`.
     """
-    if source is None:
-        return rows.fingerprint()
-    return hub_identity(source) if source.file is None else content_hash(content())
+
+    rows: RowSet
+    layout: tuple[type[RowModel], Callable[[Any], T | None]]
+    source: RowSource | None = None
+
+    what: ClassVar[str] = "row"
+    """What is missing where no row is of use."""
+
+    @cached_property
+    def all(self) -> list[T]:
+        """All that is read, in the order of the rows.
+
+        Raises:
+            DataErrors: All that is wrong with the data.
+        """
+        flaws: Flaws = []
+        model, make = self.layout
+        read = ((row.place, make(value)) for row, value in models(self.rows.read(flaws), model, flaws))
+        kept = self.select(((place, item) for place, item in read if item is not None), flaws)
+        if not kept and not flaws:
+            flaws.append(self.rows.tell_empty(self.what))
+        if flaws:
+            raise DataErrors(flaws)
+        return kept
+
+    def select(self, items: Iterator[tuple[str, T]], flaws: Flaws) -> list[T]:
+        """Return what is kept of what was read, each with its place; what is wrong with it is added to `flaws`."""
+        return [item for _, item in items]
+
+    def texts(self) -> list[str]:
+        """Return the texts that a model is trained on, each apart.
+
+        Raises:
+            DataErrors: All that is wrong with the data.
+        """
+        raise NotImplementedError
+
+    def content(self) -> list[object]:
+        """Return what is read, as plain data."""
+        raise NotImplementedError
+
+    def fingerprint(self) -> str:
+        """Return what decides what is read: of a study's file the content of its rows, else data set and commit.
+
+        Raises:
+            DataErrors: All that is wrong with a study's file.
+        """
+        if self.source is None:
+            return self.rows.fingerprint()
+        return hub_identity(self.source) if self.source.file is None else content_hash(self.content())
 
 
 def in_hub_cache(dataset: str, revision: str | None) -> bool:

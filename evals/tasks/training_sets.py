@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
-from typing import Any
+from functools import cache
+from typing import Any, ClassVar
 
 from pydantic import Field, create_model
 
 from evals.benchmarks import Problem, StepCheck
 from evals.tasks.canonical import short_hash
 from evals.tasks.maths import DAPO_MATH, GRADE_SCHOOL, NUMINA_MATH, PROBLEM
-from evals.tasks.row_sets import SPLIT, RowSet, fingerprint_rows, named_rows, stamp
+from evals.tasks.row_sets import SPLIT, DataSet, RowSet, named_rows, stamp
 from evals.tasks.row_settings import ProblemRows
-from evals.tasks.rows import DataErrors, Flaws, RowModel, models
+from evals.tasks.rows import Flaws, RowModel
 from evals.tasks.selfcheck import alike, unreadable
 
 Layout = tuple[type[RowModel], Callable[[Any], Problem | None]]
@@ -23,23 +23,17 @@ Layout = tuple[type[RowModel], Callable[[Any], Problem | None]]
 
 
 @dataclass(frozen=True)
-class TrainingSet:
-    """A data set of problems with answers, as a benchmark to train on.
+class TrainingSet(DataSet[Problem]):
+    """A data set of problems with answers, as a benchmark to train on; each problem is there once.
 
-    Attributes:
-        rows: Where its rows are.
-        layout: How a row reads.
-        source: The rows as a study names them; None for a published data set. What is wrong with published rows cannot
-            be mended by who trains on them: problems whose answers contradict each other or that the verifier cannot
-            read are left out of a published set, and are errors of a study's own rows.
+    What is wrong with published rows cannot be mended by who trains on them: problems whose answers contradict each
+    other or that the verifier cannot read are left out of a published set, and are errors of a study's own rows.
     """
-
-    rows: RowSet
-    layout: Layout
-    source: ProblemRows | None = None
 
     splits: Sequence[str] = (SPLIT,)
     checks_steps: bool = False
+
+    what: ClassVar[str] = "problem to train on"
 
     @property
     def name(self) -> str:
@@ -65,43 +59,20 @@ class TrainingSet:
         """
         raise NotImplementedError(f"benchmark {self.name!r} has no checker of steps")
 
-    def fingerprint(self) -> str:
-        """Return what decides the problems: of a study's file the content of its rows, else data set and commit.
-
-        Raises:
-            DataErrors: All that is wrong with a study's file.
-        """
-        return fingerprint_rows(
-            self.rows, self.source, lambda: [[problem.prompt, problem.answer] for problem in self.all]
-        )
+    def content(self) -> list[object]:
+        """Return problems and answers."""
+        return [[problem.prompt, problem.answer] for problem in self.all]
 
     def texts(self) -> list[str]:
-        """Return what a model is trained on, as far as it may stand in an evaluation.
-
-        Raises:
-            DataErrors: All that is wrong with the data.
-        """
+        """Return what a model is trained on, as far as it may stand in an evaluation."""
         return [problem.prompt for problem in self.all]
 
-    @cached_property
-    def all(self) -> list[Problem]:
-        """All problems, each once, in the order of the rows.
-
-        Raises:
-            DataErrors: All that is wrong with the data.
-        """
-        flaws: Flaws = []
-        model, make = self.layout
+    def select(self, items: Iterator[tuple[str, Problem]], flaws: Flaws) -> list[Problem]:
+        """Return each problem once."""
         sorter = _Sorter(flaws if self.source else [])
-        for row, value in models(self.rows.read(flaws), model, flaws):
-            if (problem := make(value)) is not None:
-                sorter.take(row.place, problem)
-        kept = sorter.kept()
-        if not kept and not flaws:
-            flaws.append(self.rows.tell_empty("problem to train on"))
-        if flaws:
-            raise DataErrors(flaws)
-        return [replace(problem, id=f"{self.name}/{SPLIT}/{problem.id}") for problem in kept]
+        for place, problem in items:
+            sorter.take(place, problem)
+        return [replace(problem, id=f"{self.name}/{SPLIT}/{problem.id}") for problem in sorter.kept()]
 
 
 @dataclass
