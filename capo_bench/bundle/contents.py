@@ -83,7 +83,7 @@ def _below(folder: Path, place: Path) -> Iterator[BundledFile]:
     for path in sorted(folder.rglob("*")):
         inner = path.relative_to(folder)
         hidden = any(part.startswith(".") for part in inner.parts)
-        if hidden or path.name.startswith(_LEFT_OUT) or (path.is_dir() and not path.is_symlink()):
+        if hidden or inner.as_posix().startswith(_LEFT_OUT) or (path.is_dir() and not path.is_symlink()):
             continue
         if path.is_symlink() or not path.is_file():
             raise BundleError(f"{path}: a link, or no plain file; put the file itself in its place")

@@ -65,7 +65,7 @@ def _compare(check: Check, recorded: bytes, derived: bytes, where: str) -> None:
 def _cut(recorded: str, derived: str) -> tuple[str, str]:
     """Cut two lines to where they differ, with a little of what stands before."""
     pairs = enumerate(zip(recorded, derived, strict=False))
-    place = next((place for place, (one, other) in pairs if one != other), min(len(recorded), len(derived)))
+    place = next((place for place, (left, right) in pairs if left != right), min(len(recorded), len(derived)))
     start = max(place - 40, 0)
     dots = "…" * (start > 0)
     return dots + recorded[start : place + 60], dots + derived[start : place + 60]
