@@ -49,10 +49,20 @@ def test_vppo_a_wrong_answer_without_a_located_error_has_no_reward() -> None:
     assert vppo(batch, Terms()).rewards.tolist() == [2, 0, 0, 0]
 
 
+def test_vppo_half_of_the_votes_locates_an_error_and_silence_none() -> None:
+    batch = batch_of([0, 0, 0], [(1, 0.0), (1, 0.5)], [(1, NAN)], [(1, 0.49)])
+    found = vppo(batch, Terms())
+    assert by_rollout(batch, found.rewards) == [[1, -1], [0], [0]]
+    assert found.charges is not None
+    np.testing.assert_array_equal(found.charges, [0, 1, NAN, 0])
+
+
 def test_papo_a_wrong_answer_earns_nothing_by_its_process() -> None:
     found = by_rollout(GROUP, papo(GROUP, Terms(w_whole=1.0, w_process=1.0)).advantages)
     # Outcomes 1 1 0 0: +1 +1 -1 -1. Quality of the right ones 1 and 1/2: +1 and -1.
     assert found == [[2, 2], [0, 0], [-1, -1, -1], [-1]]
+    quality = by_rollout(GROUP, papo(GROUP, Terms()).rewards)
+    assert quality[:2] == [[1, 1], [0.5, 0.5]]
 
 
 def test_papo_a_group_of_right_answers_still_teaches() -> None:
