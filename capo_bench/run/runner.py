@@ -19,9 +19,9 @@ from capo_bench.run.cores import available_cores
 from capo_bench.run.devices import visible_gpus
 from capo_bench.run.executor import Executor, Job, open_executor
 from capo_bench.run.limits import DiskWatch, StageClock
-from capo_bench.run.needs import Need, Needs
 from capo_bench.run.retry import again
 from capo_bench.run.serving import CriticServers
+from capo_bench.run.waiting_trials import Need, WaitingTrials
 from capo_bench.run.wire import Message
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home
@@ -163,14 +163,14 @@ class Runner:
         """
         if not pending:
             return
-        self._needs = Needs(pending, self.home)
+        self._waiting = WaitingTrials(pending, self.home)
         self._critics = list(dict.fromkeys(critic for trial in pending if (critic := pending_critic(trial, self.home))))
         with (
             CriticServers(self.home, self._folder.path) as self._servers,
             self._executor(pending, interrupts, visible_gpus()) as pool,
         ):
             self._begin(pool, pending)
-            for job, message in pool.events(lambda: self._needs.for_servers):
+            for job, message in pool.events(lambda: self._waiting.for_servers):
                 self._look_after_critics(pool)
                 self._hear(pool, job, message)
                 self._submit_ready(pool)
@@ -181,7 +181,7 @@ class Runner:
         cores, log = available_cores(), self._folder.path / "workers.log"
         left = len(gpus) - sum(critic.serve.gpus for critic in self._critics)
         wanted = self.options.workers or default_workers(pending, cores, left)
-        count = min(wanted, max(len(pending), len(self._needs.missing)))
+        count = min(wanted, max(len(pending), len(self._waiting.missing)))
         self.notify({"event": "workers", "count": count})
         return open_executor(self.options, count, max(1, cores // count), log, interrupts, gpus or None)
 
@@ -191,7 +191,7 @@ class Runner:
         gpus = visible_gpus() if self.options.executor == "local" else None
         needs = gpus_of(pending, gpus, sum(critic.serve.gpus for critic in self._critics))
         self._jobs = {trial.id: self._trial_job(trial, needs[trial.id], rank) for rank, trial in enumerate(pending)}
-        for model, trials in self._needs.missing.items():
+        for model, trials in self._waiting.missing.items():
             pool.submit(self._model_job(model, trials[0]))
         self._look_after_critics(pool)
         self._submit_ready(pool)
@@ -207,17 +207,17 @@ class Runner:
         for server, news in self._servers.look():
             self.notify({"event": "critic_server", "critic": server.critic.model, "state": server.state, "news": news})
             if server.state == "ready":
-                self._needs.made(server.critic)
+                self._waiting.made(server.critic)
             elif server.state == "lost":
                 self._lose(pool, server.critic, server.error, server.log)
 
     def _submit_ready(self, pool: Executor) -> None:
-        for trial in self._needs.ready():
+        for trial in self._waiting.ready():
             pool.submit(self._jobs[trial.id])
 
     def _lose(self, pool: Executor, need: Need, error: str, log: Path) -> None:
         """Note that the trials that need something fail without it."""
-        for trial in self._needs.lost(need):
+        for trial in self._waiting.lost(need):
             self.record("trial_failed", **_label(trial), error=error, log=str(log))
         self._failed(pool)
 
@@ -267,11 +267,11 @@ class Runner:
         if message["kind"] != "end":
             self.notify({**message, "event": message["kind"]})
             return
-        model = self._needs.model(job)
+        model = self._waiting.model(job)
         title = SHARED_TITLES[model.kind]
         self.notify({"event": "prepared", "model": title})
         if message["status"] == "done":
-            self._needs.made(model)
+            self._waiting.made(model)
         elif message["status"] == "failed" and not self._passes(pool, job, message):
             self._lose(pool, model, f"{title} failed: {message['error']}", job.log)
 
@@ -341,7 +341,7 @@ class Runner:
         if server.state == "ready" and server.died < self._since[job.trial.id]:
             return False
         self._jobs[job.trial.id] = job
-        self._needs.wait(job.trial, [] if server.state == "ready" else [server.critic])
+        self._waiting.wait(job.trial, [] if server.state == "ready" else [server.critic])
         self._retried(job, message, delay=0.0)
         return True
 

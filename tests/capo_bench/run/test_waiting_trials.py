@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capo_bench.run.needs import Needs
+from capo_bench.run.waiting_trials import WaitingTrials
 from capo_bench.store.home import Home
 from capo_bench.study.identity import shared_models
 from capo_bench.study.plan import Trial
@@ -22,7 +22,7 @@ def trials_of(choices):
 
 def test_a_trial_that_needs_a_critic_waits_for_it_and_its_cold_start(tmp_path):
     plain, asks, none = trials_of([0, 1, 4])
-    waiting = Needs([plain, asks, none], Home(tmp_path))
+    waiting = WaitingTrials([plain, asks, none], Home(tmp_path))
     start, critic = waiting.missing
     assert (start.kind, critic.kind) == ("cold_start", "critic")
     assert waiting.ready() == [none]
@@ -37,14 +37,14 @@ def test_what_the_results_folder_has_is_not_waited_for(tmp_path):
     (trial,) = trials_of([0])
     (start,) = shared_models(trial.config)
     Home(tmp_path).stage(start.kind, start.key).mkdir(parents=True)
-    waiting = Needs([trial], Home(tmp_path))
+    waiting = WaitingTrials([trial], Home(tmp_path))
     assert (dict(waiting.missing), waiting.ready()) == ({}, [trial])
 
 
 @given(st.lists(st.integers(0, len(CONFIGS) - 1), max_size=8), st.randoms(use_true_random=False))
 def test_every_trial_begins_once_or_is_lost_once_and_never_before_its_models(tmp_path_factory, choices, chance):
     trials = trials_of(choices)
-    waiting = Needs(trials, Home(tmp_path_factory.getbasetemp() / "none"))
+    waiting = WaitingTrials(trials, Home(tmp_path_factory.getbasetemp() / "none"))
     models, made, begun, lost = list(waiting.missing), set(), list(waiting.ready()), []
     chance.shuffle(models)
     for model in models:

@@ -14,7 +14,7 @@ Need = SharedModel | ServedCritic
 """What a trial waits for: a model until it is made, a critic until it is served."""
 
 
-class Needs:
+class WaitingTrials:
     """Which trials can begin, as one need after the other is met or fails.
 
     Args:
