@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 STUDY = """
 name: tiny
 question: Does a replay give what training had?
@@ -35,6 +37,7 @@ def capo_bench(folder: Path, *arguments: str) -> str:
     return done.stdout
 
 
+@pytest.mark.nightly
 def test_a_trained_trial_is_replayed_exactly(tmp_path):
     (tmp_path / "tiny.yaml").write_text(STUDY, encoding="utf-8")
     capo_bench(tmp_path, "run", "tiny.yaml", "--no-tracking", "--workers", "1")

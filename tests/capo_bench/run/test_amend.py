@@ -123,6 +123,7 @@ def test_another_seed_runs_alone(done: tuple[Bench, dict[str, TrialFolder]]) -> 
     }
 
 
+@pytest.mark.nightly
 def test_a_benchmark_less_asks_nothing(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     only = ("--only", "grpo_rule", "--only", "start")

@@ -200,7 +200,7 @@ FSYNCS, REPLACED, DELETED = "fsync", "replace|rename|link|mkdir", "unlink|rmdir"
 @pytest.mark.parametrize(
     ("kinds", "some", "at_least"),
     [
-        pytest.param(REPLACED, "rename /trials/#/training/.model", 20, id="appears"),
+        pytest.param(REPLACED, "rename /trials/#/training/.model", 20, id="appears", marks=pytest.mark.nightly),
         pytest.param(
             DELETED,
             "unlink /trials/#/training/checkpoints/checkpoint-#/optimizer.pt",

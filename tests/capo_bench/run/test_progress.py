@@ -29,7 +29,8 @@ def test_elsewhere_than_on_a_terminal_lines_are_plain_unwrapped_and_not_markup(p
 
 
 def test_between_events_a_line_comes_now_and_then_with_every_running_trial(plain, monkeypatch):
-    with progress(plain, Board(pending=2), "demo") as show:
+    board = Board(pending=2, to_do={STARTED["trial"]: "v", "other": "v"}, guesses={"v": 60.0})
+    with progress(plain, board, "demo") as show:
         show(STARTED)
         show({**STEP, "event": "stage", "stage": "train"})
         show(STEP)
