@@ -11,7 +11,7 @@ from capo_bench.store.home import Home, TrialFolder, read_json
 from capo_bench.store.records import flatten
 from capo_bench.store.walk import ABSENT
 from capo_bench.study.contamination import overlaps_as_json
-from capo_bench.study.identity import FOLDER, digest, identity_of, shared_models, stage_keys, trial_id, with_seed
+from capo_bench.study.identity import FOLDER, digest, identity_of, stage_keys, trial_id, with_seed
 from capo_bench.verify.checks import DAMAGE, Check, Checks
 from evals.config import EvaluationConfig
 from evals.fingerprint import model_fingerprint
@@ -73,11 +73,18 @@ def _check_provenance(
         recorded = provenance["python"] if package == "python" else provenance["packages"].get(package)
         check.equal(f"{where}: {package}", recorded if package != "python" else recorded.rpartition(".")[0], version)
     check.equal(f"{where}: contamination", provenance["contamination"], overlaps_as_json(trial.config))
-    models = {model.kind: model.key for model in shared_models(trial.config)}
-    check.equal(f"{where}: taught", {kind: cost["key"] for kind, cost in provenance["taught"].items()}, models)
+    recorded = {kind: cost["key"] for kind, cost in provenance["taught"].items()}
+    check.equal(f"{where}: taught", recorded, _taught_keys(training))
     attempt = read_json(folder.training)["micro_batch"] if folder.training.exists() else None
     check.equal(f"{where}: micro-batch", provenance["attempt"]["micro_batch"], attempt)
     check.take("when, where and on what a trial ran", len(provenance["hardware"]) + len(provenance["git"]) + 2)
+
+
+def _taught_keys(training: Mapping[str, Any]) -> dict[str, str]:
+    """Return the keys of the models that were taught for a trial, as its identity has them: not those of code here."""
+    parts = {"cold_start": ("cold_start", "key"), "critic": ("critic", "embedded"), "prm": ("prm", "embedded")}
+    keys = {kind: (training.get(part) or {}).get(name) for kind, (part, name) in parts.items()}
+    return {kind: key for kind, key in keys.items() if key is not None}
 
 
 def _check_teaching(check: Check, home: Home, provenance: Mapping[str, Any], where: str) -> None:

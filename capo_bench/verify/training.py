@@ -51,6 +51,8 @@ _ADDED = {"policy_tokens", "policy_prompt_tokens", "unverified", "abstained", "u
 _BY_CLOCK = 0.5
 """From this share of a budget of seconds on, another process's clock may have ended training."""
 _SILENT = "groups_without_outcome_signal"
+_SINGLE = 1e-7
+"""How far apart two shares may be of which one is in single precision."""
 _MEASURED = {
     *("cpu_seconds", "loss", "grad_norm", "entropy", "clipped_tokens", "mean_ratio", "truncated"),
     *("critic_wait", "critic_money", "sampling_logp_difference"),
@@ -178,12 +180,16 @@ def _rest(check: Check, records: Mapping[int, Mapping[str, Any]], derived: set[s
 
 
 def _silent(record: Mapping[str, Any], step: StoredStep, config: TrialConfig) -> float | None:
-    """Return the share of groups whose rollouts have the same outcome; None where outcomes are not what is rewarded."""
+    """Return the share of groups whose rollouts have the same outcome; None where outcomes are not what is rewarded.
+
+    TRL works it out in single precision: a record that differs by no more is returned as it is.
+    """
     outcomes, size = [rollout.outcome for rollout in step.rollouts], config.train.group_size
     if None in outcomes or _SILENT not in record or "judged" in record:
         return None
     groups = [outcomes[first : first + size] for first in range(0, len(outcomes), size)]
-    return sum(len({*group}) == 1 for group in groups) / len(groups)
+    share = sum(len({*group}) == 1 for group in groups) / len(groups)
+    return float(record[_SILENT]) if math.isclose(record[_SILENT], share, abs_tol=_SINGLE) else share
 
 
 def _asked(trial: Trial) -> int:

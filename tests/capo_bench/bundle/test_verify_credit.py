@@ -6,11 +6,13 @@ import math
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from capo_bench.study.plan import Trial
 from capo_bench.verify.checks import Checks, new_checks
-from capo_bench.verify.training import _credit, credit_numbers
+from capo_bench.verify.identities import _taught_keys
+from capo_bench.verify.training import _credit, _silent, credit_numbers
 from trainers.config import TrialConfig
 from trainers.credit.critique import Critique
 from trainers.prm.scored import ScoredSolution, scored_metrics
@@ -98,3 +100,20 @@ def test_what_cannot_be_worked_out_is_said() -> None:
 
 def test_a_method_whose_groups_have_no_critique_has_signal_from_the_outcome_alone() -> None:
     assert credit_numbers(settings("outcome_only"), StoredStep(1, (ROWS,))) == [{"groups_process_signal_only": 0.0}]
+
+
+def test_a_share_that_training_worked_out_in_single_precision_is_the_same_share() -> None:
+    """One of six groups of two has equal outcomes; TRL records 1/6 as the nearest number of 32 bits."""
+    outcomes = [1.0, 1.0, *[1.0, 0.0] * 5]
+    rows = [Rollout(0, "p", "?", "7", ("a",), (1,), outcome, None) for outcome in outcomes]
+    config, step = settings(), StoredStep(1, (tuple(rows),))
+    single = float(np.float32(1 / 6))
+    assert single != 1 / 6
+    assert _silent({"groups_without_outcome_signal": single}, step, config) == single
+    assert _silent({"groups_without_outcome_signal": 1 / 6 + 1e-6}, step, config) == 1 / 6
+
+
+def test_the_keys_of_what_was_taught_are_those_of_the_identity() -> None:
+    training = {"cold_start": {"key": "a"}, "critic": {"name": "transformers", "embedded": "b"}, "method": "capo"}
+    assert _taught_keys(training) == {"cold_start": "a", "critic": "b"}
+    assert _taught_keys({"cold_start": None, "prm": {"embedded": "c"}, "critic": {"name": "exact"}}) == {"prm": "c"}
