@@ -12,9 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trainers.credit.batch import Batch, Evidence, layout_of, process_signal_only
+from trainers.credit.capo import capo
 from trainers.credit.draco import draco
 from trainers.credit.lambda_grpo import lambda_grpo
 from trainers.credit.monte_carlo import monte_carlo
+from trainers.credit.outcome_only import outcome_only
 from trainers.credit.papo import papo
 from trainers.credit.progrs import progrs
 from trainers.credit.prpo import prpo
@@ -55,6 +57,39 @@ def test_vppo_half_of_the_votes_locates_an_error_and_silence_none() -> None:
     assert by_rollout(batch, found.rewards) == [[1, -1], [0], [0]]
     assert found.charges is not None
     np.testing.assert_array_equal(found.charges, [0, 1, NAN, 0])
+
+
+OTHER = [(3, 0.5), (1, 0.0)], [(2, NAN)], [(1, 1.0), (2, 0.5)], [(2, NAN), (1, NAN)]
+"""Steps of four more rollouts, two of which no critique judged."""
+
+
+@pytest.mark.parametrize("method", [capo, draco, outcome_only, papo, progrs, prpo, vppo])
+@pytest.mark.parametrize("outcomes", [[1, 1, 0, 0], [0, 1, NAN, 1], [0, 0, 0, 0], [1, NAN, NAN, NAN]])
+def test_a_group_earns_what_it_earns_alone(method, outcomes: list[float]) -> None:
+    first = [(2, 0.0), (2, 0.0)], [(2, 0.0), (2, 1.0)], [(2, 0.0), (1, 1.0), (1, 0.0)], [(4, 1.0)]
+    both = replace(batch_of([1, 1, 0, 0, *outcomes], *first, *OTHER), group_size=4)
+    alone = [method(GROUP, Terms()), method(batch_of(outcomes, *OTHER), Terms())]
+    together = method(both, Terms())
+    np.testing.assert_allclose(together.advantages, np.concatenate([earned.advantages for earned in alone]), atol=1e-12)
+    if together.rewards is not None:
+        np.testing.assert_allclose(together.rewards, np.concatenate([earned.rewards for earned in alone]), atol=1e-12)
+
+
+def test_progrs_weighs_an_unjudged_answer_as_the_others_of_its_kind() -> None:
+    """Right answers without a critique have the mean quality of the judged right ones, wrong ones no bonus."""
+    batch = batch_of([1, 1, 1, 0], [(1, 0.0), (1, 1.0)], [(1, 0.0)], [(2, NAN)], [(1, NAN)])
+    found = by_rollout(batch, progrs(batch, Terms(w_whole=2.0, w_process=1.0)).rewards)
+    assert [row[0] for row in found] == [2.5, 3, 2.75, 0]
+
+
+def test_prpo_says_the_quality_of_steps() -> None:
+    quality = prpo(GROUP, Terms()).rewards
+    assert by_rollout(GROUP, quality) == [[1, 1], [1, 0], [1, 0, 1], [0]]
+
+
+def test_draco_leaves_the_weight_of_a_step_that_nobody_judged() -> None:
+    batch = batch_of([1, 0], [(1, NAN), (1, 1.0)], [(1, NAN)])
+    assert by_rollout(batch, draco(batch, Terms()).advantages) == [[2, 0], [-1]]
 
 
 def test_papo_a_wrong_answer_earns_nothing_by_its_process() -> None:
