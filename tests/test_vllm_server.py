@@ -273,7 +273,7 @@ def trials(url: str, model: Path, tmp_path_factory: pytest.TempPathFactory) -> d
 def test_at_temperature_zero_a_trial_hears_the_same_verdicts_through_every_backend(trials: dict[str, Path]) -> None:
     heard = {}
     for name in ("openai", "vllm", "transformers"):
-        rollouts = [rollout for step in read_rollouts(trials[name] / "rollouts") for rollout in step.rollouts]
+        rollouts = [rollout for step in read_rollouts(TrialFolder(trials[name]).rollouts) for rollout in step.rollouts]
         assert len(rollouts) == 2 * 2 * 4
         heard[name] = [
             (rollout.steps, [(critique.wrong, critique.abstained, critique.text) for critique in rollout.critiques])
