@@ -13,7 +13,6 @@ from pathlib import Path
 
 import pytest
 
-from capo_bench.store.home import TrialFolder
 from trainers.rollouts import read_rollouts
 
 pytestmark = [
@@ -54,10 +53,10 @@ def test_one_command_trains_through_a_critic_that_it_serves(tmp_path: Path) -> N
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(port))) != 0
     (trial,) = (path.parent for path in tmp_path.glob("home/stages/training/*/rollouts"))
-    rollouts = [rollout for step in read_rollouts(TrialFolder(trial).rollouts) for rollout in step.rollouts]
+    rollouts = [rollout for step in read_rollouts(trial / "rollouts") for rollout in step.rollouts]
     critiques = [critique for rollout in rollouts for critique in rollout.critiques]
     assert len(critiques) == 2 * 2 * 4 * 4
     assert not {critique.abstained for critique in critiques} & {"timeout", "error"}
     assert any(critique.wrong is not None for critique in critiques)
-    steps = [json.loads(line) for line in TrialFolder(trial).steps.read_text().splitlines()]
+    steps = [json.loads(line) for line in (trial / "steps.jsonl").read_text().splitlines()]
     assert all(step["critic_cached_tokens"] >= 0 and step["critic_output_tokens"] > 0 for step in steps)
