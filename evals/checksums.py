@@ -10,7 +10,7 @@ import hashlib
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from evals.files import write_atomic
 
@@ -116,7 +116,13 @@ def _read(path: Path) -> Mapping[str, str]:
 def _parse(path: Path, *seen: int) -> Mapping[str, str]:
     """Return the content of a list; `seen` distinguishes versions of the file."""
     lines = path.read_bytes().decode("utf-8", "replace").split("\n")
-    matches = [_LINE.fullmatch(line) for line in lines[:-1]]
-    if lines[-1] or None in matches:
+    sums = {match[2]: match[1] for line in lines[:-1] if (match := _LINE.fullmatch(line))}
+    if lines[-1] or len(sums) < len(lines) - 1 or any(map(_leads_out, sums)):
         raise ChangedFileError(f"{path}: no list of checksums; take it from a copy, or delete {path.parent}")
-    return {match[2]: match[1] for match in matches if match}
+    return sums
+
+
+def _leads_out(name: str) -> bool:
+    """Whether a name is of a file that is not in the list's folder: lists come from strangers too, in bundles."""
+    plain = PurePosixPath(name)
+    return plain.is_absolute() or ".." in plain.parts

@@ -19,6 +19,7 @@ from typing import IO
 
 from capo_bench.bundle.archive import Tell
 from capo_bench.bundle.manifest import MOST_MANIFEST, NAME, BundleError, Manifest, check_path, load_manifest
+from evals.checksums import SUMS
 
 MOST_FILES = 150_000
 MOST_RATIO = 200
@@ -28,7 +29,10 @@ SLACK = 2**24
 """Bytes that any bundle may grow by, whatever its size."""
 
 MOST_TEXT = 2**28
-"""Bytes of one file that is read whole into memory: JSON, packed or not."""
+"""Bytes of one file that is no weights, packed or not: it is read whole into memory."""
+
+MOST_JSON = 2**26
+"""Bytes of one JSON document, which takes many times as much in memory; a plan of 10,000 trials has less."""
 
 _BLOCK = 2**20
 _HEADER = 512
@@ -113,8 +117,9 @@ def _manifest(tar: _Stream, first: tuple[str, int] | None) -> Manifest:
 
 def _file(tar: _Stream, name: str, size: int, folder: Path | None) -> None:
     """Read a member, and write it below a folder if one is given."""
-    if name.endswith((".json", ".jsonl")) and size > MOST_TEXT:
-        raise BundleError(f"{name!r}: {size:,} bytes, more than the {MOST_TEXT:,} that such a file ever has")
+    most = MOST_JSON if name.endswith((".json", SUMS)) else MOST_TEXT
+    if size > most and not name.endswith(".safetensors"):
+        raise BundleError(f"{name!r}: {size:,} bytes, more than the {most:,} that such a file ever has")
     packed = _Packed(name, tar) if name.endswith(".gz") else None
     with ExitStack() as stack:
         target = None if folder is None else stack.enter_context(_create(folder / name))

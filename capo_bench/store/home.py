@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +14,10 @@ from evals.files import write_atomic
 
 StageKind = Literal["cold_start", "critic", "prm", "training", "completions"]
 """What stands under a key: models that are made before trials, what a training left, what one task was answered."""
+
+
+_LISTED = re.compile(r"(training|completions/[^/\x00]+) [0-9a-f]{12}")
+"""A stage's place in a trial's folder, and its key."""
 
 
 class Inside:
@@ -76,8 +81,15 @@ class TrialFolder:
         return self.evaluation / task / "samples.jsonl"
 
     def keys(self) -> dict[str, str]:
-        """Return the keys in `stages`; a stage that is not among them lies in the trial's own folder."""
-        return dict(read_json(self.stages)) if self.stages.exists() else {}
+        """Return the keys in `stages`; a stage that is not among them lies in the trial's own folder.
+
+        Raises:
+            ValueError: The file lists something else, such as a path: trials come from strangers too, in bundles.
+        """
+        keys = dict(read_json(self.stages)) if self.stages.exists() else {}
+        if bad := [f"{place}: {key}" for place, key in keys.items() if not _LISTED.fullmatch(f"{place} {key}")]:
+            raise ValueError(f"{self.stages}: no stage under a key: {', '.join(bad)}")
+        return keys
 
     def shared(self) -> list[Path]:
         """Return the folders of the stages that it shares."""

@@ -136,14 +136,34 @@ def test_a_file_that_was_changed_alone_is_unlike_the_manifest(study: Path, tmp_p
     assert list((tmp_path / "there").iterdir()) == []
 
 
-def test_stages_that_are_no_list_of_keys_are_refused_by_name(study: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "listed",
+    ["[1]", '{"training": "../../../../outside"}', '{"../..": "0123456789ab"}', '{"training": {}}'],
+    ids=["no list", "a key that leads out", "a place that leads out", "a key that is no text"],
+)
+def test_stages_that_are_no_list_of_keys_are_refused_by_name(study: Path, tmp_path: Path, listed: str) -> None:
     files = read(study / "tiny.tar.gz")
-    files[name := named(files, "/stages.json")] = b"[1]"
+    files[name := named(files, "/stages.json")] = listed.encode()
     path = pack(tmp_path / "forged.tar.gz", files)
     refused = capo_bench(tmp_path, "bundle", str(path), "--into", "there", expect=2)
     assert f"{name.rpartition('/')[0]}: its stages.json is no list of keys" in refused
     assert list((tmp_path / "there").iterdir()) == []
     assert verify_bundle(path).checks["files"].mismatches
+
+
+@pytest.mark.parametrize("way", ["../../../../secret", "{}/secret"], ids=["parents", "absolute"])
+def test_a_list_of_checksums_reads_no_file_that_is_not_in_its_folder(study: Path, tmp_path: Path, way: str) -> None:
+    (tmp_path / "secret").write_text("of another")
+    value = hashlib.sha256(b"of another").hexdigest()
+    files = read(study / "tiny.tar.gz")
+    name = next(name for name in files if name.startswith("stages/") and name.endswith("/SHA256SUMS"))
+    files[name] += f"{'0' * 64}  {way.format(tmp_path)}\n".encode()
+    path = raw(tmp_path / "forged.tar.gz", files)
+    refused = capo_bench(tmp_path, "bundle", str(path), "--into", "there", expect=2)
+    assert "no list of checksums" in refused
+    assert value not in refused
+    assert list((tmp_path / "there").iterdir()) == []
+    assert any("no list of checksums" in each.derived for each in verify_bundle(path).checks["files"].mismatches)
 
 
 def a_link() -> tarfile.TarInfo:

@@ -21,6 +21,7 @@ from capo_bench.bundle.manifest import BundleError, Manifest, load_manifest
 
 NAME = "studies/tiny/bundle.json"
 PLAN = "studies/tiny/plan.json"
+TEXT = "studies/tiny/text"
 MOST_MEMORY = 256
 
 
@@ -178,9 +179,21 @@ def many_bombs() -> Iterator[bytes]:
 
 
 def bomb() -> Iterator[bytes]:
-    yield member(NAME, manifest((PLAN, b"x" * 2**28)))
-    yield member(PLAN, b"x" * 2**28)
+    yield member(NAME, manifest((TEXT, b"x" * 2**28)))
+    yield member(TEXT, b"x" * 2**28)
 
+
+def large(name: str, size: int) -> Callable[[], Iterator[bytes]]:
+    """Return an archive with a file that says that it is large; nothing of it has to be there."""
+
+    def parts() -> Iterator[bytes]:
+        yield whole()
+        yield member(name, size=size)
+
+    return parts
+
+
+STAGE = "stages/training/0123456789ab"
 
 HOSTILE: dict[str, tuple[Callable[[], Iterator[bytes]], str]] = {
     "sparse 1.0": (sparse, "no plain file"),
@@ -224,6 +237,9 @@ HOSTILE: dict[str, tuple[Callable[[], Iterator[bytes]], str]] = {
     "160,000 files": (many_files, "more than 150,000 files"),
     "many small bombs": (many_bombs, "a bomb"),
     "a bomb": (bomb, "a bomb"),
+    "a document of 65 MiB": (large("trials/0123456789ab/metrics.json", 65 * 2**20), "more than the 67,108,864"),
+    "a list of checksums of 65 MiB": (large(f"{STAGE}/SHA256SUMS", 65 * 2**20), "more than the 67,108,864"),
+    "a page of 257 MiB": (large("studies/tiny/report.md", 257 * 2**20), "more than the 268,435,456"),
     "nothing": (lambda: iter(()), "no bundle"),
     "no manifest": (lambda: iter([member(PLAN, b"{}")]), "no bundle"),
     "a checksum of a header": (lambda: iter([b"studies/" + bytes(504)]), "no bundle"),
