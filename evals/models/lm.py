@@ -40,10 +40,10 @@ class HarnessLM(LM):  # type: ignore[misc]
         return [(likelihood.logprob, likelihood.greedy) for likelihood in likelihoods]
 
     def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[float]:
-        """Return the log-probability of whole texts.
+        """Return the log-probability of whole texts; one that is too long for the model is read in windows.
 
         Raises:
-            ModelError: The model gives no likelihoods, or a text is too long for it.
+            ModelError: The model gives no likelihoods.
         """
         return [each.logprob for each in self._model.score([("", request.args[0]) for request in requests])]
 

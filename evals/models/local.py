@@ -106,31 +106,40 @@ class LocalModel:
         return await asyncio.to_thread(self._complete, prompts, n, sampling, seed, first)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
-        """Return the likelihood of each continuation.
+        """Return the likelihood of each continuation; a whole text that is too long for the model is read in windows.
 
         Raises:
-            ModelError: A pair is too long for the model.
+            ModelError: A pair with a context is too long for the model.
         """
         split = [self._split(*pair) for pair in pairs]
-        longest = max((len(context) + len(continuation) for context, continuation in split), default=0)
+        longest = max((len(context) + len(continuation) for row in split for context, continuation in row), default=0)
         if self.positions is not None and longest >= self.positions:  # one token must be left: vLLM writes one
             raise ModelError(
                 f"a context with its continuation has {longest} tokens and the model takes {self.positions - 1}; "
                 "set max_length if it takes more, or leave the task out"
             )
         with self._lock:
-            return self._score(split) if pairs else []
+            scored = iter(self._score([part for row in split for part in row]) if split else [])
+        return [_join([next(scored) for _ in row]) for row in split]
 
-    def _split(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
+    def _split(self, context: str, continuation: str) -> list[tuple[list[int], list[int]]]:
         """Return a context and its continuation in tokens, as lm-eval does: spaces between them are the latter's."""
         if not context:
-            ids = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, *sorted(self.conventions.ends))
-            first = next(int(token) for token in ids if token is not None)
-            tokens = self.encode(continuation, special=False)
-            return ([first], tokens) if first != tokens[0] else (tokens[:1], tokens[1:])
+            return self._split_whole(self.encode(continuation, special=False))
         bare = context.rstrip()
         whole, read = self.encode(context + continuation), self.encode(bare)
-        return read, whole[len(read) :]
+        return [(read, whole[len(read) :])]
+
+    def _split_whole(self, tokens: list[int]) -> list[tuple[list[int], list[int]]]:
+        """Return a text without a context after the token that texts begin with; in lm-eval's windows if it is long."""
+        ids = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, *sorted(self.conventions.ends))
+        first = next(int(token) for token in ids if token is not None)
+        if self.positions is not None and len(tokens) > self.positions - 2:
+            from lm_eval.utils import get_rolling_token_windows, make_disjoint_window
+
+            windows = get_rolling_token_windows(tokens, first, self.positions - 2, 1)
+            return [(list(context), list(rest)) for context, rest in map(make_disjoint_window, windows)]
+        return [([first], tokens) if tokens[:1] != [first] else (tokens[:1], tokens[1:])]
 
     async def close(self) -> None:
         """End the running call, and free the model."""
@@ -217,6 +226,10 @@ class LocalModel:
 
     def _decode(self, ids: tuple[int, ...]) -> str:
         return str(self.tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
+
+
+def _join(windows: Sequence[Likelihood]) -> Likelihood:
+    return Likelihood(sum(each.logprob for each in windows), all(each.greedy for each in windows))
 
 
 def split_usage(usage: Usage, n: int) -> list[Usage]:

@@ -52,6 +52,16 @@ def test_whole_texts_are_weighed_as_there(model, stock):
     assert ours == pytest.approx(theirs, abs=1e-4)
 
 
+def test_a_text_that_is_too_long_for_the_model_is_weighed_in_windows(model, folder):
+    text = "\n\n".join(PROMPTS * 60)
+    longest = model.positions - 2
+    assert len(model.encode(text)) > 2 * longest
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    stock = HFLM(AutoModelForCausalLM.from_pretrained(folder), tokenizer=tokenizer, batch_size=4, max_length=longest)
+    (theirs,) = stock.loglikelihood_rolling(requests("loglikelihood_rolling", (text,)), disable_tqdm=True)
+    assert HarnessLM(model).loglikelihood_rolling(requests("loglikelihood_rolling", (text,))) == [pytest.approx(theirs)]
+
+
 GREEDY = {"until": ["\n\n"], "max_gen_toks": 8, "do_sample": False}
 
 
