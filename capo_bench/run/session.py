@@ -21,7 +21,7 @@ from capo_bench.run.runner import Runner, RunOptions, pending_trials
 from capo_bench.store.home import Home
 from capo_bench.store.ledger import Ledger, fold
 from capo_bench.store.lock import study_lock
-from capo_bench.study.estimate import guessed_seconds
+from capo_bench.study.estimate import trial_seconds
 from capo_bench.study.last_plan import NOTHING_ASKED, RunRequest, keep_plan
 
 if TYPE_CHECKING:
@@ -104,12 +104,13 @@ def _run(  # noqa: PLR0913, PLR0917 - as `run_study`
     ledger = Ledger(folder.ledger)
     for line in ledger.damaged():
         say(console, line, "yellow")
+    guesses = {variant.name: trial_seconds(variant.config, plan.machine) for variant in plan.variants}
     board = Board(
         pending=len(pending),
         had=len(_ids(plan)) - len(pending),
         to_do={trial.id: trial.variant for trial in pending},
         lengths=lengths_of(fold(ledger.read())),
-        guesses=guessed_seconds(plan),
+        guesses={name: seconds for name, seconds in guesses.items() if seconds is not None},
     )
     with _tracking(plan, home, options, console) as tracker:
         with (

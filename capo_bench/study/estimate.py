@@ -293,12 +293,6 @@ def trial_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float | No
     return None if reading is None or asking is None else _learning_seconds(config, steps) + asking + reading
 
 
-def guessed_seconds(plan: Plan) -> dict[str, float]:
-    """Return the guessed time of a trial by variant, without its preparations; those without a guess are not in it."""
-    seconds = {variant.name: trial_seconds(variant.config, plan.machine) for variant in plan.variants}
-    return {name: guess for name, guess in seconds.items() if guess is not None}
-
-
 def evaluation_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float | None:
     """Return the guessed time of the evaluation alone, every task asked; None where the model's size is not known."""
     if BACKBONES.load(config.backbone).source != "embedded":

@@ -27,6 +27,9 @@ DEFAULT_STYLE: AnswerStyle = "last_number"
 READ_CHARACTERS = 100_000
 """Only so many characters at the end of a completion are read, so that extraction takes bounded time."""
 
+_BEFORE = 300
+"""Characters before a number in which its sentence begins."""
+
 _BRACES = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\.|(?P<open>\{)|(?P<close>\})", re.DOTALL)
 _BETWEEN = re.compile(
     r"(?=.*?(?:,|;|and|or))(?:[\s$,;]|\\[()\[\],;]|\\q?quad|\\text\{\s*(?:and|or)\s*\}|and|or)*", re.DOTALL
@@ -49,6 +52,19 @@ _FORMULA = re.compile(
 _END = re.compile(r"(?P<end>[.?](?=[\s*_]|$)|\n|</answer>)")
 _TOKEN = re.compile(f"{_FORMULA.pattern}|{_END.pattern}", re.DOTALL)
 _HEDGE = re.compile(r"(?:(?:not|never|n't)(?:\s+be)?|\b(?:than|least|most|over|under))\s*[$*]*\Z", re.IGNORECASE)
+_DENIED = re.compile(
+    r"\b(?:(?:no (?:\w+ )?(?:answers?|solutions?)|(?:do(?:es)?|did)(?: not|n't) exist|undefined|not defined"
+    r"|(?:cannot|can(?: not|'t)) (?:be (?:determined|found|given|known)|(?:give|find|determine) (?:an|the) answer))\b"
+    r".*?(?:\b(?:because|since|as|due to)\b|[:;])"
+    r"|(?:wrong|incorrect|false) answer\b|(?:not (?:true|the case)|false) that\b)",
+    re.IGNORECASE,
+)
+"""How a sentence begins that says why there is no answer, or refutes one: a number in it is none."""
+_CONCLUDED = re.compile(r"\b(?:so|therefore|thus|hence|then|but|leaves|leaving|giving|gives)\b", re.IGNORECASE)
+_REFUTED = re.compile(
+    r"\b(?:(?:not (?:true|the case)|false) that (?:the|an)|wrong|incorrect|false|no)\s*\Z", re.IGNORECASE
+)
+_SENTENCE = re.compile(r"[.!?](?=\s)|\n")
 _ASKED = re.compile(r"[$*)]*\?")
 _LEADS = re.compile(r"\b(?:is|are|equals)\s*:?\s*\Z")
 _MATH_MARKS = re.compile(r"(?<!\\)\$|\\[()\[\]]")
@@ -85,10 +101,10 @@ def _find_boxes(text: str) -> Iterator[tuple[int, int, int]]:
 
 
 def find_stated(text: str) -> str | None:
-    """Return the sentence after the last "answer is", "answer:" or heading "Answer" that is no question."""
+    """Return the sentence after the last "answer is", "answer:" or heading "Answer", neither a question nor refuted."""
     for anchor in reversed(list(_ANCHOR.finditer(text))):
         sentence, end = _read_sentence(text[anchor.end() :].lstrip(" \t\n*_:#"))
-        if end != "?":
+        if end != "?" and not _REFUTED.search(text, max(0, anchor.start() - 40), anchor.start()):
             return sentence
     return None
 
@@ -128,7 +144,16 @@ def find_last_number(text: str) -> str | None:
     last = formula if formula and (number is None or number.start() < formula.end()) else number
     if last is None or _ASKED.match(text, last.end()) or _HEDGE.search(text, max(0, last.start() - 20), last.start()):
         return None
+    if _denies(text[max(0, last.start() - _BEFORE) : last.start()]):
+        return None
     return _find_content(last) if last is formula else last[0]
+
+
+def _denies(before: str) -> bool:
+    """Whether the sentence that leads to a number says that there is no answer, and concludes nothing from it."""
+    sentence = _SENTENCE.split(before)[-1]
+    denied = _find_last(_DENIED, sentence)
+    return denied is not None and not _CONCLUDED.search(sentence, denied.end())
 
 
 def _find_content(formula: re.Match[str]) -> str | None:

@@ -160,3 +160,36 @@ def test_a_clean_answer_has_single_spaces_and_no_full_stop(text: str) -> None:
 )
 def test_what_a_model_thinks_is_no_answer(completion, answer):
     assert extract(completion) == answer
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "There is no answer because the denominator is 0.",
+        "There is no solution since the discriminant is 0.",
+        "The limit does not exist because the slope is 0.",
+        "The answer cannot be determined, as we get 0.",
+        "No answer exists; the denominator equals 0.",
+        "We cannot give an answer because x is 0.",
+        "I have no answer: 0",
+        "It is not true that the answer is 0.",
+        "The wrong answer is 0.",
+    ],
+)
+def test_a_reason_why_there_is_no_answer_is_none(text: str) -> None:
+    assert extract(text) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("There is no solution for x < 0 because of the root, so there are 3.", "3"),
+        ("Since there is no remainder, the answer is 0.", "0"),
+        ("The incorrect answer is 3. The answer is 4.", "4"),
+        ("No answer is given in the table. Adding gives 9.", "9"),
+        ("The function is undefined at x = 8.", "8"),
+        ("It is impossible to have half a person, so we get 12", "12"),
+    ],
+)
+def test_what_is_concluded_from_it_is_an_answer(text: str, expected: str) -> None:
+    assert extract(text) == expected
