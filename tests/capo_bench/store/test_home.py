@@ -43,11 +43,28 @@ def test_the_layout_of_the_results_folder():
 def test_a_stage_that_a_trial_lists_lies_under_its_key(tmp_path):
     home = Home(tmp_path)
     trial = home.trial("ab12")
-    write_json(trial.stages, {"training": "cd34", "completions/coins_test": "ef56"})
-    assert trial.steps == home.stage("training", "cd34") / "steps.jsonl"
-    assert trial.completions("coins_test") == home.stage("completions", "ef56")
+    trained, answered = "cd34" * 3, "ef56" * 3
+    write_json(trial.stages, {"training": trained, "completions/coins_test": answered})
+    assert trial.steps == home.stage("training", trained) / "steps.jsonl"
+    assert trial.completions("coins_test") == home.stage("completions", answered)
     assert trial.completions("coins_longer") == trial.path / "completions" / "coins_longer"
-    assert trial.shared() == [home.stage("completions", "ef56"), home.stage("training", "cd34")]
+    assert trial.shared() == [home.stage("completions", answered), home.stage("training", trained)]
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        {"training": "../../../../etc"},
+        {"training": "cd34"},
+        {"../training": "cd34" * 3},
+        {"completions/a/b": "cd34" * 3},
+    ],
+)
+def test_a_list_of_stages_names_keys_and_no_paths(tmp_path, listed):
+    trial = Home(tmp_path).trial("ab12")
+    write_json(trial.stages, listed)
+    with pytest.raises(ValueError, match="stages.json: no stage under a key: "):
+        trial.keys()
 
 
 def test_asking_where_things_lie_makes_nothing(tmp_path):
