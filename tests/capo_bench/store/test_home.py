@@ -63,7 +63,7 @@ def test_a_stage_that_a_trial_lists_lies_under_its_key(tmp_path):
 def test_a_list_of_stages_names_keys_and_no_paths(tmp_path, listed):
     trial = Home(tmp_path).trial("ab12")
     write_json(trial.stages, listed)
-    with pytest.raises(ValueError, match="stages.json: no stage under a key: "):
+    with pytest.raises(ValueError, match=r"stages\.json: no stage under a key: "):
         trial.keys()
 
 
