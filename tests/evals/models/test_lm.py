@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from lm_eval import simple_evaluate
 from lm_eval.api.instance import Instance
 from lm_eval.models.huggingface import HFLM
+from lm_eval.tasks import TaskManager
 from tinymodel import PROMPTS, save_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -12,6 +14,7 @@ from evals.models.base import Completion, ModelError, Usage
 from evals.models.lm import HarnessLM
 from evals.models.open import open_model
 from evals.models.spec import ModelSpec
+from evals.tasks import FOLDER
 
 PAIRS = [
     *((prompt.strip(), option) for prompt in PROMPTS for option in (" 3", " Ann has 3 coins.", " 4", "\n\n3 + 4 = 7")),
@@ -60,6 +63,17 @@ def test_a_text_that_is_too_long_for_the_model_is_weighed_in_windows(model, fold
     stock = HFLM(AutoModelForCausalLM.from_pretrained(folder), tokenizer=tokenizer, batch_size=4, max_length=longest)
     (theirs,) = stock.loglikelihood_rolling(requests("loglikelihood_rolling", (text,)), disable_tqdm=True)
     assert HarnessLM(model).loglikelihood_rolling(requests("loglikelihood_rolling", (text,))) == [pytest.approx(theirs)]
+
+
+def test_lm_eval_runs_its_tasks_with_it(model):
+    tasks = TaskManager(include_path=str(FOLDER), include_defaults=False)
+    done = simple_evaluate(
+        HarnessLM(model), tasks=["capo_coins_test"], limit=2, task_manager=tasks, bootstrap_iters=0, log_samples=True
+    )
+    assert done["results"]["capo_coins_test"]["sample_len"] == 2
+    for sample in done["samples"]["capo_coins_test"]:
+        assert len(sample["resps"][0]) == 8, "as many as the task samples"
+        assert len(set(sample["resps"][0])) > 1
 
 
 GREEDY = {"until": ["\n\n"], "max_gen_toks": 8, "do_sample": False}
