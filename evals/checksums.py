@@ -123,6 +123,6 @@ def _parse(path: Path, *seen: int) -> Mapping[str, str]:
 
 
 def _leads_out(name: str) -> bool:
-    """Whether a name is of a file that is not in the list's folder: lists come from strangers too, in bundles."""
+    """Whether a name leads out of the list's folder, as in a bundle that was made to do harm."""
     plain = PurePosixPath(name)
     return plain.is_absolute() or ".." in plain.parts

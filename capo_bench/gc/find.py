@@ -57,7 +57,7 @@ class GcRequest:
 
 @dataclass(frozen=True)
 class Scan:
-    """A look at a results folder.
+    """One pass over a results folder.
 
     Attributes:
         home: The folder.

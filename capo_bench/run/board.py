@@ -119,7 +119,7 @@ class Board:
         clock: Seconds, monotonic.
         to_do: Variant of each trial that has not been started yet; may be left empty.
         lengths: Seconds of finished trials, by variant, earlier runs among them.
-        guesses: Seconds that a trial is taken to need before one of its kind has ended, by variant; may be left empty.
+        guesses: Estimated seconds of a trial, by variant, used until one of that variant has finished; may be empty.
         retried: Tries that failed and are made again.
         policy_tokens: Tokens that the policies wrote in this run's training steps.
         critic_tokens: Tokens that critics read and wrote in them.
@@ -211,8 +211,8 @@ class Board:
     def seconds_left(self) -> float | None:
         """Return the estimated seconds to the end; None while there is nothing to go by.
 
-        It goes by what trials are expected to take, shared out over the jobs that run at a time; where nothing is
-        expected, by the steps that this run has done, and before these by those of the models that trials wait for.
+        The expected seconds of all pending trials are divided by the number of jobs that run at a time. Without an
+        expectation, the estimate uses the steps of this run so far, and before any step those of the shared models.
         """
         makings = [left for made in self.making.values() if (left := made.left(self.clock())) is not None]
         if self._started is None and not makings:
@@ -235,9 +235,9 @@ class Board:
         return running + [expected.get(variant, usual) for variant in self.to_do.values()]
 
     def _expected(self) -> dict[str, float]:
-        """Return what a trial of each variant takes: as finished ones did, else by the guess.
+        """Return the expected seconds of a trial, by variant: the mean of finished trials, else the scaled guess.
 
-        Guesses are of another machine: they are scaled by how much longer finished trials took than guessed.
+        Guesses were measured on another machine: they are multiplied by how much longer finished trials took.
         """
         means = {variant: fmean(lengths) for variant, lengths in self.lengths.items() if lengths}
         scales = [mean / self.guesses[variant] for variant, mean in means.items() if self.guesses.get(variant)]

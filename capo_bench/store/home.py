@@ -84,7 +84,7 @@ class TrialFolder:
         """Return the keys in `stages`; a stage that is not among them lies in the trial's own folder.
 
         Raises:
-            ValueError: The file lists something else, such as a path: trials come from strangers too, in bundles.
+            ValueError: The file lists something else, such as a path: a bundle may come from anybody.
         """
         keys = dict(read_json(self.stages)) if self.stages.exists() else {}
         if bad := [f"{place}: {key}" for place, key in keys.items() if not _LISTED.fullmatch(f"{place} {key}")]:

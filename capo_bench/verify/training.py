@@ -52,7 +52,7 @@ _BY_CLOCK = 0.5
 """From this share of a budget of seconds on, another process's clock may have ended training."""
 _SILENT = "groups_without_outcome_signal"
 _SINGLE = 1e-7
-"""How far apart two shares may be of which one is in single precision."""
+"""Largest difference between a share and its record, which TRL computes in single precision."""
 _MEASURED = {
     *("cpu_seconds", "loss", "grad_norm", "entropy", "clipped_tokens", "mean_ratio", "truncated"),
     *("critic_wait", "critic_money", "sampling_logp_difference"),
@@ -182,7 +182,7 @@ def _rest(check: Check, records: Mapping[int, Mapping[str, Any]], derived: set[s
 def _silent(record: Mapping[str, Any], step: StoredStep, config: TrialConfig) -> float | None:
     """Return the share of groups whose rollouts have the same outcome; None where outcomes are not what is rewarded.
 
-    TRL works it out in single precision: a record that differs by no more is returned as it is.
+    TRL computes it in single precision: a record that differs only by its rounding is returned as it is.
     """
     outcomes, size = [rollout.outcome for rollout in step.rollouts], config.train.group_size
     if None in outcomes or _SILENT not in record or "judged" in record:

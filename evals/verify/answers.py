@@ -28,7 +28,7 @@ READ_CHARACTERS = 100_000
 """Only so many characters at the end of a completion are read, so that extraction takes bounded time."""
 
 _BEFORE = 300
-"""Characters before a number in which its sentence begins."""
+"""How many characters before a number are searched for the beginning of its sentence."""
 
 _BRACES = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\.|(?P<open>\{)|(?P<close>\})", re.DOTALL)
 _BETWEEN = re.compile(
