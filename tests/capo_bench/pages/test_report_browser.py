@@ -49,6 +49,24 @@ def test_sentence_figure_and_table_are_above_the_fold(opened, width, height, sch
     assert letters >= 10, "pixels"
 
 
+def test_no_column_of_the_first_table_is_cut_on_a_phone(opened):
+    page = opened(390, 844).page
+    wide = {
+        "variant": ["accuracy (%)", "difference [95 %]", "Holm p", "cost (FLOPs)"],
+        "vote=<wbr>intersection": ["73.1 ± 7.2", '+11.8 <span class="ends">[+4.6, +18.9]</span>', "0.036", "2.39×"],
+        "vote=<wbr>union": ["64.9 ± 35.0", '+3.5 <span class="ends">[−34.2, +41.2]</span>', "0.786", "2.38×"],
+        "grpo_rule (baseline)": ["61.3 ± 9.8", "–", "–", "1.00×"],
+    }
+    head, *body = [
+        f'<tr><th scope="row">{name}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
+        for name, cells in wide.items()
+    ]
+    rows = f"<thead>{head.replace('td>', 'th>')}</thead><tbody>{''.join(body)}</tbody>"
+    page.locator(".first table").evaluate("(table, rows) => { table.innerHTML = rows; }", rows)
+    table, window = (page.locator(part).bounding_box() for part in (".first table", ".first .wide"))
+    assert table["width"] <= window["width"]
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_ink_is_told_from_paper(opened, scheme):
     page = opened(scheme=scheme).page
