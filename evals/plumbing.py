@@ -56,7 +56,6 @@ STAGES: dict[str, Stage] = {
             "evals.harness.progress",
             "evals.harness.shares",
             "evals.models.base",
-            "evals.models.breaker",
             "evals.models.chat",
             "evals.models.folders",
             "evals.models.engine",

@@ -12,7 +12,7 @@ from torch.optim import AdamW, Optimizer
 from transformers import DataCollatorForTokenClassification, PrinterCallback, Trainer, TrainingArguments
 
 from trainers import Emit
-from trainers.backbones.config import BackboneConfig
+from trainers.backbones import BackboneConfig
 from trainers.callbacks import Recorder
 from trainers.muon import MuonWithAdamW
 from trainers.teaching import UNLABELLED, SupervisedConfig, TeachingConfig

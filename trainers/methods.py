@@ -71,39 +71,39 @@ def import_target(target: str) -> Any:
     return getattr(import_module(module), function)
 
 
+def _plain(name: str, source: str, *ignores: str) -> Method:
+    """Return a method of TRL's own advantages; the file of it has the method's name."""
+    return Method(name, source, frozenset({"train"}), frozenset(ignores), f"trainers.{name}:train")
+
+
 def _voted(name: str, source: str, *ignores: str) -> Method:
     """Return a method that makes its credit of CAPO's votes; the file of that has the method's name."""
     uses, credit = frozenset({"train", "credit", "critic"}), f"trainers.credit.{name}:{name}"
     return Method(name, source, uses, frozenset(ignores), "trainers.capo:train", credit)
 
 
+def _unjudged(name: str, source: str) -> Method:
+    """Return a method whose credit asks nobody about steps; the file of that has the method's name."""
+    credit = f"trainers.credit.{name}:{name}"
+    return Method(name, source, frozenset({"train"}), train="trainers.critic_free:train", credit=credit)
+
+
+def _valued(name: str, source: str, function: str, *ignores: str, train: str = "train") -> Method:
+    """Return a method whose credit comes of values that are counted over continuations."""
+    uses, credit = frozenset({"train", "values"}), f"trainers.credit.{function}"
+    return Method(name, source, uses, frozenset(ignores), f"trainers.valued:{train}", credit)
+
+
 BASE = Method("base", source="the backbone as it is, untouched", ignores=frozenset({"cold_start"}))
 SFT = Method("sft", source="paper, baselines: supervised fine-tuning, the cold start of the others, as it is")
-GRPO_RULE = Method(
-    "grpo_rule",
-    source="paper, baselines: GRPO (arXiv 2402.03300) with the rule verifier's outcome as the only reward",
-    uses=frozenset({"train"}),
-    train="trainers.grpo_rule:train",
+GRPO_RULE = _plain(
+    "grpo_rule", "paper, baselines: GRPO (arXiv 2402.03300) with the rule verifier's outcome as the only reward"
 )
-DR_GRPO = Method(
-    "dr_grpo",
-    source="arXiv 2503.20783: GRPO without division by length and spread",
-    uses=frozenset({"train"}),
-    train="trainers.dr_grpo:train",
+DR_GRPO = _plain("dr_grpo", "arXiv 2503.20783: GRPO without division by length and spread")
+DAPO = _plain(
+    "dapo", "arXiv 2503.14476, without dynamic sampling: token-level loss, higher clip, soft overlong punishment"
 )
-DAPO = Method(
-    "dapo",
-    source="arXiv 2503.14476, without dynamic sampling: token-level loss, higher clip, soft overlong punishment",
-    uses=frozenset({"train"}),
-    train="trainers.dapo:train",
-)
-RLOO = Method(
-    "rloo",
-    source="arXiv 2402.14740: REINFORCE, the others of the group as baseline",
-    uses=frozenset({"train"}),
-    ignores=frozenset({"train.ratio"}),
-    train="trainers.rloo:train",
-)
+RLOO = _plain("rloo", "arXiv 2402.14740: REINFORCE, the others of the group as baseline", "train.ratio")
 GRPO_GENORM = Method(
     "grpo_genorm",
     source="paper, baselines: GRPO with an LLM's voted judgment of the whole answer as the only reward",
@@ -166,43 +166,28 @@ DRACO = _voted(
     "credit.normalization",
     "credit.w_whole",
 )
-LAMBDA_GRPO = Method(
-    "lambda_grpo",
-    source="arXiv 2509.21154: GRPO, a step divided by how many rollouts of its group share it; asks no critic",
-    uses=frozenset({"train"}),
-    train="trainers.critic_free:train",
-    credit="trainers.credit.lambda_grpo:lambda_grpo",
+LAMBDA_GRPO = _unjudged(
+    "lambda_grpo", "arXiv 2509.21154: GRPO, a step divided by how many rollouts of its group share it; asks no critic"
 )
-RTMC = Method(
-    "rtmc",
-    source="arXiv 2604.11037: Monte Carlo over the states that a group's rollouts share; asks no critic",
-    uses=frozenset({"train"}),
-    train="trainers.critic_free:train",
-    credit="trainers.credit.rtmc:rtmc",
-)
-VINEPPO = Method(
+RTMC = _unjudged("rtmc", "arXiv 2604.11037: Monte Carlo over the states that a group's rollouts share; asks no critic")
+VINEPPO = _valued(
     "vineppo",
-    source="arXiv 2410.01679: Monte Carlo values of every step; asks no critic, samples continuations",
-    uses=frozenset({"train", "values"}),
-    ignores=frozenset({"values.segment", "values.oracle_samples"}),
-    train="trainers.valued:train",
-    credit="trainers.credit.monte_carlo:monte_carlo",
+    "arXiv 2410.01679: Monte Carlo values of every step; asks no critic, samples continuations",
+    "monte_carlo:monte_carlo",
+    *("values.segment", "values.oracle_samples"),
 )
-SPO = Method(
+SPO = _valued(
     "spo",
-    source="arXiv 2505.23564: Monte Carlo values of segments; asks no critic, samples continuations",
-    uses=frozenset({"train", "values"}),
-    ignores=frozenset({"values.oracle_samples"}),
-    train="trainers.valued:train",
-    credit="trainers.credit.segments:segments",
+    "arXiv 2505.23564: Monte Carlo values of segments; asks no critic, samples continuations",
+    "segments:segments",
+    "values.oracle_samples",
 )
-ORACLE = Method(
+ORACLE = _valued(
     "oracle",
-    source="an upper bound: the true advantages of steps, counted over many continuations",
-    uses=frozenset({"train", "values"}),
-    ignores=frozenset({"values.segment", "values.samples"}),
-    train="trainers.valued:train_oracle",
-    credit="trainers.credit.monte_carlo:monte_carlo",
+    "an upper bound: the true advantages of steps, counted over many continuations",
+    "monte_carlo:monte_carlo",
+    *("values.segment", "values.samples"),
+    train="train_oracle",
 )
 
 NAMES = (

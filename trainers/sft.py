@@ -21,7 +21,7 @@ from trainers.teaching import UNLABELLED, SftConfig, TeachingConfig
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from trainers.backbones.config import BackboneConfig
+    from trainers.backbones import BackboneConfig
 
 Pair = tuple[str, str]
 """Prompt and solution."""

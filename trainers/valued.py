@@ -11,7 +11,7 @@ from evals.values import Counting, SolutionState, count_chances
 from trainers.credit.align import Alignment
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Evidence
-from trainers.credit.values import step_values
+from trainers.credit.monte_carlo import step_values
 from trainers.policy import PolicyTrainer, train_policy
 from trainers.run import TrainRun
 

@@ -23,12 +23,13 @@ import numpy as np
 from capo_bench.analysis.collect import Results, Run
 from capo_bench.analysis.digest import digested
 from capo_bench.analysis.silence import Silence
-from capo_bench.critic.quality import plain_votes, powers_of_two
+from capo_bench.critic.quality import plain_votes
 from capo_bench.revote.batch import store_of
 from capo_bench.revote.setting import ballots
 from capo_bench.revote.study import critic_names
 from capo_bench.revote.trial import NothingStoredError, Tallies, replay_trial
 from evals.critics.metrics import ShareEstimate
+from evals.metrics import list_ks
 from trainers.credit.arrays import IntArray
 from trainers.credit.votes import VOTES
 from trainers.methods import METHODS
@@ -96,7 +97,7 @@ class _Heard:
         config = run.trial.config
         # A rule that names one step of a response says nothing of the others: precision and recall would mislead.
         votes = [vote for vote in plain_votes() if VOTES.get(vote.rule).step_by_step]
-        wanted = ballots(votes, powers_of_two(config.credit.critiques))
+        wanted = ballots(votes, list_ks(config.credit.critiques))
         try:
             replay = replay_trial(run.folder, config, wanted, (), self.tallies, most_rollouts=most, see=self.hear)
         except NothingStoredError as error:

@@ -26,9 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from capo_bench.critic.quality import Vote, plain_votes, powers_of_two
+from capo_bench.critic.quality import Vote, plain_votes
 from capo_bench.revote.batch import Stored, earned_in_training
 from capo_bench.revote.setting import Ballot, ballots, trained_setting
+from evals.metrics import list_ks
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray, IntArray
 from trainers.credit.batch import Evidence
@@ -147,7 +148,7 @@ def credits_of(measured: ValuedStep) -> dict[Credit, FloatArray]:
 
 def _ballots(config: TrialConfig) -> list[Ballot]:
     """Return every vote at every k; of one critique, where all votes are the same, the first alone."""
-    several = ballots(plain_votes(), [k for k in powers_of_two(config.credit.critiques) if k > 1])
+    several = ballots(plain_votes(), [k for k in list_ks(config.credit.critiques) if k > 1])
     return [Ballot(Vote("majority"), 1), *(ballot for ballot in several if ballot.k > 1)]
 
 

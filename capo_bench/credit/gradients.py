@@ -8,7 +8,7 @@ to about 1/√WIDTH of their size.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -24,26 +24,17 @@ WIDTH = 16_384
 MOST_PARAMETERS = 20_000_000
 """Above so many, gradients of every step are not worked out: they take a backward pass each."""
 
-Progress = Callable[[int, int], None]
 
-
-def gram(
-    model: TransformersModel, rollouts: Sequence[Rollout], on_rollout: Progress = lambda done, of: None
-) -> FloatArray:
+def gram(model: TransformersModel, rollouts: Sequence[Rollout]) -> FloatArray:
     """Return the inner products of the gradients of all steps, shape (N, N).
 
     Args:
         model: The policy that the update is of.
         rollouts: With the text of their tokens.
-        on_rollout: Told of the progress.
     """
     weights = [weight for weight in model.model.parameters() if weight.requires_grad]
     sketch = _Sketch(sum(weight.numel() for weight in weights))
-    rows = list[FloatArray]()
-    for number, rollout in enumerate(rollouts):
-        on_rollout(number, len(rollouts))
-        rows += _step_gradients(model, rollout, weights, sketch)
-    on_rollout(len(rollouts), len(rollouts))
+    rows = [row for rollout in rollouts for row in _step_gradients(model, rollout, weights, sketch)]
     sketches = np.array(rows).reshape(-1, WIDTH)
     return np.asarray(sketches @ sketches.T)
 

@@ -18,7 +18,7 @@ from capo_bench.revote.trial import is_whole
 from evals.values import Chance, Counting, KeptChances, SolutionState, count_chances
 from evals.verify import VERIFIER_VERSION, Verifier
 from trainers.credit.arrays import FloatArray
-from trainers.credit.values import step_values
+from trainers.credit.monte_carlo import step_values
 from trainers.methods import METHODS
 from trainers.rollouts import DamagedRolloutsError, Rollout, read_step, stored_steps
 

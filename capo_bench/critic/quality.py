@@ -74,11 +74,6 @@ def plain_votes() -> tuple[Vote, ...]:
     return tuple(Vote(name) for name in VOTES.names() if not VOTES.get(name).takes_number)
 
 
-def powers_of_two(most: int) -> tuple[int, ...]:
-    """Return 1, 2, 4, … below `most`, and `most`."""
-    return tuple(sorted({2**i for i in range(most.bit_length()) if 2**i <= most} | {most}))
-
-
 def penalties(critiques: Sequence[Critique], steps: int, vote: Vote) -> FloatArray | None:
     """Return the penalty share of each step as training would charge it, shape (steps,); None without an answer."""
     flags = flags_of([critiques], [steps])

@@ -12,13 +12,14 @@ import numpy as np
 
 from capo_bench.critic.measure import CriticMeasurement
 from capo_bench.critic.prm import Below, PrmParams, ScoredCritique, reason
-from capo_bench.critic.quality import FLAGGED, Vote, VoteQuality, penalties, powers_of_two, quality, set_votes
+from capo_bench.critic.quality import FLAGGED, Vote, VoteQuality, penalties, quality, set_votes
 from evals.critics.agreement import alpha_estimate
 from evals.critics.area import area_estimate
 from evals.critics.calibration import MOST_BINS, Calibration, calibration
 from evals.critics.first_error import FirstErrorScores, first_error_scores
 from evals.critics.labels import LabelledSolution, StepLabels
 from evals.critics.metrics import ShareEstimate
+from evals.metrics import list_ks
 from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.credit.critique import Critique
 from trainers.credit.votes import flags_of
@@ -79,7 +80,7 @@ def summarise(measured: CriticMeasurement) -> CriticSummary:
     sampled, solutions = measured.asked.sampled, measured.solutions
     labels = [solution.labels for solution in solutions]
     prm = measured.request.critic if isinstance(measured.request.critic, PrmParams) else None
-    ks = powers_of_two(measured.request.terms.critiques) if prm is None else ()
+    ks = list_ks(measured.request.terms.critiques) if prm is None else ()
     own = GREEDY if prm is None else Below(threshold=prm.threshold)
     greedy = quality(measured.asked.greedy, labels, [own], [1]) if measured.request.terms.greedy else []
     doubts, wrong, groups = doubted(measured.asked.greedy, labels)

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from capo_bench.critic.quality import Vote, powers_of_two
+from capo_bench.critic.quality import Vote
+from evals.metrics import list_ks
 from trainers.config import CreditConfig
 from trainers.credit.votes import VOTES
 
@@ -81,7 +82,7 @@ def parse_weights(text: str) -> Weights:
 
 def choose_ks(stored: int) -> tuple[int, ...]:
     """Return the k that are replayed by default, given the number of stored critiques."""
-    return tuple(sorted({*range(1, min(stored, DEEPEST) + 1), *powers_of_two(stored)}))
+    return tuple(sorted({*range(1, min(stored, DEEPEST) + 1), *list_ks(stored)}))
 
 
 def ballots(votes: Iterable[Vote], ks: Iterable[int]) -> tuple[Ballot, ...]:

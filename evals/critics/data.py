@@ -124,7 +124,7 @@ class PublishedSteps:
     def rows(self, subset: str, source: Path | None, flaws: Flaws) -> list[Row]:
         """Return the rows of a subset; an empty name stands for all rows, in one file."""
         if source is None:
-            return hub_rows(self.hub, subset or None, flaws)
+            return list(hub_rows(self.hub, subset or None, flaws))
         files = data_files(source, self.name, subset, alone=self.alone)
         if not files:
             flaws.append(

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any, Literal
 
 from evals.benchmarks import Problem
 from evals.models.base import Sampling
+from evals.models.local import hide_hints
 from evals.models.prompt import INSTRUCTION
 from evals.tasks import task_file, task_names
 from evals.tasks.canonical import form
@@ -85,7 +84,7 @@ def load_tasks(
     for name in task_names(names, own):
         rows = {"own_task": name, "rows": own[name].model_dump(mode="json")} if name in own else {}
         try:
-            with _silence():
+            with hide_hints():
                 manager = TaskManager(include_defaults=False, metadata={**metadata, **rows})
                 (task,) = manager.load([str(task_file(name))])["tasks"].values()
             tasks.append(_read(name, task, limit))
@@ -141,15 +140,3 @@ def _make_query(task: Any, doc: dict[str, Any], context: str) -> tuple[str, tupl
 
 def _hash(docs: Sequence[dict[str, Any]]) -> str:
     return sha256(json.dumps(docs, sort_keys=True).encode()).hexdigest()[:12]
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Hide lm-eval's hints to authors of tasks from its users."""
-    logger = logging.getLogger("lm_eval")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)

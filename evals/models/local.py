@@ -6,7 +6,8 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.metadata import version
@@ -19,6 +20,18 @@ from evals.models.prompt import encode, render
 from evals.models.spec import ModelSpec
 
 log = logging.getLogger(__name__)
+
+
+@contextmanager
+def hide_hints() -> Iterator[None]:
+    """Hide lm-eval's hints to authors of tasks from its users."""
+    logger = logging.getLogger("lm_eval")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 @dataclass(frozen=True)

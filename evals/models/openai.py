@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from evals.models.base import Completion, End, Likelihood, ModelError, Sampling, Usage
-from evals.models.breaker import Breaker
-from evals.models.chat import CUT, CallError, ChatClient, ChatReply, Choice, TokenUsage, reach
+from evals.models.chat import CUT, Breaker, CallError, ChatClient, ChatReply, Choice, TokenUsage, reach
 from evals.models.draws import draw_seed
 from evals.models.local import split_usage
 from evals.models.prompt import INSTRUCTION, Template, template_hash

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -17,7 +16,7 @@ from evals.models.conventions import read_conventions
 from evals.models.decode import Decoder
 from evals.models.draws import completion_draws
 from evals.models.folders import ModelFolders, locate, opening
-from evals.models.local import LocalModel, PromptTokens, Written, describe_packages
+from evals.models.local import LocalModel, PromptTokens, Written, describe_packages, hide_hints
 from evals.models.spec import ModelSpec
 
 _SCORED = 64
@@ -126,17 +125,15 @@ def _load(place: ModelFolders, dtype: str) -> tuple[Any, Any]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Hide lm-eval's advice and the loading bars from the terminal."""
+    """Hide lm-eval's hints and the loading bars from the terminal."""
     from transformers.utils import logging as of_transformers
 
     bars: Any = of_transformers
-    logger, had_bars = logging.getLogger("lm_eval"), bars.is_progress_bar_enabled()
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    had_bars = bars.is_progress_bar_enabled()
     bars.disable_progress_bar()
     try:
-        yield
+        with hide_hints():
+            yield
     finally:
-        logger.setLevel(level)
         if had_bars:
             bars.enable_progress_bar()

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 from evals.tasks.canonical import content_hash
 from evals.tasks.row_settings import RowSource
-from evals.tasks.rows import DataErrors, Flaws, Row, RowModel, data_files, iter_hub_rows, iter_rows, models
+from evals.tasks.rows import DataErrors, Flaws, Row, RowModel, data_files, hub_rows, models, read_rows
 
 T = TypeVar("T")
 
@@ -57,13 +57,13 @@ class RowSet:
     def read(self, flaws: Flaws) -> Iterator[Row]:
         """Yield the rows; what cannot be read is added to `flaws`."""
         if self.file is not None:
-            yield from iter_rows(self.file, flaws)
+            yield from read_rows(self.file, flaws)
         elif copies := self._copies:
             for path in copies:
-                yield from iter_rows(path, flaws)
+                yield from read_rows(path, flaws)
         else:
             for config in self.configs:
-                yield from iter_hub_rows(str(self.hub), self.split, flaws, config=config, revision=self.revision)
+                yield from hub_rows(str(self.hub), self.split, flaws, config=config, revision=self.revision)
 
     @property
     def at_hand(self) -> bool:

@@ -62,13 +62,8 @@ class RowModel(BaseModel):
 M = TypeVar("M", bound=RowModel)
 
 
-def read_rows(path: Path, flaws: Flaws) -> list[Row]:
-    """Read a JSON array, a JSONL, Parquet or CSV file; what cannot be read is added to `flaws`."""
-    return list(iter_rows(path, flaws))
-
-
-def iter_rows(path: Path, flaws: Flaws) -> Iterator[Row]:
-    """Yield the rows of a file as `read_rows` reads them, few in memory at a time."""
+def read_rows(path: Path, flaws: Flaws) -> Iterator[Row]:
+    """Yield the rows of a JSON array, a JSONL, Parquet or CSV file; what cannot be read is added to `flaws`."""
     reader = _READERS.get(path.suffix)
     if reader is None:
         flaws.append(f"{path}: {path.suffix!r} is no kind of file that is read; name one of {', '.join(_READERS)}")
@@ -83,15 +78,8 @@ def iter_rows(path: Path, flaws: Flaws) -> Iterator[Row]:
 
 def hub_rows(
     dataset: str, split: str | None, flaws: Flaws, *, config: str | None = None, revision: str | None = None
-) -> list[Row]:
-    """Read a dataset of the hub, one split or all; what stands in the way is added to `flaws`."""
-    return list(iter_hub_rows(dataset, split, flaws, config=config, revision=revision))
-
-
-def iter_hub_rows(
-    dataset: str, split: str | None, flaws: Flaws, *, config: str | None = None, revision: str | None = None
 ) -> Iterator[Row]:
-    """Yield the rows of a dataset of the hub as `hub_rows` reads them, few in memory at a time."""
+    """Yield the rows of a dataset of the hub, one split or all; what stands in the way is added to `flaws`."""
     import datasets
 
     name = dataset if split is None else f"{dataset} ({split})"

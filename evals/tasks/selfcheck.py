@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from evals.benchmarks import Problem
+from evals.tasks.rows import shown
 from evals.verify import golds, rules
 from evals.verify.forms import Form
 from evals.verify.verifier import Verifier
@@ -27,11 +28,11 @@ def unreadable(answer: str, form: Form) -> str | None:
         return None
     text = golds.reference(answer, form).text
     if not text:
-        return f"{_cut(answer)} holds no answer"
+        return f"{shown(answer)} holds no answer"
     if reason := rules.broken_cap(text):
-        return f"{_cut(answer)} is more than the verifier parses ({reason})"
+        return f"{shown(answer)} is more than the verifier parses ({reason})"
     words = len(_WORDS.findall(text))
-    return f"{_cut(answer)} is a text of {words} words" if words > MOST_WORDS else None
+    return f"{shown(answer)} is a text of {words} words" if words > MOST_WORDS else None
 
 
 def alike(answer: str, other: str, form: Form) -> bool:
@@ -39,11 +40,6 @@ def alike(answer: str, other: str, form: Form) -> bool:
     if answer == other:
         return True
     return golds.compare(golds.reference(answer, form).text, golds.reference(other, form), form) is True
-
-
-def _cut(text: str) -> str:
-    shown = repr(text)
-    return shown if len(shown) <= 60 else f"{shown[:57]}..."
 
 
 def self_check(problems: Sequence[Problem], verifier: Verifier) -> list[Problem]:

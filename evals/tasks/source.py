@@ -49,7 +49,7 @@ def rows(*, folder: str, hub: Mapping[str, str], data_dir: str | Path | None = N
     if data_dir is not None:
         return {SPLIT: _local(Path(data_dir), folder, flaws)}
     path, split, revision = hub["path"], hub["split"], hub.get("revision")
-    loaded = hub_rows(path, split, flaws, config=hub.get("name"), revision=revision)
+    loaded = list(hub_rows(path, split, flaws, config=hub.get("name"), revision=revision))
     config = f", {hub['name']}" if "name" in hub else ""
     return {SPLIT: Raw(loaded, folder, f"{path}{config} ({split}) at {revision or 'its newest revision'}", flaws)}
 

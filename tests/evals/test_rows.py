@@ -35,7 +35,7 @@ def test_three_formats_hold_the_same_rows(tmp_path):
         (lines, [f"{lines}:1", f"{lines}:2"]),
         (tmp_path / "a.parquet", [f"{tmp_path}/a.parquet, row 1", f"{tmp_path}/a.parquet, row 2"]),
     ):
-        rows = read_rows(path, flaws)
+        rows = list(read_rows(path, flaws))
         assert [row.value for row in rows] == ROWS
         assert [row.place for row in rows] == places
     assert flaws == []
@@ -43,7 +43,7 @@ def test_three_formats_hold_the_same_rows(tmp_path):
 
 def test_a_line_separator_within_a_string_ends_no_line(tmp_path):
     path = written(tmp_path, "a.jsonl", '{"id": "a\u2028b", "n": 1}\n')
-    assert read_rows(path, [])[0].value["id"] == "a\u2028b"
+    assert next(read_rows(path, [])).value["id"] == "a\u2028b"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_line_separator_within_a_string_ends_no_line(tmp_path):
 )
 def test_what_cannot_be_read(tmp_path, name, text, told):
     flaws: list[str] = []
-    read_rows(written(tmp_path, name, text), flaws)
+    list(read_rows(written(tmp_path, name, text), flaws))
     (flaw,) = flaws
     assert flaw.startswith(f"{tmp_path}/{told}")
 
@@ -109,7 +109,7 @@ def test_the_hubs_loader_gives_rows_by_split(tmp_path, monkeypatch):
     assert [(row.place, row.value) for row in hub_rows(repo, "math", flaws)] == [(f"{repo} (math), row 1", ROWS[1])]
     assert [row.value for row in hub_rows(repo, None, flaws)] == ROWS
     assert flaws == []
-    assert hub_rows(repo, "nosuch", flaws) == []
+    assert list(hub_rows(repo, "nosuch", flaws)) == []
     assert flaws[0].startswith(f"{repo} (nosuch): cannot be loaded (")
     assert flaws[0].endswith("; name a local copy (--data-dir, or a file in the study)")
 
@@ -163,14 +163,14 @@ def test_of_a_line_without_end_a_bounded_part_is_read(tmp_path, monkeypatch):
 def test_damage_is_told_with_its_line(tmp_path, name, content, told):
     (tmp_path / name).write_bytes(content)
     flaws: list[str] = []
-    assert read_rows(tmp_path / name, flaws) == []
+    assert list(read_rows(tmp_path / name, flaws)) == []
     (flaw,) = flaws
     assert flaw.startswith(f"{tmp_path}/{told}")
 
 
 def test_a_file_that_is_not_there_is_told(tmp_path):
     flaws: list[str] = []
-    assert read_rows(tmp_path / "no.jsonl", flaws) == []
+    assert list(read_rows(tmp_path / "no.jsonl", flaws)) == []
     assert flaws == [f"{tmp_path}/no.jsonl: there is no such file; correct its name"]
 
 

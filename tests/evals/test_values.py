@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pupilchances import advantages, chance, spread_of
 
-from evals.coins.chances import advantages, chance, spread_of
 from evals.coins.problems import Chain, draw, read
 from evals.coins.pupil import CARRY, FAULTLESS, MISCONCEPTIONS, Pupil
 from evals.coins.solutions import SEPARATOR

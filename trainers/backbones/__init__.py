@@ -1,38 +1,238 @@
-"""The models that are trained, one YAML each."""
+"""The models that are trained, one YAML each: where the model is, how it is held, and on how much it is trained."""
 
 from __future__ import annotations
 
 import os
 from functools import cache
 from pathlib import Path
+from typing import Annotated, Literal
 
 import yaml
+from pydantic import Field, model_validator
 
+from evals.models.prompt import Template
 from evals.registry import UnknownNameError, did_you_mean
-from trainers.backbones.config import (
-    BackboneConfig,
-    DeepSpeedConfig,
-    FsdpConfig,
-    LoraSettings,
-    Planned,
-    VllmRollouts,
-)
-
-__all__ = [
-    "BACKBONES",
-    "FOLDER",
-    "OWN_FOLDER",
-    "BackboneConfig",
-    "DeepSpeedConfig",
-    "FsdpConfig",
-    "LoraSettings",
-    "Planned",
-    "VllmRollouts",
-]
+from evals.settings import Positive, Strict
 
 FOLDER = Path(__file__).parent
 OWN_FOLDER = "CAPO_BENCH_BACKBONES"
 """Environment variable that names a folder of the user's own backbones."""
+
+
+class FsdpConfig(Strict):
+    """Fully sharded data parallelism, version 2: parameters, gradients and optimizer are shared out among processes.
+
+    Attributes:
+        layers: Classes of layers that are gathered one at a time; none given: those that the model says not to split.
+        reshard_after_forward: Whether a layer is let go after the forward pass, and gathered again for the backward
+            pass: less memory, more traffic.
+        cpu_offload: Keep the shares in the host's memory.
+        checkpoints: ``sharded`` (each process writes its share) or ``full`` (the first one gathers everything in its
+            host memory).
+    """
+
+    layers: Annotated[tuple[str, ...], Field(strict=False)] = ()
+    reshard_after_forward: bool = True
+    cpu_offload: bool = False
+    checkpoints: Literal["sharded", "full"] = "sharded"
+
+
+class DeepSpeedConfig(Strict):
+    """DeepSpeed's ZeRO (arXiv 1910.02054).
+
+    Attributes:
+        stage: What is shared out: 1 the optimizer's state, 2 gradients too, 3 parameters too.
+        offload_optimizer: Where the optimizer's state is kept instead of on the GPUs.
+        offload_param: Where the parameters are kept instead; stage 3 alone.
+    """
+
+    stage: Literal[1, 2, 3] = 2
+    offload_optimizer: Literal["none", "cpu"] = "none"
+    offload_param: Literal["none", "cpu"] = "none"
+
+    @model_validator(mode="after")
+    def _only_what_is_shared_out_is_moved(self) -> DeepSpeedConfig:
+        if self.offload_param != "none" and self.stage != 3:
+            raise ValueError(
+                f"offload_param {self.offload_param!r} with stage {self.stage}: ZeRO moves parameters from stage 3 on; "
+                "set stage to 3 or offload_param to none"
+            )
+        return self
+
+
+class LoraSettings(Strict):
+    """Low-rank adapters (arXiv 2106.09685): the weights stay, and the adapters are what is learned, kept and measured.
+
+    Attributes:
+        rank: Rank of each adapter.
+        alpha: Scale: an adapter counts alpha / rank.
+        dropout: Of what goes into an adapter.
+        targets: Modules that get one; none given: all linear layers but the head.
+    """
+
+    rank: Positive = 32
+    alpha: Positive = 64
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    targets: Annotated[tuple[str, ...], Field(strict=False)] = ()
+
+
+class VllmRollouts(Strict):
+    """Rollouts sampled by vLLM instead of by Transformers.
+
+    Attributes:
+        mode: ``colocate`` (an engine in each training process, on its GPU) or ``server`` (``trl vllm-serve``, started
+            beforehand on GPUs of its own, which serves one trial at a time).
+        memory: Share of a GPU's memory that an engine takes.
+        tensor_parallel: Over how many GPUs it splits the model.
+        sleep: Whether a colocated engine gives its memory back while the policy is updated.
+        gpus: GPUs of the server.
+        host: Where the server listens.
+        port: Its port.
+    """
+
+    mode: Literal["colocate", "server"] = "colocate"
+    memory: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    tensor_parallel: Positive = 1
+    sleep: bool = True
+    gpus: Positive = 1
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=1, le=65535)] = 8000
+
+
+class Planned(Strict):
+    """What the settings were chosen for, from which a plan says what a step needs. No part of a result.
+
+    Attributes:
+        gpu_gib: Memory of each GPU.
+        prompt_tokens: Tokens of a long prompt.
+        parameters: Weights of the model; embeddings that are tied count once.
+        layers: Transformer layers.
+        hidden: Width.
+        intermediate: Width inside the feed-forward part.
+        query: Heads × their size.
+        key_value: Key heads × their size.
+        vocabulary: Rows of the embedding.
+    """
+
+    gpu_gib: Positive
+    prompt_tokens: Positive = 512
+    parameters: Positive
+    layers: Positive
+    hidden: Positive
+    intermediate: Positive
+    query: Positive
+    key_value: Positive
+    vocabulary: Positive
+
+
+class BackboneConfig(Strict):
+    """Where a backbone comes from, how it is held, and on how much it is trained.
+
+    Attributes:
+        source: ``embedded`` (built here, trained by the cold start) or ``hub`` (a repository id or a local folder).
+        model: Repository id or folder, for ``hub``.
+        revision: Pinned revision of the repository.
+        dtype: Precision in which weights are held and updated. At the learning rates of reinforcement an update is
+            smaller than bfloat16 can add to a weight, so full training holds them in float32.
+        precision: Precision in which passes are computed (autocast where it is not `dtype`), and models evaluated.
+        gradient_checkpointing: Trade time for memory.
+        micro_batch: Rollouts that a process updates on at a time, unless a trial says otherwise; None: all of its own.
+        template: How a problem is put to it (`evals.models.prompt`).
+        width: Hidden size of an embedded model.
+        layers: Depth of an embedded model.
+        processes: Processes that train it together: one a GPU, or on the CPU where it is embedded. A part of the
+            result: each draws for itself.
+        sharding: How its parameters are shared out among them; ``none``: each has all of them.
+        fsdp: For ``sharding: fsdp``; none given: its defaults.
+        deepspeed: For ``sharding: deepspeed``; none given: its defaults.
+        lora: Adapters in place of full training.
+        vllm: Rollouts by vLLM; without it Transformers samples.
+        planned: The machine and the model's shape that these settings were chosen for.
+    """
+
+    source: Literal["embedded", "hub"]
+    model: str | None = None
+    revision: str | None = None
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    gradient_checkpointing: bool = False
+    micro_batch: Positive | None = None
+    template: Template = "bare"
+    width: Positive = 128
+    layers: Annotated[int, Field(ge=1, le=64)] = 2
+    processes: Positive = 1
+    sharding: Literal["none", "fsdp", "deepspeed"] = "none"
+    fsdp: FsdpConfig | None = None
+    deepspeed: DeepSpeedConfig | None = None
+    lora: LoraSettings | None = None
+    vllm: VllmRollouts | None = None
+    planned: Planned | None = None
+
+    @property
+    def gpus(self) -> int:
+        """How many GPUs training wants: one a process; an embedded model is trained on the CPU."""
+        return 0 if self.source == "embedded" else self.processes
+
+    @model_validator(mode="after")
+    def _sharded_in_one_way(self) -> BackboneConfig:
+        for name in ("fsdp", "deepspeed"):
+            if getattr(self, name) is not None and self.sharding != name:
+                raise ValueError(
+                    f"section {name} with sharding {self.sharding!r}: it would change nothing; set sharding to {name} "
+                    f"or remove the section"
+                )
+        if self.sharding != "none" and self.source == "embedded":
+            raise ValueError(
+                f"sharding {self.sharding!r} with source 'embedded': an embedded model is trained on the CPU, where "
+                "nothing is sharded; remove sharding"
+            )
+        if self.sharding != "none" and self.processes == 1:
+            raise ValueError(
+                f"sharding {self.sharding!r} with 1 process: there is nobody to share with; set processes to 2 or more "
+                "or remove sharding"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_are_whole(self) -> BackboneConfig:
+        if self.lora is not None and self.sharding != "none":
+            raise ValueError(
+                f"section lora with sharding {self.sharding!r}: adapters are added to whole weights for rollouts; "
+                "remove sharding (each process then holds all weights, but states of AdamW for adapters only), or lora"
+            )
+        if self.lora is not None and self.source == "embedded":
+            raise ValueError(
+                "section lora with source 'embedded': a kept adapter rests on a base, and an embedded model is made "
+                "anew in each results folder; remove lora"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _sampled_where_it_can_be(self) -> BackboneConfig:
+        if self.vllm is not None and self.source == "embedded":
+            raise ValueError(
+                "section vllm with source 'embedded': Transformers samples an embedded model, on the CPU; remove vllm"
+            )
+        if self.vllm is not None and self.vllm.mode == "colocate" and self.processes % self.vllm.tensor_parallel:
+            raise ValueError(
+                f"vllm.tensor_parallel {self.vllm.tensor_parallel} with {self.processes} processes: colocated engines "
+                f"split the model among training processes; set tensor_parallel to a divisor of {self.processes}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _held_in_what_it_can_learn_in(self) -> BackboneConfig:
+        if self.dtype == "bfloat16" and self.precision == "float32":
+            raise ValueError(
+                "dtype bfloat16 with precision float32: weights are rounded and nothing is gained; set precision to "
+                "bfloat16, or dtype to float32"
+            )
+        if self.dtype == "bfloat16" and self.lora is None:
+            raise ValueError(
+                "dtype bfloat16 without lora: full training would lose updates that are smaller than bfloat16 can add; "
+                "set dtype to float32 (and precision to bfloat16), or add lora"
+            )
+        return self
 
 
 class _Backbones:

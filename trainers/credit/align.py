@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -19,15 +19,10 @@ import numpy as np
 from trainers.credit.arrays import BoolArray, IntArray
 from trainers.credit.segment import Segmenter, Span, step_texts
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 PADDING = -1
-
-
-class TokenizerLike(Protocol):
-    """What of a Transformers tokenizer is used here."""
-
-    def decode(self, token_ids: Any, skip_special_tokens: bool = False, **kwargs: Any) -> Any:
-        """Return the text of the ids."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -48,7 +43,7 @@ class Alignment:
     pieces: list[tuple[str, ...]]
 
 
-def step_index(batch: Sequence[Sequence[int]], tokenizer: TokenizerLike, segmenter: Segmenter) -> Alignment:
+def step_index(batch: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, segmenter: Segmenter) -> Alignment:
     """Cut completions into steps and find the step of each token.
 
     Args:
@@ -82,7 +77,7 @@ def tokens_to_steps(starts: IntArray, ends: IntArray, spans: Sequence[Span]) -> 
     return np.searchsorted(step_starts, character, side="right").astype(np.int64) - 1
 
 
-def token_spans(ids: Sequence[int], tokenizer: TokenizerLike) -> tuple[str, IntArray, IntArray]:
+def token_spans(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> tuple[str, IntArray, IntArray]:
     """Decode a completion and give each token its characters.
 
     Byte-level BPE tokenizers (GPT-2, Qwen, Llama 3) go by the bytes of their tokens, in time linear in the length;
@@ -142,7 +137,7 @@ def _characters(data: bytes) -> tuple[str, BoolArray]:
             return data.decode(errors="replace"), opens
 
 
-def _spans_by_prefix(ids: Sequence[int], tokenizer: TokenizerLike) -> tuple[str, IntArray, IntArray]:
+def _spans_by_prefix(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> tuple[str, IntArray, IntArray]:
     prefixes = [_decode(tokenizer, ids[:count]) for count in range(len(ids) + 1)]
     lengths = np.array([len(prefix) for prefix in prefixes], dtype=np.int64)
     # Half a character can decode to more replacement characters than the whole: a prefix is never longer than a later.
@@ -150,14 +145,14 @@ def _spans_by_prefix(ids: Sequence[int], tokenizer: TokenizerLike) -> tuple[str,
     return prefixes[-1], ends[:-1], ends[1:]
 
 
-def _decode(tokenizer: TokenizerLike, ids: Sequence[int]) -> str:
+def _decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
     return str(tokenizer.decode(list(ids), skip_special_tokens=True, clean_up_tokenization_spaces=False))
 
 
-_TABLES: WeakKeyDictionary[TokenizerLike, _BytePieces | None] = WeakKeyDictionary()
+_TABLES: WeakKeyDictionary[PreTrainedTokenizerBase, _BytePieces | None] = WeakKeyDictionary()
 
 
-def _byte_pieces(tokenizer: TokenizerLike) -> _BytePieces | None:
+def _byte_pieces(tokenizer: PreTrainedTokenizerBase) -> _BytePieces | None:
     """Return the tokenizer's byte table, made at first use; None if it is not byte-level."""
     if tokenizer not in _TABLES:
         backend = getattr(tokenizer, "backend_tokenizer", None)

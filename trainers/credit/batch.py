@@ -71,6 +71,17 @@ class Layout:
         laid[self.mask] = np.repeat(values, self.tokens)
         return laid
 
+    def response_means(self, values: FloatArray) -> FloatArray:
+        """Return the mean over the tokens of each rollout, shape (B,); NaN where a step's value is, or without tokens.
+
+        Args:
+            values: Of each step, shape (N,).
+        """
+        tokens = np.bincount(self.owner, self.tokens, len(self.steps))
+        sums = np.bincount(self.owner, self.tokens * values, len(self.steps))
+        means: FloatArray = np.divide(sums, tokens, out=np.full(len(tokens), np.nan), where=tokens > 0)
+        return means
+
 
 def layout_of(tokens: Iterable[Sequence[int]]) -> Layout:
     """Return the layout of rollouts, given how many tokens each of their steps has."""

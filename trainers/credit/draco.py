@@ -18,7 +18,6 @@ import numpy as np
 
 from trainers.credit.advantages import response_advantages
 from trainers.credit.batch import Batch, Earned
-from trainers.credit.quality import response_means
 from trainers.credit.terms import Terms
 
 
@@ -29,6 +28,6 @@ def draco(batch: Batch, terms: Terms) -> Earned:
     judged = np.where(whole >= 0, 1 - shares, shares)
     mix = min(terms.w_process, 1.0)
     weights = np.where(np.isnan(judged), 1.0, (1 - mix) + mix * judged)
-    means = response_means(layout, weights)[layout.owner]
+    means = layout.response_means(weights)[layout.owner]
     spread = np.divide(weights, means, out=np.ones_like(weights), where=np.nan_to_num(means) > 0)
     return Earned(whole * spread)

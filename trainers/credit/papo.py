@@ -19,13 +19,12 @@ import numpy as np
 
 from trainers.credit.advantages import response_advantages
 from trainers.credit.batch import Batch, Earned
-from trainers.credit.quality import response_means, step_quality
 from trainers.credit.terms import Terms
 
 
 def papo(batch: Batch, terms: Terms) -> Earned:
     """Return the sum of both advantages."""
-    quality = response_means(batch.layout, step_quality(batch))
+    quality = batch.layout.response_means(1 - batch.evidence.given("shares"))
     process = response_advantages(np.where(batch.outcomes > 0, quality, np.nan), batch.group_size)
     whole = response_advantages(batch.outcomes, batch.group_size)
     return Earned((terms.w_whole * whole + terms.w_process * process)[batch.layout.owner], quality[batch.layout.owner])

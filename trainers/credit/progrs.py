@@ -18,13 +18,12 @@ import numpy as np
 from trainers.credit.advantages import response_advantages
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Batch, Earned
-from trainers.credit.quality import response_means, step_quality
 from trainers.credit.terms import Terms
 
 
 def progrs(batch: Batch, terms: Terms) -> Earned:
     """Return GRPO's advantages of outcome and centred process."""
-    quality, right = response_means(batch.layout, step_quality(batch)), batch.outcomes > 0
+    quality, right = batch.layout.response_means(1 - batch.evidence.given("shares")), batch.outcomes > 0
     of_right = _group_means(np.where(right, quality, np.nan), batch.group_size)
     of_wrong = _group_means(np.where(right, np.nan, quality), batch.group_size)
     bonus = np.where(right, quality, quality - of_wrong)

@@ -24,7 +24,7 @@ from capo_bench.pages.fidelity import fidelity_figures, fidelity_tables, learnin
 from capo_bench.revote.batch import store_of
 from trainers.config import TrialConfig
 from trainers.credit.critique import Critique
-from trainers.credit.values import step_values
+from trainers.credit.monte_carlo import step_values
 from trainers.rollouts import Rollout
 
 CONFIG = TrialConfig.model_validate(

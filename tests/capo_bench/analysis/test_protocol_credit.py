@@ -27,9 +27,9 @@ from evals.coins.protocol import (
     show_fork,
 )
 from trainers.credit.batch import Batch, Evidence, layout_of
+from trainers.credit.monte_carlo import step_values
 from trainers.credit.states import state_numbers
 from trainers.credit.terms import Terms
-from trainers.credit.values import step_values
 from trainers.methods import credit_function
 
 FORK = Fork("Ann", 4, ((("+", 3), ("-", 2)), (("*", 2),)))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capo_bench.critic.quality import Vote, penalties, powers_of_two, quality, set_votes
+from capo_bench.critic.quality import Vote, penalties, quality, set_votes
 from evals.critics.labels import StepLabels
 from trainers.credit.critique import Critique
 
@@ -62,11 +62,6 @@ def test_a_rule_that_needs_more_than_k_is_left_out_at_that_k():
 
 def test_rules_that_make_a_set_by_themselves():
     assert [vote.label for vote in set_votes()] == ["intersection", "majority", "union"]
-
-
-@pytest.mark.parametrize(("most", "ks"), [(1, (1,)), (2, (1, 2)), (6, (1, 2, 4, 6)), (8, (1, 2, 4, 8))])
-def test_ks_double_up_to_the_last(most, ks):
-    assert powers_of_two(most) == ks
 
 
 @st.composite

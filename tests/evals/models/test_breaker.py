@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from evals.models.breaker import Breaker
+from evals.models.chat import Breaker
 
 
 class Clock:

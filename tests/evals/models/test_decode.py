@@ -10,9 +10,8 @@ from transformers import MistralConfig, MistralForCausalLM
 from transformers.cache_utils import DynamicLayer
 
 from evals.models.base import Sampling
-from evals.models.decode import Decoder, choose, count_shared, place_texts
+from evals.models.decode import Decoder, RoomyLayer, choose, count_shared, make_cache, place_texts
 from evals.models.draws import completion_draws, draw_key, draw_seed, make_uniform_draws
-from evals.models.kv_cache import RoomyLayer, make_cache
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer
 

@@ -15,7 +15,7 @@ from trainers.credit.batch import Batch, Evidence, layout_of, process_signal_onl
 from trainers.credit.capo import capo
 from trainers.credit.draco import draco
 from trainers.credit.lambda_grpo import lambda_grpo
-from trainers.credit.monte_carlo import monte_carlo
+from trainers.credit.monte_carlo import monte_carlo, step_values
 from trainers.credit.outcome_only import outcome_only
 from trainers.credit.papo import papo
 from trainers.credit.progrs import progrs
@@ -24,7 +24,6 @@ from trainers.credit.rtmc import rtmc
 from trainers.credit.segments import segments
 from trainers.credit.states import state_numbers, visits
 from trainers.credit.terms import Terms
-from trainers.credit.values import step_values
 from trainers.credit.vppo import vppo
 
 NAN = math.nan
