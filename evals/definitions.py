@@ -35,12 +35,7 @@ EFFECTS = "(statements)"
 
 
 class DefinitionError(ValueError):
-    """A part whose definition cannot be read.
-
-    Args:
-        rule: The part and what is wrong with it.
-        way_out: The way out.
-    """
+    """A part whose definition cannot be read."""
 
     def __init__(self, rule: str, way_out: str) -> None:
         super().__init__(f"{rule}; {way_out}")
@@ -75,12 +70,7 @@ class Closure:
 
 @dataclass
 class Definitions:
-    """Reads closures; every definition is read once.
-
-    Args:
-        modules: Finds source code.
-        apart: Modules that are not followed.
-    """
+    """Reads closures; every definition is read once."""
 
     modules: Modules = field(default_factory=Modules)
     apart: frozenset[str] = APART

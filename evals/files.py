@@ -12,12 +12,7 @@ from typing import BinaryIO
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part, after any crash.
-
-    Args:
-        path: The file; its folder is created if it is missing.
-        data: Its content; text is written as UTF-8.
-    """
+    """Write a file so that a reader sees the old content or the new, never a part, after any crash."""
     with writing(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 

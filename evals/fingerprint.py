@@ -61,12 +61,7 @@ def is_adapter(folder: Path) -> bool:
 
 
 class ModelFolderError(ValueError):
-    """A folder without a model that can be identified by its content.
-
-    Args:
-        rule: The file and what is wrong with it.
-        way_out: The way out.
-    """
+    """A folder without a model that can be identified by its content."""
 
     def __init__(self, rule: str, way_out: str) -> None:
         super().__init__(f"{rule}; {way_out}")
@@ -77,10 +72,6 @@ def folder_identity(folder: Path, *, above: tuple[Path, ...] = ()) -> dict[str, 
     """Return the identity of a model in a folder, by content: weights, tokenizer, chat template, generation settings.
 
     For a LoRA adapter also its base: a folder by content, a repository by name and revision.
-
-    Args:
-        folder: The folder.
-        above: Folders of the adapters that have it as a base.
 
     Raises:
         ModelFolderError: An adapter's settings cannot be read, or adapters are each other's base.

@@ -23,12 +23,7 @@ _FILE = re.compile(r"[\w*./-]{1,200}\.\w{1,8}")
 
 @dataclass(frozen=True)
 class Import:
-    """The target of an import.
-
-    Attributes:
-        module: The module, in full.
-        name: Name in that module; None for the module itself.
-    """
+    """The target of an import: a module, in full, and a name in it; without one the module itself."""
 
     module: str
     name: str | None = None
@@ -220,11 +215,7 @@ def _calls_method(node: ast.expr | None) -> bool:
 
 
 class Modules:
-    """Finds the source of modules.
-
-    Args:
-        first: Folders to look in before the places where Python finds packages.
-    """
+    """Finds the source of modules: in these folders first, then where Python finds packages."""
 
     def __init__(self, *first: Path) -> None:
         self._first = [str(folder) for folder in first]

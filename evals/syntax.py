@@ -31,12 +31,7 @@ class Outside:
 
 @dataclass(frozen=True)
 class Whole:
-    """A module.
-
-    Attributes:
-        seen_from: The module that names it.
-        module: Its name.
-    """
+    """A module, and the module that names it."""
 
     seen_from: str
     module: str
@@ -63,12 +58,7 @@ class Resolver:
 
 
 class Dump:
-    """Writes statements of a module as text, and notes their references.
-
-    Args:
-        source: The module.
-        resolver: References of names.
-    """
+    """Writes statements of a module as text, and notes their references."""
 
     def __init__(self, source: SourceModule, resolver: Resolver) -> None:
         self._source, self._resolver = source, resolver

@@ -58,12 +58,7 @@ class SolutionState:
 
 @dataclass(frozen=True)
 class Chance:
-    """Number of continuations of a state that reach the right answer.
-
-    Attributes:
-        right: Continuations that reach it.
-        drawn: Continuations with a verdict.
-    """
+    """Number of continuations of a state that reach the right answer, and of those with a verdict."""
 
     right: int
     drawn: int

@@ -24,12 +24,7 @@ MARK = "resume.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was whole when it was marked.
-
-    Attributes:
-        path: Its folder.
-        step: Steps of training, each all updates on a batch, taken before it.
-    """
+    """A checkpoint that was whole when it was marked, and the steps of training before it (whole batches)."""
 
     path: Path
     step: int

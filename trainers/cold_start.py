@@ -33,12 +33,6 @@ if TYPE_CHECKING:
 def train_cold_start(backbone: BackboneConfig, config: ColdStart, out: Path, record: Emit) -> dict[str, int]:
     """Teach a backbone and write model and tokenizer to `out`.
 
-    Args:
-        backbone: Shape of an embedded model, or which model it is.
-        config: Length and content of the lesson.
-        out: Folder that receives the model; also the trainer's scratch folder.
-        record: Called once a step with ``{"step", "of", "loss", …}``.
-
     Returns:
         How many demonstrations were learnt, and how many left out because they are too long.
 

@@ -28,12 +28,7 @@ UNREACHABLE = frozenset({"timeout", "error"})
 
 
 class CriticFailingError(RuntimeError):
-    """So many critiques abstained in one step that training on would be something else than the method.
-
-    Args:
-        message: What to tell.
-        unreachable: Most abstained because the critic could not be reached: later it may be.
-    """
+    """So many critiques abstained in one step that training on would not be the method; or it is unreachable."""
 
     def __init__(self, message: str, *, unreachable: bool = False) -> None:
         super().__init__(message)
@@ -46,10 +41,6 @@ class CriticisedTrainer(PolicyTrainer):
     An eager critic is asked about a rollout as soon as its end token is sampled, another about all of a batch when they
     are known. It reads while the rest of the batch is sampled and the answers are verified; `critic_wait` is the time
     that was spent on nothing but waiting for it.
-
-    Args:
-        critic_thread: The thread that the critic is asked in.
-        kwargs: What `PolicyTrainer` takes.
     """
 
     aim: ClassVar[Aim] = "steps"

@@ -24,13 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Credited:
-    """The credit of this process's rollouts.
-
-    Attributes:
-        layout: Their steps and tokens.
-        earned: What the steps have earned.
-        process_only: Share of all groups with signal from the process alone.
-    """
+    """The credit of this process's rollouts, and the share of all groups with signal from the process alone."""
 
     layout: Layout
     earned: Earned
@@ -43,12 +37,7 @@ class Credited:
 
 
 def credit_groups(trainer: RecordingTrainer, evidence: Evidence) -> Credited:
-    """Work out the credit of a batch that is known and verified.
-
-    Args:
-        trainer: Whose rollouts they are; its settings say how.
-        evidence: What is known of the steps of this process's rollouts.
-    """
+    """Work out the credit of a batch that is known and verified."""
     config = trainer.config
     layout = layout_of_alignment(trainer.alignment)
     whole = replace(_gather(Batch(layout, trainer.outcomes, 1, evidence)), group_size=config.train.group_size)

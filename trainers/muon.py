@@ -19,13 +19,7 @@ BETAS = (0.9, 0.98)
 
 
 class MuonWithAdamW(Optimizer):
-    """Two optimizers that a trainer and its schedule take for one; a lesson has no checkpoints, so it saves no state.
-
-    Args:
-        model: Its linear maps go to Muon, but for the head; all else goes to AdamW.
-        learning_rate: Of Muon.
-        adamw_learning_rate: Of AdamW.
-    """
+    """Two optimizers that a trainer and its schedule take for one; lessons have no checkpoints: no state is saved."""
 
     def __init__(self, model: PreTrainedModel, learning_rate: float, adamw_learning_rate: float) -> None:
         matrices = [layer.weight for layer in model.base_model.modules() if isinstance(layer, nn.Linear)]

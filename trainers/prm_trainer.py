@@ -21,10 +21,6 @@ class ScoredTrainer(PolicyTrainer):
 
     Its step records use the names of critics: a rollout that is scored is a critique (`critiques`), one that is not an
     abstention (`abstained`, `uncritiqued`), and the tokens that the model reads are a critic's.
-
-    Args:
-        scorer: The process reward model.
-        kwargs: What `PolicyTrainer` takes.
     """
 
     def __init__(self, *, scorer: Scorer, **kwargs: Any) -> None:

@@ -24,11 +24,7 @@ OLD = "old_per_token_logps"
 
 
 class RatioTrainer(SortedTrainer):
-    """TRL's trainer with the ratio of tokens or of sequences, which is reported.
-
-    Attributes:
-        config: The trial's settings.
-    """
+    """TRL's trainer with the ratio of tokens or of sequences, which is reported."""
 
     config: TrialConfig
     _learnt: dict[str, Any] | None = None  # the batch whose loss is being worked out, until it is scored

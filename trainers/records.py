@@ -45,19 +45,7 @@ OWN = COUNTS | {
 
 
 class RecordingTrainer(GRPOTrainer):
-    """TRL's trainer with what is kept and reported of every batch.
-
-    Attributes:
-        config: The trial's settings.
-        benchmark: Where the problems come from.
-        rollouts: Folder that receives the rollouts.
-        alignment: The batch, cut into steps.
-        problems: The problem of each rollout.
-        truth: The wrong steps of each rollout; None where nobody can say.
-        outcomes: What the verifier says of each rollout.
-        prompt_tokens: Tokens of each rollout's prompt.
-        cut: Whether the token limit ended each rollout.
-    """
+    """TRL's trainer with what is kept and reported of every batch."""
 
     config: TrialConfig
     benchmark: Benchmark

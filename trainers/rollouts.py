@@ -86,12 +86,7 @@ class Rollout:
 
 @dataclass(frozen=True)
 class StoredStep:
-    """One step of training.
-
-    Attributes:
-        step: Its number, from 1.
-        parts: The rollouts of each process.
-    """
+    """One step of training, numbered from 1: the rollouts of each process."""
 
     step: int
     parts: tuple[tuple[Rollout, ...], ...]
@@ -103,14 +98,7 @@ class StoredStep:
 
 
 def write_step(folder: Path, step: int, process: int, rollouts: Sequence[Rollout]) -> None:
-    """Write what one process sampled for a step; a file of the same step and process is replaced.
-
-    Args:
-        folder: `TrialFolder.rollouts`; made if it is not there.
-        step: Number of the step, from 1.
-        process: Index of the process.
-        rollouts: In the order of training.
-    """
+    """Write what one process sampled for a step; a file of the same step and process is replaced."""
     # Escaped to ASCII, so that a lone surrogate in what a critic wrote can be written and read back.
     lines = [json.dumps(_to_json(step, rollout), sort_keys=True, allow_nan=False) for rollout in rollouts]
     packed = gzip.compress("".join(f"{line}\n" for line in lines).encode("ascii"), _LEVEL, mtime=0)
@@ -145,10 +133,6 @@ def stored_steps(folder: Path) -> dict[int, tuple[Path, ...]]:
 
 def read_step(step: int, paths: Sequence[Path]) -> StoredStep:
     """Read one step.
-
-    Args:
-        step: Its number.
-        paths: The file of each process, from `stored_steps`.
 
     Raises:
         DamagedRolloutsError: A file cannot be read.

@@ -38,13 +38,7 @@ class FinishedRows(StoppingCriteria):
 
 @contextmanager
 def watching(model: Any, ends: Collection[int], on_finished: OnFinished) -> Iterator[None]:
-    """Within it, `model.generate` tells of every row that ends; what it samples is the same.
-
-    Args:
-        model: The model, as it will be asked to generate.
-        ends: Ids of the end tokens.
-        on_finished: See `FinishedRows`.
-    """
+    """Within it, `model.generate` tells of every row that ends; what it samples is the same."""
     generate = model.generate
 
     def watched(*args: Any, input_ids: torch.Tensor, **kwargs: Any) -> Any:

@@ -32,13 +32,7 @@ class ScoredTask:
 
 @dataclass(frozen=True)
 class Side:
-    """One of those compared.
-
-    Attributes:
-        name: As tables name it.
-        tasks: Task to what it scored there.
-        id: What tells it from another of its name.
-    """
+    """One of those compared: its name in tables, its tasks, and the id that tells it from another of its name."""
 
     name: str
     tasks: Mapping[str, ScoredTask]

@@ -64,12 +64,7 @@ class CreditedRollout:
 
 
 def credited(stored: StoredStep, config: TrialConfig) -> list[CreditedRollout]:
-    """Return every rollout of an optimizer step with its credit, as the trial was trained.
-
-    Args:
-        stored: The step; whole groups.
-        config: The trial's settings.
-    """
+    """Return every rollout of an optimizer step, whole groups, with its credit, as the trial was trained."""
     store, size = store_of(stored.rollouts, config.credit.critiques), config.train.group_size
     earned, shares = earned_in_training(store, config), store.voted(trained_setting(config.credit).ballot)
     ends = np.cumsum(store.layout.steps)

@@ -24,11 +24,7 @@ AXES = {
 
 
 def spent(steps: Sequence[Mapping[str, Any]]) -> dict[str, Matrix]:
-    """Return the spending up to and with each step, shape (steps,) each; an axis that any record lacks is left out.
-
-    Args:
-        steps: Records of all steps from the first.
-    """
+    """Return the spending up to and with each step, shape (steps,) each; an axis that any record lacks is left out."""
     spending = {"steps": np.arange(1, len(steps) + 1, dtype=np.float64)}
     for name in list(AXES)[1:]:
         if all(step.get(name) is not None for step in steps):

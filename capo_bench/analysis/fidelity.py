@@ -345,10 +345,6 @@ def steps_frame(measured: Sequence[ValuedStep]) -> pd.DataFrame:
 def learning(measured: Sequence[ValuedStep], reached: dict[str, float]) -> Row:
     """Set the fidelity of each variant's own credit beside what it learned.
 
-    Args:
-        measured: What was measured.
-        reached: What each variant reached, on the study's primary metric.
-
     Returns:
         ``rows``: variant, rank correlation of its own credit on the start's rollouts, and what it reached.
         ``correlation``: Pearson's over variants, with its interval by drawing variants again; None with fewer than

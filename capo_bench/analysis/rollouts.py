@@ -17,14 +17,7 @@ from trainers.rollouts import DamagedRolloutsError, StoredStep, read_step, store
 
 @dataclass(frozen=True)
 class CreditedStep:
-    """One stored optimizer step of a trial.
-
-    Attributes:
-        trial: The trial.
-        number: The optimizer step, from 1.
-        rollouts: Its rollouts with their credit; empty where the step cannot be read.
-        damaged: Why it cannot be read; empty where it can.
-    """
+    """One stored optimizer step of a trial; one that cannot be read has no rollouts, and `damaged` says why."""
 
     trial: Trial
     number: int
@@ -33,13 +26,7 @@ class CreditedStep:
 
 
 def read_credited(trial: Trial, folder: TrialFolder, numbers: Sequence[int] | None = None) -> Iterator[CreditedStep]:
-    """Yield the stored optimizer steps of a trial, each read once.
-
-    Args:
-        trial: The trial.
-        folder: Its folder.
-        numbers: Which optimizer steps; None yields all.
-    """
+    """Yield the stored optimizer steps of a trial, all or those of these numbers, each read once."""
     files = stored_steps(folder.rollouts)
     for number in files if numbers is None else numbers:
         try:

@@ -48,13 +48,7 @@ class SharpeningEvidence:
 
 @dataclass(frozen=True)
 class Sharpening:
-    """What the rule says.
-
-    Attributes:
-        verdict: One of three.
-        reason: Why, as a clause that follows the verdict.
-        evidence: What it rests on.
-    """
+    """What the rule says: its verdict, why, as a clause that follows the verdict, and what it rests on."""
 
     verdict: Verdict
     reason: str

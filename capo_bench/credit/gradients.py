@@ -26,12 +26,7 @@ MOST_PARAMETERS = 20_000_000
 
 
 def gram(model: TransformersModel, rollouts: Sequence[Rollout]) -> FloatArray:
-    """Return the inner products of the gradients of all steps, shape (N, N).
-
-    Args:
-        model: The policy that the update is of.
-        rollouts: With the text of their tokens.
-    """
+    """Return the inner products of the gradients of all steps, shape (N, N)."""
     weights = [weight for weight in model.model.parameters() if weight.requires_grad]
     sketch = _Sketch(sum(weight.numel() for weight in weights))
     rows = [row for rollout in rollouts for row in _step_gradients(model, rollout, weights, sketch)]

@@ -33,12 +33,7 @@ def known_steps(trial: Trial, home: Home) -> dict[int, str]:
 
 
 def policy_of(trial: Trial, home: Home, which: str) -> ModelSpec:
-    """Return the model of a policy.
-
-    Args:
-        trial: Whose policy.
-        home: The results folder.
-        which: ``start`` or ``trained``.
+    """Return the model of the ``start`` or of the ``trained`` policy.
 
     Raises:
         NoPolicyError: It is not there.

@@ -20,15 +20,7 @@ if TYPE_CHECKING:
 def summarise_fidelity(
     measured: Sequence[ValuedStep], plan: Plan, home: Home, bound: float, left_out: Sequence[str]
 ) -> dict[str, Any]:
-    """Return all numbers, as ``credit.json`` has them.
-
-    Args:
-        measured: Stored steps with their true advantages.
-        plan: What they are of.
-        home: The results folder.
-        bound: |A| from which on a step matters.
-        left_out: What could not be measured, and why.
-    """
+    """Return all numbers, as ``credit.json`` has them; a step matters from |A| > `bound` on."""
     error = max(part.error for part in measured)
     notes = [
         f"Largest standard error of a true advantage: {error:.3f}, of {measured[0].samples} continuations a state.",

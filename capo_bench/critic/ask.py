@@ -29,14 +29,7 @@ class TooManyAbstainedError(Exception):
 
 @dataclass(frozen=True)
 class AskProgress:
-    """How far it is.
-
-    Attributes:
-        done: Solutions of which all critiques are there.
-        of: Solutions.
-        critiques: Critiques so far.
-        abstained: Those of them without a verdict.
-    """
+    """How far it is: solutions whose critiques are all there, critiques so far, and those without a verdict."""
 
     done: int
     of: int
@@ -83,14 +76,7 @@ class CritiqueTerms:
 
 
 class Round:
-    """One pass over a data set.
-
-    Args:
-        critic: Whom to ask; closed at the end.
-        solutions: What about.
-        terms: What is asked.
-        on_answer: Called with the state after every answer.
-    """
+    """One pass over a data set; the critic is closed at the end, and `on_answer` called after every answer."""
 
     def __init__(
         self,

@@ -42,11 +42,6 @@ def embedded_folder(params: CriticParams, home: Home, emit: Emit) -> Path | None
 def prepared(params: CriticParams, home: Home, emit: Emit) -> Iterator[Path | None]:
     """Make ready what the critic needs, until the end of the context; yields `embedded_folder`.
 
-    Args:
-        params: Settings of a critic.
-        home: The results folder.
-        emit: Told of a training's steps, and that the critic's server is loading.
-
     Raises:
         RunError: The critic cannot be served.
     """

@@ -29,14 +29,7 @@ class MeasureError(Exception):
 
 @dataclass(frozen=True)
 class MeasurementRequest:
-    """A measurement.
-
-    Attributes:
-        critic: The critic's settings.
-        data: Name of the data set, see `STEP_DATA`.
-        selection: Which of its solutions.
-        terms: How many critiques of each.
-    """
+    """A measurement: of which critic, on which solutions of a data set of `STEP_DATA`, by how many critiques."""
 
     critic: CriticParams
     data: str
@@ -72,12 +65,6 @@ def measure(
     request: MeasurementRequest, home: Home, on_answer: Callable[[AskProgress], None], emit: Emit
 ) -> CriticMeasurement:
     """Load the data and ask the critic.
-
-    Args:
-        request: What to measure.
-        home: The results folder, where critiques and the embedded critic are kept.
-        on_answer: Called with how far the asking is.
-        emit: Told of the steps of the embedded critic's training, where there is one.
 
     Raises:
         DataErrors: All that is wrong with the data.

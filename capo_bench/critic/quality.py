@@ -20,12 +20,7 @@ FLAGGED = 0.5
 
 @dataclass(frozen=True)
 class Vote:
-    """A voting rule as it is applied.
-
-    Attributes:
-        rule: From `VOTES`.
-        at_least: For the rule of that name.
-    """
+    """A voting rule of `VOTES` as it is applied, with its number where it takes one."""
 
     heading: ClassVar[str] = "critiques"
     """What tables call the column of labels."""

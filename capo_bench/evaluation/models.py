@@ -16,13 +16,7 @@ _ID = re.compile(r"[0-9a-f]{4,12}")
 
 @dataclass(frozen=True)
 class Named:
-    """A model to open.
-
-    Attributes:
-        model: Folder, repository id, or name at an endpoint.
-        settings: Its other settings: template and precision of a trial's policy.
-        trial: Id of the trial that trained it.
-    """
+    """A model to open, its other settings (template, precision, revision), and the id of the trial that trained it."""
 
     model: str
     settings: dict[str, str]

@@ -24,30 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Options:
-    """The options on the command line; None for those not given.
-
-    Attributes:
-        model: The word that names the model.
-        suites: Suites.
-        tasks: Tasks.
-        held: Settings of `ModelSpec` apart from the model.
-        sampling: Settings of `Sampling`.
-        greedy: Whether each problem is answered greedily.
-        samples: k.
-        answers: Where an answer may stand in a completion.
-        limit: Problems of each task.
-        seed: Decides the draws.
-        data_dir: Local files.
-        critic: Name of a critic, or of a study.
-        sets: Settings of the critic.
-        profile: Profile of the study.
-        critiques: Critiques of each completion.
-        vote: The voting rule.
-        at_least: Number of critiques that must agree, for the rule of that name.
-        max_abstained: Largest share of critiques without a verdict.
-        max_failed: Largest share of completions that may fail.
-        rescore: Whether an evaluation is scored again.
-    """
+    """The options on the command line; None for those not given."""
 
     model: str
     suites: tuple[str, ...]

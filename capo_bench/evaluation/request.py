@@ -27,14 +27,7 @@ _PACKAGES = {"hf": ("torch", "transformers", "peft"), "vllm": ("torch", "vllm"),
 
 @dataclass(frozen=True)
 class Judge:
-    """The critic that judges the steps of the completions.
-
-    Attributes:
-        params: Its settings.
-        vote: The vote that turns critiques into wrong steps.
-        critiques: K, critiques of each completion.
-        max_abstained: Largest share of critiques without a verdict.
-    """
+    """The critic that judges the steps of the completions."""
 
     params: CriticParams
     vote: Vote

@@ -49,12 +49,7 @@ def cut(text: str) -> tuple[str, ...]:
 
 
 def check_judge(judge: Judge, checkers: dict[str, str | None]) -> None:
-    """Refuse a critic that asks a checker if a task has none.
-
-    Args:
-        judge: The critic.
-        checkers: Task to the benchmark that checks its steps.
-    """
+    """Refuse a critic that asks a checker if a task, given with the benchmark that checks its steps, has none."""
     lacking = [task for task, checker in checkers.items() if checker is None]
     if judge.params.asks_checker and lacking:
         name = judge.params.name
@@ -70,12 +65,6 @@ def judge_steps(folders: Sequence[Path], judge: Judge, home: Home, watch: Watch)
     """Ask a critic about all completions of scored tasks, and write samples and results with its verdicts.
 
     Critics that draw do so with the seed of the evaluation.
-
-    Args:
-        folders: The tasks, of one evaluation.
-        judge: The critic, and the vote on its critiques.
-        home: The results folder, which keeps critiques and the embedded critic.
-        watch: Receives the progress.
 
     Raises:
         RunError: The critic cannot be served.

@@ -18,13 +18,7 @@ _DOING = {"generate": "generating", "score": "scoring"}
 
 @dataclass(frozen=True)
 class Watch:
-    """Functions that receive the progress of an evaluation.
-
-    Attributes:
-        stage: Receives generation and scoring.
-        critic: Receives critiques.
-        emit: Receives the embedded critic's training, and waiting.
-    """
+    """Functions that receive the progress of an evaluation."""
 
     stage: Callable[[Progress], None]
     critic: Callable[[AskProgress], None]

@@ -41,23 +41,7 @@ class NothingToReportError(ValueError):
 
 @dataclass(frozen=True)
 class Report:
-    """A study's report before it is rendered.
-
-    Attributes:
-        results: What was read.
-        summary: Its numbers.
-        answer: The answer to the study's question.
-        critics: What its critics did.
-        provenance: Where the results come from.
-        first: What stands beside the answer, of the variants that say most.
-        tables: One table a metric, the primary one first, and what was taught.
-        cost: What training costs.
-        sharpening: Whether gains are only sharpening.
-        power: What the comparisons could see; empty where nothing is compared.
-        judges: The critics' quality, agreement and cost.
-        checklist: What a survey asks of such a study.
-        figures: The figures.
-    """
+    """A study's report before it is rendered."""
 
     results: Results
     summary: Summary

@@ -9,15 +9,7 @@ from capo_bench.pages.svg import NARROW, WIDE, Drawing
 
 @dataclass(frozen=True)
 class Figure:
-    """A figure.
-
-    Attributes:
-        name: File name without its ending.
-        caption: What it shows and how to read it.
-        alt: What it says.
-        wide: The drawing for a desk, an SVG element.
-        narrow: The same for a phone.
-    """
+    """A figure: `alt` is what it says in words, `wide` and `narrow` are its SVG for a desk and for a phone."""
 
     name: str
     caption: str

@@ -21,13 +21,7 @@ MOST_CURVES, MOST_POINTS, MOST_ROWS = 8, 11, 60
 
 
 def figures(summary: Summary, results: Results, votes: Sequence[Mapping[str, Any]] = ()) -> list[Figure]:
-    """Draw what the results allow.
-
-    Args:
-        summary: The numbers.
-        results: What they are of.
-        votes: How good the critics were (`Critics.votes`).
-    """
+    """Draw what the results allow."""
     curves = {name: curve for name, runs in results.runs.items() if (curve := curve_of(runs)) is not None}
     drawn = [
         differences(summary),
@@ -206,11 +200,7 @@ def _single(summary: Summary, points: Mapping[str, Point]) -> list[Series]:
 
 
 def precision_recall(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
-    """Draw precision against recall of each critic's votes, a line a rule from few critiques to many.
-
-    Args:
-        rows: Votes of critics (`LabelTally.row`).
-    """
+    """Draw precision against recall of each critic's votes, a line a rule from few critiques to many."""
     measured = [row for row in rows if None not in [row[f"{name}{end}"] for name in _QUALITY for end in _ENDS]]
     lines: dict[str, list[Mapping[str, Any]]] = {}
     for row in sorted(measured, key=lambda row: row["k"]):

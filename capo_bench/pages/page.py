@@ -23,17 +23,7 @@ _TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page, in this order.
-
-    Attributes:
-        title: Its heading.
-        lines: Sentences, as a list.
-        tables: Its tables.
-        figures: Its figures.
-        notes: How to read them.
-        folded: Titles of long texts, and the texts.
-        closed: Whether it is folded away until it is asked for.
-    """
+    """A part of a page, in this order; `folded` are titles of long texts with the texts, `closed` folds all of it."""
 
     title: str
     lines: Sequence[str] = ()
@@ -51,17 +41,7 @@ class Section:
 
 @dataclass(frozen=True)
 class Page:
-    """A page: what it is about, the answer with its figure and its table, and the rest below.
-
-    Attributes:
-        title: Its name.
-        question: What it answers; empty where it asks nothing.
-        about: What holds for all of it, in one line.
-        answer: One sentence; empty where there is none.
-        figure: The figure beside the answer.
-        table: The table beside the answer.
-        sections: The rest; those without anything are left out.
-    """
+    """A page: what it is about, the answer with its figure and its table, and the rest below; no empty part."""
 
     title: str
     question: str = ""

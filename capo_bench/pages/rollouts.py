@@ -123,13 +123,6 @@ def write_rollouts(
 ) -> Path:
     """Write the page, and return its path.
 
-    Args:
-        title: The study's or the trial's name.
-        trials: Whose rollouts.
-        out: Where to write.
-        most: Rollouts at most, about.
-        on_step: Told of optimizer steps read, and of how many.
-
     Raises:
         NoRolloutsError: None of the trials has kept any.
     """

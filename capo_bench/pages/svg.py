@@ -39,17 +39,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Point:
-    """A value with its intervals.
-
-    Attributes:
-        x: Where it is.
-        y: Where it is; of `rows` nothing.
-        note: Its values in words.
-        across: Ends of its interval along x.
-        up: Ends of its interval along y.
-        hollow: Whether the mark is an outline.
-        look: Its look, where it is not the series'.
-    """
+    """A value with its intervals along x (`across`) and y (`up`), in words too; without a look it has the series'."""
 
     x: float
     y: float = 0.0

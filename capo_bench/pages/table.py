@@ -10,13 +10,7 @@ from capo_bench.inert import for_latex, for_markdown, write_csv
 
 @dataclass(frozen=True)
 class Table:
-    """A table of text; the first column names the row, the others are numbers.
-
-    Attributes:
-        title: What it shows.
-        headings: One a column.
-        rows: Cells, as many a row as there are headings.
-    """
+    """A table of text; the first column names the row, the others are numbers."""
 
     title: str
     headings: tuple[str, ...]

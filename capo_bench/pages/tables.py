@@ -272,11 +272,7 @@ def checklist_table(items: Sequence[tuple[str, str, str]]) -> Table:
 
 
 def teaching_table(runs: Sequence[Run]) -> Table:
-    """Return a row for each model that was taught once and is shared by trials: in no cost of theirs.
-
-    Args:
-        runs: The finished trials.
-    """
+    """Return a row for each model that was taught once and is shared by trials: in no cost of theirs."""
     sharing: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for run in runs:
         for kind, cost in run.provenance.get("taught", {}).items():

@@ -34,14 +34,7 @@ class Tallies:
 
 @dataclass
 class TrialReplay:
-    """What was replayed of a trial.
-
-    Attributes:
-        trained: The setting of its training.
-        steps: Optimizer steps replayed.
-        rollouts: Rollouts in them.
-        damaged: Steps that could not be read, one line each; they are in no number.
-    """
+    """What was replayed of a trial; optimizer steps that could not be read are `damaged`, and in no number."""
 
     trained: VoteSetting
     steps: int = 0

@@ -14,13 +14,7 @@ MOST_BINS = 10
 
 @dataclass(frozen=True)
 class Bin:
-    """Steps whose shares lie near each other.
-
-    Attributes:
-        steps: How many.
-        share: Their mean share of votes.
-        wrong: Share of them that are wrong.
-    """
+    """Steps whose shares of votes lie near each other: how many, their mean share, and the share that is wrong."""
 
     steps: int
     share: float

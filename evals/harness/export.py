@@ -43,12 +43,6 @@ _RIGHT = {"accuracy", "acc", "acc_norm"}
 def export(folders: Sequence[Path], out: Path, *, model: str, git_hash: str | None = None) -> Path:
     """Write evaluated tasks of one model as lm-eval does; the same evaluation always gives the same files.
 
-    Args:
-        folders: The tasks' folders, scored.
-        out: Folder that receives a folder of the model's name.
-        model: The model's name or path to show.
-        git_hash: Commit of the code that evaluated.
-
     Returns:
         The ``results_<date>.json``.
 

@@ -71,13 +71,7 @@ _ALWAYS = Generation.__annotations__.keys() - {"ranking"}
 
 @dataclass(frozen=True)
 class Asked:
-    """A problem, and the prompt of it.
-
-    Attributes:
-        problem: The problem.
-        prompt: The text that the model read, in its template.
-        options: Continuations that the model ranked by likelihood.
-    """
+    """A problem, its prompt in the model's template, and the continuations that the model ranked by likelihood."""
 
     problem: Problem
     prompt: str

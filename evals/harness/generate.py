@@ -51,13 +51,7 @@ _Answer = tuple[Completion, Ranking | None]
 
 @dataclass(frozen=True)
 class Asker:
-    """A model, and the settings to ask it.
-
-    Attributes:
-        model: The model.
-        seed: Decides the draws.
-        runner: The event loop that the model's connections live in.
-    """
+    """A model, the seed of its draws, and the event loop that its connections live in."""
 
     model: Model
     seed: int

@@ -24,13 +24,7 @@ class EvaluationError(Exception):
 
 @dataclass(frozen=True)
 class Difference:
-    """A part of two identities that differs.
-
-    Attributes:
-        key: Its place, e.g. ``model.dtype``.
-        left: Value of the first; None where it has none.
-        right: Value of the second.
-    """
+    """A part of two identities that differs, at a place such as ``model.dtype``; None where one has none."""
 
     key: str
     left: Any

@@ -9,18 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage of a task has come.
-
-    Attributes:
-        stage: The stage.
-        task: Short name of the task.
-        done: Completions that exist, those of earlier runs too.
-        of: Completions in all.
-        asked: Completions that this run worked on.
-        failed: Those of `asked` that failed.
-        tokens: Tokens sampled in this run.
-        seconds: Since the stage started.
-    """
+    """How far a stage of a task has come; `done` counts earlier runs too, all that follows `of` is this run's."""
 
     stage: Literal["generate", "score"]
     task: str

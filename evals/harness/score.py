@@ -79,15 +79,7 @@ def judge(
     cut: Cut,
     checker: Benchmark | None,
 ) -> list[Sample]:
-    """Return a sample for each completion; one that the token limit cut has no answer.
-
-    Args:
-        pairs: Completions, each with its problem.
-        verifier: Judges the answers.
-        style: Where an answer may stand.
-        cut: Cuts a completion into steps.
-        checker: Checks the steps.
-    """
+    """Return a sample for each completion; one that the token limit cut has no answer."""
     came = [(problem, line) for problem, line in pairs if line["failure"] is None]
     verdicts = verifier.verify(
         [("" if line["truncated"] else line["completion"], problem.answer) for problem, line in came],

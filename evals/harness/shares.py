@@ -30,12 +30,7 @@ SHARES = ".shares"
 
 @dataclass(frozen=True)
 class Share:
-    """The problems that one of several processes asks.
-
-    Attributes:
-        number: Number of the process, from 0.
-        count: Number of processes.
-    """
+    """The problems that one of several processes asks, which are numbered from 0."""
 
     number: int
     count: int
@@ -59,12 +54,7 @@ def split(count: int) -> list[Share]:
 
 
 def join(out: Path, names: list[str], shares: list[Share]) -> None:
-    """Join the complete shares of each task into one folder, and remove the shares.
-
-    Args:
-        out: Receives ``out/<task>``, which must not exist.
-        names: The tasks.
-        shares: All shares.
+    """Join the complete shares of each task into ``out/<task>``, which must not exist, and remove the shares.
 
     Raises:
         EvaluationError: A share holds no evaluation.

@@ -21,11 +21,6 @@ def attach(model: Any, folder: Path, *, trainable: bool = False) -> PeftModel:
 
     If the adapter adds tokens, the base's embeddings get as many rows as in the adapter's training.
 
-    Args:
-        model: The base; it is changed.
-        folder: The adapter.
-        trainable: Whether the adapter will be trained further.
-
     Raises:
         ModelError: The adapter does not fit the base; the message says where.
     """

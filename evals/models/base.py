@@ -34,13 +34,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Completion:
-    """One completion of one prompt.
-
-    Attributes:
-        text: Decoded without special tokens; for a failed one, the reason.
-        end: Why it ends.
-        usage: Its cost.
-    """
+    """One completion of one prompt, decoded without special tokens; of a failed one the text is the reason."""
 
     text: str
     end: End = "stop"

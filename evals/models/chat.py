@@ -80,13 +80,7 @@ class ChatReply(BaseModel):
 
 
 class CallError(Exception):
-    """A request has failed for good.
-
-    Attributes:
-        failure: What kind of failure.
-        status: HTTP status of the reply; None if there was none.
-        message: The message to show; holds no key.
-    """
+    """A request has failed for good, with which HTTP status if there was a reply; the message holds no key."""
 
     def __init__(self, failure: Failure, status: int | None, message: str) -> None:
         super().__init__(message)
@@ -204,10 +198,6 @@ class ChatClient:
     """Sends requests to one endpoint, each within its deadline.
 
     A long request goes on while the server answers probes, and fails when it does not.
-
-    Args:
-        spec: The endpoint.
-        key: Its secret, None where there is none.
     """
 
     def __init__(self, spec: ModelSpec, key: str | None) -> None:
@@ -223,10 +213,6 @@ class ChatClient:
 
     async def complete(self, body: dict[str, Any], max_tokens: int) -> ChatReply:
         """Return the server's reply to a request.
-
-        Args:
-            body: The request.
-            max_tokens: Tokens of the longest reply.
 
         Raises:
             CallError: There is none after all retries.

@@ -43,12 +43,6 @@ class Conventions:
 def read_conventions(wanted: str, config: Any, generation: Any, tokenizer: PreTrainedTokenizerBase) -> Conventions:
     """Return the conventions of a model.
 
-    Args:
-        wanted: A template, or ``auto``.
-        config: The model's configuration.
-        generation: Its generation settings; only their end tokens are used.
-        tokenizer: Its tokenizer.
-
     Raises:
         ModelError: The template is unknown or cannot be rendered, or nothing ends a turn.
     """

@@ -80,14 +80,7 @@ def choose(logits: torch.Tensor, sampling: Sampling, uniforms: torch.Tensor) -> 
 
 
 class _Batch:
-    """One batch as it is decoded: rows of text over a cache.
-
-    Args:
-        decoder: The model and its rules.
-        prompts: Tokens of each prompt.
-        limits: Most tokens of each prompt's completions.
-        n: Completions of each.
-    """
+    """One batch as it is decoded: rows of text over a cache."""
 
     def __init__(self, decoder: Decoder, prompts: Sequence[Sequence[int]], limits: Sequence[int], n: int) -> None:
         self._decoder, self._model = decoder, decoder.model
@@ -230,12 +223,7 @@ def make_cache(model: Any, rows: int, positions: int) -> Cache:
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """A cache layer with spare storage: a new position or a new row does not copy all its content.
-
-    Args:
-        rows: Most rows that it will hold.
-        positions: Most positions of a row.
-    """
+    """A cache layer with storage for so many rows and positions: a new one does not copy all its content."""
 
     keys: torch.Tensor
     values: torch.Tensor

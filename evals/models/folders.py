@@ -21,14 +21,7 @@ CONFIG, ADAPTER = "config.json", "adapter_config.json"
 
 @dataclass(frozen=True)
 class ModelFolders:
-    """The folders from which the parts of a model are loaded; those of a repository are in its snapshot.
-
-    Attributes:
-        model: Folder of the model; for an adapter, of its base.
-        tokenizer: Folder of the tokenizer.
-        adapter: Folder of the adapter.
-        repository: Id and commit of the repository, if `model` is its snapshot.
-    """
+    """The folders of a model (for an adapter, of its base), tokenizer and adapter; id and commit of a repository."""
 
     model: str
     tokenizer: str

@@ -18,12 +18,7 @@ _Asked = tuple[str, Sampling, tuple[str, ...]]  # prompt, sampling, stop strings
 
 
 class HarnessLM(LM):  # type: ignore[misc]
-    """A model with the interface of lm-eval.
-
-    Args:
-        model: The model.
-        seed: Seed of the draws, if a task samples.
-    """
+    """A model with the interface of lm-eval."""
 
     def __init__(self, model: Model, seed: int = 0) -> None:
         super().__init__()

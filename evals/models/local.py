@@ -36,14 +36,7 @@ def hide_hints() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """A prompt that fits the model.
-
-    Attributes:
-        ids: Its tokens.
-        limit: Most tokens of a completion, at least 1.
-        key: Key of its draws.
-        seed: The key as a number.
-    """
+    """A prompt that fits the model: its tokens, most tokens of a completion, key of its draws, and that as a seed."""
 
     ids: list[int]
     limit: int
@@ -53,13 +46,7 @@ class PromptTokens:
 
 @dataclass(frozen=True)
 class Written:
-    """A completion in tokens.
-
-    Attributes:
-        ids: All its tokens, the end token included.
-        ended: Whether the last token is the end token.
-        cached: Tokens of the prompt that the model had read before.
-    """
+    """A completion in tokens: whether its last is the end token, and how many of the prompt had been read before."""
 
     ids: Sequence[int]
     ended: bool
@@ -67,15 +54,7 @@ class Written:
 
 
 class LocalModel:
-    """A model in this process; a subclass says how it continues and scores tokens, and how it is freed.
-
-    Args:
-        tokenizer: Its tokenizer.
-        conventions: Its template and its end tokens.
-        spec: How it is loaded.
-        positions: Longest prompt and completion together in tokens; None is without limit.
-        settings: All else that decides its answers.
-    """
+    """A model in this process; a subclass says how it continues and scores tokens, and how it is freed."""
 
     eager = False
 

@@ -20,9 +20,6 @@ BACKENDS = {
 def open_model(spec: ModelSpec) -> Model:
     """Return an opened model.
 
-    Args:
-        spec: The model.
-
     Raises:
         ModelError: It cannot be opened.
     """

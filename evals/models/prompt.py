@@ -39,11 +39,6 @@ INSTRUCTION = (
 def choose_template(wanted: str, config: Any, tokenizer: PreTrainedTokenizerBase) -> Template:
     """Return a model's template: the wanted one, else the one of its training, else its chat template or ``plain``.
 
-    Args:
-        wanted: A template, or ``auto``.
-        config: The model's configuration.
-        tokenizer: Its tokenizer.
-
     Raises:
         ModelError: The template is unknown, or is ``chat`` and the tokenizer has none.
     """
@@ -64,11 +59,6 @@ def render(text: str, template: Template, tokenizer: PreTrainedTokenizerBase) ->
 
     A chat template that opens with the beginning-of-sequence token loses it here if the tokenizer adds it again.
     Special tokens that are spelled in a message are broken up: a solution must not end the user's turn.
-
-    Args:
-        text: A problem, or a question for a critic.
-        template: Form of the prompt.
-        tokenizer: The model's tokenizer, with its chat template.
 
     Raises:
         ModelError: The chat template cannot be rendered.
@@ -150,12 +140,7 @@ def encode(text: str, tokenizer: PreTrainedTokenizerBase, *, special: bool = Tru
 
 
 def template_hash(template: Template, chat_template: Any) -> str:
-    """Return a short content hash of the template around a text.
-
-    Args:
-        template: Form of the prompt.
-        chat_template: The tokenizer's chat template, if it has one.
-    """
+    """Return a short content hash of the template around a text."""
     date = TEMPLATE_DATE.isoformat()
     turn = [chat_template, date] if chat_template else []
     around = {"bare": [], "plain": [INSTRUCTION], "chat": [INSTRUCTION, *turn], "message": turn}[template]

@@ -24,13 +24,7 @@ KeyName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$"), AfterValidator(note_k
 
 
 class Price(Strict):
-    """Price of a million tokens, in any currency.
-
-    Attributes:
-        prompt: Tokens that the model reads.
-        cached: Those of them that the server had kept from an earlier request.
-        output: Tokens that it writes.
-    """
+    """Price of a million tokens read, of those read that the server had kept, and written, in any currency."""
 
     prompt: Amount
     cached: Amount

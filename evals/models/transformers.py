@@ -30,12 +30,6 @@ class TransformersModel(LocalModel):
     decides each token. Rounding aside, a prompt gets the same completion in any batch. Of a repository's generation
     settings, only the end tokens are used.
 
-    Args:
-        model: A `PreTrainedModel`, or a `PeftModel` around one.
-        tokenizer: Its tokenizer.
-        spec: Template, batches and longest length.
-        settings: Facts of the weights, for the identity.
-
     Raises:
         ModelError: Its template cannot be rendered, or nothing ends a turn.
     """

@@ -23,12 +23,6 @@ class VllmModel(LocalModel):
     Completion i of a prompt is drawn with a seed made of the seed, the prompt and i. vLLM does not promise the same
     arithmetic in another batch, so a draw may differ there.
 
-    Args:
-        engine: A `vllm.LLM`.
-        guard: Process that ends the engine's processes when this one ends.
-        place: The folders of the model.
-        spec: How it is loaded.
-
     Raises:
         ModelError: Its template cannot be rendered, or nothing ends a turn.
     """

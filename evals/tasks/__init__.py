@@ -73,10 +73,6 @@ def task_file(name: str) -> Path:
 def task_names(names: Iterable[str], own: Iterable[str] = ()) -> tuple[str, ...]:
     """Return the tasks that are meant by names of suites and of tasks, each once, in order.
 
-    Args:
-        names: What is named.
-        own: Names of problems that a study names by their rows.
-
     Raises:
         UnknownNameError: A name is neither; all such names are told, one a line.
     """

@@ -21,10 +21,6 @@ _BLANK = re.compile(r"[\s$]+")
 def find_overlaps(training: Iterable[str], problems: Mapping[str, str]) -> dict[str, int]:
     """Return which problems share words with a training text, and the index of the first such text.
 
-    Args:
-        training: Texts that a model is trained on.
-        problems: Problems of an evaluation, by id.
-
     Returns:
         Id of a problem to the index of a training text.
     """

@@ -13,13 +13,7 @@ from evals.tasks.row_settings import TestRows
 
 
 def read_problems(name: str, data_dir: str | None, rows: Mapping[str, TestRows]) -> dict[str, str] | str:
-    """Return the texts of all problems of a task by id, or why they cannot be read here and now.
-
-    Args:
-        name: The task.
-        data_dir: Folder of local copies of the data; None reads the hub.
-        rows: Rows that the study names, by the name of their task.
-    """
+    """Return the texts of all problems of a task by id, or why they cannot be read here and now."""
     settings, functions = task_settings(name), task_functions(name)
     if not {"custom_dataset", "process_docs"} <= functions.keys():
         return "lm-eval itself loads them"

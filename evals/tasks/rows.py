@@ -42,12 +42,7 @@ class DataErrors(ValueError):  # noqa: N818 - it carries many errors
 
 @dataclass(frozen=True)
 class Row:
-    """One row and where it stands.
-
-    Attributes:
-        place: File and line, or file and row from 1.
-        value: Column to value.
-    """
+    """One row, column to value, and where it stands: file and line, or file and row from 1."""
 
     place: str
     value: dict[str, Any]

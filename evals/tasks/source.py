@@ -19,14 +19,7 @@ SPLIT = "test"
 
 @dataclass(frozen=True)
 class Raw:
-    """Rows as their source holds them.
-
-    Attributes:
-        rows: The rows, each with its place.
-        benchmark: What their ids begin with; empty if they do already.
-        source: Where they come from, in words.
-        flaws: What is wrong so far.
-    """
+    """Rows as their source holds them, what their ids will begin with, the source in words, and all flaws so far."""
 
     rows: list[Row]
     benchmark: str
@@ -64,12 +57,7 @@ def drawn(*, benchmark: str, split: str, problems: int, **_: Any) -> dict[str, R
 
 
 def named(*, rows: Mapping[str, Any], own_task: str, **_: Any) -> dict[str, Raw]:
-    """Return problems that a study names by their rows.
-
-    Args:
-        rows: `evals.tasks.row_settings.TestRows` as plain data.
-        own_task: The name that the study gives them.
-    """
+    """Return problems that a study names by their rows."""
     from evals.tasks.row_settings import TestRows
     from evals.tasks.training_sets import named_problems
 

@@ -77,11 +77,7 @@ class TrainingSet(DataSet[Problem]):
 
 @dataclass
 class _Sorter:
-    """Keeps each problem once, and says what is wrong with the others.
-
-    Attributes:
-        flaws: Receives problems that cannot be used.
-    """
+    """Keeps each problem once, and says what is wrong with the others, in `flaws`."""
 
     flaws: Flaws
     _first: dict[str, tuple[str, Problem]] = field(default_factory=dict)

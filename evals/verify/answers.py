@@ -181,12 +181,7 @@ def read_tail(completion: str) -> str:
 
 
 def extract(completion: str, style: AnswerStyle = DEFAULT_STYLE) -> str | None:
-    """Return the final answer as it was written, or None if the completion has none (or an empty one).
-
-    Args:
-        completion: What a model wrote.
-        style: Which rules to use.
-    """
+    """Return the final answer as it was written, or None if the completion has none (or an empty one)."""
     tail = read_tail(completion)
     for rule in _RULES[style]:
         answer = rule(tail)

@@ -43,13 +43,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Question:
-    """A comparison that only a parser can decide.
-
-    Attributes:
-        answer: The answer with its parts.
-        reference: The reference with its parts.
-        shown: The answer as a verdict shows it.
-    """
+    """A comparison that only a parser can decide, and the answer as a verdict shows it."""
 
     answer: Value
     reference: Value

@@ -103,10 +103,6 @@ def adapters(backbone: BackboneConfig) -> LoraConfig | None:
 def load_start(place: ModelFolders, backbone: BackboneConfig) -> Any:
     """Return the model that training starts from; of an adapter its base, with the adapter on it to be trained on.
 
-    Args:
-        place: Where it lies.
-        backbone: Precision of the weights.
-
     Raises:
         ModelError: The adapter does not fit its base.
     """

@@ -44,13 +44,7 @@ class Alignment:
 
 
 def step_index(batch: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, segmenter: Segmenter) -> Alignment:
-    """Cut completions into steps and find the step of each token.
-
-    Args:
-        batch: Token ids of B completions, without padding.
-        tokenizer: The policy's tokenizer.
-        segmenter: From `trainers.credit.segment.SEGMENTERS`.
-    """
+    """Cut completions into steps and find the step of each token."""
     index = np.full((len(batch), max(map(len, batch), default=0)), PADDING, dtype=np.int64)
     texts, steps, pieces = [], [], []
     for row, ids in enumerate(batch):

@@ -163,12 +163,7 @@ class Earned:
 
 
 def process_signal_only(batch: Batch, advantages: FloatArray) -> float:
-    """Return the share of groups whose outcomes are all equal but whose tokens have advantages; NaN without a group.
-
-    Args:
-        batch: Outcomes, NaN where unknown, and steps.
-        advantages: Of each step, shape (N,).
-    """
+    """Return the share of groups whose outcomes are all equal but whose tokens have advantages; NaN without a group."""
     verified = ~np.isnan(batch.outcomes)
     lowest = np.where(verified, batch.outcomes, np.inf).reshape(-1, batch.group_size).min(axis=1)
     highest = np.where(verified, batch.outcomes, -np.inf).reshape(-1, batch.group_size).max(axis=1)

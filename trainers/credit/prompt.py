@@ -80,15 +80,7 @@ def critique_prompt(
     reference: str | None = None,
     reply: ReplyName = "list",
 ) -> str:
-    """Return the prompt for one critique of one solution.
-
-    Args:
-        problem: The problem as it stands.
-        steps: The solution's steps; the prompt numbers them from 1.
-        aim: Which verdict is asked for.
-        reference: The reference answer, where the critic may see it.
-        reply: Format of the reply.
-    """
+    """Return the prompt for one critique of one solution."""
     parts = [instructions(aim, reference is not None, reply), "Problem:\n", quoted(problem)]
     if reference is not None:
         parts += ["Reference answer:\n", quoted(reference)]

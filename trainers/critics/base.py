@@ -17,13 +17,7 @@ from trainers.teaching import SupervisedConfig
 
 @dataclass(frozen=True)
 class Solution:
-    """One rollout as a critic sees it.
-
-    Attributes:
-        problem: The problem with its reference answer.
-        steps: The rollout's text, cut into steps.
-        aim: What is asked about it.
-    """
+    """One rollout as a critic sees it: the problem with its reference answer, the steps, and what is asked."""
 
     problem: Problem
     steps: tuple[str, ...]

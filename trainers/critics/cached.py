@@ -24,13 +24,7 @@ Answered = dict[Place, Critique]
 
 
 def open_critic(params: CriticParams, surroundings: Surroundings, cache: Path | None) -> Critic:
-    """Build a critic; one whose critiques are worth keeping asks only for what it has not said yet.
-
-    Args:
-        params: Its settings.
-        surroundings: What it is built with.
-        cache: Folder in which critiques are kept; None keeps none.
-    """
+    """Build a critic; one whose critiques are worth keeping asks only for what it has not said yet."""
     critic = params.build(surroundings)
     if not params.kept:
         return critic
@@ -62,11 +56,6 @@ class CachedCritic:
     asked first, and says so (`Critique.reused`).
 
     An ask that fails fails for its caller alone: those who waited for it ask themselves.
-
-    Args:
-        inner: The critic to ask.
-        identity: All that decides what it says, beside the solution.
-        store: Where its critiques are kept; None keeps none.
     """
 
     def __init__(self, inner: Critic, identity: Mapping[str, Any], store: CritiqueStore | None) -> None:

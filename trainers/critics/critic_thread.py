@@ -18,13 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answers:
-    """What came back for one batch.
-
-    Attributes:
-        critiques: k critiques of each solution, in order.
-        began: When they were asked for, by `time.perf_counter`, in seconds.
-        ended: When the last of them came.
-    """
+    """k critiques of each solution of a batch, in order; when they were asked for and came, by `time.perf_counter`."""
 
     critiques: list[list[Critique]]
     began: float

@@ -42,13 +42,7 @@ Lesson = tuple[str, str]
 
 
 def train_critic(config: EmbeddedCriticConfig, out: Path, record: Emit) -> None:
-    """Build the embedded critic, teach it, and write model and tokenizer to `out`.
-
-    Args:
-        config: Length and content of what it is taught.
-        out: Folder that receives the model; also the trainer's scratch folder.
-        record: Called once a step with ``{"step", "of", "loss", …}``.
-    """
+    """Build the embedded critic, teach it, and write model and tokenizer to `out`."""
     lessons = list(_lessons(config))
     tokenizer = build_tokenizer(
         (_without_instructions(prompt) + critique for prompt, critique in lessons[:4096]), _PIECES

@@ -31,13 +31,6 @@ class LanguageCritic:
     """Asks a language model (paper, LLM-as-GenPRM): one reading of the whole solution a critique.
 
     The model is opened when it is first asked.
-
-    Args:
-        spec: The model.
-        sampling: How critiques are drawn; a greedy one at temperature 0.
-        seed: Of the draws.
-        reference: Whether the model sees the reference answer.
-        reply: Format of its replies.
     """
 
     def __init__(

@@ -57,10 +57,6 @@ class CritiqueStore:
 
     The limit stands in the file (`set_limit`), so that all who share the file keep to the same one. The methods may be
     called from any thread and raise nothing: after an error in reading or in writing this process does no more of it.
-
-    Args:
-        path: The file; it and its folder are made where they are missing.
-        clock: Seconds since some fixed time.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -118,13 +114,7 @@ class CritiqueStore:
 
 @dataclass(frozen=True)
 class Kept:
-    """How much is kept.
-
-    Attributes:
-        critiques: How many critiques.
-        size: Bytes on disk.
-        limit: Bytes that they may take.
-    """
+    """How many critiques are kept, the bytes that they take, and the bytes that they may take."""
 
     critiques: int
     size: int

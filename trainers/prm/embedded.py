@@ -35,13 +35,7 @@ Lesson = tuple[str, list[str], frozenset[int]]
 
 
 def train_prm(config: EmbeddedPrmConfig, out: Path, record: Emit) -> None:
-    """Build the embedded model, teach it, and write model and tokenizer to `out`.
-
-    Args:
-        config: Length and content of what it is taught.
-        out: Folder that receives the model; also the trainer's scratch folder.
-        record: Called once a step with ``{"step", "of", "loss", …}``.
-    """
+    """Build the embedded model, teach it, and write model and tokenizer to `out`."""
     from trainers.lessons import teach
 
     taught = list(lessons(config))
@@ -90,12 +84,7 @@ def build_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedMode
 
 
 def lesson_loss(model: Any, inputs: dict[str, Any], _: torch.Tensor | None = None) -> torch.Tensor:
-    """Return the mean loss of the labels of steps, and of each next token foreseen by all layers but the last.
-
-    Args:
-        model: The model.
-        inputs: ``input_ids``, ``attention_mask`` and ``labels``, shape (B, T) each.
-    """
+    """Return the mean loss of the labels of steps, and of each next token foreseen by all layers but the last."""
     from torch.nn.functional import cross_entropy
 
     labels, ids, mask = inputs["labels"], inputs["input_ids"], inputs["attention_mask"]

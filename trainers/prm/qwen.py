@@ -16,11 +16,7 @@ ARCHITECTURE = "Qwen2ForProcessRewardModel"
 
 
 class Qwen2ForProcessRewardModel(Qwen2PreTrainedModel):  # type: ignore[no-untyped-call]
-    """Qwen2 that gives every token two classes: wrong and right.
-
-    Args:
-        config: Shape of the model.
-    """
+    """Qwen2 that gives every token two classes: wrong and right."""
 
     def __init__(self, config: Qwen2Config) -> None:
         super().__init__(config)

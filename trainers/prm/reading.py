@@ -28,12 +28,7 @@ SEPARATORS: dict[Format, str] = {"trl": "\n", "qwen": "<extra_0>"}
 
 @dataclass(frozen=True)
 class Reading:
-    """A solution in tokens.
-
-    Attributes:
-        ids: Token ids of problem and solution.
-        ends: Place in `ids` at which each step is scored, ascending.
-    """
+    """A solution in tokens, and the place of the token at which each step is scored, ascending."""
 
     ids: list[int]
     ends: list[int]

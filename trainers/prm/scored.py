@@ -14,13 +14,7 @@ HALF = 0.5
 
 @dataclass(frozen=True)
 class ScoredSolution:
-    """What the model says of one solution.
-
-    Attributes:
-        scores: Probability that each step is right; None where there are none.
-        unscored: Why there are none; None where there are.
-        tokens: Tokens that the model read.
-    """
+    """What the model says of one solution: the chance that each step is right, or why none; tokens that it read."""
 
     scores: tuple[float, ...] | None
     unscored: Unscored | None = None

@@ -29,10 +29,6 @@ RIGHT = 1
 class Scorer:
     """A process reward model, loaded.
 
-    Args:
-        params: The settings.
-        source: Folder or repository id of the model.
-
     Raises:
         ValueError: It is no model that scores steps in that format.
         OSError: It cannot be loaded.
@@ -56,11 +52,7 @@ class Scorer:
         self._model.to(device)
 
     def score(self, solutions: Sequence[tuple[str, Sequence[str]]]) -> list[ScoredSolution]:
-        """Score the steps of solutions.
-
-        Args:
-            solutions: The problem and the steps of each.
-        """
+        """Score the steps of solutions, given the problem and the steps of each."""
         readings = [self._reader.read(problem, steps) for problem, steps in solutions]
         solutions_scored = [ScoredSolution(None, "too_long")] * len(readings)
         for rows in self._batches(readings):
@@ -105,11 +97,6 @@ def _scored(scores: FloatArray, tokens: int) -> ScoredSolution:
 
 def load_model(source: str, revision: str | None, dtype: torch.dtype) -> Any:
     """Return a token classifier of two classes, ready to be asked; no code of a repository is run.
-
-    Args:
-        source: Folder or repository id.
-        revision: Pinned revision of the repository.
-        dtype: Precision of the weights.
 
     Raises:
         ValueError: Its head is not in its files, or has not two classes.
