@@ -26,11 +26,10 @@ from evals.coins import COINS
 from evals.coins.problems import read
 from evals.coins.pupil import draw_pupil
 from evals.coins.solutions import attempt
-from evals.critics.area import area_estimate
 from evals.critics.coins import COINS as DEMONSTRATIONS
 from evals.critics.data import Selection
 from evals.critics.labels import LabelledSolution, exact_labels
-from evals.critics.metrics import ShareEstimate, step_scores
+from evals.critics.metrics import ShareEstimate, area_estimate, step_scores
 from trainers.prm.config import PrmConfig
 from trainers.prm.embedded import train_prm
 from trainers.prm.scored import HALF

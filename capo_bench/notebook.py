@@ -18,7 +18,7 @@ from capo_bench.store.home import Home
 if TYPE_CHECKING:
     import pandas as pd
 
-    from capo_bench.pages.figure import Figure
+    from capo_bench.pages.svg import Figure
     from capo_bench.study.plan import Plan
 
 

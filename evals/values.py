@@ -15,7 +15,7 @@ import asyncio
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby, islice
 from pathlib import Path
@@ -163,13 +163,8 @@ def count_chances(  # noqa: PLR0913, PLR0917 - who goes on, who judges, from whe
 def _make_batches(states: Sequence[SolutionState]) -> Iterator[list[SolutionState]]:
     """Yield at most `AT_ONCE` states of one room at a time."""
     for _, alike in groupby(states, key=lambda state: state.room):
-        yield from _cut(alike, AT_ONCE)
-
-
-def _cut(states: Iterable[SolutionState], most: int) -> Iterator[list[SolutionState]]:
-    rest = iter(states)
-    while part := list(islice(rest, most)):
-        yield part
+        while part := list(islice(alike, AT_ONCE)):
+            yield part
 
 
 def _count(model: Model, verifier: Verifier, states: Sequence[SolutionState], counting: Counting) -> list[Chance]:

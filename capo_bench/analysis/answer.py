@@ -16,12 +16,18 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from capo_bench.analysis.cautions import sharpening_cautions, training_cautions
+from capo_bench.analysis.collect import collect
 from capo_bench.analysis.measures import is_better, measure, number, task_of, unit
 from capo_bench.analysis.power import TARGET, Power
 from capo_bench.analysis.stats import MeanEstimate
-from capo_bench.analysis.summary import Cell, Summary, VariantRow
+from capo_bench.analysis.summary import Cell, Summary, VariantRow, summarise
+
+if TYPE_CHECKING:
+    from capo_bench.store.home import Home
+    from capo_bench.study.plan import Plan
 
 FEW_SEEDS = 5
 """Below this many seeds an interval rests on very few degrees of freedom and sees only large differences (measured:
@@ -62,6 +68,24 @@ def answer(summary: Summary) -> Answer:
     judged = summary.sharpening.items()
     sharpening = tuple(f"{variant}: {verdict.verdict}; {verdict.reason}." for variant, verdict in judged)
     return Answer(headline, details, comparisons, _cautions(summary), sharpening)
+
+
+def answered(plan: Plan, home: Home) -> tuple[str, dict[str, float]]:
+    """Return the answer as tracking keeps it: in words, and means and differences to the baseline by name."""
+    summary = summarise(collect(plan, home, digests=home.digests))
+    if not summary.finished:
+        return "", {}
+    values: dict[str, float] = {}
+    for row in summary.rows:
+        for metric in summary.metrics:
+            cell = row.cells.get(metric)
+            if cell is None or not cell.value.has_interval:
+                continue
+            values[f"means/{metric}/{row.variant}"] = cell.value.mean
+            if cell.versus is not None:
+                at = f"differences/{metric}/{row.variant}"
+                values |= {at: cell.versus.mean, f"{at} low": cell.versus.low, f"{at} high": cell.versus.high}
+    return answer(summary).headline, values
 
 
 def size(n: MeanEstimate) -> str:

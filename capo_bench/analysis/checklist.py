@@ -54,12 +54,8 @@ def _training_data(summary: Summary, results: Results) -> str:
     return "; ".join([*sets, "filtering: open"]) if sets else "nothing is trained by reinforcement"
 
 
-def _granularity(summary: Summary, results: Results) -> str:
-    return _by_method(results, lambda method: "step" if _has_step_credit(method) else "response")
-
-
-def _family(summary: Summary, results: Results) -> str:
-    return _by_method(results, _family_of)
+def _granularity(method: str) -> str:
+    return "step" if _has_step_credit(method) else "response"
 
 
 def _family_of(method: str) -> str:
@@ -72,7 +68,8 @@ def _family_of(method: str) -> str:
 
 
 def _episode_baseline(summary: Summary, results: Results) -> str:
-    plain = [variant for variant in results.plan.variants if _is_episode_level(variant.config)]
+    trained = [variant for variant in results.plan.variants if METHODS.get(variant.config.method).train]
+    plain = [variant for variant in trained if not _has_step_credit(variant.config.method)]
     models = {config.backbone for config in _trained(results)}
     same = "the same model for all" if len(models) == 1 else f"{len(models)} models in the study"
     return f"{', '.join(variant.name for variant in plain)}; {same}" if plain else ""
@@ -140,15 +137,27 @@ def _mean_length(summary: Summary, results: Results) -> str:
     return f"{_span(lengths, '{:.1f}')} tokens, {task_of(metric)}, greedy" if lengths else ""
 
 
-def _no_answer(summary: Summary, results: Results) -> str:
-    return ""
+def _by_method(of: Callable[[str], str]) -> Callable[[Summary, Results], str]:
+    """Return what says what holds for the trained methods, the methods of one answer together."""
+
+    def answer(summary: Summary, results: Results) -> str:
+        methods: dict[str, dict[str, None]] = {}
+        for config in _trained(results):
+            methods.setdefault(of(config.method), {})[config.method] = None
+        return "; ".join(f"{answer}: {', '.join(names)}" for answer, names in methods.items())
+
+    return answer
 
 
 _ITEMS: tuple[tuple[str, bool, Callable[[Summary, Results], str]], ...] = (
     ("Base model name, size, and version", True, _models),
     ("Training data: source, size, and any filtering applied", True, _training_data),
-    ("Credit granularity (token / segment / step / turn / multi-agent)", True, _granularity),
-    ("Methodology family per our taxonomy", True, _family),
+    (
+        "Credit granularity (token / segment / step / turn / multi-agent)",
+        True,
+        _by_method(_granularity),
+    ),
+    ("Methodology family per our taxonomy", True, _by_method(_family_of)),
     ("At least one episode-level baseline (GRPO or PPO) with identical base model", True, _episode_baseline),
     ("Baseline training recipe: same compute budget or explicit compute comparison", True, _compute),
     ("CA-component ablation isolating the contribution", False, _ablation),
@@ -158,7 +167,7 @@ _ITEMS: tuple[tuple[str, bool, Callable[[Summary, Results], str]], ...] = (
     ("Total GPU-hours for training", True, _gpu_hours),
     ("CA-specific overhead: additional forward passes, environment resets, or LLM calls", False, _overhead),
     ("Average trajectory length (tokens for reasoning, turns for agentic)", True, _mean_length),
-    ("Trajectory length distribution (min, median, max)", False, _no_answer),
+    ("Trajectory length distribution (min, median, max)", False, lambda summary, results: OPEN),
 )
 
 
@@ -182,15 +191,3 @@ def _compared(summary: Summary) -> list[VariantRow]:
 
 def _has_step_credit(method: str) -> bool:
     return METHODS.get(method).credit is not None and method != "outcome_only"
-
-
-def _is_episode_level(config: TrialConfig) -> bool:
-    return METHODS.get(config.method).train is not None and not _has_step_credit(config.method)
-
-
-def _by_method(results: Results, of: Callable[[str], str]) -> str:
-    """Return what holds for the trained methods, the methods of one answer together."""
-    methods: dict[str, dict[str, None]] = {}
-    for config in _trained(results):
-        methods.setdefault(of(config.method), {})[config.method] = None
-    return "; ".join(f"{answer}: {', '.join(names)}" for answer, names in methods.items())

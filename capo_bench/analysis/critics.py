@@ -7,8 +7,6 @@ many trials as many as it takes, the first by their ids, which are hashes: as go
 
 from __future__ import annotations
 
-import gzip
-import json
 import math
 import os
 from collections import Counter
@@ -33,7 +31,7 @@ from evals.metrics import list_ks
 from trainers.credit.arrays import IntArray
 from trainers.credit.votes import VOTES
 from trainers.methods import METHODS
-from trainers.rollouts import StoredStep, stored_steps
+from trainers.rollouts import DamagedRolloutsError, StoredStep, read_step, stored_steps
 
 MOST_ROLLOUTS, MOST_OF_STUDY = 1024, 2**14
 """Rollouts of a trial and of a study that are read, about; of each critic one optimizer step at least."""
@@ -171,14 +169,14 @@ def _listen(runs: Sequence[Run], names: Mapping[str, str], drawn: Collection[str
 
 def _judged_answers(run: Run) -> bool:
     """Whether the critic of a trial was asked about answers and not about steps, by its first stored rollout."""
-    for path, *_ in stored_steps(run.folder.rollouts).values():
-        with suppress(OSError, EOFError, ValueError, KeyError), gzip.open(path) as file:
-            return bool(json.loads(file.readline())["aim"] == "answer")
+    for number, files in stored_steps(run.folder.rollouts).items():
+        with suppress(DamagedRolloutsError):
+            return read_step(number, files).rollouts[0].aim == "answer"
     return False
 
 
 def _totals(name: str, runs: Sequence[Run], heard: _Heard) -> Row:
-    from evals.critics.agreement import alpha_estimate
+    from evals.critics.metrics import alpha_estimate
 
     count = heard.reasons.total()
     alpha = alpha_estimate(np.concatenate(heard.ratings), heard.problems) if heard.ratings else ShareEstimate(None)

@@ -19,7 +19,7 @@ from evals.registry import did_you_mean
 if TYPE_CHECKING:
     import pandas as pd
 
-    from capo_bench.analysis.credited import CreditedRollout
+    from capo_bench.analysis.rollouts import CreditedRollout
 
 Row = dict[str, Any]
 

@@ -117,12 +117,12 @@ def _read_terms(params: CriticParams, critiques: int | None, no_greedy: bool, ma
 def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
     """Measure, print the result, and return the exit code."""
     from capo_bench.critic.ask import TooManyAbstainedError
-    from capo_bench.critic.measure import MeasureError, measure
+    from capo_bench.critic.measure import measure
     from capo_bench.critic.summary import summarise
     from capo_bench.evaluation.watch import watch
     from capo_bench.pages.critic import RESULT, write_measurement
     from capo_bench.run.meter import meter
-    from capo_bench.store.errors import RunError
+    from capo_bench.store.errors import RefusedError, RunError
     from capo_bench.store.home import read_json
     from evals.registry import UnknownNameError
     from evals.tasks.rows import DataErrors
@@ -137,7 +137,7 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
             print_json(read_json(folder / RESULT))
         else:
             _show(measured, summary, folder)
-    except (DataErrors, MeasureError, UnknownNameError, RunError) as error:
+    except (DataErrors, RefusedError, UnknownNameError, RunError) as error:
         click.echo(str(error), err=True)
         return 2
     except TooManyAbstainedError as error:

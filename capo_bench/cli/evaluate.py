@@ -122,7 +122,6 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool,
     from rich.console import Console
 
     from capo_bench.critic.ask import TooManyAbstainedError
-    from capo_bench.critic.measure import MeasureError
     from capo_bench.store.errors import RefusedError, RunError
     from capo_bench.store.home import read_json
     from evals.harness.identity import EvaluationError
@@ -140,7 +139,7 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool,
             print_json(read_json(evaluated.files.results))
         else:
             show(evaluated)
-    except (DataErrors, RefusedError, ModelError, MeasureError, RunError) as error:
+    except (DataErrors, RefusedError, ModelError, RunError) as error:
         click.echo(str(error), err=True)
         return 2
     except (EvaluationError, TooManyAbstainedError) as error:

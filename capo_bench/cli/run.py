@@ -144,7 +144,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     Run it again to resume: finished trials are kept, stopped ones resume from their checkpoint. The first Ctrl-C lets
     running trials save, the second ends at once.
     """
-    from capo_bench.analysis.tracked import answered
+    from capo_bench.analysis.answer import answered
     from capo_bench.run.runner import RunOptions
     from capo_bench.store.errors import RunError
     from capo_bench.store.home import Home

@@ -36,7 +36,7 @@ def sync(study: str | None, home: Path, as_json: bool) -> None:
     """
     from dataclasses import asdict
 
-    from capo_bench.analysis.tracked import answered
+    from capo_bench.analysis.answer import answered
     from capo_bench.run.meter import bar
     from capo_bench.run.state import started_studies
     from capo_bench.store.errors import RunError

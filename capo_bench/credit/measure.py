@@ -7,20 +7,22 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import accumulate, pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from capo_bench.analysis.fidelity import ValuedStep
-from capo_bench.credit.policy import NoPolicyError, known_steps, policy_of
 from capo_bench.revote.batch import store_of
-from capo_bench.revote.trial import is_whole
+from capo_bench.revote.trial import read_whole
+from capo_bench.study.identity import cold_start_key
 from evals.values import Chance, Counting, KeptChances, SolutionState, count_chances
 from evals.verify import VERIFIER_VERSION, Verifier
+from trainers.backbones import BACKBONES
 from trainers.credit.arrays import FloatArray
 from trainers.credit.monte_carlo import step_values
 from trainers.methods import METHODS
-from trainers.rollouts import DamagedRolloutsError, Rollout, read_step, stored_steps
+from trainers.rollouts import DamagedRolloutsError, Rollout, stored_steps
 
 if TYPE_CHECKING:
     from capo_bench.store.home import Home
@@ -37,6 +39,10 @@ FEW = 9
 
 class NothingToMeasureError(ValueError):
     """No trial has rollouts whose policy is kept; says why, trial by trial."""
+
+
+class NoPolicyError(ValueError):
+    """The policy of an optimizer step is not there; says why."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,39 @@ def _work(trials: Sequence[Trial], home: Home, left_out: list[str]) -> Iterator[
         yield from ((trial, step, which) for step, which in sorted(steps.items()))
 
 
+def known_steps(trial: Trial, home: Home) -> dict[int, str]:
+    """Return the stored optimizer steps whose policy is kept, and which it is: ``start`` or ``trained``.
+
+    The rollouts of the first step are the start's. Those of the last were sampled by the policy one update before the
+    trained one, which stands in for it: policies between the two are not kept.
+    """
+    steps = list(stored_steps(home.trial(trial.id).rollouts))
+    if not steps:
+        return {}
+    last = {steps[-1]: "trained"} if steps[-1] == trial.config.train.steps else {}
+    return {**last, **({1: "start"} if steps[0] == 1 else {})}
+
+
+def policy_of(trial: Trial, home: Home, which: str) -> ModelSpec:
+    """Return the model of the ``start`` or of the ``trained`` policy.
+
+    Raises:
+        NoPolicyError: It is not there.
+    """
+    from evals.models.spec import ModelSpec
+
+    backbone, key = BACKBONES.load(trial.config.backbone), cold_start_key(trial.config)
+    folder: Path | None = home.trial(trial.id).model
+    if which == "start":
+        folder = None if key is None else home.stage("cold_start", key)
+    if folder is not None and not folder.is_dir():
+        raise NoPolicyError(f"{folder} is not there (capo-bench gc may have freed it); run the trial again")
+    model = str(folder) if folder is not None else str(backbone.model)
+    return ModelSpec(
+        model=model, revision=None if folder is not None else backbone.revision, template=backbone.template
+    )
+
+
 @dataclass(frozen=True)
 class _Part:
     """One optimizer step of one trial."""
@@ -137,9 +176,9 @@ class _Part:
 
     def _rollouts(self) -> Sequence[Rollout]:
         folder, size = self.home.trial(self.trial.id).rollouts, self.trial.config.train.group_size
-        step = read_step(self.step, stored_steps(folder)[self.step])
-        if not is_whole(step, size) or step.rollouts[0].aim != "steps":
-            raise NoPolicyError("its rollouts are no whole groups, or their critics were asked about answers")
+        step = read_whole(self.step, stored_steps(folder)[self.step], size)
+        if step.rollouts[0].aim != "steps":
+            raise NoPolicyError("its critic was asked about answers")
         if not all(rollout.pieces for rollout in step.rollouts):
             raise NoPolicyError("the text of its tokens was not kept")
         return step.rollouts[: max(self.wanted.rollouts // size, 1) * size]

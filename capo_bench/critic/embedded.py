@@ -1,19 +1,21 @@
-"""What a critic needs before it can be asked: its embedded model, its server."""
+"""What a critic needs before it can be asked: a checker, its embedded model, its server, kept critiques."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
 from capo_bench.critic.prm import PRM, PrmParams
 from capo_bench.run.shared_models import ensure_critic, ensure_prm
+from capo_bench.store.errors import RefusedError
 from capo_bench.store.home import Home
 from capo_bench.store.lock import wait_for_lock
 from capo_bench.study.identity import embedded_critic_key, embedded_prm_key
 from trainers import Emit
-from trainers.critics.base import CriticParams
+from trainers.critics.base import Critic, CriticParams, Surroundings
+from trainers.critics.cached import open_critic
 
 
 def embedded_folder(params: CriticParams, home: Home, emit: Emit) -> Path | None:
@@ -55,3 +57,26 @@ def prepared(params: CriticParams, home: Home, emit: Emit) -> Iterator[Path | No
     emit({"kind": "stage", "stage": f"{critic} is loading"})
     with serving(critic, embedded, home.path / "cache" / "critic-server.log"):
         yield embedded
+
+
+def check_checkers(params: CriticParams, checkers: Mapping[str, str | None], way_out: str) -> None:
+    """Refuse a critic that asks a checker where there is none.
+
+    Args:
+        params: Settings of the critic.
+        checkers: What it is to judge, by name, to the benchmark that checks the steps.
+        way_out: What to do instead.
+    """
+    lacking = [name for name, checker in checkers.items() if checker is None]
+    if params.asks_checker and lacking:
+        have = "has" if len(lacking) == 1 else "have"
+        problem = f"critic {params.name!r} asks the benchmark's step checker, and {', '.join(lacking)} {have} none"
+        raise RefusedError([f"{problem}; {way_out}"])
+
+
+def open_kept(params: CriticParams, surroundings: Surroundings, home: Home) -> Critic:
+    """Return a critic whose critiques a results folder keeps; refuse one that cannot be opened."""
+    try:
+        return open_critic(params, surroundings, home.critiques)
+    except (ImportError, ValueError) as error:
+        raise RefusedError([f"critic {params.name!r} cannot be opened: {error}"]) from error

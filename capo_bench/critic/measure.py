@@ -9,22 +9,18 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from capo_bench.critic.ask import AskProgress, CollectedCritiques, CritiqueTerms, Round
-from capo_bench.critic.embedded import prepared
+from capo_bench.critic.embedded import check_checkers, open_kept, prepared
 from capo_bench.critic.prm import PrmParams
+from capo_bench.store.errors import RefusedError
 from capo_bench.store.home import Home
 from capo_bench.study.identity import critic_identity, digest, embedded_prm_key
 from evals.benchmarks import BENCHMARKS, Benchmark, Problem, StepCheck
 from evals.critics.data import STEP_DATA, Loaded, Selection, StepData
 from evals.critics.labels import LabelledSolution
 from trainers import Emit
-from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
-from trainers.critics.cached import open_critic
+from trainers.critics.base import CriticParams, Solution, Surroundings
 
 VERSION = 1
-
-
-class MeasureError(Exception):
-    """What was asked for does not go together."""
 
 
 @dataclass(frozen=True)
@@ -68,27 +64,21 @@ def measure(
 
     Raises:
         DataErrors: All that is wrong with the data.
-        MeasureError: Critic and data do not go together.
+        RefusedError: Critic and data do not go together.
         RunError: The critic cannot be served.
         TooManyAbstainedError: Too many critiques are without a verdict.
     """
     data = STEP_DATA.get(request.data)
-    check_checker(request, data)
+    way_out = "measure it on --data coins, or measure a language model here"
+    check_checkers(request.critic, {data.name: data.benchmark}, way_out)
     loaded = data.load(request.selection)
     _check_solutions(request, loaded.solutions)
     benchmark: Benchmark = BENCHMARKS.get(data.benchmark) if data.benchmark else NoChecker(data.name)
     solutions = [Solution(solution.problem, solution.steps) for solution in loaded.solutions]
     with prepared(request.critic, home, emit) as embedded:
-        critic = _opened(request.critic, Surroundings(benchmark, request.selection.seed, embedded), home)
+        critic = open_kept(request.critic, Surroundings(benchmark, request.selection.seed, embedded), home)
         asked = Round(critic, solutions, request.terms, on_answer).run()
     return CriticMeasurement(measurement_id(request, loaded.solutions), request, data, loaded, asked)
-
-
-def _opened(params: CriticParams, surroundings: Surroundings, home: Home) -> Critic:
-    try:
-        return open_critic(params, surroundings, home.critiques)
-    except (ImportError, ValueError) as error:
-        raise MeasureError(f"critic {params.name!r} cannot be opened: {error}") from error
 
 
 def identity(request: MeasurementRequest, solutions: Sequence[LabelledSolution]) -> dict[str, Any]:
@@ -123,24 +113,13 @@ def fingerprint(solutions: Sequence[LabelledSolution]) -> str:
     return digested.hexdigest()[:12]
 
 
-def check_checker(request: MeasurementRequest, data: StepData) -> None:
-    """Refuse a critic that asks a checker where there is none."""
-    if data.benchmark is None and request.critic.asks_checker:
-        raise MeasureError(
-            f"critic {request.critic.name!r} asks the benchmark's step checker, and {data.name} has none; "
-            "measure it on --data coins, or measure a language model here"
-        )
-
-
 def _check_solutions(request: MeasurementRequest, solutions: Sequence[LabelledSolution]) -> None:
     if not solutions:
-        raise MeasureError(f"--data {request.data}: no labelled solution is left; choose other subsets or files")
+        raise RefusedError([f"--data {request.data}: no labelled solution is left; choose other subsets or files"])
     unknown = sum(not solution.problem.answer for solution in solutions)
     if unknown and getattr(request.critic, "reference", False):
-        raise MeasureError(
-            f"the critic is to see the reference answer (reference: true), and {unknown} of {len(solutions)} "
-            f"solutions of {request.data} have none; use --set reference=false"
-        )
+        problem = f"the critic is to see the reference answer (reference: true), and {unknown} of {len(solutions)}"
+        raise RefusedError([f"{problem} solutions of {request.data} have none; use --set reference=false"])
 
 
 class NoChecker:
@@ -158,7 +137,7 @@ class NoChecker:
 
     def check_steps(self, problem: Problem, steps: Sequence[str]) -> StepCheck:
         """Refuse: a critic that asks this abstains."""
-        raise MeasureError(f"no checker judges the steps of {self.name}; measure this critic on --data coins")
+        raise RefusedError([f"no checker judges the steps of {self.name}; measure this critic on --data coins"])
 
     def fingerprint(self) -> str:
         """Nothing is behind it."""

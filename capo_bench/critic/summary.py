@@ -13,12 +13,10 @@ import numpy as np
 from capo_bench.critic.measure import CriticMeasurement
 from capo_bench.critic.prm import Below, PrmParams, ScoredCritique, reason
 from capo_bench.critic.quality import FLAGGED, Vote, VoteQuality, penalties, quality, set_votes
-from evals.critics.agreement import alpha_estimate
-from evals.critics.area import area_estimate
 from evals.critics.calibration import MOST_BINS, Calibration, calibration
 from evals.critics.first_error import FirstErrorScores, first_error_scores
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.critics.metrics import ShareEstimate
+from evals.critics.metrics import ShareEstimate, alpha_estimate, area_estimate
 from evals.metrics import list_ks
 from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.credit.critique import Critique
@@ -85,6 +83,7 @@ def summarise(measured: CriticMeasurement) -> CriticSummary:
     greedy = quality(measured.asked.greedy, labels, [own], [1]) if measured.request.terms.greedy else []
     doubts, wrong, groups = doubted(measured.asked.greedy, labels)
     votes = [*greedy, *quality(sampled, labels, set_votes(), ks)]
+    named = [*((row.vote, row.k) for row in votes), *((FIRST_INDEX, k) for k in ks)]
     shares = {k: vote_calibration(sampled, labels, k) for k in ks}
     return CriticSummary(
         solutions=len(labels),
@@ -92,7 +91,7 @@ def summarise(measured: CriticMeasurement) -> CriticSummary:
         steps=sum(len(label.labelled) for label in labels),
         wrong=sum(len(label.wrong) for label in labels),
         votes=votes,
-        first_error=_first_errors([*((row.vote, row.k) for row in votes), *((FIRST_INDEX, k) for k in ks)], measured),
+        first_error=[_first_error(vote, k, measured) for vote, k in named] if measured.data.first_error else [],
         calibration=shares if prm is None else {1: calibration(doubts, wrong, MOST_BINS)},
         alpha=agreement(sampled, labels),
         area=None if prm is None else area_estimate(doubts, wrong, groups),
@@ -136,10 +135,6 @@ def doubted(critiques: Rows, labels: Sequence[StepLabels]) -> tuple[FloatArray, 
 def _flags(critiques: Sequence[Critique], labels: StepLabels) -> BoolArray:
     flags = flags_of([critiques], [labels.steps])
     return flags.flagged[flags.answered[:, 0]]
-
-
-def _first_errors(votes: Sequence[tuple[Vote, int]], measured: CriticMeasurement) -> list[FirstError]:
-    return [_first_error(vote, k, measured) for vote, k in votes] if measured.data.first_error else []
 
 
 def _first_error(vote: Vote, k: int, measured: CriticMeasurement) -> FirstError:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.evaluation.models import fingerprint
-from capo_bench.study.identity import critic_identity, digest
+from capo_bench.study.identity import critic_identity
 from evals.models.spec import ModelSpec
 
 if TYPE_CHECKING:
@@ -99,11 +99,6 @@ def compute_identity(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> d
             for task in tasks
         ],
     }
-
-
-def compute_id(whole: dict[str, Any]) -> str:
-    """Return the name of an evaluation's folder: the hash of its identity."""
-    return digest(whole)
 
 
 def _find_version(package: str) -> str | None:

@@ -8,14 +8,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.evaluation.request import SEGMENTER, EvaluationRequest, Judge, compute_id, compute_identity
-from capo_bench.evaluation.steps import check_judge, cut, judge_steps
+from capo_bench.critic.embedded import check_checkers
+from capo_bench.evaluation.request import SEGMENTER, EvaluationRequest, Judge, compute_identity
+from capo_bench.evaluation.steps import OTHER_JUDGE, cut, judge_steps
 from capo_bench.evaluation.watch import Watch
 from capo_bench.run.cores import available_cores
 from capo_bench.store.errors import RefusedError
 from capo_bench.store.evaluations import Evaluated, EvaluationFiles, find_evaluation, find_folder, read_record
 from capo_bench.store.home import Home, write_json
 from capo_bench.store.lock import study_lock
+from capo_bench.study.identity import digest
 from evals.harness.asking import as_wanted, complete, generate_all
 from evals.harness.identity import EvaluationError
 from evals.harness.results import read_result
@@ -89,7 +91,7 @@ def _prepare(request: EvaluationRequest, home: Home) -> tuple[list[EvalTask], Ev
     fixed: dict[str, Any] = {"greedy": request.greedy, "samples": request.samples, "answers": request.answers}
     tasks = [as_wanted(task, **fixed, **request.sampling) for task in loaded]
     whole = compute_identity(request, tasks)
-    name = compute_id(whole)
+    name = digest(whole)
     record: dict[str, Any] = {
         "id": name,
         "model": request.word,
@@ -103,7 +105,8 @@ def _prepare(request: EvaluationRequest, home: Home) -> tuple[list[EvalTask], Ev
 
 def _check(request: EvaluationRequest, tasks: Sequence[EvalTask]) -> None:
     if request.judge is not None:
-        check_judge(request.judge, {task.name: task.checker for task in tasks if task.output == "generate"})
+        checkers = {task.name: task.checker for task in tasks if task.output == "generate"}
+        check_checkers(request.judge.params, checkers, OTHER_JUDGE)
     made = [task for task in tasks if task.output == "generate"]
     drawn = {task.name for task in made if (task.samples if request.samples is None else request.samples)}
     if idle := [] if request.greedy else [task.name for task in made if task.name not in drawn]:

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 
 from capo_bench.critic.ask import AskProgress, CritiqueTerms, Round
-from capo_bench.critic.embedded import prepared
+from capo_bench.critic.embedded import check_checkers, open_kept, prepared
 from capo_bench.critic.measure import NoChecker
 from capo_bench.critic.quality import FLAGGED, penalties
 from capo_bench.evaluation.request import SEGMENTER, Judge
 from capo_bench.evaluation.watch import Watch
-from capo_bench.store.errors import RefusedError
 from capo_bench.store.home import Home
 from evals.benchmarks import BENCHMARKS, Benchmark
 from evals.files import write_atomic
@@ -27,9 +26,9 @@ from evals.metrics import Sample
 from trainers.credit.critique import Critique
 from trainers.credit.segment import SEGMENTERS, step_texts
 from trainers.critics.base import Critic, Solution, Surroundings
-from trainers.critics.cached import open_critic
 
 CRITIQUES = "critiques.jsonl"
+OTHER_JUDGE = "take a language model as critic, or coins alone"
 
 
 @dataclass(frozen=True)
@@ -48,19 +47,6 @@ def cut(text: str) -> tuple[str, ...]:
     return step_texts(text, SEGMENTERS.get(SEGMENTER)(text))
 
 
-def check_judge(judge: Judge, checkers: dict[str, str | None]) -> None:
-    """Refuse a critic that asks a checker if a task, given with the benchmark that checks its steps, has none."""
-    lacking = [task for task, checker in checkers.items() if checker is None]
-    if judge.params.asks_checker and lacking:
-        name = judge.params.name
-        raise RefusedError(
-            [
-                f"--critic {name} asks the benchmark's step checker, and {', '.join(lacking)} "
-                f"{'has' if len(lacking) == 1 else 'have'} none; take a language model as critic, or coins alone"
-            ]
-        )
-
-
 def judge_steps(folders: Sequence[Path], judge: Judge, home: Home, watch: Watch) -> None:
     """Ask a critic about all completions of scored tasks, and write samples and results with its verdicts.
 
@@ -73,7 +59,7 @@ def judge_steps(folders: Sequence[Path], judge: Judge, home: Home, watch: Watch)
     """
     works = [_read_work(folder) for folder in folders]
     works = [work for work in works if work.solutions]
-    check_judge(judge, {work.folder.name: work.checker for work in works})
+    check_checkers(judge.params, {work.folder.name: work.checker for work in works}, OTHER_JUDGE)
     seed = read_task(folders[0]).identity["seed"]
     groups: dict[str | None, list[_JudgedTask]] = {}
     for work in works:
@@ -82,7 +68,8 @@ def judge_steps(folders: Sequence[Path], judge: Judge, home: Home, watch: Watch)
     with prepared(judge.params, home, watch.emit) as embedded:
         for checker, mine in groups.items():
             benchmark: Benchmark = NoChecker("these tasks") if checker is None else BENCHMARKS.get(checker)
-            _judge_group(mine, judge, _open(judge, Surroundings(benchmark, seed, embedded), home), watch.critic)
+            critic = open_kept(judge.params, Surroundings(benchmark, seed, embedded), home)
+            _judge_group(mine, judge, critic, watch.critic)
 
 
 def _read_work(folder: Path) -> _JudgedTask:
@@ -92,13 +79,6 @@ def _read_work(folder: Path) -> _JudgedTask:
     places = [] if chosen else [i for i, sample in enumerate(samples) if sample["status"] != "failed"]
     solutions = [Solution(problems[samples[i]["problem"]], cut(samples[i]["completion"])) for i in places]
     return _JudgedTask(folder, record.checker, samples, places, solutions)
-
-
-def _open(judge: Judge, surroundings: Surroundings, home: Home) -> Critic:
-    try:
-        return open_critic(judge.params, surroundings, home.critiques)
-    except (ImportError, ValueError) as error:
-        raise RefusedError([f"--critic {judge.params.name} cannot be opened: {error}"]) from error
 
 
 def _judge_group(

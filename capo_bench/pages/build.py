@@ -13,8 +13,8 @@ from capo_bench.analysis.digest import paused_collector
 from capo_bench.analysis.provenance import Provenance, provenance
 from capo_bench.analysis.summary import Summary, summarise
 from capo_bench.pages.critic_tables import critic_tables
-from capo_bench.pages.figure import Figure
 from capo_bench.pages.figures import figures, pick_variants
+from capo_bench.pages.svg import Figure
 from capo_bench.pages.table import Table
 from capo_bench.pages.tables import (
     checklist_table,

@@ -13,10 +13,9 @@ from capo_bench.critic.quality import VoteQuality, flat_shares
 from capo_bench.critic.summary import CriticSummary, FirstError
 from capo_bench.pages import svg
 from capo_bench.pages.critic_tables import share_cell
-from capo_bench.pages.figure import Figure, draw
 from capo_bench.pages.figures import precision_recall
 from capo_bench.pages.page import Page, Section, html
-from capo_bench.pages.svg import Axis, Look, Panel, Point, Series
+from capo_bench.pages.svg import Axis, Figure, Look, Panel, Point, Series, draw
 from capo_bench.pages.table import Table
 from capo_bench.pages.text import NOTHING, in_yaml, two_digits, with_interval
 from capo_bench.pages.write import write_figures, write_tables

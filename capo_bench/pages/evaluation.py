@@ -8,9 +8,8 @@ from typing import Any
 
 from capo_bench.analysis.compare import Comparison
 from capo_bench.pages import svg
-from capo_bench.pages.figure import Figure, draw
 from capo_bench.pages.page import Page, Section, html
-from capo_bench.pages.svg import Axis, Look, Point
+from capo_bench.pages.svg import Axis, Figure, Look, Point, draw
 from capo_bench.pages.table import Table, comma_separated
 from capo_bench.pages.text import NOTHING, clipped, in_yaml
 from capo_bench.pages.write import write_figures

@@ -13,8 +13,7 @@ from capo_bench.analysis.measures import is_better, label, measure, scale, task_
 from capo_bench.analysis.stats import MeanEstimate
 from capo_bench.analysis.summary import Cell, Summary, VariantRow
 from capo_bench.pages import svg
-from capo_bench.pages.figure import Figure, draw
-from capo_bench.pages.svg import Axis, Look, Panel, Point, Series
+from capo_bench.pages.svg import Axis, Figure, Look, Panel, Point, Series, draw
 
 MOST_CURVES, MOST_POINTS, MOST_ROWS = 8, 11, 60
 """More names than these are not told apart in curves, in scatters, in rows; the caption names the others."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from capo_bench.inert import for_markdown, for_page
-from capo_bench.pages.figure import Figure
+from capo_bench.pages.svg import Figure
 from capo_bench.pages.table import Table, markdown
 
 _TEMPLATES = Path(__file__).parent / "templates"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from capo_bench.critic.quality import Vote
 from capo_bench.pages import svg
 from capo_bench.pages.critic_tables import share_lines, share_of
-from capo_bench.pages.figure import Figure, draw
 from capo_bench.pages.page import Page, Section, html
+from capo_bench.pages.svg import Figure, draw
 from capo_bench.pages.table import Table, comma_separated
 from capo_bench.pages.text import percent, two_digits
 from capo_bench.revote.setting import Weights

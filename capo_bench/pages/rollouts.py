@@ -16,8 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from capo_bench.analysis.credited import CreditedRollout
-from capo_bench.analysis.rollouts import CreditedStep, most_telling, read_credited, thinned
+from capo_bench.analysis.rollouts import CreditedRollout, CreditedStep, most_telling, read_credited, thinned
 from capo_bench.inert import for_page
 from capo_bench.pages.page import self_contained
 from capo_bench.pages.text import clipped, plain_number, signed

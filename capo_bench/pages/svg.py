@@ -82,6 +82,31 @@ class Panel:
     up: Axis
 
 
+@dataclass(frozen=True)
+class Figure:
+    """A figure: `alt` is what it says in words, `wide` and `narrow` are its SVG for a desk and for a phone."""
+
+    name: str
+    caption: str
+    alt: str
+    wide: str
+    narrow: str
+
+    @property
+    def svg(self) -> bytes:
+        """The drawing as a file of its own: dark ink on white paper."""
+        alone = 'style="background:#fff;color:#1a1a1a" '
+        return self.wide.replace("<svg ", f"<svg {alone}", 1).encode()
+
+    def _repr_svg_(self) -> str:
+        return self.wide
+
+
+def draw(name: str, caption: str, alt: str, drawing: Drawing) -> Figure:
+    """Return a figure in both widths."""
+    return Figure(name, caption, alt, drawing(WIDE), drawing(NARROW))
+
+
 _COLORS = ("#3489cf", "#d9661f", "#1f9b78", "#bf6fa0", "#8a7ad0", "#b08a1e", "#4aa5b5", "#cf5a5a", "#7f8c4f", "#a0715a")
 """Legible on white and on black."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from capo_bench.revote.batch import Stored, store_of
 from capo_bench.revote.setting import Ballot, VoteSetting, Weights, trained_setting
@@ -102,15 +103,6 @@ def check_stored(folder: TrialFolder, config: TrialConfig, *, done: bool) -> Non
         raise NothingStoredError(f"method {config.method} asks no critic")
     if not done:
         raise NothingStoredError("not finished; `capo-bench run` finishes it")
-    check_kept(folder)
-
-
-def check_kept(folder: TrialFolder) -> None:
-    """Check that a trial's rollouts are stored.
-
-    Raises:
-        NothingStoredError: They are not.
-    """
     if not any(stored_steps(folder.rollouts)):
         raise NothingStoredError(f"{folder.rollouts} holds no rollouts; run the trial again to store them")
 
@@ -129,16 +121,25 @@ def _read_steps(
     every = 1 if most_rollouts is None else max(math.ceil(len(files) * each / most_rollouts), 1)
     for number in list(files)[::every]:
         try:
-            step = read_step(number, files[number])
+            step = read_whole(number, files[number], group_size)
         except DamagedRolloutsError as error:
             replay.damaged.append(str(error))
             continue
         finally:
             on_step()
-        if is_whole(step, group_size):
-            yield step
-        else:
-            replay.damaged.append(f"{folder.rollouts}: step {number} does not hold whole groups of {group_size}")
+        yield step
+
+
+def read_whole(number: int, files: Sequence[Path], group_size: int) -> StoredStep:
+    """Read a stored step that holds whole groups.
+
+    Raises:
+        DamagedRolloutsError: A file cannot be read, or the groups are not whole.
+    """
+    step = read_step(number, files)
+    if not is_whole(step, group_size):
+        raise DamagedRolloutsError(f"{files[0].parent}: step {number} does not hold whole groups of {group_size}")
+    return step
 
 
 def is_whole(step: StoredStep, group_size: int) -> bool:

@@ -233,21 +233,6 @@ class _Drawn:
     def _draw(self, rng: random.Random) -> tuple[str, str]:
         raise NotImplementedError
 
-    def check_steps(self, problem: Problem, steps: Sequence[str]) -> StepCheck:
-        """Say which of the steps are wrong, exactly."""
-        raise NotImplementedError
-
-    def demonstrate(self, prompt: str, rng: random.Random, belief: float, slip: float) -> str:
-        """Write a pupil's solution, for a cold start to learn from.
-
-        Args:
-            prompt: The problem's text.
-            rng: Where it is drawn from.
-            belief: Probability that the pupil does what is to be unlearnt.
-            slip: Probability that it counts wrong.
-        """
-        raise NotImplementedError
-
     def fingerprint(self) -> str:
         """Return a short hash over a sample of every split."""
         sample = [[(p.prompt, p.answer) for p in self.problems(split, 16)] for split in self.splits]

@@ -1,4 +1,4 @@
-"""How well flags agree with labels, step by step, with intervals that know that steps of a solution go together.
+"""How well flags agree with labels and with each other, with intervals that know that steps of a solution go together.
 
 Pure functions on arrays. A quantity that nothing defines (a precision where nothing is flagged) is None, never 0.
 """
@@ -142,3 +142,81 @@ def interval(values: FloatArray) -> tuple[float | None, float | None]:
         return None, None
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
+
+
+def nominal_alpha(counts: npt.NDArray[np.int64]) -> float | None:
+    r"""Return alpha = 1 - D_observed / D_expected.
+
+    With n_uv the ratings of unit u that say v, m_u their number and n_v the ratings that say v, over the units with
+    m_u ≥ 2 (n ratings together),
+
+        alpha = 1 - (n - 1) · Σ_u [m_u² - Σ_v n_uv²] / (m_u - 1) / [n² - Σ_v n_v²].
+
+    Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), section C.
+
+    Args:
+        counts: How many raters gave each unit each value, shape (units, values); a rater that gave none is not in it.
+
+    Returns:
+        1 for full agreement, 0 for chance, below 0 for less; None where nothing can be compared: no unit with two
+        ratings, or one value alone.
+    """
+    alphas = _alphas(_terms(counts).sum(axis=0)[None])
+    return float(alphas[0]) if alphas.size else None
+
+
+def alpha_estimate(counts: npt.NDArray[np.int64], groups: Sequence[str]) -> ShareEstimate:
+    """Return `nominal_alpha` with its 95 % interval, a bootstrap over whole groups.
+
+    Args:
+        counts: As for `nominal_alpha`, shape (units, values).
+        groups: What each unit shares chance with other units by, as a rule the problem.
+    """
+    terms = by_group(_terms(counts), groups)
+    return ShareEstimate(nominal_alpha(counts), *interval(_alphas(resampled(terms))))
+
+
+def _terms(counts: npt.NDArray[np.int64]) -> FloatArray:
+    """Return the inner sum of each unit and then its ratings by value, shape (units, 1 + values); 0 with one rating."""
+    kept = np.where(counts.sum(axis=1, keepdims=True) >= 2, counts, 0).astype(np.float64)
+    raters = kept.sum(axis=1)
+    unlike = (raters**2 - (kept**2).sum(axis=1)) / np.maximum(raters - 1, 1)
+    return np.column_stack([unlike, kept])
+
+
+def _alphas(sums: FloatArray) -> FloatArray:
+    """Return alpha of each row of summed terms, those left out where it is not defined."""
+    ratings = sums[:, 1:].sum(axis=1)
+    expected = ratings**2 - (sums[:, 1:] ** 2).sum(axis=1)
+    defined = expected > 0
+    return np.asarray(1 - (ratings[defined] - 1) * sums[defined, 0] / expected[defined], dtype=np.float64)
+
+
+def area_estimate(doubts: FloatArray, wrong: BoolArray, groups: Sequence[str]) -> ShareEstimate:
+    """Return the chance that a wrong step is doubted more than a right one, equal doubts counting half.
+
+    This is the area under the ROC curve: Mann and Whitney's U over the number of pairs. Its 95 % interval is a
+    bootstrap over whole groups; draws without a wrong or without a right step are left out.
+
+    Args:
+        doubts: The larger, the less a step is believed, shape (steps,).
+        wrong: Whether the step is wrong, same shape.
+        groups: What each step shares chance with other steps by, as a rule the problem.
+
+    Returns:
+        No value without a wrong and a right step.
+    """
+    places = np.unique(doubts, return_inverse=True)[1]
+    names, rows = np.unique(np.array(groups, dtype=np.str_), return_inverse=True)
+    draws = [_area(places, wrong, times[rows]) for times in times_drawn(len(names))]
+    value = _area(places, wrong, np.ones(len(places)))
+    areas = np.array([draw for draw in draws if draw is not None], dtype=np.float64)
+    return ShareEstimate(None) if value is None else ShareEstimate(value, *interval(areas))
+
+
+def _area(places: np.ndarray[tuple[int], np.dtype[np.intp]], wrong: BoolArray, weights: FloatArray) -> float | None:
+    """Return the area of steps by the rank of their doubt, each counted as often as its weight says."""
+    most = int(places.max(initial=-1)) + 1
+    bad, good = (np.bincount(places, weights * kind, most) for kind in (wrong, ~wrong))
+    pairs = bad.sum() * good.sum()
+    return float(bad @ (np.cumsum(good) - good / 2) / pairs) if pairs else None

@@ -9,7 +9,8 @@ import pytest
 from controlcritics import control, measured, oracle, quiet
 
 from capo_bench.critic.ask import CritiqueTerms
-from capo_bench.critic.measure import MeasureError, MeasurementRequest, NoChecker, fingerprint, measure, measurement_id
+from capo_bench.critic.measure import MeasurementRequest, NoChecker, fingerprint, measure, measurement_id
+from capo_bench.store.errors import RefusedError
 from capo_bench.store.home import Home
 from evals.benchmarks import Problem
 from evals.critics.coins import COINS
@@ -71,13 +72,13 @@ def test_the_same_measurement_says_the_same(tmp_path):
 @pytest.mark.parametrize("data", ["processbench", "prm800k", "prmbench"])
 def test_critics_that_ask_a_checker_are_refused_where_there_is_none(params, data, tmp_path):
     with pytest.raises(
-        MeasureError, match=f"critic '{params.name}' asks .* {data} has none; measure it on --data coin"
+        RefusedError, match=f"critic '{params.name}' asks .* {data} has none; measure it on --data coin"
     ):
         asked(MeasurementRequest(params, data, Selection(source=tmp_path)), tmp_path)
 
 
 def test_a_critic_of_another_package_abstains_there():
-    with pytest.raises(MeasureError, match="no checker judges the steps of prmbench"):
+    with pytest.raises(RefusedError, match="no checker judges the steps of prmbench"):
         NoChecker("prmbench").check_steps(Problem("p", "?", ""), ["a"])
 
 
@@ -85,13 +86,13 @@ def test_a_reference_that_the_data_lacks_is_refused(tmp_path):
     row = {"id": "m", "problem": "?", "steps": ["a"], "label": 0}
     (tmp_path / "math.json").write_text(json.dumps([row]), encoding="utf-8")
     params = CRITICS.get("transformers").model_validate({"name": "transformers", "model": "m", "reference": True})
-    with pytest.raises(MeasureError, match=r"1 of 1 solutions of processbench have none; use --set reference=false"):
+    with pytest.raises(RefusedError, match=r"1 of 1 solutions of processbench have none; use --set reference=false"):
         asked(MeasurementRequest(params, "processbench", Selection(("math",), tmp_path)), tmp_path)
 
 
 def test_no_solution_is_told(tmp_path):
     (tmp_path / "test.jsonl").write_text("", encoding="utf-8")
-    with pytest.raises(MeasureError, match="--data prm800k: no labelled solution is left"):
+    with pytest.raises(RefusedError, match="--data prm800k: no labelled solution is left"):
         asked(MeasurementRequest(control(oracle, []), "prm800k", Selection(source=tmp_path)), tmp_path)
 
 

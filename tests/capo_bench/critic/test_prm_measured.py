@@ -16,11 +16,12 @@ from capo_bench.cli import main
 from capo_bench.critic.ask import CritiqueTerms, TooManyAbstainedError
 from capo_bench.critic.choose import chosen_critic
 from capo_bench.critic.embedded import embedded_folder
-from capo_bench.critic.measure import CriticMeasurement, MeasureError, MeasurementRequest, measure, measurement_id
+from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest, measure, measurement_id
 from capo_bench.critic.prm import Below, PrmParams, ScoredCritique, reason
 from capo_bench.critic.summary import doubted, summarise
 from capo_bench.pages.critic import agreement_in_words, figures, first_error_table, tables
 from capo_bench.pages.critic import write_measurement as write
+from capo_bench.store.errors import RefusedError
 from capo_bench.store.home import Home
 from capo_bench.study.errors import StudyErrors
 from evals.coins import COINS
@@ -190,7 +191,7 @@ def test_the_id_is_of_model_and_threshold(home, middling, tmp_path):
 
 
 def test_a_folder_without_such_a_model_is_told(tmp_path):
-    with pytest.raises(MeasureError, match="critic 'prm' cannot be opened: "):
+    with pytest.raises(RefusedError, match="critic 'prm' cannot be opened: "):
         asked(Home(tmp_path), model=str(tmp_path))
 
 

@@ -97,5 +97,5 @@ def test_a_critic_that_asks_a_checker_is_refused_where_there_is_none(policy, ben
         "--data-dir", benchmark_data, home=tmp_path,
     )  # fmt: skip
     assert done.exit_code == 2
-    assert done.stderr.startswith("--critic noisy asks the benchmark's step checker, and math500, gsm8k have none;")
+    assert done.stderr.startswith("critic 'noisy' asks the benchmark's step checker, and math500, gsm8k have none;")
     assert not (tmp_path / "evals").exists()

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from viewing import ordinary, scored
 
-from capo_bench.analysis.credited import credited
+from capo_bench.analysis.rollouts import credited
 from capo_bench.pages.rollouts import shown
 from trainers.config import TrialConfig
 from trainers.methods import credit_function

@@ -25,7 +25,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 
 from fakehome import FakeHome  # noqa: E402
 
-from capo_bench.analysis.tracked import answered  # noqa: E402
+from capo_bench.analysis.answer import answered  # noqa: E402
 from capo_bench.pages.build import build_report  # noqa: E402
 from capo_bench.pages.write import write_files  # noqa: E402
 from capo_bench.store.home import Home  # noqa: E402

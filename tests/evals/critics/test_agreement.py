@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.critics.agreement import alpha_estimate, nominal_alpha
+from evals.critics.metrics import alpha_estimate, nominal_alpha
 
 
 def counted(*raters: str) -> np.ndarray:

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from evals.critics.area import area_estimate
-from evals.critics.metrics import ShareEstimate
+from evals.critics.metrics import ShareEstimate, area_estimate
 
 STEPS = st.lists(st.tuples(st.integers(0, 4), st.booleans(), st.integers(0, 5)), max_size=20)
 

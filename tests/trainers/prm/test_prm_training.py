@@ -12,7 +12,7 @@ import pytest
 import torch
 from onebatch import trainer_of
 
-from capo_bench.analysis.credited import credited
+from capo_bench.analysis.rollouts import credited
 from trainers import prm_trainer
 from trainers.criticised import CriticFailingError
 from trainers.methods import METHODS
