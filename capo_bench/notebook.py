@@ -12,7 +12,7 @@ from capo_bench.analysis import frames
 from capo_bench.analysis.answer import Answer, answer
 from capo_bench.analysis.collect import Results, collect
 from capo_bench.analysis.summary import Summary, summarise
-from capo_bench.run.studies import plan_as_run
+from capo_bench.run.studies import StudyChoice, plan_as_run
 from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def load(
         RunError: The plan that was last run cannot be read.
     """
     results = Home(Path(home or os.environ.get("CAPO_BENCH_HOME") or "results"))
-    return StudyResults(plan_as_run(str(study), profile, sets, only, results), results)
+    return StudyResults(plan_as_run(StudyChoice(str(study), profile, sets, only), results), results)
 
 
 class StudyResults:

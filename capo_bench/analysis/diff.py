@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from capo_bench.analysis.provenance import ALWAYS_DIFFERENT
+from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, TrialFolder
 from capo_bench.store.records import DamagedFileError, Record, flatten, read_object, read_records
 from capo_bench.study.identity import PARTS
@@ -18,7 +19,7 @@ COUNTED = ("policy_tokens", "critic_tokens", "critiques", "abstained")
 """Costs that a rerun repeats; seconds it does not."""
 
 
-class UnknownTrialError(ValueError):
+class UnknownTrialError(RunError):
     """A reference that names no trial, or several."""
 
 

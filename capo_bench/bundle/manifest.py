@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, JsonValue, ValidationError
 
+from capo_bench.store.errors import RunError
 from capo_bench.store.home import StageKind, json_bytes
 from evals.settings import Strict
 
@@ -27,7 +28,7 @@ _PLACES = re.compile(rf"(?:trials|stages/(?:{'|'.join(get_args(StageKind))}))/[0
 TrialId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 
 
-class BundleError(Exception):
+class BundleError(RunError):
     """A bundle cannot be written, read or unpacked; one thing a line: the file, the cause and the way out."""
 
 
@@ -59,16 +60,11 @@ class Manifest(Strict):
     @property
     def path(self) -> str:
         """Its own place in the bundle."""
-        return study_path(self.study, NAME)
+        return f"studies/{self.study}/{NAME}"
 
     def dump(self) -> bytes:
         """Return it as it is written."""
         return json_bytes(self.model_dump(mode="json"))
-
-
-def study_path(study: str, *parts: str) -> str:
-    """Return the place of a study's file in a results folder."""
-    return "/".join(["studies", study, *parts])
 
 
 def load_manifest(data: bytes, path: str) -> Manifest:
@@ -98,7 +94,7 @@ def check_path(study: str, path: str) -> None:
     if not _STUDY.fullmatch(study) or study in {".", ".."}:
         raise BundleError(f"{study!r} is no name of a study")
     plain = PurePosixPath(path)
-    inside = path.startswith(study_path(study, "")) or _PLACES.fullmatch(path)
+    inside = path.startswith(f"studies/{study}/") or _PLACES.fullmatch(path)
     long = len(path.encode(errors="replace")) > _MOST_PATH
     if long or str(plain) != path or ".." in plain.parts or "\\" in path or not path.isprintable() or not inside:
         raise BundleError(f"{path[:200]!r} leads out of the study's results")

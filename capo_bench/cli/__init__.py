@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-import importlib
 import os
 import sys
+from pkgutil import resolve_name
 from typing import IO, Any
 
 import click
@@ -55,8 +55,7 @@ class LazyGroup(click.Group):
         """Import and return a command."""
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name][0].partition(":")
-        command: click.Command = getattr(importlib.import_module(module), name)
+        command: click.Command = resolve_name(COMMANDS[cmd_name][0])
         return command
 
     def resolve_command(
@@ -96,15 +95,13 @@ class LazyGroup(click.Group):
             sys.exit(1 if gone else 2)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; errors of a study are printed one a line, with exit code 2."""
-        from capo_bench.study.errors import StudyErrors
-        from evals.checksums import ChangedFileError
-        from evals.registry import BrokenPartError
-
+        """Run a command; what it refuses to do is printed, one error a line, with exit code 2."""
         try:
             return super().invoke(ctx)
-        except (StudyErrors, ChangedFileError, BrokenPartError) as errors:
-            raise Refused(errors) from errors
+        except Exception as error:
+            if _is_refusal(error):
+                raise Refused(error) from error
+            raise
 
 
 class Refused(click.ClickException):
@@ -118,6 +115,20 @@ class Refused(click.ClickException):
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the errors, one a line, each with its place."""
         click.echo(self.message, file=file, err=file is None)
+
+
+def _is_refusal(error: Exception) -> bool:
+    """Whether an error is a sentence for the user: what was asked for, files or settings are at fault."""
+    from capo_bench.store.errors import RunError
+
+    if isinstance(error, RunError):
+        return True
+    from evals.checksums import ChangedFileError
+    from evals.models.base import ModelError
+    from evals.registry import BrokenPartError, UnknownNameError
+    from evals.tasks.rows import DataErrors
+
+    return isinstance(error, ChangedFileError | BrokenPartError | UnknownNameError | DataErrors | ModelError)
 
 
 def _print_version(ctx: click.Context, param: click.Parameter, value: bool) -> None:

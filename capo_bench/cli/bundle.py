@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
-from capo_bench.cli.printing import PlainTable, print_json, print_table, print_text
-from capo_bench.run.studies import plan_as_run, study_file
+from capo_bench.cli.printing import print_json, print_table, print_text
+from capo_bench.pages.table import Table
+from capo_bench.run.studies import StudyChoice, plan_as_run, study_file
+from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
     from capo_bench.bundle.make import BundleRequest
     from capo_bench.bundle.unpack import Unpacked
-    from capo_bench.store.home import Home
 
 EPILOG = """\b
 Exit codes:
@@ -46,11 +47,8 @@ SUFFIX = ".tar.gz"
 )
 @add_json_option
 def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
-    study: str,
-    profile: str | None,
-    sets: tuple[str, ...],
-    only: tuple[str, ...],
-    home: Path,
+    chosen: StudyChoice,
+    home: Home,
     out: Path | None,
     weights: bool,
     blot: bool,
@@ -66,39 +64,27 @@ def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
     With --into, STUDY is a bundle: it is unpacked into a results folder, in which `run` and `report` find its trials.
     Existing files are kept, and those that differ are named.
     """
-    from capo_bench.bundle.manifest import BundleError
-    from capo_bench.cli import Refused
-    from capo_bench.store.errors import RunError
-    from capo_bench.store.home import Home
-    from capo_bench.store.records import DamagedFileError
-
-    if into is not None and (out or weights or blot or dry_run or sets or only):
+    if into is not None and (out or weights or blot or dry_run or chosen.sets or chosen.only):
         raise click.UsageError("--into unpacks a bundle as it is: leave out the other options")
     if out is not None and not out.name.endswith(SUFFIX):
         raise click.BadParameter(f"{str(out)!r}: bundles are gzip archives; name it *{SUFFIX}", param_hint="--out")
-    try:
-        if into is not None:
-            _unpack(Path(study), Home(into), as_json=as_json)
-        else:
-            _make(
-                _read_wanted(study, profile, sets, only, Home(home), weights), Home(home), out, blot, dry_run, as_json
-            )
-    except (BundleError, DamagedFileError, RunError) as error:
-        raise Refused(error) from error
+    if into is not None:
+        _unpack(Path(chosen.word), Home(into), as_json=as_json)
+    else:
+        _make(_read_wanted(chosen, home, weights), home, out, blot, dry_run, as_json)
 
 
-def _read_wanted(  # noqa: PLR0913, PLR0917 - one argument an option
-    study: str, profile: str | None, sets: Sequence[str], only: Sequence[str], home: Home, weights: bool
-) -> BundleRequest:
+def _read_wanted(chosen: StudyChoice, home: Home, weights: bool) -> BundleRequest:
     from capo_bench.bundle.make import BundleRequest
     from capo_bench.study.last_plan import last_asked
     from capo_bench.study.load import study_text
 
-    plan = plan_as_run(study, profile, sets, only, home)
+    plan = plan_as_run(chosen, home)
     asked = last_asked(home, plan)
-    if sets or not asked.text:
-        return BundleRequest(plan, study_text(study_file(study, profile, home)), sets, only, weights)
-    return BundleRequest(plan, asked.text, asked.sets, only, weights)
+    if chosen.sets or not asked.text:
+        text = study_text(study_file(chosen.word, chosen.profile, home))
+        return BundleRequest(plan, text, chosen.sets, chosen.only, weights)
+    return BundleRequest(plan, asked.text, asked.sets, chosen.only, weights)
 
 
 def _make(  # noqa: PLR0913, PLR0917 - one argument an option
@@ -135,7 +121,7 @@ def _show_sizes(contents: Mapping[str, tuple[int, int]], *, as_json: bool) -> No
         return
     whole = {**contents, "in all": tuple(map(sum, zip(*contents.values(), strict=True)))}
     rows = [(part, f"{files:,}", f"{size:,}") for part, (files, size) in whole.items()]
-    print_table(PlainTable("Contents of the archive, uncompressed", ("part", "files", "bytes"), tuple(rows)))
+    print_table(Table("Contents of the archive, uncompressed", ("part", "files", "bytes"), tuple(rows)))
 
 
 def _unpack(path: Path, home: Home, *, as_json: bool) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import click
 
 from capo_bench.cli.completion import complete_trial
 from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json, print_table, print_text
+from capo_bench.store.home import Home
 
 EPILOG = """\b
 Exit codes:
@@ -34,7 +32,7 @@ Examples:
 )
 @add_home_option
 @add_json_option
-def compare(results: tuple[str, ...], allowed: tuple[str, ...], home: Path, as_json: bool) -> None:
+def compare(results: tuple[str, ...], allowed: tuple[str, ...], home: Home, as_json: bool) -> None:
     """Compare evaluations: a table with differences to the first, paired problem by problem.
 
     RESULT is the name or id of an evaluation or its beginning, the id of a trial, or a folder. Evaluations that differ
@@ -42,18 +40,16 @@ def compare(results: tuple[str, ...], allowed: tuple[str, ...], home: Path, as_j
     differences.
     """
     from capo_bench.analysis.compare import compare as compared
+    from capo_bench.cli import Refused
     from capo_bench.pages.evaluation import comparison_table
-    from capo_bench.store.errors import RefusedError
-    from capo_bench.store.home import Home
     from evals.harness.identity import EvaluationError
 
     if len(results) < 2:
         raise click.UsageError(f"one result ({results[0]}) cannot be compared; name two or more")
     try:
-        comparison = compared(results, Home(home), allowed)
-    except (RefusedError, EvaluationError) as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
+        comparison = compared(results, home, allowed)
+    except EvaluationError as error:
+        raise Refused(error) from error
     shown = comparison_table(comparison)
     if as_json:
         table = {"title": shown.title, "headings": shown.headings, "rows": shown.rows}

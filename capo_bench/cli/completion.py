@@ -9,23 +9,21 @@ from typing import TYPE_CHECKING
 
 from click.shell_completion import CompletionItem, split_arg_string
 
+from capo_bench.run.studies import known_studies, study_file
+from capo_bench.store.home import Home, read_json
+
 if TYPE_CHECKING:
     import click
-
-    from capo_bench.store.home import Home
 
 
 def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the studies of the results folder, the shipped ones, and files."""
-    from capo_bench.run.studies import known_studies
-
     names = [name for name in known_studies(_find_home(ctx)) if name.startswith(incomplete)]
     return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
 
 
 def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the profiles of the study that was named."""
-    from capo_bench.run.studies import study_file
     from capo_bench.study.errors import StudyErrors
     from capo_bench.study.load import read_study
 
@@ -38,8 +36,6 @@ def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str
 
 def complete_trial(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the trials of the results folder, with their variants and seeds."""
-    from capo_bench.store.home import read_json
-
     items = []
     for path in sorted((_find_home(ctx).path / "trials").glob(f"{incomplete}*/config.json")):
         try:
@@ -51,6 +47,4 @@ def complete_trial(ctx: click.Context, param: click.Parameter, incomplete: str) 
 
 
 def _find_home(ctx: click.Context) -> Home:
-    from capo_bench.store.home import Home
-
-    return Home(Path(ctx.params.get("home") or "results"))
+    return ctx.params.get("home") or Home(Path("results"))

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
+from capo_bench.cli.options import add_home_option, add_json_option, add_study_options, choose_plan
 from capo_bench.cli.printing import print_json, print_table, print_text
-from capo_bench.run.studies import plan_as_run
+from capo_bench.run.studies import StudyChoice
+from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
-    from capo_bench.store.home import Home
-    from capo_bench.study.plan import Plan, Trial
+    pass
 
 EPILOG = """\b
 Exit codes:
@@ -48,16 +47,13 @@ Examples:
 @add_home_option
 @add_json_option
 def credit(  # noqa: PLR0913, PLR0917 - one argument an option
-    study: str,
-    profile: str | None,
-    sets: tuple[str, ...],
-    only: tuple[str, ...],
+    chosen: StudyChoice,
     seeds: int,
     samples: int,
     rollouts: int,
     bound: float,
     gradients: bool,
-    home: Path,
+    home: Home,
     as_json: bool,
 ) -> None:
     """Measure the credit of every method, vote and k against the true advantages of steps, on stored rollouts.
@@ -67,25 +63,19 @@ def credit(  # noqa: PLR0913, PLR0917 - one argument an option
     STUDY is a study in the results folder, or the id of a trial or its beginning. Counts are kept: a second call does
     not repeat them.
     """
-    from capo_bench.cli import Refused
-    from capo_bench.credit.measure import FidelityRequest, NothingToMeasureError, measure_trials
+    from capo_bench.credit.measure import FidelityRequest, measure_trials
     from capo_bench.credit.write import summarise_fidelity, write_fidelity
     from capo_bench.pages.fidelity import fidelity_tables, learning_lines
-    from capo_bench.store.errors import RunError
-    from capo_bench.store.home import Home
+    from capo_bench.run.meter import bar
 
-    place = Home(home)
-    try:
-        plan, folder = _choose(place, study, profile, sets, only)
-        trials = [trial for trial in plan.trials if trial.seed in _list_first_seeds(plan, seeds)]
-        from capo_bench.run.meter import bar
-
-        with bar("counting") as tell:
-            measured, left_out = measure_trials(trials, place, FidelityRequest(samples, rollouts, gradients), tell)
-        summary = summarise_fidelity(measured, plan, place, bound, left_out)
-        paths = write_fidelity(summary, measured, folder)
-    except (NothingToMeasureError, RunError) as error:
-        raise Refused(error) from error
+    plan, trial = choose_plan(chosen, home)
+    folder = trial.path / "credit" if trial else home.study(plan.study).profile(plan.profile).credit
+    first = list(dict.fromkeys(each.seed for each in plan.trials))[:seeds]
+    trials = [each for each in plan.trials if each.seed in first]
+    with bar("counting") as tell:
+        measured, left_out = measure_trials(trials, home, FidelityRequest(samples, rollouts, gradients), tell)
+    summary = summarise_fidelity(measured, plan, home, bound, left_out)
+    paths = write_fidelity(summary, measured, folder)
     if as_json:
         print_json(summary)
         return
@@ -96,32 +86,3 @@ def credit(  # noqa: PLR0913, PLR0917 - one argument an option
         print_text(line)
     for path in paths:
         click.echo(str(path))
-
-
-def _list_first_seeds(plan: Plan, count: int) -> set[int]:
-    return set(list(dict.fromkeys(trial.seed for trial in plan.trials))[:count])
-
-
-def _choose(
-    home: Home, name: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...]
-) -> tuple[Plan, Path]:
-    """Return the plan that a study's name stands for, or one of a trial alone, and where files go."""
-    from capo_bench.analysis.diff import UnknownTrialError, find_trial
-    from capo_bench.store.home import read_json
-    from capo_bench.study.plan import Trial
-
-    try:
-        folder = find_trial(home, name)
-    except UnknownTrialError:
-        plan = plan_as_run(name, profile, sets, only, home)
-        return plan, home.study(plan.study).profile(plan.profile).credit
-    trial = Trial.from_json(read_json(folder.config))
-    return _plan_of(trial), folder.path / "credit"
-
-
-def _plan_of(trial: Trial) -> Plan:
-    """Return a trial as a study of one variant."""
-    from capo_bench.study.plan import Plan, Variant
-
-    variant = Variant(trial.variant, {}, trial.config)
-    return Plan(trial.variant, "", "", "", trial.variant, None, (), (variant,), (trial,))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -10,12 +11,12 @@ import click
 
 from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json, print_table, print_text
+from capo_bench.store.home import Home, read_json
 
 if TYPE_CHECKING:
     from capo_bench.critic.ask import CritiqueTerms
     from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest
     from capo_bench.critic.summary import CriticSummary
-    from capo_bench.store.home import Home
     from trainers.critics.base import CriticParams
 
 EPILOG = """\b
@@ -81,7 +82,7 @@ def critic(  # noqa: PLR0913, PLR0917 - one for each option
     no_greedy: bool,
     max_abstained: float,
     no_critique_cache: bool,
-    home: Path,
+    home: Home,
     as_json: bool,
 ) -> None:
     """Measure CRITIC on solutions with labelled steps, with the prompt, parser and votes of training.
@@ -92,7 +93,6 @@ def critic(  # noqa: PLR0913, PLR0917 - one for each option
     """
     from capo_bench.critic.choose import chosen_critic
     from capo_bench.critic.measure import MeasurementRequest
-    from capo_bench.store.home import Home
     from evals.critics.data import Selection
     from trainers.teaching import with_trial_seed
 
@@ -100,7 +100,7 @@ def critic(  # noqa: PLR0913, PLR0917 - one for each option
     selection = Selection(tuple(filter(None, subsets.split(","))), data_dir, limit, seed, neutral)
     params = with_trial_seed(chosen_critic(critic, profile, sets), seed)
     request = MeasurementRequest(params, name, selection, _read_terms(params, critiques, no_greedy, max_abstained))
-    sys.exit(_measure(request, Home(home, keep_critiques=not no_critique_cache), as_json=as_json))
+    sys.exit(_measure(request, replace(home, keep_critiques=not no_critique_cache), as_json=as_json))
 
 
 def _read_terms(params: CriticParams, critiques: int | None, no_greedy: bool, max_abstained: float) -> CritiqueTerms:
@@ -122,10 +122,6 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
     from capo_bench.evaluation.watch import watch
     from capo_bench.pages.critic import RESULT, write_measurement
     from capo_bench.run.meter import meter
-    from capo_bench.store.errors import RefusedError, RunError
-    from capo_bench.store.home import read_json
-    from evals.registry import UnknownNameError
-    from evals.tasks.rows import DataErrors
 
     try:
         with meter() as shown:
@@ -137,9 +133,6 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
             print_json(read_json(folder / RESULT))
         else:
             _show(measured, summary, folder)
-    except (DataErrors, RefusedError, UnknownNameError, RunError) as error:
-        click.echo(str(error), err=True)
-        return 2
     except TooManyAbstainedError as error:
         click.echo(str(error), err=True)
         return 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -11,6 +10,7 @@ from capo_bench.cli.completion import complete_trial
 from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json, print_text
 from capo_bench.inert import for_terminal
+from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
     from capo_bench.analysis.diff import Change
@@ -31,24 +31,17 @@ LONGEST = 200
 @click.argument("b", shell_complete=complete_trial)
 @add_home_option
 @add_json_option
-def diff(a: str, b: str, home: Path, as_json: bool) -> None:
+def diff(a: str, b: str, home: Home, as_json: bool) -> None:
     """Say why trials A and B differ: settings, identity, definitions of code, origin, and results.
 
     A and B are ids from `plan` or `status`, beginnings of ids, or folders of trials.
     """
     from dataclasses import asdict
 
-    from capo_bench.analysis.diff import UnknownTrialError, diff_trials, find_trial
-    from capo_bench.store.home import Home
-    from capo_bench.store.records import DamagedFileError
+    from capo_bench.analysis.diff import diff_trials, find_trial
 
-    try:
-        left, right = find_trial(Home(home), a), find_trial(Home(home), b)
-        difference = diff_trials(left, right)
-    except UnknownTrialError as error:
-        raise click.UsageError(str(error)) from error
-    except DamagedFileError as error:
-        raise click.ClickException(str(error)) from error
+    left, right = find_trial(home, a), find_trial(home, b)
+    difference = diff_trials(left, right)
     if as_json:
         print_json({"version": 1, "a": str(left.path), "b": str(right.path), **asdict(difference)})
         return

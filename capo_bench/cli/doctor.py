@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
 from capo_bench.cli.printing import print_json, print_text
-from capo_bench.run.studies import plan_of_file
+from capo_bench.run.studies import StudyChoice, plan_of_file
+from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
-    from capo_bench.doctor.finding import Finding
+    from capo_bench.doctor.needs import Finding
 
 EPILOG = """\b
 Examples:
@@ -29,27 +29,18 @@ _SIGNS = {"ok": "ok", "warning": "warning", "missing": "MISSING", "unknown": "un
 @add_home_option
 @click.option("--workers", type=click.IntRange(min=1), help="Number of trials at a time.")
 @add_json_option
-def doctor(  # noqa: PLR0913, PLR0917 - the options of the command
-    study: str,
-    profile: str | None,
-    sets: tuple[str, ...],
-    only: tuple[str, ...],
-    home: Path,
-    workers: int | None,
-    as_json: bool,
-) -> None:
+def doctor(chosen: StudyChoice, home: Home, workers: int | None, as_json: bool) -> None:
     """Check this machine against STUDY: GPUs, memory, disk, packages, hub, ports, critic, clock.
 
     Names what is missing and how to get it. Downloads, runs and stores nothing. Exit code 1: something is missing.
     """
     from capo_bench.doctor.examine import examine
     from capo_bench.run.runner import RunOptions
-    from capo_bench.store.home import Home
 
-    planned = plan_of_file(study, profile, sets, only, Home(home))
-    findings = examine(planned, home, min_free=RunOptions().min_free, workers=workers)
+    planned = plan_of_file(chosen, home)
+    findings = examine(planned, home.path, min_free=RunOptions().min_free, workers=workers)
     if as_json:
-        print_json({"version": 1, "findings": [finding.as_json() for finding in findings]})
+        print_json({"version": 1, "findings": [vars(finding) for finding in findings]})
     else:
         _show(findings, f"{planned.study}, profile {planned.profile}")
     sys.exit(any(finding.state == "missing" for finding in findings))

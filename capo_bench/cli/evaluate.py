@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,13 +13,13 @@ import click
 from capo_bench.cli.completion import complete_trial
 from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json, print_table, print_text
+from capo_bench.store.home import Home, read_json
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from capo_bench.evaluation.reading import Options
     from capo_bench.store.evaluations import Evaluated
-    from capo_bench.store.home import Home
 
 EPILOG = """\b
 Exit codes:
@@ -98,20 +99,19 @@ SHARE = click.FloatRange(0, 1)
 @click.option("--no-tracking", "no_track", is_flag=True, help="Write nothing to MLflow.")
 @add_home_option
 @add_json_option
-def evaluate(model: str, export: Path | None, no_track: bool, home: Path, as_json: bool, **given: Any) -> None:
+def evaluate(model: str, export: Path | None, no_track: bool, home: Home, as_json: bool, **given: Any) -> None:
     """Measure MODEL on benchmarks: greedy and sampled answers, shares with intervals, and cost.
 
     MODEL is a folder, a repository id of the hub, a LoRA adapter, the name at an endpoint, or a trial's id. Completions
     are stored at once, so the same command resumes after any interruption, and asks for nothing twice.
     """
     from capo_bench.evaluation.reading import Options
-    from capo_bench.store.home import Home
 
-    keep = not given.pop("no_critique_cache")
+    home = replace(home, keep_critiques=not given.pop("no_critique_cache"))
     held = {key: given.pop(key) for key in _HELD}
     sampling = {key: given.pop(key) for key in ("temperature", "top_p", "max_tokens")}
     options = Options(model=model, held=held, sampling=sampling, **given)
-    sys.exit(_evaluate(options, Home(home, keep_critiques=keep), export, track=not no_track, as_json=as_json))
+    sys.exit(_evaluate(options, home, export, track=not no_track, as_json=as_json))
 
 
 _HELD = ("backend", "base_url", "revision", "dtype", "template", "batch_size", "max_length", "concurrency")
@@ -122,11 +122,7 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool,
     from rich.console import Console
 
     from capo_bench.critic.ask import TooManyAbstainedError
-    from capo_bench.store.errors import RefusedError, RunError
-    from capo_bench.store.home import read_json
     from evals.harness.identity import EvaluationError
-    from evals.models.base import ModelError
-    from evals.tasks.rows import DataErrors
 
     console = Console(stderr=True)
     try:
@@ -139,9 +135,6 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool,
             print_json(read_json(evaluated.files.results))
         else:
             show(evaluated)
-    except (DataErrors, RefusedError, ModelError, RunError) as error:
-        click.echo(str(error), err=True)
-        return 2
     except (EvaluationError, TooManyAbstainedError) as error:
         click.echo(str(error), err=True)
         return 1
@@ -183,7 +176,6 @@ def _handle_terminate(ended: list[int], number: int, frame: object) -> None:
 
 
 def _export(evaluated: Evaluated, folder: Path) -> None:
-    from capo_bench.store.home import read_json
     from evals.harness.export import export
 
     commit = read_json(evaluated.files.provenance)["git"]["commit"]

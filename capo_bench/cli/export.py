@@ -9,6 +9,7 @@ import click
 from capo_bench.cli.completion import complete_trial
 from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json
+from capo_bench.store.home import Home
 
 EPILOG = """\b
 Exit codes:
@@ -31,26 +32,21 @@ Examples:
 @add_home_option
 @add_json_option
 def export(  # noqa: PLR0913, PLR0917 - one for each option
-    trial: str, out: Path | None, repository: str | None, public: bool, home: Path, as_json: bool
+    trial: str, out: Path | None, repository: str | None, public: bool, home: Home, as_json: bool
 ) -> None:
     """Write TRIAL's policy and its samples as a model and a data set, each with its card.
 
     TRIAL is an id, the beginning of one, or a folder. Nothing leaves this machine without --push. Values of variables
     that are named like secrets are removed from rollouts and samples.
     """
-    from capo_bench.analysis.diff import UnknownTrialError, find_trial
-    from capo_bench.cli import Refused
-    from capo_bench.export.write import ExportError, export_trial, push
-    from capo_bench.store.home import Home
+    from capo_bench.analysis.diff import find_trial
+    from capo_bench.export.write import export_trial, push
 
     if public and repository is None:
         raise click.UsageError("--public decides who sees the pushed files: add --push OWNER/NAME, or leave it out")
-    try:
-        folder = find_trial(Home(home), trial)
-        made = export_trial(folder, out or Path(f"export-{folder.path.name}"))
-        pushed = push(made, repository, private=not public) if repository else []
-    except (UnknownTrialError, ExportError) as error:
-        raise Refused(error) from error
+    folder = find_trial(home, trial)
+    made = export_trial(folder, out or Path(f"export-{folder.path.name}"))
+    pushed = push(made, repository, private=not public) if repository else []
     folders = {name: str(path) for name, path in (("model", made.model), ("dataset", made.dataset)) if path}
     if as_json:
         print_json({"version": 1, "trial": folder.path.name, **folders, "pushed": pushed})

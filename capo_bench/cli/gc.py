@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -12,6 +11,7 @@ from capo_bench.cli.completion import complete_study, complete_trial
 from capo_bench.cli.options import add_home_option, add_json_option, read_duration
 from capo_bench.cli.printing import print_json, print_text
 from capo_bench.gc.removable import KINDS
+from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,7 +86,7 @@ def _read_policy(text: str) -> int | None:
 @add_json_option
 def gc(  # noqa: PLR0913, PLR0917 - one for each option
     study: str,
-    home: Path,
+    home: Home,
     yes: bool,
     kinds: tuple[Any, ...],
     keep_models: int | None,
@@ -100,32 +100,25 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
     Samples, rollouts, metrics and ledgers of finished trials stay, unless the whole trial is named. What a study that
     runs refers to is left alone. What trials share goes with the last of them.
     """
-    from capo_bench.cli import Refused
     from capo_bench.gc.find import GcRequest, scan
     from capo_bench.gc.free import at_rest, free
     from capo_bench.run.limits import size
-    from capo_bench.store.errors import RunError
-    from capo_bench.store.home import Home
 
     if by and not keep_models:
         raise click.UsageError("--by decides --keep-models best:N: add it, or leave out --by")
-    results = Home(home)
     wanted = GcRequest(study, kinds or tuple(KINDS), keep_models, by, tuple(dict.fromkeys(trials)), abandoned_after)
     troubles: list[str] = []
-    try:
-        look = scan(results, wanted)
-        items = {item: item.count_bytes() for item in look.items()}
-        items = {item: count for item, count in items.items() if count or item.kind != "critiques"}
-        if not as_json:
-            _show(look, items)
-        freeing = bool(items) and (yes or _ask(as_json))
-        if freeing:
-            with at_rest(results, study) as running:
-                # A run may have started to use an item since it was shown.
-                still = set(scan(results, wanted, running).items())
-                troubles = free([item for item in items if item in still])
-    except RunError as error:
-        raise Refused(error) from error
+    look = scan(home, wanted)
+    items = {item: item.count_bytes() for item in look.items()}
+    items = {item: count for item, count in items.items() if count or item.kind != "critiques"}
+    if not as_json:
+        _show(look, items)
+    freeing = bool(items) and (yes or _ask(as_json))
+    if freeing:
+        with at_rest(home, study) as running:
+            # A run may have started to use an item since it was shown.
+            still = set(scan(home, wanted, running).items())
+            troubles = free([item for item in items if item in still])
     if as_json:
         print_json(_build_json(look, items, freeing, troubles))
     elif freeing:

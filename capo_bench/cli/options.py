@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from capo_bench.cli.completion import complete_profile, complete_study
+from capo_bench.run.studies import StudyChoice, plan_as_run
+from capo_bench.store.home import Home, TrialFolder
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Plan
 
 Command = Callable[..., Any]
 
@@ -44,8 +50,39 @@ def read_stage_limit(text: str) -> tuple[str, float]:
     return stage.strip(), read_duration(time)
 
 
+def choose_plan(chosen: StudyChoice, home: Home) -> tuple[Plan, TrialFolder | None]:
+    """Return the plan of the study that was named; of a trial that was named, one of it alone, and its folder.
+
+    Raises:
+        RunError: There is neither.
+    """
+    from capo_bench.analysis.diff import UnknownTrialError, find_trial, read_trial
+    from capo_bench.study.errors import StudyErrors
+    from capo_bench.study.plan import Plan, Variant
+
+    try:
+        folder = find_trial(home, chosen.word)
+    except UnknownTrialError as no_trial:
+        try:
+            return plan_as_run(chosen, home), None
+        except StudyErrors as errors:
+            if not Path(chosen.word).exists() and re.fullmatch(r"[0-9a-f]+", chosen.word):
+                raise no_trial from errors
+            raise
+    if chosen.sets or chosen.only:
+        raise click.UsageError(f"{chosen.word!r} is a trial; --set and --only choose from a study")
+    trial = read_trial(folder)
+    title, variant = f"{trial.variant}, seed {trial.seed}", Variant(trial.variant, {}, trial.config)
+    return Plan(title, "", "", "", trial.variant, None, (), (variant,), (trial,)), folder
+
+
 def add_study_options(command: Command) -> Command:
-    """Add the study argument and the options that choose from it: passes `study`, `profile`, `sets`, `only`."""
+    """Add the study argument and the options that choose from it: passes `chosen`."""
+
+    @wraps(command)
+    def choose(*, study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], **others: Any) -> Any:
+        return command(chosen=StudyChoice(study, profile, sets, only), **others)
+
     for decorate in reversed(
         [
             click.argument("study", shell_complete=complete_study),
@@ -60,8 +97,8 @@ def add_study_options(command: Command) -> Command:
             click.option("--only", multiple=True, metavar="PATTERN", help="Only variants like this, or only seed=N."),
         ]
     ):
-        command = decorate(command)
-    return command
+        choose = decorate(choose)
+    return choose
 
 
 def add_json_option(command: Command) -> Command:
@@ -70,11 +107,12 @@ def add_json_option(command: Command) -> Command:
 
 
 def add_home_option(command: Command) -> Command:
-    """Add the results folder: passes `home`, a path that need not exist."""
+    """Add the results folder: passes `home`; the folder need not exist."""
     return click.option(
         "--home",
         type=click.Path(file_okay=False, path_type=Path),
         default=Path("results"),
+        callback=lambda ctx, param, path: Home(path),
         envvar="CAPO_BENCH_HOME",
         show_default=True,
         show_envvar=True,

@@ -9,7 +9,8 @@ import click
 
 from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
 from capo_bench.cli.printing import print_json, print_text
-from capo_bench.run.studies import plan_of_file
+from capo_bench.run.studies import StudyChoice, plan_of_file
+from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,24 +32,21 @@ Examples:
 @add_home_option
 @click.option("--full", is_flag=True, help="Show every variant, its settings and the ids of its trials.")
 @add_json_option
-def plan(  # noqa: PLR0913, PLR0917 - the options of the command
-    study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], home: Path, full: bool, as_json: bool
-) -> None:
+def plan(chosen: StudyChoice, home: Home, full: bool, as_json: bool) -> None:
     """Show the plan of STUDY: its variants, their trials and ids, what they share, and how long it takes.
 
     STUDY is a file, or the name of a study: a shipped one, or one in the results folder. Nothing is run or written.
     """
-    from capo_bench.store.home import Home
     from capo_bench.study.estimate import estimate
     from capo_bench.study.summary import plan_json
 
-    planned = plan_of_file(study, profile, sets, only, Home(home))
-    taken = estimate(planned, Home(home))
-    least = estimate(planned.first_look, Home(home)) if planned.looks else None
+    planned = plan_of_file(chosen, home)
+    taken = estimate(planned, home)
+    least = estimate(planned.first_look, home) if planned.looks else None
     if as_json:
         print_json(plan_json(planned, taken, least))
     else:
-        _show(planned, taken, least, Home(home).path, full=full)
+        _show(planned, taken, least, home.path, full=full)
 
 
 SCREEN_VARIANTS = 12
@@ -57,6 +55,7 @@ SCREEN_VARIANTS = 12
 
 def _show(planned: Plan, taken: PlanEstimate, least: PlanEstimate | None, home: Path, *, full: bool) -> None:
     from capo_bench.study.contamination import contamination_lines
+    from capo_bench.study.served import served_critics
 
     print_text(f"{planned.study}: {planned.question}", bold=True)
     start = f", start: {planned.start}" if planned.start else ""
@@ -71,7 +70,7 @@ def _show(planned: Plan, taken: PlanEstimate, least: PlanEstimate | None, home: 
     for line in [
         *_describe_costs(taken, home),
         *_describe_machines(planned),
-        *_describe_critics(planned),
+        *(f"critic {each.model}: served for the run on {each.place}" for each in served_critics(planned.trials)),
         *contamination_lines(planned),
     ]:
         print_text(line)
@@ -117,13 +116,6 @@ def _describe_machines(planned: Plan) -> list[str]:
     return [line for division, lines in needed.items() for line in (division, *lines)]
 
 
-def _describe_critics(planned: Plan) -> list[str]:
-    """Return a line on each critic that the run serves, with its place."""
-    from capo_bench.study.served import served_critics
-
-    return [f"critic {critic.model}: served for the run on {critic.place}" for critic in served_critics(planned.trials)]
-
-
 def _describe_costs(taken: PlanEstimate, home: Path) -> list[str]:
     from capo_bench.study.identity import SHARED_TITLES
 
@@ -146,7 +138,7 @@ def _describe_costs(taken: PlanEstimate, home: Path) -> list[str]:
 
 
 def _describe_time(taken: PlanEstimate) -> Iterator[str]:
-    from capo_bench.run.cores import available_cores
+    from capo_bench.run.devices import available_cores
 
     guessed = taken.trials - taken.done - taken.unknown
     if guessed:
@@ -185,15 +177,11 @@ def _describe_budgets(taken: PlanEstimate) -> list[str]:
     """Return a line on each budget: the step at which it ends the training of each variant."""
     variants: dict[str, list[str]] = {}
     for bounded in taken.bounded:
-        amount = f"{_format_limit(bounded.limit)} {bounded.unit.replace('_', ' ')}"
-        budget = f"budget of a trial: {amount}, at most {bounded.most:,} steps"
+        limit = f"{bounded.limit:,.0f}" if bounded.limit < 1e9 else f"{bounded.limit:.3g}"
+        budget = f"budget of a trial: {limit} {bounded.unit.replace('_', ' ')}, at most {bounded.most:,} steps"
         steps = "not known" if bounded.steps is None else f"about {bounded.steps:,}"
         variants.setdefault(budget, []).append(f"{bounded.variant} {steps}")
     return [f"{budget} ({', '.join(steps)})" for budget, steps in variants.items()]
-
-
-def _format_limit(value: float) -> str:
-    return f"{value:,.0f}" if value < 1e9 else f"{value:.3g}"
 
 
 def format_minutes(seconds: float) -> str:

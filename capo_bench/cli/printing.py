@@ -10,42 +10,16 @@ import json
 import shutil
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol
 
 import click
 
 from capo_bench.inert import for_terminal
+from capo_bench.pages.table import Table
 
 GAP = "  "
 
 
-class TableLike(Protocol):
-    """A table of text; the first column names the row, the others are numbers."""
-
-    @property
-    def title(self) -> str:
-        """What it shows."""
-
-    @property
-    def headings(self) -> tuple[str, ...]:
-        """One a column."""
-
-    @property
-    def rows(self) -> tuple[tuple[str, ...], ...]:
-        """Cells, as many a row as there are headings."""
-
-
-@dataclass(frozen=True)
-class PlainTable:
-    """A table of a command's own."""
-
-    title: str
-    headings: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-
-
-def print_table(table: TableLike) -> None:
+def print_table(table: Table) -> None:
     """Print a table under its title, and an empty line."""
     if table.title:
         print_text(table.title, bold=True)
@@ -71,10 +45,7 @@ def measure_terminal() -> int:
 def lay_out(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
     """Return a table's lines, at most `width` columns each unless a single name or number is wider.
 
-    Args:
-        headings: One a column; broken between words where they are wider than their numbers.
-        rows: Cells, as many a row as there are headings; never broken.
-        width: Columns of the terminal.
+    Headings are broken between words where they are wider than their numbers; cells are never broken.
     """
     columns = [[for_terminal(cell) for cell in column] for column in zip(headings, *rows, strict=True)]
     widths = [max(_measure_longest_word(column[0]), *map(measure_cell, column[1:]), 1) for column in columns]

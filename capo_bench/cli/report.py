@@ -9,7 +9,8 @@ import click
 
 from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
 from capo_bench.cli.printing import print_json, print_table, print_text
-from capo_bench.run.studies import plan_as_run
+from capo_bench.run.studies import StudyChoice, plan_as_run
+from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
     from capo_bench.pages.build import Report
@@ -33,12 +34,9 @@ Examples:
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="Folder; else one under the results.")
 @click.option("--full", is_flag=True, help="Print every table and sentence, not only the first screen.")
 @add_json_option
-def report(  # noqa: PLR0913, PLR0917 - one argument an option
-    study: str,
-    profile: str | None,
-    sets: tuple[str, ...],
-    only: tuple[str, ...],
-    home: Path,
+def report(
+    chosen: StudyChoice,
+    home: Home,
     out: Path | None,
     full: bool,
     as_json: bool,
@@ -49,19 +47,12 @@ def report(  # noqa: PLR0913, PLR0917 - one argument an option
     unfinished study names what is missing. Writes report.html, report.md, table.csv, figures/ and
     tables/ into the study's folder of results, or into --out, for instance where that cannot be written.
     """
-    from capo_bench.cli import Refused
-    from capo_bench.pages.build import NothingToReportError, build_report
+    from capo_bench.pages.build import build_report
     from capo_bench.pages.write import write_files
-    from capo_bench.store.errors import RunError
-    from capo_bench.store.home import Home
-    from capo_bench.store.records import DamagedFileError
 
-    try:
-        plan = plan_as_run(study, profile, sets, only, Home(home))
-        built = build_report(plan, Home(home))
-    except (NothingToReportError, DamagedFileError, RunError) as error:
-        raise Refused(error) from error
-    paths = write_files(built, out or Home(home).study(plan.study).profile(plan.profile).report)
+    plan = plan_as_run(chosen, home)
+    built = build_report(plan, home)
+    paths = write_files(built, out or home.study(plan.study).profile(plan.profile).report)
     files = [paths.page, paths.text, paths.table, *paths.figures]
     if as_json:
         print_json(report_json(built, files))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
@@ -11,7 +10,8 @@ import click
 from capo_bench.cli.completion import complete_trial
 from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
 from capo_bench.cli.printing import print_json, print_table, print_text
-from capo_bench.run.studies import plan_as_run
+from capo_bench.run.studies import StudyChoice, plan_as_run
+from capo_bench.store.home import Home, read_json
 
 if TYPE_CHECKING:
     from capo_bench.revote.study import RevoteRequest, StudyReplay
@@ -43,15 +43,12 @@ T = TypeVar("T")
 @add_home_option
 @add_json_option
 def revote(  # noqa: PLR0913, PLR0917 - one argument an option
-    study: str,
-    profile: str | None,
-    sets: tuple[str, ...],
-    only: tuple[str, ...],
+    chosen: StudyChoice,
     trial: str | None,
     weights: tuple[str, ...],
     ks: str | None,
     rules: str | None,
-    home: Path,
+    home: Home,
     as_json: bool,
 ) -> None:
     """Replay other votes, k and weights on the critiques that STUDY's training stored, without a model.
@@ -60,23 +57,16 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     exact labels. STUDY is the name or file of a study in the results folder, as it was last run.
     Writes revote.csv, revote.json and revote.html into the study's folder of results.
     """
-    from capo_bench.cli import Refused
     from capo_bench.pages.revote import write_replay
-    from capo_bench.revote.study import NothingToReplayError, replay_study
+    from capo_bench.revote.study import replay_study
     from capo_bench.run.meter import bar
-    from capo_bench.store.errors import RunError
-    from capo_bench.store.home import Home, read_json
-    from capo_bench.store.records import DamagedFileError
 
     wanted = _read_wanted(weights, ks, rules)
-    try:
-        plan = plan_as_run(study, profile, sets, only, Home(home))
-        plan = plan if trial is None else _pick_trial(plan, trial)
-        with bar("replaying") as on_step:
-            replay = replay_study(plan, Home(home), wanted, on_step)
-    except (NothingToReplayError, DamagedFileError, RunError) as error:
-        raise Refused(error) from error
-    paths = write_replay(replay, Home(home).study(plan.study).profile(plan.profile).revote)
+    plan = plan_as_run(chosen, home)
+    plan = plan if trial is None else _pick_trial(plan, trial)
+    with bar("replaying") as on_step:
+        replay = replay_study(plan, home, wanted, on_step)
+    paths = write_replay(replay, home.study(plan.study).profile(plan.profile).revote)
     if as_json:
         print_json(read_json(paths[1]))
         return

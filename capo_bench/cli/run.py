@@ -19,13 +19,13 @@ from capo_bench.cli.options import (
     read_stage_limit,
 )
 from capo_bench.cli.printing import print_json
-from capo_bench.run.studies import plan_of_file, study_file
+from capo_bench.run.studies import StudyChoice, plan_of_file, study_file
+from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
     from capo_bench.pages.build import Report
     from capo_bench.run.runner import RunOptions
     from capo_bench.run.session import RunResult
-    from capo_bench.store.home import Home
     from capo_bench.study.last_plan import RunRequest
     from capo_bench.study.plan import Plan
 
@@ -115,11 +115,8 @@ Examples:
 )
 @add_json_option
 def run(  # noqa: PLR0913, PLR0917 - one for each option
-    study: str,
-    profile: str | None,
-    sets: tuple[str, ...],
-    only: tuple[str, ...],
-    home: Path,
+    chosen: StudyChoice,
+    home: Home,
     workers: int | None,
     max_failures: int | None,
     fail_fast: bool,
@@ -146,9 +143,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     """
     from capo_bench.analysis.answer import answered
     from capo_bench.run.runner import RunOptions
-    from capo_bench.store.errors import RunError
-    from capo_bench.store.home import Home
-    from capo_bench.store.records import DamagedFileError
+    from capo_bench.study.data import check_rows
     from capo_bench.study.last_plan import RunRequest
     from capo_bench.study.load import study_text
 
@@ -166,18 +161,16 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     )
     if executor == "local" and address:
         raise click.UsageError("--address is for a Ray cluster: add --executor ray, or leave it out")
+    home = replace(home, keep_critiques=not no_critique_cache)
     try:
-        results = Home(home, keep_critiques=not no_critique_cache)
-        plan = plan_of_file(study, profile, sets, only, results)
-        whole = plan_of_file(study, profile, sets, (), results) if only else plan
-        asked = RunRequest(study_text(study_file(study, profile, results)), sets, whole, answered)
-        _bound_critiques(results, critique_cache_size)
+        plan = plan_of_file(chosen, home)
+        whole = plan_of_file(replace(chosen, only=()), home) if chosen.only else plan
+        text = study_text(study_file(chosen.word, chosen.profile, home))
+        _bound_critiques(home, critique_cache_size)
         if executor == "local":  # a cluster's machines may have data that this one lacks
-            _check_rows(plan, results)
-        sys.exit(_run(plan, results, options, asked, as_json=as_json))
-    except (RunError, DamagedFileError) as error:  # a look reads results
-        click.echo(str(error), err=True)
-        sys.exit(2)
+            check_rows([trial.config for trial in plan.trials if not home.trial(trial.id).done])
+        asked = RunRequest(text, chosen.sets, whole, answered)
+        sys.exit(_run(plan, home, options, asked, as_json=as_json))
     except KeyboardInterrupt:
         click.echo(f"interrupted; resume with: {_format_command()}", err=True)
         sys.exit(130)
@@ -188,18 +181,6 @@ def _limit_failures(number: int | None, fail_fast: bool, keep_going: bool) -> in
     if (number is not None) + fail_fast + keep_going > 1:
         raise click.UsageError("--max-failures, --fail-fast and --keep-going exclude each other: give one")
     return None if keep_going else 1 if fail_fast else number or 10
-
-
-def _check_rows(plan: Plan, home: Home) -> None:
-    """Read the training data of the unfinished trials, from the hub too, before anything runs."""
-    from capo_bench.store.errors import RunError
-    from capo_bench.study.data import check_rows
-    from evals.tasks.rows import DataErrors
-
-    try:
-        check_rows([trial.config for trial in plan.trials if not home.trial(trial.id).done])
-    except DataErrors as error:
-        raise RunError(str(error)) from error
 
 
 def _bound_critiques(home: Home, size: int | None) -> None:

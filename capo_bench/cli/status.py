@@ -6,7 +6,6 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,10 +13,11 @@ import click
 from capo_bench.cli.completion import complete_profile, complete_study
 from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json, print_text
+from capo_bench.run.studies import StudyChoice, plan_as_run
+from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
     from capo_bench.run.state import StudyStatus, TrialStatus
-    from capo_bench.store.home import Home
 
 
 EPILOG = """\b
@@ -37,24 +37,15 @@ Examples:
 WATCH_SECONDS = 2.0
 
 
-class Seconds(click.ParamType):  # type: ignore[type-arg]
-    """The number of seconds of --watch, which reads the next word."""
-
-    name = "seconds"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """Return the number.
-
-        Raises:
-            BadParameter: It is no number, or not positive.
-        """
-        try:
-            seconds = float(value)
-        except ValueError:
-            self.fail(f"{value!r} is no number of seconds; write STUDY before --watch", param, ctx)
-        if not 0 < seconds < float("inf"):
-            self.fail(f"{value!r}: give seconds above 0", param, ctx)
-        return seconds
+def _read_seconds(text: str) -> float:
+    """Read the number of seconds of --watch, which reads the next word."""
+    try:
+        seconds = float(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no number of seconds; write STUDY before --watch") from None
+    if not 0 < seconds < float("inf"):
+        raise click.BadParameter(f"{text!r}: give seconds above 0")
+    return seconds
 
 
 @click.command(epilog=EPILOG)
@@ -62,30 +53,22 @@ class Seconds(click.ParamType):  # type: ignore[type-arg]
 @click.option("--profile", shell_complete=complete_profile, help="Size of the study.  [default: as last run, or quick]")
 @add_json_option
 @click.option(
-    "--watch", type=Seconds(), is_flag=False, flag_value=WATCH_SECONDS,
+    "--watch", type=_read_seconds, metavar="SECONDS", is_flag=False, flag_value=WATCH_SECONDS,
     help="Show it again every SECONDS (2) while a study runs; without a terminal, only changed lines.",
 )  # fmt: skip
 @add_home_option
-def status(study: str | None, profile: str | None, as_json: bool, watch: float | None, home: Path) -> None:
+def status(study: str | None, profile: str | None, as_json: bool, watch: float | None, home: Home) -> None:
     """Show which trials are done, running, failed, stopped (with a checkpoint) or pending.
 
     STUDY is the name of a study in the results folder, as it was last run, or of a shipped one, or a file. Without it,
     every study in the results folder is shown. The command only reads files: use it while studies run, from anywhere.
     """
-    from capo_bench.store.errors import RunError
-    from capo_bench.store.home import Home
-
-    results = Home(home)
-    try:
-        if as_json and watch is None:
-            print_json(_build_json(_read_studies(study, profile, results)))
-        elif watch is None:
-            _show(_read_studies(study, profile, results), results)
-        else:
-            _watch(lambda: _read_studies(study, profile, results), results, watch, as_json)
-    except RunError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
+    if as_json and watch is None:
+        print_json(_build_json(_read_studies(study, profile, home)))
+    elif watch is None:
+        _show(_read_studies(study, profile, home), home)
+    else:
+        _watch(lambda: _read_studies(study, profile, home), home, watch, as_json)
 
 
 def _show(studies: list[StudyStatus], home: Home) -> None:
@@ -136,9 +119,7 @@ def _read_studies(study: str | None, profile: str | None, home: Home) -> list[St
         return [study_status(home, name, profile) for name in started_studies(home)]
     if profile is None and study in started_studies(home):
         return [study_status(home, study)]
-    from capo_bench.run.studies import plan_as_run
-
-    plan = plan_as_run(study, profile, (), (), home)
+    plan = plan_as_run(StudyChoice(study, profile), home)
     ids = tuple(dict.fromkeys(trial.id for trial in plan.trials))
     return [study_status(home, plan.study, plan.profile, ids)]
 
@@ -156,9 +137,10 @@ def _describe_study(study: StudyStatus) -> list[str]:
         lines.append(
             f"  last failure, {study.failure.entry.time}: {_name_trial(study.failure)}{_describe_error(study.failure)}"
         )
-    lines += [
-        f"  {_describe_trial(trial)}" for trial in study.trials if trial.state in ("running", "failed", "stopped")
-    ]
+    for trial in study.trials:
+        if trial.state in ("running", "failed", "stopped"):
+            error = _describe_error(trial) if trial.entry.error else ""
+            lines.append(f"  {trial.state} {_name_trial(trial)}{_describe_progress(trial)}{error}")
     return [for_terminal(line) for line in lines]
 
 
@@ -178,11 +160,6 @@ def _describe_holder(study: StudyStatus) -> str:
         return ""
     seen = "" if holder.checked else "; its lock cannot be checked from here; it reported less than a minute ago"
     return f"run by process {holder.pid} on {holder.host} since {holder.since}{seen}"
-
-
-def _describe_trial(trial: TrialStatus) -> str:
-    error = _describe_error(trial) if trial.entry.error else ""
-    return f"{trial.state} {_name_trial(trial)}{_describe_progress(trial)}{error}"
 
 
 def _name_trial(trial: TrialStatus) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 import click
 
 from capo_bench.cli.completion import complete_study
 from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json, print_text
+from capo_bench.store.home import Home
 
 EPILOG = """\b
 Exit codes:
@@ -29,7 +29,7 @@ Examples:
 @click.argument("study", required=False, shell_complete=complete_study)
 @add_home_option
 @add_json_option
-def sync(study: str | None, home: Path, as_json: bool) -> None:
+def sync(study: str | None, home: Home, as_json: bool) -> None:
     """Send the missing runs of STUDY, or of all studies in HOME, to MLflow: those of --no-tracking or of an outage.
 
     The store is that of MLFLOW_TRACKING_URI, or the one in HOME. Existing runs are not written again.
@@ -40,22 +40,21 @@ def sync(study: str | None, home: Path, as_json: bool) -> None:
     from capo_bench.run.meter import bar
     from capo_bench.run.state import started_studies
     from capo_bench.store.errors import RunError
-    from capo_bench.store.home import Home
     from capo_bench.track.store import describe_failure, store_of
     from capo_bench.track.sync import sync as deliver
 
-    results = Home(home)
-    names = list(started_studies(results))
+    names = list(started_studies(home))
     if study is not None and study not in names:
-        raise click.UsageError(f"no study {study!r} has been run in {home}; there are: {', '.join(names) or 'none'}")
-    store, failed, delivered = store_of(results), False, []
+        raise click.UsageError(
+            f"no study {study!r} has been run in {home.path}; there are: {', '.join(names) or 'none'}"
+        )
+    store, failed, delivered = store_of(home), False, []
     for name in [study] if study else names:
         try:
             with bar(name) as tell:
-                delivery = deliver(results, name, store, tell, answered)
-        except RunError as error:
-            click.echo(str(error), err=True)
-            sys.exit(2)
+                delivery = deliver(home, name, store, tell, answered)
+        except RunError:
+            raise
         except Exception as error:
             failed = True
             reason = describe_failure(store, error)
@@ -69,5 +68,5 @@ def sync(study: str | None, home: Path, as_json: bool) -> None:
     if as_json:
         print_json({"version": 1, "studies": delivered})
     elif not names:
-        click.echo(f"no study has been run in {home}")
+        click.echo(f"no study has been run in {home.path}")
     sys.exit(int(failed))

@@ -5,16 +5,12 @@ from __future__ import annotations
 import json
 import sys
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from capo_bench.cli.completion import complete_study
 from capo_bench.cli.options import add_home_option, add_json_option
-
-if TYPE_CHECKING:
-    from capo_bench.store.home import Home
+from capo_bench.store.home import Home
 
 EPILOG = """\b
 Examples:
@@ -28,20 +24,18 @@ Examples:
 @add_home_option
 @click.option("--port", type=click.IntRange(1, 65535), default=5000, show_default=True, help="Port on 127.0.0.1.")
 @add_json_option
-def ui(study: str | None, home: Path, port: int, as_json: bool) -> None:
+def ui(study: str | None, home: Home, port: int, as_json: bool) -> None:
     """Open MLflow on the right store, for this machine alone, until Ctrl-C; print the link to STUDY's curves.
 
     STUDY is by default the last study that ran. The store is that of MLFLOW_TRACKING_URI, or the one in the results
     folder.
     """
-    from capo_bench.store.home import Home
     from capo_bench.track.redact import redact
-    from capo_bench.track.server import ServerError, serve
+    from capo_bench.track.server import serve
     from capo_bench.track.store import store_of
     from capo_bench.track.view import link_of
 
-    results = Home(home)
-    store, link = store_of(results), ""
+    store, link = store_of(home), ""
 
     def ready(url: str) -> None:
         where = redact(store.uri)
@@ -53,18 +47,14 @@ def ui(study: str | None, home: Path, port: int, as_json: bool) -> None:
         if link:
             click.echo(f"curves: {url}/{link}")
 
-    name = study or _find_last_run(results)
+    name = study or _find_last_run(home)
     if name and (store.database is None or store.database.exists()):
         with suppress(Exception):  # the store may raise anything; its pages show the error
             link = link_of(store, name)
     if store.remote:
         ready(redact(store.uri).rstrip("/"))
         return
-    try:
-        sys.exit(serve(store, port, ready))
-    except ServerError as error:
-        click.echo(str(error), err=True)
-        sys.exit(2)
+    sys.exit(serve(store, port, ready))
 
 
 def _find_last_run(home: Home) -> str:

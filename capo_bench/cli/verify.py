@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
-from capo_bench.cli.printing import PlainTable, print_json, print_table, print_text
-from capo_bench.run.studies import plan_as_run
+from capo_bench.cli.printing import print_json, print_table, print_text
+from capo_bench.pages.table import Table
+from capo_bench.run.studies import StudyChoice, plan_as_run
+from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
-    from capo_bench.verify.checks import Check
     from capo_bench.verify.study import Verified
 
 EPILOG = """\b
@@ -37,9 +38,7 @@ MOST_SHOWN = 20
 @add_study_options
 @add_home_option
 @add_json_option
-def verify(  # noqa: PLR0913, PLR0917 - one argument an option
-    study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], home: Path, as_json: bool
-) -> None:
+def verify(chosen: StudyChoice, home: Home, as_json: bool) -> None:
     """Derive every number of a study's report again, and say what does not match.
 
     STUDY is a bundle (*.tar.gz), or a study in the results folder, by its name or file, as it was last run. Completions
@@ -48,24 +47,17 @@ def verify(  # noqa: PLR0913, PLR0917 - one argument an option
     and trials with each other. A value that cannot be computed here is counted as not verified, with the reason. Values
     that only the run could measure (seconds, losses) are counted separately.
     """
-    from capo_bench.bundle.manifest import BundleError
-    from capo_bench.cli import Refused
     from capo_bench.run.meter import bar
-    from capo_bench.store.errors import RunError
-    from capo_bench.store.home import Home
     from capo_bench.verify.checks import new_checks
     from capo_bench.verify.study import verify as verify_home
     from capo_bench.verify.study import verify_bundle
 
-    try:
-        with bar("verifying") as tell:
-            if study.endswith(".tar.gz"):
-                result = verify_bundle(Path(study), tell)
-            else:
-                plan = plan_as_run(study, profile, sets, only, Home(home))
-                result = verify_home(plan, Home(home), new_checks(), tell=tell, sets=sets or None, only=only)
-    except (BundleError, RunError) as error:
-        raise Refused(error) from error
+    with bar("verifying") as tell:
+        if chosen.word.endswith(".tar.gz"):
+            result = verify_bundle(Path(chosen.word), tell)
+        else:
+            plan, sets = plan_as_run(chosen, home), chosen.sets or None
+            result = verify_home(plan, home, new_checks(), tell=tell, sets=sets, only=chosen.only)
     if as_json:
         print_json(_build_json(result))
     else:
@@ -100,10 +92,12 @@ def _build_json(result: Verified) -> dict[str, object]:
 def _show(result: Verified) -> None:
     from capo_bench.verify.checks import TITLES
 
-    rows = [
-        (TITLES[name], *(f"{number:,}" for number in _count_values(check))) for name, check in result.checks.items()
-    ]
-    print_table(PlainTable("", ("check", "compared", "differ", "not verified", "measured"), tuple(rows)))
+    rows = []
+    for name, check in result.checks.items():
+        unverified, measured = sum(check.unchecked.values()), sum(check.measured.values())
+        numbers = (check.compared, len(check.mismatches), unverified, measured)
+        rows.append((TITLES[name], *(f"{number:,}" for number in numbers)))
+    print_table(Table("", ("check", "compared", "differ", "not verified", "measured"), tuple(rows)))
     for name, check in result.checks.items():
         for what, count in check.measured.items():
             print_text(f"measured by the run, {TITLES[name]}: {count:,}: {what}")
@@ -115,11 +109,6 @@ def _show(result: Verified) -> None:
         if (more := len(check.mismatches) - MOST_SHOWN) > 0:
             print_text(f"DIFFERS, {name}: … and {more:,} more; --json has them all")
     print_text(_describe_verdict(result))
-
-
-def _count_values(check: Check) -> tuple[int, int, int, int]:
-    unverified, measured = (sum(count.values()) for count in (check.unchecked, check.measured))
-    return check.compared, len(check.mismatches), unverified, measured
 
 
 def _describe_verdict(result: Verified) -> str:

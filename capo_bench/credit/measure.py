@@ -15,6 +15,7 @@ import numpy as np
 from capo_bench.analysis.fidelity import ValuedStep
 from capo_bench.revote.batch import store_of
 from capo_bench.revote.trial import read_whole
+from capo_bench.store.errors import RunError
 from capo_bench.study.identity import cold_start_key
 from evals.values import Chance, Counting, KeptChances, SolutionState, count_chances
 from evals.verify import VERIFIER_VERSION, Verifier
@@ -37,7 +38,7 @@ FEW = 9
 """Continuations of a state that Monte Carlo methods are measured with; VinePPO's number."""
 
 
-class NothingToMeasureError(ValueError):
+class NothingToMeasureError(RunError):
     """No trial has rollouts whose policy is kept; says why, trial by trial."""
 
 

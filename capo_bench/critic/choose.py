@@ -38,9 +38,7 @@ def chosen_critic(name: str, profile: str, sets: Sequence[str]) -> CriticParams:
         setting, *more = read_setting(text)
         if more:
             rule = f"{setting.key} has {len(more) + 1} values; a critic takes one"
-            raise StudyErrors(
-                [StudyError(setting.source.place(), setting.key, text, rule, "measure one after another")]
-            )
+            raise StudyErrors([StudyError(setting.source.place(), rule, "measure one after another")])
         tree = with_value(tree, setting.key.split("."), setting.value)
         written[setting.key] = text
 
@@ -57,7 +55,7 @@ def _of_study(name: str, profile: str) -> dict[str, Any]:
         names = [*CRITICS.names(), PRM, *shipped_studies()]
         way_out = f"critics: {', '.join([*CRITICS.names(), PRM])}; shipped studies: {', '.join(shipped_studies())}"
         rule = f"no critic and no study {name!r}{did_you_mean(name, names)}"
-        raise StudyErrors([StudyError(Place(name), "", name, rule, way_out)])
+        raise StudyErrors([StudyError(Place(name), rule, way_out)])
     load_plan(name, profile)  # says all that is wrong with the study
     study = read_study(name).study
     tree: dict[str, Any] = study.base
@@ -72,7 +70,7 @@ def _validated(tree: dict[str, Any], locate: Any) -> CriticParams:
         model = PrmParams if tree["name"] == PRM else CRITICS.get(tree["name"])
     except UnknownNameError as error:
         rule, _, way_out = str(error).partition("; ")
-        raise StudyErrors([StudyError(locate(("name",)), "name", tree["name"], rule, way_out)]) from error
+        raise StudyErrors([StudyError(locate(("name",)), rule, way_out)]) from error
     try:
         return model.model_validate(tree)
     except ValidationError as error:

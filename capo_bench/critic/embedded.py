@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
 
-from capo_bench.critic.prm import PRM, PrmParams
-from capo_bench.run.shared_models import ensure_critic, ensure_prm
+from capo_bench.critic.prm import PrmParams
+from capo_bench.run.shared_models import ensure_judge
 from capo_bench.store.errors import RefusedError
 from capo_bench.store.home import Home
 from capo_bench.store.lock import wait_for_lock
-from capo_bench.study.identity import embedded_critic_key, embedded_prm_key
+from capo_bench.study.identity import judge_key, judge_kind
 from trainers import Emit
 from trainers.critics.base import Critic, CriticParams, Surroundings
 from trainers.critics.cached import open_critic
@@ -26,18 +25,12 @@ def embedded_folder(params: CriticParams, home: Home, emit: Emit) -> Path | None
         home: The results folder, which keeps the model; studies that run at the same time train it once.
         emit: Told of the training's steps, or that another process trains it.
     """
-    make: Callable[[], Path]
-    taught = params.taught if isinstance(params, PrmParams) else None
-    if taught is not None:
-        lock, make = home.stage_lock(PRM, embedded_prm_key(taught)), partial(ensure_prm, taught, home, emit)
-    elif params.embedded_critic is not None:
-        critic = params.embedded_critic
-        lock = home.stage_lock("critic", embedded_critic_key(critic))
-        make = partial(ensure_critic, critic, home, emit)
-    else:
+    judge = params.taught if isinstance(params, PrmParams) else params.embedded_critic
+    if judge is None:
         return None
+    lock = home.stage_lock(judge_kind(judge), judge_key(judge))
     with wait_for_lock(lock, lambda: False, lambda: emit({"kind": "stage", "stage": "waiting"})):
-        return make()
+        return ensure_judge(judge, home, emit)
 
 
 @contextmanager

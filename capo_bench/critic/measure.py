@@ -13,7 +13,7 @@ from capo_bench.critic.embedded import check_checkers, open_kept, prepared
 from capo_bench.critic.prm import PrmParams
 from capo_bench.store.errors import RefusedError
 from capo_bench.store.home import Home
-from capo_bench.study.identity import critic_identity, digest, embedded_prm_key
+from capo_bench.study.identity import critic_identity, digest, judge_key
 from evals.benchmarks import BENCHMARKS, Benchmark, Problem, StepCheck
 from evals.critics.data import STEP_DATA, Loaded, Selection, StepData
 from evals.critics.labels import LabelledSolution
@@ -96,7 +96,7 @@ def identity(request: MeasurementRequest, solutions: Sequence[LabelledSolution])
 
 def _taught(params: CriticParams) -> dict[str, str]:
     taught = params.taught if isinstance(params, PrmParams) else None
-    return {} if taught is None else {"embedded": embedded_prm_key(taught)}
+    return {} if taught is None else {"embedded": judge_key(taught)}
 
 
 def measurement_id(request: MeasurementRequest, solutions: Sequence[LabelledSolution]) -> str:

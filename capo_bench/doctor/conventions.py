@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from capo_bench.doctor.finding import Finding
-from capo_bench.doctor.needs import HubItem, Needs
+from capo_bench.doctor.needs import Finding, HubItem, Needs
 from evals.models.base import ModelError
 
 

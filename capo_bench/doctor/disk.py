@@ -8,9 +8,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from capo_bench.doctor.finding import Finding
 from capo_bench.doctor.machine import SIZE_UNKNOWN
-from capo_bench.doctor.needs import HubItem, Needs, judges_of
+from capo_bench.doctor.needs import Finding, HubItem, Needs, judges_of
 from capo_bench.doctor.network import in_cache
 from capo_bench.run.limits import size
 from capo_bench.study.beside import BYTES, parameters
@@ -27,10 +26,7 @@ Downloads = dict[HubItem, int | None]
 def disks(needs: Needs, home: Path, min_free: int) -> Iterator[Finding]:
     """Yield whether the disks hold what comes onto them: trials into the results folder, models into the hub's cache.
 
-    Args:
-        needs: What the trials need.
-        home: The results folder, which need not exist.
-        min_free: Bytes that stay free on each disk.
+    The results folder need not exist; `min_free` bytes stay free on each disk.
     """
     from huggingface_hub import constants
 

@@ -7,23 +7,15 @@ from pathlib import Path
 
 from capo_bench.doctor import disk, machine, network
 from capo_bench.doctor.conventions import check_conventions
-from capo_bench.doctor.finding import Finding
-from capo_bench.doctor.needs import needs_of
+from capo_bench.doctor.needs import Finding, needs_of
 from capo_bench.doctor.packages import packages
 from capo_bench.study.plan import Plan
 
 
 def examine(plan: Plan, home: Path, *, min_free: int, workers: int | None = None) -> list[Finding]:
-    """Look at everything that the plan's trials need.
+    """Look at everything that the plan's trials need; return the findings, the machine's first.
 
-    Args:
-        plan: The trials.
-        home: The results folder, which need not exist.
-        min_free: Bytes of its disk that stay free.
-        workers: Trials at a time; None: as many as `capo-bench run` takes unless told.
-
-    Returns:
-        The findings, the machine's first.
+    `min_free` bytes of the disk stay free. `workers` are trials at a time; None: as many as `capo-bench run` takes.
     """
     needs = needs_of(plan)
     with ThreadPoolExecutor(16) as others:

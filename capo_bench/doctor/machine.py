@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from capo_bench.doctor.finding import Finding
-from capo_bench.doctor.needs import Needs
-from capo_bench.run.cores import available_cores
+from capo_bench.doctor.needs import Finding, Needs
+from capo_bench.run.devices import available_cores
 from capo_bench.run.limits import size
 from capo_bench.study.beside import models_beside
+from capo_bench.study.gpu_time import server_gpus
 from capo_bench.study.memory import trial_memory
-from trainers.backbones import BackboneConfig
 
 WORKER_BYTES = 2 * 2**30
 """What a process takes beside the weights of models from elsewhere: the libraries that it imports, embedded models."""
@@ -40,7 +39,7 @@ def gpus(needs: Needs) -> Iterator[Finding]:
     elif critics and not wanting:
         yield Finding("GPUs for critics", "ok", f"{critics} needed, {there}")
     for name, backbone in wanting.items():
-        wanted = backbone.gpus + _served(backbone) + critics
+        wanted = backbone.gpus + server_gpus(backbone) + critics
         what = f"GPUs for {name}"
         if seen == 0:
             lack = f"{wanted} planned for{beside} and none visible: processors would do it, if at all"
@@ -50,10 +49,6 @@ def gpus(needs: Needs) -> Iterator[Finding]:
             yield Finding(what, "missing", f"{wanted} needed{beside}, {there}", remedy)
         else:
             yield _large_enough(what, name, needs, f"{wanted} needed{beside}, {there}")
-
-
-def _served(backbone: BackboneConfig) -> int:
-    return backbone.vllm.gpus if backbone.vllm and backbone.vllm.mode == "server" else 0
 
 
 def _large_enough(what: str, name: str, needs: Needs, count: str) -> Finding:

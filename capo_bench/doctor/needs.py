@@ -1,16 +1,16 @@
-"""What the trials of a plan need of a machine, gathered over its distinct settings."""
+"""What the trials of a plan need of a machine, gathered over its distinct settings; and what is said of each need."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Literal
 
 from capo_bench.study.beside import Beside, models_beside, served_weights
 from capo_bench.study.plan import Plan
 from capo_bench.study.served import ServedCritic, served_critic, served_critics
-from evals.tasks import task_file
+from evals.tasks.identity import task_settings
 from evals.tasks.named import benchmark_of, demonstrations_of
 from evals.tasks.row_sets import RowSet
 from evals.tasks.training_sets import TrainingSet, named_problems
@@ -19,6 +19,26 @@ from trainers.config import TrialConfig
 from trainers.critics.endpoint import EndpointParams
 from trainers.methods import METHODS
 from trainers.teaching import SftConfig
+
+State = Literal["ok", "warning", "missing", "unknown"]
+"""Unknown: it could not be looked at. Only what is missing keeps a study from running."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a study needs, and whether it is there.
+
+    Attributes:
+        what: The thing, e.g. ``critic endpoint``.
+        state: Whether it is there.
+        text: What was found.
+        remedy: How to get it; empty where nothing is to be done.
+    """
+
+    what: str
+    state: State
+    text: str
+    remedy: str = ""
 
 
 @dataclass(frozen=True)
@@ -70,12 +90,13 @@ def needs_of(plan: Plan) -> Needs:
     training = [config for config in configs if METHODS.get(config.method).train is not None]
     asking = [config.critic for config in configs if "critic" in METHODS.get(config.method).uses]
     reached = [params for params in asking if isinstance(params, EndpointParams) and params.serve is None]
-    judges = [each for config in training for each in judges_of(config)]
+    models = [HubItem("model", str(each.model), each.revision) for each in backbones.values() if each.source == "hub"]
+    models += [HubItem("model", judge.model, judge.revision) for config in training for judge in judges_of(config)]
     samplers = [backbones[config.backbone].vllm for config in training]
     return Needs(
         backbones=backbones,
         trained={name: tuple(each for each in training if each.backbone == name) for name in backbones},
-        hub=tuple(dict.fromkeys([*_models(backbones.values()), *map(_item, judges), *_datasets(configs)])),
+        hub=tuple(dict.fromkeys([*models, *_datasets(configs)])),
         endpoints=tuple({(params.base_url, params.model): params for params in reached}.values()),
         served=tuple(served_critics(plan.trials)),
         servers=tuple(dict.fromkeys(each for each in samplers if each is not None and each.mode == "server")),
@@ -93,16 +114,6 @@ def judges_of(config: TrialConfig) -> list[Beside]:
     return [*beside, served_weights(config.critic, served)]
 
 
-def _item(model: Beside) -> HubItem:
-    return HubItem("model", model.model, model.revision)
-
-
-def _models(backbones: Iterable[BackboneConfig]) -> list[HubItem]:
-    return [
-        HubItem("model", str(backbone.model), backbone.revision) for backbone in backbones if backbone.source == "hub"
-    ]
-
-
 def _datasets(configs: Iterable[TrialConfig]) -> list[HubItem]:
     """Return the datasets of benchmarks and tasks that are read from the hub."""
     datasets = []
@@ -111,7 +122,7 @@ def _datasets(configs: Iterable[TrialConfig]) -> list[HubItem]:
         datasets += [HubItem("dataset", str(rows.hub), rows.revision) for rows in away]
         if config.evaluation.data_dir is None:
             for task in config.evaluation.tasks:
-                if hub := _dataset_kwargs(task).get("hub"):
+                if hub := (task_settings(task).get("dataset_kwargs") or {}).get("hub"):
                     datasets.append(HubItem("dataset", hub["path"], hub.get("revision")))
     return datasets
 
@@ -146,15 +157,3 @@ def _extras(configs: Iterable[TrialConfig], backbones: dict[str, BackboneConfig]
         if backbone.sharding == "deepspeed":
             extras.setdefault("deepspeed", f"sharding of backbone {config.backbone}")
     return extras
-
-
-def _dataset_kwargs(task: str) -> dict[str, Any]:
-    """Return where a task's rows come from; lm-eval's own tags, such as ``!function``, are read as nothing."""
-    import yaml
-
-    class Loader(yaml.SafeLoader):
-        """Reads what has a tag of lm-eval's as None."""
-
-    Loader.add_multi_constructor("!", lambda loader, suffix, node: None)
-    read = yaml.load(task_file(task).read_text(encoding="utf-8"), Loader)  # noqa: S506 - a SafeLoader
-    return dict(read.get("dataset_kwargs") or {})

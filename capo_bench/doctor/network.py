@@ -11,8 +11,7 @@ from pathlib import Path
 
 import httpx2
 
-from capo_bench.doctor.finding import Finding
-from capo_bench.doctor.needs import HubItem, Needs
+from capo_bench.doctor.needs import Finding, HubItem, Needs
 from trainers.backbones import VllmRollouts
 from trainers.critics.endpoint import EndpointParams
 

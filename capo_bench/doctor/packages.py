@@ -6,8 +6,7 @@ import importlib.metadata
 import importlib.util
 from collections.abc import Iterator
 
-from capo_bench.doctor.finding import Finding
-from capo_bench.doctor.needs import Needs
+from capo_bench.doctor.needs import Finding, Needs
 
 _INSTALL = {"vllm": "pip install 'capo-bench[vllm]'", "deepspeed": "pip install deepspeed"}
 

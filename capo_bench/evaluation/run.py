@@ -12,7 +12,7 @@ from capo_bench.critic.embedded import check_checkers
 from capo_bench.evaluation.request import SEGMENTER, EvaluationRequest, Judge, compute_identity
 from capo_bench.evaluation.steps import OTHER_JUDGE, cut, judge_steps
 from capo_bench.evaluation.watch import Watch
-from capo_bench.run.cores import available_cores
+from capo_bench.run.devices import available_cores
 from capo_bench.store.errors import RefusedError
 from capo_bench.store.evaluations import Evaluated, EvaluationFiles, find_evaluation, find_folder, read_record
 from capo_bench.store.home import Home, write_json

@@ -84,13 +84,7 @@ def model_card(left: FinishedTrial) -> str:
 
 
 def dataset_card(left: FinishedTrial, files: dict[str, str], rows: dict[str, int]) -> str:
-    """Return the card of what a trial sampled.
-
-    Args:
-        left: What it left.
-        files: Name of each part to the pattern of its files.
-        rows: Rows of each part.
-    """
+    """Return the card of what a trial sampled, with the pattern of the files and the rows of each part."""
     trial = left.trial
     parts = [{"config_name": name, "data_files": pattern} for name, pattern in files.items()]
     size = next(word for most, word in _SIZES if sum(rows.values()) < most)

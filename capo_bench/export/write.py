@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from capo_bench.export.cards import dataset_card, model_card, read_left
+from capo_bench.store.errors import RunError
 from capo_bench.store.home import TrialFolder
 from evals.files import write_atomic, writing
 
@@ -18,7 +19,7 @@ WEIGHTS = (".safetensors", ".json", ".jinja", ".txt", ".model")
 """What of a model's folder is exported: nothing that is read by unpickling."""
 
 
-class ExportError(ValueError):
+class ExportError(RunError):
     """A trial cannot be exported; the message says why and the way out."""
 
 
@@ -33,9 +34,7 @@ class Exported:
 def export_trial(folder: TrialFolder, out: Path) -> Exported:
     """Write what a trial left into ``out/model`` and ``out/dataset``, each with its card.
 
-    Args:
-        folder: The trial.
-        out: Made if it is not there; files of an earlier export are replaced.
+    Files of an earlier export are replaced.
 
     Raises:
         ExportError: It has not finished, its files are damaged, or they hold secrets.

@@ -101,16 +101,15 @@ class Scan:
         return [
             folder
             for folder in self.trials
-            if (not self.wanted.study or folder.path.name in named) and self._free(folder.path)
+            if (not self.wanted.study or folder.path.name in named)
+            and folder.path.name not in self.busy
+            and not locked(folder.path / "lock")
         ]
 
     @cached_property
     def whole(self) -> frozenset[str]:
         """Trials that go as a whole."""
         return frozenset(self.wanted.trials) | {item.trial for item in _orphans(self)}
-
-    def _free(self, path: Path) -> bool:
-        return path.name not in self.busy and not locked(path / "lock")
 
     @cached_property
     def parts(self) -> list[TrialFolder]:

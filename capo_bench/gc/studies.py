@@ -35,19 +35,16 @@ def mentioned(home: Home, running: Collection[str] | None = None) -> list[Mentio
     Raises:
         RunError: A ledger cannot be read.
     """
-    return [_of(home, name, running) for name in started_studies(home)]
-
-
-def _of(home: Home, name: str, running: Collection[str] | None) -> Mentioned:
-    folder = home.study(name)
-    # First, so that what a run that ends meanwhile wrote is read.
-    runs = holder_of(folder) is not None if running is None else name in running
-    records = Ledger(folder.ledger).read()
-    starts = [record for record in records if record["event"] == "study_started"]
-    newest = {record.get("profile"): record["plan"] for record in starts}
-    ever = {trial for record in starts for trial in record["plan"]}
-    ever |= {record["trial"] for record in records if "trial" in record}
-    metrics = starts[-1].get("metrics") if starts else None
-    return Mentioned(
-        name, runs, frozenset().union(*newest.values()), frozenset(ever), str(next(iter(metrics or []), ""))
-    )
+    studies = []
+    for name in started_studies(home):
+        folder = home.study(name)
+        # First, so that what a run that ends meanwhile wrote is read.
+        runs = holder_of(folder) is not None if running is None else name in running
+        records = Ledger(folder.ledger).read()
+        starts = [record for record in records if record["event"] == "study_started"]
+        newest = {record.get("profile"): record["plan"] for record in starts}
+        ever = {trial for record in starts for trial in record["plan"]}
+        ever |= {record["trial"] for record in records if "trial" in record}
+        metric = next(iter(starts[-1].get("metrics") or ()), "") if starts else ""
+        studies.append(Mentioned(name, runs, frozenset().union(*newest.values()), frozenset(ever), str(metric)))
+    return studies

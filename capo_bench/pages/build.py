@@ -25,6 +25,7 @@ from capo_bench.pages.tables import (
     power_table,
     teaching_table,
 )
+from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ FIRST_ROWS = 6
 """Variants that stand beside the answer, so that they fit a phone's first screen; all are below."""
 
 
-class NothingToReportError(ValueError):
+class NothingToReportError(RunError, ValueError):
     """No trial of the study has finished."""
 
 

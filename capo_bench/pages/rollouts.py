@@ -20,6 +20,7 @@ from capo_bench.analysis.rollouts import CreditedRollout, CreditedStep, most_tel
 from capo_bench.inert import for_page
 from capo_bench.pages.page import self_contained
 from capo_bench.pages.text import clipped, plain_number, signed
+from capo_bench.store.errors import RunError
 from capo_bench.store.home import TrialFolder
 from capo_bench.study.plan import Trial
 from evals.files import write_atomic
@@ -37,7 +38,7 @@ Stored = Sequence[tuple[Trial, TrialFolder]]
 OnStep = Callable[[int, int], None]
 
 
-class NoRolloutsError(ValueError):
+class NoRolloutsError(RunError):
     """No trial has kept rollouts."""
 
 

@@ -1,1 +1,1 @@
-"""Processes: the signals that stop a run, and the end of whatever it started."""
+"""Processes: the signals that stop a run, the end of whatever it started, what holds meanwhile."""

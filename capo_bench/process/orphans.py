@@ -37,6 +37,14 @@ def end_group_with(lifeline: int) -> None:
     os.close(lifeline)
 
 
+def describe_end(code: int) -> str:
+    """Return how a process ended, by its exit code, as the end of a sentence."""
+    if code >= 0:
+        return f"ended with exit code {code}"
+    hint = " (out of memory?)" if -code == signal.SIGKILL else ""
+    return f"was killed by {signal.Signals(-code).name}{hint}"
+
+
 def main() -> None:
     """Become another program whose group ends with a pipe's writer: ``LIFELINE PROGRAM ARGUMENT…``."""
     end_group_with(int(sys.argv[1]))

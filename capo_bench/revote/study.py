@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from capo_bench.critic.quality import plain_votes
 from capo_bench.revote.setting import Ballot, Weights, ballots, choose_ks, trained_setting
 from capo_bench.revote.trial import NothingStoredError, Tallies, TrialReplay, check_stored, replay_trial
+from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, TrialFolder
 from capo_bench.store.records import flatten, read_records
 from trainers.methods import CAPO, METHODS
@@ -24,7 +25,7 @@ OnStep = Callable[[int, int], None]
 """Called with the number of replayed optimizer steps, and of all steps."""
 
 
-class NothingToReplayError(ValueError):
+class NothingToReplayError(RunError):
     """No trial of the study has critiques to replay; the message gives the reason for each trial."""
 
 

@@ -1,4 +1,4 @@
-"""The accelerators that this process may use, and who gets which."""
+"""The cores and the accelerators that this process may use, and who gets which."""
 
 from __future__ import annotations
 
@@ -6,12 +6,27 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capo_bench.store.errors import RunError
 
 if TYPE_CHECKING:
     from capo_bench.study.served import ServedCritic
+
+
+_CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+
+
+def available_cores(limit_file: Path = _CGROUP_LIMIT) -> int:
+    """Return the cores given to this process: its affinity, or a container's limit where that is less; at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota, period = limit_file.read_text().split()
+        cores = min(cores, int(quota) // int(period))
+    except (OSError, ValueError):  # no container, or "max": no limit
+        pass
+    return max(1, cores)
 
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -33,10 +48,6 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 def share_out(critics: Sequence[ServedCritic], gpus: Sequence[str]) -> tuple[dict[ServedCritic, list[str]], list[str]]:
     """Return the GPUs of each critic's server, and those that are left for trials.
-
-    Args:
-        critics: What is served, each once.
-        gpus: Those that there are.
 
     Raises:
         RunError: The servers ask for more.

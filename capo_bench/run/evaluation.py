@@ -37,15 +37,8 @@ def pending_tasks(settings: EvaluationConfig, folder: TrialFolder) -> list[str]:
 def ask(trial: Trial, model: str, folder: TrialFolder, emit: Emit, stop: Callable[[], bool]) -> bool:
     """Ask a trial's model for the completions that are pending: a large one, or an engine, in a process of its own.
 
-    Args:
-        trial: The trial.
-        model: Folder or repository id of the model.
-        folder: The trial's folder.
-        emit: Told of the tasks as they begin.
-        stop: Asked between batches; true: return.
-
-    Returns:
-        Whether everything was asked; False if `stop` said so first.
+    `model` is a folder or repository id. Returns whether everything was asked; False if `stop`, asked between batches,
+    said so first.
     """
     pending, out = pending_tasks(trial.config.evaluation, folder), folder.path / "completions"
     if not pending:
@@ -114,22 +107,11 @@ def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and w
     tasks: Sequence[str] | None = None,
     share: Share = ALONE,
 ) -> bool:
-    """Ask a model for the completions of tasks that are pending.
+    """Ask a model for the completions of tasks that are pending; all of the trial's tasks unless some are named.
 
-    Every trial is asked the same problems, so that differences pair problem by problem.
-
-    Args:
-        config: The trial's settings.
-        seed: The trial's seed; decides what is sampled.
-        model: Folder or repository id of the model.
-        out: Receives a folder for each task.
-        emit: Told of the tasks as they begin.
-        stop: Asked between batches; true: return.
-        tasks: What is asked; None: all of the trial's.
-        share: Which of the problems are asked here.
-
-    Returns:
-        Whether everything was asked; False if `stop` said so first.
+    Every trial is asked the same problems, so that differences pair problem by problem. The seed decides what is
+    sampled, `share` which of the problems are asked here; `out` receives a folder for each task. Returns whether
+    everything was asked; False if `stop`, asked between batches, said so first.
     """
     from evals.harness.tasks import load_tasks
     from evals.models.open import open_model
@@ -149,14 +131,7 @@ def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and w
 def score(settings: EvaluationConfig, folder: TrialFolder, emit: Emit, stop: Callable[[], bool]) -> bool:
     """Score the completions of the tasks that have no result yet; needs no model and no data.
 
-    Args:
-        settings: Which tasks, and how solutions are cut into steps.
-        folder: Of the trial, with all completions.
-        emit: Told of the tasks as they begin.
-        stop: Asked between tasks; true: return.
-
-    Returns:
-        Whether everything is scored; False if `stop` said so first.
+    Returns whether everything is scored; False if `stop`, asked between tasks, said so first.
     """
     from evals.harness.score import score as score_task
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+from abc import ABC, abstractmethod
+from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Self
 
 from capo_bench.run import wire
-from capo_bench.run.attempt import Attempt
 
 if TYPE_CHECKING:
     from capo_bench.process.interrupt import Interrupts
@@ -16,6 +18,25 @@ if TYPE_CHECKING:
     from capo_bench.study.identity import SharedKind
     from capo_bench.study.plan import Trial
     from capo_bench.study.served import ServedCritic
+
+
+CHECKPOINT_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """One try of a trial: what may change from one to the next without changing the result.
+
+    Attributes:
+        number: 1 for the first.
+        micro_batch: Rollouts of a micro-batch where it is not the trial's own: halved after out of memory. The gradient
+            is the same sum in another order.
+        checkpoint_seconds: At least so many seconds lie between two checkpoints; 0: one after every step.
+    """
+
+    number: int = 1
+    micro_batch: int | None = None
+    checkpoint_seconds: float = CHECKPOINT_SECONDS
 
 
 @dataclass(frozen=True)
@@ -57,13 +78,21 @@ class Job:
         return {**plain, "trial": self.trial.as_json(), "attempt": asdict(self.attempt), **paths}
 
 
-class Executor(Protocol):
-    """Runs jobs in parallel. A context, at whose end nothing of it is left: no process, no port."""
+class Executor(ABC):
+    """Runs jobs in parallel, until signals stop it. A context, at whose end nothing is left: no process, no port."""
 
-    def __enter__(self) -> Self: ...
+    def __init__(self, interrupts: Interrupts) -> None:
+        self._interrupts = interrupts
+        self._pending: list[tuple[float, Job]] = []
+        self.stopping = False
 
+    def __enter__(self) -> Self:
+        return self
+
+    @abstractmethod
     def __exit__(self, *error: object) -> None: ...
 
+    @abstractmethod
     def hold(self, critics: Sequence[ServedCritic]) -> dict[ServedCritic, list[str]]:
         """Return the GPUs of each critic's server, as CUDA_VISIBLE_DEVICES names them; no job is given one of its own.
 
@@ -73,8 +102,11 @@ class Executor(Protocol):
 
     def submit(self, job: Job, delay: float = 0.0) -> None:
         """Owe a job, to be started `delay` seconds from now at the earliest; ignored after `stop`."""
+        if not self.stopping:
+            insort(self._pending, (time.monotonic() + delay, job), key=lambda pending: pending[1].rank)
 
-    def events(self, more: Callable[[], bool]) -> Iterator[tuple[Job | None, wire.Message]]:
+    @abstractmethod
+    def events(self, more: Callable[[], bool] = lambda: False) -> Iterator[tuple[Job | None, wire.Message]]:
         """Run what was submitted, also while this goes on; yield what is heard until nothing is pending or running.
 
         `more` is asked then: true while something may still be submitted, unless the executor is stopped.
@@ -87,7 +119,15 @@ class Executor(Protocol):
 
     def stop(self) -> None:
         """Start nothing more, ask running jobs to save and return, kill those that cannot."""
+        if not self.stopping:
+            self.stopping = True
+            self._pending.clear()
+            self._stop_running()
 
+    @abstractmethod
+    def _stop_running(self) -> None: ...
+
+    @abstractmethod
     def kill(self, job: Job, error: str, cause: str) -> None:
         """End a running job now; its ``end`` says ``failed`` with this error and cause."""
 
@@ -100,15 +140,10 @@ def open_executor(  # noqa: PLR0913, PLR0917 - what executors are given
     interrupts: Interrupts,
     gpus: Sequence[str] | None = None,
 ) -> Executor:
-    """Return the executor of the options, to be entered.
+    """Return the executor of the options, to be entered, for so many jobs at a time.
 
-    Args:
-        options: Which one.
-        workers: Jobs at a time.
-        threads: Processor threads of each.
-        log: File for what workers print outside of jobs.
-        interrupts: The signals that stop it.
-        gpus: Those of this machine that its jobs may use; None: it says nothing about them.
+    `log` gets what workers print outside of jobs. Jobs may use these `gpus` of this machine; None: it says nothing
+    about them.
 
     Raises:
         RunError: It cannot be reached or is not installed.

@@ -22,7 +22,7 @@ from typing import Any
 
 import yaml
 
-from capo_bench.process.orphans import die_with
+from capo_bench.process.orphans import describe_end, die_with
 from capo_bench.run.failures import Cause
 from capo_bench.run.work import EVENTS, JOB, PARENT, RESULT, STOP, Work
 from capo_bench.store.home import read_json, write_json
@@ -80,10 +80,7 @@ def one_process(gpu: str | None = None) -> Processes:
 
 
 def training_processes(name: str) -> Processes:
-    """Return the processes that train a backbone.
-
-    Args:
-        name: The backbone.
+    """Return the processes that train the backbone of a name.
 
     Raises:
         ValueError: This machine lacks what the backbone asks for.
@@ -97,17 +94,10 @@ def training_processes(name: str) -> Processes:
 
 
 def launch(work: Work, processes: Processes, folder: Path, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Do a work in processes of its own.
+    """Do a work in processes of its own, which talk with this one by files in `folder`; made anew, and gone at the end.
 
-    Args:
-        work: What they do.
-        processes: How many there are, and what they find.
-        folder: Where they and this process talk, in files; made anew, and gone at the end.
-        emit: Told of what the first process tells, each once.
-        stop: Asked now and then; true: all processes save what they are at, and return.
-
-    Returns:
-        True when the work is done, False when it was stopped.
+    `emit` is told of what the first process tells, each once. `stop` is asked now and then: true has all processes save
+    what they are at, and return. Returns True when the work is done, False when it was stopped.
 
     Raises:
         RankError: A process failed, or was killed.
@@ -262,15 +252,14 @@ def _result(folder: Path, processes: int, code: int) -> bool:
         killed = {"0": -code}
     if killed:
         rank, number = min(killed.items())
-        hint = " (out of memory?)" if number == signal.SIGKILL else ""
-        raise RankError(f"{_name(rank, processes)} was killed by {signal.Signals(number).name}{hint}", "lost")
+        raise RankError(f"{_name(rank, processes)} {describe_end(-number)}", "lost")
     if errors:
         rank, failure = min(errors.items(), key=lambda item: item[1]["time"])
         raise RankError(f"{_name(rank, processes)}: {failure['error']}", failure["cause"])
     if code < 0:
-        raise RankError(f"the launcher of {processes} processes was killed by {signal.Signals(-code).name}", "lost")
+        raise RankError(f"the launcher of {processes} processes {describe_end(code)}", "lost")
     whose = "the process" if processes == 1 else f"the launcher of {processes} processes"
-    raise RankError(f"{whose} ended with exit code {code}; the trial's log says more")
+    raise RankError(f"{whose} {describe_end(code)}; the trial's log says more")
 
 
 def _name(rank: str, processes: int) -> str:

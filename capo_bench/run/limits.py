@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, TrialFolder, read_json
+from evals.checksums import files_below
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
@@ -24,12 +25,7 @@ _MEASURED, _LOOKED_AT = 5, 200
 
 
 class StageClock:
-    """How long each job has been in its stage.
-
-    Args:
-        timeouts: Seconds that a stage may take, by its name.
-        clock: Seconds, monotonic.
-    """
+    """How long each job has been in its stage; `timeouts` are the seconds that a stage may take, by its name."""
 
     def __init__(self, timeouts: Mapping[str, float], clock: Callable[[], float] = time.monotonic) -> None:
         self._timeouts, self._clock = timeouts, clock
@@ -55,12 +51,7 @@ class StageClock:
 
 
 class DiskWatch:
-    """Whether the disk of a folder is nearly full, looked at every `DISK_SECONDS`.
-
-    Args:
-        folder: Any folder on it.
-        min_free: Bytes that stay free.
-    """
+    """Whether less than `min_free` bytes are left on the disk of a folder, looked at every `DISK_SECONDS`."""
 
     def __init__(self, folder: Path, min_free: int) -> None:
         self._folder, self._min_free = folder, min_free
@@ -117,9 +108,6 @@ def _typical_sizes(home: Home, backbones: set[str]) -> dict[str, float]:
         with suppress(OSError, ValueError, KeyError):
             sizes = by_backbone.get(read_json(path.with_name("config.json"))["config"]["backbone"], [])
             if len(sizes) < _MEASURED:
-                sizes.append(sum(map(_size_of, (path.parent, *TrialFolder(path.parent).shared()))))
+                folders = (path.parent, *TrialFolder(path.parent).shared())
+                sizes.append(sum(file.stat().st_size for each in folders for file in files_below(each)))
     return {backbone: statistics.median(sizes) for backbone, sizes in by_backbone.items() if sizes}
-
-
-def _size_of(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())

@@ -21,12 +21,9 @@ EVERY_SECONDS = 1.0
 
 
 class LiveState:
-    """An observer of a run that writes the board to a file; a context, at whose end the file is gone.
+    """An observer of a run that writes the board, which somebody else keeps up to date, to a file.
 
-    Args:
-        path: The file.
-        board: What is written; it is kept up to date by someone else.
-        clock: Seconds, monotonic.
+    A context, at whose end the file is gone.
     """
 
     def __init__(self, path: Path, board: Board, clock: Callable[[], float] = time.monotonic) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from capo_bench.process.contexts import repeating
 
 LIMIT = 10 * 2**20
 KEEP = 2
@@ -38,22 +39,16 @@ def rotate(log: Path, limit: int = LIMIT, keep: int = KEEP) -> None:
 @contextmanager
 def rotating(log: Path, limit: int = LIMIT) -> Iterator[None]:
     """Keep a log small while the context is open."""
-    ended = threading.Event()
 
-    def watch() -> None:
-        while not ended.wait(_LOOK_SECONDS):
-            with suppress(OSError):
-                rotate(log, limit)
-
-    thread = threading.Thread(target=watch, name="log rotation", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
+    def look() -> None:
         with suppress(OSError):
             rotate(log, limit)
+
+    try:
+        with repeating(_LOOK_SECONDS, look):
+            yield
+    finally:
+        look()
 
 
 def _numbered(log: Path, number: int) -> Path:

@@ -17,12 +17,7 @@ QUIET_SECONDS = 2.0
 
 
 class ProgressMeter:
-    """How far something is.
-
-    Args:
-        console: Where it is shown; its kind (terminal or not) decides how.
-        clock: Seconds, monotonic.
-    """
+    """How far something is, on a console whose kind (terminal or not) decides how it is shown."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._clock = console, clock
@@ -35,14 +30,9 @@ class ProgressMeter:
         self._countdown = Countdown()
 
     def tell(self, title: str, done: int, total: int, detail: str = "", *, rest: float | None = None) -> None:
-        """Show how far it is.
+        """Show that `done` of `total` is done; another title begins anew.
 
-        Args:
-            title: What is done; another title begins anew.
-            done: How much of it.
-            total: Of how much.
-            detail: More words.
-            rest: Seconds that the rest takes, where the caller knows better than the pace since the title began.
+        `rest` are the seconds that the rest takes, where the caller knows better than the pace since the title began.
         """
         now = self._clock()
         begins = title != self._title

@@ -8,17 +8,17 @@ import socket
 import subprocess
 import sys
 import time
-from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from capo_bench.process.interrupt import Interrupts
+from capo_bench.process.orphans import describe_end
 from capo_bench.run import wire
 from capo_bench.run.devices import share_out
-from capo_bench.run.executor import Job
+from capo_bench.run.executor import Executor, Job
 from capo_bench.run.logs import rotate
 from capo_bench.store.errors import RunError
 from capo_bench.track.store import quiet_environment
@@ -105,14 +105,11 @@ class Worker:
         self.connection.close()
         os.close(self.ended)
         os.close(self._lifeline)
-        if code >= 0:
-            return f"its worker process ended with exit code {code}"
-        hint = " (out of memory?)" if -code == signal.SIGKILL else ""
-        return f"its worker process was killed by {signal.Signals(-code).name}{hint}"
+        return f"its worker process {describe_end(code)}"
 
 
-class LocalExecutor:
-    """Up to `count` workers of `threads` threads each, which share out the GPUs; see `executor.Executor`.
+class LocalExecutor(Executor):
+    """Up to `count` workers of `threads` threads each, which share out the GPUs.
 
     Args:
         count: Workers.
@@ -125,15 +122,10 @@ class LocalExecutor:
     def __init__(
         self, count: int, threads: int, log: Path, interrupts: Interrupts, gpus: Sequence[str] | None = None
     ) -> None:
+        super().__init__(interrupts)
         self._gpus, self._shared = list(gpus or ()), gpus is not None
         self.count, self.threads, self.log = count, threads, log
-        self._interrupts = interrupts
         self._workers: list[Worker] = []
-        self._pending: list[tuple[float, Job]] = []
-        self.stopping = False
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *error: object) -> None:
         while self._workers:
@@ -143,11 +135,6 @@ class LocalExecutor:
         """Return the GPUs of each critic's server; see `Executor.hold`."""
         shares, self._gpus = share_out(critics, self._gpus)
         return shares
-
-    def submit(self, job: Job, delay: float = 0.0) -> None:
-        """Owe a job; see `Executor.submit`."""
-        if not self.stopping:
-            insort(self._pending, (time.monotonic() + delay, job), key=lambda pending: pending[1].rank)
 
     def events(self, more: Callable[[], bool] = lambda: False) -> Iterator[tuple[Job | None, wire.Message]]:
         """Run what was submitted; see `Executor.events`."""
@@ -178,12 +165,7 @@ class LocalExecutor:
                 return job
         return None
 
-    def stop(self) -> None:
-        """Start nothing more, ask running jobs to save and return, kill those that cannot."""
-        if self.stopping:
-            return
-        self.stopping = True
-        self._pending.clear()
+    def _stop_running(self) -> None:
         for worker in self._busy():
             if worker.job and worker.job.do == "trial":
                 worker.ask_to_stop()

@@ -30,13 +30,7 @@ class Display(Console):
 
 @contextmanager
 def progress(console: Console, board: Board, name: str) -> Iterator[Observer]:
-    """Show `board` while the context is open; yields the observer to feed with the run's events.
-
-    Args:
-        console: Where to show it; its kind (terminal or not) decides how.
-        board: What to show.
-        name: The study, as a title.
-    """
+    """Show `board` while the context is open, as the console's kind asks; yields the observer of the run's events."""
     if not console.is_terminal:
         yield _Plain(console, board).on
         return

@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from capo_bench.process.interrupt import Interrupts, speak_to_nobody
-from capo_bench.run.attempt import CHECKPOINT_SECONDS, Attempt
-from capo_bench.run.cores import available_cores
-from capo_bench.run.devices import visible_gpus
-from capo_bench.run.executor import Executor, Job, open_executor
+from capo_bench.run.devices import available_cores, visible_gpus
+from capo_bench.run.executor import CHECKPOINT_SECONDS, Attempt, Executor, Job, open_executor
+from capo_bench.run.failures import again
 from capo_bench.run.limits import DiskWatch, StageClock
-from capo_bench.run.retry import again
 from capo_bench.run.serving import CriticServers
 from capo_bench.run.waiting_trials import Need, WaitingTrials
 from capo_bench.run.wire import Message
@@ -99,10 +97,8 @@ def default_workers(trials: Iterable[Trial], cores: int, gpus: int = 0) -> int:
 def gpus_of(trials: Iterable[Trial], gpus: Sequence[str] | None, served: int = 0) -> dict[str, int]:
     """Return how many GPUs each trial takes, by its id; none where there are none at all: then processors do it.
 
-    Args:
-        trials: The trials.
-        gpus: Those of this machine; None: those of a cluster, which knows itself whether it has enough.
-        served: How many of them critics' servers take.
+    `gpus` are those of this machine, of which `served` are critics' servers'; None: those of a cluster, which knows
+    itself whether it has enough.
 
     Raises:
         RunError: A trial needs more than there are.
@@ -272,7 +268,9 @@ class Runner:
         self.notify({"event": "prepared", "model": title})
         if message["status"] == "done":
             self._waiting.made(model)
-        elif message["status"] == "failed" and not self._passes(pool, job, message):
+        elif (
+            message["status"] == "failed" and not self._cut_short(message) and not self._tried_again(pool, job, message)
+        ):
             self._lose(pool, model, f"{title} failed: {message['error']}", job.log)
 
     def _follow(self, job: Job | None, message: Message) -> None:
@@ -287,10 +285,6 @@ class Runner:
         elif message["kind"] == "end":
             self._running.pop(key, None)
             self._clock.leave(key)
-
-    def _passes(self, pool: Executor, job: Job, end: Message) -> bool:
-        """Whether the failure of a shared model is none of its own, or is tried again."""
-        return self._cut_short(end) or self._tried_again(pool, job, end)
 
     def _cut_short(self, end: Message) -> bool:
         """Whether a trial did not come to save: its time was over, or a signal met its processes too, or its critic."""

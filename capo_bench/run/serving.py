@@ -18,12 +18,13 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from threading import Event, Thread
 from typing import TYPE_CHECKING, Literal
 
+from capo_bench.process.contexts import kept_environment, repeating
+from capo_bench.process.orphans import describe_end
 from capo_bench.run.logs import rotate
 from capo_bench.store.errors import RunError
-from capo_bench.study.identity import embedded_critic_key
+from capo_bench.study.identity import judge_key
 from capo_bench.study.served import ServedCritic, pending_critic
 from trainers.critics.serve import URL, ServeParams
 
@@ -86,10 +87,7 @@ class CriticServer:
         self._socket.close()
 
     def start(self, model: str) -> None:
-        """Start it; it is ready once `look` says so.
-
-        Args:
-            model: Repository id, or folder, of the model.
+        """Start it on a model (a repository id or a folder); it is ready once `look` says so.
 
         Raises:
             RunError: No process can be started.
@@ -120,7 +118,7 @@ class CriticServer:
         if self._process is None:
             return ""
         if self._process.poll() is not None:
-            return self._died(f"it {_how(self._process.returncode)}")
+            return self._died(f"it {describe_end(self._process.returncode)}")
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return ""
         self._looked = time.monotonic()
@@ -185,11 +183,9 @@ class CriticServer:
 
 
 class CriticServers:
-    """The servers of all critics that the harness serves for a run. All of them end with the context.
+    """The servers of all critics that the harness serves for a run, with logs in `folder`.
 
-    Args:
-        home: The results folder, which has the embedded critic once it is made.
-        folder: Gets the servers' logs.
+    They end with the context.
     """
 
     def __init__(self, home: Home, folder: Path) -> None:
@@ -197,10 +193,7 @@ class CriticServers:
         self._servers: dict[ServedCritic, CriticServer] = {}
 
     def open(self, shares: Mapping[ServedCritic, Sequence[str]]) -> None:
-        """Give each critic a server, which `look` starts.
-
-        Args:
-            shares: What is served, and the GPUs of each.
+        """Give each critic a server with its GPUs, which `look` starts.
 
         Raises:
             RunError: vLLM is not installed.
@@ -246,17 +239,14 @@ def _model(critic: ServedCritic, home: Home) -> Path | str:
     """Return what the server is to load: the folder where the embedded critic is, or will be, or a name."""
     if critic.embedded is None:
         return critic.model
-    return home.stage("critic", embedded_critic_key(critic.embedded))
+    return home.stage("critic", judge_key(critic.embedded))
 
 
 @contextmanager
 def serving(critic: ServedCritic, embedded: Path | None, log: Path) -> Iterator[None]:
     """Serve a critic for this process alone, until the end of the context, which begins when the server is ready.
 
-    Args:
-        critic: What to serve.
-        embedded: Folder of the embedded critic, where that is served.
-        log: File for what the server prints.
+    `embedded` is the folder of the embedded critic, where that is served.
 
     Raises:
         RunError: vLLM is not installed, GPUs are lacking, or the server does not come up.
@@ -271,38 +261,10 @@ def serving(critic: ServedCritic, embedded: Path | None, log: Path) -> Iterator[
             if server.state == "lost":
                 raise RunError(news)
             time.sleep(LOOK_SECONDS / 10)
-        with _named_in_environment(server.url), _watched(server):
+        # If it dies it is started again, and requests wait for it.
+        with kept_environment(URL), repeating(LOOK_SECONDS, server.look):
+            os.environ[URL] = server.url
             yield
-
-
-@contextmanager
-def _watched(server: CriticServer) -> Iterator[None]:
-    """Look after a server while this thread works; one that dies is started again, and requests wait for it."""
-    over = Event()
-
-    def watch() -> None:
-        while not over.wait(LOOK_SECONDS):
-            server.look()
-
-    watcher = Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield
-    finally:
-        over.set()
-        watcher.join()
-
-
-@contextmanager
-def _named_in_environment(url: str) -> Iterator[None]:
-    """Tell the critics of this process where their server is."""
-    before = os.environ.get(URL)
-    os.environ[URL] = url
-    try:
-        yield
-    finally:
-        os.environ.pop(URL)
-        os.environ.update({} if before is None else {URL: before})
 
 
 _IN_A_GROUP = (sys.executable, "-P", "-u", "-m", "capo_bench.process.orphans")
@@ -374,7 +336,3 @@ def _environment(gpus: Sequence[str]) -> Mapping[str, str]:
     # A key in VLLM_API_KEY would be asked of the trials, who know none.
     ours = {name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"}
     return ours | {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "PYTHONPATH": path, "VLLM_NO_USAGE_STATS": "1"}
-
-
-def _how(code: int) -> str:
-    return f"ended with exit code {code}" if code >= 0 else f"was killed by {signal.Signals(-code).name}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -21,6 +20,7 @@ from capo_bench.run.runner import Runner, RunOptions, pending_trials
 from capo_bench.store.home import Home
 from capo_bench.store.ledger import Ledger, fold
 from capo_bench.store.lock import study_lock
+from capo_bench.store.provenance import version_of
 from capo_bench.study.estimate import trial_seconds
 from capo_bench.study.last_plan import NOTHING_ASKED, RunRequest, keep_plan
 
@@ -69,13 +69,8 @@ def run_study(  # noqa: PLR0913, PLR0917 - what, where to, how, and whom to tell
 ) -> RunResult:
     """Run the pending trials of a plan and return how it ended; a plan that is finished is left as it is.
 
-    Args:
-        plan: What to run.
-        home: The results folder.
-        options: How to run.
-        console: Where progress and failures are shown.
-        write_report: Called after the trials; writes the report and returns its folder.
-        asked: What the plan was made of, to be kept with it.
+    Progress and failures are shown on `console`. `write_report` is called after the trials and returns the report's
+    folder. What the plan was made of, `asked`, is kept with it.
 
     Raises:
         StudyLockedError: Another process runs the study.
@@ -122,13 +117,16 @@ def _run(  # noqa: PLR0913, PLR0917 - as `run_study`
             # What `gc`, `bundle` and `verify` need later beside the trials.
             kept = {"question": plan.question, "metrics": list(plan.metrics), "sets": list(asked.sets)}
             kept["baseline"] = plan.baseline
-            runner.record("study_started", profile=plan.profile, plan=_ids(plan), **kept, versions=_versions())
+            versions = {"python": platform.python_version(), **{name: version_of(name) for name in _PACKAGES}}
+            runner.record("study_started", profile=plan.profile, plan=_ids(plan), **kept, versions=versions)
             runner.run(pending, interrupts)
         result = replace(_result(plan, home, board.failed, interrupts.exit_code), limit=runner.limit)
         report = None if result.interrupted else write_report()
-        tracked = _close(tracker, report, result, asked)
-        link = tracker.link if tracker else ""
-        if result.done == result.planned:
+        finished, tracked, link = result.done == result.planned, False, ""
+        if tracker is not None:
+            tracked = tracker.close(finished=finished, report=report, answered=asked.answered)
+            link = tracker.link
+        if finished:
             runner.record("study_finished", profile=plan.profile, tracked=tracked, link=link)
     return replace(result, link=link)
 
@@ -150,12 +148,6 @@ def _tracking(plan: Plan, home: Home, options: RunOptions, console: Console) -> 
         raise
 
 
-def _close(tracker: Tracker | None, report: Path | None, result: RunResult, asked: RunRequest) -> bool:
-    if tracker is None:
-        return False
-    return tracker.close(finished=result.done == result.planned, report=report, answered=asked.answered)
-
-
 def _finished(plan: Plan, home: Home, options: RunOptions) -> bool:
     """Whether the last run of the study was of this plan, finished it, and tracked it if that is wanted now."""
     state = fold(Ledger(home.study(plan.study).ledger).read())
@@ -171,14 +163,3 @@ def _result(plan: Plan, home: Home, failed: int = 0, interrupted: int = 0) -> Ru
 
 def _ids(plan: Plan) -> list[str]:
     return list(dict.fromkeys(trial.id for trial in plan.trials))
-
-
-def _versions() -> dict[str, str]:
-    return {"python": platform.python_version(), **{name: _version(name) for name in _PACKAGES}}
-
-
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

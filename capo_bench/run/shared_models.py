@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Any
 from capo_bench.run.threads import EMBEDDED_THREADS, set_threads, settle_kernels
 from capo_bench.store.home import Home, read_json, write_json
 from capo_bench.store.provenance import environment
+from capo_bench.study.code import Judge, embedded_judges
 from capo_bench.study.identity import (
     SHARED_TITLES,
     SharedKind,
     cold_start_key,
-    embedded_critic_key,
-    embedded_prm_key,
+    judge_key,
+    judge_kind,
     shared_models,
 )
 from evals.checksums import check_folder, seal
 from evals.clock import process_seconds
 from trainers import Emit
 from trainers.backbones import BACKBONES
+from trainers.critics.base import EmbeddedCriticConfig
 from trainers.critics.local import parameters_in
 
 if TYPE_CHECKING:
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 
     from capo_bench.study.plan import Trial
     from trainers.config import TrialConfig
-    from trainers.critics.base import EmbeddedCriticConfig
-    from trainers.prm.config import EmbeddedPrmConfig
 
 
 def ensure_shared(kind: SharedKind, trial: Trial, home: Home, emit: Emit) -> Path:
@@ -43,15 +43,10 @@ def ensure_shared(kind: SharedKind, trial: Trial, home: Home, emit: Emit) -> Pat
     """
     if kind == "cold_start":
         return ensure_cold_start(trial, home, emit)
-    if kind == "prm":
-        taught = trial.config.prm.taught
-        if taught is None:
-            raise ValueError(f"the process reward model {trial.config.prm.model!r} of trial {trial.id} is not embedded")
-        return ensure_prm(taught, home, emit)
-    config = trial.config.critic.embedded_critic
-    if config is None:
-        raise ValueError(f"the critic {trial.config.critic.name!r} of trial {trial.id} is not the embedded one")
-    return ensure_critic(config, home, emit)
+    for judge in embedded_judges(trial.config):
+        if judge_kind(judge) == kind:
+            return ensure_judge(judge, home, emit)
+    raise ValueError(f"trial {trial.id} asks no {SHARED_TITLES[kind]}")
 
 
 def ensure_cold_start(trial: Trial, home: Home, emit: Emit) -> Path:
@@ -95,26 +90,25 @@ def _make_cold_start(trial: Trial, folder: Path, emit: Emit, threads: int | None
     _make_shared("cold_start", make, folder, emit, settings, threads)
 
 
-def ensure_critic(config: EmbeddedCriticConfig, home: Home, emit: Emit) -> Path:
-    """Return the folder of the embedded critic, making it if it is not there yet."""
-    folder = home.stage("critic", embedded_critic_key(config))
+def ensure_judge(judge: Judge, home: Home, emit: Emit) -> Path:
+    """Return the folder of an embedded critic or process reward model, making it if it is not there yet."""
+    kind = judge_kind(judge)
+    folder = home.stage(kind, judge_key(judge))
     check_folder(folder)
     if not folder.exists():
+        _make_shared(kind, _teacher(judge), folder, emit, judge)
+    return folder
+
+
+def _teacher(judge: Judge) -> Callable[[Path, Emit], dict[str, int] | None]:
+    """Return what trains a judge into a folder."""
+    if isinstance(judge, EmbeddedCriticConfig):
         from trainers.critics.embedded import train_critic
 
-        _make_shared("critic", partial(train_critic, config), folder, emit, config)
-    return folder
+        return partial(train_critic, judge)
+    from trainers.prm.embedded import train_prm
 
-
-def ensure_prm(config: EmbeddedPrmConfig, home: Home, emit: Emit) -> Path:
-    """Return the folder of the embedded process reward model, making it if it is not there yet."""
-    folder = home.stage("prm", embedded_prm_key(config))
-    check_folder(folder)
-    if not folder.exists():
-        from trainers.prm.embedded import train_prm
-
-        _make_shared("prm", partial(train_prm, config), folder, emit, config)
-    return folder
+    return partial(train_prm, judge)
 
 
 def _make_shared(  # noqa: PLR0913, PLR0917 - what is made, how, where, and who is told
@@ -127,13 +121,8 @@ def _make_shared(  # noqa: PLR0913, PLR0917 - what is made, how, where, and who 
 ) -> None:
     """Make a shared model in a scratch folder and put it in place in one go.
 
-    Args:
-        kind: What it is.
-        make: Trains it into a folder, and may return counts that stand with its cost.
-        folder: Where it is put.
-        emit: Told of the steps.
-        settings: What it is trained with.
-        threads: Of an embedded model; None leaves a larger one the worker's.
+    `make` trains it into a folder and may return counts that stand with its cost. `threads` are those of an embedded
+    model; None leaves a larger one the worker's.
     """
     if threads is None:
         settle_kernels()

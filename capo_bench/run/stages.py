@@ -16,8 +16,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.run.attempt import Attempt
 from capo_bench.run.evaluation import ask, pending_tasks, score
+from capo_bench.run.executor import Attempt
 from capo_bench.run.shared_models import ensure_cold_start, teaching_costs
 from capo_bench.run.training import read_steps, settle, train
 from capo_bench.store.home import Home, TrialFolder, json_bytes, read_json, write_json
@@ -54,15 +54,8 @@ COUNTS = (
 def run_trial(trial: Trial, home: Home, emit: Emit, stop: Callable[[], bool], attempt: Attempt) -> bool:
     """Run a trial, or what is left of it.
 
-    Args:
-        trial: What to run.
-        home: The results folder.
-        emit: Told of stages and steps.
-        stop: Asked between steps and stages; true: save and return.
-        attempt: How it is tried.
-
-    Returns:
-        True when the trial is done, False when it was stopped and can be resumed.
+    Returns True when the trial is done, False when `stop`, asked between steps and stages, had it save and return: it
+    can be resumed.
     """
     run = _Run(trial, home, emit, stop, attempt, _now())
     drop_torn(run.folder.path)
@@ -102,16 +95,11 @@ class _Run:
         self.emit({"kind": "stage", "stage": "waiting"})
 
 
-def _cold_start(run: _Run) -> bool:
-    """Make the model that the trial starts from, unless it is the backbone as it is, or is there."""
-    if run.trial.config.supervised is not None:
-        ensure_cold_start(run.trial, run.home, run.emit)
-    return True
-
-
 def _train(run: _Run) -> bool:
-    """Train, unless a model stands under the key of that training."""
+    """Make the model that the trial starts from, and train, unless a model stands under the key of that training."""
     trial, home, folder = run.trial, run.home, run.folder
+    if trial.config.supervised is not None:
+        ensure_cold_start(trial, home, run.emit)
     if METHODS.get(trial.config.method).train is None:
         return True
     key = training_key(trial.identity, trial.seed)
@@ -171,7 +159,7 @@ def _record(run: _Run) -> bool:
 _STAGES = ("generate", "score")
 """The parts of an evaluation that are timed."""
 
-_WORK = (_cold_start, _train, _generate, _score, _record)
+_WORK = (_train, _generate, _score, _record)
 
 
 def measured(folder: TrialFolder, tasks: Iterable[str]) -> dict[str, dict[str, float]]:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from capo_bench.run.live import read_live
 from capo_bench.store.home import Home, StudyFolder
-from capo_bench.store.ledger import Ledger, StudyState, TrialEntry, fold
+from capo_bench.store.ledger import Ledger, TrialEntry, fold
 from capo_bench.store.lock import locked
 
 State = Literal["done", "running", "failed", "stopped", "pending"]
@@ -103,13 +103,7 @@ class StudyStatus:
 
 
 def study_status(home: Home, study: str, profile: str | None = None, ids: tuple[str, ...] | None = None) -> StudyStatus:
-    """Return where a study stands.
-
-    Args:
-        home: The results folder.
-        study: Name of the study.
-        profile: Its profile; None: the one that was last started.
-        ids: Trials to tell of; None: those of the plan that was last started.
+    """Return where a study stands: the plan that was last started, or the trials of these ids.
 
     Raises:
         RunError: The ledger cannot be read.
@@ -125,15 +119,15 @@ def study_status(home: Home, study: str, profile: str | None = None, ids: tuple[
     named = profile or state.profile
     if holder is None:
         return StudyStatus(study, named, False, None, trials, failure=failure)
-    seconds = _number(now.get("seconds"))
+    seconds, left, lasted = _number(now.get("seconds")), now.get("seconds_left"), _since(state.started)
     return StudyStatus(
         name=study,
         profile=named,
         running=True,
         holder=holder,
         trials=trials,
-        seconds_left=_left(now),
-        an_hour=_an_hour(state),
+        seconds_left=None if left is None else round(max(0.0, _number(left) - _since(now.get("time"))), 1),
+        an_hour=round(state.ended / lasted * 3600, 2) if lasted and state.ended else None,
         tokens={who: _number(now.get(f"{who}_tokens")) / seconds for who in ("policy", "critic")} if seconds else {},
         preparing=now.get("preparing", ()),
         failure=failure,
@@ -196,16 +190,6 @@ def _trials(now: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
         for trial, fields in trials.items()
         if isinstance(fields, dict)
     }
-
-
-def _left(now: Mapping[str, Any]) -> float | None:
-    left = now.get("seconds_left")
-    return None if left is None else round(max(0.0, _number(left) - _since(now.get("time"))), 1)
-
-
-def _an_hour(state: StudyState) -> float | None:
-    seconds = _since(state.started)
-    return round(state.ended / seconds * 3600, 2) if seconds and state.ended else None
 
 
 def _since(moment: object) -> float:

@@ -1,26 +1,40 @@
-"""From the word that names a study to its plan."""
+"""From the words that choose a study to its plan."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
+
+from evals.registry import did_you_mean
 
 if TYPE_CHECKING:
     from capo_bench.store.home import Home
     from capo_bench.study.plan import Plan
 
 
-def plan_as_run(word: str, profile: str | None, sets: Sequence[str], only: Sequence[str], home: Home) -> Plan:
-    """Return the plan that a command reads results of: as it was last run in `home`, else as the study's file says.
+@dataclass(frozen=True)
+class StudyChoice:
+    """A study and what of it, as a command is given them.
 
-    Args:
+    Attributes:
         word: Name of a study in the results folder or of a shipped one, or a file.
         profile: Its profile; None: the one that was last run, or quick.
-        sets: What ``--set`` was given; with any, the plan is made anew.
+        sets: What ``--set`` was given.
         only: What ``--only`` was given.
-        home: The results folder.
+    """
+
+    word: str
+    profile: str | None = None
+    sets: Sequence[str] = ()
+    only: Sequence[str] = ()
+
+
+def plan_as_run(chosen: StudyChoice, home: Home) -> Plan:
+    """Return the plan that a command reads results of: as it was last run in `home`, else as the study's file says.
+
+    With any ``--set`` the plan is made anew.
 
     Raises:
         StudyErrors: All that is wrong with the file and the arguments.
@@ -28,14 +42,14 @@ def plan_as_run(word: str, profile: str | None, sets: Sequence[str], only: Seque
     """
     from capo_bench.study.last_plan import last_plan
 
-    name = _name_of(word, home)
-    plan = None if sets or name is None else last_plan(home, name, profile)
-    if plan is None or _changed(word, plan, home):
-        return plan_of_file(word, profile, sets, only, home)
-    return _only(plan, only)
+    name = _name_of(chosen.word, home)
+    plan = None if chosen.sets or name is None else last_plan(home, name, chosen.profile)
+    if plan is None or _changed(chosen.word, plan, home):
+        return plan_of_file(chosen, home)
+    return _only(plan, chosen.only)
 
 
-def plan_of_file(word: str, profile: str | None, sets: Sequence[str], only: Sequence[str], home: Home) -> Plan:
+def plan_of_file(chosen: StudyChoice, home: Home) -> Plan:
     """Return the plan of a study's file; of a study that is only in the results folder, of the file that was last run.
 
     Raises:
@@ -44,18 +58,26 @@ def plan_of_file(word: str, profile: str | None, sets: Sequence[str], only: Sequ
     from capo_bench.study.load import load_plan
     from capo_bench.study.spec import DEFAULT_PROFILE
 
-    return load_plan(study_file(word, profile, home), profile or DEFAULT_PROFILE, sets, only)
+    file = study_file(chosen.word, chosen.profile, home)
+    return load_plan(file, chosen.profile or DEFAULT_PROFILE, chosen.sets, chosen.only)
 
 
 def study_file(word: str, profile: str | None, home: Home) -> str:
-    """Return what `load_plan` reads for a word: a shipped study's name, a file, or the file that was last run."""
+    """Return what `load_plan` reads for a word: a shipped study's name, a file, or the file that was last run.
+
+    Raises:
+        StudyErrors: There is no such study.
+    """
+    from capo_bench.study.errors import Place, StudyError, StudyErrors
     from capo_bench.study.last_plan import last_plan
     from capo_bench.study.load import shipped_studies
 
     if word in shipped_studies() or Path(word).exists():
         return word
     if not _ran(word, home):
-        _refuse(word, home)
+        names = known_studies(home)
+        rule = f"no such file, and no study of that name{did_you_mean(Path(word).stem, names)}"
+        raise StudyErrors([StudyError(Place(word), rule, f"studies: {', '.join(names)}")])
     plan = last_plan(home, word, profile) or last_plan(home, word)
     kept = None if plan is None else home.study(word).profile(plan.profile).study
     return word if kept is None or not kept.is_file() else str(kept)
@@ -67,15 +89,6 @@ def known_studies(home: Home) -> list[str]:
     from capo_bench.study.load import shipped_studies
 
     return list(dict.fromkeys([*started_studies(home), *shipped_studies()]))
-
-
-def _refuse(word: str, home: Home) -> NoReturn:
-    from capo_bench.study.errors import Place, StudyError, StudyErrors
-    from evals.registry import did_you_mean
-
-    names = known_studies(home)
-    rule = f"no such file, and no study of that name{did_you_mean(Path(word).stem, names)}"
-    raise StudyErrors([StudyError(Place(word), "", word, rule, f"studies: {', '.join(names)}")])
 
 
 def _ran(name: str, home: Home) -> bool:

@@ -14,19 +14,23 @@ import logging
 import os
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from pkgutil import resolve_name
+from typing import Any, TextIO
 
-from capo_bench.run.attempt import Attempt
+from pydantic import TypeAdapter
+
+from capo_bench.run.executor import Attempt
 from capo_bench.run.failures import usual_micro_batch
-from capo_bench.run.shared_models import emit_step, ensure_shared
+from capo_bench.run.shared_models import emit_step, ensure_judge
 from capo_bench.run.threads import fix_threads
 from capo_bench.store.home import Home, TrialFolder, read_json, write_json
 from capo_bench.store.keyed import drop_answers
-from capo_bench.study.identity import shared_models
+from capo_bench.study.code import embedded_judges
+from capo_bench.study.identity import judge_kind
+from capo_bench.study.plan import Trial
 from evals.checksums import check_file
 from evals.files import write_atomic
 from trainers import Emit
@@ -36,13 +40,7 @@ from trainers.methods import METHODS
 from trainers.rollouts import drop_after, stored_steps
 from trainers.run import TrainRun
 
-if TYPE_CHECKING:
-    from capo_bench.study.plan import Trial
-
 log = logging.getLogger(__name__)
-
-_PATHS = ("critic", "prm", "critiques")
-"""What of a `Training` is a folder, or None."""
 
 
 @dataclass(frozen=True)
@@ -71,36 +69,19 @@ class Training:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""
-        paths = {name: getattr(self, name) for name in _PATHS}
-        return {
-            "trial": self.trial.as_json(),
-            "folder": str(self.folder.path),
-            "start": self.start,
-            "resume": self.resume,
-            "attempt": asdict(self.attempt),
-            **{name: path and str(path) for name, path in paths.items()},
-        }
+        plain: dict[str, Any] = _TRAINING.dump_python(self, mode="json")
+        return plain
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Training:
         """Return what `as_json` wrote down."""
-        from capo_bench.study.plan import Trial
-
-        return cls(
-            trial=Trial.from_json(plain["trial"]),
-            folder=TrialFolder(Path(plain["folder"])),
-            start=plain["start"],
-            resume=plain["resume"],
-            attempt=Attempt(**plain["attempt"]),
-            **{name: Path(plain[name]) if plain[name] else None for name in _PATHS},
-        )
+        return _TRAINING.validate_python(plain)
 
     def run(self, record: Emit, stop: Callable[[], bool]) -> TrainRun:
         """Return what the method is given.
 
-        Args:
-            record: Gets the record of every step; where several processes train, one of them is to write it.
-            stop: Asked after every step; true in any of them stops all.
+        `record` gets the record of every step; where several processes train, one of them is to write it. `stop` is
+        asked after every step: true in any of them stops all.
         """
         return TrainRun(
             config=self.trial.config,
@@ -120,35 +101,32 @@ class Training:
         )
 
 
+_TRAINING = TypeAdapter(Training)
+
+
 def train(  # noqa: PLR0913, PLR0917 - what is trained, from where, how, and who is told
     trial: Trial, home: Home, start: str, emit: Emit, stop: Callable[[], bool], attempt: Attempt
 ) -> bool:
-    """Train what is left to train.
+    """Train what is left to train, from the model `start` (a folder or repository id), by a method that trains.
 
-    Args:
-        trial: What is trained, by a method that trains.
-        home: The results folder.
-        start: Folder or repository id of the model to start from.
-        emit: Told of stages and steps.
-        stop: Asked after every step; true: save and return.
-        attempt: How it is tried.
-
-    Returns:
-        True when the trained model is in place, False when it was stopped with a checkpoint.
+    Returns True when the trained model is in place, False when `stop`, asked after every step, had it save a
+    checkpoint.
     """
     folder = home.trial(trial.id)
-    kinds = {model.kind for model in shared_models(trial.config)}
-    critic = ensure_shared("critic", trial, home, emit) if "critic" in kinds else None
-    prm = ensure_shared("prm", trial, home, emit) if "prm" in kinds else None
+    judges = {judge_kind(judge): ensure_judge(judge, home, emit) for judge in embedded_judges(trial.config)}
     emit({"kind": "stage", "stage": "train"})
     point = _resume_point(folder)
     _tell_micro_batch(trial, folder, attempt, point)
     resume = None if point is None else str(point.path)
+    critic, prm = judges.get("critic"), judges.get("prm")
     training = Training(trial, folder, start, critic, prm, home.critiques, resume, attempt)
     finished = _train(training, emit, stop)
     if finished:
         drop_answers(folder)
-        _keep_model(folder)
+        scratch = _scratch(folder)
+        (scratch / "training_args.bin").unlink(missing_ok=True)  # a pickle of TRL's, which nobody reads
+        sync(scratch)
+        scratch.rename(folder.model)  # with it training is done
     return finished
 
 
@@ -183,10 +161,9 @@ def _train_here(training: Training, rank: int, emit: Emit, stop: Callable[[], bo
     fix_threads(training.trial)
     method = METHODS.get(training.trial.config.method)
     assert method.train is not None
-    module, _, function = method.train.partition(":")
     with training.folder.steps.open("a", encoding="utf-8") as steps:
         record: Emit = partial(record_step, steps, emit) if rank == 0 else lambda step: None
-        return bool(getattr(import_module(module), function)(training.run(record, stop)))
+        return bool(resolve_name(method.train)(training.run(record, stop)))
 
 
 def record_step(steps: TextIO, emit: Emit, record: dict[str, Any]) -> None:
@@ -258,13 +235,6 @@ def _tell_micro_batch(trial: Trial, folder: TrialFolder, attempt: Attempt, point
     if not kept or kept[-1]["micro_batch"] != size:
         kept.append({"after": point.step if point else 0, "micro_batch": size})
     write_json(folder.training, {"micro_batch": size, "micro_batches": kept})
-
-
-def _keep_model(folder: TrialFolder) -> None:
-    """Put the trained model in place; with it training is done."""
-    (_scratch(folder) / "training_args.bin").unlink(missing_ok=True)  # a pickle of TRL's, which nobody reads
-    sync(_scratch(folder))
-    _scratch(folder).rename(folder.model)
 
 
 def settle(folder: TrialFolder) -> None:

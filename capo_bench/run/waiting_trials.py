@@ -15,14 +15,10 @@ Need = SharedModel | ServedCritic
 
 
 class WaitingTrials:
-    """Which trials can begin, as one need after the other is met or fails.
-
-    Args:
-        trials: The trials, in the order in which they are wanted.
-        home: The results folder, which may have some of the models.
+    """Which trials can begin, as one need after the other is met or fails; they are given in the order they are wanted.
 
     Attributes:
-        missing: The models to make, each with the trials that need it.
+        missing: The models to make that the results folder lacks, each with the trials that need it.
     """
 
     def __init__(self, trials: Iterable[Trial], home: Home) -> None:

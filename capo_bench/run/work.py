@@ -15,8 +15,8 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from capo_bench.process.orphans import die_with
@@ -48,8 +48,7 @@ class Work:
 
     def do(self, rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
         """Do a process's part."""
-        module, _, function = self.task.partition(":")
-        return bool(getattr(import_module(module), function)(self.settings, rank, emit, stop))
+        return bool(resolve_name(self.task)(self.settings, rank, emit, stop))
 
 
 def work(folder: Path, rank: int) -> bool:

@@ -15,15 +15,16 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
+from capo_bench.process.contexts import kept_environment
 from capo_bench.process.interrupt import SIGNALS
 from capo_bench.process.orphans import end_group_with
 from capo_bench.run import wire
-from capo_bench.run.attempt import Attempt
+from capo_bench.run.executor import Attempt
 from capo_bench.run.failures import advice, cause_of
 from capo_bench.run.logs import rotating
 from capo_bench.store.home import Home
@@ -34,9 +35,7 @@ from capo_bench.track.redact import redact
 class Link:
     """The worker's end of the connection: jobs in, messages out, the runner's wish to stop.
 
-    Args:
-        connection: To the runner.
-        lost: Called, in a thread, when the runner is gone.
+    `lost` is called, in a thread, when the runner is gone.
     """
 
     def __init__(self, connection: Connection, lost: Callable[[], None] = lambda: None) -> None:
@@ -91,25 +90,13 @@ def run_job(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Cal
 
     try:
         with (
-            same_environment(),
+            kept_environment(),  # whatever libraries write into it: the next job reads it too
             wait_for_lock(Path(job["lock"]), stop, lambda: tell({"kind": "stage", "stage": "waiting"})) as held,
         ):
             return {"status": "done" if held and _call(job, tell, stop) else "stopped"}
     except BaseException as error:
         traceback.print_exc()
         return {"status": "failed", "stage": stage, **_describe_failure(error, stage, job)}
-
-
-@contextmanager
-def same_environment() -> Iterator[None]:
-    """Leave the process's environment as it was, whatever libraries write into it: the next job reads it too."""
-    before = dict(os.environ)
-    try:
-        yield
-    finally:
-        for name in os.environ.keys() - before.keys():
-            del os.environ[name]
-        os.environ.update(before)
 
 
 def _describe_failure(error: BaseException, stage: str, job: wire.Message) -> dict[str, str]:
@@ -133,14 +120,14 @@ def _call(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Calla
 
     trial, home = Trial.from_json(job["trial"]), Home(Path(job["home"]), job["keep_critiques"])
     os.environ |= {URL: job["critic_url"], TAKEN: str(job["memory_taken"])}
-    module, _, name = job["task"].partition(":")
+    task = resolve_name(job["task"])
     if job["do"] != "trial":
-        getattr(import_module(module), name)(job["do"], trial, home, emit)
+        task(job["do"], trial, home, emit)
         return True
     # Another study may have finished the trial while this one waited for the lock.
     if home.trial(trial.id).done:
         return True
-    finished = bool(getattr(import_module(module), name)(trial, home, emit, stop, Attempt(**job["attempt"])))
+    finished = bool(task(trial, home, emit, stop, Attempt(**job["attempt"])))
     if finished and not home.trial(trial.id).done:
         raise RuntimeError(f"the trial ended but left no {home.trial(trial.id).metrics}")
     return finished

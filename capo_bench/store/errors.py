@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 
 class RunError(Exception):
-    """The run cannot start or go on; the message names the file, the cause and the way out."""
+    """A command cannot start or go on; the message names the file, the cause and the way out. Exit code 2."""
 
 
 class StudyLockedError(RunError):
     """Another process runs the same study in the same results folder."""
 
 
-class RefusedError(Exception):
+class RefusedError(RunError):
     """A request is refused; one error a line, each with value, rule and way out."""
 
     def __init__(self, flaws: Sequence[str]) -> None:

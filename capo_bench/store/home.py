@@ -21,12 +21,7 @@ _LISTED = re.compile(r"(training|completions/[^/\x00]+) [0-9a-f]{12}")
 
 
 class Inside:
-    """An attribute that is the path of a file or folder inside another one.
-
-    Args:
-        name: Its name.
-        folder: The attribute that is the path of the other folder.
-    """
+    """An attribute that is the path of a file or folder inside another one, whose path is the attribute `folder`."""
 
     def __init__(self, name: str, folder: str = "path") -> None:
         self._name, self._folder = name, folder

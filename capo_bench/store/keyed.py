@@ -22,13 +22,8 @@ def claimed(
 ) -> Iterator[bool]:
     """Hold stages, so that of the trials that share them one works and the others wait for what it leaves.
 
-    All hold them in one order, so that no two trials wait for each other. Yields False if `stop` became true first.
-
-    Args:
-        home: The results folder.
-        keys: Key of each stage by its place in a trial's folder.
-        stop: Asked while waiting.
-        waiting: Called where a stage is held by another trial.
+    All hold them in one order, so that no two trials wait for each other. `keys` are by the stage's place in a trial's
+    folder. Calls `waiting` where another trial holds a stage; yields False if `stop` became true first.
     """
     locks = sorted(home.stage_lock(kind_of(place), key) for place, key in keys.items())
     with ExitStack() as held:

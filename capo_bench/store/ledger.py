@@ -103,11 +103,8 @@ def _mend_end(handle: int) -> bytes:
 
 def _line(record: Record) -> bytes:
     text = json.dumps(record, ensure_ascii=False, allow_nan=False)
-    return f'{text[:-1]}, "check": "{_check(text)}"}}\n'.encode()
-
-
-def _check(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+    check = hashlib.sha256(text.encode()).hexdigest()[:_DIGITS]
+    return f'{text[:-1]}, "check": "{check}"}}\n'.encode()
 
 
 def _parse(line: bytes) -> Record | None:

@@ -46,12 +46,10 @@ def study_lock(path: Path, what: str = "study") -> Iterator[None]:
 
 @contextmanager
 def wait_for_lock(path: Path, stop: Callable[[], bool], waiting: Callable[[], None]) -> Iterator[bool]:
-    """Hold the lock file `path`, waiting for its holder; yields False if `stop` became true before it was free.
+    """Hold the lock file `path`, which is made if it is not there, waiting for its holder.
 
-    Args:
-        path: The lock file; made if it is not there.
-        stop: Asked ten times a second while waiting.
-        waiting: Called once if the lock is not free at once.
+    Calls `waiting` once if the lock is not free at once, and `stop` ten times a second until it is; yields False if
+    that became true first.
     """
     handle = _open(path)
     try:
@@ -80,15 +78,6 @@ def locked(path: Path) -> bool:
         return not _try_lock(handle, fcntl.LOCK_SH)
     finally:
         os.close(handle)
-
-
-def _sign(path: Path) -> None:
-    since = datetime.now(UTC).isoformat(timespec="seconds")
-    holder = {"pid": os.getpid(), "host": platform.node(), "since": since}
-    try:
-        path.write_text(json.dumps(holder), encoding="utf-8")
-    except OSError as error:
-        raise RunError(f"{path}: cannot be written: {error.strerror}; free space or choose another --home") from error
 
 
 def _open(path: Path) -> int:

@@ -22,14 +22,14 @@ def environment() -> dict[str, Any]:
     return {
         "git": _git(Path(__file__).parent),
         "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
+        "packages": {name: version_of(name) for name in PACKAGES},
         "hardware": _hardware(),
     }
 
 
 def origin() -> dict[str, Any]:
     """Return which capo-bench this is: its version, commit and dirtiness; what cannot be known is None."""
-    return {"version": _version("capo-bench"), **_git(Path(__file__).parent)}
+    return {"version": version_of("capo-bench"), **_git(Path(__file__).parent)}
 
 
 def _git(folder: Path) -> dict[str, Any]:
@@ -58,7 +58,8 @@ def _run(folder: Path, *arguments: str) -> str | None:
     return done.stdout.strip() if done.returncode == 0 else None
 
 
-def _version(name: str) -> str | None:
+def version_of(name: str) -> str | None:
+    """Return the version of an installed package; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:

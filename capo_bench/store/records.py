@@ -11,13 +11,14 @@ from typing import Any, cast
 
 from pydantic_core import from_json
 
+from capo_bench.store.errors import RunError
 from capo_bench.store.home import read_json
 from evals.checksums import check_file
 
 Record = dict[str, Any]
 
 
-class DamagedFileError(ValueError):
+class DamagedFileError(RunError, ValueError):
     """A finished trial's file cannot be read; the message names file and line."""
 
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 
+from capo_bench.study.data import unfit_start
 from capo_bench.study.errors import StudyError, shown
 from capo_bench.study.expand import Draft, Sources, drafts, excluded
 from capo_bench.study.keys import dotted_keys, suggestion
@@ -30,12 +31,12 @@ def bad_sweep(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
     """Yield what is wrong with matrix, zip and exclude as they stand."""
     for key in sweep.matrix.keys() & sweep.zip.keys():
         rule = f"key {key!r} is in matrix and in zip; a key is swept in one of them"
-        yield StudyError(sources.at("zip", key).place(), f"zip.{key}", key, rule, "remove it from one of them")
+        yield StudyError(sources.at("zip", key).place(), rule, "remove it from one of them")
     for key, values in sweep.matrix.items():
         for index, value in enumerate(values):
             if value in values[:index]:
                 rule = f"matrix.{key} has {shown(value)} twice"
-                yield StudyError(sources.at("matrix", key, index).place(), f"matrix.{key}", value, rule, "remove one")
+                yield StudyError(sources.at("matrix", key, index).place(), rule, "remove one")
     yield from _bad_exclude(sweep, sources)
 
 
@@ -46,11 +47,10 @@ def _bad_exclude(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
     for index, entry in enumerate(sweep.exclude):
         if not any(excluded(row, entry) for row in rows):
             rule = f"exclude entry {shown(entry)} removes nothing: no combination of matrix and zip has these values"
-            place = sources.at("exclude", index).place()
-            yield StudyError(place, f"exclude[{index}]", entry, rule, "correct its keys or values, or remove it")
+            yield StudyError(sources.at("exclude", index).place(), rule, "correct its keys or values, or remove it")
     if all(any(excluded(row, entry) for entry in sweep.exclude) for row in rows):
         rule = f"exclude {shown(sweep.exclude)} removes all {len(rows)} combinations of matrix and zip"
-        yield StudyError(sources.at("exclude").place(), "exclude", sweep.exclude, rule, "leave at least one")
+        yield StudyError(sources.at("exclude").place(), rule, "leave at least one")
 
 
 def bad_names(sweep: Sweep, sources: Sources, drafts: Sequence[Draft]) -> Iterator[StudyError]:
@@ -59,13 +59,11 @@ def bad_names(sweep: Sweep, sources: Sources, drafts: Sequence[Draft]) -> Iterat
     for index, item in enumerate(sweep.include):
         if names.count(item.name) > 1:
             rule = f"two variants are named {item.name!r}: one of the matrix and one of include"
-            place = sources.at("include", index, "name").place()
-            yield StudyError(place, f"include[{index}].name", item.name, rule, "rename the one in include")
+            yield StudyError(sources.at("include", index, "name").place(), rule, "rename the one in include")
     for role, name in (("baseline", sweep.baseline), ("start", sweep.start)):
         if name is not None and name not in names:
             way_out = suggestion(name, names).replace("known keys", "variants")
-            place = sources.at(role).place()
-            yield StudyError(place, role, name, f"{role} {name!r} is not a variant of the study", way_out)
+            yield StudyError(sources.at(role).place(), f"{role} {name!r} is not a variant of the study", way_out)
 
 
 def bad_counterparts(
@@ -76,7 +74,7 @@ def bad_counterparts(
     for index, key in enumerate(sweep.within):
         if key not in keys:
             place = sources.at("within", index).place()
-            yield StudyError(place, "within", key, f"within: unknown key {key!r}", suggestion(key, keys))
+            yield StudyError(place, f"within: unknown key {key!r}", suggestion(key, keys))
     if any(key not in keys for key in sweep.within):
         return
     plan = Plan("", "", "", "", sweep.baseline, sweep.start, (), tuple(variants), (), tuple(sweep.within))
@@ -84,8 +82,7 @@ def bad_counterparts(
         if plan.baseline_of(variant.name) is None and plan.start_of(variant.name) != variant.name:
             within = ", ".join(sweep.within)
             rule = f"variant {variant.name!r}: no variant is baseline {sweep.baseline!r} with its {within}"
-            place = drafts[variant.name].source.place()
-            yield StudyError(place, variant.name, within, rule, "add that variant, or remove within")
+            yield StudyError(drafts[variant.name].source.place(), rule, "add that variant, or remove within")
 
 
 def bad_metrics(sweep: Sweep, sources: Sources, variants: Sequence[Variant]) -> Iterator[StudyError]:
@@ -97,10 +94,10 @@ def bad_metrics(sweep: Sweep, sources: Sources, variants: Sequence[Variant]) -> 
             place = sources.at("metrics", index).place()
             rule = f"metric {metric!r}: task {task!r} is not in evaluation.tasks of variant {lacking[0].name!r}"
             hint = suggestion(task, lacking[0].config.evaluation.tasks).replace("known keys", "tasks")
-            yield StudyError(place, "metrics", metric, rule, hint)
+            yield StudyError(place, rule, hint)
         elif (flaw := _undefined(metric, variants)) is not None:
             place = sources.at("metrics", index).place()
-            yield StudyError(place, "metrics", metric, f"metric {metric!r}: {flaw[0]}", flaw[1])
+            yield StudyError(place, f"metric {metric!r}: {flaw[0]}", flaw[1])
 
 
 def _undefined(metric: str, variants: Sequence[Variant]) -> tuple[str, str] | None:
@@ -135,25 +132,32 @@ def bad_measurements(
                 name = f"evaluation.{key}"
                 rule = f"variant {variant.name!r} has {name} {ours!r} and baseline {baseline!r} has {theirs!r}"
                 way_out = "numbers measured in two ways are not compared: set it in base, for all"
-                yield StudyError(place, name, ours, rule, way_out)
+                yield StudyError(place, rule, way_out)
 
 
-def bad_misconceptions(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
-    """Yield wrong rules that no pupil ever follows, because no step of the lessons is one that they are about."""
+def bad_settings(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
+    """Yield settings of a variant that do not go together."""
     for variant in variants:
-        start = variant.config.supervised
-        rules = start.misconceptions if isinstance(start, ColdStartConfig) else ()
-        for number, rule in enumerate(rules):
-            if not _is_followed(rule):
-                key = f"cold_start.misconceptions[{number}]"
-                place = base.locate(drafts[variant.name], ("cold_start", "misconceptions"))
-                sentence = (
-                    f"variant {variant.name!r}: {key}, about {rule.sign!r}, is followed in no step of the lessons"
-                )
-                way_out = (
-                    f"mend operands, crosses (of sums alone) or error (totals stay within 0 to {LIMIT}), or remove it"
-                )
-                yield StudyError(place, key, rule.sign, sentence, way_out)
+        for check in _CHECKS:
+            for key, rule, way_out in check(variant.config):
+                place = base.locate(drafts[variant.name], tuple(key.split(".")))
+                yield StudyError(place, f"variant {variant.name!r}: {rule}", way_out)
+
+
+_Flaws = Iterator[tuple[str, str, str]]
+"""Key that an error is placed at, the rule that is broken, and the way out."""
+
+
+def _never_followed(config: TrialConfig) -> _Flaws:
+    """Wrong rules that no pupil ever follows, because no step of the lessons is one that they are about."""
+    start = config.supervised
+    for number, rule in enumerate(start.misconceptions if isinstance(start, ColdStartConfig) else ()):
+        if not _is_followed(rule):
+            yield (
+                "cold_start.misconceptions",
+                f"cold_start.misconceptions[{number}], about {rule.sign!r}, is followed in no step of the lessons",
+                f"mend operands, crosses (of sums alone) or error (totals stay within 0 to {LIMIT}), or remove it",
+            )
 
 
 @cache
@@ -170,130 +174,92 @@ def _is_followed(rule: Misconception) -> bool:
     return False
 
 
-def bad_judges(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
-    """Yield variants whose critic or process reward model cannot judge the steps of what they train on."""
-    for variant in variants:
-        uses = METHODS.get(variant.config.method).uses
-        for judge, unfit in _UNFIT:
-            for key, value, rule, way_out in unfit(variant.config) if judge in uses else ():
-                place = base.locate(drafts[variant.name], (judge,))
-                yield StudyError(place, key, value, f"variant {variant.name!r}: {rule}", way_out)
-
-
-_Unfit = Iterator[tuple[str, str, str, str]]
-"""Key, its value, the rule that it breaks, and the way out."""
-
-
-def _without_checker(config: TrialConfig) -> _Unfit:
-    """A critic that asks the benchmark's checker of steps, where the benchmark has none."""
-    asks = config.critic.asks_checker or config.critic.embedded_critic is not None
-    if asks and not benchmark_of(config.benchmark).checks_steps:
+def _unfit_critic(config: TrialConfig) -> _Flaws:
+    """A critic that cannot judge the steps of what is trained on."""
+    critic, trained = config.critic, benchmark_of(config.benchmark)
+    if "critic" not in METHODS.get(config.method).uses:
+        return
+    if (critic.asks_checker or critic.embedded_critic is not None) and not trained.checks_steps:
         checked = [name for name in BENCHMARKS.names() if BENCHMARKS.get(name).checks_steps]
-        rule = f"critic {config.critic.name!r} rests on a checker of steps, and benchmark {_name(config)!r} has none"
-        way_out = (
+        yield (
+            "critic",
+            f"critic {critic.name!r} rests on a checker of steps, and benchmark {trained.name!r} has none",
             "name a critic that is a language model of its own (or, as a control, 'random' with its rate), "
-            f"or train on {', '.join(checked)}"
+            f"or train on {', '.join(checked)}",
         )
-        yield "critic", config.critic.name, rule, way_out
-
-
-def _unread(config: TrialConfig) -> _Unfit:
-    """A policy that is to be its own critic and cannot read what a critic is asked."""
-    if config.critic.asks_policy and BACKBONES.load(config.backbone).source == "embedded":
-        rule = (
-            f"critic.model is 'policy', and backbone {config.backbone!r} knows solutions of coins and no "
-            "other text: every critique would abstain"
+    if critic.asks_policy and BACKBONES.load(config.backbone).source == "embedded":
+        yield (
+            "critic",
+            f"critic.model is 'policy', and backbone {config.backbone!r} knows solutions of coins and no other text: "
+            "every critique would abstain",
+            "set critic.model to 'embedded', or backbone to one of a hub or a folder",
         )
-        yield "critic.model", "policy", rule, "set critic.model to 'embedded', or backbone to one of a hub or a folder"
-
-
-def _split(config: TrialConfig) -> _Unfit:
-    """A critic in the process whose model is split over GPUs: the trial is given none but those of its backbone."""
-    size = getattr(config.critic, "tensor_parallel_size", 1)
-    if size > 1:
-        rule = f"critic.tensor_parallel_size is {size}, and a critic in the process has the one GPU of that process"
-        way_out = (
-            f"set critic: {{name: openai, model: …, serve: {{gpus: {size}, tensor_parallel_size: {size}}}}}, which is "
-            "served on GPUs of its own, or tensor_parallel_size to 1"
+    # A trial is given no GPUs but those of its backbone.
+    if (split := getattr(critic, "tensor_parallel_size", 1)) > 1:
+        yield (
+            "critic",
+            f"critic.tensor_parallel_size is {split}, and a critic in the process has the one GPU of that process",
+            f"set critic: {{name: openai, model: …, serve: {{gpus: {split}, tensor_parallel_size: {split}}}}}, which "
+            "is served on GPUs of its own, or tensor_parallel_size to 1",
         )
-        yield "critic.tensor_parallel_size", str(size), rule, way_out
 
 
-def _untaught(config: TrialConfig) -> _Unfit:
+def _untaught_prm(config: TrialConfig) -> _Flaws:
     """The embedded process reward model, asked of problems that it was not taught."""
-    if config.prm.taught is not None and config.benchmark != TAUGHT_ON:
-        model = config.prm.model
-        rule = f"prm.model {model!r} is taught on {TAUGHT_ON}, and benchmark {_name(config)!r} is another"
-        yield "prm.model", model, rule, f"set prm.model to a folder or a repository id, or train on {TAUGHT_ON}"
-
-
-def _name(config: TrialConfig) -> str:
-    """Return the name of what a trial trains on."""
-    return benchmark_of(config.benchmark).name
-
-
-_UNFIT = (("critic", _without_checker), ("critic", _unread), ("critic", _split), ("prm", _untaught))
+    asked = "prm" in METHODS.get(config.method).uses and config.prm.taught is not None
+    if asked and config.benchmark != TAUGHT_ON:
+        name = benchmark_of(config.benchmark).name
+        rule = f"prm.model {config.prm.model!r} is taught on {TAUGHT_ON}, and benchmark {name!r} is another"
+        yield "prm", rule, f"set prm.model to a folder or a repository id, or train on {TAUGHT_ON}"
 
 
 LEAST = {"train_flops": 1.0, "seconds": 1e-6}
 """The smallest budgets: of less, what a step spends is no finite share."""
 
 
-def bad_budgets(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
-    """Yield budgets too small to count in, and those that weigh the tokens of a critic whose size nobody says."""
-    for variant in variants:
-        config, budget = variant.config, variant.config.train.budget
-        if budget is None:
-            continue
-        if budget.limit < (least := LEAST.get(budget.unit, 0.0)):
-            place = base.locate(drafts[variant.name], ("train", "budget"))
-            name = f"train.budget.{budget.unit}"
-            rule = f"variant {variant.name!r}: {name} is {budget.limit:g} but any step spends more than {least:g}"
-            way_out = f"set it to {least:g} or more: training always takes one step"
-            yield StudyError(place, name, budget.limit, rule, way_out)
-        if budget.unit not in WEIGHED:
-            continue
-        if "critic" in METHODS.get(config.method).uses and not config.critic.size_known:
-            place = base.locate(drafts[variant.name], ("critic",))
-            rule = (
-                f"variant {variant.name!r}: train.budget.{budget.unit} weighs the critic's tokens by its size, and "
-                f"nothing says how large {getattr(config.critic, 'model', config.critic.name)!r} is"
-            )
-            yield StudyError(place, "critic.parameters", None, rule, "set critic.parameters, as in 72.7e9")
+def _bad_budget(config: TrialConfig) -> _Flaws:
+    """A budget too small to count in, or one that weighs the tokens of a critic whose size nobody says."""
+    budget, critic = config.train.budget, config.critic
+    if budget is None:
+        return
+    name = f"train.budget.{budget.unit}"
+    if budget.limit < (least := LEAST.get(budget.unit, 0.0)):
+        rule = f"{name} is {budget.limit:g} but any step spends more than {least:g}"
+        yield "train.budget", rule, f"set it to {least:g} or more: training always takes one step"
+    if budget.unit in WEIGHED and "critic" in METHODS.get(config.method).uses and not critic.size_known:
+        model = getattr(critic, "model", critic.name)
+        rule = f"{name} weighs the critic's tokens by its size, and nothing says how large {model!r} is"
+        yield "critic", rule, "set critic.parameters, as in 72.7e9"
 
 
-def bad_processes(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
-    """Yield variants whose rollouts of a step do not divide among the processes that train their backbone."""
-    for variant in variants:
-        train, backbone = variant.config.train, BACKBONES.load(variant.config.backbone)
-        processes, micro_batch = backbone.processes, train.micro_batch or backbone.micro_batch
-        rollouts, parts = train.prompts_per_step * train.group_size, processes * (micro_batch or 1)
-        if parts > 1 and METHODS.get(variant.config.method).train and rollouts % parts:
-            place = base.locate(drafts[variant.name], ("train", "prompts_per_step"))
-            count = f"{processes} processes" if processes > 1 else "1 process"
-            among = count + (f" in micro-batches of {micro_batch}" if micro_batch else "")
-            rule = (
-                f"variant {variant.name!r}: backbone {variant.config.backbone!r} is trained by {count}, "
-                f"and {rollouts} rollouts a step do not divide among {among}"
-            )
-            way_out = f"set prompts_per_step × group_size to a multiple of {parts}"
-            yield StudyError(place, "train.prompts_per_step", train.prompts_per_step, rule, way_out)
+def _undivided(config: TrialConfig) -> _Flaws:
+    """Rollouts of a step that do not divide among the processes that train."""
+    train, backbone = config.train, BACKBONES.load(config.backbone)
+    processes, micro_batch = backbone.processes, train.micro_batch or backbone.micro_batch
+    rollouts, parts = train.prompts_per_step * train.group_size, processes * (micro_batch or 1)
+    if parts > 1 and METHODS.get(config.method).train and rollouts % parts:
+        count = f"{processes} processes" if processes > 1 else "1 process"
+        among = count + (f" in micro-batches of {micro_batch}" if micro_batch else "")
+        yield (
+            "train.prompts_per_step",
+            f"backbone {config.backbone!r} is trained by {count}, and {rollouts} rollouts a step do not divide among "
+            f"{among}",
+            f"set prompts_per_step × group_size to a multiple of {parts}",
+        )
+
+
+_CHECKS = (unfit_start, _never_followed, _unfit_critic, _untaught_prm, _bad_budget, _undivided)
 
 
 def duplicates(groups: Mapping[str, Sequence[Variant]], drafts: Mapping[str, Draft]) -> Iterator[StudyError]:
-    """Yield an error for variants that are one trial.
-
-    Args:
-        groups: Variants by the id of a trial.
-        drafts: Drafts by name, for their places.
-    """
+    """Yield an error for variants that are one trial; `groups` are variants by the id of a trial."""
     alike = {tuple(variant.name for variant in group): group for group in groups.values()}
     for names, group in alike.items():
         if len(group) > 1:
             quoted = " and ".join(repr(name) for name in names)
             rule = f"variants {quoted} are the same trial: {_why(group)}"
             place = drafts[names[-1]].source.place()
-            yield StudyError(place, names[-1], list(names), rule, "keep one of them (remove or exclude the others)")
+            yield StudyError(place, rule, "keep one of them (remove or exclude the others)")
 
 
 def _why(group: Sequence[Variant]) -> str:

@@ -18,28 +18,22 @@ from trainers.credit.normalization import NORMALIZATIONS
 from trainers.credit.segment import SEGMENTERS
 from trainers.credit.votes import VOTES
 from trainers.critics import CRITICS
+from trainers.critics.base import EmbeddedCriticConfig
 from trainers.methods import METHODS
+from trainers.prm.config import EmbeddedPrmConfig
 
 Roots = dict[str, str]
 """What a definition is to a trial, and the definition as ``"package.module:name"``."""
 
-EMBEDDED_CRITIC: Roots = {"embedded critic": "trainers.critics.embedded:train_critic"}
-EMBEDDED_PRM: Roots = {"embedded PRM": "trainers.prm.embedded:train_prm"}
+Judge = EmbeddedCriticConfig | EmbeddedPrmConfig
+"""An embedded critic or process reward model."""
+
 _NAMED = "evals.tasks.training_sets:named_problems"
 _NAMED_DEMONSTRATIONS = "evals.tasks.demonstrations:named_demonstrations"
 _VERIFIER: Roots = {"verifier": "evals.verify.verifier:Verifier", "verifier's worker": "evals.verify.worker:main"}
 _MEASURED = (
-    *(
-        "accuracy",
-        "known_right",
-        "accuracy_norm",
-        "wrong_step_rate",
-        "flawed_right",
-        "steps",
-        "tokens",
-        "no_answer",
-        "truncated",
-    ),
+    *("accuracy", "known_right", "accuracy_norm", "wrong_step_rate", "flawed_right"),
+    *("steps", "tokens", "no_answer", "truncated"),
     *("unscored", "failed", "averaged", "passed", "voted", "_count_decoding", "ratio"),
 )
 """Metrics that trials have had since the identity's version, and what adds them up. A later one makes no trial new."""
@@ -154,7 +148,9 @@ def hashes(roots: Mapping[str, str]) -> dict[str, str]:
 
 def definitions_of(config: TrialConfig) -> dict[str, dict[str, str]]:
     """Return every definition that decides a trial, stage by stage, with a hash of it alone: for people to compare."""
-    shared = (cold_start_roots(config.supervised) if config.supervised else {}) | _judges(config)
+    shared = cold_start_roots(config.supervised) if config.supervised else {}
+    for judge in embedded_judges(config):
+        shared |= judge_roots(judge)
     stages = {
         "shared": shared,
         "training": training_roots(config),
@@ -164,10 +160,18 @@ def definitions_of(config: TrialConfig) -> dict[str, dict[str, str]]:
     return {stage: _together(tuple(sorted({*roots.values()}))) for stage, roots in stages.items()}
 
 
-def _judges(config: TrialConfig) -> Roots:
+def embedded_judges(config: TrialConfig) -> list[Judge]:
+    """Return the embedded critic or process reward model that the method asks."""
     uses = METHODS.get(config.method).uses
-    critic = EMBEDDED_CRITIC if "critic" in uses and config.critic.embedded_critic is not None else {}
-    return critic | (EMBEDDED_PRM if "prm" in uses and config.prm.taught is not None else {})
+    asked = (config.critic.embedded_critic if "critic" in uses else None, config.prm.taught if "prm" in uses else None)
+    return [judge for judge in asked if judge is not None]
+
+
+def judge_roots(judge: Judge) -> Roots:
+    """Return what decides an embedded critic or process reward model."""
+    if isinstance(judge, EmbeddedCriticConfig):
+        return {"embedded critic": "trainers.critics.embedded:train_critic"}
+    return {"embedded PRM": "trainers.prm.embedded:train_prm"}
 
 
 def _segmenter(config: TrialConfig) -> str:

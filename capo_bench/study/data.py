@@ -31,7 +31,7 @@ def bad_rows(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Bas
             except DataErrors as errors:
                 place, key = base.locate(drafts[variant.name], path), ".".join(path)
                 for rule, way_out in _first_flaws(errors.flaws):
-                    yield StudyError(place, key, rows.source.file, f"{key}: {rule}", way_out)
+                    yield StudyError(place, f"{key}: {rule}", way_out)
 
 
 def check_rows(configs: Sequence[TrialConfig]) -> None:
@@ -72,16 +72,8 @@ def _first_flaws(flaws: Sequence[str]) -> Iterator[tuple[str, str]]:
         yield f"{len(flaws) - MOST_TOLD:,} more errors", "mend the first ones first"
 
 
-def bad_starts(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
-    """Yield variants whose supervised training does not go with their backbone or their method."""
-    for variant in variants:
-        for key, rule, way_out in _unfit(variant.config):
-            place = base.locate(drafts[variant.name], tuple(key.split(".")))
-            yield StudyError(place, key, None, f"variant {variant.name!r}: {rule}", way_out)
-
-
-def _unfit(config: TrialConfig) -> Iterator[tuple[str, str, str]]:
-    """Yield the setting that does not fit, the rule and the way out."""
+def unfit_start(config: TrialConfig) -> Iterator[tuple[str, str, str]]:
+    """Yield how the supervised training does not go with the backbone or the method: key, rule, way out."""
     backbone, start, name = BACKBONES.load(config.backbone), config.supervised, f"backbone {config.backbone!r}"
     if backbone.source == "embedded":
         if start is None and METHODS.get(config.method).heeds("cold_start"):
@@ -90,7 +82,7 @@ def _unfit(config: TrialConfig) -> Iterator[tuple[str, str, str]]:
             yield (
                 "backbone",
                 f"{name} has random weights, and method {config.method!r} takes it as it is",
-                ("set method: sft, which is the model after its supervised training"),
+                "set method: sft, which is the model after its supervised training",
             )
         elif isinstance(start, ColdStartConfig) and config.benchmark in DRAWN_TASKS and config.benchmark != start.task:
             rule = f"cold_start.task is {start.task!r}, and benchmark {config.benchmark!r} has other problems"
@@ -99,13 +91,13 @@ def _unfit(config: TrialConfig) -> Iterator[tuple[str, str, str]]:
         yield (
             "backbone",
             f"{name} is trained already, and cold_start names no demonstrations",
-            ("name some, as in cold_start: {demonstrations: {file: sft.jsonl}}, or set cold_start: null"),
+            "name some, as in cold_start: {demonstrations: {file: sft.jsonl}}, or set cold_start: null",
         )
     elif config.method == "sft" and start is None:
         yield (
             "method",
             f"method 'sft' is the model after supervised training, and {name} gets none",
-            ("name demonstrations (cold_start.demonstrations), or set method: base for the model as it is"),
+            "name demonstrations (cold_start.demonstrations), or set method: base for the model as it is",
         )
     if isinstance(start, SftConfig):
         yield from _unfit_demonstrations(config, start)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+
+from capo_bench.store.errors import RunError
 
 
 @dataclass(frozen=True)
@@ -32,15 +33,11 @@ class StudyError:
 
     Attributes:
         place: File and line.
-        where: Dotted path of the key in question; empty where there is none.
-        value: The offending value.
         rule: What is wrong, naming the value and the rule that it breaks.
         way_out: What to do about it.
     """
 
     place: Place
-    where: str
-    value: Any
     rule: str
     way_out: str
 
@@ -49,7 +46,7 @@ class StudyError:
         return f"{self.place}: {self.rule}{gap if self.way_out else ''}{self.way_out}"
 
 
-class StudyErrors(Exception):  # noqa: N818 - it carries many errors, each a StudyError
+class StudyErrors(RunError):  # noqa: N818 - it carries many errors, each a StudyError
     """All errors of one study or of several.
 
     Attributes:
@@ -67,9 +64,6 @@ class StudyErrors(Exception):  # noqa: N818 - it carries many errors, each a Stu
 
     def __str__(self) -> str:
         return "\n".join(str(item) for item in self.items)
-
-    def __reduce__(self) -> tuple[type[StudyErrors], tuple[list[StudyError]]]:
-        return type(self), (self.items,)
 
 
 def shown(value: object) -> str:

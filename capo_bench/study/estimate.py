@@ -150,12 +150,7 @@ class PlanEstimate:
 
 
 def estimate(plan: Plan, home: Home | None = None) -> PlanEstimate:
-    """Estimate a plan.
-
-    Args:
-        plan: The plan.
-        home: The results folder, if there is one: finished trials cost nothing more and tell what others will take.
-    """
+    """Estimate a plan; finished trials in the results folder cost nothing more and tell what others will take."""
     costs = _costs(plan, home)
     left = [trial for trial in plan.trials if trial.id not in costs]
     means = _means(plan, costs, "wall_seconds")
@@ -208,9 +203,7 @@ def _steps_left(trial: Trial, bounded: Mapping[str, int | None]) -> int:
 def critic_calls(config: TrialConfig, steps: int | None = None) -> int:
     """Return how many critiques a trial asks for: steps × prompts × group × critiques, one where steps are scored.
 
-    Args:
-        config: The trial's settings.
-        steps: Steps that training takes; unless given, all of `train.steps`.
+    Unless `steps` are given, training takes all of `train.steps`.
     """
     uses = METHODS.get(config.method).uses
     each = config.credit.critiques if "critic" in uses else 1 if "prm" in uses else 0

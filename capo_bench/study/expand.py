@@ -5,42 +5,23 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from capo_bench.study.errors import Place
 from capo_bench.study.spec import Sweep
 from capo_bench.study.yamlfile import Document, Tree, TreePath
 
 
-class Source(Protocol):
-    """Where a value was written."""
+@dataclass(frozen=True)
+class Source:
+    """Where a value was written: in a study file, or in an option, whose text then stands for the file."""
+
+    document: Document
+    path: TreePath = ()
 
     def place(self, below: TreePath = ()) -> Place:
         """Return the place of the value, or of what is at `below` inside it."""
-        ...
-
-
-@dataclass(frozen=True)
-class InFile:
-    """A value in a study file."""
-
-    document: Document
-    path: TreePath
-
-    def place(self, below: TreePath = ()) -> Place:
-        """Return file and line."""
         return self.document.place((*self.path, *below))
-
-
-@dataclass(frozen=True)
-class OnCommandLine:
-    """A value given by an option."""
-
-    text: str
-
-    def place(self, below: TreePath = ()) -> Place:
-        """Return the option as it was given."""
-        return Place(self.text)
 
 
 @dataclass(frozen=True)
@@ -79,9 +60,9 @@ class Sources:
     document: Document
     prefixes: Mapping[str, TreePath]
 
-    def at(self, key: str, *below: str | int) -> InFile:
+    def at(self, key: str, *below: str | int) -> Source:
         """Return the source of a key of the sweep, or of what is below it."""
-        return InFile(self.document, (*self.prefixes.get(key, ()), key, *below))
+        return Source(self.document, (*self.prefixes.get(key, ()), key, *below))
 
 
 def drafts(sweep: Sweep, sources: Sources) -> list[Draft]:
@@ -92,7 +73,11 @@ def drafts(sweep: Sweep, sources: Sources) -> list[Draft]:
     rows = [row for row in _rows(sweep, sources) if not any(excluded(row, entry) for entry in sweep.exclude)]
     swept = sweep.matrix or sweep.zip
     labels = short_names([*sweep.matrix, *sweep.zip])
-    kept = [Draft(_name(row, labels), row, row[0].source) for row in rows] if swept else []
+    kept = [
+        Draft(",".join(f"{labels[each.key]}={value_shown(each.value)}" for each in row), row, row[0].source)
+        for row in rows
+        if row
+    ]
     for index, item in enumerate(sweep.include):
         settings = tuple(
             KeySetting(key, value, sources.at("include", index, "set", key)) for key, value in item.set.items()
@@ -126,10 +111,6 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
     last = {key: key.rpartition(".")[2] for key in keys}
     tails = [*last.values(), "seed"]
     return {key: tail if tails.count(tail) == 1 else key for key, tail in last.items()}
-
-
-def _name(row: Iterable[KeySetting], labels: Mapping[str, str]) -> str:
-    return ",".join(f"{labels[setting.key]}={value_shown(setting.value)}" for setting in row)
 
 
 def value_shown(value: Tree) -> str:

@@ -34,21 +34,15 @@ _SUBJECT = re.compile(r"^\w+ should")
 
 
 def explain(error: ValidationError, tree: Tree, models: Models, locate: Locate) -> list[tuple[TreePath, StudyError]]:
-    """Return each error with the path in `tree` that it is about.
+    """Return each error of a validation with the path in `tree` that it is about.
 
-    Args:
-        error: What validation raised.
-        tree: What was validated.
-        models: The model that it was validated against, for the keys that it knows.
-        locate: From a path in `tree` to where it was written.
+    `models` are what was validated against, for the keys that they know; `locate` leads from a path to where it was
+    written.
     """
     errors = []
     for detail in error.errors(include_url=False):
         path = present(tree, detail["loc"], last=detail["type"] in {"extra_forbidden", "missing"})
-        value, (rule, way_out) = detail["input"], _rule_and_way_out(dict(detail), path, models)
-        if detail["type"] == "extra_forbidden":
-            value = path[-1]
-        errors.append((path, StudyError(locate(path), dotted(path), value, rule, way_out)))
+        errors.append((path, StudyError(locate(path), *_rule_and_way_out(dict(detail), path, models))))
     return errors
 
 

@@ -168,9 +168,9 @@ def trial_time(config: TrialConfig, machine: Machine, steps: int) -> GpuTime | N
     count = config.train.updates_per_batch
     passes = (6 + 2 * backbone.gradient_checkpointing) * count + 2 * (backbone.vllm is not None or count > 1)
     updates = passes * size * (tokens.sampled + tokens.prompts)
-    judging = critic_gpus(config, machine) or backbone.processes
+    sampling, judging = (own or backbone.processes for own in (server_gpus(backbone), critic_gpus(config, machine)))
     return GpuTime(
-        sampling=steps * machine.seconds(size, tokens.prefilled, tokens.sampled, sampling_gpus(backbone)),
+        sampling=steps * machine.seconds(size, tokens.prefilled, tokens.sampled, sampling),
         updates=steps * updates / (machine.tflops * 1e12 * machine.update * backbone.processes),
         critic=steps * machine.seconds(judge, tokens.read, tokens.written, judging),
         evaluation=_evaluation_seconds(config, machine, size),
@@ -180,13 +180,12 @@ def trial_time(config: TrialConfig, machine: Machine, steps: int) -> GpuTime | N
 def trial_gpus(config: TrialConfig) -> int:
     """Return the GPUs that a trial holds while it runs: those that train, and those of a server of rollouts."""
     backbone = BACKBONES.load(config.backbone)
-    served = backbone.vllm is not None and backbone.vllm.mode == "server"
-    return backbone.gpus + (sampling_gpus(backbone) if served else 0)
+    return backbone.gpus + server_gpus(backbone)
 
 
-def sampling_gpus(backbone: BackboneConfig) -> int:
-    """Return the GPUs that sample rollouts."""
-    return backbone.vllm.gpus if backbone.vllm and backbone.vllm.mode == "server" else backbone.processes
+def server_gpus(backbone: BackboneConfig) -> int:
+    """Return the GPUs of a server of rollouts; 0 without one."""
+    return backbone.vllm.gpus if backbone.vllm and backbone.vllm.mode == "server" else 0
 
 
 def critic_gpus(config: TrialConfig, machine: Machine) -> int:
@@ -249,13 +248,16 @@ def gpu_costs(machine: Machine, trials: Iterable[PendingTrial]) -> GpuCosts | No
     need = max(trial_gpus(trial.config) for trial in left)
     critic = max(critic_gpus(trial.config, machine) for trial in left)
     gpus = machine.gpus or need + critic
-    parts = _added([trial_time(trial.config, machine, trial.steps) for trial in left])
+    times = [time for trial in left if (time := trial_time(trial.config, machine, trial.steps)) is not None]
+    parts = {kind.name: sum(getattr(time, kind.name) for time in times) for kind in fields(GpuTime)}
     held = sum(trial.seconds * trial_gpus(trial.config) for trial in left)
     # Trials side by side share the critic's GPUs, which then are what bounds them.
     wall = max(held / max(gpus - critic, need), *(trial.seconds for trial in left), parts["critic"] if critic else 0)
     hours = (held + wall * critic) / 3600
     asked = [(trial.config, trial.steps, step_tokens(trial.config, machine)) for trial in left]
     priced = [_price(config, steps * tokens.read, steps * tokens.written) for config, steps, tokens in asked]
+    rented = None if machine.gpu_hour is None else hours * machine.gpu_hour
+    prices = [price for price in (rented, *priced) if price is not None]
     return GpuCosts(
         machine=machine,
         gpus=gpus,
@@ -264,21 +266,11 @@ def gpu_costs(machine: Machine, trials: Iterable[PendingTrial]) -> GpuCosts | No
         gpu_hours=hours,
         critic_read=sum(steps * tokens.read for _, steps, tokens in asked),
         critic_written=sum(steps * tokens.written for _, steps, tokens in asked),
-        money=_sum([None if machine.gpu_hour is None else hours * machine.gpu_hour, *priced]),
+        money=sum(prices) if prices else None,
     )
-
-
-def _added(times: Iterable[GpuTime | None]) -> dict[str, float]:
-    estimated = [time for time in times if time is not None]
-    return {kind.name: sum(getattr(time, kind.name) for time in estimated) for kind in fields(GpuTime)}
 
 
 def _price(config: TrialConfig, read: float, written: float) -> float | None:
     """Return what an endpoint asks for tokens; None where its price is not given."""
     price = config.critic.price if isinstance(config.critic, EndpointParams) else None
     return None if price is None else (read * price.prompt + written * price.output) / 1e6
-
-
-def _sum(amounts: Iterable[float | None]) -> float | None:
-    given = [amount for amount in amounts if amount is not None]
-    return sum(given) if given else None

@@ -34,12 +34,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from capo_bench.study.code import (
-    EMBEDDED_CRITIC,
-    EMBEDDED_PRM,
+    Judge,
     PartError,
     cold_start_roots,
+    embedded_judges,
     generation_roots,
     hashes,
+    judge_roots,
     scoring_roots,
     training_roots,
 )
@@ -57,17 +58,13 @@ from trainers.budget import WEIGHED
 from trainers.config import ColdStartConfig, TrialConfig
 from trainers.critics.base import CriticParams, EmbeddedCriticConfig
 from trainers.methods import METHODS
-from trainers.prm.config import TAUGHT_ON as PRM_TAUGHT_ON
-from trainers.prm.config import EmbeddedPrmConfig
+from trainers.prm.config import TAUGHT_ON
 from trainers.teaching import SftConfig
 
 VERSION = 2
 PACKAGES = ("torch", "transformers", "trl", "math-verify")
 PARTS = ("training", "generation", "scoring")
 """The parts of an identity, beside its version and seed, in the order of the stages that they decide."""
-TAUGHT_ON = "coins"
-"""The benchmark that the embedded critic is taught on."""
-
 FOLDER = "(a folder)"
 """In place of the name of a model that lies in a folder."""
 
@@ -117,12 +114,7 @@ def digest(parts: object) -> str:
 
 
 def trial_id(variant_digest: str, seed: int) -> str:
-    """Return the id of a trial.
-
-    Args:
-        variant_digest: `digest` of the variant's `identity_of`; shared by its seeds, so computed once.
-        seed: The trial's seed.
-    """
+    """Return the id of a trial, from the `digest` of its variant's identity, which its seeds share, and its seed."""
     return digest([VERSION, variant_digest, seed])
 
 
@@ -141,50 +133,24 @@ class SharedModel:
 
 def shared_models(config: TrialConfig) -> list[SharedModel]:
     """Return the models that a trial with these settings needs made before it."""
-    keys: dict[SharedKind, str | None] = {
-        "cold_start": cold_start_key(config),
-        "critic": critic_key(config),
-        "prm": prm_key(config),
-    }
-    return [SharedModel(kind, key) for kind, key in keys.items() if key]
+    start = cold_start_key(config)
+    cold_start = [] if start is None else [SharedModel("cold_start", start)]
+    return cold_start + [SharedModel(judge_kind(judge), judge_key(judge)) for judge in embedded_judges(config)]
 
 
-def critic_key(config: TrialConfig) -> str | None:
-    """Return the content hash of what decides the embedded critic; None if the trial does not ask it."""
-    critic = config.critic.embedded_critic
-    if critic is None or "critic" not in METHODS.get(config.method).uses:
-        return None
-    return embedded_critic_key(critic)
+def judge_kind(judge: Judge) -> Literal["critic", "prm"]:
+    """Return which kind of shared model an embedded judge is."""
+    return "critic" if isinstance(judge, EmbeddedCriticConfig) else "prm"
 
 
 @cache
-def embedded_critic_key(config: EmbeddedCriticConfig) -> str:
-    """Return the content hash of what decides the embedded critic."""
+def judge_key(judge: Judge) -> str:
+    """Return the content hash of what decides an embedded critic or process reward model."""
     parts = {
         "version": VERSION,
-        "critic": config.model_dump(mode="json"),
+        judge_kind(judge): judge.model_dump(mode="json"),
         "benchmark": _benchmark(TAUGHT_ON),
-        "code": hashes(EMBEDDED_CRITIC),
-        "packages": _packages(),
-    }
-    return digest(parts)
-
-
-def prm_key(config: TrialConfig) -> str | None:
-    """Return the content hash of what decides the embedded process reward model; None if the trial asks none."""
-    if config.prm.taught is None or "prm" not in METHODS.get(config.method).uses:
-        return None
-    return embedded_prm_key(config.prm.taught)
-
-
-@cache
-def embedded_prm_key(config: EmbeddedPrmConfig) -> str:
-    """Return the content hash of what decides the embedded process reward model."""
-    parts = {
-        "version": VERSION,
-        "prm": config.model_dump(mode="json"),
-        "benchmark": _benchmark(PRM_TAUGHT_ON),
-        "code": hashes(EMBEDDED_PRM),
+        "code": hashes(judge_roots(judge)),
         "packages": _packages(),
     }
     return digest(parts)
@@ -215,7 +181,7 @@ def critic_identity(params: CriticParams) -> Identity:
     if params.asks_policy:
         return settings
     if params.embedded_critic is not None:
-        return {**settings, "embedded": embedded_critic_key(params.embedded_critic)}
+        return {**settings, "embedded": judge_key(params.embedded_critic)}
     return _by_content("critic", settings)
 
 
@@ -223,11 +189,11 @@ def _prm(config: TrialConfig) -> dict[str, Any]:
     """Return what decides the scores of steps and what is made of them, without what the method ignores."""
     params, method = config.prm, METHODS.get(config.method)
     settings = {name: value for name, value in params.identity().items() if method.heeds(f"prm.{name}")}
-    return {**settings, "embedded": prm_key(config)} if params.taught else _by_content("prm", settings)
+    return {**settings, "embedded": judge_key(params.taught)} if params.taught else _by_content("prm", settings)
 
 
 def _training(config: TrialConfig) -> dict[str, Any]:
-    method = METHODS.get(config.method)
+    method, start = METHODS.get(config.method), config.supervised
     dumped = config.model_dump(mode="json", include=set(method.uses & {"train", "credit", "values"}))
     sections = {
         name: {key: value for key, value in section.items() if method.heeds(f"{name}.{key}")}
@@ -240,7 +206,7 @@ def _training(config: TrialConfig) -> dict[str, Any]:
         "method": config.method,
         "backbone": _backbone(config.backbone),
         "benchmark": _benchmark(config.benchmark),
-        "cold_start": _cold_start(config),
+        "cold_start": start and {"key": cold_start_key(config), **_supervised(start)},
         **sections,
         **({"critic": critic_identity(config.critic)} if "critic" in method.uses else {}),
         **_weighed(config),
@@ -292,12 +258,6 @@ def _by_content(role: str, settings: dict[str, Any]) -> dict[str, Any]:
         return {**settings, "model": FOLDER, "content": folder_identity(Path(model))}
     except ModelFolderError as error:
         raise PartError(role, error.rule, error.way_out) from error
-
-
-def _cold_start(config: TrialConfig) -> dict[str, Any] | None:
-    if config.supervised is None:
-        return None
-    return {"key": cold_start_key(config), **_supervised(config.supervised)}
 
 
 def _supervised(settings: ColdStartConfig | SftConfig) -> dict[str, Any]:

@@ -23,11 +23,17 @@ def with_value(tree: dict[str, Any], parts: Sequence[str], value: Tree) -> dict[
     return {**tree, head: with_value(below if isinstance(below, dict) else {}, rest, value)}
 
 
-def value_at(tree: Tree, parts: Sequence[str]) -> Tree:
-    """Return the value at a key; None where there is none."""
-    for part in parts:
-        tree = tree.get(part) if isinstance(tree, dict) else None
+def value_at(tree: Tree, path: Sequence[str | int]) -> Tree:
+    """Return the value at a path; None where there is none."""
+    for part in path:
+        if not _inside(tree, part):
+            return None
+        tree = tree[part]
     return tree
+
+
+def _inside(tree: Tree, part: str | int) -> bool:
+    return part in tree if isinstance(tree, dict) else isinstance(tree, list) and isinstance(part, int)
 
 
 def without(tree: Tree, path: TreePath) -> Tree:
@@ -49,8 +55,7 @@ def present(tree: Tree, path: TreePath, *, last: bool) -> TreePath:
     """
     kept: list[str | int] = []
     for index, part in enumerate(path):
-        inside = part in tree if isinstance(tree, dict) else isinstance(tree, list) and isinstance(part, int)
-        if inside:
+        if _inside(tree, part):
             tree = tree[part]
         elif not (last and index == len(path) - 1):
             continue
@@ -69,13 +74,13 @@ def known_keys(models: Models, path: TreePath) -> list[str]:
     """Return the keys that the section at `path` may hold; empty where any key may stand."""
     for part in path:
         below = [model.model_fields[part].annotation for model in models if part in model.model_fields]
-        named = [model for model in models if "name" in model.model_fields and part in _literals(model)]
+        named = [
+            model
+            for model in models
+            if "name" in model.model_fields and part in get_args(model.model_fields["name"].annotation)
+        ]
         models = [model for annotation in below for model in models_in(annotation)] if below else named or models
     return list(dict.fromkeys(info.alias or name for model in models for name, info in model.model_fields.items()))
-
-
-def _literals(model: type[BaseModel]) -> tuple[Any, ...]:
-    return get_args(model.model_fields["name"].annotation)
 
 
 @cache

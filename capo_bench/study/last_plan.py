@@ -54,17 +54,14 @@ def keep_plan(plan: Plan, home: Home, asked: RunRequest) -> None:
 
 
 def last_plan(home: Home, study: str, profile: str | None = None) -> Plan | None:
-    """Return a study's plan as it was last run; None where it was not.
-
-    Args:
-        home: The results folder.
-        study: The study's name.
-        profile: Its profile; None: the one that was last run.
+    """Return a study's plan as it was last run, under its last profile unless one is given; None where it was not run.
 
     Raises:
         RunError: The plan is there and cannot be read.
     """
-    profile = profile or _last_profile(home, study)
+    if profile is None:
+        starts = _starts(home, study)
+        profile = str(starts[-1].get("profile")) if starts else None
     return None if profile is None else read_plan(home.study(study).profile(profile))
 
 
@@ -92,11 +89,6 @@ def last_asked(home: Home, plan: Plan) -> RunRequest:
     if not starts or not file.is_file():
         return NOTHING_ASKED
     return RunRequest(file.read_text(encoding="utf-8"), tuple(map(str, starts[-1].get("sets") or ())))
-
-
-def _last_profile(home: Home, study: str) -> str | None:
-    starts = _starts(home, study)
-    return str(starts[-1].get("profile")) if starts else None
 
 
 def _starts(home: Home, study: str) -> list[Record]:

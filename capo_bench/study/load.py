@@ -8,21 +8,18 @@ from importlib.resources import files
 from pathlib import Path
 
 from capo_bench.study.checks import (
-    bad_budgets,
     bad_counterparts,
-    bad_judges,
     bad_measurements,
     bad_metrics,
-    bad_misconceptions,
     bad_names,
-    bad_processes,
+    bad_settings,
     bad_sweep,
     duplicates,
 )
 from capo_bench.study.code import PartError
-from capo_bench.study.data import bad_rows, bad_starts
+from capo_bench.study.data import bad_rows
 from capo_bench.study.errors import Place, StudyError, StudyErrors
-from capo_bench.study.expand import Draft, InFile, KeySetting, Sources, drafts
+from capo_bench.study.expand import Draft, KeySetting, Source, Sources, drafts
 from capo_bench.study.identity import Identity, digest, identity_of, trial_id, with_seed
 from capo_bench.study.keys import suggestion
 from capo_bench.study.parse import parse_study
@@ -66,8 +63,9 @@ def load_plan(
     """
     study = read_study(path_or_name)
     if profile not in study.profiles:
-        study.errors.append(_unknown_profile(study, profile))
-        raise StudyErrors(study.errors)
+        way_out = suggestion(profile, study.profiles).replace("known keys", "profiles")
+        unknown = StudyError(study.document.place(("profiles",)), f"unknown profile {profile!r}", way_out)
+        raise StudyErrors([*study.errors, unknown])
     return study.plan(profile, sets, only)
 
 
@@ -121,17 +119,14 @@ class StudyFile:
         given, axes, more = parse_sets(sets)
         errors += more
         settings = [*settings, *given]
-        errors += swept_anyway([*settings, *(axis.settings[0] for axis in axes)], sweep)
-        base = Base(self.study.base, InFile(self.document, ("base",)), settings)
+        errors += swept_anyway([*settings, *(axis[0] for axis in axes)], sweep)
+        base = Base(self.study.base, Source(self.document, ("base",)), settings)
         planned, sweep = swept_by_sets(drafts(sweep, sources), sweep, axes, base)
         variants, more = resolve(planned, base)
         errors += more
         by_name = {draft.name: draft for draft in planned}
-        errors += [*bad_metrics(sweep, sources, variants), *bad_starts(variants, by_name, base)]
-        errors += [*bad_judges(variants, by_name, base), *bad_budgets(variants, by_name, base)]
-        errors += [*bad_measurements(variants, by_name, base, sweep.baseline), *bad_processes(variants, by_name, base)]
-        errors += bad_misconceptions(variants, by_name, base)
-        errors += bad_rows(variants, by_name, base)
+        errors += [*bad_metrics(sweep, sources, variants), *bad_settings(variants, by_name, base)]
+        errors += [*bad_measurements(variants, by_name, base, sweep.baseline), *bad_rows(variants, by_name, base)]
         if not self.errors:  # what was pruned would bring errors that the file does not have
             errors += list(bad_sweep(sweep, sources)) or bad_names(sweep, sources, planned)
         trials, groups, more = _trials(variants, sweep.seed_numbers, by_name, base)
@@ -166,7 +161,7 @@ class StudyFile:
         sweep = self.study.model_copy(update={key: getattr(profile, key) for key in given})
         at: TreePath = ("profiles", name)
         settings = [
-            KeySetting(key, value, InFile(self.document, (*at, "set", key))) for key, value in profile.set.items()
+            KeySetting(key, value, Source(self.document, (*at, "set", key))) for key, value in profile.set.items()
         ]
         return sweep, Sources(self.document, dict.fromkeys(given, at)), settings
 
@@ -206,14 +201,8 @@ def _read(name: str) -> Document:
     if not path.exists():
         close = nearest(path.stem, shipped)
         hint = f"did you mean the shipped study {close[0]!r}?" if close else f"shipped studies: {', '.join(shipped)}"
-        raise StudyErrors([StudyError(Place(name), "", name, "no such file", f"({hint})")])
+        raise StudyErrors([StudyError(Place(name), "no such file", f"({hint})")])
     return read_document(path)
-
-
-def _unknown_profile(study: StudyFile, profile: str) -> StudyError:
-    way_out = suggestion(profile, study.profiles).replace("known keys", "profiles")
-    place = study.document.place(("profiles",))
-    return StudyError(place, "profiles", profile, f"unknown profile {profile!r}", way_out)
 
 
 def _trials(
@@ -226,8 +215,7 @@ def _trials(
             own = _trials_of(variant, seeds)
         except PartError as error:
             place = base.locate(by_name[variant.name], error.key)
-            rule = f"variant {variant.name!r}: {error.rule}"
-            errors.append(StudyError(place, ".".join(error.key), variant.name, rule, error.way_out))
+            errors.append(StudyError(place, f"variant {variant.name!r}: {error.rule}", error.way_out))
             continue
         except DataErrors:  # `bad_rows` has said it
             continue

@@ -23,6 +23,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from capo_bench.study.beside import BYTES, Beside, models_beside
+from capo_bench.study.gpu_time import server_gpus
 from trainers.backbones import BACKBONES, BackboneConfig, Planned
 from trainers.backbones.trl_arguments import server_command
 from trainers.config import TrainConfig, TrialConfig
@@ -125,13 +126,7 @@ def step_plan(backbone: BackboneConfig, train: TrainConfig) -> StepPlan:
 
 
 def memory(backbone: BackboneConfig, train: TrainConfig, beside: Iterable[Beside] = ()) -> Memory | None:
-    """Return what each GPU holds; None for a backbone that does not say its shape.
-
-    Args:
-        backbone: The policy.
-        train: What a step takes.
-        beside: Models that are held beside it.
-    """
+    """Return what each GPU holds, models `beside` the policy too; None for a backbone that does not say its shape."""
     planned = backbone.planned
     if planned is None:
         return None
@@ -210,7 +205,7 @@ def _where(backbone: BackboneConfig) -> str:
     if not backbone.gpus:
         return "processors"
     each = f" of {backbone.planned.gpu_gib} GiB" if backbone.planned else ""
-    served = backbone.vllm.gpus if backbone.vllm and backbone.vllm.mode == "server" else 0
+    served = server_gpus(backbone)
     more = f" and {_counted(served, 'GPU')} for the server" if served else ""
     return f"{_counted(backbone.gpus, 'GPU')}{each}{more}"
 

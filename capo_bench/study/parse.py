@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from capo_bench.study.errors import StudyError
 from capo_bench.study.explain import explain
-from capo_bench.study.keys import dotted_keys, suggestion, without
+from capo_bench.study.keys import dotted_keys, suggestion, value_at, without
 from capo_bench.study.spec import Study
 from capo_bench.study.yamlfile import Document, Tree, TreePath
 from trainers.config import TrialConfig
@@ -23,7 +23,8 @@ def parse_study(document: Document) -> tuple[Study | None, list[StudyError]]:
     """
     tree, bad = document.tree, _bad_parts(document)
     # From the back, so that the index of an item still holds when its turn comes.
-    for path in sorted({path for path, _ in bad}, key=_sortable, reverse=True):
+    paths = {path for path, _ in bad}
+    for path in sorted(paths, key=lambda path: [(0, p) if isinstance(p, str) else (p, "") for p in path], reverse=True):
         tree = without(tree, path)
     errors = [error for _, error in bad]
     try:
@@ -44,10 +45,6 @@ def _bad_parts(document: Document) -> list[tuple[TreePath, StudyError]]:
     for path in _override_tables(tree):
         bad += _bad_overrides(path, tree, document)
     return bad
-
-
-def _sortable(path: TreePath) -> list[tuple[int, str]]:
-    return [(part, "") if isinstance(part, int) else (0, part) for part in path]
 
 
 def _bad_base(base: dict[str, Any], document: Document) -> list[tuple[TreePath, StudyError]]:
@@ -81,33 +78,16 @@ def _override_tables(tree: dict[str, Any]) -> list[TreePath]:
 
 
 def _items(tree: Tree, path: TreePath) -> list[Any]:
-    value = _at(tree, path)
+    value = value_at(tree, path)
     return value if isinstance(value, list) else []
 
 
-def _at(tree: Tree, path: TreePath) -> Tree:
-    for part in path:
-        inside = part in tree if isinstance(tree, dict) else isinstance(tree, list) and isinstance(part, int)
-        if not inside:
-            return None
-        tree = tree[part]
-    return tree
-
-
 def _bad_overrides(path: TreePath, tree: Tree, document: Document) -> list[tuple[TreePath, StudyError]]:
-    table = _at(tree, path)
+    table = value_at(tree, path)
     unknown = [key for key in table if key not in dotted_keys(TrialConfig)] if isinstance(table, dict) else []
     section = path[-1] if isinstance(path[-1], str) else path[-2]
     return [
-        (
-            (*path, key),
-            StudyError(
-                document.place((*path, key)),
-                f"{section}.{key}",
-                key,
-                f"unknown key {key!r} under {section!r}",
-                suggestion(key, dotted_keys(TrialConfig)),
-            ),
-        )
+        ((*path, key), StudyError(document.place((*path, key)), f"unknown key {key!r} under {section!r}", hint))
         for key in unknown
+        for hint in [suggestion(key, dotted_keys(TrialConfig))]
     ]

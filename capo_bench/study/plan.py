@@ -7,12 +7,22 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import PurePath
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, TypeAdapter
 
 from capo_bench.study.gpu_time import MACHINE, Machine
 from capo_bench.study.keys import value_at, with_value
 from trainers.config import TrialConfig
 from trainers.methods import METHODS
+
+
+@lru_cache(maxsize=4096)  # most seeds of a variant share its settings, and to validate them takes long
+def _read_config(text: str) -> TrialConfig:
+    return TrialConfig.model_validate(json.loads(text))
+
+
+Config = Annotated[TrialConfig, BeforeValidator(lambda data: _read_config(json.dumps(data)))]
 
 
 @dataclass(frozen=True)
@@ -27,7 +37,7 @@ class Variant:
 
     name: str
     overrides: Mapping[str, Any]
-    config: TrialConfig
+    config: Config
 
 
 @dataclass(frozen=True)
@@ -45,27 +55,22 @@ class Trial:
     id: str
     variant: str
     seed: int
-    config: TrialConfig
+    config: Config
     identity: Mapping[str, Any]
 
     def as_json(self) -> dict[str, Any]:
         """Return the trial as plain data."""
-        return {
-            "id": self.id,
-            "variant": self.variant,
-            "seed": self.seed,
-            "config": self.config.model_dump(mode="json"),
-            "identity": dict(self.identity),
-        }
+        plain: dict[str, Any] = _TRIAL.dump_python(self, mode="json")
+        return plain
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Trial:
         """Return the trial that `as_json` wrote.
 
         Raises:
-            pydantic.ValidationError: Its settings are not valid.
+            pydantic.ValidationError: Something is missing, or its settings are not valid.
         """
-        return cls(data["id"], data["variant"], data["seed"], _read_config(data["config"]), data["identity"])
+        return _TRIAL.validate_python(data)
 
 
 @dataclass(frozen=True)
@@ -148,60 +153,20 @@ class Plan:
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as plain data; of the study file its name alone, not where it lay."""
-        return {
-            "study": self.study,
-            "question": self.question,
-            "file": PurePath(self.file).name,
-            "profile": self.profile,
-            "baseline": self.baseline,
-            "start": self.start,
-            "within": list(self.within),
-            "looks": list(self.looks),
-            "metrics": list(self.metrics),
-            "variants": [
-                {
-                    "name": variant.name,
-                    "overrides": dict(variant.overrides),
-                    "config": variant.config.model_dump(mode="json"),
-                }
-                for variant in self.variants
-            ],
-            "trials": [trial.as_json() for trial in self.trials],
-        }
+        plain: dict[str, Any] = _PLAN.dump_python(self, mode="json", exclude={"machine"})
+        return {**plain, "file": PurePath(self.file).name}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
         """Return the plan that `as_json` wrote.
 
         Raises:
-            pydantic.ValidationError: Settings are not valid.
-            KeyError: Something is missing.
+            pydantic.ValidationError: Something is missing, or settings are not valid.
         """
-        return cls(
-            study=data["study"],
-            question=data["question"],
-            file=data["file"],
-            profile=data["profile"],
-            baseline=data["baseline"],
-            start=data["start"],
-            metrics=tuple(data["metrics"]),
-            variants=tuple(
-                Variant(variant["name"], variant["overrides"], _read_config(variant["config"]))
-                for variant in data["variants"]
-            ),
-            trials=tuple(Trial.from_json(trial) for trial in data["trials"]),
-            within=tuple(data["within"]),
-            looks=tuple(data["looks"]),
-        )
+        return _PLAN.validate_python(data)
 
 
-def _read_config(data: Mapping[str, Any]) -> TrialConfig:
-    return _validated(json.dumps(data))
-
-
-@lru_cache(maxsize=4096)  # most seeds of a variant share its settings, and to validate them takes long
-def _validated(text: str) -> TrialConfig:
-    return TrialConfig.model_validate(json.loads(text))
+_TRIAL, _PLAN = TypeAdapter(Trial), TypeAdapter(Plan)
 
 
 def uses(config: TrialConfig, key: str) -> bool:

@@ -12,19 +12,16 @@ from pydantic import ValidationError
 from capo_bench.study.errors import Place, StudyError
 from capo_bench.study.expand import Draft, KeySetting, Source
 from capo_bench.study.explain import explain
-from capo_bench.study.keys import with_value
+from capo_bench.study.keys import value_at, with_value
 from capo_bench.study.plan import Variant
-from capo_bench.study.yamlfile import Tree, TreePath
+from capo_bench.study.yamlfile import TreePath
 from trainers.config import TrialConfig
 
 
 class Base:
     """What all variants begin with, and where each part of it was written.
 
-    Args:
-        tree: The study's `base`.
-        source: Where that is.
-        settings: What profile and command line set on top.
+    That is the study's `base`, read at `source`, with what profile and command line set on top of it.
     """
 
     def __init__(self, tree: dict[str, Any], source: Source, settings: Sequence[KeySetting]) -> None:
@@ -71,15 +68,9 @@ def resolve(drafts: Sequence[Draft], base: Base) -> tuple[list[Variant], list[St
         except ValidationError as error:
             for path, item in explain(error, tree, [TrialConfig], partial(base.locate, draft)):
                 _, names = errors.setdefault(str(item), (item, []))
-                if isinstance(_at(tree, path), dict):
+                if isinstance(value_at(tree, path), dict):
                     names.append(draft.name)
     return variants, [_named(error, names) for error, names in errors.values()]
-
-
-def _at(tree: Tree, path: TreePath) -> Tree:
-    for part in path:
-        tree = tree.get(part) if isinstance(tree, dict) else None
-    return tree
 
 
 def _named(error: StudyError, names: Sequence[str]) -> StudyError:

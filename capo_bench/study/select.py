@@ -8,22 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from capo_bench.study.errors import Place, StudyError, StudyErrors
-from capo_bench.study.expand import Draft, KeySetting, OnCommandLine, short_names, value_shown
+from capo_bench.study.expand import Draft, KeySetting, Source, short_names, value_shown
 from capo_bench.study.keys import dotted_keys, suggestion
 from capo_bench.study.plan import Trial
 from capo_bench.study.resolve import Base, apply
 from capo_bench.study.spec import Sweep
-from capo_bench.study.yamlfile import parse_document
+from capo_bench.study.yamlfile import Document, parse_document
 from trainers.config import TrialConfig
 from trainers.methods import METHODS
 
-
-@dataclass(frozen=True)
-class SweptKey:
-    """A key that ``--set KEY=A,B`` sweeps over all variants, with a setting for each value."""
-
-    key: str
-    settings: tuple[KeySetting, ...]
+Axis = Sequence[KeySetting]
+"""What ``--set KEY=A,B`` sweeps over all variants: a setting of the key for each value."""
 
 
 def read_setting(text: str) -> list[KeySetting]:
@@ -32,15 +27,16 @@ def read_setting(text: str) -> list[KeySetting]:
     Raises:
         StudyErrors: It is not KEY=VALUE, or a value is no YAML.
     """
-    source = OnCommandLine(f"--set {text}")
+    option = f"--set {text}"
+    source = Source(Document(option, None, {}))
     key, equals, value = text.partition("=")
     if not (key and equals):
         rule, way_out = f"{text!r} is not KEY=VALUE", "e.g. credit.vote=union; KEY=A,B sweeps"
-        raise StudyErrors([StudyError(source.place(), key, text, rule, way_out)])
+        raise StudyErrors([StudyError(source.place(), rule, way_out)])
     try:
-        return [KeySetting(key, parse_document(part, source.text).tree, source) for part in _apart(value)]
+        return [KeySetting(key, parse_document(part, option).tree, source) for part in _apart(value)]
     except StudyErrors as errors:
-        raise StudyErrors([replace(item, place=source.place(), where=key) for item in errors.items]) from errors
+        raise StudyErrors([replace(item, place=source.place()) for item in errors.items]) from errors
 
 
 def parse_seeds(sets: Sequence[str]) -> tuple[list[int] | None, list[str], list[StudyError]]:
@@ -49,16 +45,16 @@ def parse_seeds(sets: Sequence[str]) -> tuple[list[int] | None, list[str], list[
     rest, errors = [text for text in sets if text not in given], list[StudyError]()
     for text in given:
         if not re.fullmatch(r"[1-9][0-9]{0,3}", text.partition("=")[2].strip()):
-            place = Place(f"--set {text}")
-            errors.append(StudyError(place, "seeds", text, f"{text!r}: no number of seeds", "e.g. seeds=7 for 0 to 6"))
+            rule = f"{text!r}: no number of seeds"
+            errors.append(StudyError(Place(f"--set {text}"), rule, "e.g. seeds=7 for 0 to 6"))
     if errors or not given:
         return None, rest, errors
     return list(range(int(given[-1].partition("=")[2]))), rest, []
 
 
-def parse_sets(sets: Sequence[str]) -> tuple[list[KeySetting], list[SweptKey], list[StudyError]]:
+def parse_sets(sets: Sequence[str]) -> tuple[list[KeySetting], list[Axis], list[StudyError]]:
     """Return what ``--set`` options set for all variants, what they sweep, and what is wrong with the others."""
-    settings, axes, errors = list[KeySetting](), list[SweptKey](), list[StudyError]()
+    settings, axes, errors = list[KeySetting](), list[Axis](), list[StudyError]()
     for text in sets:
         try:
             read = read_setting(text)
@@ -68,11 +64,11 @@ def parse_sets(sets: Sequence[str]) -> tuple[list[KeySetting], list[SweptKey], l
         key = read[0].key
         if key not in dotted_keys(TrialConfig):
             hint = suggestion(key, dotted_keys(TrialConfig))
-            errors.append(StudyError(read[0].source.place(), key, key, f"unknown key {key!r}", hint))
+            errors.append(StudyError(read[0].source.place(), f"unknown key {key!r}", hint))
         elif len(read) == 1:
             settings += read
         else:
-            axes.append(SweptKey(key, tuple(read)))
+            axes.append(read)
     return settings, axes, errors
 
 
@@ -92,27 +88,24 @@ def _apart(text: str) -> list[str]:
     return parts
 
 
-def swept_by_sets(
-    drafts: Sequence[Draft], sweep: Sweep, axes: Sequence[SweptKey], base: Base
-) -> tuple[list[Draft], Sweep]:
+def swept_by_sets(drafts: Sequence[Draft], sweep: Sweep, axes: Sequence[Axis], base: Base) -> tuple[list[Draft], Sweep]:
     """Return every variant with every value of the axes, and the sweep with the roles that follow.
 
     A variant that sets a key itself, or whose method does not use it, stays one. Variants are compared with the
     baseline of the same values; where there was only one variant, with that of the first ones.
     """
     swept, alone = list(drafts), len(drafts) == 1
-    labels = short_names([*sweep.matrix, *sweep.zip, *(axis.key for axis in axes)])
+    labels = short_names([*sweep.matrix, *sweep.zip, *(axis[0].key for axis in axes)])
     for axis in axes:
-        first = {draft.name: _with(draft, axis.settings[0], labels) for draft in swept if _takes(draft, axis.key, base)}
+        key = axis[0].key
+        first = {draft.name: _with(draft, axis[0], labels) for draft in swept if _takes(draft, key, base)}
         roles = {role: first[name].name for role in ("baseline", "start") if (name := getattr(sweep, role)) in first}
-        within = [] if alone or "baseline" not in roles else [axis.key]
+        within = [] if alone or "baseline" not in roles else [key]
         sweep = sweep.model_copy(update={**roles, "within": [*sweep.within, *within]})
         swept = [
             each
             for draft in swept
-            for each in (
-                [_with(draft, setting, labels) for setting in axis.settings] if draft.name in first else [draft]
-            )
+            for each in ([_with(draft, setting, labels) for setting in axis] if draft.name in first else [draft])
         ]
     return swept, sweep
 
@@ -139,7 +132,7 @@ def swept_anyway(settings: Sequence[KeySetting], sweep: Sweep) -> list[StudyErro
             if f"{setting.key}.".startswith(f"{key}."):
                 rule = f"key {setting.key!r} is set for all variants, but the study sweeps {key!r}"
                 way_out = "pick variants with --only, or change the matrix in the file"
-                errors.append(StudyError(setting.source.place(), setting.key, setting.value, rule, way_out))
+                errors.append(StudyError(setting.source.place(), rule, way_out))
     return errors
 
 
@@ -175,5 +168,4 @@ def parse_only(only: Sequence[str], names: Sequence[str], seeds: Sequence[int]) 
 
 def _no_hit(pattern: str, kind: str, names: Sequence[object]) -> StudyError:
     shown = ", ".join(map(str, names[:20])) + (", …" if len(names) > 20 else "")
-    place = Place(f"--only {pattern}")
-    return StudyError(place, "", pattern, f"{pattern!r} matches no {kind}", f"{kind}s: {shown}")
+    return StudyError(Place(f"--only {pattern}"), f"{pattern!r} matches no {kind}", f"{kind}s: {shown}")

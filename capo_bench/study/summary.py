@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
+from pydantic import TypeAdapter
+
 from capo_bench.study.estimate import PlanEstimate, critic_calls
-from capo_bench.study.gpu_time import GpuCosts
 from capo_bench.study.plan import Plan
 from trainers.backbones import BACKBONES
 
+_ESTIMATE = TypeAdapter(PlanEstimate)
 WORKERS = 2
 """Trials at a time that the costs of a profile are told for."""
 
@@ -20,13 +21,9 @@ def plan_json(plan: Plan, taken: PlanEstimate, least: PlanEstimate | None = None
         **plan_outline(plan),
         "file": plan.file,
         "trials": [{"id": trial.id, "variant": trial.variant, "seed": trial.seed} for trial in plan.trials],
-        "estimate": _estimate(taken),
-        **({"least": _estimate(least)} if least else {}),
+        "estimate": _ESTIMATE.dump_python(taken, mode="json"),
+        **({"least": _ESTIMATE.dump_python(least, mode="json")} if least else {}),
     }
-
-
-def _estimate(taken: PlanEstimate) -> dict[str, Any]:
-    return {**asdict(taken), "gpu": _plain(taken.gpu)}
 
 
 def plan_outline(plan: Plan) -> dict[str, Any]:
@@ -71,7 +68,3 @@ def profile_costs(plan: Plan, taken: PlanEstimate) -> dict[str, Any]:
         "gpu_hours": taken.gpu.gpu_hours if taken.gpu else 0.0,
         "gpus": sorted({BACKBONES.load(variant.config.backbone).gpus for variant in plan.variants}),
     }
-
-
-def _plain(gpu: GpuCosts | None) -> dict[str, Any] | None:
-    return None if gpu is None else {**asdict(gpu), "machine": gpu.machine.model_dump(mode="json")}

@@ -48,7 +48,7 @@ class Document:
         """Return where a path was written; the nearest written ancestor stands for what is absent."""
         while path and path not in self.lines:
             path = path[:-1]
-        return Place(self.file, self.lines.get(path, 1))
+        return Place(self.file, self.lines.get(path))
 
 
 def read_document(path: Path, name: str | None = None) -> Document:
@@ -66,9 +66,9 @@ def read_document(path: Path, name: str | None = None) -> Document:
     if isinstance(document.tree, dict):
         return document
     if document.tree is None:
-        raise _refused(Place(name), "", "the file is empty", "write a study; `capo-bench ls` names shipped ones")
+        raise _refused(Place(name), "the file is empty", "write a study; `capo-bench ls` names shipped ones")
     rule = f"the file holds {shown(document.tree)}, but a study is a mapping of keys"
-    raise _refused(Place(name, 1), document.tree, rule, "begin with keys such as 'name:' and 'question:'")
+    raise _refused(Place(name, 1), rule, "begin with keys such as 'name:' and 'question:'")
 
 
 def parse_document(text: str, file: str) -> Document:
@@ -85,38 +85,38 @@ def parse_document(text: str, file: str) -> Document:
         problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         place = Place(file, mark.line + 1 if mark else None)
         rule = f"not valid YAML: {problem}"
-        builder.errors.append(StudyError(place, "", "", rule, "check indentation, brackets and quotes there"))
+        builder.errors.append(StudyError(place, rule, "check indentation, brackets and quotes there"))
         tree = None
     if builder.errors:
         raise StudyErrors(builder.errors)
     return Document(file, tree, builder.lines)
 
 
-def _refused(place: Place, value: Tree, rule: str, way_out: str) -> StudyErrors:
-    return StudyErrors([StudyError(place, "", value, rule, way_out)])
+def _refused(place: Place, rule: str, way_out: str) -> StudyErrors:
+    return StudyErrors([StudyError(place, rule, way_out)])
 
 
 def _read_text(path: Path, name: str) -> str:
     place = Place(name)
     if path.is_dir():
-        raise _refused(place, name, "a folder, where a study file is wanted", "name a YAML file in it")
+        raise _refused(place, "a folder, where a study file is wanted", "name a YAML file in it")
     if not path.exists():
-        raise _refused(place, name, "no such file", "check the path; `capo-bench ls` names the shipped studies")
+        raise _refused(place, "no such file", "check the path; `capo-bench ls` names the shipped studies")
     if not path.is_file():
-        raise _refused(place, name, "not a regular file", "write the study to a file")
+        raise _refused(place, "not a regular file", "write the study to a file")
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise _refused(place, name, f"cannot be read: {error.strerror}", "check its permissions") from error
+        raise _refused(place, f"cannot be read: {error.strerror}", "check its permissions") from error
     if len(data) > MAX_BYTES:
-        raise _refused(place, name, f"larger than {MAX_BYTES} bytes", "a study is a few kilobytes: check the path")
+        raise _refused(place, f"larger than {MAX_BYTES} bytes", "a study is a few kilobytes: check the path")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         rule = f"byte {data[error.start]:#04x} is not UTF-8"
-        raise _refused(Place(name, line), data[error.start], rule, "save the file as UTF-8") from error
+        raise _refused(Place(name, line), rule, "save the file as UTF-8") from error
 
 
 class _Builder:
@@ -133,7 +133,7 @@ class _Builder:
             if isinstance(event, yaml.DocumentStartEvent):
                 count += 1
                 if count > 1:
-                    self._error(event, (), "---", "a second document", "keep one study a file")
+                    self._error(event, "a second document", "keep one study a file")
                     break
             elif isinstance(event, yaml.NodeEvent):
                 tree = self._value(event, events, ())
@@ -146,20 +146,20 @@ class _Builder:
             return self._mapping(events, path)
         if isinstance(event, yaml.SequenceStartEvent):
             return self._sequence(events, path)
-        return None if isinstance(event, yaml.AliasEvent) else self._scalar(event, path)
+        return None if isinstance(event, yaml.AliasEvent) else self._scalar(event)
 
     def _refuse_references(self, event: Event, path: TreePath) -> None:
         if event.anchor is not None:
             sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
             kind = "alias" if sign == "*" else "anchor"
             rule = f"{kind} {sign + event.anchor!r}: anchors and aliases are not allowed in a study"
-            self._error(event, path, sign + event.anchor, rule, "write the value out")
+            self._error(event, rule, "write the value out")
         if getattr(event, "tag", None) is not None:
             rule = f"tag {event.tag!r}: tags are not allowed in a study"
-            self._error(event, path, event.tag, rule, "write the plain value")
+            self._error(event, rule, "write the plain value")
         if len(path) > MAX_DEPTH:
             rule = f"nested more than {MAX_DEPTH} deep"
-            raise _refused(Place(self.file, event.start_mark.line + 1), "", rule, "a study needs no such depth")
+            raise _refused(Place(self.file, event.start_mark.line + 1), rule, "a study needs no such depth")
 
     def _sequence(self, events: Iterator[Event], path: TreePath) -> list[Tree]:
         items: list[Tree] = []
@@ -180,7 +180,7 @@ class _Builder:
                 rule = (
                     f"key {key!r} is written twice: on line {self.lines[here]} and on line {event.start_mark.line + 1}"
                 )
-                self._error(event, here, key, rule, "keep one of them")
+                self._error(event, rule, "keep one of them")
             self.lines.setdefault(here, event.start_mark.line + 1)
             table[key] = self._value(next(events), events, here)
         return table
@@ -190,15 +190,15 @@ class _Builder:
             self._refuse_references(event, path)
             return str(event.value)
         key = self._value(event, events, (*path, "?"))
-        self._error(event, path, key, f"key {shown(key)} is not text", "write keys as words, or quote it")
+        self._error(event, f"key {shown(key)} is not text", "write keys as words, or quote it")
         return str(key)
 
-    def _scalar(self, event: Event, path: TreePath) -> Tree:
+    def _scalar(self, event: Event) -> Tree:
         value = self._plain(event)
         number = isinstance(value, int | float)
         if number and not (math.isfinite(value) and (isinstance(value, float) or abs(value) < 2**63)):
             rule = f"number {shown(event.value)} is too large"
-            self._error(event, path, event.value, rule, "write a number below 2^63, or quote it if it is text")
+            self._error(event, rule, "write a number below 2^63, or quote it if it is text")
             return None
         return value
 
@@ -213,6 +213,5 @@ class _Builder:
             return int(text) if len(text) < 40 else math.inf
         return float(text) if _FLOAT.fullmatch(text) else text
 
-    def _error(self, event: Event, path: TreePath, value: Tree, rule: str, way_out: str) -> None:
-        place = Place(self.file, event.start_mark.line + 1)
-        self.errors.append(StudyError(place, ".".join(map(str, path)), value, rule, way_out))
+    def _error(self, event: Event, rule: str, way_out: str) -> None:
+        self.errors.append(StudyError(Place(self.file, event.start_mark.line + 1), rule, way_out))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Metric, Param
 
+from capo_bench.study.keys import value_at
 from capo_bench.track.names import mlflow_metrics, mlflow_name, mlflow_param
 from capo_bench.track.redact import redact
 from trainers.methods import METHODS
@@ -59,7 +60,7 @@ class Desk:
     def settings(self, run: str, trial: Trial, swept: Iterable[str]) -> None:
         """Write a trial's variant, seed and what the study varies and its method uses, flat; all settings as a file."""
         config, method = trial.config.model_dump(mode="json"), METHODS.get(trial.config.method)
-        used = {key: _at(config, key) for key in dict.fromkeys(swept) if method.heeds(key)}
+        used = {key: value_at(config, key.split(".")) for key in dict.fromkeys(swept) if method.heeds(key)}
         flat = {name: value for key, tree in used.items() for name, value in _flat(tree, key)}
         self.params(run, {"variant": trial.variant, "seed": trial.seed, "method": trial.config.method, **flat})
         self.text(run, json.dumps(config, indent=2), "config.json")
@@ -84,12 +85,6 @@ class Desk:
         named = [{"path": name, "type": "table"} for name in tables]
         if named:
             self.client.set_tag(run, _TABLES, json.dumps(named))
-
-
-def _at(tree: object, dotted: str) -> object:
-    for key in dotted.split("."):
-        tree = tree.get(key) if isinstance(tree, dict) else None
-    return tree
 
 
 def _flat(value: object, name: str) -> list[tuple[str, object]]:

@@ -21,13 +21,11 @@ _URL = re.compile(r"[\w+.-]+://[^/\s:@]*:(?P<password>\S+)@\S*")
 def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """Return `text` with ``***NAME***`` for each secret, escaped or not, by the variable that holds it."""
     # Longest first: a secret may contain another.
-    for name, value in sorted(_secrets(environ), key=lambda secret: -len(secret[1])):
+    for name, value in sorted(_held(environ), key=lambda secret: -len(secret[1])):
+        if len(value) < _SHORTEST or _NUMBER.fullmatch(value):
+            continue
         text = f"***{name}***".join(match_escaped(value).split(text))
     return _URL_PASSWORD.sub("***", text)
-
-
-def _secrets(environ: Mapping[str, str]) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in _held(environ) if len(value) >= _SHORTEST and not _NUMBER.fullmatch(value)]
 
 
 def _held(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -13,12 +13,13 @@ from functools import partial
 
 from capo_bench.process.interrupt import Interrupts
 from capo_bench.process.orphans import die_with
+from capo_bench.store.errors import RunError
 from capo_bench.track.store import Store, server_command, server_environment
 
 _START_SECONDS = 60.0
 
 
-class ServerError(Exception):
+class ServerError(RunError):
     """The server cannot be started; the message says why and the way out."""
 
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from capo_bench.store.home import Home
 from capo_bench.store.ledger import Ledger, fold
+from capo_bench.store.lock import locked
 from capo_bench.track.desk import Desk, open_experiment
 from capo_bench.track.store import Store, open_client, relocate
 from capo_bench.track.trial import TrialRun, write_end
@@ -73,15 +74,14 @@ class StudyBook:
         self._runs = {run.data.tags["capo.trial"]: _trial_run(run) for run in self._search({PARENT: self.parent})}
 
     def deliver(self, *, live: bool, on_trial: Callable[[int, int], None] = lambda done, of: None) -> Delivery:
-        """Write what the store lacks of the trials.
+        """Write what the store lacks of the trials, and tell how many of them were looked at.
 
-        Args:
-            live: Whether this is the study's own run, which also writes the curves of running trials; otherwise what
-                a run of somebody else is about is left to it.
-            on_trial: Told of the trials looked at, and of how many there are.
+        `live`: this is the study's own run, which also writes the curves of running trials; otherwise what a run of
+        somebody else is about is left to it.
         """
-        entries = fold(Ledger(self._home.study(self._plan.study).ledger).read()).trials
-        delivery = Delivery(self._plan.study, running=not live and self._locked())
+        folder = self._home.study(self._plan.study)
+        entries = fold(Ledger(folder.ledger).read()).trials
+        delivery = Delivery(self._plan.study, running=not live and locked(folder.lock))
         for number, trial in enumerate(self._trials, 1):
             entry = entries.get(trial)
             state = "done" if self._home.trial(trial).done else entry.state if entry else ""
@@ -109,7 +109,7 @@ class StudyBook:
 
     def _deliver(self, trial: str, state: str, delivery: Delivery, *, live: bool) -> None:
         settled = state == "done" or (state in ("failed", "stopped") and not delivery.running)
-        if settled and self._state(trial) == state:
+        if settled and trial in self._runs and self._runs[trial].state == state:
             delivery.there += 1
         elif settled:
             self._end(trial, state)
@@ -128,15 +128,6 @@ class StudyBook:
         self._client.set_terminated(run.id, _STATUS[state])
         self._client.set_tag(run.id, _STATE, state)  # last: what is said of a trial is there
         run.state = state
-
-    def _state(self, trial: str) -> str | None:
-        run = self._runs.get(trial)
-        return None if run is None else run.state
-
-    def _locked(self) -> bool:
-        from capo_bench.store.lock import locked
-
-        return locked(self._home.study(self._plan.study).lock)
 
     def _open_parent(self) -> str:
         tags = {"capo.kind": "study", "capo.study": self._plan.study, "capo.profile": self._plan.profile}

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import mlflow
 
+from capo_bench.process.contexts import kept_environment
 from capo_bench.track.redact import redact
 
 if TYPE_CHECKING:
@@ -108,7 +107,9 @@ def write_trace(  # noqa: PLR0913 - what a trace is made of
     `expected` is the name and value of what would have been right, `verdict` whether what came out is correct, and why.
     """
     client, experiment = desk.client, desk.experiment
-    with _store_of_traces(desk.store.uri):
+    # MLflow goes by a global, which it also puts into the environment.
+    with kept_environment("MLFLOW_TRACKING_URI"):
+        mlflow.set_tracking_uri(desk.store.uri)
         span = client.start_trace(
             name, "LLM", _clean(inputs), attributes=attributes, tags=tags, experiment_id=experiment, run_id=run
         )
@@ -117,22 +118,6 @@ def write_trace(  # noqa: PLR0913 - what a trace is made of
             mlflow.log_expectation(trace_id=span.trace_id, name=expected[0], value=expected[1])
         if verdict is not None:
             mlflow.log_feedback(trace_id=span.trace_id, name="correct", value=verdict[0], rationale=verdict[1])
-
-
-@contextmanager
-def _store_of_traces(uri: str) -> Iterator[None]:
-    """Let MLflow write traces into a store; it goes by a global, which it also puts into the environment."""
-    before = os.environ.get(_VARIABLE)
-    mlflow.set_tracking_uri(uri)
-    try:
-        yield
-    finally:
-        os.environ.pop(_VARIABLE, None)
-        if before is not None:
-            os.environ[_VARIABLE] = before
-
-
-_VARIABLE = "MLFLOW_TRACKING_URI"
 
 
 def _clean(value: dict[str, Any]) -> Any:

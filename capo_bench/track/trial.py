@@ -79,7 +79,8 @@ def write_end(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder, *, d
         desk.file(run.id, path, str(path.relative_to(folder.path)))
     if folder.steps.is_file():
         desk.file(run.id, folder.steps, folder.steps.name)
-    desk.tables(run.id, {f"samples/{path.parent.name}.json": sample_rows(path) for path in _samples(folder.evaluation)})
+    samples = sorted(folder.evaluation.glob("*/samples.jsonl"))
+    desk.tables(run.id, {f"samples/{path.parent.name}.json": sample_rows(path) for path in samples})
     desk.client.log_inputs(run.id, datasets=datasets(map(folder.completions, trial.config.evaluation.tasks)))
     desk.client.log_batch(run.id, tags=[RunTag(f"capo.{key}", redact(text)) for key, text in _origin(folder).items()])
     write_critiques(desk, run.id, trial, folder)
@@ -106,10 +107,6 @@ def _dataset(asked: bytes) -> Dataset:
     source = json.dumps({"task": task})
     digest = hashlib.sha256(asked).hexdigest()[:12]
     return Dataset(task, digest, source_type="code", source=source, profile=json.dumps({"problems": problems}))
-
-
-def _samples(evaluation: Path) -> list[Path]:
-    return sorted(evaluation.glob("*/samples.jsonl"))
 
 
 def _model(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder) -> str | None:

@@ -67,9 +67,7 @@ class Lengths:
 def count_least(text: str, words: Collection[str]) -> int:
     """Return in how few tokens a text can have been sampled: a model may choose others than the tokenizer would.
 
-    Args:
-        text: What was sampled.
-        words: The text of every token. Characters outside ASCII may be spread over parts of tokens and count nothing.
+    `words` are the texts of all tokens. Characters outside ASCII may be spread over parts of tokens and count nothing.
     """
     longest = max(map(len, words))
     least = [0] * (len(text) + 1)

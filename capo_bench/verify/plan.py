@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from capo_bench.analysis.looks import trials_due
 from capo_bench.store.home import Home
@@ -63,7 +63,8 @@ def _check_study(  # noqa: PLR0913, PLR0917 - a plan, and what it was made of
 def _check_ledger(check: Check, plan: Plan, records: Sequence[Record], runs: Sequence[Record], *, whole: bool) -> None:
     """Compare the plan with what the ledger says of its runs; `whole`: no trials are left out of the plan."""
     where = f"studies/{plan.study}/ledger.jsonl"
-    check.fields(f"{where}: last run", *_read_run(runs[-1], plan))
+    planned = {"metrics": list(plan.metrics), "baseline": plan.baseline, "question": plan.question}
+    check.fields(f"{where}: last run", {name: runs[-1].get(name, ABSENT) for name in planned}, planned)
     ids = {trial.id for trial in plan.trials}
     started = {trial for run in runs for trial in run.get("plan", ())}
     check.equal(f"{where}: trials of the plan that no run had", sorted(ids - started), [])
@@ -79,9 +80,3 @@ def _check_ledger(check: Check, plan: Plan, records: Sequence[Record], runs: Seq
             check.equal(f"{where}: {trial.id} variant", trial.variant, entry.variant)
         if entry is not None:
             check.equal(f"{where}: {trial.id} seed", trial.seed, entry.seed)
-
-
-def _read_run(run: Record, plan: Plan) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    """Return what the record of a run says of its plan, and what the plan says."""
-    recorded = {name: run.get(name, ABSENT) for name in ("metrics", "baseline", "question")}
-    return recorded, {"metrics": list(plan.metrics), "baseline": plan.baseline, "question": plan.question}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,14 +107,10 @@ def _left(derived: Sample, version: str) -> str | None:
 
 
 def _results(check: Check, recorded: Path, derived: Path, where: str) -> None:
-    left, right = (_flat(path) for path in (recorded, derived))
+    left, right = (flatten(json.loads(path.read_text(encoding="utf-8"))) for path in (recorded, derived))
     for key in dict.fromkeys([*left, *right]):
         if key in {"cost.score_seconds", "cost.score_cpu_seconds"}:
             check.take("seconds that a clock measured")
         else:
             close = key.rpartition(".")[2] in _ESTIMATED
             check.equal(f"{where}: {key}", left.get(key), right.get(key), close=close)
-
-
-def _flat(path: Path) -> Mapping[str, Any]:
-    return flatten(json.loads(path.read_text(encoding="utf-8")))

@@ -123,14 +123,8 @@ def verify(  # noqa: PLR0913 - what is verified, and how
 ) -> Verified:
     """Derive the numbers of a study in a results folder again, which is only read.
 
-    Args:
-        plan: The study.
-        home: Its results.
-        checks: Receives what differs.
-        origin: Of the capo-bench that wrote the report; None: of this one.
-        tell: Told of the trials done.
-        sets: What ``--set`` was given; None: what the last run was given.
-        only: What ``--only`` was given.
+    `origin` is that of the capo-bench that wrote the report; None: of this one. `sets` is what ``--set`` was given;
+    None: what the last run was given.
     """
     with checks["plan"].reading(f"studies/{plan.study}"):
         check_plan(checks["plan"], plan, home, sets, only)

@@ -27,12 +27,10 @@ _apart = False
 
 @contextmanager
 def connected(address: str | None, cores: int) -> Iterator[None]:
-    """Be connected to a cluster.
+    """Be connected to the cluster at an address, ``"auto"`` or ``host:port``.
 
-    Args:
-        address: ``"auto"`` or ``host:port`` of a cluster; None: start an instance on this machine that no other machine
-            can reach, and end it with the context.
-        cores: Processor cores of an instance of our own.
+    None: start an instance of so many cores on this machine that no other machine can reach, and end it with the
+    context.
 
     Raises:
         RunError: Ray is not installed, there is no such cluster, or its versions are not those of this process.

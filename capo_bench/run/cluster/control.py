@@ -43,12 +43,7 @@ class Control:
 
 
 class Orders:
-    """A job's end of the control: asks it again and again, never waits for the answer.
-
-    Args:
-        control: Handle of the `Control` actor.
-        key: The job.
-    """
+    """A job's end of the `Control` actor: asks it again and again, never waits for the answer."""
 
     def __init__(self, control: Any, key: str) -> None:
         self._control, self._key = control, key

@@ -1,4 +1,4 @@
-"""Jobs on the machines of a Ray cluster, or on this one through Ray: see `capo_bench.run.executor.Executor`.
+"""Jobs on the machines of a Ray cluster, or on this one through Ray.
 
 Ray places a job and starts it; it tries nothing again by itself. What is heard of a job comes as the stream of its
 task's results, what is asked of it goes through an actor beside the runner.
@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import time
 import uuid
-from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from capo_bench.process.interrupt import Interrupts
 from capo_bench.run import wire
 from capo_bench.run.cluster.connection import connected
 from capo_bench.run.cluster.placing import Cluster, lost
-from capo_bench.run.cores import available_cores
-from capo_bench.run.devices import visible_gpus
-from capo_bench.run.executor import Job
+from capo_bench.run.devices import available_cores, visible_gpus
+from capo_bench.run.executor import Executor, Job
 from capo_bench.run.pool import TICK_SECONDS
 
 if TYPE_CHECKING:
@@ -45,7 +43,7 @@ class _Running:
     end_by: float | None = None
 
 
-class RayExecutor:
+class RayExecutor(Executor):
     """Jobs as Ray tasks. Nothing is started or joined before there is a job to run.
 
     Args:
@@ -57,25 +55,14 @@ class RayExecutor:
             this machine.
     """
 
-    def __init__(
-        self,
-        count: int | None,
-        threads: int,
-        log: Path,
-        interrupts: Interrupts,
-        address: str | None,
-    ) -> None:
-        self.stopping = False
+    def __init__(self, count: int | None, threads: int, log: Path, interrupts: Interrupts, address: str | None) -> None:
+        super().__init__(interrupts)
         self._count, self._threads, self._log = count, threads, log.absolute()
-        self._address, self._interrupts = address, interrupts
-        self._pending: list[tuple[float, Job]] = []
+        self._address = address
         self._running: list[_Running] = []
         self._lost_on: dict[str, str] = {}
         self._cluster: Cluster | None = None
         self._context = ExitStack()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *error: object) -> None:
         if self._cluster is not None and self._running:
@@ -88,11 +75,6 @@ class RayExecutor:
         own = {critic: self._joined().hold(critic) for critic in critics if critic.serve.gpus}
         return {critic: own.get(critic) or visible_gpus()[: critic.serve.tensor_parallel_size] for critic in critics}
 
-    def submit(self, job: Job, delay: float = 0.0) -> None:
-        """Owe a job; see `Executor.submit`."""
-        if not self.stopping:
-            insort(self._pending, (time.monotonic() + delay, job), key=lambda pending: pending[1].rank)
-
     def events(self, more: Callable[[], bool] = lambda: False) -> Iterator[tuple[Job | None, wire.Message]]:
         """Run what was submitted; see `Executor.events`."""
         ticked = 0.0
@@ -103,12 +85,7 @@ class RayExecutor:
                 ticked = time.monotonic()
                 yield None, {"kind": "tick"}
 
-    def stop(self) -> None:
-        """Start nothing more, ask running jobs to save and return, kill those that cannot."""
-        if self.stopping:
-            return
-        self.stopping = True
-        self._pending.clear()
+    def _stop_running(self) -> None:
         if self._cluster is None:
             return
         self._cluster.order("stop")
@@ -130,7 +107,8 @@ class RayExecutor:
         for due, job in list(self._pending):
             if due > now:
                 continue
-            if len(self._running) >= self._room(job):
+            room = self._joined().room(job)
+            if len(self._running) >= (room if self._count is None else min(self._count, room)):
                 return
             self._pending.remove((due, job))
             self._running.append(self._task(job))
@@ -141,10 +119,6 @@ class RayExecutor:
             self._context.enter_context(connected(self._address, cores))
             self._cluster = Cluster(self._threads, self._log)
         return self._cluster
-
-    def _room(self, job: Job) -> int:
-        room = self._joined().room(job)
-        return room if self._count is None else min(self._count, room)
 
     def _task(self, job: Job) -> _Running:
         assert self._cluster is not None

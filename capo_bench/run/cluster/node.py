@@ -45,14 +45,13 @@ class NodeTerms:
 
 
 def run_on_node(job: Job, key: str, terms: NodeTerms) -> Iterator[list[wire.Message]]:
-    """Run a job on this node and yield what is heard of it, in batches; the last message is its ``end``.
+    """Run a job, whose paths lead to the results folder on every node, on this one.
 
-    Args:
-        job: The job, with absolute paths, which lead to the results folder on every node.
-        key: Its name at the control.
-        terms: Those of the run.
+    Yields what is heard of it, in batches; the last message is its ``end``. `key` is its name at the control.
     """
-    yield [{"kind": "start", "node": _node()}]
+    import ray
+
+    yield [{"kind": "start", "node": str(ray.get_runtime_context().get_node_id())}]
     try:
         _check_shared(job.home, terms.log.parent)
         yield from _relay(job, _worker(terms.threads, terms.log), Orders(terms.control, key))
@@ -130,9 +129,3 @@ def _retire(worker: Worker) -> str:
             del _kept[settings]
             return worker.kill()
     return ""
-
-
-def _node() -> str:
-    import ray
-
-    return str(ray.get_runtime_context().get_node_id())

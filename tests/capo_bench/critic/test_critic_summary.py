@@ -10,7 +10,7 @@ from capo_bench.critic.quality import Vote
 from capo_bench.critic.summary import agreement, summarise, vote_calibration
 from capo_bench.pages.critic import figures
 from capo_bench.store.home import Home
-from capo_bench.study.identity import embedded_critic_key
+from capo_bench.study.identity import judge_key
 from evals.critics.calibration import Bin
 from evals.critics.labels import StepLabels
 from trainers.credit.critique import Critique
@@ -71,7 +71,7 @@ def test_a_critic_that_is_not_the_embedded_one_needs_no_folder(tmp_path):
 def test_an_embedded_critic_that_was_trained_is_taken(tmp_path):
     params = CRITICS.get("transformers").model_validate({"name": "transformers"})
     assert params.embedded_critic is not None
-    folder = Home(tmp_path).stage("critic", embedded_critic_key(params.embedded_critic))
+    folder = Home(tmp_path).stage("critic", judge_key(params.embedded_critic))
     folder.mkdir(parents=True)
     events: list[object] = []
     assert embedded_folder(params, Home(tmp_path), events.append) == folder

@@ -65,7 +65,7 @@ def attempt(order):
 
 
 def run(order):
-    from capo_bench.run.attempt import Attempt
+    from capo_bench.run.executor import Attempt
     from capo_bench.run.stages import run_trial
     from capo_bench.store.home import Home
     from capo_bench.study.plan import Trial

@@ -8,10 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from standins import make_plan
 
-from capo_bench.run.attempt import Attempt
-from capo_bench.run.executor import Job
-from capo_bench.run.failures import advice, cause_of, half
-from capo_bench.run.retry import again
+from capo_bench.run.executor import Attempt, Job
+from capo_bench.run.failures import advice, again, cause_of, half
 from capo_bench.run.runner import RunOptions
 from capo_bench.store.home import Home
 from trainers.criticised import CriticFailingError

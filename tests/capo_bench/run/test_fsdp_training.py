@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tinymodel import save_model
 
 from capo_bench.run import launch, stages
-from capo_bench.run.attempt import Attempt
+from capo_bench.run.executor import Attempt
 from capo_bench.run.training import read_steps
 from capo_bench.store.home import Home
 from capo_bench.study import identity

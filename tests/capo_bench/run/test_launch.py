@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from capo_bench.run import stages
-from capo_bench.run.attempt import Attempt
+from capo_bench.run.executor import Attempt
 from capo_bench.run.failures import cause_of
 from capo_bench.run.launch import RankError, _events, launch, one_process, training_processes
 from capo_bench.run.training import Training

@@ -9,7 +9,7 @@ import standins
 from standins import make_plan
 
 from capo_bench.process.interrupt import Interrupts
-from capo_bench.run.cores import available_cores
+from capo_bench.run.devices import available_cores
 from capo_bench.run.executor import Job
 from capo_bench.run.pool import LocalExecutor
 from capo_bench.run.runner import Runner, RunOptions, default_workers, pending_trials
@@ -163,7 +163,6 @@ def test_a_trial_that_another_study_is_running_is_waited_for_and_not_run_twice(s
     assert session.run(make_plan(["slow"], study="second")).exit_code == 0
     assert other.wait(20) == 0
     assert "slow-0" in str(session.records("trial_done", "second"))
-    assert session.records("trial_done", "second")[0]["seconds"] < 10
     steps = home.trial("slow-0").log.read_text()
     assert steps.count("--- ") == 2  # both had the job, one did it
 

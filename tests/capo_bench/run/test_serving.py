@@ -58,7 +58,7 @@ def test_a_server_that_is_killed_is_started_again_at_its_address_and_the_trial_g
     first, second = servers_started()
     assert first["options"]["--port"] == second["options"]["--port"]
     shown = session.shown.getvalue()
-    assert "was lost: it was killed by SIGKILL; it is started again (1 of 3; log" in shown
+    assert "was lost: it was killed by SIGKILL (out of memory?); it is started again (1 of 3; log" in shown
     # Not a try that counts: the trial had no part in it.
     assert [record["attempt"] for record in session.records("trial_retried")] == [1]
 
@@ -69,7 +69,8 @@ def test_a_server_that_dies_too_often_is_given_up_and_others_go_on(session, monk
     assert session.run(plan, workers=1).exit_code == 1
     assert len(servers_started()) == 1
     errors = {record["trial"]: record["error"] for record in session.records("trial_failed")}
-    told = "the server of critic 'org/critic' was lost: it was killed by SIGKILL, and was started again 0 times before"
+    end = "it was killed by SIGKILL (out of memory?), and was started again 0 times before"
+    told = f"the server of critic 'org/critic' was lost: {end}"
     assert all(error.startswith(told) for error in errors.values())
     assert errors.keys() == {"kills-0", "asks-0"}
     assert session.records("trial_retried") == []

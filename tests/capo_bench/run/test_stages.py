@@ -12,7 +12,7 @@ import torch
 
 import trainers.backbones
 from capo_bench.run import stages
-from capo_bench.run.attempt import Attempt
+from capo_bench.run.executor import Attempt
 from capo_bench.run.training import Training
 from capo_bench.store.home import Home, TrialFolder, read_json
 from capo_bench.store.keyed import claimed

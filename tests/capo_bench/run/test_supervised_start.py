@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from capo_bench.run import stages
-from capo_bench.run.attempt import Attempt
+from capo_bench.run.executor import Attempt
 from capo_bench.store.home import Home, read_json
 from capo_bench.study import identity
 from capo_bench.study.identity import cold_start_key, digest, identity_of, trial_id, with_seed

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from capo_bench.run import training as training_module
-from capo_bench.run.attempt import Attempt
+from capo_bench.run.executor import Attempt
 from capo_bench.run.shared_models import ensure_cold_start
 from capo_bench.run.training import Training, read_steps, settle, train, train_part
 from capo_bench.store.home import Home, TrialFolder, read_json

@@ -212,7 +212,7 @@ current: list[Definitions] = []
 
 
 def forget() -> None:
-    for kept in (identity._task_of, identity._registered, identity.embedded_critic_key, identity.embedded_prm_key):
+    for kept in (identity._task_of, identity._registered, identity.judge_key):
         kept.cache_clear()
     code._together.cache_clear()
 

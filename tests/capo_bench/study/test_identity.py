@@ -17,10 +17,8 @@ from capo_bench.study.code import definitions_of
 from capo_bench.study.identity import (
     PARTS,
     cold_start_key,
-    critic_key,
     digest,
     identity_of,
-    prm_key,
     shared_models,
 )
 from capo_bench.study.keys import dotted_keys, with_value
@@ -34,6 +32,15 @@ from trainers.credit.votes import VOTES
 from trainers.methods import METHODS
 
 Load = Callable[..., Plan]
+
+
+def critic_key(settings: TrialConfig) -> str | None:
+    return {model.kind: model.key for model in shared_models(settings)}.get("critic")
+
+
+def prm_key(settings: TrialConfig) -> str | None:
+    return {model.kind: model.key for model in shared_models(settings)}.get("prm")
+
 
 BASE: dict[str, Any] = {"method": "capo", "critic": {"name": "noisy"}, "train": {"updates_per_batch": 2}}
 # Another valid value of every key that a study may set.

@@ -493,10 +493,7 @@ def test_a_duplicate_is_not_told_beside_its_cause(errors: Many, demo: str) -> No
 
 
 def test_errors_come_in_the_order_of_files_and_lines_each_once() -> None:
-    items = [
-        StudyError(Place(file, line), "", "", "wrong", "mend")
-        for file, line in [("b", 2), ("a", 9), ("b", 1), ("b", 2)]
-    ]
+    items = [StudyError(Place(file, line), "wrong", "mend") for file, line in [("b", 2), ("a", 9), ("b", 1), ("b", 2)]]
     assert str(StudyErrors(items)) == dedent("""\
         a:9: wrong; mend
         b:1: wrong; mend
