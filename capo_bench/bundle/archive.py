@@ -35,12 +35,7 @@ _BINARY = (".safetensors", ".bin")
 
 @dataclass
 class Secrets:
-    """Secrets that stood in files.
-
-    Attributes:
-        places: Of each, as ``path:line``.
-        sums: The sha256 of the files without them, by path.
-    """
+    """Secrets that stood in files: the places of all, as ``path:line``, and the sha256 of the files without them."""
 
     places: list[str] = field(default_factory=list)
     sums: dict[str, str] = field(default_factory=dict)

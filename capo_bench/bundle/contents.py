@@ -29,11 +29,9 @@ _WEIGHTS = re.compile(r"stages/(cold_start|critic|prm)/|(stages/training/\w+|tri
 
 @dataclass(frozen=True)
 class BundledFile:
-    """A file that goes into a bundle.
+    """A file by its place in a results folder.
 
-    Attributes:
-        path: Where it lies in a results folder.
-        source: The file; or what it holds, where it is made for the bundle.
+    `source` is the file, or what it holds, where it is made for the bundle.
     """
 
     path: str

@@ -28,14 +28,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BundleRequest:
-    """What a bundle is to be of.
+    """What a bundle is to be of: a study as it was run, its file's text, and what ``--set`` and ``--only`` were given.
 
-    Attributes:
-        plan: The study, as it was run.
-        text: Its file.
-        sets: What ``--set`` was given.
-        only: What ``--only`` was given.
-        weights: Take weights and shared models, too.
+    With `weights`, those and the shared models are taken too.
     """
 
     plan: Plan
@@ -47,13 +42,7 @@ class BundleRequest:
 
 @dataclass(frozen=True)
 class Made:
-    """A bundle that was written.
-
-    Attributes:
-        manifest: Its manifest.
-        files: How many it holds.
-        blotted: Those of them in which there were secrets.
-    """
+    """A bundle that was written: how many files it holds, and those of them in which there were secrets."""
 
     manifest: Manifest
     files: int

@@ -20,13 +20,9 @@ _MOST_SHOWN = 20
 
 @dataclass
 class Unpacked:
-    """What became of a bundle's files.
+    """What became of a bundle's trials, shared models and files of the study: new, or there already and equal.
 
-    Attributes:
-        manifest: The bundle's manifest.
-        placed: Trials, shared models and files of the study that are new.
-        equal: Those that were there already, with the same content.
-        kept: Those that were there with another content and were left as they are, and which of their files differ.
+    `kept` are those that were there with another content and were left as they are, with the files that differ.
     """
 
     manifest: Manifest

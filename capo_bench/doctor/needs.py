@@ -26,14 +26,7 @@ State = Literal["ok", "warning", "missing", "unknown"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a study needs, and whether it is there.
-
-    Attributes:
-        what: The thing, e.g. ``critic endpoint``.
-        state: Whether it is there.
-        text: What was found.
-        remedy: How to get it; empty where nothing is to be done.
-    """
+    """One thing that a study needs, whether it is there, and how to get it; empty where nothing is to be done."""
 
     what: str
     state: State
@@ -43,13 +36,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class HubItem:
-    """A model or a dataset of the hub.
-
-    Attributes:
-        kind: Which of both.
-        name: Repository id.
-        revision: Its commit; None: the newest.
-    """
+    """A model or a dataset of the hub; without a revision the newest."""
 
     kind: str
     name: str
@@ -61,15 +48,12 @@ class Needs:
     """What a plan's trials need.
 
     Attributes:
-        backbones: Backbones that are trained or measured, by name.
         trained: Settings of the trials that train each backbone.
-        hub: Models and datasets to be had from the hub.
         endpoints: Critics behind an endpoint that somebody else has started.
         served: Critics that the run serves.
         servers: Servers of rollouts.
         extras: Packages beyond those that capo-bench always brings, each with the setting that asks for it.
-        trials: How many trials.
-        models: How many of them leave a trained model, by the backbone that they train.
+        models: How many of the trials leave a trained model, by the backbone that they train.
     """
 
     backbones: dict[str, BackboneConfig]

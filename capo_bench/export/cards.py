@@ -23,15 +23,7 @@ CAUTION = (
 
 @dataclass(frozen=True)
 class FinishedTrial:
-    """What a finished trial left, as cards tell of it.
-
-    Attributes:
-        trial: The trial.
-        metrics: Final metrics, by ``task/metric``.
-        cost: What it cost.
-        provenance: Commit, packages, machine.
-        base: Repository of the backbone; None where it is embedded.
-    """
+    """What a finished trial left, as cards tell of it; `base` is its backbone's repository, None of an embedded one."""
 
     trial: Trial
     metrics: dict[str, float]

@@ -36,11 +36,9 @@ SETTLED_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class GcRequest:
-    """What the user wants freed.
+    """What the user wants freed, and of which study's trials; empty: of the whole folder.
 
     Attributes:
-        study: Only what is of this study's trials; empty: of the whole folder.
-        kinds: Only these kinds.
         keep_models: How many trained models of each variant are kept; None: all.
         by: The metric that says which; empty: each study's primary one.
         trials: Ids of whole trials.
@@ -57,13 +55,7 @@ class GcRequest:
 
 @dataclass(frozen=True)
 class Scan:
-    """One pass over a results folder.
-
-    Attributes:
-        home: The folder.
-        wanted: What may go.
-        studies: What the studies refer to.
-    """
+    """One pass over a results folder: what is wanted, and what the studies refer to."""
 
     home: Home
     wanted: GcRequest

@@ -24,14 +24,9 @@ KINDS = {
 
 @dataclass(frozen=True)
 class Removable:
-    """A file or folder that may go.
+    """A file or folder that may go, and why, as a clause.
 
-    Attributes:
-        kind: One of `KINDS`.
-        path: Where it is.
-        why: Why it may go, as a clause.
-        lock: The lock file that whoever works with it holds; None: that of its study alone.
-        trial: Id of the trial that it is of; empty if of none.
+    `lock` is what whoever works with it holds; None: that of its study alone. `trial` is empty if it is of none.
     """
 
     kind: str

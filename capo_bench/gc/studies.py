@@ -12,14 +12,9 @@ from capo_bench.store.ledger import Ledger
 
 @dataclass(frozen=True)
 class Mentioned:
-    """What one study refers to.
+    """What one study refers to: trials of the newest plan of each profile, and those that its ledger ever names.
 
-    Attributes:
-        name: The study.
-        running: Whether a run of it goes on.
-        wanted: Trials of the newest plan of each of its profiles.
-        ever: Trials that its ledger names anywhere.
-        metric: Its primary metric, ``task/quantity``; empty where the ledger does not say.
+    `metric` is its primary one, ``task/quantity``; empty where the ledger does not say.
     """
 
     name: str

@@ -116,13 +116,9 @@ class Board:
     Attributes:
         pending: Trials to do in this run.
         had: Trials that were done before.
-        clock: Seconds, monotonic.
         to_do: Variant of each trial that has not been started yet; may be left empty.
         lengths: Seconds of finished trials, by variant, earlier runs among them.
         guesses: Estimated seconds of a trial, by variant, used until one of that variant has finished; may be empty.
-        retried: Tries that failed and are made again.
-        policy_tokens: Tokens that the policies wrote in this run's training steps.
-        critic_tokens: Tokens that critics read and wrote in them.
         running: The trials at work, by id.
         making: The shared models in the making, by title.
         serving: Since when each critic's server that trials wait for is started.

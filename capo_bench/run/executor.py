@@ -47,11 +47,7 @@ class Job:
         do: ``"trial"``, or the kind of a shared model. A trial can stop early and be resumed; a shared model cannot,
             so it is killed instead.
         task: ``"module:function"``.
-        log: File that gets what the job prints.
         lock: File that is locked while the job runs, so that two studies that share it do it once.
-        keep_critiques: See `Home`.
-        gpus: Accelerators that it needs.
-        attempt: How it is tried.
         rank: Of the jobs that are due, those with the smallest are started first.
         critic_url: Where the server of the trial's critic is, if the run has started one.
         memory_taken: Share of the memory of its GPUs that servers of critics have taken.

@@ -43,11 +43,7 @@ _OF_A_GROUP = {
 
 
 class RankError(RuntimeError):
-    """A process that does work of a trial failed, and with it all of them.
-
-    Attributes:
-        cause: Why.
-    """
+    """A process that does work of a trial failed, and with it all of them."""
 
     def __init__(self, message: str, cause: Cause = "other") -> None:
         super().__init__(message)
@@ -56,12 +52,9 @@ class RankError(RuntimeError):
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that do a work.
+    """The processes that do a work, with what they find in their environment beside what this process has.
 
-    Attributes:
-        count: How many.
-        accelerate: Configuration of `accelerate launch`, which starts several; None where there is one.
-        environment: What they find in their environment beside what this process has.
+    `accelerate` configures `accelerate launch`, which starts several; None where there is one.
     """
 
     count: int

@@ -37,7 +37,6 @@ class RunResult:
 
     Attributes:
         done: Trials of the plan that are done, each id once.
-        planned: Trials of the plan.
         failed: Trials that failed in this run.
         interrupted: 130, 143 or 129 after a signal, else 0.
         limit: Why the run stopped by itself, as a sentence; empty if it did not.

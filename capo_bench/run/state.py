@@ -31,11 +31,7 @@ NEWS_SECONDS = 60.0
 class Holder:
     """Who runs a study: a process, its machine, and since when (UTC).
 
-    Attributes:
-        pid: Its number.
-        host: Name of the machine.
-        since: When it took the lock.
-        checked: Whether it was seen to live; of a process on another machine only its news can be read.
+    `checked`: it was seen to live; of a process on another machine only its news can be read.
     """
 
     pid: int
@@ -65,14 +61,9 @@ class TrialStatus:
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """A study now; `trials` are those of the plan that was last started, or of the ids asked for.
+    """A study now; `trials` are those of the plan that was last started, or of the ids asked for, in the plan's order.
 
     Attributes:
-        name: The study.
-        profile: Its profile.
-        running: Whether a runner is at work.
-        holder: Who it is.
-        trials: The trials, in the plan's order.
         seconds_left: Estimate of the run that goes on.
         an_hour: Trials that it has done an hour.
         tokens: Tokens a second in training, of ``policy`` and ``critic``; empty where nothing is known.

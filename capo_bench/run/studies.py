@@ -18,11 +18,8 @@ if TYPE_CHECKING:
 class StudyChoice:
     """A study and what of it, as a command is given them.
 
-    Attributes:
-        word: Name of a study in the results folder or of a shipped one, or a file.
-        profile: Its profile; None: the one that was last run, or quick.
-        sets: What ``--set`` was given.
-        only: What ``--only`` was given.
+    The word is the name of a study in the results folder or of a shipped one, or a file. Without a profile it is the
+    one that was last run, or quick.
     """
 
     word: str

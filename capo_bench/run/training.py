@@ -47,15 +47,8 @@ log = logging.getLogger(__name__)
 class Training:
     """The training of a trial as plain values, of which every process that takes part makes its own `TrainRun`.
 
-    Attributes:
-        trial: What is trained.
-        folder: Receives everything that training leaves.
-        start: Folder or repository id of the model to start from.
-        critic: Folder of the embedded critic, where the trial asks for it.
-        prm: Folder of the embedded process reward model, where the trial asks for it.
-        critiques: Folder in which critiques are kept; None keeps none.
-        resume: Folder of the checkpoint to go on from.
-        attempt: How it is tried.
+    It starts from the model `start` (a folder or repository id), or goes on from the checkpoint in the folder `resume`.
+    `critic` and `prm` are folders of embedded models, where the trial asks for them; `critiques` keeps critiques.
     """
 
     trial: Trial

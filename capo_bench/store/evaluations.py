@@ -47,13 +47,7 @@ class EvaluationFiles:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """An evaluation with its results.
-
-    Attributes:
-        files: Its files.
-        record: The request, with the identity.
-        results: One for each task, in the order of the request.
-    """
+    """An evaluation: its files, its request with the identity, and a result for each task in the order of that."""
 
     files: EvaluationFiles
     record: dict[str, Any]

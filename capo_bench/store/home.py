@@ -147,9 +147,7 @@ class StudyFolder:
 class Home:
     """The results folder: trials and their stages by content hash, studies by name, the tracking store.
 
-    Attributes:
-        path: The folder.
-        keep_critiques: Whether critiques are kept in it, and taken from it.
+    `keep_critiques`: critiques are kept in it, and taken from it.
     """
 
     path: Path

@@ -123,10 +123,7 @@ class TrialEntry:
 
     Attributes:
         state: Its last event. A trial that is `retried` failed, and waits to be tried again.
-        variant: Its variant.
-        seed: Its seed.
         error: Why it failed, if it did last.
-        log: File with what it printed.
         attempt: Which try this is or was, from 1; it begins anew when a later run starts the trial.
         retries: How often it was tried again, in all runs.
         seconds: What the tries took that were stopped or done: what is known of the trial's length.
@@ -146,15 +143,12 @@ class TrialEntry:
 
 @dataclass
 class StudyState:
-    """The ledger folded into the present.
+    """The ledger folded into the present: of the last run its profile, the ids of its plan, and how many it has done.
 
     Attributes:
-        profile: Profile of the plan that was last started.
-        plan: Ids of its trials.
         trials: What is last said of each trial, of any plan.
         finished: Record of the end, if the last run finished its plan.
         started: When the last run began, in UTC.
-        ended: How many trials the last run has done.
         failure: Id of the trial that last failed or was tried again, in the last run that had one.
         failed: What was said of it then.
     """

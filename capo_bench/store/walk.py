@@ -48,13 +48,9 @@ def reached(home: Home, identities: Mapping[str, Mapping[str, Any]]) -> list[Pat
 
 @dataclass(frozen=True)
 class FileSum:
-    """A file and its checksum.
+    """A file, its sha256 (`ABSENT` if it is not there), and that in the list that names it; a text if no list does.
 
-    Attributes:
-        path: The file.
-        value: Its sha256; `ABSENT` if it is not there.
-        listed: The sha256 in the list that names it; a text if no list does.
-        freed: Whether it belongs to weights that are not there as a whole: a bundle may lack them, or `gc` freed them.
+    `freed`: it belongs to weights that are not there as a whole, as a bundle may lack them, or `gc` freed them.
     """
 
     path: Path

@@ -25,14 +25,10 @@ BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 @dataclass(frozen=True)
 class Beside:
-    """A model beside the policy. Each process that trains loads all of it, onto its GPU.
+    """A model beside the policy, which each process that trains loads onto its GPU.
 
-    Attributes:
-        role: What it is to the trial.
-        model: Repository id or folder.
-        revision: Pinned revision of the repository.
-        weights: Bytes of its weights; None where neither its files nor the settings say how large it is.
-        share: Share of each GPU's memory that its engine takes, whatever its weights; None without an engine.
+    `weights` are bytes; None where neither files nor settings say how large it is. `share` is that of each GPU's memory
+    that its engine takes, whatever its weights; None without an engine.
     """
 
     role: Literal["critic", "PRM"]

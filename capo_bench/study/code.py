@@ -42,8 +42,7 @@ _MEASURED = (
 class PartError(DefinitionError):
     """A part of a trial that cannot be known: the definition of code, or a model in a folder, cannot be read.
 
-    Attributes:
-        key: Path of the setting that names it.
+    `key` is the path of the setting that names it.
     """
 
     def __init__(self, role: str, rule: str, way_out: str) -> None:

@@ -27,16 +27,10 @@ EXAMPLES = 5
 
 @dataclass(frozen=True)
 class Overlap:
-    """What training rows and a task have in common.
+    """How many problems of a task share `LENGTH` words in a row with a training row.
 
-    Attributes:
-        rows: The training rows: what they are for, and their name.
-        trained: How many there are; 0 where they could not be read.
-        task: The task.
-        problems: How many problems it has; 0 where they could not be read.
-        shared: How many of them share `LENGTH` words in a row with a training row.
-        examples: Ids of the first of these.
-        unchecked: Why nothing was compared; None where it was.
+    `examples` are ids of the first of these. `trained` rows and `problems` are 0 where they could not be read;
+    `unchecked` says why nothing was compared.
     """
 
     rows: str

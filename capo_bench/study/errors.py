@@ -13,12 +13,7 @@ from capo_bench.store.errors import RunError
 
 @dataclass(frozen=True)
 class Place:
-    """Where something was written.
-
-    Attributes:
-        file: The file as the user named it, or the command-line option, e.g. ``"--set credit.vote=union"``.
-        line: Line in the file, from 1; None where there is no line.
-    """
+    """A file as the user named it and a line from 1; or an option, ``"--set credit.vote=union"``, without one."""
 
     file: str
     line: int | None = None
@@ -29,13 +24,7 @@ class Place:
 
 @dataclass(frozen=True)
 class StudyError:
-    """One thing wrong with a study.
-
-    Attributes:
-        place: File and line.
-        rule: What is wrong, naming the value and the rule that it breaks.
-        way_out: What to do about it.
-    """
+    """One thing wrong with a study: where, the value and the rule that it breaks, and what to do about it."""
 
     place: Place
     rule: str
@@ -47,11 +36,7 @@ class StudyError:
 
 
 class StudyErrors(RunError):  # noqa: N818 - it carries many errors, each a StudyError
-    """All errors of one study or of several.
-
-    Attributes:
-        items: The errors, in the order of files and lines, each once.
-    """
+    """All errors of one study or of several, in the order of files and lines, each once."""
 
     def __init__(self, items: Sequence[StudyError]) -> None:
         self.items: list[StudyError] = []

@@ -61,15 +61,7 @@ TOKENS_PER_CRITIQUE = 98.0
 
 @dataclass(frozen=True)
 class Preparation:
-    """A model that trials share and that is made before them.
-
-    Attributes:
-        kind: A cold start, or an embedded critic or process reward model.
-        key: Its content hash.
-        trials: How many trials need it.
-        done: Whether the results folder has it.
-        seconds: Guessed time to train it; None without a guess.
-    """
+    """A model that trials share and that is made before them; `seconds` to train it are None without a guess."""
 
     kind: SharedKind
     key: str
@@ -82,12 +74,8 @@ class Preparation:
 class Bounded:
     """A variant whose training a budget ends.
 
-    Attributes:
-        variant: Its name.
-        unit: What is limited: a name of `trainers.budget.LIMITS`.
-        limit: How much of it.
-        steps: Steps that it is taken to allow; None without a guess.
-        most: `train.steps`.
+    `unit` is a name of `trainers.budget.LIMITS`. `steps` are those that it is taken to allow, None without a guess;
+    `most` is `train.steps`.
     """
 
     variant: str

@@ -26,13 +26,7 @@ class Source:
 
 @dataclass(frozen=True)
 class KeySetting:
-    """One dotted key set to one value.
-
-    Attributes:
-        key: Dotted key of `TrialConfig`.
-        value: What replaces the value there.
-        source: Where that was written.
-    """
+    """One dotted key of `TrialConfig` set to one value, and where that was written."""
 
     key: str
     value: Tree

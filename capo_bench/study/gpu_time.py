@@ -80,14 +80,10 @@ MACHINE = Machine()
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens of one step.
+    """Tokens of one step: of rollouts, and of their prompts as the update passes them.
 
-    Attributes:
-        sampled: Of rollouts.
-        prompts: Of the rollouts' prompts, as the update passes them.
-        prefilled: Of prompts, as sampling reads them.
-        read: By the critic or process reward model.
-        written: By the critic.
+    `prefilled` are those of prompts as sampling reads them; `read` and `written` those of the critic or process reward
+    model.
     """
 
     sampled: float
@@ -99,14 +95,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class GpuTime:
-    """Seconds of one trial by what they are for, or of several added up.
-
-    Attributes:
-        sampling: Rollouts.
-        updates: Gradients, and scores for importance sampling.
-        critic: Critiques, or scores of a process reward model.
-        evaluation: Answers to the tasks.
-    """
+    """Seconds of one trial by what they are for, or of several added up; updates score for importance sampling too."""
 
     sampling: float
     updates: float
@@ -121,17 +110,10 @@ class GpuTime:
 
 @dataclass(frozen=True)
 class GpuCosts:
-    """What is left of a plan's trials on GPUs.
+    """What is left of a plan's trials on GPUs, those of the critic among them.
 
-    Attributes:
-        machine: What was taken for granted.
-        gpus: GPUs that it was worked out for, those of the critic among them.
-        parts: Seconds by kind of work (`GpuTime`), all trials one after another, by the arithmetic.
-        wall_seconds: From begin to end on those GPUs.
-        gpu_hours: GPU hours, the critic's among them.
-        critic_read: Tokens that critics read.
-        critic_written: Tokens that they write.
-        money: Price of GPU hours and of endpoints that are paid by their tokens; None where no price is given.
+    `parts` are seconds by kind of work (`GpuTime`), all trials one after another; `wall_seconds` last from begin to
+    end. `critic_read` and `critic_written` are tokens. `money` is None where no price is given.
     """
 
     machine: Machine
@@ -227,13 +209,7 @@ def _evaluation_seconds(config: TrialConfig, machine: Machine, size: float) -> f
 
 @dataclass(frozen=True)
 class PendingTrial:
-    """A trial that is yet to run.
-
-    Attributes:
-        config: Its settings.
-        seconds: What it is taken to last.
-        steps: Steps of training left: 0 where it is only evaluated.
-    """
+    """A trial that is yet to run: what it is taken to last, and its steps of training, 0 where it is only evaluated."""
 
     config: TrialConfig
     seconds: float

@@ -120,12 +120,7 @@ def trial_id(variant_digest: str, seed: int) -> str:
 
 @dataclass(frozen=True)
 class SharedModel:
-    """A model that trials share: trained once, before them, and kept by its content.
-
-    Attributes:
-        kind: What it is to the trials; also the folder of its kind in the results' cache.
-        key: Content hash of what decides it.
-    """
+    """A model that trials share: trained once, before them, and kept under the hash of what decides it."""
 
     kind: SharedKind
     key: str

@@ -18,13 +18,10 @@ from evals.files import write_atomic
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a run was asked for.
+    """What a run was asked for: the study file's text and what ``--set`` was given.
 
-    Attributes:
-        text: The study file.
-        sets: What ``--set`` was given.
-        plan: The plan that these make, with the trials that ``--only`` leaves out; None: that of the run.
-        answered: What works out the answer to the question, for tracking.
+    `plan` has the trials that ``--only`` leaves out; None: that of the run. `answered` works out the answer, for
+    tracking.
     """
 
     text: str = ""

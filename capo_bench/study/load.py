@@ -88,13 +88,7 @@ def check_study(path_or_name: str | Path) -> list[Plan]:
 
 @dataclass(frozen=True)
 class StudyFile:
-    """A study with the file it came from.
-
-    Attributes:
-        document: The file.
-        study: What it says, without what is wrong in its form.
-        errors: What is wrong in its form.
-    """
+    """A study with the file it came from, without what is wrong in its form, which are its `errors`."""
 
     document: Document
     study: Study

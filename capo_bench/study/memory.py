@@ -38,14 +38,7 @@ TILE = (4096, 32768)
 
 @dataclass(frozen=True)
 class StepPlan:
-    """How the rollouts of a step are divided.
-
-    Attributes:
-        prompts: Problems a step.
-        generations: Rollouts of each (G).
-        processes: Processes that train.
-        micro_batch: Rollouts that a process updates on at a time.
-    """
+    """How the rollouts of a step are divided: `micro_batch` are those that a process updates on at a time."""
 
     prompts: int
     generations: int

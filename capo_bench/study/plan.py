@@ -27,13 +27,7 @@ Config = Annotated[TrialConfig, BeforeValidator(lambda data: _read_config(json.d
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the study.
-
-    Attributes:
-        name: Unique in the study.
-        overrides: What it sets, by dotted key.
-        config: The settings that result.
-    """
+    """One row of the study: its name, what it sets by dotted key, and the settings that result."""
 
     name: str
     overrides: Mapping[str, Any]
@@ -42,14 +36,9 @@ class Variant:
 
 @dataclass(frozen=True)
 class Trial:
-    """One variant under one seed.
+    """One variant under one seed, which is that of training and evaluation.
 
-    Attributes:
-        id: Hash of the identity; names the folder of results.
-        variant: Name of its variant.
-        seed: Seed of training and evaluation.
-        config: Settings.
-        identity: The parts that decide the result (see `capo_bench.study.identity`).
+    `identity` are the parts that decide the result (see `capo_bench.study.identity`), `id` is their hash.
     """
 
     id: str
@@ -78,11 +67,7 @@ class Plan:
     """The trials of one profile of a study.
 
     Attributes:
-        study: The study's name.
-        question: What it asks.
         file: The study file, as the user named it.
-        profile: The profile's name.
-        baseline: Variant that the others are compared with.
         start: Variant that is the untrained start, if there is one.
         within: Dotted keys that are the same in all that is compared (`baseline_of`).
         machine: What an estimate takes for granted; no part of what was run, and not kept with it.

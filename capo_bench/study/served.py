@@ -18,10 +18,8 @@ from trainers.methods import METHODS
 class ServedCritic:
     """What one server serves, and how. Trials with equal values share a server.
 
-    Attributes:
-        model: Repository id, folder or ``embedded``; also the model's name at the server.
-        embedded: How the embedded critic is taught; None for any other model.
-        serve: The server's settings.
+    `model` is a repository id, a folder or ``embedded``, and the model's name at the server; `embedded` says how the
+    embedded critic is taught.
     """
 
     model: str

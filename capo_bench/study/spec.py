@@ -37,10 +37,7 @@ Swept = dict[str, Values]
 class SeedLooks(Strict):
     """Seeds that are added until the question is answered: ``{from: 3, to: 12, looks: [3, 5, 8, 12]}``.
 
-    Attributes:
-        fewest: ``from``: seeds of every variant at the first look.
-        most: ``to``: seeds at the last look, those of the numbers 0 to `most` − 1.
-        looks: Seeds at each look, ascending.
+    Looks ascend, from the fewest seeds of every variant to the most, which are the numbers 0 to `most` − 1.
     """
 
     fewest: int = Field(alias="from", ge=2)

@@ -32,13 +32,7 @@ _WORDS = {"": None, "~": None, "null": None, "true": True, "false": False}
 
 @dataclass(frozen=True)
 class Document:
-    """A file's tree with the lines it was written on.
-
-    Attributes:
-        file: The file as the user named it.
-        tree: The value: mappings, lists and scalars.
-        lines: Line (from 1) of every key and every item, by path.
-    """
+    """A file's tree of mappings, lists and scalars, with the line (from 1) of every key and every item, by path."""
 
     file: str
     tree: Tree

@@ -40,7 +40,6 @@ class Delivery:
     """What was delivered of one study.
 
     Attributes:
-        study: Its name.
         delivered: Trials that are in the store now and were not, or in another state.
         there: Trials that were there.
         running: The study is being run: its runner writes what is under way.

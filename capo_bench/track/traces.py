@@ -29,13 +29,9 @@ _KEY = "capo.call"
 
 @dataclass(frozen=True)
 class Call:
-    """One critique that is traced.
+    """One critique that is traced, of a rollout of an optimizer step.
 
-    Attributes:
-        key: Trial, step, place of the rollout and of the critique: what a trace is found again by.
-        step: Optimizer step.
-        rollout: What was judged.
-        critique: What the critic said.
+    A trace is found again by its key: trial, step, place of the rollout and of the critique.
     """
 
     key: str

@@ -31,14 +31,10 @@ _SAMPLE_COLUMNS = ("problem", "decoding", "sample", "completion", "answer", "cor
 
 @dataclass
 class TrialRun:
-    """A trial's run in the store.
+    """A trial's run in the store, created at `began` milliseconds.
 
-    Attributes:
-        id: MLflow's id of it.
-        began: When it was created, in milliseconds.
-        state: How the store says that it ended; ``running`` once that was written.
-        last: Last step whose values are written.
-        curves: Names of the curves that are written up to it.
+    `state` is how the store says that it ended; ``running`` once that was written. `last` is the last step whose values
+    are written, `curves` the names of those that are written up to it.
     """
 
     id: str

@@ -41,13 +41,7 @@ DAMAGE = (
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Two values that should be equal.
-
-    Attributes:
-        where: File, with line or cell.
-        recorded: What is there.
-        derived: What should be there.
-    """
+    """Two values that should be equal: where, by file and line or cell, what is there, and what should be."""
 
     where: str
     recorded: str
@@ -56,13 +50,10 @@ class Mismatch:
 
 @dataclass
 class Check:
-    """One kind of comparison.
+    """One kind of comparison: how many values were compared, and those that differ.
 
-    Attributes:
-        compared: Values compared.
-        mismatches: Those that differ.
-        unchecked: Why values could not be compared here, and how many: they are not verified.
-        measured: What nobody but the run itself could know, such as seconds, and how many.
+    `unchecked` counts by reason the values that could not be compared here: they are not verified. `measured` counts
+    what nobody but the run itself could know, such as seconds.
     """
 
     compared: int = 0

@@ -39,14 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Verified:
-    """What verifying found.
-
-    Attributes:
-        study: Name of the study.
-        trials: Finished trials that were verified.
-        pending: Trials of the plan that have not finished: nothing is claimed of them.
-        checks: What was compared.
-    """
+    """What verifying found: of how many finished trials; of those that are pending nothing is claimed."""
 
     study: str
     trials: int

@@ -31,13 +31,7 @@ _kept: dict[tuple[object, ...], Worker] = {}
 
 @dataclass(frozen=True)
 class NodeTerms:
-    """What a run has in common for its jobs.
-
-    Attributes:
-        threads: Processor threads of a job.
-        log: File for what worker processes print outside of jobs.
-        control: Handle of the `Control` actor.
-    """
+    """What a run has in common for its jobs: `log` gets what workers print outside of jobs, `control` is an actor."""
 
     threads: int
     log: Path
