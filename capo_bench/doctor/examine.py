@@ -6,9 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from capo_bench.doctor import disk, machine, network
-from capo_bench.doctor.conventions import check_conventions
 from capo_bench.doctor.needs import Finding, needs_of
-from capo_bench.doctor.packages import packages
+from capo_bench.doctor.packages import check_conventions, packages
 from capo_bench.study.plan import Plan
 
 
@@ -19,7 +18,9 @@ def examine(plan: Plan, home: Path, *, min_free: int, workers: int | None = None
     """
     needs = needs_of(plan)
     with ThreadPoolExecutor(16) as others:
-        waiting = [others.submit(check) for check in network.checks(needs)]
+        waiting = [others.submit(network.hub_item, item) for item in needs.hub]
+        waiting += [others.submit(network.rollout_server, server) for server in needs.servers]
+        critics = [others.submit(network.endpoint, params) for params in needs.endpoints]
         findings = [
             *machine.gpus(needs),
             machine.host_memory(needs, workers),
@@ -29,4 +30,5 @@ def examine(plan: Plan, home: Path, *, min_free: int, workers: int | None = None
             network.loopback(),
             *check_conventions(needs),
         ]
-        return findings + [finding for check in waiting for finding in check.result()]
+        findings += [check.result() for check in waiting]
+        return findings + [finding for check in critics for finding in check.result()]

@@ -5,29 +5,18 @@ from __future__ import annotations
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 import httpx2
 
-from capo_bench.doctor.needs import Finding, HubItem, Needs
+from capo_bench.doctor.needs import Finding, HubItem
 from trainers.backbones import VllmRollouts
 from trainers.critics.endpoint import EndpointParams
 
 TIMEOUT = 10.0
 CLOCK_SECONDS = 60.0
 """A clock that is further off makes signed requests fail, and times in logs lie."""
-
-
-def checks(needs: Needs) -> Iterator[Callable[[], list[Finding]]]:
-    """Yield the checks that wait for others, each to be made beside the rest."""
-    for item in needs.hub:
-        yield lambda item=item: [hub_item(item)]  # type: ignore[misc]
-    for params in needs.endpoints:
-        yield lambda params=params: endpoint(params)  # type: ignore[misc]
-    for server in needs.servers:
-        yield lambda server=server: [rollout_server(server)]  # type: ignore[misc]
 
 
 def hub_item(item: HubItem) -> Finding:

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from capo_bench.process.interrupt import Interrupts
-from capo_bench.run.board import Board, lengths_of
+from capo_bench.run.board import Board, LiveState, lengths_of
 from capo_bench.run.limits import check_disk
-from capo_bench.run.live import LiveState
 from capo_bench.run.progress import progress, say
 from capo_bench.run.runner import Runner, RunOptions, pending_trials
 from capo_bench.store.home import Home

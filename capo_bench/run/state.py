@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from capo_bench.run.live import read_live
+from capo_bench.run.board import read_live
 from capo_bench.store.home import Home, StudyFolder
 from capo_bench.store.ledger import Ledger, TrialEntry, fold
 from capo_bench.store.lock import locked

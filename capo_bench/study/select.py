@@ -34,7 +34,8 @@ def read_setting(text: str) -> list[KeySetting]:
         rule, way_out = f"{text!r} is not KEY=VALUE", "e.g. credit.vote=union; KEY=A,B sweeps"
         raise StudyErrors([StudyError(source.place(), rule, way_out)])
     try:
-        return [KeySetting(key, parse_document(part, option).tree, source) for part in _apart(value)]
+        values = parse_document(f"[{value}]", option).tree or [None]
+        return [KeySetting(key, each, source) for each in values]
     except StudyErrors as errors:
         raise StudyErrors([replace(item, place=source.place()) for item in errors.items]) from errors
 
@@ -70,22 +71,6 @@ def parse_sets(sets: Sequence[str]) -> tuple[list[KeySetting], list[Axis], list[
         else:
             axes.append(read)
     return settings, axes, errors
-
-
-def _apart(text: str) -> list[str]:
-    """Return the parts of a text between commas that stand in no brackets and no quotes."""
-    parts, depth, quote = [""], 0, ""
-    for sign in text:
-        if quote:
-            quote = "" if sign == quote else quote
-        elif sign in "'\"":
-            quote = sign
-        depth += 0 if quote else (sign in "[{(") - (sign in "]})")
-        if sign == "," and not quote and not depth:
-            parts.append("")
-        else:
-            parts[-1] += sign
-    return parts
 
 
 def swept_by_sets(drafts: Sequence[Draft], sweep: Sweep, axes: Sequence[Axis], base: Base) -> tuple[list[Draft], Sweep]:

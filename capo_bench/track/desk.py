@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow.entities import Metric, Param
 
+from capo_bench.store.records import flatten
 from capo_bench.study.keys import value_at
 from capo_bench.track.names import mlflow_metrics, mlflow_name, mlflow_param
 from capo_bench.track.redact import redact
@@ -61,7 +62,7 @@ class Desk:
         """Write a trial's variant, seed and what the study varies and its method uses, flat; all settings as a file."""
         config, method = trial.config.model_dump(mode="json"), METHODS.get(trial.config.method)
         used = {key: value_at(config, key.split(".")) for key in dict.fromkeys(swept) if method.heeds(key)}
-        flat = {name: value for key, tree in used.items() for name, value in _flat(tree, key)}
+        flat = {name: value for name, value in flatten(used).items() if value is not None}
         self.params(run, {"variant": trial.variant, "seed": trial.seed, "method": trial.config.method, **flat})
         self.text(run, json.dumps(config, indent=2), "config.json")
 
@@ -85,10 +86,3 @@ class Desk:
         named = [{"path": name, "type": "table"} for name in tables]
         if named:
             self.client.set_tag(run, _TABLES, json.dumps(named))
-
-
-def _flat(value: object, name: str) -> list[tuple[str, object]]:
-    """Return the leaves of a setting as dotted names; none where it is not set."""
-    if isinstance(value, dict):
-        return [leaf for key, below in value.items() for leaf in _flat(below, f"{name}.{key}")]
-    return [] if value is None else [(name, value)]

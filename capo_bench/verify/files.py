@@ -10,8 +10,7 @@ from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, read_json
 from capo_bench.store.ledger import Ledger
 from capo_bench.store.walk import ABSENT, FileSum, reached, read_sums
-from capo_bench.track.final import read_final
-from capo_bench.track.names import FINAL, mlflow_metrics
+from capo_bench.track.names import FINAL, mlflow_metrics, read_final
 from capo_bench.verify.checks import Check
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 from tinymodel import save_model, tokenizer_of_coins
 
-from capo_bench.doctor.conventions import check_conventions
 from capo_bench.doctor.needs import HubItem, needs_of
+from capo_bench.doctor.packages import check_conventions
 from capo_bench.study.load import load_plan
 from trainers.backbones.tiny import END
 

@@ -2,8 +2,7 @@ import json
 
 import pytest
 
-from capo_bench.run.board import Board
-from capo_bench.run.live import EVERY_SECONDS, LiveState, read_live
+from capo_bench.run.board import EVERY_SECONDS, Board, LiveState, read_live
 
 STARTED = {"event": "trial_started", "trial": "a", "variant": "vote=union", "seed": 3, "log": "a.log"}
 
