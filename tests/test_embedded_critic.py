@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import capo_bench
 
 from capo_bench.store.home import Home
 from trainers.rollouts import read_rollouts
@@ -30,13 +29,6 @@ include:
   - {name: genorm, set: {method: grpo_genorm}}
 seeds: [0]
 """
-
-
-def capo_bench(folder: Path, *arguments: str) -> str:
-    command = [sys.executable, "-m", "capo_bench", *arguments, "--home", str(folder / "home")]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def trials(folder: Path) -> dict[str, tuple[Path, dict[str, Any]]]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import capo_bench
 
 from capo_bench.store.home import Home, TrialFolder
 
@@ -56,14 +57,6 @@ FOUR = 4
 
 def command(folder: Path, *arguments: str) -> list[str]:
     return [sys.executable, "-m", "capo_bench", *arguments, "--home", str(folder / "home")]
-
-
-def capo_bench(folder: Path, *arguments: str, expect: int = 0) -> str:
-    done = subprocess.run(
-        command(folder, *arguments), cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def trials(folder: Path) -> dict[str, dict[str, Any]]:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import capo_bench
 
 STUDY = """
 name: protocol
@@ -28,13 +27,6 @@ include:
   - {{name: start, set: {{method: sft}}}}
 seeds: [0]
 """
-
-
-def capo_bench(folder: Path, *arguments: str, expect: int = 0) -> str:
-    command = [sys.executable, "-m", "capo_bench", *arguments]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("task", ["forks", pytest.param("repairs", marks=pytest.mark.nightly)])

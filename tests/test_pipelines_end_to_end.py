@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commands import capo_bench
 
 STUDY = """
 name: pipelines
@@ -33,13 +34,6 @@ include:
   - {name: start, set: {method: sft}}
 seeds: [0, 1]
 """
-
-
-def capo_bench(folder: Path, *arguments: str, expect: int = 0) -> str:
-    command = [sys.executable, "-m", "capo_bench", *arguments, "--home", str(folder / "home")]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
-    assert done.returncode == expect, done.stdout + done.stderr
-    return done.stdout + done.stderr
 
 
 def trials(folder: Path) -> dict[tuple[str, int], dict[str, Any]]:

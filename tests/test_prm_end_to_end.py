@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 import shutil
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
+from commands import capo_bench
 
-from capo_bench.cli import main
 from capo_bench.store.home import Home, TrialFolder
 from evals.checksums import seal
 from trainers.rollouts import read_rollouts, write_step
@@ -35,20 +31,6 @@ include:
   - {name: grpo_rule, set: {method: grpo_rule}}
 seeds: [0]
 """
-
-
-def capo_bench(folder: Path, *arguments: str, expect: int = 0) -> str:
-    """Run a command in a folder; trials in a process of its own, the others in this one."""
-    if arguments[0] == "run":
-        words = [sys.executable, "-m", "capo_bench", *arguments]
-        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-        code, out = done.returncode, done.stdout + done.stderr
-    else:
-        with contextlib.chdir(folder):
-            result = CliRunner().invoke(main, list(arguments))
-        code, out = result.exit_code, result.output
-    assert code == expect, out
-    return out
 
 
 @pytest.fixture(scope="module")

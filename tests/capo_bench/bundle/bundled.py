@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
 import json
-import subprocess
-import sys
 import tarfile
 from pathlib import Path
 
-from click.testing import CliRunner
-
 from capo_bench.bundle.manifest import load_manifest
-from capo_bench.cli import main
 
 STUDY = """
 name: tiny
@@ -34,20 +28,6 @@ seeds: [0]
 """
 
 Files = dict[str, bytes]
-
-
-def capo_bench(folder: Path, *arguments: str, expect: int = 0, **environment: str) -> str:
-    """Run a command in a folder; trials in a process of its own, the others in this one, which has imported enough."""
-    if arguments[0] == "run":
-        words = [sys.executable, "-m", "capo_bench", *arguments]
-        done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
-        code, out = done.returncode, done.stdout + done.stderr
-    else:
-        with contextlib.chdir(folder):
-            result = CliRunner().invoke(main, list(arguments), env=environment)
-        code, out = result.exit_code, result.stdout if expect == 0 else result.output
-    assert code == expect, out
-    return out
 
 
 def read(path: Path) -> Files:

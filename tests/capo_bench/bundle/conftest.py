@@ -7,7 +7,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-from bundled import STUDY, capo_bench
+from bundled import STUDY
+from commands import capo_bench
 
 
 @pytest.fixture(scope="session")

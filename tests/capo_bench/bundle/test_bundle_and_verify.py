@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bundled import Files, capo_bench, named, pack, raw, read
+from bundled import Files, named, pack, raw, read
+from commands import capo_bench
 
 from capo_bench.bundle.extract import extract
 from capo_bench.bundle.manifest import BundleError

@@ -6,8 +6,6 @@ from __future__ import annotations
 import gzip
 import json
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from click.testing import CliRunner
+from commands import capo_bench
 
 from capo_bench.cli import main
 from capo_bench.store.home import TrialFolder
@@ -56,11 +55,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with ``spending.yaml`` and its results in ``home``."""
     folder = tmp_path_factory.mktemp("spending")
     (folder / "spending.yaml").write_text(STUDY, encoding="utf-8")
-    words = ["run", "spending.yaml", "--home", "home", "--no-tracking", "--workers", "1"]
-    done = subprocess.run(
-        [sys.executable, "-m", "capo_bench", *words], cwd=folder, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    capo_bench(folder, "run", "spending.yaml", "--no-tracking", "--workers", "1")
     return folder
 
 

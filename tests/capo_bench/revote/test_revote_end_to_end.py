@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from commands import capo_bench
 
 STUDY = """
 name: tiny
@@ -27,14 +24,6 @@ include:
   - {name: first_error, set: {method: first_error, credit.vote: majority}}
 seeds: [0]
 """
-
-
-def capo_bench(folder: Path, *arguments: str) -> str:
-    words = [sys.executable, "-m", "capo_bench", *arguments, "--home", str(folder / "home")]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=900, check=False, env=env)
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
 
 
 @pytest.mark.nightly

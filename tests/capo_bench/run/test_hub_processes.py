@@ -12,11 +12,10 @@ import psutil
 import pytest
 import torch
 import yaml
-from click.testing import CliRunner
+from commands import capo_bench
 from standins import Session
 from watched import LEFT
 
-from capo_bench.__main__ import main
 from capo_bench.run.evaluation import ask
 from capo_bench.store.home import Home, TrialFolder, read_json
 from capo_bench.study.load import load_plan
@@ -74,12 +73,6 @@ def trials(folder: Path) -> list[TrialFolder]:
 
 def watched(trial: TrialFolder) -> dict[str, Any]:
     return read_json(trial.path.parents[1] / "watched" / f"{trial.path.name}.json")
-
-
-def capo_bench(folder: Path, *words: str, expect: int = 0) -> str:
-    done = CliRunner().invoke(main, [*words, "--home", str(folder / "home")], catch_exceptions=False)
-    assert done.exit_code == expect, done.output
-    return done.output
 
 
 def test_each_trial_trains_in_one_process_and_is_asked_in_another_and_both_are_gone(ran: Path) -> None:
