@@ -108,6 +108,11 @@ def _show(result: Verified) -> None:
             print_text(f"DIFFERS, {name}: {mismatch.where}: {mismatch.recorded} there, {mismatch.derived} derived")
         if (more := len(check.mismatches) - MOST_SHOWN) > 0:
             print_text(f"DIFFERS, {name}: … and {more:,} more; --json has them all")
+    if result.mismatches and result.mismatches == len(result.checks["report"].mismatches):
+        print_text(
+            "only the report differs from what its trials say. If another version of capo-bench wrote it, "
+            f"`capo-bench report {result.study}` writes it again; otherwise it was edited"
+        )
     print_text(_describe_verdict(result))
 
 

@@ -126,6 +126,15 @@ def test_a_forged_bundle_is_found_out_by_name(study: Path, tmp_path: Path, check
     assert any(place in one.where for one in found.checks[check].mismatches)
 
 
+def test_of_a_report_alone_that_differs_the_way_out_is_named(study: Path, tmp_path: Path) -> None:
+    files = read(study / "tiny.tar.gz")
+    edited(f"{REPORT}/table.csv", rb"grpo_rule", b"grpo_rulf")(files)
+    pack(tmp_path / "edited.tar.gz", files)
+    out = capo_bench(tmp_path, "verify", "edited.tar.gz", expect=1)
+    assert "only the report differs" in out
+    assert "`capo-bench report tiny` writes it again" in out
+
+
 def test_a_file_that_was_changed_alone_is_unlike_the_manifest(study: Path, tmp_path: Path) -> None:
     files = read(study / "tiny.tar.gz")
     name = named(files, "/provenance.json")
