@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,21 @@ def test_a_study_with_looks_gives_more_seeds_to_what_is_not_decided_and_goes_on_
     assert capo_bench(tmp_path, "run", "looked.yaml").splitlines()[0] == out.splitlines()[0]
     assert trials(tmp_path) == after
     capo_bench(tmp_path, "verify", "looked")
+    assert results_after_a_kill_between_looks(tmp_path / "killed") == results(tmp_path)
+
+
+def results_after_a_kill_between_looks(folder: Path) -> dict[tuple[str, int], dict[str, float]]:
+    """Kill a run when the first look's nine trials are done and the second's have hardly begun; resume it."""
+    folder.mkdir()
+    (folder / "looked.yaml").write_text(LOOKED)
+    process = start_run(folder, "looked.yaml")
+    wait_until(process, lambda: len(trials(folder)) >= 9)
+    assert kill(process) == -signal.SIGKILL
+    assert len(trials(folder)) < 11, "the run was over"
+    capo_bench(folder, "verify", "looked")
+    capo_bench(folder, "run", "looked.yaml")
+    capo_bench(folder, "verify", "looked")
+    return results(folder)
 
 
 def planned_names(planned: dict[str, Any]) -> list[str]:
@@ -201,16 +217,10 @@ def test_two_runs_in_two_folders_are_equal_bit_for_bit(finished: Path, tmp_path:
 
 def test_after_sigkill_the_same_command_ends_with_the_same_table(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(STUDY)
-    process = subprocess.Popen(
-        command(tmp_path, "run", "small.yaml", "--no-tracking"),
-        cwd=tmp_path,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )
-    wait_for(tmp_path, 2, process)
-    os.killpg(process.pid, signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process = start_run(tmp_path, "small.yaml", "--no-tracking")
+    started = (tmp_path / "home" / "trials").glob
+    wait_until(process, lambda: len(list(started("*/training/steps.jsonl"))) >= 2)
+    assert kill(process) == -signal.SIGKILL
     ledger = tmp_path / "home" / "studies" / "small" / "ledger.jsonl"
     with ledger.open("ab") as file:
         file.write(b'{"event": "trial_do')  # torn by a crash
@@ -219,10 +229,20 @@ def test_after_sigkill_the_same_command_ends_with_the_same_table(finished: Path,
     assert results(tmp_path) == kept
 
 
-def wait_for(folder: Path, trained: int, process: subprocess.Popen[bytes]) -> None:
-    """Return when so many trials have begun to train, or when the run has ended by itself."""
+def start_run(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
+    silent = subprocess.DEVNULL
+    words = command(folder, "run", *arguments)
+    return subprocess.Popen(words, cwd=folder, stdout=silent, stderr=silent, start_new_session=True)
+
+
+def kill(process: subprocess.Popen[bytes]) -> int:
+    """Kill the run with all its processes and return its exit code."""
+    os.killpg(process.pid, signal.SIGKILL)
+    return process.wait()
+
+
+def wait_until(process: subprocess.Popen[bytes], reached: Callable[[], bool]) -> None:
+    """Return when something is so, or when the run has ended by itself."""
     deadline = time.monotonic() + 120
-    while process.poll() is None and time.monotonic() < deadline:
-        if len(list((folder / "home" / "trials").glob("*/training/steps.jsonl"))) >= trained:
-            return
+    while process.poll() is None and time.monotonic() < deadline and not reached():
         time.sleep(0.05)
