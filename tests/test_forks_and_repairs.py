@@ -16,7 +16,7 @@ start: start
 metrics: [{task}_test/accuracy, {task}_test/wrong_step_rate]
 base:
   benchmark: {task}
-  cold_start: {{task: {task}, steps: 30, problems_per_step: 32, belief: 0.5, slip: 0.3}}
+  cold_start: {{task: {task}, steps: 6, problems_per_step: 16, belief: 0.5, slip: 0.3}}
   train: {{steps: 2, prompts_per_step: 2, group_size: 4, max_completion_tokens: 120}}
   critic: {{name: exact}}
   credit: {{critiques: 1, vote: union}}

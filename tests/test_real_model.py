@@ -61,7 +61,6 @@ template: chat
 STUDY = """
 name: real
 question: Does step credit train a real language model?
-within: [backbone]
 baseline: method=grpo_rule,backbone=all_weights
 metrics: [gsm8k/accuracy, gsm8k/truncated]
 base:
@@ -73,11 +72,20 @@ base:
     {{steps: {steps}, prompts_per_step: {prompts}, group_size: {group}, max_completion_tokens: {tokens},
       learning_rate: 1.0e-5}}
   evaluation: {{tasks: [gsm8k], problems: {rows}, max_completion_tokens: {tokens}, data_dir: "{data}"}}
-matrix:
-  method: [capo, grpo_rule]
-  backbone: [all_weights, adapters]
+{variants}
 seeds: [0]
 """
+PAIRED = """include:
+  - {name: "method=grpo_rule,backbone=all_weights", set: {method: grpo_rule, backbone: all_weights}}
+  - {name: "method=capo,backbone=adapters", set: {method: capo, backbone: adapters}}"""
+CROSSED = """within: [backbone]
+matrix:
+  method: [capo, grpo_rule]
+  backbone: [all_weights, adapters]"""
+TRIALS = {("grpo_rule", "all_weights"), ("capo", "adapters")}
+"""Each method and each kind of weights once; with the whole model, every pair of them."""
+if WHOLE:
+    TRIALS |= {("grpo_rule", "adapters"), ("capo", "all_weights")}
 
 
 def critique(prompt: str, seed: int | None) -> str:
@@ -224,6 +232,7 @@ def trained(folder: Folder, data: Path) -> Iterator[Folder]:
         sizes = {"critiques": CRITIQUES, "steps": STEPS, "prompts": PROMPTS, "group": GROUP}
         sizes |= {"taught": TAUGHT, "lessons": LESSONS, "longest": LONGEST}
         names = {"critic": MODEL, "url": critic.url, "data": data}
+        sizes |= {"variants": CROSSED if WHOLE else PAIRED}
         text = STUDY.format(**sizes, **names, rows=ROWS, tokens=TOKENS)
         (folder.path / "real.yaml").write_text(text, encoding="utf-8")
         command = ("run", "real.yaml", "--workers", "1", "--checkpoint-every", "0", "--no-tracking")
@@ -245,7 +254,7 @@ def trained(folder: Folder, data: Path) -> Iterator[Folder]:
 
 
 def test_every_trial_trained_both_steps_the_killed_one_each_of_them_once(trained: Folder) -> None:
-    assert trained.trials().keys() == {(m, b) for m in ("capo", "grpo_rule") for b in ("all_weights", "adapters")}
+    assert trained.trials().keys() == TRIALS
     for trial in trained.trials().values():
         assert [step["step"] for step in lines(TrialFolder(trial).steps)] == [1, 2]
     name, before = json.loads((trained.path / "killed.json").read_text(encoding="utf-8"))

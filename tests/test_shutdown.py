@@ -224,6 +224,7 @@ def test_ctrl_c_saves_the_step_under_way_and_the_same_command_goes_on(start: Cal
     assert (last.steps(), last.events().count("trial_stopped")) == (8, 1)
 
 
+@pytest.mark.nightly
 def test_under_nohup_a_run_goes_on_to_its_report_when_its_terminal_is_closed(start: Callable[..., Run]) -> None:
     run = start("--set", "train.steps=6", "--no-tracking", nohup=True)
     run.until(lambda: run.steps() > 0)

@@ -112,7 +112,7 @@ def ran(package: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("ran")
     (folder / "own.yaml").write_text(STUDY)
     command(package, folder, "validate", "own.yaml")
-    command(package, folder, "run", "own.yaml", "--no-tracking", "--home", "results")
+    command(package, folder, "run", "own.yaml", "--workers", "1", "--no-tracking", "--home", "results")
     return folder
 
 

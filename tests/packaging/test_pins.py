@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 import tomllib
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, version
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
+OURS = {"capo_bench", "trainers", "evals", "ablations"}
 OFFLINE = ("Failed to establish a new connection", "Temporary failure in name resolution", "dns error", "Connect error")
 """Parts of what pip and uv write where no index can be reached."""
 
@@ -56,9 +58,9 @@ def test_pins_are_within_the_declared_ranges(versions, project, extra):
         assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
 
 
-def test_what_is_installed_and_asked_for_is_pinned(versions):
-    """Follows the installed packages' own requirements, so that none is left to the day of the installation."""
-    todo, seen = [("capo-bench", frozenset({"dev"}))], set()
+def required(extra: str) -> set[str]:
+    """Return the names of all that the project with an extra brings, by what the installed packages require."""
+    todo, seen = [("capo-bench", frozenset({extra}))], set()
     while todo:
         name, extras = todo.pop()
         if (name, extras) in seen:
@@ -74,8 +76,33 @@ def test_what_is_installed_and_asked_for_is_pinned(versions):
             marker = requirement.marker
             if marker is None or any(marker.evaluate({"extra": extra}) for extra in (extras or {""})):
                 todo.append((canonicalize_name(requirement.name), frozenset(requirement.extras)))
-    unpinned = {name for name, _ in seen} - {"capo-bench"} - {*versions}
-    assert unpinned == set()
+    return {name for name, _ in seen} - {"capo-bench"}
+
+
+def test_what_is_installed_and_asked_for_is_pinned(versions):
+    """Nothing is left to the day of the installation."""
+    assert required("dev") - {*versions} == set()
+
+
+def test_what_the_packages_import_comes_with_them():
+    """Without the tools of development, and what an extra brings is imported by the parts that need it alone."""
+    brought, extras = required(""), {"ray", "vllm"}
+    for module, places in imported().items():
+        names = {canonicalize_name(name) for name in packages_distributions().get(module, [])}
+        assert names & brought or module in extras, (module, places)
+
+
+def imported() -> dict[str, list[str]]:
+    """Return the packages of others that ours import anywhere, and where."""
+    places: dict[str, list[str]] = {}
+    for path in (path for name in ("capo_bench", "trainers", "evals") for path in (ROOT / name).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            for module in {name.partition(".")[0] for name in names} - OURS - sys.stdlib_module_names:
+                places.setdefault(module, []).append(str(path.relative_to(ROOT)))
+    return places
 
 
 @pytest.fixture(scope="module")

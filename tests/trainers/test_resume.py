@@ -107,7 +107,10 @@ def test_a_run_without_a_clock_saves_nothing(make_run: Any) -> None:
     assert not list(run.out.glob("checkpoint-*"))
 
 
-@pytest.mark.parametrize("settings", [{"critic": {"name": "noisy"}}, {"train": {**STEPS, "kl": 0.05}}])
+@pytest.mark.parametrize(
+    "settings",
+    [{"critic": {"name": "noisy"}}, pytest.param({"train": {**STEPS, "kl": 0.05}}, marks=pytest.mark.nightly)],
+)
 def test_from_any_checkpoint_a_run_goes_on_as_if_it_had_not_been_broken(
     make_run: Any, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:

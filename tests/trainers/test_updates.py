@@ -173,6 +173,7 @@ def test_one_update_is_what_it_was_without_the_seam(make_run: Any, monkeypatch: 
     assert [record["loss"] for record in records] == [record["loss"] for record in others]
 
 
+@pytest.mark.nightly
 def test_a_run_that_is_killed_between_updates_ends_as_if_it_had_not_been(make_run: Any, start: str) -> None:
     changes = {"train": {**TRAIN, "updates_per_batch": 2, "learning_rate": 1e-3, "schedule": "cosine"}}
     whole, records = make_run(name="whole", **changes)

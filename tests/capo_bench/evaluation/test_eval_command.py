@@ -76,6 +76,7 @@ def test_what_decides_the_completions_names_the_folder(policy, more, tmp_path):
     assert folder_of(run(*args, home=tmp_path)) != folder_of(run(*args, *more, home=tmp_path))
 
 
+@pytest.mark.nightly
 def test_a_killed_evaluation_goes_on_to_the_same_bytes(policy, tmp_path):
     args = (policy, "--task", "coins_test", "--limit", 40, "-k", 12, "--max-tokens", 90, "--batch-size", 8)
     whole = run(*args, home=tmp_path / "whole")

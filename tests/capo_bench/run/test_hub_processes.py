@@ -124,6 +124,7 @@ def test_verify_bundle_eval_view_and_gc_know_an_adapter(ran: Path, tmp_path: Pat
     assert (ran / "base" / "model.safetensors").exists()
 
 
+@pytest.mark.nightly
 def test_an_evaluation_on_two_gpus_is_asked_in_two_shares_that_become_one_folder(
     ran: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -236,6 +236,7 @@ def test_killed_at_random_moments(nursery, noisy, tmp_path, seed):
     assert life.result() == noisy[0]
 
 
+@pytest.mark.nightly
 def test_killed_at_random_moments_while_a_language_model_criticises(nursery, language, tmp_path):
     whole, seconds = language
     life = Life(nursery, LANGUAGE, tmp_path / "life")
@@ -255,11 +256,12 @@ def budgeted(settings, budget):
 MODEL = "rename /trials/#/training/.model"
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("unit", "settings", "met"),
     [
         pytest.param("policy_tokens", NOISY, ["step 1", "step 2", "step 3", "step 4", MODEL], id="noisy"),
-        pytest.param("total_tokens", LANGUAGE, ["step 4", MODEL], id="language", marks=pytest.mark.nightly),
+        pytest.param("total_tokens", LANGUAGE, ["step 4", MODEL], id="language"),
     ],
 )
 def test_killed_or_not_a_budget_ends_training_at_the_same_step(request, nursery, tmp_path, unit, settings, met):

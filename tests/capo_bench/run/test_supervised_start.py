@@ -77,6 +77,7 @@ def run(trial: Trial, home: Home) -> list[dict[str, Any]]:
     return events
 
 
+@pytest.mark.nightly
 def test_reinforcement_starts_from_the_supervised_model_and_base_from_the_untouched_one(folder: Path) -> None:
     home = Home(folder / "home")
     trials = {method: make_trial(folder, method=method) for method in ("grpo_rule", "sft", "base")}

@@ -16,6 +16,8 @@ from capo_bench.study.parse import parse_study
 from capo_bench.study.yamlfile import Document, TreePath
 
 SHIPPED: dict[str, Any] = yaml.safe_load((files("ablations") / "voting.yaml").read_text(encoding="utf-8"))
+SHIPPED["profiles"] = {name: SHIPPED["profiles"][name] for name in ("quick", "gpu")}
+"""One that sets little and one that sets most: what one may hold, all may."""
 ODD: list[Any] = [
     *(None, True, 0, -1, 1.5, "", "x", "credit.vote", "coins_test/accuracy", [], {}, [None], [[1]], [{}], {"": 1}),
     *({"name": "noisy"}, {"name": 3}, {"credit.vote": ["union"]}, {"x": {"y": []}}, ["a", "a"], {"set": 3}, 2**40),

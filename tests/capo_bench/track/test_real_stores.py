@@ -118,6 +118,7 @@ def assert_nothing_is_owed(desk, store, plan):
     assert content(store, plan) == before
 
 
+@pytest.mark.nightly
 def test_a_database_that_is_killed_meanwhile_costs_the_run_nothing_and_gets_the_rest_later(desk, postgres, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", postgres.uri)
     store, plan = store_of(desk.home), prepared(desk, "ok", "slow", "slow 2", "ok 2")

@@ -79,6 +79,7 @@ def test_two_lessons_alike_make_the_same_model(taught_prm: Path, tmp_path: Path)
     assert (tmp_path / "model.safetensors").read_bytes() == (taught_prm / "model.safetensors").read_bytes()
 
 
+@pytest.mark.nightly
 def test_it_learns(tmp_path: Path) -> None:
     """From nothing towards the share of right steps and the words of a problem: not its skill, which takes minutes."""
     losses: list[float] = []
