@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from capo_bench.store.provenance import PACKAGES, _git, _version, environment
+from capo_bench.store.provenance import PACKAGES, _git, environment, version_of
 
 needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 UNKNOWN = {"commit": None, "dirty": None}
@@ -92,4 +92,4 @@ def test_the_environment_is_plain_and_names_packages_and_machine():
 
 
 def test_a_package_that_is_not_installed_has_no_version():
-    assert _version("no-such-package-anywhere") is None
+    assert version_of("no-such-package-anywhere") is None
