@@ -30,8 +30,7 @@ from trainers.cold_start import _demonstrations, train_cold_start
 from trainers.config import ColdStartConfig
 from trainers.critics.base import EmbeddedCriticConfig
 from trainers.critics.embedded import _lessons, train_critic
-from trainers.lessons import next_token_loss
-from trainers.muon import BETAS, MuonWithAdamW
+from trainers.lessons import BETAS, MuonWithAdamW, next_token_loss
 from trainers.sft import by_length, tokenize
 from trainers.teaching import UNLABELLED, SupervisedConfig
 

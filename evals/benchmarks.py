@@ -17,8 +17,6 @@ class Problem:
     Attributes:
         id: Stable name within the benchmark, e.g. ``"coins/test/17"``.
         prompt: The text that the policy reads, without a chat template.
-        answer: Reference answer, as text.
-        form: What kind of answer it is.
     """
 
     id: str
@@ -44,7 +42,6 @@ class Benchmark(Protocol):
     """A source of problems with an optional exact step checker.
 
     Attributes:
-        name: Its name in studies.
         splits: Names of its splits; training draws from ``train``.
         checks_steps: Whether `check_steps` works. If not, critics that are checkers cannot be used, and metrics of
             wrong steps are absent.

@@ -16,7 +16,7 @@ def process_seconds() -> float:
     when it has ended.
     """
     own = os.times()
-    return own.user + own.system + own.children_user + own.children_system + sum(map(_read_seconds, _list_children()))
+    return own.user + own.system + own.children_user + own.children_system + sum(map(read_seconds, _list_children()))
 
 
 def _list_children() -> set[str]:
@@ -27,7 +27,8 @@ def _list_children() -> set[str]:
     return children
 
 
-def _read_seconds(process: str) -> float:
+def read_seconds(process: str) -> float:
+    """Return the processor seconds of a process and its ended children; 0 where it is gone, or on other systems."""
     try:
         stat = (_PROC / process / "stat").read_text(encoding="utf-8")
     except OSError:  # it has just ended

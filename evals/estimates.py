@@ -35,7 +35,6 @@ class Estimate:
         value: The metric: a share from 0 to 1, or a length.
         stderr: Its standard error, clustered by problem; None for a single problem.
         low: Lower end of the 95 % interval; None for a length of one problem.
-        high: Upper end.
         n: Problems that define it: for pass@k, those with at least k scored samples.
     """
 

@@ -44,7 +44,7 @@ def settings_fingerprint(folder: Path) -> str:
 
 def adapter_fingerprint(folder: Path) -> str:
     """Return a short content hash of a LoRA adapter: its weights, and its settings without the path of its base."""
-    settings = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
+    settings = read_adapter_settings(folder)
     settings.pop("base_model_name_or_path", None)
     whole = [weights_fingerprint(folder), settings]
     return hashlib.sha256(json.dumps(whole, sort_keys=True).encode()).hexdigest()[:12]
@@ -79,7 +79,7 @@ def folder_identity(folder: Path, *, above: tuple[Path, ...] = ()) -> dict[str, 
     files = {"weights": weights_fingerprint(folder), "settings": settings_fingerprint(folder)}
     if not is_adapter(folder):
         return files
-    settings, here = _read_adapter_settings(folder), folder.resolve()
+    settings, here = read_adapter_settings(folder), folder.resolve()
     if here in above:
         raise ModelFolderError(f"{folder / ADAPTER} names itself as its base", "name a base model there")
     base = settings.get("base_model_name_or_path")
@@ -89,7 +89,8 @@ def folder_identity(folder: Path, *, above: tuple[Path, ...] = ()) -> dict[str, 
     return {**files, "weights": adapter_fingerprint(folder), "base": rests_on}
 
 
-def _read_adapter_settings(folder: Path) -> dict[str, Any]:
+def read_adapter_settings(folder: Path) -> dict[str, Any]:
+    """Return the settings of an adapter; raise `ModelFolderError` where they cannot be read."""
     path = folder / ADAPTER
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))

@@ -54,8 +54,6 @@ class SourceModule:
     """A module's source.
 
     Attributes:
-        name: In full.
-        path: Its file.
         imports: Names that exactly one import binds.
         stars: Modules from which it imports every name.
         effects: Statements that belong to no name.

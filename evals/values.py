@@ -39,9 +39,7 @@ class SolutionState:
     """A partial solution.
 
     Attributes:
-        prompt: The problem, without a template.
         written: Text of the solution so far.
-        answer: The reference answer.
         room: Most tokens that may follow.
     """
 
@@ -115,8 +113,6 @@ class Counting:
     Attributes:
         samples: n, continuations of each state.
         temperature: Temperature of the draws; the policy's own in training.
-        seed: Seed of the draws.
-        answers: Where an answer may stand in a solution.
     """
 
     samples: int = 200

@@ -101,7 +101,6 @@ class Meter:
         policy: Parameters of the policy.
         critic: Parameters of the critic; 0 for none and for a checker, None where nobody said.
         budget: What may be spent, if that is limited.
-        updates: Updates on each batch.
     """
 
     policy: int

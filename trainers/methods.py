@@ -23,8 +23,6 @@ class Method:
     """A training method.
 
     Attributes:
-        name: As studies name it.
-        source: Where the method comes from.
         uses: Sections of `TrialConfig` that decide its result beside method, backbone, benchmark, cold start and
             evaluation; the others stay out of a trial's identity.
         ignores: Sections, and dotted keys of those used, that decide nothing all the same, and stay out of it too.

@@ -39,14 +39,11 @@ class Rollout:
 
     Attributes:
         group: Index of its group in the step.
-        problem: Id of its problem.
         prompt: The problem as it stands, without a chat template.
-        answer: The reference answer.
         steps: Its text, cut into steps.
         tokens: How many of its tokens belong to each step.
         outcome: 1 where the verifier called the answer right, 0 where wrong; None where it could not say.
         truth: Indices of the steps that the benchmark's checker calls wrong; None where there is no checker.
-        aim: What the critic was asked.
         critiques: What it said, in the order of the critiques' indices; empty where the method asks no critic.
         pieces: What each token adds to the text (`Alignment.pieces`), as many as `tokens` counts; empty where it was
             not kept.

@@ -32,8 +32,6 @@ class Run:
     """What one finished trial left. Its samples and steps are read when they are first asked for.
 
     Attributes:
-        trial: The trial.
-        folder: Its folder.
         shares: All final metrics by name; None became NaN.
         cost: Seconds, tokens and counts by name.
         provenance: Commit, packages, hardware and what else was written, as it stands.

@@ -73,7 +73,7 @@ def compare(words: Sequence[str], home: Home, allowed: Sequence[str]) -> Compari
     refused: dict[str, list[str]] = {}
     notes: dict[str, list[str]] = {}
     for first, other, task, difference in _differences(sides):
-        kept = notes if _allows(allowed, difference.key) else refused
+        kept = notes if any(f".{part}." in f".{difference.key}." for part in allowed) else refused
         left, right = _shown(difference.left), _shown(difference.right)
         kept.setdefault(f"{difference.key}: {left} in {first.name}, {right} in {other.name}", []).append(task)
     if refused:
@@ -168,16 +168,10 @@ def _differences(sides: Sequence[Side]) -> Iterator[tuple[Side, Side, str, Diffe
         for task, scored in other.tasks.items():
             first = firsts.setdefault(task, other)
             differences = comparable(first.tasks[task].result.identity, scored.result.identity)
-            yield from ((first, other, task, each) for each in differences if not _of_one_alone(each))
-
-
-def _of_one_alone(difference: Difference) -> bool:
-    """Whether it is a package that one of the models does not need, as an adapter needs peft."""
-    return difference.key.startswith("model.packages.") and None in (difference.left, difference.right)
-
-
-def _allows(allowed: Sequence[str], key: str) -> bool:
-    return any(f".{part}." in f".{key}." for part in allowed)
+            for each in differences:
+                # A package that one of the models does not need, as an adapter needs peft, is no difference.
+                if not each.key.startswith("model.packages.") or None not in (each.left, each.right):
+                    yield first, other, task, each
 
 
 def answers(result: Result) -> dict[str, str]:

@@ -50,13 +50,8 @@ class ValuedStep:
     """One stored optimizer step of a trial, with the values of its states.
 
     Attributes:
-        trial: Id of the trial.
-        variant: Its variant.
-        seed: Its seed.
         step: The optimizer step, from 1.
         policy: Which policy sampled it: ``start`` or ``trained``.
-        config: The trial's settings.
-        stored: The rollouts.
         values: Q after each step, shape (N,).
         before: Q before each step, shape (N,).
         few_values: The same after each step, counted over few other continuations.
@@ -96,7 +91,6 @@ class Credit:
     """A way to give credit.
 
     Attributes:
-        method: Name of the method.
         vote: The vote that it rests on; empty without one.
         k: Critiques of the vote; 0 without one.
         weights: W_whole and W_process, ``"2,1"``; empty where the method has none.

@@ -29,7 +29,6 @@ class CreditedRollout:
     Attributes:
         step: The optimizer step, from 1.
         place: Which rollout of the step it is, from 1.
-        rollout: As it was stored.
         critiques: What the critics said; one that names a step that is not there is an abstention, as in training.
         votes: How many critiques flag each step; empty where the model scores.
         voters: How many critiques have a verdict.

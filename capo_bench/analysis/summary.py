@@ -49,7 +49,6 @@ class Cell:
     """One variant on one metric.
 
     Attributes:
-        value: Its mean.
         versus: Paired difference to the baseline; None for the baseline itself and where nothing can be paired.
         holm: Holm-adjusted p value of `versus` over the variants compared on this metric; NaN without one.
         gain: Paired difference to the start; None for the start itself and where there is none.
@@ -76,9 +75,6 @@ class VariantRow:
     """One variant.
 
     Attributes:
-        variant: Its name.
-        seeds: Seeds that finished.
-        planned: How many seeds were planned.
         cells: Metric to cell; a metric that no finished trial measured is absent.
         cost: Mean cost of a trial by name.
         relative: Cost over the baseline's; absent where the baseline's is 0 or unknown.
@@ -111,13 +107,8 @@ class Summary:
     """A study in numbers.
 
     Attributes:
-        name: The study.
-        question: What it asks.
-        profile: Which of its profiles.
         baseline: Variant that the others are compared to.
         start: Untrained variant that gains are counted from, if the study names one.
-        metrics: The study's metrics, the primary one first.
-        rows: One a variant, in the plan's order.
         missing: Planned trials that are not done, as (variant, seed, trial id).
         within: Settings that are the same in all that is compared; then each variant has a baseline of its own.
         sharpening: Variant to whether its gain over its start is only sharpening; empty without a start.

@@ -44,7 +44,6 @@ class CollectedCritiques:
     Attributes:
         sampled: k critiques of each solution.
         greedy: The critique at temperature 0 of each solution, in a list of one; empty lists where none was asked.
-        seconds: Wall time.
     """
 
     sampled: list[list[Critique]]

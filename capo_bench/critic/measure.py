@@ -39,10 +39,6 @@ class CriticMeasurement:
 
     Attributes:
         id: Content hash of all that decides the result: the critic's identity, solutions, labels, K.
-        request: What was asked for.
-        data: The data set.
-        loaded: Its solutions.
-        asked: The critiques.
     """
 
     id: str

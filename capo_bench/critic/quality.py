@@ -44,11 +44,8 @@ class VoteQuality:
     """How good a rule is over the first k critiques of each solution.
 
     Attributes:
-        vote: The rule.
-        k: How many critiques.
         solutions: Solutions that at least one of the k critiques answered; only they are scored.
         unanswered: Solutions that none answered.
-        scores: Agreement with the labels.
     """
 
     vote: Vote

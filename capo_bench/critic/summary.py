@@ -13,10 +13,9 @@ import numpy as np
 from capo_bench.critic.measure import CriticMeasurement
 from capo_bench.critic.prm import Below, PrmParams, ScoredCritique, reason
 from capo_bench.critic.quality import FLAGGED, Vote, VoteQuality, penalties, quality, set_votes
-from evals.critics.calibration import MOST_BINS, Calibration, calibration
 from evals.critics.first_error import FirstErrorScores, first_error_scores
 from evals.critics.labels import LabelledSolution, StepLabels
-from evals.critics.metrics import ShareEstimate, alpha_estimate, area_estimate
+from evals.critics.metrics import MOST_BINS, Calibration, ShareEstimate, alpha_estimate, area_estimate, calibration
 from evals.metrics import list_ks
 from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.credit.critique import Critique
@@ -43,7 +42,6 @@ class CriticSummary:
     """All numbers of a measurement.
 
     Attributes:
-        solutions: How many.
         erroneous: Those with a step labelled wrong.
         steps: Labelled steps.
         wrong: Those labelled wrong.

@@ -44,19 +44,13 @@ class EvaluationRequest:
     """An evaluation.
 
     Attributes:
-        word: The name of the model on the command line.
-        spec: The model.
-        names: Suites and tasks on the command line.
         tasks: All tasks of these names, in order.
-        seed: Decides the draws.
         limit: Problems of each task; None takes all.
         data_dir: Local files; None uses the hub.
-        greedy: Whether each problem is answered greedily.
         samples: k, sampled answers of each problem; None takes each task's own.
         answers: Where an answer may stand in a completion; None keeps each task's own.
         sampling: Settings that replace the task's: temperature, top_p, max_tokens.
         judge: The critic of steps; None uses each task's exact checker, if it has one.
-        most_failed: Largest share of completions that may fail.
     """
 
     word: str

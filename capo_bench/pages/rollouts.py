@@ -60,11 +60,8 @@ class _Shelf:
     Attributes:
         trials: Variant, seed and id of each trial with rollouts.
         parts: Trial's place, optimizer step and number of rollouts of each packed part.
-        packed: The parts.
         index: For each rollout its problem's place, outcome (-1: unknown), flagged steps, and split in per cent.
-        problems: Problem to its place.
         heads: The most telling rollout of each problem in each part.
-        damaged: What could not be read.
     """
 
     trials: list[tuple[str, int, str]] = field(default_factory=list)

@@ -26,11 +26,8 @@ class Stored:
     """B rollouts with N steps in all.
 
     Attributes:
-        problems: Problem of each rollout.
-        layout: Steps and tokens.
         outcomes: r_v of each rollout, shape (B,); NaN where the verifier abstained.
         truth: Whether each step is wrong by the exact checker, shape (N,); NaN where there is none.
-        flags: The flags of the critiques.
         scores: Probability that each step is right by a process reward model, shape (N,); NaN without one.
         states: The text of a solution up to each step, as a number (`trainers.credit.states`), shape (N,).
     """

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
@@ -49,10 +48,7 @@ class StudyReplay:
     """The result of replaying a study.
 
     Attributes:
-        study: Its name.
-        profile: The profile.
         rows: A row of numbers for each critic, rule, k and weights (`LabelTally.row`, `TokenTally.row`).
-        replays: Every replayed trial, with its result.
         left_out: Trials without anything to replay, with the reason.
         unmet: Requested rules and k for which no trial stored enough critiques.
     """
@@ -81,13 +77,16 @@ def replay_study(
     total, done = sum(len(stored_steps(folder.rollouts)) for _, folder in ready), count(1)
     names, critics = critic_names([trial for trial, _ in ready]), dict[str, Tallies]()
     replays: list[tuple[Trial, TrialReplay]] = []
+
+    def tell() -> None:
+        on_step(next(done), total)
+
     for trial, folder in ready:
         # Methods that charge steps differently are never added up.
         own = METHODS.get(trial.config.method).credit not in {None, CAPO.credit}
         tallies = critics.setdefault(names[trial.id] + f", {trial.config.method}" * own, Tallies())
-        step = partial(_tell, on_step, done, total)
         try:
-            replayed = replay_trial(folder, trial.config, ballots(votes, ks), weights, tallies, on_step=step)
+            replayed = replay_trial(folder, trial.config, ballots(votes, ks), weights, tallies, on_step=tell)
         except NothingStoredError as error:
             left_out.append((trial, str(error)))
             continue
@@ -99,10 +98,6 @@ def replay_study(
         why = unmet if replays else reasons
         raise NothingToReplayError("\n  ".join([f"nothing to replay in study {plan.study!r}:", *why]))
     return StudyReplay(plan.study, plan.profile, _make_rows(critics), tuple(replays), tuple(left_out), unmet)
-
-
-def _tell(on_step: OnStep, done: Iterator[int], total: int) -> None:
-    on_step(next(done), total)
 
 
 def _make_rows(critics: Mapping[str, Tallies]) -> tuple[dict[str, Any], ...]:

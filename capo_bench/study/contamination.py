@@ -9,10 +9,9 @@ from typing import Any
 
 from capo_bench.study.plan import Plan
 from evals.config import EvaluationConfig
-from evals.tasks.contamination import LENGTH, find_overlaps
+from evals.tasks.contamination import LENGTH, find_overlaps, read_problems
 from evals.tasks.demonstrations import DemonstrationSet
 from evals.tasks.named import benchmark_of, demonstrations_of
-from evals.tasks.problems import read_problems
 from evals.tasks.row_sets import stamp
 from evals.tasks.row_settings import TestRows
 from evals.tasks.rows import DataErrors

@@ -58,7 +58,6 @@ class Split:
     """What a split holds.
 
     Attributes:
-        pool: Which chains.
         operations: Bounds on how many operations a chain has.
         unseen: Whether `UNSEEN` operations occur: in every chain (True), in none (False) or in some (None).
         distractors: Numbers of sentences about somebody else; one of them is drawn for each problem.

@@ -18,10 +18,8 @@ class Selection:
     """Which solutions of a data set to take.
 
     Attributes:
-        subsets: Their names; none takes the data set's default.
         source: Local file or folder; None draws, or loads from the hub.
         limit: At most so many solutions; None takes all, or the data set's own number.
-        seed: Seed of what is drawn.
         neutral: What a step rated neutral counts as.
     """
 
@@ -45,7 +43,6 @@ class StepData(Protocol):
     """A data set with labelled steps.
 
     Attributes:
-        name: Its name in the registry.
         benchmark: Benchmark whose checker judges steps of these problems; None where no checker does.
         first_error: Whether labels name the first wrong step alone, so that ProcessBench's score applies.
     """
@@ -84,8 +81,6 @@ class PublishedSteps:
     """A published data set: local files, each named after its subset, or a dataset of the hub with a split for each.
 
     Attributes:
-        hub: The dataset of the hub.
-        subsets: Names of the subsets.
         default: Those that are taken where none is named; empty: all.
         alone: Whether the only file of a folder is taken whatever its name.
     """

@@ -23,8 +23,6 @@ class FirstErrorScores:
     """Scores of one subset, or the mean over subsets.
 
     Attributes:
-        erroneous: Solutions with a wrong step.
-        clean: Solutions without.
         unanswered: Solutions without a verdict, among both.
         on_erroneous: Share of the erroneous ones whose first flagged step is the labelled one.
         on_clean: Share of the clean ones with no flag.

@@ -13,7 +13,6 @@ class StepLabels:
 
     Attributes:
         steps: How many steps there are.
-        wrong: Those labelled wrong.
         labelled: Those with a label, right or wrong; only they count in what is measured per step.
         group: What shares chance with other solutions, as a rule the problem: intervals resample whole groups. An
             empty group stands for itself.
@@ -44,10 +43,7 @@ class LabelledSolution:
 
     Attributes:
         id: Stable name within the data set.
-        subset: The part of the data set that it belongs to.
         problem: The problem; its answer is empty where the data set has no reference answers.
-        steps: The solution, cut as the data set cuts it.
-        labels: What is known of the steps.
     """
 
     id: str

@@ -31,7 +31,6 @@ class ShareEstimate:
     Attributes:
         value: None where nothing defines it.
         low: Lower end of the 95 % interval; None where there is no value, or one group alone.
-        high: Upper end.
     """
 
     value: float | None
@@ -44,9 +43,7 @@ class StepScores:
     """How flags agree with labels over the labelled steps of some solutions.
 
     Attributes:
-        steps: Labelled steps.
         wrong: Those labelled wrong.
-        flagged: Those flagged.
         precision: Share of the flagged steps that are wrong.
         recall: Share of the wrong steps that are flagged.
         f1: Their harmonic mean, 2·TP / (2·TP + FP + FN).
@@ -220,3 +217,54 @@ def _area(places: np.ndarray[tuple[int], np.dtype[np.intp]], wrong: BoolArray, w
     bad, good = (np.bincount(places, weights * kind, most) for kind in (wrong, ~wrong))
     pairs = bad.sum() * good.sum()
     return float(bad @ (np.cumsum(good) - good / 2) / pairs) if pairs else None
+
+
+MOST_BINS = 10
+
+
+@dataclass(frozen=True)
+class Bin:
+    """Steps whose shares of votes lie near each other: how many, their mean share, and the share that is wrong."""
+
+    steps: int
+    share: float
+    wrong: float
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How shares of votes stand to the truth.
+
+    Attributes:
+        steps: Labelled steps with a share.
+        bins: Reliability table, from low shares to high; bins without a step are left out.
+        error: Expected calibration error, Σ (steps of a bin / steps) · abs(share - wrong); None without a step.
+        brier: Mean squared distance of share and label (1 = wrong); None without a step.
+    """
+
+    steps: int
+    bins: tuple[Bin, ...]
+    error: float | None
+    brier: float | None
+
+
+def calibration(shares: FloatArray, wrong: npt.NDArray[np.bool_], votes: int) -> Calibration:
+    """Compare shares of votes with labels.
+
+    Up to ten votes there is a bin for every share that they can make (those with abstentions join the nearest);
+    above, shares are rounded to tenths.
+
+    Args:
+        shares: Share of the critiques that flag each labelled step, shape (steps,).
+        wrong: Whether the step is wrong, same shape.
+        votes: How many critiques a share is made of, where none abstained.
+    """
+    if not shares.size:
+        return Calibration(0, (), None, None)
+    places = np.rint(shares * min(votes, MOST_BINS)).astype(np.int64)
+    bins = tuple(
+        Bin(int(own.sum()), float(shares[own].mean()), float(wrong[own].mean()))
+        for own in (places == place for place in np.unique(places))
+    )
+    error = sum(part.steps * abs(part.share - part.wrong) for part in bins) / shares.size
+    return Calibration(shares.size, bins, float(error), float(((shares - wrong) ** 2).mean()))

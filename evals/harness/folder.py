@@ -84,10 +84,7 @@ class TaskRecord:
 
     Attributes:
         identity: Settings that decide the completions.
-        source: Where the problems came from.
-        checker: Benchmark that checks steps.
         started: First start of the evaluation, in seconds since 1970.
-        asked: The problems, in the order of the task.
     """
 
     identity: Identity

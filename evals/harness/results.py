@@ -22,10 +22,7 @@ class Result:
     """What ``result.json`` holds.
 
     Attributes:
-        task: Short name.
         identity: Identity of the completions, and how they were scored.
-        metrics: By name.
-        counts: Samples by status.
         cost: Seconds and process seconds of both stages, tokens sampled, problems, samples.
     """
 

@@ -29,7 +29,6 @@ class EvalTask:
         name: Short name, e.g. ``math500``; lm-eval knows it as ``capo_math500``.
         version: Of the task's YAML, prompt and processing.
         output: ``generate`` (completions are verified) or ``choose`` (options are scored by log-likelihood).
-        problems: What is asked.
         greedy: Whether each problem is answered greedily; ranked options count as greedy.
         samples: k, sampled completions of each problem, unless the user sets another number; 0 samples none.
         sampling: How they are sampled, unless the user sets something else.

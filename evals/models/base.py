@@ -18,7 +18,6 @@ class Usage:
     """The cost of one completion. The cost of a call with several completions is split among them.
 
     Attributes:
-        prompt_tokens: Tokens that the model read.
         cached_tokens: Those of them that it had kept from an earlier call.
         output_tokens: Tokens that it wrote, the end token included.
         seconds: Wall time of the call, the same for all its completions.

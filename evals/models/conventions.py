@@ -21,7 +21,6 @@ class Conventions:
     """Template and end tokens of a model.
 
     Attributes:
-        template: Form in which it gets a text.
         template_hash: Content hash of the text around it.
         ends: Ids of the tokens that end its turn: those of the tokenizer and of the generation settings, and the one
             with which its chat template closes a turn. A base model may name another token than its template writes;

@@ -29,7 +29,6 @@ class Decoder:
 
     Attributes:
         model: A causal language model in evaluation mode.
-        ends: Tokens that end a completion.
         stopped: Called after each position; True cuts all completions there.
     """
 

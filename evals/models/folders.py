@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,13 +9,20 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from evals.fingerprint import adapter_fingerprint, weights_fingerprint
+from evals.fingerprint import (
+    ADAPTER,
+    ModelFolderError,
+    adapter_fingerprint,
+    is_adapter,
+    read_adapter_settings,
+    weights_fingerprint,
+)
 from evals.models.base import ModelError
 
 _SHOWN = 400
 _NEEDLESS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.h5", "*.msgpack", "original/*", "onnx/*")
 """Files of a repository that hold the same weights again."""
-CONFIG, ADAPTER = "config.json", "adapter_config.json"
+CONFIG = "config.json"
 
 
 @dataclass(frozen=True)
@@ -31,7 +37,7 @@ class ModelFolders:
     @property
     def rank(self) -> int | None:
         """Rank of the adapter."""
-        return None if self.adapter is None else int(_read_adapter_settings(self.adapter)["r"])
+        return None if self.adapter is None else int(read_adapter_settings(self.adapter)["r"])
 
     def identity(self) -> dict[str, Any]:
         """Return the identity of the weights: fingerprints of folders, commits of repositories."""
@@ -109,7 +115,7 @@ def opening(model: str) -> Iterator[None]:
 
 
 def _read_folder(folder: Path) -> ModelFolders:
-    if (folder / ADAPTER).is_file():
+    if is_adapter(folder):
         return _locate_base(folder)
     if not (folder / CONFIG).is_file():
         raise ModelError(f"{folder} holds neither {CONFIG} (a model) nor {ADAPTER} (a LoRA adapter)")
@@ -124,7 +130,10 @@ def lacks_weights(folder: Path) -> bool:
 
 
 def _locate_base(folder: Path) -> ModelFolders:
-    settings = _read_adapter_settings(folder)
+    try:
+        settings = read_adapter_settings(folder)
+    except ModelFolderError as error:
+        raise ModelError(str(error)) from None
     base = settings.get("base_model_name_or_path")
     way_out = f"write the base's folder or repository id as base_model_name_or_path into {folder / ADAPTER}"
     if not base:
@@ -135,11 +144,3 @@ def _locate_base(folder: Path) -> ModelFolders:
         raise ModelError(f"the base {base!r} of the adapter {folder} is not there: {error}; {way_out}") from None
     own_tokenizer = (folder / "tokenizer_config.json").is_file()
     return replace(place, tokenizer=str(folder) if own_tokenizer else place.tokenizer, adapter=folder)
-
-
-def _read_adapter_settings(folder: Path) -> dict[str, Any]:
-    try:
-        settings: dict[str, Any] = json.loads((folder / ADAPTER).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ModelError(f"{folder / ADAPTER} is no JSON: {error}; save the adapter again") from None
-    return settings

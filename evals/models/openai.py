@@ -35,7 +35,6 @@ class Reply:
     Attributes:
         completions: In the order of the choices; for a failed request n completions with the failure.
         status: HTTP status of a failure, if there was one.
-        failed: Whether it failed.
     """
 
     completions: list[Completion]

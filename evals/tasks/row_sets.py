@@ -35,10 +35,7 @@ class RowSet:
 
     Attributes:
         name: As studies name it, and the folder of local copies.
-        hub: Dataset of the hub.
-        revision: Its commit.
         configs: Its configurations, taken together; None: its only one.
-        split: Its split.
         file: The file that holds the rows, where a study names it.
     """
 
@@ -97,7 +94,6 @@ class DataSet(Generic[T]):
     """Rows with what each of them is read as: a published data set, or rows that a study names.
 
     Attributes:
-        rows: Where the rows are.
         layout: What a row must hold, and from it what it is read as; None leaves the row out.
         source: The rows as a study names them; None for a published data set.
     """

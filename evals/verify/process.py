@@ -14,6 +14,7 @@ from multiprocessing import Pipe
 from pathlib import Path
 from typing import Literal
 
+from evals.clock import read_seconds
 from evals.verify.walk import Value
 
 Word = Literal["right", "wrong", "timeout", "memory", "crash"]
@@ -32,7 +33,6 @@ class WorkerProcess:
     """One process that compares answers, and the tasks it holds.
 
     Attributes:
-        pipe: Where its words come from.
         in_flight: Indices of the tasks it was given and has not answered; it is busy with the first.
         ready: Whether it has finished its imports.
     """
@@ -66,11 +66,7 @@ class WorkerProcess:
 
     def cpu_seconds(self) -> float:
         """Return the processor time it has taken in all; 0 where the system does not tell or it is gone."""
-        try:
-            fields = Path(f"/proc/{self.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        except OSError:
-            return 0.0
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        return read_seconds(str(self.pid))
 
     def overdue(self, deadline_s: float) -> bool:
         """Return whether its answer took over `deadline_s` of processor time, or `WALL` times that by the clock."""

@@ -7,8 +7,7 @@ from transformers import get_cosine_schedule_with_warmup
 
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer
-from trainers.lessons import next_token_loss
-from trainers.muon import MuonWithAdamW
+from trainers.lessons import MuonWithAdamW, next_token_loss
 from trainers.prm.embedded import build_model as build_prm
 
 SHAPE = BackboneConfig(source="embedded", width=16, layers=1)

@@ -125,10 +125,8 @@ class Batch:
     """Whole groups of rollouts with what is known of them.
 
     Attributes:
-        layout: Their steps and tokens.
         outcomes: r_v of each rollout, shape (B,); NaN where the verifier could not say.
         group_size: G.
-        evidence: What is known of their steps.
 
     Raises:
         ValueError: The rollouts do not make whole groups.

@@ -143,8 +143,7 @@ def set_limit(path: Path, limit: int) -> None:
     """
     with closing(_connect(path)) as connection:
         connection.execute("UPDATE settings SET value = ? WHERE name = 'limit'", (limit,))
-        _evict(connection)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # frees the disk now, unless others read
+    trim(path)
 
 
 def spare(path: Path) -> int:

@@ -12,11 +12,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForTokenClassification, AutoTokenizer
+from torch import nn
+from transformers import (
+    AutoConfig,
+    AutoModelForTokenClassification,
+    AutoTokenizer,
+    Qwen2Config,
+    Qwen2Model,
+    Qwen2PreTrainedModel,
+)
+from transformers.modeling_outputs import TokenClassifierOutput
 
 from trainers.credit.arrays import FloatArray
 from trainers.prm.config import PrmConfig
-from trainers.prm.qwen import ARCHITECTURE, Qwen2ForProcessRewardModel
 from trainers.prm.reading import Reader, Reading
 from trainers.prm.scored import ScoredSolution
 
@@ -24,6 +32,31 @@ log = logging.getLogger(__name__)
 
 RIGHT = 1
 """The class that says that a step is right."""
+
+
+ARCHITECTURE = "Qwen2ForProcessRewardModel"
+
+
+class Qwen2ForProcessRewardModel(Qwen2PreTrainedModel):  # type: ignore[no-untyped-call]
+    """Qwen2 that gives every token two classes, wrong and right, as Qwen2.5-Math-PRM does (arXiv 2501.07301).
+
+    Its head is two linear layers with a ReLU between them. Transformers lacks it; here its weights load without code of
+    the hub.
+    """
+
+    def __init__(self, config: Qwen2Config) -> None:
+        super().__init__(config)
+        width = int(config.hidden_size)
+        self.model = Qwen2Model(config)
+        self.score = nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, 2))
+        self.post_init()  # type: ignore[no-untyped-call]
+
+    def forward(
+        self, input_ids: torch.Tensor, attention_mask: torch.Tensor | None = None, **kwargs: Any
+    ) -> TokenClassifierOutput:
+        """Return the logits of the classes at every token, shape (B, T, 2)."""
+        hidden = self.model(input_ids=input_ids, attention_mask=attention_mask, **kwargs).last_hidden_state
+        return TokenClassifierOutput(logits=self.score(hidden))
 
 
 class Scorer:

@@ -11,8 +11,8 @@ from capo_bench.critic.summary import agreement, summarise, vote_calibration
 from capo_bench.pages.critic import figures
 from capo_bench.store.home import Home
 from capo_bench.study.identity import judge_key
-from evals.critics.calibration import Bin
 from evals.critics.labels import StepLabels
+from evals.critics.metrics import Bin
 from trainers.credit.critique import Critique
 from trainers.critics import CRITICS
 from trainers.critics.exact import ExactParams

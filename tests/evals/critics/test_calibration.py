@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from evals.critics.calibration import Bin, Calibration, calibration
+from evals.critics.metrics import Bin, Calibration, calibration
 
 
 def test_by_hand():

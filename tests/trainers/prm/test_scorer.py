@@ -11,9 +11,8 @@ import torch
 from transformers import AutoTokenizer
 
 from trainers.prm.config import PrmConfig
-from trainers.prm.qwen import Qwen2ForProcessRewardModel
 from trainers.prm.reading import Reader
-from trainers.prm.scorer import Scorer
+from trainers.prm.scorer import Qwen2ForProcessRewardModel, Scorer
 
 PROBLEM = "Ann has 3 coins. Ann finds 4. Ann spends 2. How many?\n"
 STEPS = ("3 + 4 = 7", "7 - 2 = 5", "\\boxed{5}")

@@ -30,7 +30,7 @@ def write_qwen(folder: Path) -> None:
     """Write a random model of Qwen2.5-Math-PRM's architecture, which names code of its own as the hub's does."""
     from transformers import Qwen2Config, Qwen2TokenizerFast
 
-    from trainers.prm.qwen import Qwen2ForProcessRewardModel
+    from trainers.prm.scorer import Qwen2ForProcessRewardModel
 
     backend: Any = build_tokenizer(["Ann has 3 coins. Ann finds 4. How many?\n3 + 4 = 7\n\n\\boxed{7}"] * 3)
     backend.backend_tokenizer.save(str(folder / "tokenizer.json"))
