@@ -12,11 +12,6 @@ from math import comb
 def pass_at_k(right: int, sampled: int, k: int) -> float:
     """Return the chance that at least one of k answers is right (unbiased, arXiv 2107.03374): 1 − C(n−c, k)/C(n, k).
 
-    Args:
-        right: c, right answers among those sampled.
-        sampled: n, at least k.
-        k: Number of answers taken.
-
     Raises:
         ValueError: k is not between 1 and n.
     """

@@ -56,12 +56,7 @@ def estimate_all(samples: Iterable[Sample]) -> dict[str, Estimate]:
 
 
 def estimate(counted: Sequence[Count], *, share: bool) -> Estimate | None:
-    """Estimate a metric from each problem's count; None if no problem defines it.
-
-    Args:
-        counted: Part and whole of each problem.
-        share: Whether the metric lies between 0 and 1; otherwise from 0 to anything.
-    """
+    """Estimate a metric, a `share` of 1 or any number from 0 on, of each problem's count; None if none defines it."""
     counted = [count for count in counted if count[1]]
     value = ratio(counted)
     if value is None:

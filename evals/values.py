@@ -73,12 +73,7 @@ class Chance:
 
 
 class KeptChances:
-    """Chances on disk, one line for each state, in a file named by the hash of all else that decides them.
-
-    Args:
-        folder: Folder of such files; None keeps nothing.
-        decided: All that decides the chances, apart from the state.
-    """
+    """Chances, on disk if there is a folder: a line for each state, in a file named by a hash of all else."""
 
     def __init__(self, folder: Path | None, decided: Mapping[str, object]) -> None:
         digest = hashlib.sha256(json.dumps(decided, sort_keys=True, default=str).encode()).hexdigest()[:24]
@@ -129,15 +124,7 @@ def count_chances(  # noqa: PLR0913, PLR0917 - who goes on, who judges, from whe
     kept: KeptChances | None = None,
     tell: Progress = lambda done, of: None,
 ) -> list[Chance]:
-    """Return the chance of each state.
-
-    Args:
-        model: The policy. It must be able to continue a text: a chat endpoint cannot.
-        verifier: Judges the answers.
-        states: The partial solutions; equal ones are counted once.
-        counting: Settings of the count.
-        kept: Chances of earlier calls; new ones are added.
-        tell: Called with the progress.
+    """Return the chance of each state; equal ones count once. The policy must continue texts: no chat endpoint can.
 
     Raises:
         ModelError: A state with its continuation is too long for the model.

@@ -41,7 +41,6 @@ class BudgetConfig(Strict):
     """A limit of spending since the first step: training ends with the step at which it is reached.
 
     Attributes:
-        policy_tokens: Tokens sampled.
         total_tokens: These, their prompts' and the critic's, each of which weighs as much more as it has more
             parameters.
         train_flops: Floating-point operations of sampling, updating and criticising.
@@ -74,10 +73,7 @@ class BudgetConfig(Strict):
         return float(getattr(self, self.unit))
 
     def share(self, steps: Iterable[Mapping[str, Any]]) -> float:
-        """Return the spending of steps as a share of the budget; 1 or more: it is reached.
-
-        Args:
-            steps: Records of all steps from the first.
+        """Return the spending of steps, all from the first, as a share of the budget; 1 or more: it is reached.
 
         Raises:
             KeyError: A record lacks what is limited.
@@ -98,7 +94,6 @@ class Meter:
     """What a training's steps spend.
 
     Attributes:
-        policy: Parameters of the policy.
         critic: Parameters of the critic; 0 for none and for a checker, None where nobody said.
         budget: What may be spent, if that is limited.
     """

@@ -31,13 +31,7 @@ class Checkpoint:
 
 
 def mark(folder: Path, updates: int, step: int) -> None:
-    """Name a checkpoint as the one to go on from, and delete the others.
-
-    Args:
-        folder: Where the checkpoints are (`TrainRun.out`).
-        updates: Updates before it, which its folder is named after; every process must have written its files.
-        step: Steps of training before it.
-    """
+    """Name a checkpoint, whose files every process has written, as the one to go on from, and delete the others."""
     checkpoint = folder / f"checkpoint-{updates:d}"
     sync(checkpoint)
     point = {"checkpoint": checkpoint.name, "step": step, "files": _sums(checkpoint)}

@@ -54,12 +54,7 @@ class DapoTrainer(PolicyTrainer):
 
 
 def overlong(lengths: IntArray, most: int) -> FloatArray:
-    """Return the soft overlong punishment (paper, equation 13) of completions of these lengths, shape (B,), in [−1, 0].
-
-    Args:
-        lengths: In tokens, shape (B,).
-        most: L_max, in tokens.
-    """
+    """Return the soft overlong punishment (paper, equation 13) of lengths in tokens, shape (B,), in [−1, 0]."""
     punish = get_soft_overlong_punishment(most, most // CACHE)
     return np.array(punish([range(length) for length in lengths.tolist()]), dtype=np.float64)
 

@@ -64,15 +64,6 @@ class PolicyTrainer(RecordingTrainer, RatioTrainer):
     their answers are verified, `reward` to replace the verifier's outcome as TRL's reward, `find_evidence` or
     `advantages` to replace TRL's advantages, `judgment` to keep with a rollout what judged its steps, and
     `rollouts_kept` to give up where that failed.
-
-    Args:
-        config: The trial's settings.
-        segmenter: Cuts rollouts into steps.
-        benchmark: Where the problems come from.
-        verifier: Judges the answers.
-        tokenizer: The policy's.
-        rollouts: Folder that receives the rollouts.
-        kwargs: What `GRPOTrainer` takes.
     """
 
     def __init__(  # noqa: PLR0913 - what a step needs, none of which belong together
@@ -270,14 +261,7 @@ def train_policy(
     critic_parameters: int | None = 0,
     **extra: Any,
 ) -> bool:
-    """Train a policy from `run.start`, or go on from `run.resume`.
-
-    Args:
-        run: What to train, and where.
-        trainer_class: The method.
-        segmenter: Cuts rollouts into steps.
-        critic_parameters: Size of the critic, for what training spends; None where it is not known.
-        extra: More arguments for the trainer.
+    """Train a policy from `run.start`, or go on from `run.resume`; a critic's size is None where it is not known.
 
     Returns:
         True when training is complete and the model is in `run.model`, False when it was stopped with a checkpoint.

@@ -51,10 +51,5 @@ class RatioTrainer(SortedTrainer):
 
 
 def sequence_log_ratio(log_ratios: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return the mean log ratio of each rollout's tokens, shape (B, 1); 0 for a rollout without tokens.
-
-    Args:
-        log_ratios: log π − log π_old of the sampled tokens, shape (B, T).
-        mask: 1 where a rollout has a token, else 0; shape (B, T).
-    """
+    """Return the mean log ratio (log π − log π_old) of each rollout's tokens, shape (B, 1); 0 without tokens."""
     return (log_ratios * mask).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)

@@ -19,7 +19,6 @@ class TrainRun:
     """What a method is given.
 
     Attributes:
-        seed: Seed of everything drawn during training.
         start: Folder, or repository id, of the model and tokenizer that training starts from.
         out: Folder for checkpoints while training.
         model: Folder that receives the trained model and tokenizer.

@@ -62,12 +62,7 @@ def train_sft(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, and wh
 
 
 def parts_of_step(size: int, micro_batch: int | None) -> int:
-    """Return in how many parts a step passes through the model: `PARTS` where that divides it, more where memory asks.
-
-    Args:
-        size: Demonstrations of a step.
-        micro_batch: How many the machine holds at a time; None: as many as there are.
-    """
+    """Return in how many parts a step passes through the model: `PARTS` where that divides it, more if memory asks."""
     least = max(math.gcd(size, PARTS), math.ceil(size / (micro_batch or size)))
     return next(parts for parts in range(least, size + 1) if size % parts == 0)
 

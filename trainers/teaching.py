@@ -24,9 +24,7 @@ class TeachingConfig(Strict):
     Attributes:
         seed: Decides what is drawn, and the first weights of an embedded model: a number, and all trials share what is
             trained; or ``trial``, and each seed of a study has its own.
-        steps: Optimizer steps.
         problems_per_step: Solutions of each step.
-        learning_rate: Its peak.
     """
 
     seed: int | Literal["trial"] = 0

@@ -49,13 +49,7 @@ class ValuedTrainer(PolicyTrainer):
 
 
 def states_of_rollouts(alignment: Alignment, problems: list[tuple[str, str]], most: int) -> list[list[SolutionState]]:
-    """Return where each rollout stands before each of its steps.
-
-    Args:
-        alignment: The rollouts, cut into steps, with the text of every token.
-        problems: Prompt and reference answer of each.
-        most: Longest completion in tokens.
-    """
+    """Return where each rollout stands before each of its steps; `problems` are prompt and reference answer of each."""
     states = []
     for (prompt, answer), steps, index, pieces in zip(
         problems, alignment.steps, alignment.index, alignment.pieces, strict=True

@@ -14,13 +14,7 @@ OnFinished = Callable[[int, list[int]], None]
 
 
 class FinishedRows(StoppingCriteria):
-    """Tells of rows that have just ended; stops none itself.
-
-    Args:
-        prompt_length: Length of the padded prompts: what comes after it was sampled.
-        ends: Ids of the end tokens.
-        on_finished: Called once for each row that samples its end token, in the order in which they end.
-    """
+    """Tells once, in their order, of rows that have just sampled an end token; stops none itself."""
 
     def __init__(self, prompt_length: int, ends: Collection[int], on_finished: OnFinished) -> None:
         self._prompt_length, self._on_finished = prompt_length, on_finished

@@ -43,10 +43,8 @@ class Answer:
     """Sentences, the most important first.
 
     Attributes:
-        headline: The answer to the study's question, one sentence.
         details: What else is to be said of the comparison that the headline is about: cost, power, sharpening.
         comparisons: One a variant that the headline does not speak of.
-        cautions: What could mislead.
         sharpening: Whether what each variant gained over the start is only sharpening, and why.
     """
 

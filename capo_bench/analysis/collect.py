@@ -95,8 +95,6 @@ class Results:
         plan: What was planned; of a plan with looks, the trials that these call for by now.
         runs: Variant to seed to run; every variant of the plan is a key, also one without a finished trial. Of a plan
             with looks, what the latest look saw.
-        missing: Planned trials that are not done.
-        looks_complete: How many looks were taken.
     """
 
     plan: Plan
@@ -127,12 +125,7 @@ class Results:
 
 
 def collect(plan: Plan, home: Home, *, digests: Path | None = None) -> Results:
-    """Read what the plan's trials left.
-
-    Args:
-        plan: What was planned.
-        home: The results folder.
-        digests: Folder in which what samples and steps came to is kept (see `digest`); None: it is worked out anew.
+    """Read what the plan's trials left; what samples and steps come to is kept in `digests`, if given (see `digest`).
 
     Raises:
         DamagedFileError: A finished trial's file cannot be read; the message names file and line.
@@ -167,13 +160,7 @@ def measured(metrics: Sequence[str]) -> list[str]:
 
 
 def read_run(trial: Trial, folder: TrialFolder, metrics: Sequence[str], digest: Path | None = None) -> Run:
-    """Read one finished trial.
-
-    Args:
-        trial: The trial.
-        folder: Its folder.
-        metrics: What is asked of it, the primary metric first: to this all metrics of k answers to its task are added.
-        digest: See `Run`.
+    """Read one finished trial: the metrics asked for, the primary first, and all of k answers to its task.
 
     Raises:
         DamagedFileError: A file cannot be read.

@@ -57,12 +57,7 @@ class Comparison:
 
 
 def compare(words: Sequence[str], home: Home, allowed: Sequence[str]) -> Comparison:
-    """Compare evaluations with the first of them.
-
-    Args:
-        words: Ids or folders of evaluations or of trials.
-        home: The results folder.
-        allowed: Parts of the identity that may differ, e.g. ``dtype`` or ``model.dtype``.
+    """Compare evaluations or trials, by id or folder, with the first; `allowed` (``model.dtype`` or ``dtype``) differs.
 
     Raises:
         RefusedError: One of them is not there, they share no task, or they differ in what decides the numbers beside

@@ -106,12 +106,7 @@ class _Heard:
 
 
 def critics(results: Results, digest: Path | None = None) -> Critics:
-    """Look at the critics of the finished trials.
-
-    Args:
-        results: The study's results.
-        digest: Where what they came to is kept, so that rollouts are read again only where one changed.
-    """
+    """Look at the critics of the finished trials; rollouts are read again only where one changed since `digest`."""
     runs = [run for run in results.all_runs() if "critic" in METHODS.get(run.trial.config.method).uses]
     names = critic_names([run.trial for run in runs])
     drawn = _drawn(runs, names)

@@ -52,12 +52,7 @@ class LooksTaken:
 
 
 def take_looks(plan: Plan, runs: Runs) -> LooksTaken:
-    """Go through the looks of a plan as far as its trials are done.
-
-    Args:
-        plan: With `looks`; trials that it has not are not waited for.
-        runs: Variant to seed to run: every trial of the plan that is done.
-    """
+    """Go through the looks of a plan as far as its trials are done; `runs` are all that are, by variant and seed."""
     called = dict.fromkeys((variant.name for variant in plan.variants), plan.looks[0])
     seen, complete, sequential = dict(called), 0, dict[str, float]()
     undecided = against = opponents(plan, [name for name in called if runs.get(name)])

@@ -23,7 +23,6 @@ class Measure:
     Attributes:
         better: Which way is better; "neither" for a quantity that only describes.
         share: Whether it is a share of 1, shown in per cent and compared in points.
-        label: As figures name it.
     """
 
     better: Better

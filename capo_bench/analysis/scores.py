@@ -26,12 +26,7 @@ _NOT_KEPT = object()
 
 
 def linearised(samples: Sequence[Sample], metrics: Sequence[str]) -> dict[str, dict[str, float]]:
-    """Return, for each metric, a score of every problem of a task; empty where the samples do not define the metric.
-
-    Args:
-        samples: The samples of one task of one trial.
-        metrics: Names of `evals.metrics.metric_names`.
-    """
+    """Return, for each metric, a score of every problem of a trial's task; empty where the samples do not define it."""
     groups: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
         groups[sample["problem"]].append(sample)

@@ -40,25 +40,13 @@ def spend_squared(alpha: Array, share: float) -> Array:
 
 
 def level_of_look(looks: Sequence[int], taken: int, alpha: float) -> float:
-    """Return the level that a p value is compared with at a look.
-
-    Args:
-        looks: Seeds at each look that is planned, ascending.
-        taken: Which look, from 1 on.
-        alpha: Error rate of all looks together, two-sided.
-    """
+    """Return the two-sided level that a look, from 1 on, compares its p value with; `alpha` is that of all together."""
     table = _levels(tuple(looks))[taken - 1]
     return float(np.exp(np.interp(np.log(alpha), np.log(_ALPHAS), np.log(table))))
 
 
 def sequential_p(p_values: Sequence[float], looks: Sequence[int], spend: Spending = spend_squared) -> float:
-    """Return the smallest error rate at which a test has passed a bound at one of its looks; NaN before the first.
-
-    Args:
-        p_values: Of the looks taken, two-sided, in their order.
-        looks: Seeds at each look that is planned, ascending.
-        spend: How the error rate is spent.
-    """
+    """Return the smallest error rate at which a test has passed a bound at one of its looks; NaN before the first."""
     tables = _levels(tuple(looks), spend)
     passed = [
         np.exp(np.interp(np.log(max(p, 1e-300)), np.log(table), np.log(_ALPHAS), right=0.0))

@@ -39,8 +39,6 @@ class MeanEstimate:
     Attributes:
         mean: Mean over the observed cells; NaN when there is none.
         low: Lower end of the interval; NaN when one number is all there is.
-        high: Upper end.
-        error: Standard error of the mean.
         freedom: Degrees of freedom of the interval and of the p value.
         p: Two-sided p value of "the true mean is 0"; meant for differences.
         seeds: S, rows with an observed cell.

@@ -107,14 +107,12 @@ class Summary:
     """A study in numbers.
 
     Attributes:
-        baseline: Variant that the others are compared to.
         start: Untrained variant that gains are counted from, if the study names one.
         missing: Planned trials that are not done, as (variant, seed, trial id).
         within: Settings that are the same in all that is compared; then each variant has a baseline of its own.
         sharpening: Variant to whether its gain over its start is only sharpening; empty without a start.
         temperature: That of the sampled answers of the primary metric's task.
         looks: Seeds at each planned look; empty where the seeds were fixed.
-        looks_complete: How many of them were taken.
     """
 
     name: str

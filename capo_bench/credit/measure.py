@@ -51,7 +51,6 @@ class FidelityRequest:
     """What is measured.
 
     Attributes:
-        samples: Continuations of each state.
         rollouts: Most rollouts of an optimizer step; whole groups, at least one.
         gradients: Whether the directions of updates are compared.
     """

@@ -18,13 +18,7 @@ from trainers.critics.cached import open_critic
 
 
 def embedded_folder(params: CriticParams, home: Home, emit: Emit) -> Path | None:
-    """Return the folder of the embedded model that settings name, trained first if need be; None without one.
-
-    Args:
-        params: Settings of a critic.
-        home: The results folder, which keeps the model; studies that run at the same time train it once.
-        emit: Told of the training's steps, or that another process trains it.
-    """
+    """Return the folder of the embedded model that settings name, first trained, by one study, if need be; or None."""
     judge = params.taught if isinstance(params, PrmParams) else params.embedded_critic
     if judge is None:
         return None
@@ -53,13 +47,7 @@ def prepared(params: CriticParams, home: Home, emit: Emit) -> Iterator[Path | No
 
 
 def check_checkers(params: CriticParams, checkers: Mapping[str, str | None], way_out: str) -> None:
-    """Refuse a critic that asks a checker where there is none.
-
-    Args:
-        params: Settings of the critic.
-        checkers: What it is to judge, by name, to the benchmark that checks the steps.
-        way_out: What to do instead.
-    """
+    """Refuse a critic that asks a checker where one of what it judges (name to benchmark that checks) has none."""
     lacking = [name for name, checker in checkers.items() if checker is None]
     if params.asks_checker and lacking:
         have = "has" if len(lacking) == 1 else "have"

@@ -44,7 +44,6 @@ class EvaluationRequest:
     """An evaluation.
 
     Attributes:
-        tasks: All tasks of these names, in order.
         limit: Problems of each task; None takes all.
         data_dir: Local files; None uses the hub.
         samples: k, sampled answers of each problem; None takes each task's own.

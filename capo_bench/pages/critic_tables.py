@@ -58,12 +58,7 @@ def critic_notes(critics: Critics) -> list[str]:
 def share_lines(
     lines: Sequence[tuple[str, int, tuple[str, ...]]], trained: Collection[tuple[str, int]] = ()
 ) -> list[tuple[str, tuple[str, ...]]]:
-    """Name the rule of every line; rules with equal cells at one k, as all of them at k = 1, share a line.
-
-    Args:
-        lines: Rule, k and the cells, k among them.
-        trained: Rules and k to mark as those that a trial was trained with.
-    """
+    """Name the rule of each (rule, k, cells); rules with equal cells at one k, as all are at k = 1, share a line."""
     rules: dict[int, set[str]] = {}
     same: dict[tuple[str, ...], list[tuple[str, int]]] = {}
     for rule, k, cells in lines:

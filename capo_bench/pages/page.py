@@ -80,12 +80,7 @@ def _section(section: Section) -> list[str]:
 
 
 def self_contained(name: str, **values: Any) -> str:
-    """Render a page with one style and one script, which are allowed by their hashes; nothing else is.
-
-    Args:
-        name: Of the templates ``name.html.j2``, ``name.css`` and ``name.js``; the style begins with ``base.css``.
-        values: What the template shows.
-    """
+    """Render ``name.html.j2`` with one style and one script, which are allowed by their hashes; nothing else is."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 

@@ -176,14 +176,7 @@ def panels(several: Sequence[Panel]) -> Drawing:
 def heat(
     names: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[tuple[float, str, str] | None]], label: str
 ) -> Drawing:
-    """Return a heat map.
-
-    Args:
-        names: One a row.
-        columns: One a column.
-        cells: Row by row value, text and values in words; None where there is nothing.
-        label: What the columns are.
-    """
+    """Return a heat map; each cell is a value, its text and the value in words, None where there is nothing."""
     values = [cell[0] for row in cells for cell in row if cell is not None]
     low, span = min(values, default=0.0), (max(values, default=0.0) - min(values, default=0.0)) or 1.0
 

@@ -54,13 +54,7 @@ class Stored:
 
 
 def store_of(rollouts: Sequence[Rollout], critiques: int | None = None) -> Stored:
-    """Turn rollouts into arrays.
-
-    Args:
-        rollouts: Whole groups next to each other.
-        critiques: K, number of critiques of each that are used; None uses all. A missing one counts as an
-            abstention.
-    """
+    """Turn whole groups of rollouts into arrays, with the first `critiques` or all of each; one missing abstained."""
     rollouts = [rollout if rollout.aim == "steps" else reduce_to_answer(rollout) for rollout in rollouts]
     layout = layout_of([rollout.tokens for rollout in rollouts])
     return Stored(

@@ -49,14 +49,7 @@ class LabelTally:
     counts: dict[str, FloatArray] = field(default_factory=dict)
 
     def add(self, stored: Stored, k: int, shares: FloatArray, trained: FloatArray) -> None:
-        """Count a batch.
-
-        Args:
-            stored: The rollouts.
-            k: Number of critiques that voted.
-            shares: Penalty share of every step, shape (N,); NaN without a vote.
-            trained: The same in training.
-        """
+        """Count a batch with k critiques: penalty shares, here and in training, shape (N,), NaN without a vote."""
         voted = ~np.isnan(shares)
         both = voted & ~np.isnan(trained)
         answered = stored.flags.answered[:k]

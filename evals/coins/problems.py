@@ -125,13 +125,7 @@ def read(prompt: str) -> Chain:
 
 
 def draw(split: str, count: int, seed: int, operations: tuple[int, int] | None = None) -> list[Problem]:
-    """Return problems of a split; the same arguments give the same problems.
-
-    Args:
-        split: A key of `SPLITS`.
-        count: How many.
-        seed: Seed of the draw.
-        operations: Bounds on the length of the chain; None takes the split's own. Part of the problems' ids.
+    """Return problems of a split; the same arguments give the same problems. `operations` is part of their ids.
 
     Raises:
         ValueError: No such split.

@@ -42,7 +42,6 @@ class LabelledSolution:
     """One solution of a data set with step labels.
 
     Attributes:
-        id: Stable name within the data set.
         problem: The problem; its answer is empty where the data set has no reference answers.
     """
 

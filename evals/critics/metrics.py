@@ -43,9 +43,6 @@ class StepScores:
     """How flags agree with labels over the labelled steps of some solutions.
 
     Attributes:
-        wrong: Those labelled wrong.
-        precision: Share of the flagged steps that are wrong.
-        recall: Share of the wrong steps that are flagged.
         f1: Their harmonic mean, 2·TP / (2·TP + FP + FN).
         false_alarm: Share of the right steps that are flagged.
     """
@@ -60,11 +57,7 @@ class StepScores:
 
 
 def step_scores(flags: Sequence[BoolArray], labels: Sequence[StepLabels]) -> StepScores:
-    """Score flags of whole solutions.
-
-    Args:
-        flags: What is flagged of each solution, shape (steps,).
-        labels: The labels of the same solutions.
+    """Score flags of whole solutions, shape (steps,) each.
 
     Raises:
         ValueError: Flags and labels are not of the same solutions.
@@ -74,11 +67,7 @@ def step_scores(flags: Sequence[BoolArray], labels: Sequence[StepLabels]) -> Ste
 
 
 def scores_of(grouped: FloatArray) -> StepScores:
-    """Score counts of steps that are already summed over what shares chance.
-
-    Args:
-        grouped: True positives, false positives, false negatives and true negatives of each group, shape (groups, 4).
-    """
+    """Score true and false positives, false and true negatives, summed over what shares chance, shape (groups, 4)."""
     total, drawn = grouped.sum(axis=0), resampled(grouped)
     hit, alarm, miss, calm = (int(count) for count in total)
     ratios: Mapping[str, tuple[FloatArray, FloatArray]] = {
@@ -163,12 +152,7 @@ def nominal_alpha(counts: npt.NDArray[np.int64]) -> float | None:
 
 
 def alpha_estimate(counts: npt.NDArray[np.int64], groups: Sequence[str]) -> ShareEstimate:
-    """Return `nominal_alpha` with its 95 % interval, a bootstrap over whole groups.
-
-    Args:
-        counts: As for `nominal_alpha`, shape (units, values).
-        groups: What each unit shares chance with other units by, as a rule the problem.
-    """
+    """Return `nominal_alpha` with its 95 % interval, a bootstrap over whole groups, as a rule units of a problem."""
     terms = by_group(_terms(counts), groups)
     return ShareEstimate(nominal_alpha(counts), *interval(_alphas(resampled(terms))))
 

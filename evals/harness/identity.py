@@ -63,13 +63,7 @@ def list_completions(identity: Identity) -> list[tuple[Decoding, int]]:
 
 
 def find_differences(left: Identity, right: Identity, *, but: Sequence[str] = ()) -> list[Difference]:
-    """Return the differences of two identities, in order of their keys.
-
-    Args:
-        left: The first.
-        right: The second.
-        but: Keys that may differ, with all keys below them.
-    """
+    """Return the differences of two identities in order of their keys, but for some keys and all below them."""
     ours, theirs = dict(_flatten(left)), dict(_flatten(right))
     return [
         Difference(key, ours.get(key), theirs.get(key))

@@ -40,15 +40,7 @@ def write_result(
     cost: Mapping[str, float],
     out: Path | None = None,
 ) -> Result:
-    """Compute the metrics of samples and write ``result.json``.
-
-    Args:
-        folder: The task's folder, with its completions.
-        samples: What its ``samples.jsonl`` holds.
-        scoring: Versions of what decides the verdicts; a part of the identity.
-        cost: Costs of scoring: its seconds, and any others.
-        out: With the samples, receives the result; None: the folder.
-    """
+    """Compute the metrics and write ``result.json`` (to `out`, with the samples); `scoring` is part of the identity."""
     samples, record = list(samples), read_task(folder)
     seconds, worked = read_seconds(folder)
     result = Result(

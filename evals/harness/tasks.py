@@ -29,9 +29,7 @@ class EvalTask:
         name: Short name, e.g. ``math500``; lm-eval knows it as ``capo_math500``.
         version: Of the task's YAML, prompt and processing.
         output: ``generate`` (completions are verified) or ``choose`` (options are scored by log-likelihood).
-        greedy: Whether each problem is answered greedily; ranked options count as greedy.
         samples: k, sampled completions of each problem, unless the user sets another number; 0 samples none.
-        sampling: How they are sampled, unless the user sets something else.
         checker: Registered benchmark that checks steps exactly; None if there is none.
         data: Content fingerprint of the problems.
         source: Origin of the problems: dataset, configuration, split and revision, or the local file.

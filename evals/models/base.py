@@ -65,7 +65,6 @@ class Sampling:
     Attributes:
         temperature: 0 takes the most likely token.
         top_p: Only the likeliest tokens with this share of the probability are sampled.
-        max_tokens: Longest completion.
     """
 
     temperature: float

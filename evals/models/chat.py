@@ -158,11 +158,6 @@ class Breaker:
     It counts failures in a row: at `failures` it opens, and no call passes until the cool-down is over.
 
     Then one call passes. Its success closes the breaker; otherwise the next call passes after another cool-down.
-
-    Args:
-        failures: Failures in a row that open it.
-        cool_down: Seconds that it stays open.
-        clock: Seconds from any fixed point.
     """
 
     def __init__(self, failures: int, cool_down: float, clock: Callable[[], float] = time.monotonic) -> None:

@@ -93,12 +93,7 @@ class _Batch:
         self._logits = self._read(prompts, count_shared(prompts) if sharing else 0)
 
     def write(self, sampling: Sampling, draws: torch.Tensor | None) -> list[list[int]]:
-        """Return the tokens of n completions of each prompt, with end tokens, prompt by prompt.
-
-        Args:
-            sampling: Settings of the draws.
-            draws: Shape (completions, longest limit), or None.
-        """
+        """Return the tokens of n completions of each prompt; `draws` (completions, longest limit) or greedily."""
         n, limits = self._n, self._limits
         most = torch.tensor(limits, device=self._device).repeat_interleave(n)
         tokens = torch.zeros(len(most), max(limits), dtype=torch.long, device=self._device)
@@ -129,12 +124,7 @@ class _Batch:
         return choose(self._logits, sampling, table)[rows, numbers]
 
     def _read(self, prompts: Sequence[Sequence[int]], shared: int) -> torch.Tensor:
-        """Fill the cache, a row a prompt; return the logits after the prompts, shape (rows, vocabulary).
-
-        Args:
-            prompts: Tokens of each prompt.
-            shared: Tokens at the beginning that are read once for all prompts that begin alike.
-        """
+        """Fill the cache, a row a prompt, `shared` tokens once; return logits after, shape (rows, vocabulary)."""
         rest = [prompt[shared:] for prompt in prompts]
         width = max(map(len, rest))
         pads = torch.tensor([width - len(row) for row in rest], device=self._device)
@@ -151,13 +141,7 @@ class _Batch:
         return self._pass(ids, shared + (places - pads[:, None]).clamp(min=0))
 
     def _advance(self, rows: torch.Tensor, chosen: torch.Tensor, step: int) -> torch.Tensor:
-        """Feed each row the tokens that were chosen after it; return each completion's new row.
-
-        Args:
-            rows: Each completion's row, shape (completions,).
-            chosen: Its token, of the same shape.
-            step: Position of the tokens in the completions.
-        """
+        """Feed rows the tokens chosen after them, shape (completions,) both; return each completion's new row."""
         vocabulary = self._logits.shape[-1]
         texts, text = torch.unique(rows * vocabulary + chosen, return_inverse=True)
         place = place_texts(texts // vocabulary)

@@ -77,12 +77,7 @@ def render(text: str, template: Template, tokenizer: PreTrainedTokenizerBase) ->
 
 
 def render_turns(turns: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase, *, opened: bool) -> str:
-    """Return turns in the tokenizer's chat template; one that asks for the date gets `TEMPLATE_DATE`.
-
-    Args:
-        turns: ``{"role", "content"}`` each.
-        tokenizer: The model's tokenizer.
-        opened: Whether the model's next turn is opened.
+    """Return turns, role and content, in the tokenizer's template; one that asks for the date gets `TEMPLATE_DATE`.
 
     Raises:
         ModelError: The template cannot be rendered, or takes longer than `SECONDS`.

@@ -90,7 +90,6 @@ class ModelSpec(EndpointSettings):
     Attributes:
         model: Folder or repository id of a model or of a LoRA adapter; for `openai`, the model's name at the endpoint.
         backend: ``hf`` (Transformers), ``vllm`` or ``openai`` (any server of chat completions).
-        revision: Pinned revision of the repository.
         dtype: Precision of the weights; ``auto`` is the stored one.
         template: Form of the prompt (`evals.models.prompt`); ``auto`` is the one of the model's training.
         batch_size: Completions that an evaluation requests and stores at a time; None is 128 for `openai`, 512 for

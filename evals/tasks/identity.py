@@ -62,11 +62,7 @@ def task_draws(name: str) -> Drawn:
 
 
 def task_identity(name: str, data_dir: Path | None) -> dict[str, Any]:
-    """Return hashes of a task's settings, of the functions that they name and of problems that are read from files.
-
-    Args:
-        name: A task.
-        data_dir: The folder of local data; None where the problems come from the hub, at the revision in the settings.
+    """Return hashes of a task's settings, of the functions that they name and of problems read from `data_dir`.
 
     Raises:
         DefinitionError: A function has no source code.

@@ -21,10 +21,8 @@ class RowSource(Strict):
 
     Attributes:
         file: A JSONL, JSON, Parquet or CSV file. Its rows are part of a trial's identity, its place is not.
-        hub: Repository of a dataset.
         revision: Its commit, all 40 digits.
         config: Its configuration; None: its only one.
-        split: Which of its splits.
     """
 
     file: Annotated[str, Field(min_length=1)] | None = None

@@ -18,12 +18,7 @@ _WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 
 
 def unreadable(answer: str, form: Form) -> str | None:
-    """Return why no answer but its copy would be judged equal to a reference, or None if it can be read.
-
-    Args:
-        answer: The reference: the answer itself, or a text that boxes it.
-        form: What kind of answer it is.
-    """
+    """Return why no answer but its copy would be judged equal to a reference, or None if it can be read."""
     if form.kind == "choice":
         return None
     text = golds.reference(answer, form).text

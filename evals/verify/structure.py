@@ -45,12 +45,7 @@ _VECTOR = re.compile(r"([+-]?)\s*([^+-]*?)\\vec\{([ijk])\}\s*")
 
 
 def read(answer: str, *, several: bool = False) -> Value:
-    """Read an answer.
-
-    Args:
-        answer: As `answers.clean` leaves it.
-        several: Commas part values; otherwise ``58,500`` is one number.
-    """
+    """Read an answer as `answers.clean` leaves it; unless commas part `several` values, ``58,500`` is one number."""
     text = _FRENCH.sub(lambda interval: f"({interval[1]}{')' if interval[2] == '[' else ']'}", strip_words(answer))
     return _read_value(_FRENCH_END.sub(r"[\1)", text), several=several)
 

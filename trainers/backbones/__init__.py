@@ -26,7 +26,6 @@ class FsdpConfig(Strict):
         layers: Classes of layers that are gathered one at a time; none given: those that the model says not to split.
         reshard_after_forward: Whether a layer is let go after the forward pass, and gathered again for the backward
             pass: less memory, more traffic.
-        cpu_offload: Keep the shares in the host's memory.
         checkpoints: ``sharded`` (each process writes its share) or ``full`` (the first one gathers everything in its
             host memory).
     """
@@ -64,7 +63,6 @@ class LoraSettings(Strict):
     """Low-rank adapters (arXiv 2106.09685): the weights stay, and the adapters are what is learned, kept and measured.
 
     Attributes:
-        rank: Rank of each adapter.
         alpha: Scale: an adapter counts alpha / rank.
         dropout: Of what goes into an adapter.
         targets: Modules that get one; none given: all linear layers but the head.
@@ -85,9 +83,6 @@ class VllmRollouts(Strict):
         memory: Share of a GPU's memory that an engine takes.
         tensor_parallel: Over how many GPUs it splits the model.
         sleep: Whether a colocated engine gives its memory back while the policy is updated.
-        gpus: GPUs of the server.
-        host: Where the server listens.
-        port: Its port.
     """
 
     mode: Literal["colocate", "server"] = "colocate"
@@ -106,7 +101,6 @@ class Planned(Strict):
         gpu_gib: Memory of each GPU.
         prompt_tokens: Tokens of a long prompt.
         parameters: Weights of the model; embeddings that are tied count once.
-        layers: Transformer layers.
         hidden: Width.
         intermediate: Width inside the feed-forward part.
         query: Heads × their size.
@@ -131,7 +125,6 @@ class BackboneConfig(Strict):
     Attributes:
         source: ``embedded`` (built here, trained by the cold start) or ``hub`` (a repository id or a local folder).
         model: Repository id or folder, for ``hub``.
-        revision: Pinned revision of the repository.
         dtype: Precision in which weights are held and updated. At the learning rates of reinforcement an update is
             smaller than bfloat16 can add to a weight, so full training holds them in float32.
         precision: Precision in which passes are computed (autocast where it is not `dtype`), and models evaluated.
@@ -139,13 +132,11 @@ class BackboneConfig(Strict):
         micro_batch: Rollouts that a process updates on at a time, unless a trial says otherwise; None: all of its own.
         template: How a problem is put to it (`evals.models.prompt`).
         width: Hidden size of an embedded model.
-        layers: Depth of an embedded model.
         processes: Processes that train it together: one a GPU, or on the CPU where it is embedded. A part of the
             result: each draws for itself.
         sharding: How its parameters are shared out among them; ``none``: each has all of them.
         fsdp: For ``sharding: fsdp``; none given: its defaults.
         deepspeed: For ``sharding: deepspeed``; none given: its defaults.
-        lora: Adapters in place of full training.
         vllm: Rollouts by vLLM; without it Transformers samples.
         planned: The machine and the model's shape that these settings were chosen for.
     """

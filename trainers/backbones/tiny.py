@@ -24,12 +24,7 @@ MAX_POSITIONS = 1024
 
 
 def build_tokenizer(texts: Iterable[str], pieces: str = PIECES) -> PreTrainedTokenizerBase:
-    """Train the tokenizer on `texts`: byte-level BPE in which a number, with the space before it, is one token.
-
-    Args:
-        texts: What it is trained on.
-        pieces: Regular expression of the longest parts of a text that a token may span.
-    """
+    """Train the tokenizer on `texts`: byte-level BPE in which a number, with the space before it, is one token."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 

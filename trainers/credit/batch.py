@@ -72,11 +72,7 @@ class Layout:
         return laid
 
     def response_means(self, values: FloatArray) -> FloatArray:
-        """Return the mean over the tokens of each rollout, shape (B,); NaN where a step's value is, or without tokens.
-
-        Args:
-            values: Of each step, shape (N,).
-        """
+        """Return the mean of values (N,) over each rollout's tokens, shape (B,); NaN where one is or without tokens."""
         tokens = np.bincount(self.owner, self.tokens, len(self.steps))
         sums = np.bincount(self.owner, self.tokens * values, len(self.steps))
         means: FloatArray = np.divide(sums, tokens, out=np.full(len(tokens), np.nan), where=tokens > 0)

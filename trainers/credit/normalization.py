@@ -67,8 +67,6 @@ class Part:
     """A reward that is normalised for itself.
 
     Attributes:
-        w_whole: Weight of the outcome in it.
-        w_process: Weight of a wrong step in it.
         weighing: What a token counts for in the moments.
         share: What its normalised value is multiplied by.
     """

@@ -61,13 +61,7 @@ _TEMPLATE_TOKEN = re.compile(r"<(?=[^\s=])|\[(?=/?[A-Za-z_][A-Za-z0-9_]{1,31}\])
 
 
 def instructions(aim: Aim, reference: bool, reply: ReplyName = "list") -> str:
-    """Return the first part of every prompt of an aim.
-
-    Args:
-        aim: What is asked.
-        reference: Whether the prompt shows the reference answer.
-        reply: Format of the reply; of the answer there is one alone.
-    """
+    """Return the first part of every prompt of an aim; of the answer there is one format of replies alone."""
     closing = REPLIES[reply].closing if aim == "steps" and reply in REPLIES else _CLOSING[aim]
     return _OPENING[aim] + (_REFERENCE[aim] if reference else "") + closing
 

@@ -31,8 +31,6 @@ class BoxedReply:
     Attributes:
         word: What a heading starts with.
         layout: What stands under a heading, with ``{}`` for the box.
-        right: The word of a right step.
-        wrong: The word of a wrong one.
         stops: Whether nothing is said after the first wrong step.
     """
 

@@ -14,9 +14,6 @@ class Terms:
     """What a study sets of credit; a method heeds some of it.
 
     Attributes:
-        w_whole: Weight of the outcome.
-        w_process: Weight of the process.
-        normalization: How token rewards become advantages.
         temperature: T of a method that weighs steps by their scores; None is its limit of 0.
         segment: Steps that are credited together, where a method credits several.
     """

@@ -127,12 +127,7 @@ class Flags:
 def flags_of(
     critiques: Sequence[Sequence[Critique]], steps: Sequence[int] | IntArray, most: int | None = None
 ) -> Flags:
-    """Lay out what critiques say; one that names a step that is not there counts as an abstention.
-
-    Args:
-        critiques: The critiques of each rollout; abstentions among them.
-        steps: How many steps each rollout has.
-        most: K, how many critiques of each are used; all if not given.
+    """Lay out the first `most` (or all) critiques of each rollout; one that names a step that is not there abstained.
 
     Raises:
         ValueError: The arguments are not of one batch size.
@@ -158,13 +153,7 @@ def flags_of(
 
 
 def combine(rule: VotingRule, flags: Flags, number: int | None = None) -> FloatArray:
-    """Return the penalty share of every step, shape (N,); NaN where no critique answered.
-
-    Args:
-        rule: From `VOTES`.
-        flags: What the critiques say.
-        number: For a rule that takes one.
-    """
+    """Return the penalty share of every step, shape (N,); NaN where no critique answered."""
     shares = np.full(int(flags.steps.sum()), np.nan)
     owner = np.repeat(np.arange(len(flags.steps)), flags.steps)
     voters = flags.answered.sum(axis=0)
@@ -210,12 +199,7 @@ def vote_metrics(flags: Flags, shares: FloatArray) -> dict[str, float]:
 
 
 def charged_metrics(layout: Layout, charges: FloatArray) -> dict[str, float]:
-    """Return ``penalised_tokens``, the mean penalty share that tokens are charged, NaN where none is known.
-
-    Args:
-        layout: Steps and tokens of the rollouts.
-        charges: Of the tokens of each step, shape (N,); NaN for a rollout of which no critique answered.
-    """
+    """Return ``penalised_tokens``, the mean penalty share that tokens are charged, NaN where none is known."""
     charged = ~np.isnan(charges)
     return {"penalised_tokens": _mean(np.repeat(charges[charged], layout.tokens[charged]))}
 

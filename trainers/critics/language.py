@@ -92,7 +92,6 @@ class LanguageParams(CriticParams):
 
     Attributes:
         temperature: Sampling temperature, above 0; a greedy critique is at 0 whatever this says.
-        top_p: Share of the probability that is sampled from.
         max_tokens: Longest critique; a longer one is cut and abstains.
         reference: Whether the critic sees the reference answer (paper, Table 9).
         reply: Format of the replies: a list of the wrong steps in the end, or a box for each step as models of these

@@ -23,8 +23,6 @@ class LocalParams(LanguageParams):
     Attributes:
         model: ``embedded`` (the tiny critic that the harness trains), ``policy`` (the model that training starts from,
             which stays as it is), a repository id or a local folder.
-        revision: Pinned revision of the repository.
-        dtype: Precision of the weights.
         embedded: How the embedded critic is taught; without effect for any other model.
     """
 

@@ -24,7 +24,6 @@ class ServeParams(Strict):
             a machine without GPUs.
         tensor_parallel_size: GPUs over which one copy of the model is split; the server has as many copies as fit on
             `gpus`.
-        revision: Pinned revision of the model's repository.
         dtype: Precision of the weights; ``auto`` is vLLM's choice, which never is float32.
         quantization: Method by which vLLM quantizes the weights while it loads them; None is what the model has.
         max_model_len: Longest prompt and critique together in tokens; None is what the model has.

@@ -34,9 +34,7 @@ class PrmConfig(Strict):
 
     Attributes:
         model: ``embedded`` (the tiny one that the harness teaches), a repository id or a local folder.
-        revision: Pinned revision of the repository.
         format: How it reads a solution: see `trainers.prm.reading`.
-        dtype: Precision of its weights.
         parameters: Size of the model, for what it takes of a machine; one whose files are there is counted by them.
         batch_tokens: Most tokens, padding among them, that it reads at once; decides bits, as padding does.
         embedded: How the embedded model is taught; without effect for any other.

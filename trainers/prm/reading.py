@@ -37,10 +37,6 @@ class Reading:
 class Reader:
     """Puts problems and solutions into a model's tokens.
 
-    Args:
-        tokenizer: The model's.
-        form: How it reads.
-
     Raises:
         ValueError: The tokenizer lacks the separator of that format.
     """
