@@ -10,9 +10,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
-from importlib import import_module
 from importlib.metadata import entry_points
-from typing import Any, Generic, TypeVar
+from pkgutil import resolve_name
+from typing import Generic, TypeVar
 
 T = TypeVar("T")
 
@@ -73,11 +73,7 @@ class Registry(Generic[T]):
         return list(self.targets)
 
     def check(self, name: str) -> str:
-        """Return ``name`` if it is known.
-
-        Raises:
-            UnknownNameError: It is not; the message lists the known names.
-        """
+        """Return ``name`` if it is known."""
         if name not in self.targets:
             raise UnknownNameError(
                 f"unknown {self.kind} {name!r}{did_you_mean(name, self.names())}; known: {', '.join(self.names())}"
@@ -96,14 +92,10 @@ class Registry(Generic[T]):
             BrokenPartError: The registered part cannot be imported.
         """
         target = self.target(name)
-        module, _, attribute = target.partition(":")
         try:
-            part: Any = import_module(module)
-            for piece in attribute.split("."):
-                part = getattr(part, piece)
+            return resolve_name(target)  # type: ignore[no-any-return]
         except Exception as error:  # somebody else's module may raise anything at import
             raise BrokenPartError(
                 f"the {self.kind} {name!r} is registered as {target}, which cannot be imported "
                 f"({type(error).__name__}: {error}); install what it needs, or uninstall the package that registers it"
             ) from error
-        return part  # type: ignore[no-any-return]

@@ -41,6 +41,7 @@ class BudgetConfig(Strict):
     """A limit of spending since the first step: training ends with the step at which it is reached.
 
     Attributes:
+        policy_tokens: Tokens sampled.
         total_tokens: These, their prompts' and the critic's, each of which weighs as much more as it has more
             parameters.
         train_flops: Floating-point operations of sampling, updating and criticising.
@@ -73,19 +74,11 @@ class BudgetConfig(Strict):
         return float(getattr(self, self.unit))
 
     def share(self, steps: Iterable[Mapping[str, Any]]) -> float:
-        """Return the spending of steps, all from the first, as a share of the budget; 1 or more: it is reached.
-
-        Raises:
-            KeyError: A record lacks what is limited.
-        """
+        """Return the spending of steps, all from the first, as a share of the budget; 1 or more: it is reached."""
         return math.fsum(step[self.unit] for step in steps) / self.limit
 
     def shares(self, steps: Sequence[Mapping[str, Any]]) -> list[float]:
-        """Return `share` after each of the steps.
-
-        Raises:
-            KeyError: A record lacks what is limited.
-        """
+        """Return `share` after each of the steps."""
         return [self.share(steps[:count]) for count in range(1, len(steps) + 1)]
 
 

@@ -204,6 +204,7 @@ class ValuesConfig(Strict):
     """Monte Carlo values of steps, for methods that sample continuations.
 
     Attributes:
+        samples: Continuations of each state.
         oracle_samples: The same for the method `oracle`, whose values are to be near the true ones.
         segment: Steps that are credited together, for a method that credits segments.
     """

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from pkgutil import resolve_name
+from typing import TYPE_CHECKING
 
 from evals.registry import Registry
 
@@ -51,22 +51,12 @@ class Method:
 
 
 def credit_function(method: str) -> CreditFunction:
-    """Return how a method, by its name, works out the advantages of steps.
-
-    Raises:
-        ValueError: It works out none.
-    """
+    """Return how a method, by its name, works out the advantages of steps."""
     named = METHODS.get(method).credit
     if named is None:
         raise ValueError(f"method {method!r} gives no credit to steps; name its function in its description (Method)")
-    function: CreditFunction = import_target(named)
+    function: CreditFunction = resolve_name(named)
     return function
-
-
-def import_target(target: str) -> Any:
-    """Return what ``"module:name"`` names."""
-    module, _, function = target.partition(":")
-    return getattr(import_module(module), function)
 
 
 def _plain(name: str, source: str, *ignores: str) -> Method:

@@ -246,9 +246,9 @@ def _ratio(part: Any, whole: Any) -> float:
 
 def _ranks(values: FloatArray) -> FloatArray:
     """Return ranks, equal values their mean."""
-    _, place, counts = np.unique(values.round(12), return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    return np.asarray(ends - (counts - 1) / 2)[place.ravel()]
+    from scipy.stats import rankdata
+
+    return np.asarray(rankdata(values.round(12)), dtype=np.float64)
 
 
 def _correlation(x: FloatArray, y: FloatArray, sums: Callable[[Any], FloatArray]) -> Callable[[FloatArray], float]:

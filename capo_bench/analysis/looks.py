@@ -71,11 +71,7 @@ def take_looks(plan: Plan, runs: Runs) -> LooksTaken:
 
 
 def trials_due(plan: Plan, home: Home) -> Plan:
-    """Return the plan with the trials that its looks call for by now; a plan without looks as it is.
-
-    Raises:
-        DamagedFileError: A finished trial's file cannot be read.
-    """
+    """Return the plan with the trials that its looks call for by now; a plan without looks as it is."""
     if not plan.looks:
         return plan
     from capo_bench.analysis.collect import collect

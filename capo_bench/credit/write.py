@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.analysis.fidelity import ValuedStep, fidelity, learning, steps_frame
 from capo_bench.pages.fidelity import fidelity_figures
-from capo_bench.pages.table import comma_separated
+from capo_bench.pages.text import comma_separated
 from capo_bench.store.home import Home, read_json, write_json
 from evals.files import write_atomic
 

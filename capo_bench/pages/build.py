@@ -15,7 +15,6 @@ from capo_bench.analysis.summary import Summary, summarise
 from capo_bench.pages.critic_tables import critic_tables
 from capo_bench.pages.figures import figures, pick_variants
 from capo_bench.pages.svg import Figure
-from capo_bench.pages.table import Table
 from capo_bench.pages.tables import (
     checklist_table,
     cost_table,
@@ -25,6 +24,7 @@ from capo_bench.pages.tables import (
     power_table,
     teaching_table,
 )
+from capo_bench.pages.text import Table
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home
 

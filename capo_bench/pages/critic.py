@@ -16,8 +16,7 @@ from capo_bench.pages.critic_tables import share_cell
 from capo_bench.pages.figures import precision_recall
 from capo_bench.pages.page import Page, Section, html
 from capo_bench.pages.svg import Axis, Figure, Look, Panel, Point, Series, draw
-from capo_bench.pages.table import Table
-from capo_bench.pages.text import NOTHING, in_yaml, two_digits, with_interval
+from capo_bench.pages.text import NOTHING, Table, in_yaml, two_digits, with_interval
 from capo_bench.pages.write import write_figures, write_tables
 from capo_bench.store.home import Home, write_json
 from capo_bench.store.provenance import environment

@@ -6,8 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from capo_bench.analysis.critics import MOST_OF_STUDY, MOST_ROLLOUTS, Critics
-from capo_bench.pages.table import Table
-from capo_bench.pages.text import NOTHING, percent, two_digits, with_interval
+from capo_bench.pages.text import NOTHING, Table, percent, two_digits, with_interval
 from evals.critics.metrics import ShareEstimate
 
 

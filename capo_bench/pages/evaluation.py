@@ -10,8 +10,7 @@ from capo_bench.analysis.compare import Comparison
 from capo_bench.pages import svg
 from capo_bench.pages.page import Page, Section, html
 from capo_bench.pages.svg import Axis, Figure, Look, Point, draw
-from capo_bench.pages.table import Table, comma_separated
-from capo_bench.pages.text import NOTHING, clipped, in_yaml
+from capo_bench.pages.text import NOTHING, Table, clipped, comma_separated, in_yaml
 from capo_bench.pages.write import write_figures
 from capo_bench.store.evaluations import Evaluated
 from capo_bench.store.home import read_json

@@ -8,8 +8,7 @@ from typing import Any
 from capo_bench.analysis.fidelity import MEASURES
 from capo_bench.pages import svg
 from capo_bench.pages.svg import Figure, draw
-from capo_bench.pages.table import Table
-from capo_bench.pages.text import NOTHING, two_digits, with_interval
+from capo_bench.pages.text import NOTHING, Table, two_digits, with_interval
 
 TITLES = {
     "sign": "Sign agreement on steps that matter (%)",

@@ -16,7 +16,7 @@ from typing import Any
 
 from capo_bench.inert import for_markdown, for_page
 from capo_bench.pages.svg import Figure
-from capo_bench.pages.table import Table, markdown
+from capo_bench.pages.text import Table, markdown
 
 _TEMPLATES = Path(__file__).parent / "templates"
 

@@ -9,9 +9,8 @@ from capo_bench.pages.build import FIRST_ROWS, Report
 from capo_bench.pages.critic_tables import critic_notes
 from capo_bench.pages.figures import differences
 from capo_bench.pages.page import Page, Section
-from capo_bench.pages.table import Table
 from capo_bench.pages.tables import CHECKLIST_NOTE, POWER_NOTE
-from capo_bench.pages.text import in_yaml
+from capo_bench.pages.text import Table, in_yaml
 
 SHARPENING_NOTE = (
     "Greedy: temperature 0. avg@k, maj@k and pass@k: mean accuracy, vote, and at least one right answer, of k answers "

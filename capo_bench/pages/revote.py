@@ -12,8 +12,7 @@ from capo_bench.pages import svg
 from capo_bench.pages.critic_tables import share_lines, share_of
 from capo_bench.pages.page import Page, Section, html
 from capo_bench.pages.svg import Figure, draw
-from capo_bench.pages.table import Table, comma_separated
-from capo_bench.pages.text import percent, two_digits
+from capo_bench.pages.text import Table, comma_separated, percent, two_digits
 from capo_bench.revote.setting import Weights
 from capo_bench.revote.study import StudyReplay
 from capo_bench.store.home import write_json

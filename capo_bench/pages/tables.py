@@ -12,9 +12,8 @@ from capo_bench.analysis.collect import Run
 from capo_bench.analysis.measures import label, measure, number, task_of
 from capo_bench.analysis.stats import MeanEstimate
 from capo_bench.analysis.summary import COSTS, Cell, Summary, VariantRow
-from capo_bench.pages.table import Table
-from capo_bench.pages.table import comma_separated as as_csv
-from capo_bench.pages.text import NOTHING
+from capo_bench.pages.text import NOTHING, Table
+from capo_bench.pages.text import comma_separated as as_csv
 from capo_bench.study.identity import SHARED_TITLES
 
 APART = 0.2

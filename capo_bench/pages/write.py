@@ -11,9 +11,9 @@ from capo_bench.pages.build import Report
 from capo_bench.pages.page import html, text
 from capo_bench.pages.report import report_page
 from capo_bench.pages.svg import Figure
-from capo_bench.pages.table import Table, latex
-from capo_bench.pages.table import comma_separated as as_csv
 from capo_bench.pages.tables import comma_separated
+from capo_bench.pages.text import Table, latex
+from capo_bench.pages.text import comma_separated as as_csv
 from evals.files import write_atomic
 
 

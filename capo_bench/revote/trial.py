@@ -89,11 +89,7 @@ def replay_trial(  # noqa: PLR0913 - what is replayed, how often, into what, and
 
 
 def check_stored(folder: TrialFolder, config: TrialConfig, *, done: bool) -> None:
-    """Check that a trial has something to replay.
-
-    Raises:
-        NothingStoredError: It has nothing; the message gives the reason.
-    """
+    """Check that a trial has something to replay."""
     if "prm" in METHODS.get(config.method).uses:
         raise NothingStoredError(
             f"method {config.method} asks no critic, and scores of a process reward model are no votes; "

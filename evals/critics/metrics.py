@@ -43,6 +43,8 @@ class StepScores:
     """How flags agree with labels over the labelled steps of some solutions.
 
     Attributes:
+        precision: Share of the flagged steps that are wrong.
+        recall: Share of the wrong steps that are flagged.
         f1: Their harmonic mean, 2·TP / (2·TP + FP + FN).
         false_alarm: Share of the right steps that are flagged.
     """
@@ -57,11 +59,7 @@ class StepScores:
 
 
 def step_scores(flags: Sequence[BoolArray], labels: Sequence[StepLabels]) -> StepScores:
-    """Score flags of whole solutions, shape (steps,) each.
-
-    Raises:
-        ValueError: Flags and labels are not of the same solutions.
-    """
+    """Score flags of whole solutions, shape (steps,) each."""
     counts = np.array([_counts(*pair) for pair in zip(flags, labels, strict=True)], dtype=np.float64).reshape(-1, 4)
     return scores_of(by_group(counts, [label.group or f"#{row}" for row, label in enumerate(labels)]))
 

@@ -120,11 +120,7 @@ class Model(Protocol):
         ...
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
-        """Return the likelihood of each continuation, given (context, continuation), in order.
-
-        Raises:
-            ModelError: The model gives no likelihoods (a chat endpoint), or a pair is too long for it.
-        """
+        """Return the likelihood of each continuation, given (context, continuation), in order."""
         ...
 
     def identity(self) -> dict[str, Any]:

@@ -207,11 +207,7 @@ class ChatClient:
         )
 
     async def complete(self, body: dict[str, Any], max_tokens: int) -> ChatReply:
-        """Return the server's reply to a request.
-
-        Raises:
-            CallError: There is none after all retries.
-        """
+        """Return the server's reply to a request."""
         deadline = compute_deadline(self._spec, max_tokens)
         try:
             async with asyncio.timeout(deadline):

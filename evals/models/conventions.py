@@ -57,11 +57,7 @@ def read_conventions(wanted: str, config: Any, generation: Any, tokenizer: PreTr
 
 
 def close_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return the chat template's text after the content of the model's turn, stripped.
-
-    Raises:
-        ModelError: The template cannot be rendered.
-    """
+    """Return the chat template's text after the content of the model's turn, stripped."""
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _REPLY}]
     return render_turns(turns, tokenizer, opened=False).rpartition(_REPLY)[2].strip()
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from pkgutil import resolve_name
 
 from evals.checksums import ChangedFileError, check_folder
 from evals.models.base import Model, ModelError
@@ -18,17 +18,12 @@ BACKENDS = {
 
 
 def open_model(spec: ModelSpec) -> Model:
-    """Return an opened model.
-
-    Raises:
-        ModelError: It cannot be opened.
-    """
+    """Return an opened model."""
     if spec.backend == "vllm" and find_spec("vllm") is None:
         raise ModelError("backend vllm needs vLLM, which is not installed: pip install 'capo-bench[vllm]'")
     try:
         check_folder(Path(spec.model))
     except ChangedFileError as error:
         raise ModelError(str(error)) from error
-    module, _, name = BACKENDS[spec.backend].partition(":")
-    model: Model = getattr(import_module(module), name).open(spec)
+    model: Model = resolve_name(BACKENDS[spec.backend]).open(spec)
     return model

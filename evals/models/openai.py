@@ -70,11 +70,7 @@ class EndpointModel:
 
     @classmethod
     def open(cls, spec: ModelSpec) -> EndpointModel:
-        """Return the model with the key in the environment.
-
-        Raises:
-            ModelError: The key in the environment cannot be sent.
-        """
+        """Return the model with the key in the environment."""
         try:
             return cls(spec, read_key(spec.api_key_env))
         except ValueError as error:
@@ -85,11 +81,7 @@ class EndpointModel:
         return INSTRUCTION + text if self._template == "chat" else text
 
     def check(self, prompts: Sequence[str], sampling: Sampling) -> None:
-        """Check that the endpoint answers; it alone knows its model's length.
-
-        Raises:
-            ModelError: Nothing answers, or the key is refused.
-        """
+        """Check that the endpoint answers; it alone knows its model's length."""
         reach(self._spec, self._key)
 
     async def complete(

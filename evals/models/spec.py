@@ -143,11 +143,7 @@ class ModelSpec(EndpointSettings):
 
 
 def read_key(variable: str) -> str | None:
-    """Return the key in the environment, or None.
-
-    Raises:
-        ValueError: It has characters that cannot be sent.
-    """
+    """Return the key in the environment, or None."""
     key = os.environ.get(variable, "").strip()
     if not (key.isascii() and key.isprintable()):
         raise ValueError(f"the environment variable {variable} holds characters that no key has; set it again")

@@ -62,11 +62,7 @@ def task_draws(name: str) -> Drawn:
 
 
 def task_identity(name: str, data_dir: Path | None) -> dict[str, Any]:
-    """Return hashes of a task's settings, of the functions that they name and of problems read from `data_dir`.
-
-    Raises:
-        DefinitionError: A function has no source code.
-    """
+    """Return hashes of a task's settings, of the functions that they name and of problems read from `data_dir`."""
     settings = task_settings(name)
     folder = settings.get("dataset_kwargs", {}).get("folder")
     beside = task_file(name).parent

@@ -52,11 +52,7 @@ class TrainingSet(DataSet[Problem]):
         return draw(self.all, count, f"{self.name}/{seed}")
 
     def check_steps(self, problem: Problem, steps: Sequence[str]) -> StepCheck:
-        """Nobody knows; `checks_steps` says so.
-
-        Raises:
-            NotImplementedError: Always.
-        """
+        """Nobody knows; `checks_steps` says so."""
         raise NotImplementedError(f"benchmark {self.name!r} has no checker of steps")
 
     def content(self) -> list[object]:

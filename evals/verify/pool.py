@@ -63,11 +63,7 @@ class Pool:
         return [worker.pid for worker in self._workers]
 
     def run(self, tasks: Sequence[Task]) -> list[Outcome]:
-        """Compare every (answer, reference) and return the outcomes in order.
-
-        Raises:
-            WorkerStartError: Workers fail before they are ready.
-        """
+        """Compare every (answer, reference) and return the outcomes in order."""
         self._tasks, self._queue, self._outcomes = tasks, deque(range(len(tasks))), {}
         try:
             self._work(self._size, CHUNK)

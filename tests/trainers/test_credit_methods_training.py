@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pkgutil import resolve_name
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 
 from capo_bench.revote.batch import earned_in_training, store_of
 from trainers.config import TrialConfig
-from trainers.methods import METHODS, import_target
+from trainers.methods import METHODS
 from trainers.policy import PolicyTrainer
 from trainers.rollouts import read_rollouts
 from trainers.valued import ValuedTrainer
@@ -37,7 +38,7 @@ def handed(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
 def trained(make_run: Any, method: str, **changes: Any) -> tuple[Any, Any]:
     run, records = make_run(method=method, train=ONE_STEP, critic={"name": "noisy"}, **changes)
-    assert import_target(METHODS.get(method).train)(run)
+    assert resolve_name(METHODS.get(method).train)(run)
     assert (run.model / "model.safetensors").exists()
     (step,) = read_rollouts(run.rollouts)
     assert np.isfinite(records[0]["grad_norm"])

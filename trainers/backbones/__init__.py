@@ -243,11 +243,7 @@ class _Backbones:
         return name
 
     def path(self, name: str) -> Path:
-        """Return the backbone's YAML: the user's own, or one that ships here.
-
-        Raises:
-            ValueError: There are both.
-        """
+        """Return the backbone's YAML: the user's own, or one that ships here."""
         return self._files()[self.check(name)]
 
     def _files(self) -> dict[str, Path]:

@@ -43,11 +43,7 @@ def completion_stats(rewards: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def group_moments(stats: FloatArray, group_size: int) -> tuple[FloatArray, FloatArray]:
-    """Return mean and population standard deviation of each rollout's group, shape (B, …) each, of stats (B, …, 3).
-
-    Raises:
-        ValueError: B is not a multiple of G.
-    """
+    """Return mean and population standard deviation of each rollout's group, shape (B, …) each, of stats (B, …, 3)."""
     if len(stats) % group_size:
         raise ValueError(f"{len(stats)} rollouts do not make groups of {group_size}; give whole groups")
     weight, mean, deviations = np.moveaxis(stats.reshape(-1, group_size, *stats.shape[1:]), -1, 0)

@@ -105,11 +105,7 @@ class Evidence:
     states: FloatArray | None = None
 
     def given(self, name: str) -> FloatArray:
-        """Return the evidence of a name.
-
-        Raises:
-            ValueError: There is none.
-        """
+        """Return the evidence of a name."""
         values: FloatArray | None = getattr(self, name)
         if values is None:
             raise ValueError(f"this method reads the {name} of steps, and none are given")
@@ -123,9 +119,6 @@ class Batch:
     Attributes:
         outcomes: r_v of each rollout, shape (B,); NaN where the verifier could not say.
         group_size: G.
-
-    Raises:
-        ValueError: The rollouts do not make whole groups.
     """
 
     layout: Layout

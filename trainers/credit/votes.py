@@ -68,11 +68,7 @@ def average(flags: BoolArray, number: int | None) -> FloatArray:
 
 
 def at_least(flags: BoolArray, number: int | None) -> FloatArray:
-    """Penalise what a number of critiques flag.
-
-    Raises:
-        ValueError: The number is missing or below 1.
-    """
+    """Penalise what a number of critiques flag."""
     if number is None or number < 1:
         raise ValueError(f"vote 'at_least' with at_least {number}: set the number of critiques that must agree, from 1")
     return np.asarray(flags.sum(axis=0) >= number, dtype=np.float64)
@@ -127,11 +123,7 @@ class Flags:
 def flags_of(
     critiques: Sequence[Sequence[Critique]], steps: Sequence[int] | IntArray, most: int | None = None
 ) -> Flags:
-    """Lay out the first `most` (or all) critiques of each rollout; one that names a step that is not there abstained.
-
-    Raises:
-        ValueError: The arguments are not of one batch size.
-    """
+    """Lay out the first `most` (or all) critiques of each rollout; one that names a step not there abstained."""
     counts = np.asarray(steps, dtype=np.int64)
     if len(critiques) != len(counts):
         raise ValueError(f"critiques of {len(critiques)} rollouts and steps of {len(counts)}; give those of one batch")

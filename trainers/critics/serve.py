@@ -72,11 +72,7 @@ def memory_taken() -> float:
 
 
 def served_url() -> str:
-    """Return where the server of the critic is.
-
-    Raises:
-        ValueError: Nobody has started one for this process.
-    """
+    """Return where the server of the critic is."""
     url = os.environ.get(URL, "")
     if not url:
         raise ValueError(

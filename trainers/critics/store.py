@@ -122,11 +122,7 @@ class Kept:
 
 
 def kept(path: Path) -> Kept | None:
-    """Say how much a store keeps; None if there is none.
-
-    Raises:
-        sqlite3.Error: The file cannot be read as a store.
-    """
+    """Say how much a store keeps; None if there is none."""
     if not path.exists():
         return None
     with closing(_connect(path)) as connection:
@@ -135,12 +131,7 @@ def kept(path: Path) -> Kept | None:
 
 
 def set_limit(path: Path, limit: int) -> None:
-    """Set how many bytes a store may take, for all who use it, and evict what is too much.
-
-    Raises:
-        sqlite3.Error: The file cannot be written, or is no store.
-        OSError: Its folder cannot be made.
-    """
+    """Set how many bytes a store may take, for all who use it, and evict what is too much."""
     with closing(_connect(path)) as connection:
         connection.execute("UPDATE settings SET value = ? WHERE name = 'limit'", (limit,))
     trim(path)
@@ -159,11 +150,7 @@ def spare(path: Path) -> int:
 
 
 def trim(path: Path) -> None:
-    """Hold a store to its limit now, and give the disk back what it does not use.
-
-    Raises:
-        sqlite3.Error: The file cannot be written, or is no store.
-    """
+    """Hold a store to its limit now, and give the disk back what it does not use."""
     with closing(_connect(path)) as connection:
         _evict(connection)
         connection.executescript("PRAGMA incremental_vacuum")
@@ -280,11 +267,7 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    """Bring a connection, and a file that is new, into order.
-
-    Raises:
-        sqlite3.DatabaseError: The file is no store, or one of another version.
-    """
+    """Bring a connection, and a file that is new, into order."""
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded only while the file is empty
     _log_ahead(connection)
     connection.execute("PRAGMA synchronous = NORMAL")

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capo_bench.inert import for_latex as escaped
-from capo_bench.pages.table import Table, latex
+from capo_bench.pages.text import Table, latex
 from capo_bench.pages.write import slug, write_tables
 from capo_bench.study.plan import Variant
 from trainers.config import TrialConfig

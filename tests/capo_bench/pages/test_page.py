@@ -9,7 +9,7 @@ from fakehome import STUDY, FakeHome
 from capo_bench.pages.build import Report, build_report
 from capo_bench.pages.page import Page, Section, html, text
 from capo_bench.pages.report import report_page
-from capo_bench.pages.table import Table
+from capo_bench.pages.text import Table
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7*7 }}"
 

@@ -12,8 +12,8 @@ from capo_bench.analysis.power import Power
 from capo_bench.inert import for_markdown as escaped
 from capo_bench.pages.build import Report
 from capo_bench.pages.critic_tables import share_lines
-from capo_bench.pages.table import Table, markdown
 from capo_bench.pages.tables import comma_separated, cost_table, first_table, metric_table, power_table
+from capo_bench.pages.text import Table, markdown
 
 CAPO = row("capo", {ACCURACY: cell(0.673, 0.123, holm=0.0123), "coins_test/steps": cell(5.5)}, work=66, critic=900_000)
 
