@@ -19,12 +19,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
 from trainers.credit.align import step_index
-from trainers.credit.batch import Batch, Evidence
+from trainers.credit.batch import Batch, Evidence, layout_of
 from trainers.credit.critique import Critique
 from trainers.credit.segment import blank_lines
 from trainers.credit.terms import Terms
 from trainers.credit.votes import VOTES, combine, flags_of
-from trainers.grouped import layout_of_alignment
 from trainers.methods import METHODS, credit_function
 
 COMPLETIONS, TOKENS, CRITIQUES, GROUP, TARGET, ALL = 1024, 1000, 4, 16, 1.0, 2.0
@@ -50,7 +49,7 @@ def main() -> None:
     step_index(batch[:1], tokenizer, blank_lines)
 
     began = perf_counter()
-    layout = layout_of_alignment(step_index(batch, tokenizer, blank_lines))
+    layout = layout_of(step_index(batch, tokenizer, blank_lines).tokens)
     aligned = perf_counter()
     critiques = [
         [Critique(frozenset(np.flatnonzero(row).tolist())) for row in rng.random((CRITIQUES, count)) < 0.3]

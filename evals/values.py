@@ -17,7 +17,7 @@ import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby, islice
+from itertools import accumulate, groupby, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,6 +52,14 @@ class SolutionState:
     def key(self) -> str:
         """Its content hash."""
         return hashlib.sha256(json.dumps([self.prompt, self.written, self.answer, self.room]).encode()).hexdigest()[:24]
+
+
+def states_before(
+    prompt: str, answer: str, pieces: Sequence[str], tokens: Sequence[int], most: int
+) -> list[SolutionState]:
+    """Return where a solution stands before each of its steps, given its tokens' texts and how many each step has."""
+    before = [0, *accumulate(tokens)][: len(tokens)]
+    return [SolutionState(prompt, "".join(pieces[:count]), answer, max(most - count, 1)) for count in before]
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,6 @@ from trainers.credit.batch import Batch, Earned, Evidence, Layout, layout_of, pr
 from trainers.methods import credit_function
 
 if TYPE_CHECKING:
-    from trainers.credit.align import Alignment
     from trainers.credit.arrays import FloatArray
     from trainers.records import RecordingTrainer
 
@@ -39,7 +38,7 @@ class Credited:
 def credit_groups(trainer: RecordingTrainer, evidence: Evidence) -> Credited:
     """Work out the credit of a batch that is known and verified."""
     config = trainer.config
-    layout = layout_of_alignment(trainer.alignment)
+    layout = layout_of(trainer.alignment.tokens)
     whole = replace(_gather(Batch(layout, trainer.outcomes, 1, evidence)), group_size=config.train.group_size)
     earned = credit_function(config.method)(whole, config.terms)
     first = trainer.accelerator.process_index * len(layout.steps)
@@ -50,12 +49,6 @@ def credit_groups(trainer: RecordingTrainer, evidence: Evidence) -> Credited:
         Earned(earned.advantages[mine], _part(earned.rewards, mine), _part(earned.charges, mine)),
         process_signal_only(whole, earned.advantages),
     )
-
-
-def layout_of_alignment(alignment: Alignment) -> Layout:
-    """Return the layout of rollouts that are cut into steps."""
-    pairs = zip(alignment.index, alignment.steps, strict=True)
-    return layout_of([np.bincount(index[index >= 0], minlength=len(steps)).tolist() for index, steps in pairs])
 
 
 def _gather(own: Batch) -> Batch:

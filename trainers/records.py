@@ -89,7 +89,7 @@ class RecordingTrainer(GRPOTrainer):
                 prompt=problem.prompt,
                 answer=problem.answer,
                 steps=self.alignment.steps[row],
-                tokens=tuple(np.bincount(index[index >= 0], minlength=len(self.alignment.steps[row])).tolist()),
+                tokens=tokens,
                 pieces=self.alignment.pieces[row],
                 outcome=None if np.isnan(self.outcomes[row]) else float(self.outcomes[row]),
                 truth=self.truth[row],
@@ -97,7 +97,7 @@ class RecordingTrainer(GRPOTrainer):
                 cut=self.cut[row],
                 **self.judgment(row),
             )
-            for row, (problem, index) in enumerate(zip(self.problems, self.alignment.index, strict=True))
+            for row, (problem, tokens) in enumerate(zip(self.problems, self.alignment.tokens, strict=True))
         ]
         write_step(self.rollouts, self.step_number, self.accelerator.process_index, rollouts)
 

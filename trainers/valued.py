@@ -7,8 +7,7 @@ from typing import ClassVar
 
 from evals.models.spec import ModelSpec
 from evals.models.transformers import TransformersModel
-from evals.values import Counting, SolutionState, count_chances
-from trainers.credit.align import Alignment
+from evals.values import Counting, count_chances, states_before
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Evidence
 from trainers.credit.monte_carlo import step_values
@@ -38,27 +37,17 @@ class ValuedTrainer(PolicyTrainer):
         policy = self.accelerator.unwrap_model(self.model)
         training = policy.training
         model = TransformersModel(policy, self.tokenizer, ModelSpec(model="policy", dtype="auto"), {})
-        states = states_of_rollouts(self.alignment, [(p.prompt, p.answer) for p in self.problems],
-                                    train.max_completion_tokens)  # fmt: skip
+        cut, most = self.alignment, train.max_completion_tokens
+        states = [
+            states_before(problem.prompt, problem.answer, pieces, tokens, most)
+            for problem, pieces, tokens in zip(self.problems, cut.pieces, cut.tokens, strict=True)
+        ]
         counting = Counting(samples, train.temperature, self.step_number, train.answers)
         flat = [state for row in states for state in row]
         chances = iter(count_chances(model, self.verifier, flat, counting))
         policy.train(training)
         rows = [[next(chances).value for _ in row] for row in states]
         return step_values(rows, self.outcomes)
-
-
-def states_of_rollouts(alignment: Alignment, problems: list[tuple[str, str]], most: int) -> list[list[SolutionState]]:
-    """Return where each rollout stands before each of its steps; `problems` are prompt and reference answer of each."""
-    states = []
-    for (prompt, answer), steps, index, pieces in zip(
-        problems, alignment.steps, alignment.index, alignment.pieces, strict=True
-    ):
-        before = [int((index[index >= 0] < step).sum()) for step in range(len(steps))]
-        states.append(
-            [SolutionState(prompt, "".join(pieces[:count]), answer, max(most - count, 1)) for count in before]
-        )
-    return states
 
 
 class OracleTrainer(ValuedTrainer):

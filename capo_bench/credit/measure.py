@@ -17,7 +17,7 @@ from capo_bench.revote.batch import store_of
 from capo_bench.revote.trial import read_whole
 from capo_bench.store.errors import RunError
 from capo_bench.study.identity import cold_start_key
-from evals.values import Chance, Counting, KeptChances, SolutionState, count_chances
+from evals.values import Chance, Counting, KeptChances, SolutionState, count_chances, states_before
 from evals.verify import VERIFIER_VERSION, Verifier
 from trainers.backbones import BACKBONES
 from trainers.credit.arrays import FloatArray
@@ -148,8 +148,11 @@ class _Part:
         rollouts = self._rollouts()
         spec = policy_of(self.trial, self.home, self.which)
         opened = _Opened(spec, self.trial)
-        states = [_states(rollout, self.trial.config.train.max_completion_tokens) for rollout in rollouts]
         train = self.trial.config.train
+        states = [
+            states_before(row.prompt, row.answer, row.pieces, row.tokens, train.max_completion_tokens)
+            for row in rollouts
+        ]
         outcomes = np.array([np.nan if row.outcome is None else row.outcome for row in rollouts])
         rows = []
         for samples, seed in ((self.wanted.samples, 0), (FEW, 1)):
@@ -240,12 +243,3 @@ class _Opened:
             return None
         size = sum(weight.numel() for weight in model.model.parameters())
         return gram(model, rollouts) if size <= MOST_PARAMETERS else None
-
-
-def _states(rollout: Rollout, most: int) -> list[SolutionState]:
-    """Return where a rollout stands before each of its steps."""
-    before = [0, *accumulate(rollout.tokens)][: len(rollout.tokens)]
-    return [
-        SolutionState(rollout.prompt, "".join(rollout.pieces[:count]), rollout.answer, max(most - count, 1))
-        for count in before
-    ]

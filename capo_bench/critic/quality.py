@@ -10,7 +10,7 @@ import numpy as np
 
 from evals.critics.labels import StepLabels
 from evals.critics.metrics import StepScores, step_scores
-from trainers.credit.arrays import FloatArray
+from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.credit.critique import Critique
 from trainers.credit.votes import VOTES, combine, flags_of
 
@@ -72,6 +72,12 @@ def penalties(critiques: Sequence[Critique], steps: int, vote: Vote) -> FloatArr
     return combine(VOTES.get(vote.rule), flags, vote.at_least) if flags.answered.any() else None
 
 
+def voted_wrong(critiques: Sequence[Critique], steps: int, vote: Vote) -> BoolArray | None:
+    """Return which steps a vote calls wrong, shape (steps,); None without an answer."""
+    shares = penalties(critiques, steps, vote)
+    return None if shares is None else np.asarray(shares >= FLAGGED)
+
+
 def quality(
     critiques: Sequence[Sequence[Critique]],
     labels: Sequence[StepLabels],
@@ -94,11 +100,10 @@ def quality(
 
 
 def _quality(critiques: Sequence[Sequence[Critique]], labels: Sequence[StepLabels], vote: Vote, k: int) -> VoteQuality:
-    shares = [penalties(row[:k], label.steps, vote) for row, label in zip(critiques, labels, strict=True)]
-    answered = [(share, label) for share, label in zip(shares, labels, strict=True) if share is not None]
-    flags = [np.asarray(share >= FLAGGED, dtype=np.bool_) for share, _ in answered]
-    scores = step_scores(flags, [label for _, label in answered])
-    return VoteQuality(vote, k, len(answered), len(shares) - len(answered), scores)
+    flags = [voted_wrong(row[:k], label.steps, vote) for row, label in zip(critiques, labels, strict=True)]
+    answered = [(flag, label) for flag, label in zip(flags, labels, strict=True) if flag is not None]
+    scores = step_scores([flag for flag, _ in answered], [label for _, label in answered])
+    return VoteQuality(vote, k, len(answered), len(flags) - len(answered), scores)
 
 
 def flat_shares(scores: StepScores) -> dict[str, float | None]:

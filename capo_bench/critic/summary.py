@@ -12,9 +12,9 @@ import numpy as np
 
 from capo_bench.critic.measure import CriticMeasurement
 from capo_bench.critic.prm import Below, PrmParams, ScoredCritique, reason
-from capo_bench.critic.quality import FLAGGED, Vote, VoteQuality, penalties, quality, set_votes
+from capo_bench.critic.quality import Vote, VoteQuality, penalties, quality, set_votes, voted_wrong
 from evals.critics.first_error import FirstErrorScores, first_error_scores
-from evals.critics.labels import LabelledSolution, StepLabels
+from evals.critics.labels import StepLabels
 from evals.critics.metrics import MOST_BINS, Calibration, ShareEstimate, alpha_estimate, area_estimate, calibration
 from evals.metrics import list_ks
 from trainers.credit.arrays import BoolArray, FloatArray
@@ -140,14 +140,9 @@ def _first_error(vote: Vote, k: int, measured: CriticMeasurement) -> FirstError:
     flags: dict[str, list[BoolArray | None]] = {}
     labels: dict[str, list[StepLabels]] = {}
     for solution, row in zip(measured.solutions, kept, strict=True):
-        flags.setdefault(solution.subset, []).append(_voted(row[:k], solution, vote))
+        flags.setdefault(solution.subset, []).append(voted_wrong(row[:k], solution.labels.steps, vote))
         labels.setdefault(solution.subset, []).append(solution.labels)
     return FirstError(vote, k, first_error_scores(flags, labels))
-
-
-def _voted(critiques: Sequence[Critique], solution: LabelledSolution, vote: Vote) -> BoolArray | None:
-    charged = penalties(critiques, solution.labels.steps, vote)
-    return None if charged is None else np.asarray(charged >= FLAGGED, dtype=np.bool_)
 
 
 def _cost(measured: CriticMeasurement) -> dict[str, Any]:

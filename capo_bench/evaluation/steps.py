@@ -14,7 +14,7 @@ import numpy as np
 from capo_bench.critic.ask import AskProgress, CritiqueTerms, Round
 from capo_bench.critic.embedded import check_checkers, open_kept, prepared
 from capo_bench.critic.measure import NoChecker
-from capo_bench.critic.quality import FLAGGED, penalties
+from capo_bench.critic.quality import voted_wrong
 from capo_bench.evaluation.request import SEGMENTER, Judge
 from capo_bench.evaluation.watch import Watch
 from capo_bench.store.home import Home
@@ -93,8 +93,8 @@ def _judge_group(
 def _write(work: _JudgedTask, judge: Judge, critiques: Sequence[Sequence[Critique]], seconds: float) -> None:
     samples = [_drop_verdicts(sample) for sample in work.samples]
     for place, solution, row in zip(work.places, work.solutions, critiques, strict=True):
-        shares = penalties(row, len(solution.steps), judge.vote)
-        samples[place]["wrong_steps"] = None if shares is None else np.flatnonzero(shares >= FLAGGED).tolist()
+        wrong = voted_wrong(row, len(solution.steps), judge.vote)
+        samples[place]["wrong_steps"] = None if wrong is None else np.flatnonzero(wrong).tolist()
     before = read_result(work.folder)
     (work.folder / RESULT).unlink(missing_ok=True)  # it would be the result of other samples
     write_atomic(work.folder / CRITIQUES, "".join(_format_lines(work, critiques)))

@@ -1,4 +1,4 @@
-"""Numbers, long texts and tables as a page shows them; tables also in Markdown, CSV and LaTeX. HTML is the template's."""
+"""Numbers, long texts and tables as a page shows them; tables in Markdown, CSV and LaTeX. HTML is the template's."""
 
 from __future__ import annotations
 

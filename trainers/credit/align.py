@@ -42,6 +42,12 @@ class Alignment:
     index: IntArray
     pieces: list[tuple[str, ...]]
 
+    @property
+    def tokens(self) -> list[tuple[int, ...]]:
+        """How many tokens each step of each completion has."""
+        pairs = zip(self.index, self.steps, strict=True)
+        return [tuple(np.bincount(row[row >= 0], minlength=len(steps)).tolist()) for row, steps in pairs]
+
 
 def step_index(batch: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, segmenter: Segmenter) -> Alignment:
     """Cut completions into steps and find the step of each token."""

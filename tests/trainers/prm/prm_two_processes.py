@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from trainers.config import TrialConfig
+from trainers.credit.batch import layout_of
 from trainers.criticised import CriticFailingError
-from trainers.grouped import layout_of_alignment
 from trainers.policy import train_policy
 from trainers.prm.config import PrmConfig
 from trainers.prm.scorer import Scorer
@@ -26,7 +26,7 @@ class Seen(ScoredTrainer):
 
     def advantages(self, width: int) -> torch.Tensor:
         advantages = super().advantages(width)
-        layout = layout_of_alignment(self.alignment)
+        layout = layout_of(self.alignment.tokens)
         scores = np.concatenate([each.scores or () for each in self.scored])
         seen = {"steps": layout.steps, "tokens": layout.tokens, "scores": scores, "outcomes": self.outcomes}
         width = layout.mask.shape[1]
