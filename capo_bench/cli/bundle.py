@@ -11,7 +11,7 @@ import click
 
 from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
 from capo_bench.cli.printing import print_json, print_table, print_text
-from capo_bench.pages.table import Table
+from capo_bench.pages.text import Table
 from capo_bench.run.studies import StudyChoice, plan_as_run, study_file
 from capo_bench.store.home import Home
 

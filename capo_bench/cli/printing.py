@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import click
 
 from capo_bench.inert import for_terminal
-from capo_bench.pages.table import Table
+from capo_bench.pages.text import Table
 
 GAP = "  "
 

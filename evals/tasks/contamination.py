@@ -9,9 +9,9 @@ problem of which one number was changed. A problem of fewer than 13 words overla
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from importlib import import_module
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from evals.tasks.identity import task_functions, task_settings
@@ -69,14 +69,8 @@ def read_problems(name: str, data_dir: str | None, rows: Mapping[str, TestRows])
     elif data_dir is not None:
         given["data_dir"] = Path(data_dir)
     try:
-        raw = _function(functions["custom_dataset"])(**given)["test"]
-        docs = _function(functions["process_docs"])(raw)
+        raw = resolve_name(functions["custom_dataset"])(**given)["test"]
+        docs = resolve_name(functions["process_docs"])(raw)
     except (OSError, ValueError, ImportError, KeyError) as error:
         return str(error).partition("\n")[0]
     return dict(zip(docs["id"], docs["problem"], strict=True))
-
-
-def _function(name: str) -> Callable[..., Any]:
-    module, _, function = name.rpartition(".")
-    part: Callable[..., Any] = getattr(import_module(module), function)
-    return part
