@@ -122,6 +122,7 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool,
     from rich.console import Console
 
     from capo_bench.critic.ask import TooManyAbstainedError
+    from capo_bench.run.progress import say
     from evals.harness.identity import EvaluationError
 
     console = Console(stderr=True)
@@ -130,7 +131,9 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool,
         if export is not None:
             _export(evaluated, export)
         if track:
-            _track(evaluated, home, console)
+            from capo_bench.track.evaluation import track as write
+
+            write(evaluated, home, lambda text: say(console, text, "yellow"))
         if as_json:
             print_json(read_json(evaluated.files.results))
         else:
@@ -182,13 +185,6 @@ def _export(evaluated: Evaluated, folder: Path) -> None:
     folders = [evaluated.files.task(result.task) for result in evaluated.results]
     path = export(folders, folder, model=evaluated.record["model"], git_hash=commit)
     click.echo(f"lm-eval's JSON: {path}", err=True)
-
-
-def _track(evaluated: Evaluated, home: Home, console: Console) -> None:
-    from capo_bench.run.progress import say
-    from capo_bench.track.evaluation import track
-
-    track(evaluated, home, lambda text: say(console, text, "yellow"))
 
 
 def show(evaluated: Evaluated) -> None:

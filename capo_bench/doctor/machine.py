@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]
 
 from capo_bench.doctor.needs import Finding, Needs
 from capo_bench.run.devices import available_cores
@@ -78,10 +79,8 @@ def _large_enough(what: str, name: str, needs: Needs, count: str) -> Finding:
 
 def host_memory(needs: Needs, workers: int | None = None) -> Finding:
     """Say whether the host's memory holds the workers, with the weights that each of their processes loads."""
-    free = available_memory()
+    free = psutil.virtual_memory().available
     wanted = max(_loaded(name, needs, workers or available_cores()) for name in needs.backbones)
-    if free is None:
-        return Finding("memory", "unknown", "this system does not say how much is free")
     sizes = f"{size(free)} available, about {size(wanted)} needed"
     if free < wanted:
         return Finding(
@@ -100,13 +99,3 @@ def _loaded(name: str, needs: Needs, workers: int) -> int:
     weights = 4 * backbone.planned.parameters if backbone.planned else 0
     processes = backbone.processes * (workers if backbone.source == "embedded" else 1)
     return processes * (WORKER_BYTES + weights + max(beside, default=0))
-
-
-def available_memory() -> int | None:
-    """Return the bytes that new processes may take; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return None
-    kib = next((line.split()[1] for line in lines if line.startswith("MemAvailable:")), None)
-    return int(kib) * 1024 if kib else None

@@ -10,6 +10,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import psutil  # type: ignore[import-untyped]
+
 PACKAGES = (
     *("capo-bench", "torch", "transformers", "trl", "accelerate", "datasets", "tokenizers", "numpy"),
     *("math-verify", "latex2sympy2-extended", "sympy", "mlflow", "scipy"),
@@ -71,7 +73,7 @@ def _hardware() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.machine()}",
         "cpu": _cpu_model(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "memory_gib": _memory_gib(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "gpus": _gpus(),
     }
 
@@ -82,13 +84,6 @@ def _cpu_model() -> str | None:
     except OSError:
         return platform.processor() or None
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), None)
-
-
-def _memory_gib() -> int | None:
-    try:
-        return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30)
-    except (ValueError, OSError):
-        return None
 
 
 def _gpus() -> list[str]:

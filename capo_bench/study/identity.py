@@ -53,6 +53,7 @@ from evals.tasks.named import benchmark_of, demonstrations_of
 from evals.tasks.row_sets import NAMED
 from evals.tasks.row_settings import ProblemRows
 from evals.tasks.training_sets import named_problems
+from evals.verify import VERIFIER_VERSION
 from trainers.backbones import BACKBONES
 from trainers.budget import WEIGHED
 from trainers.config import ColdStartConfig, TrialConfig
@@ -207,7 +208,7 @@ def _training(config: TrialConfig) -> dict[str, Any]:
         **_weighed(config),
         **({"prm": _prm(config)} if "prm" in method.uses else {}),
         **cuts,
-        **({"verifier": _verifier_version()} if method.train else {}),
+        **({"verifier": VERIFIER_VERSION} if method.train else {}),
         "code": hashes(training_roots(config)),
         "packages": _packages(),
     }
@@ -235,7 +236,7 @@ def _generation(config: TrialConfig) -> dict[str, Any]:
 def _scoring(config: TrialConfig) -> dict[str, Any]:
     return {
         "segmenter": config.evaluation.segmenter,
-        "verifier": _verifier_version(),
+        "verifier": VERIFIER_VERSION,
         "code": hashes(scoring_roots(config)),
     }
 
@@ -293,13 +294,6 @@ def _task(name: str, settings: EvaluationConfig) -> dict[str, Any]:
 @cache
 def _task_of(name: str, data_dir: str | None) -> dict[str, Any]:
     return task_identity(name, None if data_dir is None else Path(data_dir))
-
-
-@cache
-def _verifier_version() -> str:
-    import evals.verify
-
-    return evals.verify.VERIFIER_VERSION
 
 
 @cache

@@ -7,8 +7,7 @@ import os
 import re
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -92,6 +91,7 @@ def open_client(store: Store) -> MlflowClient:
 
     Raises:
         StoreError: The database's driver is not installed.
+        TimeoutError: Another process held the lock for `LOCK_SECONDS`.
         Exception: Whatever else MLflow or the database raises; the message may hold a password.
     """
     quiet()
@@ -102,7 +102,12 @@ def open_client(store: Store) -> MlflowClient:
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if store.remote:
         return MlflowClient(tracking_uri=store.uri)
-    with patient_lock(store.lock, "the tracking store is being made"):
+    end = time.monotonic() + LOCK_SECONDS
+    lock = wait_for_lock(store.lock, lambda: time.monotonic() > end, lambda: None) if store.lock else nullcontext(True)
+    with lock as held:
+        if not held:
+            made = "the tracking store is being made by another process"
+            raise TimeoutError(f"{store.lock}: {made} for more than {LOCK_SECONDS:.0f} s")
         _knock(store.uri)
         client = MlflowClient(tracking_uri=store.uri)
         client.search_experiments(max_results=1)
@@ -120,23 +125,6 @@ def describe_failure(store: Store, error: Exception | str) -> str:
 
 _DAMAGE = re.compile("not a database|malformed|no such table|no such column")
 """What SQLite says of a file that is damaged, or is none of MLflow's."""
-
-
-@contextmanager
-def patient_lock(path: Path | None, what: str) -> Iterator[None]:
-    """Hold a lock file, waiting up to `LOCK_SECONDS` for it; None: no lock.
-
-    Raises:
-        TimeoutError: Another process held it all the time.
-    """
-    if path is None:
-        yield
-        return
-    end = time.monotonic() + LOCK_SECONDS
-    with wait_for_lock(path, stop=lambda: time.monotonic() > end, waiting=lambda: None) as held:
-        if not held:
-            raise TimeoutError(f"{path}: {what} by another process for more than {LOCK_SECONDS:.0f} s")
-        yield
 
 
 def _knock(uri: str) -> None:
