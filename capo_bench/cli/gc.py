@@ -84,17 +84,7 @@ def _read_policy(text: str) -> int | None:
     help="Also checkpoints of trials that stopped or failed longer ago; they would start from the beginning.",
 )
 @add_json_option
-def gc(  # noqa: PLR0913, PLR0917 - one for each option
-    study: str,
-    home: Home,
-    yes: bool,
-    kinds: tuple[Any, ...],
-    keep_models: int | None,
-    by: str,
-    trials: tuple[str, ...],
-    abandoned_after: float | None,
-    as_json: bool,
-) -> None:
+def gc(study: str, home: Home, yes: bool, as_json: bool, **given: Any) -> None:
     """Show what can be deleted from HOME, or from STUDY's trials, with bytes and reason; free it with --yes.
 
     Samples, rollouts, metrics and ledgers of finished trials stay, unless the whole trial is named. What a study that
@@ -104,9 +94,9 @@ def gc(  # noqa: PLR0913, PLR0917 - one for each option
     from capo_bench.gc.free import at_rest, free
     from capo_bench.run.limits import size
 
-    if by and not keep_models:
+    wanted = GcRequest(study, **{**given, "kinds": given["kinds"] or tuple(KINDS)})
+    if wanted.by and not wanted.keep_models:
         raise click.UsageError("--by decides --keep-models best:N: add it, or leave out --by")
-    wanted = GcRequest(study, kinds or tuple(KINDS), keep_models, by, tuple(dict.fromkeys(trials)), abandoned_after)
     troubles: list[str] = []
     look = scan(home, wanted)
     items = {item: item.count_bytes() for item in look.items()}

@@ -6,7 +6,7 @@ import shlex
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -72,11 +72,13 @@ Examples:
     "timeouts",
     type=read_stage_limit,
     multiple=True,
+    callback=lambda ctx, param, limits: dict(limits),
     metavar="STAGE=TIME",
     help="Longest time of a trial's stage, as in train=2h; repeatable.",
 )
 @click.option(
     "--checkpoint-every",
+    "checkpoint_seconds",
     type=read_duration,
     default="5m",
     show_default=True,
@@ -117,21 +119,14 @@ Examples:
 def run(  # noqa: PLR0913, PLR0917 - one for each option
     chosen: StudyChoice,
     home: Home,
-    workers: int | None,
     max_failures: int | None,
     fail_fast: bool,
     keep_going: bool,
-    retries: int,
-    timeouts: tuple[tuple[str, float], ...],
-    checkpoint_every: float,
-    grace: float | None,
-    min_free: int,
-    executor: Literal["local", "ray"],
-    address: str | None,
     no_tracking: bool,
     no_critique_cache: bool,
     critique_cache_size: int | None,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Run the trials of STUDY that are not done yet, and answer its question.
 
@@ -147,19 +142,9 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
     from capo_bench.study.last_plan import RunRequest
     from capo_bench.study.load import study_text
 
-    options = RunOptions(
-        workers=workers,
-        retries=retries,
-        timeouts=dict(timeouts),
-        max_failures=_limit_failures(max_failures, fail_fast, keep_going),
-        min_free=min_free,
-        grace=grace,
-        checkpoint_seconds=checkpoint_every,
-        track=not no_tracking,
-        executor=executor,
-        address=address,
-    )
-    if executor == "local" and address:
+    failures = _limit_failures(max_failures, fail_fast, keep_going)
+    options = RunOptions(max_failures=failures, track=not no_tracking, **given)
+    if options.executor == "local" and options.address:
         raise click.UsageError("--address is for a Ray cluster: add --executor ray, or leave it out")
     home = replace(home, keep_critiques=not no_critique_cache)
     try:
@@ -167,7 +152,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
         whole = plan_of_file(replace(chosen, only=()), home) if chosen.only else plan
         text = study_text(study_file(chosen.word, chosen.profile, home))
         _bound_critiques(home, critique_cache_size)
-        if executor == "local":  # a cluster's machines may have data that this one lacks
+        if options.executor == "local":  # a cluster's machines may have data that this one lacks
             check_rows([trial.config for trial in plan.trials if not home.trial(trial.id).done])
         asked = RunRequest(text, chosen.sets, whole, answered)
         sys.exit(_run(plan, home, options, asked, as_json=as_json))

@@ -50,14 +50,10 @@ def ensure_shared(kind: SharedKind, trial: Trial, home: Home, emit: Emit) -> Pat
 
 
 def ensure_cold_start(trial: Trial, home: Home, emit: Emit) -> Path:
-    """Return the folder of the trial's cold start, making it if it is not there yet.
-
-    Raises:
-        ValueError: The trial has none.
-    """
+    """Return the folder of the cold start of a trial that has one, making it if it is not there yet."""
     settings, key = trial.config.supervised, cold_start_key(trial.config)
-    if settings is None or key is None:
-        raise ValueError(f"trial {trial.id} has no cold start; set cold_start, or take the backbone as it is")
+    assert settings is not None
+    assert key is not None
     folder = home.stage("cold_start", key)
     if folder.exists():
         check_folder(folder)

@@ -46,10 +46,6 @@ class Work:
     task: str
     settings: dict[str, Any]
 
-    def do(self, rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
-        """Do a process's part."""
-        return bool(resolve_name(self.task)(self.settings, rank, emit, stop))
-
 
 def work(folder: Path, rank: int) -> bool:
     """Do this process's part of the work of a folder; True when it is done, False when it was stopped."""
@@ -62,7 +58,7 @@ def work(folder: Path, rank: int) -> bool:
 
         job = Work(**read_json(folder / JOB))
         sys.stderr.write(f"--- process {os.getpid()} of {os.getppid()}: {job.task}\n")
-        return job.do(rank, emit, (folder / STOP).exists)
+        return bool(resolve_name(job.task)(job.settings, rank, emit, (folder / STOP).exists))
 
 
 def main() -> None:

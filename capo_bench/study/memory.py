@@ -165,14 +165,12 @@ def layer_numbers(planned: Planned) -> int:
 
 
 def adapter_parameters(backbone: BackboneConfig) -> int:
-    """Return how many parameters are trained: all, or those of adapters on every linear layer but the head.
+    """Return how many parameters of a backbone that says its shape are trained: all, or those of adapters.
 
-    Raises:
-        ValueError: The backbone does not say its shape.
+    Adapters are on every linear layer but the head.
     """
     planned = backbone.planned
-    if planned is None:
-        raise ValueError("the backbone has no section planned; give its shape there")
+    assert planned is not None
     if backbone.lora is None:
         return planned.parameters
     hidden, inner = planned.hidden, planned.intermediate
