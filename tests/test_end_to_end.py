@@ -188,13 +188,6 @@ def test_a_sum_of_the_sections_is_no_more_than_the_wall_time(finished: Path) -> 
         assert sum(cost[part] for part in parts) <= cost["wall_seconds"] * 1.02
 
 
-def test_diff_says_why_two_trials_differ(finished: Path) -> None:
-    by_name = {trial["variant"]: key for key, trial in trials(finished).items()}
-    out = capo_bench(finished, "diff", by_name["vote=intersection"], by_name["vote=union"])
-    assert "credit.vote" in out
-    assert "intersection" in out
-
-
 def test_two_runs_in_two_folders_are_equal_bit_for_bit(finished: Path, tmp_path: Path) -> None:
     (tmp_path / "small.yaml").write_text(STUDY)
     capo_bench(tmp_path, "run", "small.yaml", "--only", "vote=union", "--workers", "1", "--no-tracking")

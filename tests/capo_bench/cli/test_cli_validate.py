@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner, Result
 
 from capo_bench.cli import main
-from capo_bench.study.load import shipped_studies
 
 GOOD = "name: a\nquestion: Does it?\nbaseline: base\nbase: {method: grpo_rule}\nseeds: [0, 1]\n"
 
@@ -50,12 +49,6 @@ def test_all_errors_of_all_files_are_told(folder: Path) -> None:
 
 def test_a_file_must_be_named() -> None:
     assert run("validate").exit_code == 2
-
-
-def test_shipped_studies_by_name(folder: Path) -> None:
-    done = run("validate", *shipped_studies())
-    assert done.exit_code == 0
-    assert done.stdout.count("OK ablations/") == len(shipped_studies())
 
 
 def test_init_writes_a_commented_study_that_is_valid_and_keeps_what_is_there(tmp_path: Path) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from commands import capo_bench
 
 from capo_bench.store.home import Home, TrialFolder, read_json
 
@@ -48,10 +46,7 @@ class Bench:
 
     def call(self, command: str, study: dict[str, Any], *options: str) -> str:
         (self.folder / "study.yaml").write_text(yaml.safe_dump(study))
-        words = [sys.executable, "-m", "capo_bench", command, "study.yaml", "--home", str(self.home.path), *options]
-        done = subprocess.run(words, cwd=self.folder, capture_output=True, text=True, timeout=300, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
+        return capo_bench(self.folder, command, "study.yaml", *options)
 
     def run(self, study: dict[str, Any], *options: str) -> dict[str, TrialFolder]:
         """Run a study; return the trials that are new, by variant and seed."""
@@ -76,14 +71,6 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, dict[str, Tri
     """The study as it was run first, and its trials."""
     bench = Bench(tmp_path_factory.mktemp("amended"))
     return bench, bench.run(STUDY)
-
-
-def test_the_first_run_does_all_itself(done: tuple[Bench, dict[str, TrialFolder]]) -> None:
-    _, trials = done
-    assert {*trials} == {"capo 0", "grpo_rule 0", "start 0"}
-    for name, folder in trials.items():
-        assert {*folder.keys()} == {"completions/coins_test"} | ({"training"} if name != "start 0" else set())
-        assert shared(folder, *(other for other in trials.values() if other != folder)) == set()
 
 
 def test_another_benchmark_trains_nothing_and_asks_only_the_new_one(done: tuple[Bench, dict[str, TrialFolder]]) -> None:
@@ -119,19 +106,6 @@ def test_another_variant_and_another_seed_run_alone(done: tuple[Bench, dict[str,
     }
 
 
-@pytest.mark.nightly
-def test_a_benchmark_less_asks_nothing(tmp_path: Path) -> None:
-    bench = Bench(tmp_path)
-    only = ("--only", "grpo_rule", "--only", "start")
-    both = bench.run(amended(BOTH), *only)
-    less = bench.run(STUDY, *only)
-    for name, folder in less.items():
-        assert shared(folder, both[name]) == {*folder.keys()}
-        theirs = json.loads((both[name].metrics).read_text())["metrics"]
-        kept = {key: value for key, value in theirs.items() if key.startswith("coins_test/")}
-        assert read_json(folder.metrics)["metrics"] == kept
-
-
 def test_two_trials_of_one_training_at_the_same_time_train_once(done: tuple[Bench, dict[str, TrialFolder]]) -> None:
     """What they differ in is what else they are asked."""
     bench, _ = done
@@ -140,10 +114,3 @@ def test_two_trials_of_one_training_at_the_same_time_train_once(done: tuple[Benc
     study = amended(include=[*STUDY["include"], *two])
     found = bench.run(study, "--only", "one", "--only", "two", "--workers", "2")
     assert shared(found["one 0"], found["two 0"]) == {"training", "completions/coins_test"}
-
-
-def test_a_finished_study_is_left_as_it_is(done: tuple[Bench, dict[str, TrialFolder]]) -> None:
-    bench, before = done
-    changed = {name: folder.metrics.stat().st_mtime_ns for name, folder in before.items()}
-    assert bench.run(STUDY) == {}
-    assert {name: folder.metrics.stat().st_mtime_ns for name, folder in before.items()} == changed

@@ -55,15 +55,6 @@ def test_help_tells_the_exit_codes():
         assert words in shown
 
 
-def test_a_bad_study_is_told_with_its_line_and_exit_code_2(study, home):
-    Path(study).write_text(STUDY.replace("method: grpo_rule}", "methd: grpo_rule}"))
-    run = capo_bench("run", study, "--home", home.path)
-    assert run.returncode == 2
-    assert "small.yaml:6: " in run.stderr
-    assert "Traceback" not in run.stderr
-    assert not home.path.exists()
-
-
 def test_a_results_folder_that_cannot_be_written_is_exit_code_2(study, tmp_path):
     (tmp_path / "file").write_text("no folder")
     run = capo_bench("run", study, "--home", tmp_path / "file" / "runs", "--no-tracking")
