@@ -116,7 +116,6 @@ def _manifest(tar: _Stream, first: tuple[str, int] | None) -> Manifest:
 
 
 def _file(tar: _Stream, name: str, size: int, folder: Path | None) -> None:
-    """Read a member, and write it below a folder if one is given."""
     most = MOST_JSON if name.endswith((".json", SUMS)) else MOST_TEXT
     if size > most and not name.endswith(".safetensors"):
         raise BundleError(f"{name!r}: {size:,} bytes, more than the {most:,} that such a file ever has")

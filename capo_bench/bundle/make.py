@@ -68,7 +68,6 @@ def make(wanted: BundleRequest, home: Home, out: Path, *, blot: bool, tell: Tell
 
 
 def _count(files: Sequence[BundledFile], tell: Tell) -> Iterator[BundledFile]:
-    """Yield files, and tell how many bytes of all are done."""
     done, total = 0, sum(file.size for file in files)
     for file in files:
         yield file

@@ -115,7 +115,6 @@ def _read_terms(params: CriticParams, critiques: int | None, no_greedy: bool, ma
 
 
 def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
-    """Measure, print the result, and return the exit code."""
     from capo_bench.critic.ask import TooManyAbstainedError
     from capo_bench.critic.measure import measure
     from capo_bench.critic.summary import summarise

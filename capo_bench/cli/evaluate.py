@@ -118,7 +118,6 @@ _HELD = ("backend", "base_url", "revision", "dtype", "template", "batch_size", "
 
 
 def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool, as_json: bool) -> int:
-    """Evaluate, print the result, and return the exit code."""
     from rich.console import Console
 
     from capo_bench.critic.ask import TooManyAbstainedError

@@ -120,7 +120,6 @@ def gc(study: str, home: Home, yes: bool, as_json: bool, **given: Any) -> None:
 
 
 def _ask(as_json: bool) -> bool:
-    """Ask, if there is a terminal."""
     if as_json or not (sys.stdin.isatty() and sys.stdout.isatty()):
         return False
     return click.confirm("Free it?")
@@ -148,7 +147,6 @@ _SHOWN = 5
 
 
 def _list_warnings(look: Scan, items: Mapping[Removable, int]) -> list[str]:
-    """Return warnings for the user before anything is deleted."""
     from capo_bench.gc.models import training_seconds
     from capo_bench.run.board import duration
 

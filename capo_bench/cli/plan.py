@@ -98,7 +98,6 @@ def _show_variant(variant: Variant, planned: Plan, *, full: bool) -> None:
 
 
 def _format_yaml(value: object) -> str:
-    """Return a value as YAML on one line."""
     import yaml
 
     text = yaml.safe_dump(value, default_flow_style=True, sort_keys=False, allow_unicode=True, width=10**6)
@@ -174,7 +173,6 @@ def format_calls(basis: str, number: int) -> str:
 
 
 def _describe_budgets(taken: PlanEstimate) -> list[str]:
-    """Return a line on each budget: the step at which it ends the training of each variant."""
     variants: dict[str, list[str]] = {}
     for bounded in taken.bounded:
         limit = f"{bounded.limit:,.0f}" if bounded.limit < 1e9 else f"{bounded.limit:.3g}"

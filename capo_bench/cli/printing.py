@@ -80,7 +80,6 @@ def measure_cell(text: str) -> int:
 
 
 def _wrap(text: str, width: int, first: str = "", later: str = "") -> list[str]:
-    """Return the lines of a text, broken between words only."""
     return textwrap.wrap(
         text, width, initial_indent=first, subsequent_indent=later, break_long_words=False, break_on_hyphens=False
     )

@@ -162,14 +162,12 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
 
 
 def _limit_failures(number: int | None, fail_fast: bool, keep_going: bool) -> int | None:
-    """Return the number of failures that ends the run; None: no number does."""
     if (number is not None) + fail_fast + keep_going > 1:
         raise click.UsageError("--max-failures, --fail-fast and --keep-going exclude each other: give one")
     return None if keep_going else 1 if fail_fast else number or 10
 
 
 def _bound_critiques(home: Home, size: int | None) -> None:
-    """Set the size of the critique cache, if one was given."""
     if size is None:
         return
     from sqlite3 import Error
@@ -220,7 +218,6 @@ def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_j
 
 
 def _build(plan: Plan, home: Home) -> list[Report]:
-    """Return the report, if there is anything to report."""
     from capo_bench.pages.build import NothingToReportError, build_report
     from capo_bench.store.records import DamagedFileError
 

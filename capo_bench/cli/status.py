@@ -38,7 +38,6 @@ WATCH_SECONDS = 2.0
 
 
 def _read_seconds(text: str) -> float:
-    """Read the number of seconds of --watch, which reads the next word."""
     try:
         seconds = float(text)
     except ValueError:
@@ -217,7 +216,6 @@ def _build_trial_json(trial: TrialStatus) -> dict[str, Any]:
 
 
 def _tell_critiques(home: Home) -> None:
-    """Print the size of the critique cache, if there is one."""
     if home.critiques is None or not home.critiques.exists():
         return  # before the imports, which take longer than all the rest
     from sqlite3 import Error

@@ -109,7 +109,6 @@ def _room(what: str, folder: Path, wanted: int, of: str, coming: Downloads | Non
 
 
 def _nearest(folder: Path) -> Path:
-    """Return the folder, or the nearest one above it that there is."""
     return next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
 
 

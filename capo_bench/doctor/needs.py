@@ -99,7 +99,6 @@ def judges_of(config: TrialConfig) -> list[Beside]:
 
 
 def _datasets(configs: Iterable[TrialConfig]) -> list[HubItem]:
-    """Return the datasets of benchmarks and tasks that are read from the hub."""
     datasets = []
     for config in configs:
         away = [rows for rows in _row_sets(config) if not rows.local]

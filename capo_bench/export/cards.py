@@ -104,7 +104,6 @@ _WHAT = {
 
 
 def _results(left: FinishedTrial) -> list[EvalResult]:
-    """Return the accuracies as the hub's leaderboards read them."""
     from huggingface_hub import EvalResult
 
     return [

@@ -78,7 +78,6 @@ def free(items: Sequence[Removable]) -> list[str]:
 
 @contextmanager
 def _taken(lock: Path) -> Iterator[bool]:
-    """Hold a lock if it is free now."""
     try:
         with wait_for_lock(lock, stop=lambda: True, waiting=lambda: None) as held:
             yield held

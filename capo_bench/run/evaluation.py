@@ -166,7 +166,6 @@ def _spec(config: TrialConfig, model: str) -> ModelSpec:
 
 
 def _as_set(task: EvalTask, settings: EvaluationConfig) -> EvalTask:
-    """Return a task with what the trial sets instead of its own way."""
     return as_wanted(
         task,
         greedy=settings.greedy,

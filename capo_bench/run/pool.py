@@ -155,7 +155,6 @@ class LocalExecutor(Executor):
                 _end_group(worker)
 
     def _next(self) -> Job | None:
-        """Take the first job that is due, if a worker is free for it."""
         if len(self._busy()) >= self.count:
             return None
         now = time.monotonic()

@@ -173,7 +173,6 @@ class Runner:
                 self._watch(pool, message)
 
     def _executor(self, pending: list[Trial], interrupts: Interrupts, gpus: Sequence[str]) -> Executor:
-        """Return what runs the jobs: as many at a time as there can be."""
         cores, log = available_cores(), self._folder.path / "workers.log"
         left = len(gpus) - sum(critic.serve.gpus for critic in self._critics)
         wanted = self.options.workers or default_workers(pending, cores, left)
@@ -182,7 +181,6 @@ class Runner:
         return open_executor(self.options, count, max(1, cores // count), log, interrupts, gpus or None)
 
     def _begin(self, pool: Executor, pending: list[Trial]) -> None:
-        """Share out the GPUs, and submit what can begin."""
         self._servers.open(pool.hold(self._critics))
         gpus = visible_gpus() if self.options.executor == "local" else None
         needs = gpus_of(pending, gpus, sum(critic.serve.gpus for critic in self._critics))
@@ -212,7 +210,6 @@ class Runner:
             pool.submit(self._jobs[trial.id])
 
     def _lose(self, pool: Executor, need: Need, error: str, log: Path) -> None:
-        """Note that the trials that need something fail without it."""
         for trial in self._waiting.lost(need):
             self.record("trial_failed", **_label(trial), error=error, log=str(log))
         self._failed(pool)
@@ -292,7 +289,6 @@ class Runner:
         return end.get("cause") == "grace" or met
 
     def _watch(self, pool: Executor, message: Message) -> None:
-        """Hold the run to its limits."""
         for key, error in self._clock.overdue().items():
             pool.kill(self._running[key], error, "timeout")
             self._clock.leave(key)

@@ -97,7 +97,6 @@ def ensure_judge(judge: Judge, home: Home, emit: Emit) -> Path:
 
 
 def _teacher(judge: Judge) -> Callable[[Path, Emit], dict[str, int] | None]:
-    """Return what trains a judge into a folder."""
     if isinstance(judge, EmbeddedCriticConfig):
         from trainers.critics.embedded import train_critic
 

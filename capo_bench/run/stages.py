@@ -140,7 +140,6 @@ def _generate(run: _Run) -> bool:
 
 
 def _score(run: _Run) -> bool:
-    """Score what the model said."""
     return score(run.trial.config.evaluation, run.folder, run.emit, run.stop)
 
 

@@ -251,13 +251,11 @@ def _spending_on_gpus(config: TrialConfig, unit: str, machine: Machine) -> float
 
 
 def _learning_seconds(config: TrialConfig, steps: int) -> float:
-    """Return the guessed time of sampling and updates."""
     each = SECONDS_PER_ROLLOUT + (config.train.updates_per_batch - 1) * SECONDS_PER_UPDATE
     return steps * _rollouts(config) * each
 
 
 def _rollouts(config: TrialConfig) -> int:
-    """Return the rollouts of a step."""
     return config.train.prompts_per_step * config.train.group_size
 
 

@@ -44,7 +44,6 @@ def check_plan(check: Check, plan: Plan, home: Home, sets: Sequence[str] | None,
 def _check_study(  # noqa: PLR0913, PLR0917 - a plan, and what it was made of
     check: Check, plan: Plan, home: Home, file: Path, sets: Sequence[str], only: Sequence[str]
 ) -> None:
-    """Compare a plan with what the study file says."""
     where = f"studies/{plan.study}/plan.json"
     try:
         again = trials_due(load_plan(file, plan.profile, sets, only), home)

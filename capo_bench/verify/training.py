@@ -171,7 +171,6 @@ def _parameters(model: Path) -> int | None:
 
 
 def _rest(check: Check, records: Mapping[int, Mapping[str, Any]], derived: set[str]) -> None:
-    """Count the values of step records that were not derived."""
     names = [name for record in records.values() for name in record if name not in _OF_THE_TRIAL | derived]
     measured = [name for name in names if name in _MEASURED or name.startswith("seconds")]
     check.take("losses, gradients, lengths at the limit and seconds, which only training could measure", len(measured))
@@ -193,7 +192,6 @@ def _silent(record: Mapping[str, Any], step: StoredStep, config: TrialConfig) ->
 
 
 def _asked(trial: Trial) -> int:
-    """Return how many critiques of a rollout a trial asks for."""
     return trial.config.credit.critiques if "critic" in METHODS.get(trial.config.method).uses else 0
 
 

@@ -102,7 +102,6 @@ class RayExecutor(Executor):
                 self._cluster.order("kill", running.key)
 
     def _start(self) -> None:
-        """Hand to Ray what is due, as far as there is room."""
         now = time.monotonic()
         for due, job in list(self._pending):
             if due > now:

@@ -96,7 +96,6 @@ class Cluster:
         return room
 
     def _gpus_of(self, node_id: str) -> float:
-        """Return how many accelerators a node has for jobs."""
         has = sum(node["Resources"].get("GPU", 0) for node in self._census() if node["NodeID"] == node_id)
         return float(has) - (self._held if node_id == self._here else 0)
 
