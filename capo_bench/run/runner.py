@@ -191,10 +191,19 @@ class Runner:
         self._submit_ready(pool)
 
     def _hear(self, pool: Executor, job: Job | None, message: Message) -> None:
-        if job is None or job.do == "trial":
-            self._hear_trial(pool, job, message)
-        else:
+        if job is None:
+            self.notify({"event": message["kind"]})
+            return
+        self._follow(job, message)
+        if job.do != "trial":
             self._hear_model(pool, job, message)
+        elif message["kind"] == "start":
+            self._since[job.trial.id] = time.monotonic()
+            self.record("trial_started", **_label(job.trial), log=str(job.log))
+        elif message["kind"] == "end":
+            self._trial_ended(pool, job, message)
+        else:
+            self.notify({**message, "event": message["kind"], "trial": job.trial.id})
 
     def _look_after_critics(self, pool: Executor) -> None:
         """Start the critics' servers that can be started, and hear how the others are."""
@@ -241,22 +250,8 @@ class Runner:
         lock, log = self.home.stage_lock(model.kind, model.key), self._folder.path / f"{model.kind}.log"
         return Job(model.kind, self.options.prepare, trial, self.home.path, log, lock, rank=_FIRST)
 
-    def _hear_trial(self, pool: Executor, job: Job | None, message: Message) -> None:
-        if job is None:
-            self.notify({"event": message["kind"]})
-        elif message["kind"] == "start":
-            self._since[job.trial.id] = time.monotonic()
-            self._follow(job, message)
-            self.record("trial_started", **_label(job.trial), log=str(job.log))
-        elif message["kind"] == "end":
-            self._trial_ended(pool, job, message)
-        else:
-            self._follow(job, message)
-            self.notify({**message, "event": message["kind"], "trial": job.trial.id})
-
     def _hear_model(self, pool: Executor, job: Job, message: Message) -> None:
         """Follow the making of a model that trials share; without it they fail."""
-        self._follow(job, message)
         if message["kind"] != "end":
             self.notify({**message, "event": message["kind"]})
             return
@@ -265,15 +260,11 @@ class Runner:
         self.notify({"event": "prepared", "model": title})
         if message["status"] == "done":
             self._waiting.made(model)
-        elif (
-            message["status"] == "failed" and not self._cut_short(message) and not self._tried_again(pool, job, message)
-        ):
+        elif message["status"] == "failed" and not (self._cut_short(message) or self._tried_again(pool, job, message)):
             self._lose(pool, model, f"{title} failed: {message['error']}", job.log)
 
-    def _follow(self, job: Job | None, message: Message) -> None:
+    def _follow(self, job: Job, message: Message) -> None:
         """Keep in mind which jobs run, and since when in their stage."""
-        if job is None:
-            return
         key = f"{job.do} {job.trial.id}"
         if message["kind"] == "start":
             self._running[key] = job
@@ -304,7 +295,6 @@ class Runner:
     def _trial_ended(self, pool: Executor, job: Job, message: Message) -> None:
         seconds = round(time.monotonic() - self._since[job.trial.id], 3)
         ended = {**_label(job.trial), "seconds": seconds}
-        self._follow(job, message)
         message = self._explained(job, message)
         if message["status"] == "done":
             self.record("trial_done", **ended)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -139,10 +139,6 @@ def _generate(run: _Run) -> bool:
     return True
 
 
-def _score(run: _Run) -> bool:
-    return score(run.trial.config.evaluation, run.folder, run.emit, run.stop)
-
-
 def _record(run: _Run) -> bool:
     """Write where the trial ran, what it measured and what that cost; with the last it is done."""
     run.emit({"kind": "stage", "stage": "record"})
@@ -158,7 +154,7 @@ def _record(run: _Run) -> bool:
 _STAGES = ("generate", "score")
 """The parts of an evaluation that are timed."""
 
-_WORK = (_train, _generate, _score, _record)
+_WORK = (_train, _generate, lambda run: score(run.trial.config.evaluation, run.folder, run.emit, run.stop), _record)
 
 
 def measured(folder: TrialFolder, tasks: Iterable[str]) -> dict[str, dict[str, float]]:
@@ -176,8 +172,7 @@ def measured(folder: TrialFolder, tasks: Iterable[str]) -> dict[str, dict[str, f
     return {"metrics": metrics, "cost": _cost(read_steps(folder), evaluated)}
 
 
-def _cost(steps: Iterable[dict[str, Any]], evaluated: dict[str, float]) -> dict[str, float]:
-    steps = list(steps)
+def _cost(steps: Sequence[dict[str, Any]], evaluated: dict[str, float]) -> dict[str, float]:
     spent = {name: steps[-1][name] for name in ("budget_share",) if steps and name in steps[-1]}
     for name in ("total_tokens", "train_flops"):
         if steps and all(name in step for step in steps):
@@ -188,22 +183,17 @@ def _cost(steps: Iterable[dict[str, Any]], evaluated: dict[str, float]) -> dict[
     }
     train, worked = (math.fsum(float(step[name]) for step in steps) for name in ("seconds", "cpu_seconds"))
     counts = {name: int(sum(step.get(name, 0) for step in steps)) for name in COUNTS}
-    waited = sum(float(step.get("critic_wait", 0.0)) for step in steps)
-    money = sum(float(step.get("critic_money", 0.0)) for step in steps)
-    whole = {
+    return {
         "wall_seconds": train + evaluated["evaluate_seconds"],
         "train_seconds": train,
         "train_cpu_seconds": worked,
         **evaluated,
-    }
-    return {
-        **whole,
         **seconds,
         **counts,
         **spent,
         "steps": len(steps),
-        "critic_wait_seconds": waited,
-        "critic_money": money,
+        "critic_wait_seconds": sum(float(step.get("critic_wait", 0.0)) for step in steps),
+        "critic_money": sum(float(step.get("critic_money", 0.0)) for step in steps),
     }
 
 

@@ -73,7 +73,6 @@ class StudyStatus:
 
     name: str
     profile: str
-    running: bool
     holder: Holder | None
     trials: tuple[TrialStatus, ...]
     seconds_left: float | None = None
@@ -81,6 +80,11 @@ class StudyStatus:
     tokens: Mapping[str, float] = field(default_factory=dict)
     preparing: Sequence[Mapping[str, Any]] = ()
     failure: TrialStatus | None = None
+
+    @property
+    def running(self) -> bool:
+        """Whether a runner is at work."""
+        return self.holder is not None
 
     def counts(self) -> dict[State, int]:
         """Return the number of trials in each state, all states named."""
@@ -109,12 +113,11 @@ def study_status(home: Home, study: str, profile: str | None = None, ids: tuple[
     failure = None if state.failed is None else _trial(home, state.failure, state.failed, holder is not None, {})
     named = profile or state.profile
     if holder is None:
-        return StudyStatus(study, named, False, None, trials, failure=failure)
+        return StudyStatus(study, named, None, trials, failure=failure)
     seconds, left, lasted = _number(now.get("seconds")), now.get("seconds_left"), _since(state.started)
     return StudyStatus(
         name=study,
         profile=named,
-        running=True,
         holder=holder,
         trials=trials,
         seconds_left=None if left is None else round(max(0.0, _number(left) - _since(now.get("time"))), 1),
