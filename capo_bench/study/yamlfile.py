@@ -45,18 +45,14 @@ class Document:
         return Place(self.file, self.lines.get(path))
 
 
-def read_document(path: Path, name: str | None = None) -> Document:
+def read_document(path: Path) -> Document:
     """Read a YAML file whose top level is a mapping.
-
-    Args:
-        path: The file.
-        name: How errors call it; by default the path as given.
 
     Raises:
         StudyErrors: It cannot be read or is not such a file; every error that was found.
     """
-    name = name or str(path)
-    document = parse_document(_read_text(path, name), name)
+    name = str(path)
+    document = parse_document(_read_text(path), name)
     if isinstance(document.tree, dict):
         return document
     if document.tree is None:
@@ -90,13 +86,11 @@ def _refused(place: Place, rule: str, way_out: str) -> StudyErrors:
     return StudyErrors([StudyError(place, rule, way_out)])
 
 
-def _read_text(path: Path, name: str) -> str:
-    place = Place(name)
+def _read_text(path: Path) -> str:
+    place = Place(str(path))
     if path.is_dir():
         raise _refused(place, "a folder, where a study file is wanted", "name a YAML file in it")
-    if not path.exists():
-        raise _refused(place, "no such file", "check the path; `capo-bench ls` names the shipped studies")
-    if not path.is_file():
+    if path.exists() and not path.is_file():
         raise _refused(place, "not a regular file", "write the study to a file")
     try:
         with path.open("rb") as file:
@@ -110,7 +104,7 @@ def _read_text(path: Path, name: str) -> str:
     except UnicodeDecodeError as error:
         line = data[: error.start].count(b"\n") + 1
         rule = f"byte {data[error.start]:#04x} is not UTF-8"
-        raise _refused(Place(name, line), rule, "save the file as UTF-8") from error
+        raise _refused(Place(str(path), line), rule, "save the file as UTF-8") from error
 
 
 class _Builder:

@@ -184,8 +184,8 @@ def test_any_text_is_read_or_refused(text: str) -> None:
 
 def file_error(path: Path) -> str:
     with pytest.raises(StudyErrors) as caught:
-        read_document(path, "s.yaml")
-    return str(caught.value)
+        read_document(path)
+    return str(caught.value).replace(str(path), "s.yaml")
 
 
 def test_a_folder_is_not_a_study(tmp_path: Path) -> None:
@@ -193,8 +193,7 @@ def test_a_folder_is_not_a_study(tmp_path: Path) -> None:
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
-    told = file_error(tmp_path / "no")
-    assert told == "s.yaml: no such file; check the path; `capo-bench ls` names the shipped studies"
+    assert file_error(tmp_path / "no").startswith("s.yaml: cannot be read: No such file or directory")
 
 
 def test_a_pipe_is_not_read(tmp_path: Path) -> None:
