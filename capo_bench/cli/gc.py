@@ -147,7 +147,7 @@ _SHOWN = 5
 
 
 def _list_warnings(look: Scan, items: Mapping[Removable, int]) -> list[str]:
-    from capo_bench.gc.models import training_seconds
+    from capo_bench.gc.studies import training_seconds
     from capo_bench.run.board import duration
 
     warnings = [f"left out, because it is running: {study.name}" for study in look.studies if study.running]

@@ -16,9 +16,8 @@ from pathlib import Path
 from typing import get_args
 
 from capo_bench.gc.free import AWAY
-from capo_bench.gc.models import best
 from capo_bench.gc.removable import KINDS, Removable
-from capo_bench.gc.studies import Mentioned, mentioned
+from capo_bench.gc.studies import Mentioned, best, mentioned
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, StageKind, StudyFolder, TrialFolder, read_json
 from capo_bench.store.lock import locked
