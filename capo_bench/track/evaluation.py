@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.track.redact import redact
-from capo_bench.track.store import Store, describe_failure, open_client, quiet, relocate, store_of
+from capo_bench.track.store import Store, describe_failure, open_client, quiet, store_of
 from capo_bench.track.tracker import CLOSE_SECONDS
 
 if TYPE_CHECKING:
@@ -51,7 +51,6 @@ def _write(evaluated: Evaluated, store: Store) -> None:
     from capo_bench.track.trial import datasets, sample_rows
 
     client = open_client(store)
-    relocate(store)
     experiment = open_experiment(client, EXPERIMENT, store)
     desk = Desk(client, experiment, store)
     runs = client.search_runs([experiment], f"tags.`capo.evaluation` = '{evaluated.id}'")

@@ -111,6 +111,7 @@ def open_client(store: Store) -> MlflowClient:
         _knock(store.uri)
         client = MlflowClient(tracking_uri=store.uri)
         client.search_experiments(max_results=1)
+    _relocate(store)
     return client
 
 
@@ -154,7 +155,7 @@ _PLACES = {
 }
 
 
-def relocate(store: Store) -> None:
+def _relocate(store: Store) -> None:
     """Let the store in a results folder name the artifacts where they lie, if the folder was moved or copied."""
     if store.database is None or store.artifacts is None or not store.database.exists():
         return

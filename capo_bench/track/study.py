@@ -18,7 +18,7 @@ from capo_bench.store.home import Home
 from capo_bench.store.ledger import Ledger, fold
 from capo_bench.store.lock import locked
 from capo_bench.track.desk import Desk, open_experiment
-from capo_bench.track.store import Store, open_client, relocate
+from capo_bench.track.store import Store, open_client
 from capo_bench.track.trial import TrialRun, write_end
 from capo_bench.track.view import share_view
 
@@ -65,7 +65,6 @@ class StudyBook:
         self._plan, self._home = plan, home
         self._trials = {trial.id: trial for trial in plan.trials}
         self._client = open_client(store)
-        relocate(store)
         self._experiment = open_experiment(self._client, plan.study, store)
         self._desk = Desk(self._client, self._experiment, store)
         self.link = share_view(self._client, self._experiment)

@@ -11,7 +11,7 @@ import json
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.track.store import Store, open_client, relocate
+from capo_bench.track.store import Store, open_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,7 +79,6 @@ def link_of(store: Store, study: str) -> str:
         Exception: Whatever the store raises; the message may hold a password.
     """
     client = open_client(store)
-    relocate(store)
     experiment = client.get_experiment_by_name(study)
     return share_view(client, str(experiment.experiment_id)) if experiment else ""
 

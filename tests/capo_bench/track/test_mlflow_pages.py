@@ -31,7 +31,7 @@ from capo_bench.pages.write import write_files  # noqa: E402
 from capo_bench.store.home import Home  # noqa: E402
 from capo_bench.store.ledger import Ledger  # noqa: E402
 from capo_bench.study.last_plan import RunRequest, keep_plan  # noqa: E402
-from capo_bench.track.store import open_client, relocate, store_of  # noqa: E402
+from capo_bench.track.store import open_client, store_of  # noqa: E402
 from capo_bench.track.sync import sync  # noqa: E402
 from capo_bench.track.traces import SAMPLE  # noqa: E402
 from capo_bench.verify.checks import Check  # noqa: E402
@@ -162,7 +162,6 @@ def test_a_results_folder_that_moves_keeps_its_artefacts(tracked, tmp_path):
     shutil.copytree(tracked.home.path, moved.path)
     store = store_of(moved)
     client = open_client(store)
-    relocate(store)
     for run in [*runs(client, "trial"), *runs(client, "study")]:
         assert run.info.artifact_uri.startswith(moved.artifacts.as_uri())
         assert client.list_artifacts(run.info.run_id)
