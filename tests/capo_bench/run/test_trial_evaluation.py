@@ -20,6 +20,7 @@ from evals.models.base import ModelError, Sampling
 from trainers.backbones import BackboneConfig
 from trainers.backbones.tiny import build_model, build_tokenizer, save
 from trainers.config import TrialConfig
+from trainers.critics.serve import TAKEN
 
 OWN = Sampling(temperature=0.6, top_p=0.95, max_tokens=4096)
 COMPETITION = EvalTask("aime", "1", "generate", (), True, 32, OWN, None, "", "")
@@ -229,3 +230,9 @@ def test_a_share_without_problems_asks_nothing(model: str, tmp_path: Path) -> No
         assert generate(config, 0, model, tmp_path, lambda _: None, lambda: False, share=share)
     join(tmp_path, ["coins_test"], shares)
     assert len(read_task(tmp_path / "coins_test").asked) == 1
+
+
+@pytest.mark.parametrize(("taken", "left"), [("", 0.9), ("0.0", 0.9), ("0.3", 0.6), ("0.95", 0.1)])
+def test_an_engine_that_measures_takes_what_the_critics_server_leaves(monkeypatch, taken, left):
+    monkeypatch.setenv(TAKEN, taken)
+    assert _spec(TrialConfig(), "folder").gpu_memory_utilization == pytest.approx(left)
