@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from capo_bench.doctor.machine import SIZE_UNKNOWN
-from capo_bench.doctor.needs import Finding, HubItem, Needs, judges_of
+from capo_bench.doctor.needs import Finding, HubItem, Needs
 from capo_bench.doctor.network import in_cache
 from capo_bench.run.limits import size
-from capo_bench.study.beside import BYTES, parameters
+from capo_bench.study.beside import parameters
 from capo_bench.study.memory import adapter_parameters
 
 TRIAL_BYTES = 16 * 2**20
@@ -52,26 +52,8 @@ def left_behind(needs: Needs) -> int:
 
 
 def downloads(needs: Needs) -> Downloads:
-    """Return what is neither in a folder nor in the hub's cache.
-
-    Models count as many bytes a parameter as they are loaded with; where the hub has fewer, less comes.
-    """
-    policies = [
-        (
-            backbone.model,
-            backbone.revision,
-            backbone.planned.parameters * BYTES[backbone.dtype] if backbone.planned else None,
-        )
-        for backbone in needs.backbones.values()
-    ]
-    trained = [config for configs in needs.trained.values() for config in configs]
-    judges = [(judge.model, judge.revision, judge.weights) for config in trained for judge in judges_of(config)]
-
-    def counted(item: HubItem) -> int | None:
-        counts = [count for name, commit, count in [*policies, *judges] if (name, commit) == (item.name, item.revision)]
-        return max(filter(None, counts), default=None)
-
-    return {item: counted(item) if item.kind == "model" else None for item in needs.hub if not _here(item)}
+    """Return what is neither in a folder nor in the hub's cache; where the hub has fewer bytes, less comes."""
+    return {item: count for item, count in needs.hub.items() if not _here(item)}
 
 
 def _here(item: HubItem) -> bool:

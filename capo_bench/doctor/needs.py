@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-from capo_bench.study.beside import Beside, models_beside, served_weights
+from capo_bench.study.beside import BYTES, Beside, models_beside, served_weights
 from capo_bench.study.plan import Plan
 from capo_bench.study.served import ServedCritic, served_critic, served_critics
 from evals.tasks.identity import task_settings
@@ -49,6 +49,7 @@ class Needs:
 
     Attributes:
         trained: Settings of the trials that train each backbone.
+        hub: Models and datasets with their bytes: as many a parameter as a model is loaded with; None: nobody knows.
         endpoints: Critics behind an endpoint that somebody else has started.
         served: Critics that the run serves.
         servers: Servers of rollouts.
@@ -58,7 +59,7 @@ class Needs:
 
     backbones: dict[str, BackboneConfig]
     trained: dict[str, tuple[TrialConfig, ...]]
-    hub: tuple[HubItem, ...]
+    hub: dict[HubItem, int | None]
     endpoints: tuple[EndpointParams, ...]
     served: tuple[ServedCritic, ...]
     servers: tuple[VllmRollouts, ...]
@@ -74,13 +75,18 @@ def needs_of(plan: Plan) -> Needs:
     training = [config for config in configs if METHODS.get(config.method).train is not None]
     asking = [config.critic for config in configs if "critic" in METHODS.get(config.method).uses]
     reached = [params for params in asking if isinstance(params, EndpointParams) and params.serve is None]
-    models = [HubItem("model", str(each.model), each.revision) for each in backbones.values() if each.source == "hub"]
-    models += [HubItem("model", judge.model, judge.revision) for config in training for judge in judges_of(config)]
+    hub: dict[HubItem, int | None] = {}
+    for backbone in backbones.values():
+        if backbone.source == "hub":
+            size = backbone.planned.parameters * BYTES[backbone.dtype] if backbone.planned else None
+            _add(hub, HubItem("model", str(backbone.model), backbone.revision), size)
+    for judge in (judge for config in training for judge in judges_of(config)):
+        _add(hub, HubItem("model", judge.model, judge.revision), judge.weights)
     samplers = [backbones[config.backbone].vllm for config in training]
     return Needs(
         backbones=backbones,
         trained={name: tuple(each for each in training if each.backbone == name) for name in backbones},
-        hub=tuple(dict.fromkeys([*models, *_datasets(configs)])),
+        hub=hub | dict.fromkeys(_datasets(configs)),
         endpoints=tuple({(params.base_url, params.model): params for params in reached}.values()),
         served=tuple(served_critics(plan.trials)),
         servers=tuple(dict.fromkeys(each for each in samplers if each is not None and each.mode == "server")),
@@ -88,6 +94,10 @@ def needs_of(plan: Plan) -> Needs:
         trials=len(plan.trials),
         models=Counter(each.config.backbone for each in plan.trials if METHODS.get(each.config.method).train),
     )
+
+
+def _add(hub: dict[HubItem, int | None], item: HubItem, size: int | None) -> None:
+    hub[item] = max(filter(None, (hub.get(item), size)), default=None)
 
 
 def judges_of(config: TrialConfig) -> list[Beside]:

@@ -68,7 +68,7 @@ def test_the_embedded_ones_and_a_critic_that_is_served_are_not_downloaded():
 
 
 def test_what_is_in_the_cache_or_a_folder_is_not_downloaded(cache, tmp_path):
-    for item in needs().hub[:2]:
+    for item in [*needs().hub][:2]:
         assert item.name in sizes(needs())
         keep(cache, item)
     assert sizes(needs()) == {}

@@ -105,7 +105,7 @@ def test_what_a_plan_needs_is_gathered_once():
     assert [params.model for params in found.endpoints] == ["Qwen/Qwen2.5-72B-Instruct"]
     assert found.extras == {"vllm": "evaluation.backend: vllm"}
     local = needs("quick")
-    assert (local.hub, local.endpoints, local.servers, local.extras) == ((), (), (), {})
+    assert (local.hub, local.endpoints, local.servers, local.extras) == ({}, (), (), {})
 
 
 def measured_on(**evaluation):
