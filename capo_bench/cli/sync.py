@@ -15,7 +15,7 @@ EPILOG = """\b
 Exit codes:
   0  everything is in the store
   1  the store could not be written: run it again later
-  2  bad input
+  2  bad input, or damaged results: the studies that have none were delivered
 
 \b
 Examples:
@@ -48,15 +48,16 @@ def sync(study: str | None, home: Home, as_json: bool) -> None:
         raise click.UsageError(
             f"no study {study!r} has been run in {home.path}; there are: {', '.join(names) or 'none'}"
         )
-    store, failed, delivered = store_of(home), False, []
+    store, code, delivered = store_of(home), 0, []
     for name in [study] if study else names:
         try:
             with bar(name) as tell:
                 delivery = deliver(home, name, store, tell, answered)
-        except RunError:
-            raise
+        except RunError as error:  # a damaged file of this study says nothing of the others
+            code = 2
+            click.echo(f"{name}: not delivered: {error}", err=True)
         except Exception as error:
-            failed = True
+            code = code or 1
             reason = describe_failure(store, error)
             click.echo(f"{name}: not delivered: {reason}; run it again when the store can be written", err=True)
         else:
@@ -69,4 +70,4 @@ def sync(study: str | None, home: Home, as_json: bool) -> None:
         print_json({"version": 1, "studies": delivered})
     elif not names:
         click.echo(f"no study has been run in {home.path}")
-    sys.exit(int(failed))
+    sys.exit(code)

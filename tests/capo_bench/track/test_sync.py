@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from click.testing import CliRunner
 from instore import content
@@ -116,4 +118,17 @@ def test_a_damaged_store_is_named_and_written_anew_once_it_is_moved_away(desk, s
     store.database.rename(store.database.with_name("damaged.db"))
     done = CliRunner().invoke(main, ["sync", "--home", str(desk.home.path)])
     assert done.exit_code == 0, done.output
+    assert "3 trials delivered" in " ".join(done.output.split())
+
+
+def test_damaged_results_of_one_study_keep_no_other_from_its_delivery(desk, study, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    home = desk.home
+    shutil.copytree(home.study(study.study).path, home.study("aaa").path)
+    plan = next(home.study("aaa").path.rglob("plan.json"))
+    plan.write_text("{", encoding="utf-8")
+    done = CliRunner().invoke(main, ["sync", "--home", str(home.path)])
+    assert done.exit_code == 2
+    assert "aaa: not delivered: " in done.output
+    assert "plan.json" in done.output
     assert "3 trials delivered" in " ".join(done.output.split())
