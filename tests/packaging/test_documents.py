@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
+import pkgutil
 import re
 import subprocess
 import sys
@@ -28,6 +29,9 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 CODE_PATH = re.compile(
     r"`((?:capo_bench|trainers|evals|ablations|tests|benchmarks|docs)/[\w./-]+|[\w-]+\.(?:md|txt|toml|ini))`"
 )
+CODE_NAME = re.compile(r"`((?:capo_bench|trainers|evals)(?:\.\w+)+)")
+GROUPS = {f"capo_bench.{name}" for name in ("normalizations", "segmenters", "step_data")}
+"""Groups of entry points that documents name, which look like modules."""
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 # In pieces, so that this file does not hold what it looks for.
 HOSTS = (
@@ -59,6 +63,12 @@ def test_paths_in_code_are_files_of_the_project(document):
     named = CODE_PATH.findall(document.read_text(encoding="utf-8"))
     places = (ROOT, document.parent)
     assert [path for path in named if not any((place / path).exists() for place in places)] == []
+
+
+@by_name
+def test_names_in_code_are_there(document):
+    for name in {*CODE_NAME.findall(document.read_text(encoding="utf-8"))} - GROUPS:
+        assert pkgutil.resolve_name(name)
 
 
 @by_name
