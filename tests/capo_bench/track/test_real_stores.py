@@ -148,6 +148,8 @@ def test_a_database_that_is_killed_meanwhile_costs_the_run_nothing_and_gets_the_
 def test_a_database_that_comes_back_within_the_run_is_told_by_the_run(desk, postgres, until, monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", postgres.uri)
     store, plan = store_of(desk.home), prepared(desk, "a", "b")
+    # Makes the tables, which are looked into before the run has any.
+    assert desk.tracker(plan, store).close(finished=False, timeout=60)
     a, b = plan.trials
     tracker = desk.tracker(plan, store, flush_seconds=0.1, retry_seconds=(0.1, 0.2))
     desk.finish(a)

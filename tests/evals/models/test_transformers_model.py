@@ -424,7 +424,7 @@ def test_an_adapter_whose_base_is_gone(adapter, tmp_path):
     nameless = rewritten(adapter, tmp_path / "nameless", "adapter_config.json", base_model_name_or_path=None)
     assert "names no base model" in refused(nameless)
     (nameless / "adapter_config.json").write_text("{")
-    assert "adapter_config.json is no JSON" in refused(nameless)
+    assert "adapter_config.json cannot be read" in refused(nameless)
 
 
 def test_a_tokenizer_without_an_end(folder, tmp_path):
