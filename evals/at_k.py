@@ -10,7 +10,16 @@ from math import comb
 
 
 def pass_at_k(right: int, sampled: int, k: int) -> float:
-    """Return the chance that at least one of k answers is right (unbiased, arXiv 2107.03374): 1 − C(n−c, k)/C(n, k)."""
+    """Return the chance that at least one of k answers is right (unbiased, arXiv 2107.03374): 1 − C(n−c, k)/C(n, k).
+
+    Args:
+        right: c, right answers among those sampled.
+        sampled: n, at least k.
+        k: Number of answers taken.
+
+    Raises:
+        ValueError: k is not between 1 and n.
+    """
     _check(sampled, k)
     return float(1 - Fraction(comb(sampled - right, k), comb(sampled, k)))
 
@@ -23,6 +32,9 @@ def maj_at_k(right: int, others: Sequence[int], silent: int, k: int) -> float:
         others: Number of answers of each wrong class.
         silent: Responses without an answer: they are drawn too, but do not vote.
         k: Number of answers taken.
+
+    Raises:
+        ValueError: k is not between 1 and the number of all of them.
     """
     _check(right + sum(others) + silent, k)
     return _compute_majority(right, tuple(sorted(others)), silent, k)

@@ -228,7 +228,11 @@ def metric_names(samples: Iterable[Sample]) -> list[str]:
 
 
 def counts(samples: Iterable[Sample], metric: str) -> dict[str, Count]:
-    """Return each problem's count for a metric, by problem id, including problems that do not define it."""
+    """Return each problem's count for a metric, by problem id, including problems that do not define it.
+
+    Raises:
+        ValueError: There is no such metric.
+    """
     count = metric_named(metric)
     return {problem: count(group) for problem, group in _group_by_problem(samples).items()}
 
@@ -245,6 +249,9 @@ def problem_scores(samples: Iterable[Sample], metric: str) -> dict[str, float]:
 
     The mean of these is the task's metric if each problem weighs the same (accuracy; the others with equally many
     samples for each problem), but not for `wrong_step_rate` and `flawed_right`, which pool all samples of a task.
+
+    Raises:
+        ValueError: There is no such metric.
     """
     counted = counts(samples, metric)
     return {problem: value for problem, count in counted.items() if (value := ratio([count])) is not None}

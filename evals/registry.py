@@ -73,7 +73,11 @@ class Registry(Generic[T]):
         return list(self.targets)
 
     def check(self, name: str) -> str:
-        """Return ``name`` if it is known."""
+        """Return ``name`` if it is known.
+
+        Raises:
+            UnknownNameError: It is not; the message lists the known names.
+        """
         if name not in self.targets:
             raise UnknownNameError(
                 f"unknown {self.kind} {name!r}{did_you_mean(name, self.names())}; known: {', '.join(self.names())}"

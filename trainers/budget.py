@@ -74,11 +74,19 @@ class BudgetConfig(Strict):
         return float(getattr(self, self.unit))
 
     def share(self, steps: Iterable[Mapping[str, Any]]) -> float:
-        """Return the spending of steps, all from the first, as a share of the budget; 1 or more: it is reached."""
+        """Return the spending of steps, all from the first, as a share of the budget; 1 or more: it is reached.
+
+        Raises:
+            KeyError: A record lacks what is limited.
+        """
         return math.fsum(step[self.unit] for step in steps) / self.limit
 
     def shares(self, steps: Sequence[Mapping[str, Any]]) -> list[float]:
-        """Return `share` after each of the steps."""
+        """Return `share` after each of the steps.
+
+        Raises:
+            KeyError: A record lacks what is limited.
+        """
         return [self.share(steps[:count]) for count in range(1, len(steps) + 1)]
 
 

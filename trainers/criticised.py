@@ -90,7 +90,11 @@ class CriticisedTrainer(PolicyTrainer):
         return {"aim": self.aim, "critiques": tuple(self._critiques[row])}
 
     def rollouts_kept(self) -> None:
-        """Give up where too many critiques abstained."""
+        """Give up where too many critiques abstained.
+
+        Raises:
+            CriticFailingError: They are more than the settings allow.
+        """
         reasons = Counter[str](critique.abstained for row in self._critiques for critique in row if critique.abstained)
         abstained, asked, why = self.count_failures(reasons, sum(map(len, self._critiques)))
         limit = self.config.credit.max_abstained

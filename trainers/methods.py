@@ -51,7 +51,11 @@ class Method:
 
 
 def credit_function(method: str) -> CreditFunction:
-    """Return how a method, by its name, works out the advantages of steps."""
+    """Return how a method, by its name, works out the advantages of steps.
+
+    Raises:
+        ValueError: It works out none.
+    """
     named = METHODS.get(method).credit
     if named is None:
         raise ValueError(f"method {method!r} gives no credit to steps; name its function in its description (Method)")

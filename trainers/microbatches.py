@@ -91,7 +91,11 @@ class SortedTrainer(GRPOTrainer):
 
 
 def longest_first(mask: torch.Tensor) -> torch.Tensor:
-    """Return the rows of a mask (B, columns) by their tokens, most first, equal ones as they stand; shape (B,)."""
+    """Return the rows in the order of their tokens, most first, those of equal length as they stand; shape (B,).
+
+    Args:
+        mask: 1 where a row has a token, else 0; shape (B, columns).
+    """
     return mask.sum(dim=1).argsort(descending=True, stable=True)
 
 

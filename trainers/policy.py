@@ -198,7 +198,11 @@ class PolicyTrainer(RecordingTrainer, RatioTrainer):
 
 
 def settings(run: TrainRun, backbone: BackboneConfig, trainer_class: type[PolicyTrainer] = PolicyTrainer) -> GRPOConfig:
-    """Return TRL's settings for a method: those of the paper's GRPO, but for what the method's trainer overrides."""
+    """Return TRL's settings for a method: those of the paper's GRPO, but for what the method's trainer overrides.
+
+    Raises:
+        ValueError: A step's rollouts do not divide among the processes and micro-batches.
+    """
     train = run.config.train
     rollouts = train.prompts_per_step * train.group_size
     processes = int(os.environ.get("WORLD_SIZE", "1"))

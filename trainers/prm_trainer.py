@@ -44,7 +44,11 @@ class ScoredTrainer(PolicyTrainer):
         return {"scored": self.scored[row]}
 
     def rollouts_kept(self) -> None:
-        """Give up where too many rollouts are without scores."""
+        """Give up where too many rollouts are without scores.
+
+        Raises:
+            CriticFailingError: They are more than the settings allow.
+        """
         reasons = Counter[str](each.unscored for each in self.scored if each.unscored)
         unscored, asked, why = self.count_failures(reasons, len(self.scored))
         limit = self.config.prm.max_unscored

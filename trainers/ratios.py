@@ -24,7 +24,11 @@ OLD = "old_per_token_logps"
 
 
 class RatioTrainer(SortedTrainer):
-    """TRL's trainer with the ratio of tokens or of sequences, which is reported."""
+    """TRL's trainer with the ratio of tokens or of sequences, which is reported.
+
+    Attributes:
+        config: The trial's settings.
+    """
 
     config: TrialConfig
     _learnt: dict[str, Any] | None = None  # the batch whose loss is being worked out, until it is scored
@@ -51,5 +55,10 @@ class RatioTrainer(SortedTrainer):
 
 
 def sequence_log_ratio(log_ratios: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Return the mean log ratio (log π − log π_old) of each rollout's tokens, shape (B, 1); 0 without tokens."""
+    """Return the mean log ratio of each rollout's tokens, shape (B, 1); 0 for a rollout without tokens.
+
+    Args:
+        log_ratios: log π − log π_old of the sampled tokens, shape (B, T).
+        mask: 1 where a rollout has a token, else 0; shape (B, T).
+    """
     return (log_ratios * mask).sum(dim=1, keepdim=True) / mask.sum(dim=1, keepdim=True).clamp(min=1)

@@ -38,7 +38,11 @@ class RlooTrainer(PolicyTrainer):
 
 
 def leave_one_out(rewards: FloatArray, group_size: int) -> FloatArray:
-    """Return each reward (B,) less the mean of the others of its group; NaN is no reward, and in no mean.
+    """Return each reward less the mean of the others of its group, shape (B,).
+
+    Args:
+        rewards: Shape (B,), whole groups next to each other; NaN for none, which no baseline counts.
+        group_size: G.
 
     Returns:
         0 where there is no reward, or no other one in the group.

@@ -103,7 +103,11 @@ def write_step(folder: Path, step: int, process: int, rollouts: Sequence[Rollout
 
 
 def read_rollouts(folder: Path) -> Iterator[StoredStep]:
-    """Yield the stored steps in order, one in memory at a time; nothing where the folder is not there."""
+    """Yield the stored steps in order, one in memory at a time; nothing where the folder is not there.
+
+    Raises:
+        DamagedRolloutsError: A file cannot be read.
+    """
     for step, paths in stored_steps(folder).items():
         yield read_step(step, paths)
 
@@ -125,7 +129,11 @@ def stored_steps(folder: Path) -> dict[int, tuple[Path, ...]]:
 
 
 def read_step(step: int, paths: Sequence[Path]) -> StoredStep:
-    """Read one step."""
+    """Read one step.
+
+    Raises:
+        DamagedRolloutsError: A file cannot be read.
+    """
     return StoredStep(step, tuple(_read(path) for path in paths))
 
 

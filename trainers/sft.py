@@ -117,7 +117,11 @@ def by_length(rows: Sequence[dict[str, list[int]]], size: int) -> list[dict[str,
 
 
 def pairs_within(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, most: int) -> list[Pair]:
-    """Return the (prompt, solution) pairs of at most `most` tokens."""
+    """Return the (prompt, solution) pairs of at most `most` tokens.
+
+    Raises:
+        ValueError: There is none.
+    """
     lengths = [len(row["input_ids"]) for row in tokenize(tokenizer, pairs)]
     kept = [pair for pair, length in zip(pairs, lengths, strict=True) if length <= most]
     if not kept:

@@ -138,15 +138,15 @@ def _mean_length(summary: Summary, results: Results) -> str:
 
 
 def _by_method(of: Callable[[str], str]) -> Callable[[Summary, Results], str]:
-    """Return what says what holds for the trained methods, the methods of one answer together."""
+    """Return an item's answer: each property that `of` gives a trained method, with the methods that have it."""
 
-    def answer(summary: Summary, results: Results) -> str:
+    def describe(summary: Summary, results: Results) -> str:
         methods: dict[str, dict[str, None]] = {}
         for config in _trained(results):
             methods.setdefault(of(config.method), {})[config.method] = None
-        return "; ".join(f"{answer}: {', '.join(names)}" for answer, names in methods.items())
+        return "; ".join(f"{value}: {', '.join(names)}" for value, names in methods.items())
 
-    return answer
+    return describe
 
 
 _ITEMS: tuple[tuple[str, bool, Callable[[Summary, Results], str]], ...] = (

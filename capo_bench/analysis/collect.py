@@ -37,6 +37,9 @@ class Run:
         provenance: Commit, packages, hardware and what else was written, as it stands.
         wanted: Those of its metrics that have a score for each problem.
         digest: Where what its samples and steps came to is kept (`digest`); None: it is worked out anew.
+
+    Raises:
+        DamagedFileError: A file cannot be read (from any part).
     """
 
     trial: Trial
@@ -157,7 +160,11 @@ def measured(metrics: Sequence[str]) -> list[str]:
 
 
 def read_run(trial: Trial, folder: TrialFolder, metrics: Sequence[str], digest: Path | None = None) -> Run:
-    """Read one finished trial: the metrics asked for, the primary first, and all of k answers to its task."""
+    """Read one finished trial: the metrics asked for, the primary first, and all of k answers to its task.
+
+    Raises:
+        DamagedFileError: A file cannot be read.
+    """
     final = read_object(folder.metrics)
     shares = {name: math.nan if value is None else float(value) for name, value in final["metrics"].items()}
     primary = task_of(metrics[0])

@@ -108,7 +108,11 @@ def read_trial(folder: TrialFolder) -> Trial:
 
 
 def diff_trials(left: TrialFolder, right: TrialFolder) -> TrialDiff:
-    """Compare two trials."""
+    """Compare two trials.
+
+    Raises:
+        DamagedFileError: A file of one of them cannot be read.
+    """
     ours, theirs = read_object(left.config), read_object(right.config)
     settings = changes(_settings(ours), _settings(theirs))
     identities = ours.get("identity", {}), theirs.get("identity", {})

@@ -71,7 +71,11 @@ def take_looks(plan: Plan, runs: Runs) -> LooksTaken:
 
 
 def trials_due(plan: Plan, home: Home) -> Plan:
-    """Return the plan with the trials that its looks call for by now; a plan without looks as it is."""
+    """Return the plan with the trials that its looks call for by now; a plan without looks as it is.
+
+    Raises:
+        DamagedFileError: A finished trial's file cannot be read.
+    """
     if not plan.looks:
         return plan
     from capo_bench.analysis.collect import collect

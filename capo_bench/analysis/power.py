@@ -71,7 +71,12 @@ class Power:
 
 
 def power(values: Matrix, level: float) -> Power | None:
-    """Return the power of a comparison on differences (S, P) at two-sided level; None with one seed or no noise."""
+    """Return the power of a comparison; None with one seed, where the noise of seeds is unknown, or without any noise.
+
+    Args:
+        values: Paired differences, shape (S, P).
+        level: α, the two-sided level at which a difference is called beyond noise.
+    """
     parts = components(values)
     if parts is None or parts.seed + parts.problem + parts.rest <= 1e-24:
         return None

@@ -28,6 +28,9 @@ def chosen_critic(name: str, profile: str, sets: Sequence[str]) -> CriticParams:
         name: A registered critic, ``prm``, a study file, or a shipped study, whose base critic is taken.
         profile: The study's profile; what it sets for the critic applies.
         sets: ``"key=value"`` with a YAML value, on top.
+
+    Raises:
+        StudyErrors: All that is wrong with the name, the study or the settings.
     """
     tree = {"name": name} if name in (PRM, *CRITICS.names()) else _of_study(name, profile)
     written = dict[str, str]()

@@ -60,7 +60,11 @@ def like_a_trial(word: str, home: Home) -> list[str] | None:
 
 
 def fingerprint(model: str, revision: str | None) -> dict[str, Any]:
-    """Return the identity of weights without loading them: content of a folder, or name and revision."""
+    """Return the identity of weights without loading them: content of a folder, or name and revision.
+
+    Raises:
+        RefusedError: The folder holds no model.
+    """
     if not Path(model).expanduser().is_dir():
         return {"model": model, "revision": revision}
     from evals.fingerprint import settings_fingerprint

@@ -51,6 +51,11 @@ def judge_steps(folders: Sequence[Path], judge: Judge, home: Home, watch: Watch)
     """Ask a critic about all completions of scored tasks, and write samples and results with its verdicts.
 
     Critics that draw do so with the seed of the evaluation.
+
+    Raises:
+        RunError: The critic cannot be served.
+        RefusedError: The critic cannot be opened, or asks a checker that a task lacks.
+        TooManyAbstainedError: Too many critiques are without a verdict.
     """
     works = [_read_work(folder) for folder in folders]
     works = [work for work in works if work.solutions]

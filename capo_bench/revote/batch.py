@@ -45,7 +45,11 @@ class Stored:
         return combine(VOTES.get(ballot.vote.rule), self.flags.first(ballot.k), ballot.vote.at_least)
 
     def batch(self, group_size: int, evidence: Evidence) -> Batch:
-        """Return the rollouts in the form for methods."""
+        """Return the rollouts in the form for methods.
+
+        Raises:
+            ValueError: They do not make whole groups.
+        """
         return Batch(self.layout, self.outcomes, group_size, evidence)
 
 
@@ -65,7 +69,11 @@ def store_of(rollouts: Sequence[Rollout], critiques: int | None = None) -> Store
 
 
 def earned_in_training(stored: Stored, config: TrialConfig) -> Earned:
-    """Return the rewards and advantages of stored rollouts under the settings of their training."""
+    """Return the rewards and advantages of stored rollouts under the settings of their training.
+
+    Raises:
+        ValueError: They do not make whole groups, or the method gives no credit to steps.
+    """
     credit = config.credit
     voted = combine(VOTES.get(credit.vote), stored.flags.first(credit.critiques), credit.at_least)
     asks_critic = "critic" in METHODS.get(config.method).uses

@@ -89,7 +89,11 @@ def replay_trial(  # noqa: PLR0913 - what is replayed, how often, into what, and
 
 
 def check_stored(folder: TrialFolder, config: TrialConfig, *, done: bool) -> None:
-    """Check that a trial has something to replay."""
+    """Check that a trial has something to replay.
+
+    Raises:
+        NothingStoredError: It has nothing; the message gives the reason.
+    """
     if "prm" in METHODS.get(config.method).uses:
         raise NothingStoredError(
             f"method {config.method} asks no critic, and scores of a process reward model are no votes; "

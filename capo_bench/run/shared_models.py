@@ -50,7 +50,11 @@ def ensure_shared(kind: SharedKind, trial: Trial, home: Home, emit: Emit) -> Pat
 
 
 def ensure_cold_start(trial: Trial, home: Home, emit: Emit) -> Path:
-    """Return the folder of the cold start of a trial that has one, making it if it is not there yet."""
+    """Return the folder of the cold start of a trial that has one, making it if it is not there yet.
+
+    Raises:
+        ValueError: The trial has none.
+    """
     settings, key = trial.config.supervised, cold_start_key(trial.config)
     assert settings is not None
     assert key is not None

@@ -168,6 +168,9 @@ def adapter_parameters(backbone: BackboneConfig) -> int:
     """Return how many parameters of a backbone that says its shape are trained: all, or those of adapters.
 
     Adapters are on every linear layer but the head.
+
+    Raises:
+        ValueError: The backbone does not say its shape.
     """
     planned = backbone.planned
     assert planned is not None

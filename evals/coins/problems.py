@@ -125,7 +125,11 @@ def read(prompt: str) -> Chain:
 
 
 def draw(split: str, count: int, seed: int, operations: tuple[int, int] | None = None) -> list[Problem]:
-    """Return problems of a split; the same arguments give the same problems. `operations` is part of their ids."""
+    """Return problems of a split; the same arguments give the same problems. `operations` is part of their ids.
+
+    Raises:
+        ValueError: No such split.
+    """
     if split not in SPLITS:
         raise ValueError(f"coins has no split {split!r}; it has {', '.join(SPLITS)}")
     kind = SPLITS[split]

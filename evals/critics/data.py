@@ -32,7 +32,13 @@ class Selection:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Solutions with labels, how many rows cannot be used for which reason, and where they come from, in words."""
+    """Solutions with labels.
+
+    Attributes:
+        solutions: The ones selected.
+        left_out: Reason to the number of rows that cannot be used.
+        source: Where they come from, in words.
+    """
 
     solutions: list[LabelledSolution]
     left_out: Mapping[str, int] = field(default_factory=dict)

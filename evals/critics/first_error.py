@@ -48,7 +48,12 @@ def identified(flags: BoolArray | None, labels: StepLabels) -> bool:
 def first_error_scores(
     flags: Mapping[str, Sequence[BoolArray | None]], labels: Mapping[str, Sequence[StepLabels]]
 ) -> dict[str, FirstErrorScores]:
-    """Score every subset, and under ``"mean"`` their mean, as published: each weighs the same. None is no verdict."""
+    """Score every subset, and under ``"mean"`` their mean, as published: each subset weighs the same.
+
+    Args:
+        flags: What is flagged of each solution of each subset, shape (steps,); None without a verdict.
+        labels: The labels of the same solutions.
+    """
     scores, draws = dict[str, FirstErrorScores](), dict[str, FloatArray]()
     for name, rows in flags.items():
         pairs = list(zip(rows, labels[name], strict=True))

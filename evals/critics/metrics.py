@@ -59,13 +59,25 @@ class StepScores:
 
 
 def step_scores(flags: Sequence[BoolArray], labels: Sequence[StepLabels]) -> StepScores:
-    """Score flags of whole solutions, shape (steps,) each."""
+    """Score flags of whole solutions.
+
+    Args:
+        flags: What is flagged of each solution, shape (steps,).
+        labels: The labels of the same solutions.
+
+    Raises:
+        ValueError: Flags and labels are not of the same solutions.
+    """
     counts = np.array([_counts(*pair) for pair in zip(flags, labels, strict=True)], dtype=np.float64).reshape(-1, 4)
     return scores_of(by_group(counts, [label.group or f"#{row}" for row, label in enumerate(labels)]))
 
 
 def scores_of(grouped: FloatArray) -> StepScores:
-    """Score true and false positives, false and true negatives, summed over what shares chance, shape (groups, 4)."""
+    """Score counts of steps that are already summed over what shares chance.
+
+    Args:
+        grouped: True positives, false positives, false negatives and true negatives of each group, shape (groups, 4).
+    """
     total, drawn = grouped.sum(axis=0), resampled(grouped)
     hit, alarm, miss, calm = (int(count) for count in total)
     ratios: Mapping[str, tuple[FloatArray, FloatArray]] = {
@@ -150,7 +162,12 @@ def nominal_alpha(counts: npt.NDArray[np.int64]) -> float | None:
 
 
 def alpha_estimate(counts: npt.NDArray[np.int64], groups: Sequence[str]) -> ShareEstimate:
-    """Return `nominal_alpha` with its 95 % interval, a bootstrap over whole groups, as a rule units of a problem."""
+    """Return `nominal_alpha` with its 95 % interval, a bootstrap over whole groups.
+
+    Args:
+        counts: As for `nominal_alpha`, shape (units, values).
+        groups: What each unit shares chance with other units by, as a rule the problem.
+    """
     terms = by_group(_terms(counts), groups)
     return ShareEstimate(nominal_alpha(counts), *interval(_alphas(resampled(terms))))
 
@@ -206,7 +223,13 @@ MOST_BINS = 10
 
 @dataclass(frozen=True)
 class Bin:
-    """Steps whose shares of votes lie near each other: how many, their mean share, and the share that is wrong."""
+    """Steps whose shares lie near each other.
+
+    Attributes:
+        steps: How many.
+        share: Their mean share of votes.
+        wrong: Share of them that are wrong.
+    """
 
     steps: int
     share: float

@@ -20,7 +20,15 @@ Rating = Literal[-1, 0, 1]
 
 @dataclass(frozen=True)
 class Rated:
-    """One step as somebody rated it: -1 wrong, 0 neutral, 1 right, None unrated; with the reference, if known."""
+    """One step as somebody rated it.
+
+    Attributes:
+        problem: Text of the problem.
+        before: Steps before it.
+        text: The step.
+        rating: -1 wrong, 0 neutral, 1 right; None unrated.
+        answer: Reference answer; empty where it is not known.
+    """
 
     problem: str
     before: tuple[str, ...]

@@ -25,7 +25,14 @@ def as_wanted(
     answers: AnswerStyle | None = None,
     **sampling: Any,
 ) -> EvalTask:
-    """Return a task with the user's settings, among them temperature, top_p and max_tokens; None keeps the task's own.
+    """Return a task in which the user's settings replace its own.
+
+    Args:
+        task: The task; one that ranks options has no such settings.
+        greedy: Whether each problem is answered greedily.
+        samples: k, sampled answers of each problem; None keeps the task's own.
+        answers: Where an answer may stand in a completion; None keeps the task's own.
+        sampling: temperature, top_p or max_tokens; those that are None are kept.
 
     Raises:
         ValueError: Nothing is left to ask.

@@ -45,6 +45,9 @@ def score(  # noqa: PLR0913 - what is scored, where to, how, and who is told
         segmenter: Name of `cut`, for the identity of the result.
         out: Receives both files; None: the folder.
         tell: Called with the progress.
+
+    Raises:
+        EvaluationError: Completions are missing.
     """
     record = read_task(folder)
     work = _pair_completions(folder, record)

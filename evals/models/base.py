@@ -120,7 +120,11 @@ class Model(Protocol):
         ...
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
-        """Return the likelihood of each continuation, given (context, continuation), in order."""
+        """Return the likelihood of each continuation, given (context, continuation), in order.
+
+        Raises:
+            ModelError: The model gives no likelihoods (a chat endpoint), or a pair is too long for it.
+        """
         ...
 
     def identity(self) -> dict[str, Any]:

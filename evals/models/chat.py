@@ -207,7 +207,11 @@ class ChatClient:
         )
 
     async def complete(self, body: dict[str, Any], max_tokens: int) -> ChatReply:
-        """Return the server's reply to a request."""
+        """Return the server's reply to a request.
+
+        Raises:
+            CallError: There is none after all retries.
+        """
         deadline = compute_deadline(self._spec, max_tokens)
         try:
             async with asyncio.timeout(deadline):

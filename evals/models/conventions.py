@@ -57,7 +57,11 @@ def read_conventions(wanted: str, config: Any, generation: Any, tokenizer: PreTr
 
 
 def close_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
-    """Return the chat template's text after the content of the model's turn, stripped."""
+    """Return the chat template's text after the content of the model's turn, stripped.
+
+    Raises:
+        ModelError: The template cannot be rendered.
+    """
     turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _REPLY}]
     return render_turns(turns, tokenizer, opened=False).rpartition(_REPLY)[2].strip()
 

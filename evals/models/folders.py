@@ -70,7 +70,11 @@ def locate(model: str, revision: str | None) -> ModelFolders:
 
 
 def fetch_snapshot(repository: str, revision: str | None) -> Path:
-    """Return the folder of a repository's files at a revision, from the hub or its cache."""
+    """Return the folder of a repository's files at a revision, from the hub or its cache.
+
+    Raises:
+        ModelError: The hub and its cache do not give it.
+    """
     with opening(repository):
         folder = _download(repository, revision, _NEEDLESS)
         # Older repositories hold only *.bin.
@@ -93,7 +97,11 @@ def _download(repository: str, revision: str | None, needless: Sequence[str]) ->
 
 @contextmanager
 def opening(model: str) -> Iterator[None]:
-    """Turn errors into ones that name the model that cannot be opened."""
+    """Turn errors into ones that name the model that cannot be opened.
+
+    Raises:
+        ModelError: Anything went wrong inside.
+    """
     try:
         yield
     except ModelError:

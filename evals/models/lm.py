@@ -26,12 +26,20 @@ class HarnessLM(LM):  # type: ignore[misc]
         self._runner = asyncio.Runner()  # one for all calls: an endpoint's connections live in its event loop
 
     def loglikelihood(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
-        """Return the log-probability of each continuation, and whether it is the most likely one."""
+        """Return the log-probability of each continuation, and whether it is the most likely one.
+
+        Raises:
+            ModelError: The model gives no likelihoods, or a pair is too long for it.
+        """
         likelihoods = self._model.score([request.args for request in requests])
         return [(likelihood.logprob, likelihood.greedy) for likelihood in likelihoods]
 
     def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[float]:
-        """Return the log-probability of whole texts; one that is too long for the model is read in windows."""
+        """Return the log-probability of whole texts; one that is too long for the model is read in windows.
+
+        Raises:
+            ModelError: The model gives no likelihoods, or a text is too long for it.
+        """
         return [each.logprob for each in self._model.score([("", request.args[0]) for request in requests])]
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:

@@ -18,7 +18,11 @@ BACKENDS = {
 
 
 def open_model(spec: ModelSpec) -> Model:
-    """Return an opened model."""
+    """Return an opened model.
+
+    Raises:
+        ModelError: It cannot be opened.
+    """
     if spec.backend == "vllm" and find_spec("vllm") is None:
         raise ModelError("backend vllm needs vLLM, which is not installed: pip install 'capo-bench[vllm]'")
     try:

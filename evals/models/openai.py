@@ -70,7 +70,11 @@ class EndpointModel:
 
     @classmethod
     def open(cls, spec: ModelSpec) -> EndpointModel:
-        """Return the model with the key in the environment."""
+        """Return the model with the key in the environment.
+
+        Raises:
+            ModelError: The key in the environment cannot be sent.
+        """
         try:
             return cls(spec, read_key(spec.api_key_env))
         except ValueError as error:
@@ -81,7 +85,11 @@ class EndpointModel:
         return INSTRUCTION + text if self._template == "chat" else text
 
     def check(self, prompts: Sequence[str], sampling: Sampling) -> None:
-        """Check that the endpoint answers; it alone knows its model's length."""
+        """Check that the endpoint answers; it alone knows its model's length.
+
+        Raises:
+            ModelError: Nothing answers, or the key is refused.
+        """
         reach(self._spec, self._key)
 
     async def complete(

@@ -59,6 +59,9 @@ def render(text: str, template: Template, tokenizer: PreTrainedTokenizerBase) ->
 
     A chat template that opens with the beginning-of-sequence token loses it here if the tokenizer adds it again.
     Special tokens that are spelled in a message are broken up: a solution must not end the user's turn.
+
+    Raises:
+        ModelError: The chat template cannot be rendered.
     """
     if template == "bare":
         return text

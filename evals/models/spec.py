@@ -143,7 +143,11 @@ class ModelSpec(EndpointSettings):
 
 
 def read_key(variable: str) -> str | None:
-    """Return the key in the environment, or None."""
+    """Return the key in the environment, or None.
+
+    Raises:
+        ValueError: It has characters that cannot be sent.
+    """
     key = os.environ.get(variable, "").strip()
     if not (key.isascii() and key.isprintable()):
         raise ValueError(f"the environment variable {variable} holds characters that no key has; set it again")

@@ -29,6 +29,9 @@ class TransformersModel(LocalModel):
     Completion i of a prompt depends only on the seed, the prompt and i: they and the position give the number that
     decides each token. Rounding aside, a prompt gets the same completion in any batch. Of a repository's generation
     settings, only the end tokens are used.
+
+    Raises:
+        ModelError: Its template cannot be rendered, or nothing ends a turn.
     """
 
     def __init__(self, model: Any, tokenizer: Any, spec: ModelSpec, settings: dict[str, Any]) -> None:
@@ -43,7 +46,11 @@ class TransformersModel(LocalModel):
 
     @classmethod
     def open(cls, spec: ModelSpec) -> TransformersModel:
-        """Load a model."""
+        """Load a model.
+
+        Raises:
+            ModelError: There is none, or it cannot be loaded.
+        """
         place = locate(spec.model, spec.revision)
         with opening(spec.model), _silence():
             model, tokenizer = _load(place, spec.dtype)

@@ -22,6 +22,9 @@ class VllmModel(LocalModel):
 
     Completion i of a prompt is drawn with a seed made of the seed, the prompt and i. vLLM does not promise the same
     arithmetic in another batch, so a draw may differ there.
+
+    Raises:
+        ModelError: Its template cannot be rendered, or nothing ends a turn.
     """
 
     def __init__(self, engine: Any, guard: subprocess.Popen[bytes], place: ModelFolders, spec: ModelSpec) -> None:
@@ -45,7 +48,11 @@ class VllmModel(LocalModel):
 
     @classmethod
     def open(cls, spec: ModelSpec) -> VllmModel:
-        """Load a model."""
+        """Load a model.
+
+        Raises:
+            ModelError: There is none, or it cannot be loaded.
+        """
         place = locate(spec.model, spec.revision)
         engines: list[Any] = []
         with opening(spec.model):

@@ -25,6 +25,9 @@ def canonical(raw: Raw | Iterable[Mapping[str, Any]], model: type[M], make: Call
         raw: The rows; a dataset that lm-eval loaded itself will do.
         model: What a row must hold.
         make: From a row to its problem, with the id that it has within the benchmark; None leaves the row out.
+
+    Raises:
+        DataErrors: All that is wrong with the rows.
     """
     if not isinstance(raw, Raw):
         raw = Raw([Row(f"row {number}", dict(row)) for number, row in enumerate(raw, 1)], "", "the dataset")

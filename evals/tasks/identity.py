@@ -62,7 +62,11 @@ def task_draws(name: str) -> Drawn:
 
 
 def task_identity(name: str, data_dir: Path | None) -> dict[str, Any]:
-    """Return hashes of a task's settings, of the functions that they name and of problems read from `data_dir`."""
+    """Return hashes of a task's settings, of the functions that they name and of problems read from `data_dir`.
+
+    Raises:
+        DefinitionError: A function has no source code.
+    """
     settings = task_settings(name)
     folder = settings.get("dataset_kwargs", {}).get("folder")
     beside = task_file(name).parent

@@ -127,7 +127,11 @@ class DataSet(Generic[T]):
         return [item for _, item in items]
 
     def texts(self) -> list[str]:
-        """Return the texts that a model is trained on, each apart."""
+        """Return the texts that a model is trained on, each apart.
+
+        Raises:
+            DataErrors: All that is wrong with the data.
+        """
         raise NotImplementedError
 
     def content(self) -> list[object]:
@@ -135,7 +139,11 @@ class DataSet(Generic[T]):
         raise NotImplementedError
 
     def fingerprint(self) -> str:
-        """Return what decides what is read: of a study's file the content of its rows, else data set and commit."""
+        """Return what decides what is read: of a study's file the content of its rows, else data set and commit.
+
+        Raises:
+            DataErrors: All that is wrong with a study's file.
+        """
         if self.source is None:
             return self.rows.fingerprint()
         return hub_identity(self.source) if self.source.file is None else content_hash(self.content())

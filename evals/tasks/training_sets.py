@@ -52,7 +52,11 @@ class TrainingSet(DataSet[Problem]):
         return draw(self.all, count, f"{self.name}/{seed}")
 
     def check_steps(self, problem: Problem, steps: Sequence[str]) -> StepCheck:
-        """Nobody knows; `checks_steps` says so."""
+        """Nobody knows; `checks_steps` says so.
+
+        Raises:
+            NotImplementedError: Always.
+        """
         raise NotImplementedError(f"benchmark {self.name!r} has no checker of steps")
 
     def content(self) -> list[object]:

@@ -63,7 +63,11 @@ class Pool:
         return [worker.pid for worker in self._workers]
 
     def run(self, tasks: Sequence[Task]) -> list[Outcome]:
-        """Compare every (answer, reference) and return the outcomes in order."""
+        """Compare every (answer, reference) and return the outcomes in order.
+
+        Raises:
+            WorkerStartError: Workers fail before they are ready.
+        """
         self._tasks, self._queue, self._outcomes = tasks, deque(range(len(tasks))), {}
         try:
             self._work(self._size, CHUNK)

@@ -101,7 +101,11 @@ def adapters(backbone: BackboneConfig) -> LoraConfig | None:
 
 
 def load_start(place: ModelFolders, backbone: BackboneConfig) -> Any:
-    """Return the model that training starts from; of an adapter its base, with the adapter on it to be trained on."""
+    """Return the model that training starts from; of an adapter its base, with the adapter on it to be trained on.
+
+    Raises:
+        ModelError: The adapter does not fit its base.
+    """
     import torch
     from transformers import AutoModelForCausalLM
 

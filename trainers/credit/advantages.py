@@ -43,7 +43,15 @@ def completion_stats(rewards: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def group_moments(stats: FloatArray, group_size: int) -> tuple[FloatArray, FloatArray]:
-    """Return mean and population standard deviation of each rollout's group, shape (B, …) each, of stats (B, …, 3)."""
+    """Return mean and population standard deviation of each rollout's group, shape (B, …) each.
+
+    Args:
+        stats: From `completion_stats`, shape (B, …, 3), the rollouts of a group next to each other.
+        group_size: G.
+
+    Raises:
+        ValueError: B is not a multiple of G.
+    """
     if len(stats) % group_size:
         raise ValueError(f"{len(stats)} rollouts do not make groups of {group_size}; give whole groups")
     weight, mean, deviations = np.moveaxis(stats.reshape(-1, group_size, *stats.shape[1:]), -1, 0)
@@ -55,7 +63,13 @@ def group_moments(stats: FloatArray, group_size: int) -> tuple[FloatArray, Float
 
 
 def normalise(rewards: FloatArray, mean: FloatArray, std: FloatArray) -> FloatArray:
-    """Return (R − mean) / std of tokens, steps or rollouts; 0 for NaN rewards and groups without spread."""
+    """Return (R − mean) / std; 0 for NaN rewards and groups without spread.
+
+    Args:
+        rewards: Of tokens, steps or rollouts.
+        mean: Mean of each one's group, of the same shape.
+        std: Standard deviation of each one's group.
+    """
     counted = ~np.isnan(rewards) & (std > STD_FLOOR)
     return np.where(counted, (rewards - mean) / np.where(std > STD_FLOOR, std, 1.0), 0.0)
 

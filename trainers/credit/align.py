@@ -50,7 +50,13 @@ class Alignment:
 
 
 def step_index(batch: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBase, segmenter: Segmenter) -> Alignment:
-    """Cut completions into steps and find the step of each token."""
+    """Cut completions into steps and find the step of each token.
+
+    Args:
+        batch: Token ids of B completions, without padding.
+        tokenizer: The policy's tokenizer.
+        segmenter: From `trainers.credit.segment.SEGMENTERS`.
+    """
     index = np.full((len(batch), max(map(len, batch), default=0)), PADDING, dtype=np.int64)
     texts, steps, pieces = [], [], []
     for row, ids in enumerate(batch):
@@ -64,7 +70,13 @@ def step_index(batch: Sequence[Sequence[int]], tokenizer: PreTrainedTokenizerBas
 
 
 def tokens_to_steps(starts: IntArray, ends: IntArray, spans: Sequence[Span]) -> IntArray:
-    """Return the step of each token, shape (T,); `ends` are the characters after it, `starts` if it adds none."""
+    """Return the step of every token, shape (T,).
+
+    Args:
+        starts: First character of each token, shape (T,).
+        ends: Character after each token's last, shape (T,); equal to `starts` for a token that adds none.
+        spans: The steps, a partition of the text.
+    """
     character: IntArray = np.maximum(np.where(ends > starts, starts, starts - 1), 0)
     step_starts = np.fromiter((start for start, _ in spans), dtype=np.int64, count=len(spans))
     # The last step that starts at or before the character.

@@ -105,7 +105,11 @@ class Evidence:
     states: FloatArray | None = None
 
     def given(self, name: str) -> FloatArray:
-        """Return the evidence of a name."""
+        """Return the evidence of a name.
+
+        Raises:
+            ValueError: There is none.
+        """
         values: FloatArray | None = getattr(self, name)
         if values is None:
             raise ValueError(f"this method reads the {name} of steps, and none are given")
@@ -117,8 +121,13 @@ class Batch:
     """Whole groups of rollouts with what is known of them.
 
     Attributes:
+        layout: Their steps and tokens.
         outcomes: r_v of each rollout, shape (B,); NaN where the verifier could not say.
         group_size: G.
+        evidence: What is known of their steps.
+
+    Raises:
+        ValueError: The rollouts do not make whole groups.
     """
 
     layout: Layout
@@ -150,7 +159,12 @@ class Earned:
 
 
 def process_signal_only(batch: Batch, advantages: FloatArray) -> float:
-    """Return the share of groups whose outcomes are all equal but whose tokens have advantages; NaN without a group."""
+    """Return the share of groups whose outcomes are all equal but whose tokens have advantages; NaN without a group.
+
+    Args:
+        batch: Outcomes, NaN where unknown, and steps.
+        advantages: Of each step, shape (N,).
+    """
     verified = ~np.isnan(batch.outcomes)
     lowest = np.where(verified, batch.outcomes, np.inf).reshape(-1, batch.group_size).min(axis=1)
     highest = np.where(verified, batch.outcomes, -np.inf).reshape(-1, batch.group_size).max(axis=1)

@@ -21,7 +21,13 @@ def capo(batch: Batch, terms: Terms) -> Earned:
 
 
 def charged(batch: Batch, terms: Terms, charge: StepCharge) -> Earned:
-    """Return what a batch earns where steps pay for those voted wrong, and the uncritiqued their group's mean."""
+    """Return what a batch earns where steps pay for those that are voted wrong.
+
+    Args:
+        batch: With penalty shares; of a rollout without a critique the charge is its group's mean.
+        terms: Weights and normalisation.
+        charge: Which steps pay.
+    """
     layout, outcomes = batch.layout, batch.outcomes
     shares = np.zeros(len(layout.tokens)) if batch.evidence.shares is None else batch.evidence.shares
     parts = terms.normalization(terms.w_whole, terms.w_process)

@@ -29,5 +29,9 @@ def from_first_error(shares: FloatArray, tokens: IntArray) -> FloatArray:
 
     Of a vote that names a set, that is 1 from the first wrong step on; of `average`, where shares lie between 0 and 1,
     a step is never charged less than one before it.
+
+    Args:
+        shares: Penalty share of each step as voted, along the last axis.
+        tokens: Tokens of each step; they do not matter.
     """
     return np.asarray(np.maximum.accumulate(shares, axis=-1))

@@ -26,7 +26,12 @@ def monte_carlo(batch: Batch, terms: Terms) -> Earned:
 
 
 def step_values(chances: Sequence[Sequence[float]], outcomes: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the values after and before each step, (N,) both, of the chances before each, or NaN, and outcomes."""
+    """Return the values after and before each step, shape (N,) both.
+
+    Args:
+        chances: Chance of a right answer before each step of each rollout; NaN where it is not known.
+        outcomes: r_v of each rollout, shape (B,): the value after its last step.
+    """
     after = [[*row[1:], outcome] for row, outcome in zip(chances, outcomes.tolist(), strict=True) if row]
     flat = [np.array([value for row in rows for value in row], dtype=np.float64) for rows in (after, chances)]
     return flat[0], flat[1]

@@ -128,6 +128,9 @@ def part_moments(
         charges: Penalty share of each token's step, shape (B, T); NaN for a rollout of which no critique answered.
         index: Step of every token, shape (B, T); -1 for padding. Groups are next to each other.
         group_size: G.
+
+    Raises:
+        ValueError: B is not a multiple of G.
     """
     verified = np.where(np.isnan(outcomes)[:, None], np.nan, charges)
     uncharged = np.nan_to_num(charges)

@@ -90,6 +90,13 @@ def parse(
 ) -> frozenset[int] | Abstention:
     """Read a critique. Never raises.
 
+    Args:
+        text: What the critic wrote.
+        aim: What it was asked.
+        steps: Number of the solution's steps.
+        truncated: Whether a limit on tokens cut the text.
+        reply: The format that it was asked for.
+
     Returns:
         Indices (from 0) of the wrong steps, all below `steps`; for the aim "answer" {0} if the answer is wrong, else
         the empty set; or why there is no verdict.

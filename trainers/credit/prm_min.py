@@ -31,7 +31,12 @@ def prm_min(batch: Batch, terms: Terms) -> Earned:
 
 
 def worst_weighed(scores: FloatArray, temperature: float | None) -> FloatArray:
-    """Return the rewards of steps of which the worst has the most weight, shape (steps,); T = None: its limit of 0."""
+    """Return the rewards of steps of which the worst has the most weight, shape (steps,).
+
+    Args:
+        scores: Probability that each step is right, shape (steps,).
+        temperature: T; None for its limit of 0.
+    """
     values = 2 * scores - 1
     if temperature is None:
         return np.where(np.arange(len(values)) == values.argmin(), values, 0.0)

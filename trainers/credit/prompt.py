@@ -61,7 +61,13 @@ _TEMPLATE_TOKEN = re.compile(r"<(?=[^\s=])|\[(?=/?[A-Za-z_][A-Za-z0-9_]{1,31}\])
 
 
 def instructions(aim: Aim, reference: bool, reply: ReplyName = "list") -> str:
-    """Return the first part of every prompt of an aim; of the answer there is one format of replies alone."""
+    """Return the first part of every prompt of an aim.
+
+    Args:
+        aim: What is asked.
+        reference: Whether the prompt shows the reference answer.
+        reply: Format of the reply; of the answer there is one alone.
+    """
     closing = REPLIES[reply].closing if aim == "steps" and reply in REPLIES else _CLOSING[aim]
     return _OPENING[aim] + (_REFERENCE[aim] if reference else "") + closing
 
@@ -74,7 +80,15 @@ def critique_prompt(
     reference: str | None = None,
     reply: ReplyName = "list",
 ) -> str:
-    """Return the prompt for one critique of one solution."""
+    """Return the prompt for one critique of one solution.
+
+    Args:
+        problem: The problem as it stands.
+        steps: The solution's steps; the prompt numbers them from 1.
+        aim: Which verdict is asked for.
+        reference: The reference answer, where the critic may see it.
+        reply: Format of the reply.
+    """
     parts = [instructions(aim, reference is not None, reply), "Problem:\n", quoted(problem)]
     if reference is not None:
         parts += ["Reference answer:\n", quoted(reference)]

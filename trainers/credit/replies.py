@@ -64,7 +64,12 @@ class BoxedReply:
         )
 
     def read(self, lines: Sequence[str], steps: int) -> frozenset[int] | Abstention:
-        """Return the indices (from 0) of the wrong steps, or why there is no verdict."""
+        """Return the indices (from 0) of the wrong steps, or why there is no verdict.
+
+        Args:
+            lines: The critic's own.
+            steps: Number of the solution's steps.
+        """
         wrong, place = dict[int, bool](), -1
         for part in (part for line in lines for part in self._parts.finditer(line)):
             if verdict := part["verdict"]:

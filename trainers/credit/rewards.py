@@ -38,7 +38,13 @@ def token_rewards(outcomes: FloatArray, charges: FloatArray, w_whole: float, w_p
 
 
 def step_charges(charge: StepCharge, shares: FloatArray, layout: Layout) -> FloatArray:
-    """Return what the tokens of each step are charged, shape (N,); NaN for a rollout of which no critique answered."""
+    """Return what the tokens of each step are charged, shape (N,); NaN for a rollout of which no critique answered.
+
+    Args:
+        charge: Which steps pay for those that are voted wrong.
+        shares: Penalty share of each step as voted, shape (N,); NaN where no critique answered.
+        layout: Steps and tokens.
+    """
     voted = layout.square(np.nan_to_num(shares))
     charges = layout.flat(charge(voted, layout.square(layout.tokens).astype(np.int64)))
     return np.where(np.isnan(shares), np.nan, charges)

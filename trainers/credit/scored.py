@@ -32,7 +32,13 @@ StepRewards = Callable[[FloatArray], FloatArray]
 
 
 def scored(batch: Batch, terms: Terms, rewards: StepRewards) -> Earned:
-    """Return what a batch earns where a process reward model scores its steps."""
+    """Return what a batch earns where a process reward model scores its steps.
+
+    Args:
+        batch: With scores.
+        terms: The weight of the outcome.
+        rewards: What the method makes of a rollout's scores.
+    """
     layout, group_size = batch.layout, batch.group_size
     table = reward_table(batch.evidence.scores, layout, rewards)
     steps = normalise(table, *group_table_moments(table, group_size))

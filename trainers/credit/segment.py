@@ -140,6 +140,10 @@ def windows(size: int, text: str) -> list[Span]:
     are a measure for both kinds of text: a sum of coins ("12 + 7 = 19") is 5 words and a solution 26 to 36; of
     MATH-500's solutions the median sentence is 15 words and the median paragraph 33. A text in a script without spaces
     is one word a line.
+
+    Args:
+        size: Words of a step; the last step may have fewer.
+        text: The text to cut.
     """
     words = [match.start() for match in _WORDS.finditer(text)]
     return spans_of(text, words[size::size])

@@ -23,6 +23,10 @@ def evenly(shares: FloatArray, tokens: IntArray) -> FloatArray:
 
     The charge is per token, so it is the sum over tokens that stays what it was, whatever the lengths of the steps. A
     wrong step without tokens costs nothing here, as it costs nothing there.
+
+    Args:
+        shares: Penalty share of each step as voted, along the last axis.
+        tokens: Tokens of each step.
     """
     # Running sums, added one after another: padding at the end changes no bit of them.
     charged = np.cumsum(shares * tokens, axis=-1)[..., -1:]

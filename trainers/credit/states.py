@@ -15,7 +15,12 @@ _BITS = 52
 
 
 def state_numbers(problems: Sequence[str], steps: Sequence[Sequence[str]]) -> FloatArray:
-    """Return the state after each step, shape (N,): equal for solutions of one problem that say the same so far."""
+    """Return the state after each step, shape (N,): equal for solutions of one problem that say the same so far.
+
+    Args:
+        problems: Id of each rollout's problem.
+        steps: The text of each rollout's steps.
+    """
     numbers = []
     for problem, row in zip(problems, steps, strict=True):
         digest = hashlib.sha256(problem.encode())

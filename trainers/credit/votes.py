@@ -68,7 +68,11 @@ def average(flags: BoolArray, number: int | None) -> FloatArray:
 
 
 def at_least(flags: BoolArray, number: int | None) -> FloatArray:
-    """Penalise what a number of critiques flag."""
+    """Penalise what a number of critiques flag.
+
+    Raises:
+        ValueError: The number is missing or below 1.
+    """
     if number is None or number < 1:
         raise ValueError(f"vote 'at_least' with at_least {number}: set the number of critiques that must agree, from 1")
     return np.asarray(flags.sum(axis=0) >= number, dtype=np.float64)
@@ -123,7 +127,16 @@ class Flags:
 def flags_of(
     critiques: Sequence[Sequence[Critique]], steps: Sequence[int] | IntArray, most: int | None = None
 ) -> Flags:
-    """Lay out the first `most` (or all) critiques of each rollout; one that names a step not there abstained."""
+    """Lay out what critiques say; one that names a step that is not there counts as an abstention.
+
+    Args:
+        critiques: The critiques of each rollout; abstentions among them.
+        steps: How many steps each rollout has.
+        most: K, how many critiques of each are used; all if not given.
+
+    Raises:
+        ValueError: The arguments are not of one batch size.
+    """
     counts = np.asarray(steps, dtype=np.int64)
     if len(critiques) != len(counts):
         raise ValueError(f"critiques of {len(critiques)} rollouts and steps of {len(counts)}; give those of one batch")
@@ -145,7 +158,13 @@ def flags_of(
 
 
 def combine(rule: VotingRule, flags: Flags, number: int | None = None) -> FloatArray:
-    """Return the penalty share of every step, shape (N,); NaN where no critique answered."""
+    """Return the penalty share of every step, shape (N,); NaN where no critique answered.
+
+    Args:
+        rule: From `VOTES`.
+        flags: What the critiques say.
+        number: For a rule that takes one.
+    """
     shares = np.full(int(flags.steps.sum()), np.nan)
     owner = np.repeat(np.arange(len(flags.steps)), flags.steps)
     voters = flags.answered.sum(axis=0)
@@ -191,7 +210,12 @@ def vote_metrics(flags: Flags, shares: FloatArray) -> dict[str, float]:
 
 
 def charged_metrics(layout: Layout, charges: FloatArray) -> dict[str, float]:
-    """Return ``penalised_tokens``, the mean penalty share that tokens are charged, NaN where none is known."""
+    """Return ``penalised_tokens``, the mean penalty share that tokens are charged, NaN where none is known.
+
+    Args:
+        layout: Steps and tokens of the rollouts.
+        charges: Of the tokens of each step, shape (N,); NaN for a rollout of which no critique answered.
+    """
     charged = ~np.isnan(charges)
     return {"penalised_tokens": _mean(np.repeat(charges[charged], layout.tokens[charged]))}
 

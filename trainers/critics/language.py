@@ -45,7 +45,11 @@ class LanguageCritic:
     async def critique(
         self, solutions: Sequence[Solution], k: int, *, first: int = 0, greedy: bool = False
     ) -> list[list[Critique]]:
-        """Return k critiques of each solution; a completion that cannot be read as a verdict abstains."""
+        """Return k critiques of each solution; a completion that cannot be read as a verdict abstains.
+
+        Raises:
+            ModelError: The model cannot be opened.
+        """
         model = await self._opened()
         prompts = [model.prompt(self._ask(solution)) for solution in solutions]
         sampling = self._sampling.greedily() if greedy else self._sampling
@@ -116,11 +120,19 @@ class LanguageParams(CriticParams):
         return self
 
     def spec(self, surroundings: Surroundings) -> ModelSpec:
-        """Return the model that is asked."""
+        """Return the model that is asked.
+
+        Raises:
+            ValueError: It is nowhere to be found.
+        """
         raise NotImplementedError
 
     def build(self, surroundings: Surroundings) -> Critic:
-        """Return the critic."""
+        """Return the critic.
+
+        Raises:
+            ValueError: The model is nowhere to be found.
+        """
         sampling = Sampling(self.temperature, self.top_p, self.max_tokens)
         return LanguageCritic(self.spec(surroundings), sampling, self.seed, self.reference, self.reply)
 

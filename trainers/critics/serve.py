@@ -72,7 +72,11 @@ def memory_taken() -> float:
 
 
 def served_url() -> str:
-    """Return where the server of the critic is."""
+    """Return where the server of the critic is.
+
+    Raises:
+        ValueError: Nobody has started one for this process.
+    """
     url = os.environ.get(URL, "")
     if not url:
         raise ValueError(

@@ -122,7 +122,11 @@ class Kept:
 
 
 def kept(path: Path) -> Kept | None:
-    """Say how much a store keeps; None if there is none."""
+    """Say how much a store keeps; None if there is none.
+
+    Raises:
+        sqlite3.Error: The file cannot be read as a store.
+    """
     if not path.exists():
         return None
     with closing(_connect(path)) as connection:
@@ -131,7 +135,12 @@ def kept(path: Path) -> Kept | None:
 
 
 def set_limit(path: Path, limit: int) -> None:
-    """Set how many bytes a store may take, for all who use it, and evict what is too much."""
+    """Set how many bytes a store may take, for all who use it, and evict what is too much.
+
+    Raises:
+        sqlite3.Error: The file cannot be written, or is no store.
+        OSError: Its folder cannot be made.
+    """
     with closing(_connect(path)) as connection:
         connection.execute("UPDATE settings SET value = ? WHERE name = 'limit'", (limit,))
     trim(path)
@@ -150,7 +159,11 @@ def spare(path: Path) -> int:
 
 
 def trim(path: Path) -> None:
-    """Hold a store to its limit now, and give the disk back what it does not use."""
+    """Hold a store to its limit now, and give the disk back what it does not use.
+
+    Raises:
+        sqlite3.Error: The file cannot be written, or is no store.
+    """
     with closing(_connect(path)) as connection:
         _evict(connection)
         connection.executescript("PRAGMA incremental_vacuum")

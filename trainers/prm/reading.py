@@ -35,7 +35,11 @@ class Reading:
 
 
 class Reader:
-    """Puts problems and solutions into a model's tokens."""
+    """Puts problems and solutions into a model's tokens.
+
+    Raises:
+        ValueError: The tokenizer lacks the separator of that format.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, form: Format) -> None:
         self._tokenizer, self._form = tokenizer, form
