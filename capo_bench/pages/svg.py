@@ -8,6 +8,7 @@ Every mark carries its values as a `<title>`, which a browser shows by itself an
 from __future__ import annotations
 
 import math
+import re
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -147,7 +148,7 @@ def rows(named: Sequence[tuple[str, Sequence[Point]]], axis: Axis, key: Mapping[
             parts += [_mark(p, (x.at(p.x), middle + dy), Look(), x) for p, dy in zip(points, away, strict=True)]
             top += height
         frame = _grid_across(x, 4, top, axis)
-        bottom = top + 24 + 15 * len(_wrapped(axis.label, width - 20))
+        bottom = top + 24 + 15 * len(_label_lines(x, axis))
         legend, below = _legend(dict(key or {}), width, bottom)
         return _svg(width, below if legend else bottom, [*frame, *parts, *legend])
 
@@ -255,9 +256,14 @@ def _grid_across(x: _Scale, top: float, bottom: float, axis: Axis, right: float 
         strong = ' stroke-opacity="0.9"' if axis.zero and value == 0 else ' stroke-opacity="0.15"'
         parts.append(f'<path d="M{_n(x.at(value))} {_n(top)}V{_n(bottom)}" stroke="currentColor"{strong}/>')
         parts.append(_text(x.at(value), bottom + 15, text, "middle", faint=True))
-    middle = (x.start + x.end) / 2
-    lines = _wrapped(axis.label, 2 * min(middle, (right or x.end + 12) - middle))
+    middle, lines = (x.start + x.end) / 2, _label_lines(x, axis, right)
     return parts + [_text(middle, bottom + 32 + 15 * i, line, "middle") for i, line in enumerate(lines)]
+
+
+def _label_lines(x: _Scale, axis: Axis, right: float | None = None) -> list[str]:
+    """Return the label of a scale, broken so that it fits between the left edge and `right` around its middle."""
+    middle = (x.start + x.end) / 2
+    return _wrapped(axis.label, 2 * min(middle, (right or x.end + 12) - middle))
 
 
 def _panel(panel: Panel, left: float, top: float, width: float, height: float) -> Iterator[str]:
@@ -342,7 +348,7 @@ def _wrapped(text: str, width: float) -> list[str]:
     """Break text into lines, after commas too; nothing is left out."""
     room = max(8, int(width / LETTER))
     return (
-        textwrap.wrap(for_page(text).replace(",", ", "), room, break_on_hyphens=False)
+        textwrap.wrap(re.sub(r",(?=\S)", ", ", for_page(text)), room, break_on_hyphens=False)
         if len(text) > room
         else [for_page(text)]
     )

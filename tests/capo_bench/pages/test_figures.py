@@ -89,6 +89,16 @@ def test_a_long_name_is_broken_and_nothing_of_it_is_left_out():
         assert name in "".join(texts(drawing)).replace(" ", "")
 
 
+@pytest.mark.parametrize("width", [680, 360])
+@pytest.mark.parametrize("words", [2, 6, 12, 20])
+def test_a_long_label_of_a_scale_is_drawn_whole(width, words):
+    label = " ".join(["difference,"] * words)
+    root = ET.fromstring(svg.rows([("one", [Point(0.0, across=(-1, 1))])], Axis(label))(width))
+    texts = [text for text in root.iter() if text.text and text.text.startswith("difference")]
+    assert " ".join(text.text for text in texts) == label
+    assert max(float(text.get("y")) for text in texts) < float(root.get("height"))
+
+
 def test_many_variants_are_told_apart_without_colour():
     look = svg.looks(["base", *(f"v{i}" for i in range(10))], "base")
     assert len({(one.shape, one.dash) for one in look.values()}) == len(look)
