@@ -218,6 +218,7 @@ HOSTILE: dict[str, tuple[Callable[[], Iterator[bytes]], str]] = {
     "a name with an escape": (of_name("studies/tiny/\x1b[2J"), "leads out"),
     "a name with a zero": (of_name("studies/tiny/a\0b"), "leads out"),
     "another place": (of_name("mlflow.db"), "leads out"),
+    "a trial without an id": (of_name("trials/evil/config.json"), "leads out"),
     "a very long name": (of_name("studies/tiny/" + "a" * 5000), "leads out"),
     "a name of the whole": (of_name("studies/tiny/"), "leads out"),
     "a name that is not listed": (unlisted_name, "leads out"),
