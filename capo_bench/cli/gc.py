@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from capo_bench.cli.completion import complete_study, complete_trial
-from capo_bench.cli.options import add_home_option, add_json_option, read_duration
+from capo_bench.cli.options import add_home_option, add_json_option
 from capo_bench.cli.printing import print_json, print_text
 from capo_bench.gc.removable import KINDS
-from capo_bench.store.home import Home
+from capo_bench.store.home import Home, read_json
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,10 +33,10 @@ Exit codes:
 \b
 Examples:
   capo-bench gc
-  capo-bench gc --yes --kind leftovers --kind checkpoints
+  capo-bench gc --yes --kind leftovers --kind caches
   capo-bench gc voting --keep-models best:1
   capo-bench gc --trial 3f2a90c1d4e5 --yes
-  capo-bench gc --abandoned-after 30d --json
+  capo-bench gc --json
 """
 )
 
@@ -64,10 +64,7 @@ def _read_policy(text: str) -> int | None:
     default="all",
     show_default=True,
     metavar="POLICY",
-    help="Trained weights to keep: all, none, or best:N, the best N seeds of each variant of each study.",
-)
-@click.option(
-    "--by", default="", metavar="METRIC", help="Metric that decides the best.  [default: the study's primary metric]"
+    help="Trained weights to keep: all, none, or best:N, the best N seeds of each variant by a study's primary metric.",
 )
 @click.option(
     "--trial",
@@ -76,12 +73,6 @@ def _read_policy(text: str) -> int | None:
     metavar="ID",
     shell_complete=complete_trial,
     help="Free a whole trial, finished or not.",
-)
-@click.option(
-    "--abandoned-after",
-    type=read_duration,
-    metavar="TIME",
-    help="Also checkpoints of trials that stopped or failed longer ago; they would start from the beginning.",
 )
 @add_json_option
 def gc(study: str, home: Home, yes: bool, as_json: bool, **given: Any) -> None:
@@ -95,12 +86,9 @@ def gc(study: str, home: Home, yes: bool, as_json: bool, **given: Any) -> None:
     from capo_bench.run.limits import size
 
     wanted = GcRequest(study, **{**given, "kinds": given["kinds"] or tuple(KINDS)})
-    if wanted.by and not wanted.keep_models:
-        raise click.UsageError("--by decides --keep-models best:N: add it, or leave out --by")
     troubles: list[str] = []
     look = scan(home, wanted)
     items = {item: item.count_bytes() for item in look.items()}
-    items = {item: count for item, count in items.items() if count or item.kind != "critiques"}
     if not as_json:
         _show(look, items)
     freeing = bool(items) and (yes or _ask(as_json))
@@ -108,11 +96,11 @@ def gc(study: str, home: Home, yes: bool, as_json: bool, **given: Any) -> None:
         with at_rest(home, study) as running:
             # A run may have started to use an item since it was shown.
             still = set(scan(home, wanted, running).items())
-            troubles = free([item for item in items if item in still])
+            troubles = free(home, [item for item in items if item in still])
     if as_json:
         print_json(_build_json(look, items, freeing, troubles))
     elif freeing:
-        gone = sum(count for item, count in items.items() if item.kind == "critiques" or not item.path.exists())
+        gone = sum(count for item, count in items.items() if not item.path.exists())
         click.echo(f"freed {size(gone)}")
     for trouble in troubles:
         click.echo(trouble, err=True)
@@ -147,21 +135,21 @@ _SHOWN = 5
 
 
 def _list_warnings(look: Scan, items: Mapping[Removable, int]) -> list[str]:
-    from capo_bench.gc.studies import training_seconds
     from capo_bench.run.board import duration
 
-    warnings = [f"left out, because it is running: {study.name}" for study in look.studies if study.running]
+    warnings = [f"left out, because it is running: {study}" for study in sorted(look.running)]
     if models := [item.trial for item in items if item.kind == "models"]:
-        took = duration(training_seconds(look.home, models))
+        costs = [read_json(look.home.trial(trial).metrics).get("cost", {}) for trial in models]
+        took = duration(sum(float(cost.get("train_seconds") or 0.0) for cost in costs))
         warnings.append(
             f"without their weights {len(models)} trials must be trained again ({took} by their record) if a "
             "benchmark is added to their study, and `capo-bench eval TRIAL` cannot measure them; their results "
             "stay"
         )
-    if orphans := look.finished_orphans:
-        shown = " ".join(f"--trial {trial}" for trial in orphans[:_SHOWN])
+    if unplanned := look.finished_unplanned:
+        shown = " ".join(f"--trial {trial}" for trial in unplanned[:_SHOWN])
         warnings.append(
-            f"{len(orphans)} finished trials are in no study's newest plan; they stay unless you name them: {shown}"
+            f"{len(unplanned)} finished trials are in no study's plan; they stay unless you name them: {shown}"
         )
     return warnings
 
@@ -177,8 +165,8 @@ def _build_json(look: Scan, items: Mapping[Removable, int], freed: bool, trouble
             {"kind": item.kind, "path": str(item.path), "bytes": count, "why": item.why, "trial": item.trial or None}
             for item, count in items.items()
         ],
-        "running": [study.name for study in look.studies if study.running],
-        "finished_orphans": look.finished_orphans,
+        "running": sorted(look.running),
+        "finished_unplanned": look.finished_unplanned,
         "warnings": [] if freed else _list_warnings(look, items),
         "troubles": troubles,
     }

@@ -1,36 +1,36 @@
-"""What in a results folder may go, kind by kind. Reads only; what somebody is at work with is passed over.
+"""What in a results folder may go: what no plan and no finished trial reaches. Reads only.
 
+The plans that studies were last run with name their trials; these, and finished trials, name their stages by key.
 Of a finished trial its samples, rollouts, metrics and logs are never found: they go with the whole trial alone, which
-is picked by name.
+is picked by name. What somebody is at work with is passed over.
 """
 
 from __future__ import annotations
 
+import re
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterator
-from contextlib import suppress
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-from capo_bench.gc.free import AWAY
-from capo_bench.gc.removable import KINDS, Removable
-from capo_bench.gc.studies import Mentioned, best, mentioned
+from capo_bench.analysis.measures import measure
+from capo_bench.gc.removable import AWAY, KINDS, Removable
+from capo_bench.run.state import holder_of, started_studies
 from capo_bench.store.errors import RunError
-from capo_bench.store.home import Home, StageKind, StudyFolder, TrialFolder, read_json
+from capo_bench.store.home import Home, StageKind, TrialFolder, read_json
 from capo_bench.store.lock import locked
 from capo_bench.store.walk import stages_of
-from capo_bench.study.identity import digest, identity_of, stage_keys, trial_id
-from evals.files import torn
-from trainers.checkpoints import MARK
-from trainers.config import TrialConfig
-from trainers.critics.store import FILE
+from capo_bench.study.identity import stage_keys
 
-HALF_WRITTEN = "a killed process left it half-written"
 SETTLED_SECONDS = 3600.0
 """No lock guards a file that a report writes; one that is older is of a process that is gone."""
+
+_HALF = re.compile(r"\.(model|launch|freed)|\..+\.(making|\d+|[0-9a-f]{16})")
+"""Names of files and folders that are not whole: they get another one when they are."""
+_OLD_LOG = re.compile(r".+\.log\.\d")
 
 
 @dataclass(frozen=True)
@@ -38,47 +38,57 @@ class GcRequest:
     """What the user wants freed, and of which study's trials; empty: of the whole folder.
 
     Attributes:
-        keep_models: How many trained models of each variant are kept; None: all.
-        by: The metric that says which; empty: each study's primary one.
+        keep_models: How many trained models of each variant are kept, the best by the primary metric; None: all.
         trials: Ids of whole trials.
-        abandoned_after: A trial that was stopped or failed so many seconds ago will not go on; None: it may always.
     """
 
     study: str = ""
     kinds: Collection[str] = tuple(KINDS)
     keep_models: int | None = None
-    by: str = ""
     trials: Collection[str] = ()
-    abandoned_after: float | None = None
+
+
+@dataclass(frozen=True)
+class LastPlan:
+    """The plan that a profile of a study was last run with: its trials as it has them, by id.
+
+    `running`: somebody runs the study. `metric` is the primary one, ``task/quantity``.
+    """
+
+    study: str
+    running: bool
+    metric: str
+    trials: Mapping[str, Mapping[str, Any]]
 
 
 @dataclass(frozen=True)
 class Scan:
-    """One pass over a results folder: what is wanted, and what the studies refer to."""
+    """One pass over a results folder: what is wanted, which studies run, and all plans."""
 
     home: Home
     wanted: GcRequest
-    studies: list[Mentioned] = field(default_factory=list)
+    running: Collection[str]
+    plans: list[LastPlan]
 
     def items(self) -> list[Removable]:
         """Return what may go, each once, in the order of the kinds.
 
         Raises:
-            RunError: A trial is picked that is not there or is being worked on; trials cannot be ranked.
+            RunError: Trials cannot be ranked.
         """
         items = dict.fromkeys(item for kind in KINDS if kind in self.wanted.kinds for item in _FINDERS[kind](self))
         return [item for item in items if item.lock is None or not locked(item.lock)]
 
     @cached_property
-    def busy(self) -> frozenset[str]:
-        """Trials that a run which goes on refers to."""
-        return frozenset().union(*(study.wanted for study in self.studies if study.running))
+    def planned(self) -> dict[str, Mapping[str, Any]]:
+        """All planned trials, by id."""
+        return {trial: record for plan in self.plans for trial, record in plan.trials.items()}
 
     @cached_property
     def quiet(self) -> bool:
         """Whether nobody runs a study, an evaluation or a measurement of a critic."""
         locks = [path for kind in ("evals", "critics") for path in self.home.path.glob(f"{kind}/*/lock")]
-        return not any(study.running for study in self.studies) and not any(map(locked, locks))
+        return not self.running and not any(map(locked, locks))
 
     @cached_property
     def trials(self) -> list[TrialFolder]:
@@ -86,194 +96,128 @@ class Scan:
         return [TrialFolder(path) for path in sorted((self.home.path / "trials").glob("[!.]*")) if path.is_dir()]
 
     @cached_property
-    def folders(self) -> list[TrialFolder]:
-        """The trials in the folder, or those of the study, that nobody works on."""
-        named = frozenset().union(*(study.ever for study in self.asked))
-        return [
-            folder
+    def resting(self) -> dict[str, TrialFolder]:
+        """The trials in the folder, or those of the study, that nobody works on, by id."""
+        busy = {trial for plan in self.plans if plan.running for trial in plan.trials}
+        mine = {trial for plan in self.plans if plan.study == self.wanted.study for trial in plan.trials}
+        return {
+            folder.path.name: folder
             for folder in self.trials
-            if (not self.wanted.study or folder.path.name in named)
-            and folder.path.name not in self.busy
+            if (not self.wanted.study or folder.path.name in mine)
+            and folder.path.name not in busy
             and not locked(folder.path / "lock")
-        ]
+        }
 
     @cached_property
-    def whole(self) -> frozenset[str]:
+    def going(self) -> frozenset[str]:
         """Trials that go as a whole."""
-        return frozenset(self.wanted.trials) | {item.trial for item in _orphans(self)}
-
-    @cached_property
-    def parts(self) -> list[TrialFolder]:
-        """The trials that stay, of which parts may go."""
-        return [folder for folder in self.folders if folder.path.name not in self.whole]
+        return frozenset(self.wanted.trials) | {trial for trial in self._unplanned if not self.resting[trial].done}
 
     @property
-    def asked(self) -> list[Mentioned]:
-        """The studies in the folder, or the one that is wanted."""
-        return [study for study in self.studies if self.wanted.study in ("", study.name)]
+    def finished_unplanned(self) -> list[str]:
+        """The finished trials that no plan has: they stay unless picked by name."""
+        return [trial for trial in self._unplanned if trial not in self.going]
 
     @property
-    def resting(self) -> list[StudyFolder]:
-        """Those of them of which no run goes on."""
-        return [self.home.study(study.name) for study in self.asked if not study.running]
-
-    def refers(self, trial: str) -> bool:
-        """Whether a study's newest plans have a trial."""
-        return any(trial in study.wanted for study in self.studies)
-
-    @cached_property
-    def finished_orphans(self) -> list[str]:
-        """The finished trials that no study's newest plans have: they stay unless picked by name."""
-        return [folder.path.name for folder in self.parts if folder.done and not self.refers(folder.path.name)]
+    def _unplanned(self) -> list[str]:
+        return [trial for trial in self.resting if trial not in self.planned]
 
 
 def scan(home: Home, wanted: GcRequest, running: Collection[str] | None = None) -> Scan:
     """Look at a results folder; `running` are the studies of which a run goes on, None asks their locks.
 
     Raises:
-        RunError: A ledger cannot be read, or there is no such study or trial.
+        RunError: A plan cannot be read, or there is no such study, or a trial is picked that is not there or is being
+            worked on.
     """
-    studies = mentioned(home, running)
-    names = [study.name for study in studies]
-    if wanted.study and wanted.study not in names:
+    studies = list(started_studies(home))
+    if wanted.study and wanted.study not in studies:
         raise RunError(
-            f"no study {wanted.study!r} has been run in {home.path}; there are: {', '.join(names) or 'none'}"
+            f"no study {wanted.study!r} has been run in {home.path}; there are: {', '.join(studies) or 'none'}"
         )
-    look = Scan(home, wanted, studies)
-    free = {folder.path.name for folder in look.folders}
+    if running is None:
+        running = {study for study in studies if holder_of(home.study(study)) is not None}
+    plans = [plan for study in studies for plan in _read_plans(home, study, study in running)]
+    look = Scan(home, wanted, running, plans)
     for trial in wanted.trials:
-        if trial not in free:
+        if trial not in look.resting:
             exists = "/" not in trial and home.trial(trial).path.is_dir()
             why = "somebody is at work with it, or it is of another study" if exists else "there is no such folder"
             raise RunError(f"--trial {trial}: {why} in {home.path / 'trials'}; give the id of a trial that is at rest")
     return look
 
 
-def _of(kind: str, folder: TrialFolder, path: Path, why: str) -> Removable:
-    return Removable(kind, path, why, folder.path / "lock", folder.path.name)
+def _read_plans(home: Home, study: str, running: bool) -> Iterator[LastPlan]:
+    """Yield the plans of a study, as plain data: settings of another version may be in them."""
+    for path in sorted(home.study(study).path.glob("profiles/*/plan.json")):
+        try:
+            plan = read_json(path)
+            trials = {trial["id"]: trial for trial in plan["trials"]}
+            yield LastPlan(study, running, str(plan["metrics"][0]), trials)
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise RunError(f"{path}: no plan ({error}); delete it: the next run of the study writes it") from error
 
 
 def _leftovers(look: Scan) -> Iterator[Removable]:
-    for folder in look.parts:
-        half = [folder.path / name for name in ("training/.model", f"training/{AWAY}", ".launch", AWAY)]
-        for path in (*filter(Path.exists, half), *_unmarked(folder.checkpoints), *torn(folder.path)):
-            yield _of("leftovers", folder, path, HALF_WRITTEN)
-    for study in look.resting:
-        for path in sorted(study.path.glob(f".{study.now.name}.*")):
-            yield Removable("leftovers", path, HALF_WRITTEN)
-    if look.wanted.study:
-        return
     home = look.home.path
-    for kind in get_args(StageKind):
-        for path in (home / "stages" / kind).glob(".*.making"):
-            lock = look.home.stage_lock(kind, path.name[1:].partition(".")[0])
-            yield Removable("leftovers", path, HALF_WRITTEN, lock)
-    for place in ("trials", "stages/*", "stages/*/*", "cache/report"):
-        for path in home.glob(f"{place}/{AWAY}"):
-            yield Removable("leftovers", path, "a killed gc left it")
-    for part in ("cache/report", "studies", "evals", "critics", "views"):
-        for path in torn(home / part):
-            if time.time() - path.stat().st_mtime > SETTLED_SECONDS:
-                yield Removable("leftovers", path, HALF_WRITTEN)
+    for trial, folder in look.resting.items():
+        for path in () if trial in look.going else folder.path.rglob("*"):
+            if why := _why_left(path, folder.path):
+                yield Removable("leftovers", path, why, folder.path / "lock", trial)
+    everywhere = ("stages", "studies", "evals", "critics", "views", "cache/report")
+    places = (f"studies/{look.wanted.study}",) if look.wanted.study else everywhere
+    files = [path for place in places for path in (home / place).rglob("*")]
+    for path in files if look.wanted.study else [*home.glob(".*"), *files]:
+        kind, *names = path.relative_to(home).parts
+        running = kind == "studies" and names[0] in look.running
+        if (why := _why_left(path, home)) and not running and (path.name == AWAY or _settled(path)):
+            yield Removable("leftovers", path, why, _lock_of(path, home))
 
 
-def _unmarked(checkpoints: Path) -> list[Path]:
-    """Return the checkpoints that nothing goes on from: those beside the one that is marked."""
-    marked = None
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        marked = read_json(checkpoints / MARK)["checkpoint"]
-    return [path for path in sorted(checkpoints.glob("checkpoint-*")) if path.name != marked]
-
-
-def _checkpoints(look: Scan) -> Iterator[Removable]:
-    for folder in look.parts:
-        if folder.checkpoints.exists() and (why := _over(look, folder)):
-            yield _of("checkpoints", folder, folder.checkpoints, why)
-
-
-def _over(look: Scan, folder: TrialFolder) -> str:
-    """Return why a trial goes on from no checkpoint; empty if it may."""
-    if folder.done:
-        return "the trial has finished"
-    after = look.wanted.abandoned_after
-    if after is None:
+def _why_left(path: Path, above: Path) -> str:
+    """Return why a file or folder below another one is a leftover; empty if it is none, or is in one."""
+    half = _HALF.fullmatch(path.name)
+    if not (half or _OLD_LOG.fullmatch(path.name)):
         return ""
-    touched = max(path.stat().st_mtime for path in (folder.checkpoints, *folder.checkpoints.iterdir()))
-    return "the trial was left longer ago than --abandoned-after" if time.time() - touched > after else ""
-
-
-def _orphans(look: Scan) -> Iterator[Removable]:
-    for folder in look.folders:
-        trial = folder.path.name
-        if not folder.done and not look.refers(trial) and (why := _superseded(look, folder)):
-            yield _of("orphans", folder, folder.path, why)
-
-
-def _superseded(look: Scan, folder: TrialFolder) -> str:
-    """Return why no study will have an unfinished trial again; empty where one may, run with other ``--only``."""
-    if not any(folder.path.name in study.ever for study in look.studies):
-        return "unfinished, and no study names it"
-    try:
-        record = read_json(folder.config)
-        today = trial_id(digest(identity_of(TrialConfig.model_validate(record["config"]))), record["seed"])
-    except Exception:  # a backbone or a folder of data that is not here now: it may come back
+    if any(map(_HALF.fullmatch, path.relative_to(above).parent.parts)):
         return ""
-    return "" if today == folder.path.name else "unfinished, of other code or packages than today's"
+    return "a killed process left it half-written" if half else "an older part of a log that outgrew its limit"
 
 
-def _models(look: Scan) -> Iterator[Removable]:
-    count = look.wanted.keep_models
-    if count is None:
-        return
-    named = frozenset().union(*(study.ever for study in look.studies))
-    parts = {folder.path.name for folder in look.parts if folder.done}
-    ranked = [study for study in look.studies if study.ever & parts]
-    kept = best(look.home, ranked, count, look.wanted.by) if count else set()
-    goes = (parts & named if count else parts) - kept
-    trained: dict[Path, set[str]] = defaultdict(set)
-    for folder in look.trials:
-        trained[folder.trained].add(folder.path.name)
-    policy = f"best:{count}" if count else "none"
-    for path, trials in trained.items():
-        if (path / "model").is_dir() and goes >= trials:
-            folder = look.home.trial(min(trials))
-            yield _of("models", folder, path / "model", f"not among those that --keep-models {policy} keeps")
+def _settled(path: Path) -> bool:
+    return all(time.time() - each.stat().st_mtime > SETTLED_SECONDS for each in (path, *path.rglob("*")))
 
 
-def _trials(look: Scan) -> Iterator[Removable]:
-    for trial in look.wanted.trials:
-        folder = look.home.trial(trial)
-        pending = " (it is pending again then)" if look.refers(trial) else ""
-        yield _of("trials", folder, folder.path, f"picked by name{pending}")
+def _lock_of(path: Path, home: Path) -> Path | None:
+    """Return what whoever works with a file outside of trials holds, beside the lock of its study."""
+    kind, *names = path.relative_to(home).parts
+    if kind == "stages":
+        return path.with_name(f"{path.stem[1:]}.lock")
+    return home / kind / names[0] / "lock" if kind in {"evals", "critics"} else None
 
 
-def _stages(look: Scan) -> Iterator[Removable]:
-    """What stands under keys that no trial needs.
-
-    While a trial is pending whose needs are not known, only what a trial had that goes.
-    """
+def _unused(look: Scan) -> Iterator[Removable]:
+    for trial in sorted(look.going.difference(look.wanted.trials)):
+        folder = look.resting[trial]
+        yield Removable("unused", folder.path, "unfinished, and in no study's plan", folder.path / "lock", trial)
     needed = _needed(look) if look.quiet else None
     if needed is None:
         return
-    pending = any(not look.home.trial(trial).config.exists() for study in look.studies for trial in study.wanted)
-    going = {stage for trial in look.whole for stage in look.home.trial(trial).shared()}
+    had = {stage for trial in look.going for stage in look.home.trial(trial).shared()}
     for kind in get_args(StageKind):
         for path in sorted((look.home.path / "stages" / kind).glob("[!.]*")):
-            lock = look.home.stage_lock(kind, path.stem)
-            if path == lock and not lock.with_suffix("").exists():
-                yield Removable("stages", path, "a lock that nobody holds", lock)
-            elif path.is_dir() and path not in needed and (path in going or not (pending or look.wanted.study)):
-                yield Removable("stages", path, "no trial needs it", lock)
+            if path.is_dir() and path not in needed and (path in had or not look.wanted.study):
+                yield Removable("unused", path, "no trial needs it", look.home.stage_lock(kind, path.name))
 
 
 def _needed(look: Scan) -> set[Path] | None:
-    """Return the stages that trials which stay need; None if a trial cannot be read."""
+    """Return the stages that planned trials need, and finished ones that stay; None if a trial cannot be read."""
     needed: set[Path] = set()
-    for folder in look.trials:
-        if folder.path.name in look.whole or not folder.config.exists():
-            continue
+    folders = {folder.path.name: folder for folder in look.trials}
+    for trial in {*look.planned, *folders} - look.going:
+        folder = look.home.trial(trial)
         try:
-            record = read_json(folder.config)
+            record = look.planned.get(trial) or read_json(folder.config)
             keys = folder.keys() if folder.done else stage_keys(record["identity"], record["seed"])
             needed.update(stages_of(look.home, record["identity"], keys))
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
@@ -281,45 +225,68 @@ def _needed(look: Scan) -> set[Path] | None:
     return needed
 
 
-def _digests(look: Scan) -> Iterator[Removable]:
-    mine = {look.wanted.study, *(folder.path.name for folder in look.folders)}
+def _models(look: Scan) -> Iterator[Removable]:
+    count = look.wanted.keep_models
+    if count is None:
+        return
+    done = {trial for trial, folder in look.resting.items() if folder.done} - look.going
+    goes = (done & look.planned.keys() if count else done) - (_best(look, done, count) if count else set())
+    trained: dict[Path, set[str]] = defaultdict(set)
+    for folder in look.trials:
+        trained[folder.trained].add(folder.path.name)
+    policy = f"best:{count}" if count else "none"
+    for path, trials in trained.items():
+        if (path / "model").is_dir() and goes >= trials:
+            trial = min(trials)
+            why = f"not among those that --keep-models {policy} keeps"
+            yield Removable("models", path / "model", why, look.home.trial(trial).path / "lock", trial)
+
+
+def _best(look: Scan, done: Collection[str], count: int) -> set[str]:
+    """Return the trials whose weights are kept: the best of each variant of each plan, and those without the metric.
+
+    Raises:
+        RunError: Neither way is better of a plan's primary metric.
+    """
+    kept: set[str] = set()
+    for plan in look.plans:
+        if plan.trials.keys().isdisjoint(done):
+            continue
+        better = measure(plan.metric).better
+        if better == "neither":
+            raise RunError(
+                f"study {plan.study}: its primary metric, {plan.metric}, is neither better high nor low; "
+                "keep all models or none"
+            )
+        variants: dict[str, list[tuple[float, str]]] = defaultdict(list)
+        for trial in filter(lambda trial: look.home.trial(trial).done, plan.trials):
+            value = read_json(look.home.trial(trial).metrics)["metrics"].get(plan.metric)
+            if value is None:
+                kept.add(trial)
+            else:
+                variants[plan.trials[trial]["variant"]].append((-value if better == "higher" else value, trial))
+        kept |= {trial for ranked in variants.values() for _, trial in sorted(ranked)[:count]}
+    return kept
+
+
+def _trials(look: Scan) -> Iterator[Removable]:
+    for trial in look.wanted.trials:
+        path = look.home.trial(trial).path
+        pending = " (it is pending again then)" if trial in look.planned else ""
+        yield Removable("trials", path, f"picked by name{pending}", path / "lock", trial)
+
+
+def _caches(look: Scan) -> Iterator[Removable]:
+    """What reports worked out, and pages of trials at rest; one whose trial is gone stays: nothing writes it again."""
+    mine = {look.wanted.study, *look.resting}
     for path in sorted(look.home.digests.glob("[!.]*.json")):
         if not look.wanted.study or path.name.split(".")[0] in mine:
-            yield Removable("digests", path, "the next report works it out again")
-
-
-def _views(look: Scan) -> Iterator[Removable]:
-    """Pages of trials at rest; one whose trial is gone stays, for nothing can write it again."""
-    for folder in look.folders:
-        trial = folder.path.name
+            yield Removable("caches", path, "the next report works it out again")
+    for trial, folder in look.resting.items():
         page = look.home.view(trial)
-        if page.exists() and (folder.rollouts.is_dir() or trial in look.whole):
-            why = "its trial goes" if trial in look.whole else "`capo-bench view` writes it again"
-            yield _of("views", folder, page, why)
+        if page.exists() and (folder.rollouts.is_dir() or trial in look.going):
+            why = "its trial goes" if trial in look.going else "`capo-bench view` writes it again"
+            yield Removable("caches", page, why, folder.path / "lock", trial)
 
 
-def _critiques(look: Scan) -> Iterator[Removable]:
-    if not look.wanted.study and look.home.critiques is not None and (look.home.critiques / FILE).exists():
-        yield Removable("critiques", look.home.critiques / FILE, "beyond its limit, or unused space")
-
-
-def _logs(look: Scan) -> Iterator[Removable]:
-    why = "an older part of a log that outgrew its limit"
-    for folder in look.parts:
-        yield from (_of("logs", folder, path, why) for path in sorted(folder.path.glob("*.log.[0-9]")))
-    for study in look.resting:
-        yield from (Removable("logs", path, why) for path in sorted(study.path.glob("*.log.[0-9]")))
-
-
-_FINDERS = {
-    "leftovers": _leftovers,
-    "checkpoints": _checkpoints,
-    "orphans": _orphans,
-    "models": _models,
-    "trials": _trials,
-    "stages": _stages,
-    "digests": _digests,
-    "views": _views,
-    "critiques": _critiques,
-    "logs": _logs,
-}
+_FINDERS = {"leftovers": _leftovers, "unused": _unused, "models": _models, "trials": _trials, "caches": _caches}

@@ -8,20 +8,15 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from capo_bench.gc.removable import Removable
+from capo_bench.gc.removable import AWAY, Removable
 from capo_bench.run.state import holder_of, started_studies
 from capo_bench.store.errors import RunError, StudyLockedError
 from capo_bench.store.home import Home
 from capo_bench.store.lock import study_lock, wait_for_lock
-from trainers.critics.store import trim
-
-AWAY = ".freed"
-"""Folder, beside what is freed, that it is renamed into."""
 
 
 @contextmanager
@@ -57,7 +52,7 @@ def _hold(held: ExitStack, home: Home, study: str, *, must: bool) -> bool:
     return True
 
 
-def free(items: Sequence[Removable]) -> list[str]:
+def free(home: Home, items: Sequence[Removable]) -> list[str]:
     """Free things; call it within `at_rest`. One that somebody works with by now is left alone.
 
     Returns:
@@ -68,8 +63,8 @@ def free(items: Sequence[Removable]) -> list[str]:
         with ExitStack() as held:
             if item.lock is None or held.enter_context(_taken(item.lock)):
                 try:
-                    _free(item)
-                except (OSError, sqlite3.Error) as error:
+                    _free(home, item)
+                except OSError as error:
                     troubles.append(f"{item.path}: {error}; check its permissions, then run it again")
             else:
                 troubles.append(f"{item.path}: left alone, somebody is at work with it")
@@ -85,23 +80,15 @@ def _taken(lock: Path) -> Iterator[bool]:
         raise OSError(str(error)) from error
 
 
-def _free(item: Removable) -> None:
-    path = item.path
-    if item.kind == "critiques":
-        trim(path)
-    elif path.is_symlink() or not path.is_dir():
-        path.unlink(missing_ok=True)
+def _free(home: Home, item: Removable) -> None:
+    if item.path.is_symlink() or not item.path.is_dir():
+        item.path.unlink(missing_ok=True)
     elif item.kind == "leftovers":
-        shutil.rmtree(path)  # half of what is half is no worse
+        shutil.rmtree(item.path)  # half of what is half is no worse
     else:
-        _put_away(path)
-
-
-def _put_away(path: Path) -> None:
-    """Delete a folder so that after a kill it is there as it was, or gone."""
-    away = path.parent / AWAY / secrets.token_hex(8)
-    away.parent.mkdir(exist_ok=True)
-    path.rename(away)
-    shutil.rmtree(away)
-    with suppress(OSError):  # another is on its way
-        away.parent.rmdir()
+        away = home.path / AWAY / secrets.token_hex(8)
+        away.parent.mkdir(exist_ok=True)
+        item.path.rename(away)  # after a kill it is there as it was, or gone
+        shutil.rmtree(away)
+        with suppress(OSError):  # another is on its way
+            away.parent.rmdir()

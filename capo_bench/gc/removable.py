@@ -9,17 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 KINDS = {
-    "leftovers": "temporary and half-written files of processes that were killed",
-    "checkpoints": "of trials that have finished, or stopped longer ago than --abandoned-after",
-    "orphans": "unfinished trials that no study will resume: of older code, or of no study",
+    "leftovers": "what killed processes left half-written, and older parts of logs",
+    "unused": "unfinished trials that no plan has, and stages that no trial needs",
     "models": "trained weights of finished trials, as --keep-models says",
     "trials": "whole trials, as --trial says",
-    "stages": "models, trainings and completions under keys that no trial needs",
-    "digests": "results that reports computed; the next report takes longer",
-    "views": "pages of `capo-bench view`, which it can write again",
-    "critiques": "critiques beyond the limit of their cache, and its unused space",
-    "logs": "older parts of logs",
+    "caches": "what reports computed, and pages of `capo-bench view`; both can be made again",
 }
+
+AWAY = ".freed"
+"""Folder in the results folder that what is freed is renamed into."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,7 @@ class Removable:
 
     def count_bytes(self) -> int:
         """Return the bytes that it frees."""
-        from trainers.critics.store import spare
-
-        return spare(self.path) if self.kind == "critiques" else sum(_sizes(self.path))
+        return sum(_sizes(self.path))
 
 
 def _sizes(path: Path) -> Iterator[int]:

@@ -146,18 +146,6 @@ def set_limit(path: Path, limit: int) -> None:
     trim(path)
 
 
-def spare(path: Path) -> int:
-    """Return the bytes that `trim` gives back: unused pages, the log of writes, what is beyond the limit."""
-    try:
-        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            free = _number(connection, "PRAGMA freelist_count") * _number(connection, "PRAGMA page_size")
-            beyond = max(0, _live_bytes(connection) - _limit(connection))
-        log_ahead = path.with_name(f"{path.name}-wal")
-        return free + beyond + (log_ahead.stat().st_size if log_ahead.exists() else 0)
-    except (sqlite3.Error, OSError):
-        return 0
-
-
 def trim(path: Path) -> None:
     """Hold a store to its limit now, and give the disk back what it does not use.
 

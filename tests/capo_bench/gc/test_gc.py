@@ -20,18 +20,15 @@ import capo_bench
 from capo_bench.cli import main
 from capo_bench.gc import free as freeing
 from capo_bench.gc.find import GcRequest, scan
-from capo_bench.gc.free import AWAY, at_rest, free
-from capo_bench.gc.removable import Removable
+from capo_bench.gc.free import at_rest, free
+from capo_bench.gc.removable import AWAY, Removable
 from capo_bench.run.state import study_status
 from capo_bench.store.errors import StudyLockedError
 from capo_bench.store.home import Home, read_json, write_json
 from capo_bench.store.ledger import Ledger
 from capo_bench.store.lock import study_lock, wait_for_lock
 from capo_bench.study.identity import digest, identity_of, training_key, trial_id, with_seed
-from evals.models.base import Usage
 from trainers.config import TrialConfig
-from trainers.credit.critique import Critique
-from trainers.critics.store import FILE, CritiqueStore, kept, set_limit
 
 ROOT = Path(capo_bench.__file__).parents[1]
 OLD = 0
@@ -69,11 +66,17 @@ def write(path: Path, size: int) -> Path:
     return path
 
 
-def plan(home: Home, *trials: str, study: str = "demo", profile: str = "quick") -> None:
-    """What a run of a study notes when it starts."""
-    Ledger(home.study(study).ledger).append(
-        "study_started", profile=profile, plan=list(trials), metrics=["coins_test/accuracy"]
-    )
+def plan(home: Home, *trials: str, study: str = "demo", profile: str = "quick", metric: str = "accuracy") -> None:
+    """What a run of a study leaves when it starts; of a trial that is not there, what it will be."""
+    kept = [record(home, trial) for trial in trials]
+    write_json(home.study(study).profile(profile).plan, {"metrics": [f"coins_test/{metric}"], "trials": kept})
+    Ledger(home.study(study).ledger).append("study_started", profile=profile, plan=list(trials))
+
+
+def record(home: Home, trial: str) -> dict[str, Any]:
+    if home.trial(trial).config.exists():
+        return {**read_json(home.trial(trial).config), "id": trial}
+    return {"id": trial, "variant": "v", "seed": 9, "identity": with_seed(identity_of(config()), 9)}
 
 
 def found(home: Home, **wanted: Any) -> dict[str, str]:
@@ -103,66 +106,48 @@ def test_nothing_of_finished_trials_and_of_pending_ones_goes_by_itself(home: Hom
     assert "nothing can be deleted" in gc(home, "--yes")
 
 
-def test_checkpoints_of_finished_trials_and_of_abandoned_ones_go(home: Home) -> None:
-    done, owed = put(home), put(home, 1, done=False)
-    for trial in (done, owed):
-        write(home.trial(trial).checkpoints / "state.json", 500)
-    plan(home, done, owed)
-    assert found(home) == {f"trials/{done}/training/checkpoints": "checkpoints"}
-    assert found(home, abandoned_after=3600.0) == found(home)
-    for path in (home.trial(owed).checkpoints / "state.json", home.trial(owed).checkpoints):
-        os.utime(path, (OLD, OLD))
-    assert f"trials/{owed}/training/checkpoints" in found(home, abandoned_after=3600.0)
-    gc(home, "--yes", "--abandoned-after", "1h")
-    assert home.trial(done).done and home.trial(done).model.is_dir()
-    assert not home.trial(owed).checkpoints.exists()
-    assert home.trial(owed).steps.exists()
-
-
-def test_half_written_leftovers_go_and_the_marked_checkpoint_stays(home: Home) -> None:
+def test_half_written_leftovers_go_and_checkpoints_stay(home: Home) -> None:
     trial = put(home, done=False)
     folder = home.trial(trial)
-    torn = [
+    half = [
         write(folder.trained / ".model" / "model.safetensors", 1).parent,
         write(folder.processes / "job.json", 1).parent,
         write(folder.path / ".metrics.json.0123456789abcdef", 1),
-        write(folder.checkpoints / "checkpoint-9" / "half", 1).parent,
-        write(home.path / "stages" / "cold_start" / ".abc.making" / "half", 1).parent,
-        write(home.path / "trials" / AWAY / "0123" / "config.json", 1).parent.parent,
-        write(home.stage("training", "abc") / AWAY / "0123" / "model.safetensors", 1).parent.parent,
+        write(home.path / AWAY / "0123" / ".config.json.0123456789abcdef", 1).parents[1],
     ]
+    settled = [
+        write(home.path / "stages" / "cold_start" / ".abc.making" / "half", 1).parent,
+        write(home.path / ".unpacking.0123456789abcdef" / "trials" / "half", 1).parents[1],
+        write(home.study("demo").profile("quick").report / ".report.html.0123456789abcdef", 1),
+        write(home.path / "evals" / "a" / ".page.html.0123456789abcdef", 1),
+    ]
+    mine = write(home.path / ".git" / "config", 1)
     write(folder.checkpoints / "checkpoint-5" / "whole", 1)
-    write_json(folder.checkpoints / "resume.json", {"checkpoint": "checkpoint-5"})
-    reports = home.study("demo").profile("quick").report
-    report = write(reports / ".report.html.0123456789abcdef", 1)  # no lock tells whose it is
     plan(home, trial)
-    left = {str(path.relative_to(home.path)): "leftovers" for path in torn}
-    assert found(home) == {**left, "stages/training/abc": "stages"}
-    os.utime(report, (OLD, OLD))
+    assert found(home) == {str(path.relative_to(home.path)): "leftovers" for path in half}
+    for path in settled:
+        for inner in (path, *path.rglob("*")):
+            os.utime(inner, (OLD, OLD))  # no lock tells whose it is, but it is old
+    assert found(home) == {str(path.relative_to(home.path)): "leftovers" for path in (*half, *settled)}
+    with elsewhere(home.path / "stages" / "cold_start" / "abc.lock"), elsewhere(home.path / "evals" / "a" / "lock"):
+        assert len(found(home)) == 6
     gc(home, "--yes")
-    assert not [path for path in (*torn, report) if path.exists()]
+    assert not [path for path in (*half, *settled) if path.exists()]
     assert (folder.checkpoints / "checkpoint-5" / "whole").exists()
+    assert mine.exists()
 
 
-def test_an_unfinished_trial_of_other_code_goes_and_one_that_only_left_out_stays(home: Home) -> None:
-    kept_one, narrowed, finished = put(home), put(home, 1, done=False), put(home, 2)
-    old = home.trial("0ld0ld0ld0ld")
-    shutil.copytree(home.trial(narrowed).path, old.path)
-    plan(home, kept_one, narrowed, finished, old.path.name)
+def test_an_unfinished_trial_that_no_plan_has_goes_and_a_finished_one_stays(home: Home) -> None:
+    kept_one, unfinished, finished = put(home), put(home, 1, done=False), put(home, 2)
+    plan(home, kept_one, unfinished, finished)
     assert found(home) == {}
-    plan(home, kept_one)  # run again with other code and --only seed=0
-    assert found(home) == {"trials/0ld0ld0ld0ld": "orphans"}
+    plan(home, kept_one)  # run again with other settings
+    assert found(home) == {f"trials/{unfinished}": "unused"}
     told = json.loads(gc(home, "--json"))
-    assert told["finished_orphans"] == [finished]
+    assert told["finished_unplanned"] == [finished]
     assert f"--trial {finished}" in gc(home)
-    plan(home, old.path.name, profile="full")  # another profile has it
+    plan(home, unfinished, profile="full")  # another profile has it
     assert found(home) == {}
-
-
-def test_a_trial_that_no_study_names_goes_only_while_it_is_unfinished(home: Home) -> None:
-    put(home)
-    unfinished = put(home, 1, done=False)
-    assert found(home) == {f"trials/{unfinished}": "orphans"}
 
 
 def test_models_are_kept_by_policy_of_each_variant(home: Home) -> None:
@@ -172,9 +157,8 @@ def test_models_are_kept_by_policy_of_each_variant(home: Home) -> None:
     models = {trial: f"trials/{trial}/training/model" for trial in (good, bad, other)}
     assert found(home, keep_models=None) == {}
     assert found(home, keep_models=1) == {models[bad]: "models"}
-    assert found(home, keep_models=1, by="coins_test/wrong_step_rate") == {
-        models[bad]: "models"
-    }  # the lower the better
+    plan(home, good, bad, other, metric="wrong_step_rate")  # the lower the better
+    assert found(home, keep_models=1) == {models[bad]: "models"}
     assert found(home, keep_models=2) == {}
     assert found(home, keep_models=0) == dict.fromkeys(models.values(), "models")
     shown = gc(home, "--keep-models", "none", "--kind", "models")
@@ -185,10 +169,15 @@ def test_models_are_kept_by_policy_of_each_variant(home: Home) -> None:
 
 
 def test_a_metric_that_ranks_nothing_is_refused(home: Home) -> None:
-    plan(home, put(home))
-    assert "neither better high nor low" in gc(home, "--keep-models", "best:1", "--by", "coins_test/steps", code=2)
+    plan(home, put(home), metric="steps")
+    assert "neither better high nor low" in gc(home, "--keep-models", "best:1", code=2)
     assert "'best:0' is no policy; write all, none, or best:N" in gc(home, "--keep-models", "best:0", code=2)
-    assert "--by decides" in gc(home, "--by", "coins_test/steps", code=2)
+
+
+def test_a_plan_that_cannot_be_read_is_named(home: Home) -> None:
+    plan(home, put(home))
+    home.study("demo").profile("quick").plan.write_text("{")
+    assert "plan.json: no plan" in gc(home, "--yes", code=2)
 
 
 def test_a_whole_trial_goes_when_it_is_named_and_is_then_pending(home: Home) -> None:
@@ -207,11 +196,11 @@ def test_shared_models_that_a_trial_was_made_with_stay(home: Home) -> None:
     key = read_json(home.trial(trial).config)["identity"]["training"]["cold_start"]["key"]
     write(home.stage("cold_start", key) / "model.safetensors", 1)
     write(home.stage("critic", "unused") / "model.safetensors", 1)
-    plan(home, trial, "not-begun")
-    assert found(home) == {}  # what the other trial needs is not known
     plan(home, trial)
-    assert found(home) == {"stages/critic/unused": "stages"}
-    assert found(home, trials=[trial]).get(f"stages/cold_start/{key}") == "stages"
+    assert found(home) == {"stages/critic/unused": "unused"}
+    assert found(home, trials=[trial]).get(f"stages/cold_start/{key}") == "unused"
+    plan(home, "not-begun")  # needs it, too
+    assert found(home, trials=[trial]) == {f"trials/{trial}": "trials", "stages/critic/unused": "unused"}
 
 
 def test_the_process_reward_model_of_a_trial_stays(home: Home) -> None:
@@ -220,7 +209,7 @@ def test_the_process_reward_model_of_a_trial_stays(home: Home) -> None:
     for name in (key, "unused"):
         write(home.stage("prm", name) / "model.safetensors", 1)
     plan(home, trial)
-    assert found(home) == {"stages/prm/unused": "stages"}
+    assert found(home) == {"stages/prm/unused": "unused"}
 
 
 def share(home: Home, trial: str, *more: str) -> str:
@@ -242,8 +231,8 @@ def test_a_stage_goes_with_the_last_trial_that_lists_it(home: Home) -> None:
     assert found(home) == {}
     assert found(home, trials=[first]) == {f"trials/{first}": "trials"}
     both = {f"trials/{trial}": "trials" for trial in (first, second)}
-    assert found(home, trials=[first, second]) == {**both, stage: "stages"}
-    assert found(home, trials=[first, second], study="demo") == {**both, stage: "stages"}
+    assert found(home, trials=[first, second]) == {**both, stage: "unused"}
+    assert found(home, trials=[first, second], study="demo") == {**both, stage: "unused"}
     gc(home, "--trial", first, "--trial", second, "--yes")
     assert not (home.path / stage).exists()
 
@@ -272,46 +261,30 @@ def test_shared_weights_go_when_no_trial_keeps_them(home: Home) -> None:
 def test_a_trial_that_cannot_be_read_keeps_all_stages(home: Home) -> None:
     trial = put(home)
     share(home, trial)
-    plan(home, trial)
+    write(home.stage("critic", "unused") / "model.safetensors", 1)
+    plan(home)
+    assert found(home) == {"stages/critic/unused": "unused"}
     home.trial(trial).config.write_text("{")
     assert found(home) == {}
 
 
-def test_locks_go_of_stages_that_are_not_there(home: Home) -> None:
-    trial = put(home)
-    key = share(home, trial)
-    locks = [write(home.stage_lock("training", name), 0) for name in (key, "000000000000")]
-    plan(home, trial)
-    assert found(home) == {"stages/training/000000000000.lock": "stages"}
-    with elsewhere(locks[1]):
-        assert found(home) == {}
-    gc(home, "--yes")
-    assert [lock.exists() for lock in locks] == [True, False]
-
-
 def test_a_lock_that_somebody_takes_meanwhile_is_left_alone(home: Home) -> None:
     plan(home, put(home))
-    lock = write(home.stage_lock("training", "000000000000"), 0)
+    write(home.stage("training", "000000000000") / "steps.jsonl", 0)
     items = scan(home, GcRequest()).items()
-    with elsewhere(lock):
-        assert ["somebody is at work" in told for told in free(items)] == [True]
-    assert lock.exists()
-
-
-def test_while_a_study_runs_no_lock_of_a_stage_goes(home: Home) -> None:
-    """Its trials hold them one after another, and make them when they come to it."""
-    plan(home, put(home))
-    write(home.stage_lock("training", "000000000000"), 0)
-    with elsewhere(home.study("demo").path / "lock"):
+    with elsewhere(home.stage_lock("training", "000000000000")):
         assert found(home) == {}
+        assert ["somebody is at work" in told for told in free(home, items)] == [True]
+    assert home.stage("training", "000000000000").exists()
 
 
 def test_half_written_news_of_a_killed_run_go_and_those_of_one_that_goes_on_stay(home: Home) -> None:
     plan(home, put(home))
     plan(home, put(home, 1), study="runs")
     killed, last = (write(home.study("demo").path / name, 30) for name in (".now.json.4711", "now.json"))
-    os.utime(last, (OLD, OLD))  # what a crashed run was at: `status` tells of it
     lives = write(home.study("runs").path / ".now.json.4712", 30)
+    for path in (killed, last, lives):
+        os.utime(path, (OLD, OLD))  # `status` tells what a crashed run was at
     with elsewhere(home.study("runs").path / "lock"):
         assert found(home) == {"studies/demo/.now.json.4711": "leftovers"}
         assert found(home, study="demo") == found(home)
@@ -331,10 +304,10 @@ def test_pages_go_that_can_be_written_again(home: Home) -> None:
     plan(home, shown, silent)
     plan(home, other, study="runs")
     with elsewhere(home.study("runs").path / "lock"):
-        assert found(home) == {f"views/{shown}.html": "views"}
-    assert found(home, study="demo") == {f"views/{shown}.html": "views"}
-    assert f"views/{shown}.html  4 KiB: `capo-bench view` writes it again" in gc(home, "--kind", "views")
-    assert found(home, trials=[silent])[f"views/{silent}.html"] == "views", "the trial goes"
+        assert found(home) == {f"views/{shown}.html": "caches"}
+    assert found(home, study="demo") == {f"views/{shown}.html": "caches"}
+    assert f"views/{shown}.html  4 KiB: `capo-bench view` writes it again" in gc(home, "--kind", "caches")
+    assert found(home, trials=[silent])[f"views/{silent}.html"] == "caches", "the trial goes"
     os.utime(half, (OLD, OLD))
     gc(home, "--yes")
     assert {path.name for path in half.parent.iterdir()} == {f"{silent}.html", "gone.html"}
@@ -346,28 +319,9 @@ def test_digests_and_older_parts_of_logs_go(home: Home) -> None:
     write(home.digests / f"{trial}.json", 1)
     write(home.trial(trial).path / "trial.log.1", 1)
     write(home.trial(trial).log, 1)
-    write(home.study("demo").path / "workers.log.2", 1)
-    assert set(found(home).values()) == {"digests", "logs"}
-    assert len(found(home)) == 3
-    assert set(found(home, kinds=["logs"]).values()) == {"logs"}
-
-
-def test_the_critique_cache_is_held_to_its_limit(home: Home) -> None:
-    path = home.path / "cache" / "critiques" / FILE
-    store = CritiqueStore(path)
-    texts = [os.urandom(2000).hex() for _ in range(100)]
-    usage = Usage(prompt_tokens=1, cached_tokens=0, output_tokens=1)
-    store.write({(bytes([n]), 0): Critique(frozenset(), None, text, usage) for n, text in enumerate(texts)})
-    held = kept(path)
-    told = json.loads(gc(home, "--json"))["kinds"]["critiques"]["bytes"]
-    assert told > 0  # the log of writes, which is not in the file yet
-    gc(home, "--yes")
-    after = kept(path)
-    assert held is not None and after is not None
-    assert after.critiques == held.critiques == 100
-    assert after.size < held.size
-    store.close()
-    set_limit(path, 2**30)
+    os.utime(write(home.study("demo").path / "workers.log.2", 1), (OLD, OLD))
+    assert sorted(found(home).values()) == ["caches", "leftovers", "leftovers"]
+    assert set(found(home, kinds=["caches"]).values()) == {"caches"}
 
 
 # Others at work
@@ -389,22 +343,22 @@ def elsewhere(lock: Path) -> Iterator[None]:
 def test_what_a_running_study_refers_to_is_left_alone(home: Home) -> None:
     mine, theirs = put(home), put(home, 1)
     for trial in (mine, theirs):
-        write(home.trial(trial).checkpoints / "state.json", 1)
+        write(home.trial(trial).processes / "job.json", 1)
     write(home.stage("critic", "unused") / "model.safetensors", 1)
     plan(home, mine)
     plan(home, theirs, study="runs")
     with elsewhere(home.study("runs").path / "lock"):
-        assert found(home) == {f"trials/{mine}/training/checkpoints": "checkpoints"}
+        assert found(home) == {f"trials/{mine}/.launch": "leftovers"}
         assert "left out, because it is running: runs" in gc(home)
         assert "somebody is at work with it" in gc(home, "runs", "--trial", theirs, "--yes", code=2)
         gc(home, "--yes")
-    assert home.trial(theirs).checkpoints.exists()
-    assert not home.trial(mine).checkpoints.exists()
+    assert home.trial(theirs).processes.exists()
+    assert not home.trial(mine).processes.exists()
 
 
 def test_a_run_on_another_machine_is_known_by_its_fresh_news(home: Home) -> None:
     trial = put(home)
-    write(home.trial(trial).checkpoints / "state.json", 1)
+    write(home.trial(trial).processes / "job.json", 1)
     plan(home, trial)
     folder = home.study("demo")
     write_json(folder.path / "lock", {"pid": 7, "host": "another", "since": "2026-01-01T00:00:00+00:00"})
@@ -418,12 +372,12 @@ def test_a_run_on_another_machine_is_known_by_its_fresh_news(home: Home) -> None
 
 def test_a_trial_somebody_works_on_is_left_alone_and_no_study_starts_meanwhile(home: Home) -> None:
     trial = put(home)
-    write(home.trial(trial).checkpoints / "state.json", 1)
+    write(home.trial(trial).processes / "job.json", 1)
     plan(home, trial)
     items = scan(home, GcRequest()).items()
     with elsewhere(home.trial(trial).path / "lock"):
         assert found(home) == {}
-        assert ["somebody is at work" in told for told in free(items)] == [True]
+        assert ["somebody is at work" in told for told in free(home, items)] == [True]
     with at_rest(home):
         with pytest.raises(StudyLockedError), study_lock(home.study("demo").path / "lock"):
             pass
@@ -472,7 +426,7 @@ def test_a_kill_at_any_moment_leaves_a_trial_whole_or_gone(home: Home) -> None:
         assert left in (whole, set()), last
         ends.add(bool(left))
         gc(home, "--yes", "--kind", "leftovers")
-        assert not (home.path / "trials" / AWAY).exists()
+        assert not (home.path / AWAY).exists()
     assert ends == {True, False}
     assert not home.trial(trial).path.exists()
 
@@ -494,7 +448,7 @@ def killed_after(home: Home, trial: str, operations: int) -> bool:
                     return _do(*args, **kwargs)
 
                 setattr(os, name, counted)
-            freeing.free([Removable("trials", home.trial(trial).path, "", None, trial)])
+            freeing.free(home, [Removable("trials", home.trial(trial).path, "", None, trial)])
         finally:
             os._exit(0)
     return os.WIFSIGNALED(os.waitpid(child, 0)[1])
@@ -505,44 +459,42 @@ def killed_after(home: Home, trial: str, operations: int) -> bool:
 
 def test_it_shows_first_and_frees_with_yes(home: Home) -> None:
     trial = put(home)
-    write(home.trial(trial).checkpoints / "state.json", 2048)
+    write(home.trial(trial).processes / "job.json", 2048)
     plan(home, trial)
     before = tree(home.path)
     shown = gc(home)
-    assert "checkpoints: 1, 2 KiB: of trials that have finished" in shown
-    assert f"{home.trial(trial).checkpoints}  2 KiB: the trial has finished" in shown
+    assert "leftovers: 1, 2 KiB: what killed processes left half-written" in shown
+    assert f"{home.trial(trial).processes}  2 KiB: a killed process left it half-written" in shown
     assert "in all: 1 things, 2 KiB; add --yes to free it" in shown
     assert tree(home.path) == before
     assert "freed 2 KiB" in gc(home, "--yes")
-    assert not home.trial(trial).checkpoints.exists()
+    assert not home.trial(trial).processes.exists()
 
 
 def test_json_names_everything(home: Home) -> None:
     trial = put(home)
-    write(home.trial(trial).checkpoints / "state.json", 7)
+    write(home.trial(trial).processes / "job.json", 7)
     plan(home, trial)
     told = json.loads(gc(home, "--json"))
     assert (told["version"], told["freed"], told["bytes"]) == (1, False, 7)
-    assert told["kinds"]["checkpoints"] == {"count": 1, "bytes": 7}
+    assert told["kinds"]["leftovers"] == {"count": 1, "bytes": 7}
     assert told["items"][0]["trial"] == trial
     assert json.loads(gc(home, "--json", "--yes"))["freed"] is True
-    assert not home.trial(trial).checkpoints.exists()
+    assert not home.trial(trial).processes.exists()
 
 
 def test_one_study_is_looked_at_alone(home: Home) -> None:
     mine, other = put(home), put(home, 1)
     for trial in (mine, other):
-        write(home.trial(trial).checkpoints / "state.json", 1)
+        write(home.trial(trial).processes / "job.json", 1)
     plan(home, mine)
     plan(home, other, study="other")
-    assert found(home, study="demo") == {f"trials/{mine}/training/checkpoints": "checkpoints"}
+    assert found(home, study="demo") == {f"trials/{mine}/.launch": "leftovers"}
     assert "no study 'nobody' has been run" in gc(home, "nobody", code=2)
 
 
 def test_what_cannot_be_freed_is_told_and_the_rest_goes(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = sorted([put(home), put(home, 1)])
-    for trial in (first, second):
-        write(home.trial(trial).checkpoints / "state.json", 1)
     plan(home, first, second)
     rename = Path.rename
 
@@ -552,9 +504,9 @@ def test_what_cannot_be_freed_is_told_and_the_rest_goes(home: Home, monkeypatch:
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", refuse)
-    assert "Permission denied; check its permissions" in gc(home, "--yes", code=1)
-    assert home.trial(first).checkpoints.exists()
-    assert not home.trial(second).checkpoints.exists()
+    assert "Permission denied; check its permissions" in gc(home, "--trial", first, "--trial", second, "--yes", code=1)
+    assert home.trial(first).done
+    assert not home.trial(second).path.exists()
 
 
 def test_an_empty_folder_is_no_error(home: Home) -> None:
