@@ -246,7 +246,6 @@ def _environment(threads: int, gpus: Sequence[str] | None) -> dict[str, str]:
     usual = os.environ.get("OMP_NUM_THREADS", str(threads))
     kinds = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS")
     counts = {name: os.environ.get(name, usual) for name in kinds}
-    # TRL imports the tracking package where it is installed.
     quiet = quiet_environment()
     seen = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": ",".join(gpus)}
     return os.environ | quiet | seen | {"PYTHONPATH": path} | counts

@@ -8,6 +8,7 @@ folder is where it and the worker talk, in files: ``job.json`` says what is to b
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import sys
@@ -21,7 +22,7 @@ from typing import Any
 
 from capo_bench.process.orphans import die_with
 from capo_bench.run.failures import cause_of
-from capo_bench.run.worker import summary
+from capo_bench.run.worker import NEW_OBJECTS, summary
 from capo_bench.store.home import read_json, write_json
 
 PARENT = "CAPO_BENCH_PARENT"
@@ -63,6 +64,7 @@ def work(folder: Path, rank: int) -> bool:
 
 def main() -> None:
     """Work, and leave word of how it ended."""
+    gc.set_threshold(NEW_OBJECTS)
     folder, rank = Path(sys.argv[1]), int(os.environ.get("RANK", "0"))
     die_with(int(os.environ[PARENT]))
     try:

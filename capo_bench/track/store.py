@@ -75,8 +75,12 @@ def quiet() -> None:
 
 
 def quiet_environment() -> dict[str, str]:
-    """Return the environment variables under which MLflow tells nobody of its use, and has written what it says."""
+    """Return the environment variables under which MLflow tells nobody of its use, and has written what it says.
+
+    Transformers and TRL, which would import it, do without it: the runner alone logs.
+    """
     return {
+        "DISABLE_MLFLOW_INTEGRATION": "TRUE",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "DO_NOT_TRACK": "true",
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",

@@ -334,6 +334,15 @@ def test_mlflow_is_kept_from_telling_anybody_of_its_use(tmp_path, monkeypatch):
     assert done.stdout.split() == ["True", "None"]
 
 
+def test_the_trainers_of_others_do_not_import_mlflow_where_trials_are_trained(monkeypatch):
+    from transformers.integrations import is_mlflow_available
+
+    assert is_mlflow_available()
+    for name, value in quiet_environment().items():
+        monkeypatch.setenv(name, value)
+    assert not is_mlflow_available()
+
+
 def test_what_a_method_does_not_use_is_no_parameter_of_its_trial(desk):
     plan = desk.plan("a", "b")
     config = plan.trials[1].config.model_copy(update={"method": "sft"})
