@@ -337,6 +337,8 @@ def test_mlflow_is_kept_from_telling_anybody_of_its_use(tmp_path, monkeypatch):
 def test_the_trainers_of_others_do_not_import_mlflow_where_trials_are_trained(monkeypatch):
     from transformers.integrations import is_mlflow_available
 
+    for name in quiet_environment():
+        monkeypatch.delenv(name, raising=False)
     assert is_mlflow_available()
     for name, value in quiet_environment().items():
         monkeypatch.setenv(name, value)
