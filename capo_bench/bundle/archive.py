@@ -13,19 +13,15 @@ import io
 import os
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from capo_bench.bundle.contents import BundledFile
 from capo_bench.bundle.manifest import BundleError
 from capo_bench.track.redact import redact
 from evals.checksums import SUMS
 from evals.files import writing
-
-Tell = Callable[[int, int], None]
-"""Told how much is done of how much, in any unit."""
 
 _LEVEL = 6
 _MOST_SHOWN = 20
@@ -35,21 +31,20 @@ _BINARY = (".safetensors", ".bin")
 
 @dataclass
 class Secrets:
-    """Secrets that stood in files: the places of all, as ``path:line``, and the sha256 of the files without them."""
+    """Secrets that stood in files: the places of all, as ``place:line``, and the sha256 of the files without them."""
 
     places: list[str] = field(default_factory=list)
     sums: dict[str, str] = field(default_factory=dict)
 
-    def take_out(self, file: BundledFile) -> bytes:
+    def take_out(self, place: str, data: bytes) -> bytes:
         """Return what a file holds, without secrets; a list of checksums with those of the files that were changed.
 
         Rollouts are looked into though they are packed. What is no text is left as it is.
         """
-        data = file.read()
-        folder, _, name = file.path.rpartition("/")
+        folder, _, name = place.rpartition("/")
         if name == SUMS and self.sums:
             return self._renew(data, folder)
-        packed = file.path.endswith(".gz")
+        packed = place.endswith(".gz")
         try:
             text = (gzip.decompress(data) if packed else data).decode("utf-8")
         except (ValueError, OSError, EOFError, zlib.error):  # damaged: for `capo-bench verify` to tell
@@ -58,14 +53,14 @@ class Secrets:
         if clean == text:
             return data
         lines = zip(text.split("\n"), clean.split("\n"), strict=False)
-        self.places += [f"{file.path}:{number}" for number, (had, has) in enumerate(lines, 1) if had != has]
+        self.places += [f"{place}:{number}" for number, (had, has) in enumerate(lines, 1) if had != has]
         data = gzip.compress(clean.encode(), _LEVEL, mtime=0) if packed else clean.encode()
-        self.sums[file.path] = hashlib.sha256(data).hexdigest()
+        self.sums[place] = hashlib.sha256(data).hexdigest()
         return data
 
     def _renew(self, data: bytes, folder: str) -> bytes:
         rows = (row.partition("  ") for row in data.decode().splitlines())
-        return "".join(f"{self.sums.get(f'{folder}/{path}', value)}  {path}\n" for value, _, path in rows).encode()
+        return "".join(f"{self.sums.get(f'{folder}/{name}', value)}  {name}\n" for value, _, name in rows).encode()
 
     def refuse(self) -> None:
         """Raise `BundleError` if there were any; all places are named."""
@@ -76,11 +71,11 @@ class Secrets:
             raise BundleError("\n".join([*(f"{place}: {rule}" for place in self.places[:_MOST_SHOWN]), *more, way_out]))
 
 
-def write_archive(path: Path, files: Iterable[BundledFile], secrets: Secrets, *, blot: bool) -> None:
-    """Write files without their secrets into an archive; it is there when all are written.
+def write_archive(path: Path, files: Iterable[tuple[str, Path | bytes]], secrets: Secrets, *, blot: bool) -> None:
+    """Write files, or what they hold, without their secrets into an archive; it is there when all are written.
 
     Raises:
-        BundleError: A path is too long, or there were secrets and they are not to be blotted.
+        BundleError: A place is too long, or there were secrets and they are not to be blotted.
         OSError: A file cannot be read or got shorter meanwhile, or the disk is full.
     """
     with (
@@ -88,23 +83,23 @@ def write_archive(path: Path, files: Iterable[BundledFile], secrets: Secrets, *,
         gzip.GzipFile("", "wb", _LEVEL, file, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w", encoding="utf-8", errors="strict") as tar,
     ):
-        for bundled in files:
-            if bundled.path.endswith(_BINARY) and isinstance(bundled.source, Path):
-                with bundled.source.open("rb") as source:
-                    _add(tar, bundled.path, os.fstat(source.fileno()).st_size, source)
+        for place, source in files:
+            if isinstance(source, Path) and place.endswith(_BINARY):
+                with source.open("rb") as binary:
+                    _add(tar, place, os.fstat(binary.fileno()).st_size, binary)
             else:
-                data = secrets.take_out(bundled)
-                _add(tar, bundled.path, len(data), io.BytesIO(data))
+                data = secrets.take_out(place, source if isinstance(source, bytes) else source.read_bytes())
+                _add(tar, place, len(data), io.BytesIO(data))
         if not blot:
             secrets.refuse()
 
 
-def _add(tar: tarfile.TarFile, path: str, size: int, source: IO[bytes]) -> None:
-    header = tarfile.TarInfo(path)
+def _add(tar: tarfile.TarFile, place: str, size: int, source: IO[bytes]) -> None:
+    header = tarfile.TarInfo(place)
     header.size, header.mtime, header.mode = size, 0, 0o644
     # A plain header: no extended one follows, whatever the name. GNU's has longer numbers.
     tar.format = tarfile.USTAR_FORMAT if size < 8 * 2**30 else tarfile.GNU_FORMAT
     try:
         tar.addfile(header, source)
     except ValueError as error:
-        raise BundleError(f"{path}: cannot be bundled ({error}); choose shorter names") from error
+        raise BundleError(f"{place}: cannot be bundled ({error}); choose shorter names") from error

@@ -9,17 +9,20 @@ Whether the files are those that a trial left, their checksums say afterwards (`
 from __future__ import annotations
 
 import gzip
+import io
 import shutil
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from capo_bench.bundle.archive import Tell
 from capo_bench.bundle.manifest import MOST_MANIFEST, NAME, BundleError, Manifest, check_path, load_manifest
 from evals.checksums import SUMS
+
+Tell = Callable[[int, int], None]
+"""Told how much is done of how much, in any unit."""
 
 MOST_FILES = 150_000
 MOST_RATIO = 200
@@ -119,16 +122,25 @@ def _file(tar: _Stream, name: str, size: int, folder: Path | None) -> None:
     most = MOST_JSON if name.endswith((".json", SUMS)) else MOST_TEXT
     if size > most and not name.endswith(".safetensors"):
         raise BundleError(f"{name!r}: {size:,} bytes, more than the {most:,} that such a file ever has")
-    packed = _Packed(name, tar) if name.endswith(".gz") else None
-    with ExitStack() as stack:
-        target = None if folder is None else stack.enter_context(_create(folder / name))
-        while size:
-            block = tar.read_all(min(size, _BLOCK))
-            size -= len(block)
-            if packed is not None:
-                packed.add(block)
-            if target is not None:
-                target.write(block)
+    content = _Content(tar, size)
+    if folder is not None:
+        with _create(folder / name) as target:
+            shutil.copyfileobj(content, target, _BLOCK)
+    elif name.endswith(".gz"):
+        _check_packed(name, content, tar)
+    while content.read(_BLOCK):  # damaged: for its reader to tell
+        pass
+
+
+def _check_packed(name: str, content: _Content, tar: _Stream) -> None:
+    """Unpack a packed file to nowhere, so that one that would fill a reader's memory is refused."""
+    grown = 0
+    with suppress(EOFError, zlib.error, gzip.BadGzipFile), gzip.GzipFile(fileobj=content) as packed:
+        while block := packed.read(_BLOCK):
+            tar.count(len(block))
+            grown += len(block)
+            if grown > MOST_TEXT:
+                raise BundleError(f"{name!r} grows to more than {MOST_TEXT:,} bytes: a bomb")
 
 
 def _create(path: Path) -> IO[bytes]:
@@ -166,29 +178,14 @@ class _Stream:
         return data
 
 
-class _Packed:
-    """Unpacks a packed file to nowhere, so that one that would fill a reader's memory is refused."""
+class _Content(io.RawIOBase):
+    """The content of one member."""
 
-    def __init__(self, name: str, stream: _Stream) -> None:
-        self._name, self._stream, self._grown = name, stream, 0
-        self._unpack = zlib.decompressobj(wbits=31)
+    def __init__(self, tar: _Stream, size: int) -> None:
+        self._tar, self._left = tar, size
 
-    def add(self, block: bytes) -> None:
-        """Unpack the next bytes of the file."""
-        try:
-            while block:
-                amount = len(self._unpack.decompress(block, _BLOCK))
-                self._stream.count(amount)
-                self._grown += amount
-                if self._grown > MOST_TEXT:
-                    raise BundleError(f"{self._name!r} grows to more than {MOST_TEXT:,} bytes: a bomb")
-                block = self._unpack.unconsumed_tail or self._next_part()
-        except zlib.error:  # damaged: for its reader to tell
-            self._unpack = zlib.decompressobj(wbits=31)
-
-    def _next_part(self) -> bytes:
-        """Return what follows the end of one packed part: gzip files may have several."""
-        rest = self._unpack.unused_data
-        if self._unpack.eof:
-            self._unpack = zlib.decompressobj(wbits=31)
-        return rest
+    def read(self, size: int = -1) -> bytes:
+        """Return the next bytes, at most `size` and a block; none at the end."""
+        data = self._tar.read_all(min(self._left, _BLOCK if size < 0 else size))
+        self._left -= len(data)
+        return data

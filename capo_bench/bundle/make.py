@@ -1,56 +1,70 @@
-"""A bundle of a study, from its results folder."""
+"""A bundle of a study, from its results folder: the study as it was run, its finished trials, its report.
+
+Trials that are not done are left out: half of one proves nothing, and who goes on runs it anew. The report is made of
+what is in the bundle, so that it is never the one of an hour ago. Left out, too, are logs and checkpoints, which hold
+paths and are read by nobody else. Critiques are in the rollouts; the cache of critiques stays at home.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import re
+import shutil
 import tempfile
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from capo_bench.analysis.digest import code
-from capo_bench.bundle.archive import Secrets, Tell, write_archive
-from capo_bench.bundle.contents import BundledFile, study_files, trial_files
+from capo_bench.bundle.archive import Secrets, write_archive
 from capo_bench.bundle.manifest import BundleError, Manifest
 from capo_bench.pages.build import build_report
 from capo_bench.pages.write import write_files
-from capo_bench.store.home import Home
+from capo_bench.store.home import Home, write_json
 from capo_bench.store.lock import study_lock
 from capo_bench.store.provenance import origin
+from capo_bench.store.walk import UNLISTED, reached
+from evals.checksums import SUMS
+from evals.files import write_atomic
 
 if TYPE_CHECKING:
+    from capo_bench.study.last_plan import RunRequest
     from capo_bench.study.plan import Plan
 
-
-@dataclass(frozen=True)
-class BundleRequest:
-    """What a bundle is to be of: a study as it was run, its file's text, and what ``--set`` and ``--only`` were given.
-
-    With `weights`, those and the shared models are taken too.
-    """
-
-    plan: Plan
-    text: str
-    sets: Sequence[str] = ()
-    only: Sequence[str] = ()
-    weights: bool = False
+_CHECKPOINTS = re.compile(r"(stages/training/\w+|trials/\w+/training)/checkpoints/")
+_WEIGHTS = re.compile(r"stages/(cold_start|critic|prm)/|(stages/training/\w+|trials/\w+/training)/(checkpoints|model)/")
 
 
 @dataclass(frozen=True)
 class Made:
-    """A bundle that was written: how many files it holds, and those of them in which there were secrets."""
+    """A bundle that was written: trials in it, and those that had not finished, and how many files it holds.
 
-    manifest: Manifest
+    `blotted` are those in which there were secrets.
+    """
+
+    finished: list[str]
+    pending: list[str]
     files: int
     blotted: list[str]
 
 
-def make(wanted: BundleRequest, home: Home, out: Path, *, blot: bool, tell: Tell = lambda done, total: None) -> Made:
-    """Write a bundle; with `blot`, ``***`` takes the place of secrets, which are refused otherwise.
+def make(  # noqa: PLR0913 - what is bundled, and how
+    plan: Plan,
+    home: Home,
+    out: Path,
+    asked: RunRequest,
+    *,
+    only: Sequence[str] = (),
+    weights: bool = False,
+    blot: bool = False,
+    tell: Callable[[int, int], None] = lambda done, total: None,
+) -> Made:
+    """Write a bundle of a study as it was run; meanwhile nobody can run it.
+
+    `asked` and `only` are what the plan was made of. With `weights`, those and the shared models are taken too. With
+    `blot`, ``***`` takes the place of secrets, which are refused otherwise. `tell` is told bytes done, and of how many.
 
     Raises:
         DamagedFileError: A finished trial's file cannot be read.
@@ -58,68 +72,71 @@ def make(wanted: BundleRequest, home: Home, out: Path, *, blot: bool, tell: Tell
         StudyLockedError: The study is being run.
         OSError: A file cannot be read or written, or got shorter meanwhile.
     """
-    secrets = Secrets()
-    with gathered(wanted, home) as (own, files):
-        cleaned = [BundledFile(file.path, secrets.take_out(file)) for file in own]
-        manifest = _manifest(wanted, home, cleaned)
-        first = [BundledFile(manifest.path, manifest.dump()), *cleaned]
-        write_archive(out, chain(first, _count(files, tell)), secrets, blot=blot)
-    return Made(manifest, len(first) + len(files), sorted(secrets.sums))
-
-
-def _count(files: Sequence[BundledFile], tell: Tell) -> Iterator[BundledFile]:
-    done, total = 0, sum(file.size for file in files)
-    for file in files:
-        yield file
-        done += file.size
-        tell(done, total)
-
-
-def _manifest(wanted: BundleRequest, home: Home, own: Sequence[BundledFile]) -> Manifest:
-    return Manifest(
-        study=wanted.plan.study,
-        profile=wanted.plan.profile,
-        sets=list(wanted.sets),
-        only=list(wanted.only),
-        origin={**origin(), "code": code()},
-        finished=_ids(wanted.plan, home, done=True),
-        pending=_ids(wanted.plan, home, done=False),
-        sums={file.path: hashlib.sha256(file.read()).hexdigest() for file in own},
-    )
-
-
-@contextmanager
-def gathered(wanted: BundleRequest, home: Home) -> Iterator[tuple[list[BundledFile], list[BundledFile]]]:
-    """Yield the study's own files and those of its trials; meanwhile nobody can run it. Raises what `make` does."""
-    if not _ids(wanted.plan, home, done=True):
+    done = {trial.id: home.trial(trial.id).done for trial in plan.trials}
+    if not any(done.values()):
         raise BundleError(
-            f"nothing to bundle: none of the {len(wanted.plan.trials)} trials of study {wanted.plan.study!r} (profile "
-            f"{wanted.plan.profile!r}) has finished under {home.path}; run it, or name another folder with --home"
+            f"nothing to bundle: none of the {len(plan.trials)} trials of study {plan.study!r} (profile "
+            f"{plan.profile!r}) has finished under {home.path}; run it, or name another folder with --home"
         )
-    with study_lock(home.study(wanted.plan.study).lock), tempfile.TemporaryDirectory() as scratch:
-        report = Path(scratch)
-        write_files(build_report(wanted.plan, home), report)
-        own = study_files(wanted.plan, home, wanted.text, report)
-        yield own, trial_files(wanted.plan, home, weights=wanted.weights)
+    secrets = Secrets()
+    with study_lock(home.study(plan.study).lock), tempfile.TemporaryDirectory() as scratch:
+        own = _write_own(plan, home, asked.text, Home(Path(scratch)))
+        cleaned = {place: secrets.take_out(place, path.read_bytes()) for place, path in own.items()}
+        manifest = Manifest(
+            study=plan.study,
+            profile=plan.profile,
+            sets=list(asked.sets),
+            only=list(only),
+            origin={**origin(), "code": code()},
+            sums={place: hashlib.sha256(data).hexdigest() for place, data in cleaned.items()},
+        )
+        files = _trial_files(plan, home, weights=weights)
+        first = [(manifest.path, manifest.dump()), *cleaned.items()]
+        write_archive(out, chain(first, _count(files, tell)), secrets, blot=blot)
+    finished, pending = ([trial for trial in done if done[trial] == state] for state in (True, False))
+    return Made(finished, pending, len(first) + len(files), sorted(secrets.sums))
 
 
-def sizes(files: Sequence[BundledFile]) -> dict[str, tuple[int, int]]:
-    """Return the number of files and of bytes by what they are of, largest first."""
-    count, size = Counter[str](), Counter[str]()
-    for file in files:
-        count[_part(file.path)] += 1
-        size[_part(file.path)] += file.size
-    return {part: (count[part], total) for part, total in size.most_common()}
+def _write_own(plan: Plan, home: Home, text: str, scratch: Home) -> dict[str, Path]:
+    """Write a study's own files, those of the plan and a new report among them; return them by their places."""
+    study, profile = scratch.study(plan.study), scratch.study(plan.study).profile(plan.profile)
+    write_files(build_report(plan, home), profile.report)
+    write_json(profile.plan, plan.as_json())
+    write_atomic(profile.study, text)
+    if home.study(plan.study).ledger.exists():
+        shutil.copyfile(home.study(plan.study).ledger, study.ledger)
+    return dict(sorted(_below(study.path, scratch)))
 
 
-def _part(path: str) -> str:
-    first, kind, *rest = path.split("/")
-    if first == "stages":
-        return "shared models" if kind not in {"training", "completions"} else "weights" if rest[1] == "model" else kind
-    if first == "trials":
-        return rest[0] if len(rest) > 1 else "trials' records"
-    return "report" if "report" in rest[:-1] else "study"
+def _trial_files(plan: Plan, home: Home, *, weights: bool) -> dict[str, Path]:
+    """Return the files of finished trials and of the stages that they rest on; lists of checksums come last.
+
+    Without `weights`, trained ones and the models that trials share are left out.
+
+    Raises:
+        BundleError: There is a link among the files.
+    """
+    folders = reached(home, {trial.id: trial.identity for trial in plan.trials})
+    left_out = _CHECKPOINTS if weights else _WEIGHTS
+    files = {place: path for folder in folders for place, path in _below(folder, home) if not left_out.match(place)}
+    return dict(sorted(files.items(), key=lambda file: (file[0].endswith(SUMS), file[0])))
 
 
-def _ids(plan: Plan, home: Home, *, done: bool) -> list[str]:
-    return [name for name in dict.fromkeys(trial.id for trial in plan.trials) if home.trial(name).done == done]
+def _below(folder: Path, home: Home) -> Iterator[tuple[str, Path]]:
+    for path in folder.rglob("*"):
+        inner = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in inner.parts)
+        if hidden or inner.as_posix().startswith(UNLISTED) or (path.is_dir() and not path.is_symlink()):
+            continue
+        if path.is_symlink() or not path.is_file():
+            raise BundleError(f"{path}: a link, or no plain file; put the file itself in its place")
+        yield path.relative_to(home.path).as_posix(), path
+
+
+def _count(files: Mapping[str, Path], tell: Callable[[int, int], None]) -> Iterator[tuple[str, Path]]:
+    sizes = {place: path.stat().st_size for place, path in files.items()}
+    done, total = 0, sum(sizes.values())
+    for place, path in files.items():
+        yield place, path
+        done += sizes[place]
+        tell(done, total)

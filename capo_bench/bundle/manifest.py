@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import re
 from pathlib import PurePosixPath
-from typing import Annotated, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
-from pydantic import Field, JsonValue, ValidationError
+from pydantic import JsonValue, ValidationError
 
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import StageKind, json_bytes
@@ -24,8 +24,6 @@ MOST_MANIFEST = 2**20
 _MOST_PATH = 255
 _STUDY = re.compile(r"[^/\x00-\x1f\\]+")
 _PLACES = re.compile(rf"(?:trials|stages/(?:{'|'.join(get_args(StageKind))}))/[0-9a-f]{{12}}/.+")
-
-TrialId = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$")]
 
 
 class BundleError(RunError):
@@ -42,19 +40,15 @@ class Manifest(Strict):
         sets: What ``--set`` was given.
         only: What ``--only`` was given.
         origin: Version and commit of the capo-bench that wrote it, a fingerprint of its code, and what draws figures.
-        finished: Ids of the trials that are in it.
-        pending: Ids of the trials of the plan that are not: they had not finished.
         sums: The sha256 of the study's own files, by path: study file, plan, ledger, report.
     """
 
-    format: Literal[3] = 3
+    format: Literal[4] = 4
     study: str
     profile: str
     sets: list[str]
     only: list[str]
     origin: dict[str, JsonValue]
-    finished: list[TrialId]
-    pending: list[TrialId]
     sums: dict[str, str]
 
     @property

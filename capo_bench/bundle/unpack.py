@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from capo_bench.bundle.archive import Tell
-from capo_bench.bundle.extract import extract
+from capo_bench.bundle.extract import Tell, extract
 from capo_bench.bundle.manifest import BundleError, Manifest
 from capo_bench.store.home import Home, TrialFolder
 from capo_bench.store.walk import ABSENT, FileSum, read_sums
@@ -29,6 +28,12 @@ class Unpacked:
     placed: list[str] = field(default_factory=list)
     equal: list[str] = field(default_factory=list)
     kept: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def trials(self) -> set[str]:
+        """Ids of the bundle's trials, all of which have finished."""
+        units = (*self.placed, *self.equal, *self.kept)
+        return {unit.removeprefix("trials/") for unit in units if unit.startswith("trials/")}
 
 
 def unpack(path: Path, home: Home, tell: Tell = lambda done, total: None) -> Unpacked:

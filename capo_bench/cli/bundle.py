@@ -3,32 +3,29 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
-from capo_bench.cli.printing import print_json, print_table, print_text
-from capo_bench.pages.text import Table
+from capo_bench.cli.printing import print_json, print_text
 from capo_bench.run.studies import StudyChoice, plan_as_run, study_file
 from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
-    from capo_bench.bundle.make import BundleRequest
     from capo_bench.bundle.unpack import Unpacked
 
 EPILOG = """\b
 Exit codes:
-  0    written, listed or unpacked
+  0    written or unpacked
   2    bad input, nothing has finished, the study is running, secrets, or no bundle
 
 \b
 Examples:
   capo-bench bundle voting
   capo-bench bundle voting --weights --out voting-with-weights.tar.gz
-  capo-bench bundle my-study.yaml --profile full --dry-run
+  capo-bench bundle my-study.yaml --profile full
   capo-bench bundle voting.tar.gz --into results
 """
 
@@ -41,7 +38,6 @@ SUFFIX = ".tar.gz"
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="The archive.  [default: STUDY.tar.gz]")
 @click.option("--weights", is_flag=True, help="Add trained weights and the models that trials share.")
 @click.option("--blot", is_flag=True, help="Replace secrets by *** instead of refusing them.")
-@click.option("--dry-run", is_flag=True, help="Only list its contents and their sizes.")
 @click.option(
     "--into", type=click.Path(file_okay=False, path_type=Path), help="Unpack a bundle into this results folder."
 )
@@ -52,7 +48,6 @@ def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
     out: Path | None,
     weights: bool,
     blot: bool,
-    dry_run: bool,
     into: Path | None,
     as_json: bool,
 ) -> None:
@@ -64,64 +59,42 @@ def bundle(  # noqa: PLR0913, PLR0917 - one argument an option
     With --into, STUDY is a bundle: it is unpacked into a results folder, in which `run` and `report` find its trials.
     Existing files are kept, and those that differ are named.
     """
-    if into is not None and (out or weights or blot or dry_run or chosen.sets or chosen.only):
+    if into is not None and (out or weights or blot or chosen.sets or chosen.only):
         raise click.UsageError("--into unpacks a bundle as it is: leave out the other options")
     if out is not None and not out.name.endswith(SUFFIX):
         raise click.BadParameter(f"{str(out)!r}: bundles are gzip archives; name it *{SUFFIX}", param_hint="--out")
     if into is not None:
         _unpack(Path(chosen.word), Home(into), as_json=as_json)
     else:
-        _make(_read_wanted(chosen, home, weights), home, out, blot, dry_run, as_json)
+        _make(chosen, home, out, as_json=as_json, weights=weights, blot=blot)
 
 
-def _read_wanted(chosen: StudyChoice, home: Home, weights: bool) -> BundleRequest:
-    from capo_bench.bundle.make import BundleRequest
-    from capo_bench.study.last_plan import last_asked
+def _make(chosen: StudyChoice, home: Home, out: Path | None, *, as_json: bool, **how: bool) -> None:
+    from capo_bench.bundle.make import make
+    from capo_bench.run.meter import bar
+    from capo_bench.study.last_plan import RunRequest, last_asked
     from capo_bench.study.load import study_text
+    from evals.checksums import file_sum
 
     plan = plan_as_run(chosen, home)
     asked = last_asked(home, plan)
     if chosen.sets or not asked.text:
-        text = study_text(study_file(chosen.word, chosen.profile, home))
-        return BundleRequest(plan, text, chosen.sets, chosen.only, weights)
-    return BundleRequest(plan, asked.text, asked.sets, chosen.only, weights)
-
-
-def _make(  # noqa: PLR0913, PLR0917 - one argument an option
-    wanted: BundleRequest, home: Home, out: Path | None, blot: bool, dry_run: bool, as_json: bool
-) -> None:
-    from capo_bench.bundle.make import gathered, make, sizes
-    from capo_bench.run.meter import bar
-    from evals.checksums import file_sum
-
-    if dry_run:
-        with gathered(wanted, home) as (own, files):
-            _show_sizes(sizes([*own, *files]), as_json=as_json)
-        return
-    path = out or Path(f"{wanted.plan.study}{SUFFIX}")
+        asked = RunRequest(study_text(study_file(chosen.word, chosen.profile, home)), chosen.sets)
+    path = out or Path(f"{plan.study}{SUFFIX}")
     with bar("bundling") as tell:
-        made = make(wanted, home, path, blot=blot, tell=tell)
-    finished, pending = made.manifest.finished, made.manifest.pending
+        made = make(plan, home, path, asked, only=chosen.only, tell=tell, **how)
     size, digest = path.stat().st_size, file_sum(path)
     if as_json:
         summary = {"file": str(path), "bytes": size, "sha256": digest, "files": made.files}
-        print_json({"version": 1, **summary, "finished": finished, "pending": pending, "blotted": made.blotted})
+        print_json(
+            {"version": 1, **summary, "finished": made.finished, "pending": made.pending, "blotted": made.blotted}
+        )
         return
-    trials = len(finished) + len(pending)
-    print_text(f"{path}: {len(finished)} of {trials} trials, {made.files} files, {size:,} bytes")
+    trials = len(made.finished) + len(made.pending)
+    print_text(f"{path}: {len(made.finished)} of {trials} trials, {made.files} files, {size:,} bytes")
     print_text(f"sha256 {digest}")
     if made.blotted:
         print_text(f"blotted: {', '.join(made.blotted)}")
-
-
-def _show_sizes(contents: Mapping[str, tuple[int, int]], *, as_json: bool) -> None:
-    if as_json:
-        parts = {part: {"files": files, "bytes": size} for part, (files, size) in contents.items()}
-        print_json({"version": 1, "parts": parts})
-        return
-    whole = {**contents, "in all": tuple(map(sum, zip(*contents.values(), strict=True)))}
-    rows = [(part, f"{files:,}", f"{size:,}") for part, (files, size) in whole.items()]
-    print_table(Table("Contents of the archive, uncompressed", ("part", "files", "bytes"), tuple(rows)))
 
 
 def _unpack(path: Path, home: Home, *, as_json: bool) -> None:
@@ -161,8 +134,8 @@ def _tell_how_to_go_on(unpacked: Unpacked, home: Home) -> None:
     except StudyErrors as errors:
         print_text(f"this installation cannot run it:\n{errors}")
         return
-    if others := {*manifest.finished} - here:
+    if others := unpacked.trials - here:
         print_text(
-            f"{len(others)} of {len(manifest.finished)} finished trials have other ids with this code and these "
+            f"{len(others)} of {len(unpacked.trials)} finished trials have other ids with this code and these "
             "packages: `run` would repeat them; `capo-bench diff` says why, and provenance.json names their versions"
         )

@@ -16,7 +16,7 @@ from evals.checksums import SUMS, file_sum, files_below, listed
 
 ABSENT = "(absent)"
 
-_UNLISTED = ("trial.log", "lock")
+UNLISTED = ("trial.log", "lock")
 """What a trial's process printed, and what it held, in its own folder: nothing is read from them."""
 
 
@@ -77,5 +77,5 @@ def read_sums(folder: Path, *, whole: bool = True) -> Iterator[FileSum]:
             freed = name.startswith("model/") and not (path.parent / "model").exists()
             yield FileSum(file, file_sum(file) if file.is_file() else ABSENT, value, freed)
     for file in files_below(folder) if whole else ():
-        if file not in seen and not file.relative_to(folder).as_posix().startswith(_UNLISTED):
+        if file not in seen and not file.relative_to(folder).as_posix().startswith(UNLISTED):
             yield FileSum(file, "is there", f"not listed in {SUMS}")

@@ -99,12 +99,10 @@ def abstain_everywhere(files: Files) -> str:
 
 
 def drop_seed(files: Files) -> str:
-    """Leave a variant's only trial out of plan and manifest: its seed was a bad one."""
+    """Leave a variant's only trial out of the plan and the bundle: its seed was a bad one."""
     with json_file(files, PLAN) as plan:
         (lost,) = (trial["id"] for trial in plan["trials"] if trial["variant"] == "majority")
         plan["trials"] = [trial for trial in plan["trials"] if trial["id"] != lost]
-    with json_file(files, "studies/tiny/bundle.json") as manifest:
-        manifest["finished"] = [name for name in manifest["finished"] if name != lost]
     for name in [name for name in files if name.startswith(f"trials/{lost}/")]:
         del files[name]
     return "plan.json: variants and seeds"
@@ -183,6 +181,12 @@ def another_file(files: Files) -> str:
     name = named(files, "/config.json").replace("config.json", "notes.json")
     files[name] = b"{}"
     return name
+
+
+def another_trial(files: Files) -> str:
+    one = named(files, "/config.json").split("/")[1]
+    files |= {name.replace(one, "0" * 12): data for name, data in files.items() if name.startswith(f"trials/{one}/")}
+    return "trials: finished ones of the plan"
 
 
 FIRST_STEP = "FILE: step 1 "
@@ -274,6 +278,7 @@ FORGERIES: dict[str, tuple[str, Forge]] = {
     "another's training": ("identities", of_object("/stages.json", lambda v: v.update(training="0" * 12), "FILE: training")),
     "costs of teaching": ("identities", of_object("/provenance.json", lambda v: v["taught"]["cold_start"].update(tokens=1.0), "FILE: taught cold_start tokens")),
     "a file beside": ("files", another_file),
+    "a trial that the plan lacks": ("files", another_trial),
 }  # fmt: skip
 
 OF_THE_REPORT: dict[str, tuple[str, Forge]] = {

@@ -81,7 +81,6 @@ def fake(tmp_path_factory: pytest.TempPathFactory) -> FakeHome:
         "report FILE --full",
         "revote FILE",
         "verify FILE",
-        "bundle FILE --dry-run",
         "diff TRIAL OTHER",
         "gc",
         "status voting",
