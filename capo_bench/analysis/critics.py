@@ -21,9 +21,8 @@ import numpy as np
 from capo_bench.analysis.collect import Results, Run
 from capo_bench.analysis.digest import digested
 from capo_bench.analysis.silence import Silence
-from capo_bench.critic.quality import plain_votes
+from capo_bench.critic.quality import ballots, plain_votes
 from capo_bench.revote.batch import store_of
-from capo_bench.revote.setting import ballots
 from capo_bench.revote.study import critic_names
 from capo_bench.revote.trial import NothingStoredError, Tallies, replay_trial
 from evals.critics.metrics import ShareEstimate
@@ -84,11 +83,9 @@ class _Heard:
         """Count what the critiques of one step gave."""
         self.silence.add(step.rollouts)
         self.reasons.update(critique.abstained for rollout in step.rollouts for critique in rollout.critiques)
-        batch = store_of(step.rollouts)
-        owner = batch.layout.owner
-        flagged, heard = batch.flags.flagged.sum(axis=0), batch.flags.answered.sum(axis=0)[owner]
-        self.ratings.append(np.stack([flagged, heard - flagged], axis=1).astype(np.int64))
-        self.problems += [batch.problems[row] for row in owner.tolist()]
+        counts, problems = store_of(step.rollouts).ratings()
+        self.ratings.append(counts)
+        self.problems += problems
 
     def read_run(self, run: Run, most: int) -> None:
         """Read about `most` rollouts of a trial."""
@@ -151,9 +148,7 @@ def _listen(runs: Sequence[Run], names: Mapping[str, str], drawn: Collection[str
     judges = {name: each for name, each in heard.items() if not name.endswith(ON_ANSWERS)}
     return {
         "votes": [
-            tally.row(name, ballot.vote, ballot.k)
-            for name, each in heard.items()
-            for ballot, tally in each.tallies.labels.items()
+            tally.row(name, ballot) for name, each in heard.items() for ballot, tally in each.tallies.labels.items()
         ],
         "totals": [_totals(name, asked[name], each) for name, each in heard.items()],
         "cautions": [text for name, each in judges.items() for text in each.silence.cautions(name)],

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from capo_bench.critic.quality import Vote, plain_votes
+from capo_bench.critic.quality import Ballot, Vote, ballots, plain_votes, share_charged
 from capo_bench.revote.batch import Stored, earned_in_training
-from capo_bench.revote.setting import Ballot, ballots, trained_setting
+from capo_bench.revote.setting import trained_setting
 from evals.metrics import list_ks
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray, IntArray
@@ -127,7 +127,7 @@ def credits_of(measured: ValuedStep) -> dict[Credit, FloatArray]:
             every = _ballots(config) if name == CAPO.name else [setting.ballot]
             for ballot in every if asked else []:
                 credit = Credit(name, ballot.vote.label, ballot.k, weights)
-                give(credit, Evidence(shares=stored.voted(ballot), states=stored.states))
+                give(credit, Evidence(shares=share_charged(stored.flags, ballot), states=stored.states))
         elif "prm" in method.uses:
             if np.isfinite(stored.scores).any():
                 give(Credit(name), Evidence(scores=stored.scores))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from capo_bench.critic.quality import share_charged
 from capo_bench.revote.batch import Stored, earned_in_training, store_of
 from capo_bench.revote.setting import trained_setting
 from capo_bench.revote.trial import read_whole
@@ -105,7 +106,8 @@ def credited(stored: StoredStep, config: TrialConfig) -> list[CreditedRollout]:
     if not METHODS.get(config.method).rests_on_rollouts:
         return [_without_credit(stored, place, config.train.group_size) for place in range(len(stored.rollouts))]
     store, size = store_of(stored.rollouts, config.credit.critiques), config.train.group_size
-    earned, shares = earned_in_training(store, config), store.voted(trained_setting(config.credit).ballot)
+    earned = earned_in_training(store, config)
+    shares = share_charged(store.flags, trained_setting(config.credit).ballot)
     ends = np.cumsum(store.layout.steps)
     return [
         _credited(stored, store, row, slice(int(end - count), int(end)), (earned, shares, size))

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from capo_bench.critic.quality import Vote
 from evals.models.base import Usage
 from trainers.credit.critique import Critique
 from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
@@ -35,21 +34,6 @@ class ScoredCritique(Critique):
     """
 
     scores: tuple[float, ...] = ()
-
-
-@dataclass(frozen=True)
-class Below(Vote):
-    """The one reading of a process reward model, which flags the steps with a score below the threshold."""
-
-    heading: ClassVar[str] = "flagged steps"
-
-    rule: str = "greedy"
-    threshold: float = 0.5
-
-    @property
-    def label(self) -> str:
-        """The rule as tables name it."""
-        return f"score below {self.threshold:g}"
 
 
 class PrmParams(PrmConfig, CriticParams):

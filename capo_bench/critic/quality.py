@@ -1,29 +1,30 @@
-"""How good votes over critiques are, by rule and k, through the voting code of training."""
+"""How good votes over critiques are, by rule and k, through the voting code of training.
+
+The one place for it: labelled solutions and stored rollouts are both steps that critiques judged. A vote calls a step
+wrong if its penalty share is one half or more; for every rule except `average` the share is the penalty itself.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from evals.critics.labels import StepLabels
-from evals.critics.metrics import StepScores, step_scores
-from trainers.credit.arrays import BoolArray, FloatArray
-from trainers.credit.critique import Critique
-from trainers.credit.votes import VOTES, combine, flags_of
+from evals.critics.metrics import scores_of
+from trainers.credit.arrays import BoolArray, FloatArray, IntArray
+from trainers.credit.votes import VOTES, Flags, combine
 
 FLAGGED = 0.5
 """A rule that returns shares (`average`) flags a step from this share on, which for `average` is majority."""
+
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Vote:
     """A voting rule of `VOTES` as it is applied, with its number where it takes one."""
-
-    heading: ClassVar[str] = "critiques"
-    """What tables call the column of labels."""
 
     rule: str
     at_least: int | None = None
@@ -40,19 +41,15 @@ class Vote:
 
 
 @dataclass(frozen=True)
-class VoteQuality:
-    """How good a rule is over the first k critiques of each solution.
+class Ballot:
+    """A voting rule over the first k critiques.
 
-    Attributes:
-        solutions: Solutions that at least one of the k critiques answered; only they are scored.
-        unanswered: Solutions that none answered.
+    The first k are taken, not all subsets of size k: critiques are exchangeable, so what is measured is as unbiased,
+    and it is what training with k critiques would have had.
     """
 
     vote: Vote
     k: int
-    solutions: int
-    unanswered: int
-    scores: StepScores
 
 
 def set_votes() -> tuple[Vote, ...]:
@@ -66,48 +63,146 @@ def plain_votes() -> tuple[Vote, ...]:
     return tuple(Vote(name) for name in VOTES.names() if not VOTES.get(name).takes_number)
 
 
-def penalties(critiques: Sequence[Critique], steps: int, vote: Vote) -> FloatArray | None:
-    """Return the penalty share of each step as training would charge it, shape (steps,); None without an answer."""
-    flags = flags_of([critiques], [steps])
-    return combine(VOTES.get(vote.rule), flags, vote.at_least) if flags.answered.any() else None
+def ballots(votes: Iterable[Vote], ks: Iterable[int]) -> tuple[Ballot, ...]:
+    """Return every vote at every k at which it differs.
 
-
-def voted_wrong(critiques: Sequence[Critique], steps: int, vote: Vote) -> BoolArray | None:
-    """Return which steps a vote calls wrong, shape (steps,); None without an answer."""
-    shares = penalties(critiques, steps, vote)
-    return None if shares is None else np.asarray(shares >= FLAGGED)
-
-
-def quality(
-    critiques: Sequence[Sequence[Critique]],
-    labels: Sequence[StepLabels],
-    votes: Sequence[Vote],
-    ks: Sequence[int],
-) -> list[VoteQuality]:
-    """Score every rule on the first k critiques of every solution, for every k.
-
-    The first k are taken, not all subsets of size k: critiques are exchangeable, so the estimate is as unbiased, and
-    it is what training with k critiques would have had.
-
-    Args:
-        critiques: Critiques of each solution, abstentions among them.
-        labels: Labels of the same solutions.
-        votes: Rules; one whose `at_least` is above k is left out at that k.
-        ks: How many critiques to vote over; a solution with fewer than k has none to add.
+    A rule about one critique appears only at k = 1. A rule with a number m flags nothing below k = m, and appears from
+    there on.
     """
-    pairs = [(vote, k) for vote in votes for k in ks if (vote.at_least or 0) <= k]
-    return [_quality(critiques, labels, vote, k) for vote, k in pairs]
+    sizes = sorted(set(ks))
+    return tuple(
+        Ballot(vote, k)
+        for vote in dict.fromkeys(votes)
+        for k in ([1] if vote.alone else sizes)
+        if (vote.at_least or 0) <= k
+    )
 
 
-def _quality(critiques: Sequence[Sequence[Critique]], labels: Sequence[StepLabels], vote: Vote, k: int) -> VoteQuality:
-    flags = [voted_wrong(row[:k], label.steps, vote) for row, label in zip(critiques, labels, strict=True)]
-    answered = [(flag, label) for flag, label in zip(flags, labels, strict=True) if flag is not None]
-    scores = step_scores([flag for flag, _ in answered], [label for _, label in answered])
-    return VoteQuality(vote, k, len(answered), len(flags) - len(answered), scores)
+def share_charged(flags: Flags, ballot: Ballot) -> FloatArray:
+    """Return the penalty share of every step, shape (N,); NaN where none of the k critiques answered."""
+    return combine(VOTES.get(ballot.vote.rule), flags.first(ballot.k), ballot.vote.at_least)
 
 
-def flat_shares(scores: StepScores) -> dict[str, float | None]:
-    """Return precision and the like by name, each with the ends of its interval: ``f1``, ``f1_low``, ``f1_high``."""
-    shares = {name: getattr(scores, name) for name in ("precision", "recall", "f1", "false_alarm")}
-    ends = (("", "value"), ("_low", "low"), ("_high", "high"))
-    return {f"{name}{end}": getattr(share, part) for name, share in shares.items() for end, part in ends}
+def call_wrong(flags: Flags, ballot: Ballot) -> list[BoolArray | None]:
+    """Return which steps of each solution a vote calls wrong, shape (steps,); None where no critique answered."""
+    called = np.split(share_charged(flags, ballot) >= FLAGGED, np.cumsum(flags.steps)[:-1])
+    answered = flags.first(ballot.k).answered
+    return [own if heard.any() else None for own, heard in zip(called, answered.T, strict=True)]
+
+
+@dataclass(frozen=True)
+class JudgedSteps:
+    """B solutions with N steps in all, and what critiques say of them.
+
+    Attributes:
+        problems: What each solution shares chance with others by: intervals resample whole problems.
+        truth: Whether each step is wrong, shape (N,); NaN where nobody knows.
+    """
+
+    problems: tuple[str, ...]
+    truth: FloatArray
+    flags: Flags
+
+    @property
+    def owner(self) -> IntArray:
+        """The solution of each step, shape (N,)."""
+        return np.repeat(np.arange(len(self.problems)), self.flags.steps)
+
+    def ratings(self) -> tuple[IntArray, list[str]]:
+        """Return for Krippendorff's alpha how many critiques call each step right and wrong, and the step's problem."""
+        owner = self.owner
+        flagged, heard = self.flags.flagged.sum(axis=0), self.flags.answered.sum(axis=0)[owner]
+        counts = np.stack([heard - flagged, flagged], axis=1).astype(np.int64)
+        return counts, [self.problems[row] for row in owner.tolist()]
+
+
+@dataclass
+class LabelTally:
+    """Labels of steps by a vote over the first k critiques.
+
+    Attributes:
+        rollouts: Solutions voted on.
+        uncritiqued: Those without an answer among the first k critiques; their labels do not count.
+        critiques: Critiques asked, the first k of each solution.
+        abstained: Those without a verdict.
+        steps: Steps with a label.
+        penalty: Sum of their penalty shares.
+        compared: Steps with a label here and in training.
+        agreeing: Those of them with the same label.
+        counts: True and false positives, false and true negatives against the truth, by problem, shape (4,).
+    """
+
+    rollouts: int = 0
+    uncritiqued: int = 0
+    critiques: int = 0
+    abstained: int = 0
+    steps: int = 0
+    penalty: float = 0
+    compared: int = 0
+    agreeing: int = 0
+    counts: dict[str, FloatArray] = field(default_factory=dict)
+
+    def add(self, judged: JudgedSteps, k: int, shares: FloatArray, trained: FloatArray | None = None) -> None:
+        """Count a batch with k critiques: penalty shares, here and in training, shape (N,), NaN without a vote."""
+        voted = ~np.isnan(shares)
+        answered = judged.flags.answered[:k]
+        labels = shares >= FLAGGED
+        self.rollouts += len(judged.problems)
+        self.uncritiqued += int((~answered.any(axis=0)).sum())
+        self.critiques += k * len(judged.problems)
+        self.abstained += int((~answered).sum())
+        self.steps += int(voted.sum())
+        self.penalty += float(shares[voted].sum())
+        if trained is not None:
+            both = voted & ~np.isnan(trained)
+            self.compared += int(both.sum())
+            self.agreeing += int((labels == (trained >= FLAGGED))[both].sum())
+        self._count(judged, voted & ~np.isnan(judged.truth), labels)
+
+    def _count(self, judged: JudgedSteps, counted: BoolArray, labels: BoolArray) -> None:
+        places = {problem: place for place, problem in enumerate(dict.fromkeys(judged.problems))}
+        of_rollout = np.array([places[problem] for problem in judged.problems], dtype=np.int64)
+        wrong = judged.truth == 1
+        # Columns: flagged and wrong, flagged and right, not flagged and wrong, not flagged and right.
+        column = np.where(labels, np.where(wrong, 0, 1), np.where(wrong, 2, 3))
+        cells = (of_rollout[judged.owner] * 4 + column)[counted]
+        table = np.bincount(cells, minlength=4 * len(places)).reshape(-1, 4).astype(np.float64)
+        for problem, row in zip(places, table, strict=True):
+            if row.any():
+                self.counts[problem] = self.counts[problem] + row if problem in self.counts else row
+
+    def row(self, critic: str, ballot: Ballot) -> Row:
+        """Return how good the labels are, as a row of plain values: shares from 0 to 1, None where undefined.
+
+        Precision and the like have the ends of their 95 % interval beside them, over whole problems.
+        """
+        scores = scores_of(np.array(list(self.counts.values()), dtype=np.float64).reshape(-1, 4))
+        shares = {name: getattr(scores, name) for name in ("precision", "recall", "f1", "false_alarm")}
+        ends = (("", "value"), ("_low", "low"), ("_high", "high"))
+        return {
+            "critic": critic,
+            "rule": ballot.vote.rule,
+            "at_least": ballot.vote.at_least,
+            "k": ballot.k,
+            "rollouts": self.rollouts,
+            "problems": len(self.counts),
+            "labelled_steps": scores.steps,
+            "wrong_steps": scores.wrong,
+            "flagged_step_rate": divide(self.penalty, self.steps),
+            **{f"{name}{end}": getattr(share, part) for name, share in shares.items() for end, part in ends},
+            "label_agreement": divide(self.agreeing, self.compared),
+            "abstained": divide(self.abstained, self.critiques),
+            "uncritiqued": divide(self.uncritiqued, self.rollouts),
+        }
+
+
+def quality(judged: JudgedSteps, critic: str, ballot: Ballot) -> Row:
+    """Return `LabelTally.row` of a vote; a solution that none of the k critiques answered is in no score."""
+    tally = LabelTally()
+    tally.add(judged, ballot.k, share_charged(judged.flags, ballot))
+    return tally.row(critic, ballot)
+
+
+def divide(part: float, whole: float) -> float | None:
+    """Return a share; None of nothing."""
+    return part / whole if whole else None

@@ -11,30 +11,29 @@ from typing import Any
 import numpy as np
 
 from capo_bench.critic.measure import CriticMeasurement
-from capo_bench.critic.prm import Below, PrmParams, ScoredCritique, reason
-from capo_bench.critic.quality import Vote, VoteQuality, penalties, quality, set_votes, voted_wrong
-from evals.critics.first_error import FirstErrorScores, first_error_scores
-from evals.critics.labels import StepLabels
+from capo_bench.critic.prm import PrmParams, ScoredCritique, reason
+from capo_bench.critic.quality import (
+    Ballot,
+    JudgedSteps,
+    Row,
+    Vote,
+    ballots,
+    call_wrong,
+    quality,
+    set_votes,
+    share_charged,
+)
+from evals.critics.first_error import first_error_scores
+from evals.critics.labels import LabelledSolution, StepLabels
 from evals.critics.metrics import MOST_BINS, Calibration, ShareEstimate, alpha_estimate, area_estimate, calibration
 from evals.metrics import list_ks
 from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.credit.critique import Critique
 from trainers.credit.votes import flags_of
 
-GREEDY = Vote("greedy")
+GREEDY = Ballot(Vote("greedy"), 1)
 FIRST_INDEX = Vote("first_index")
 """ProcessBench's own vote, which names one step: scored by the first error alone."""
-
-Rows = Sequence[Sequence[Critique]]
-
-
-@dataclass(frozen=True)
-class FirstError:
-    """ProcessBench's score of one rule and k: subset, and "mean" where there are several, to scores."""
-
-    vote: Vote
-    k: int
-    subsets: Mapping[str, FirstErrorScores]
 
 
 @dataclass(frozen=True)
@@ -45,8 +44,10 @@ class CriticSummary:
         erroneous: Those with a step labelled wrong.
         steps: Labelled steps.
         wrong: Those labelled wrong.
-        votes: Precision, recall and F1 per step, the greedy critique first.
-        first_error: ProcessBench's score by rule and k; empty for other data.
+        votes: Precision, recall and F1 per step (`LabelTally.row`), the greedy critique first; of a process reward
+            model the rule is its threshold.
+        first_error: ProcessBench's score by rule and k, empty for other data: `rule`, `at_least`, `k`, and `subsets`,
+            from a subset's name, and "mean" where there are several, to `FirstErrorScores`.
         calibration: k to how the share of votes stands to the labels; of a process reward model how 1 − score does.
         alpha: Krippendorff's alpha over all steps of all solutions among the K critiques.
         area: Chance that a process reward model scores a wrong step below a right one; None for any other critic.
@@ -58,8 +59,8 @@ class CriticSummary:
     erroneous: int
     steps: int
     wrong: int
-    votes: list[VoteQuality]
-    first_error: list[FirstError]
+    votes: list[Row]
+    first_error: list[Row]
     calibration: dict[int, Calibration]
     alpha: ShareEstimate
     area: ShareEstimate | None
@@ -73,76 +74,72 @@ class CriticSummary:
 
 def summarise(measured: CriticMeasurement) -> CriticSummary:
     """Work out a measurement's numbers."""
-    sampled, solutions = measured.asked.sampled, measured.solutions
-    labels = [solution.labels for solution in solutions]
-    prm = measured.request.critic if isinstance(measured.request.critic, PrmParams) else None
-    ks = list_ks(measured.request.terms.critiques) if prm is None else ()
-    own = GREEDY if prm is None else Below(threshold=prm.threshold)
-    greedy = quality(measured.asked.greedy, labels, [own], [1]) if measured.request.terms.greedy else []
-    doubts, wrong, groups = doubted(measured.asked.greedy, labels)
-    votes = [*greedy, *quality(sampled, labels, set_votes(), ks)]
-    named = [*((row.vote, row.k) for row in votes), *((FIRST_INDEX, k) for k in ks)]
-    shares = {k: vote_calibration(sampled, labels, k) for k in ks}
+    asked, terms, critic = measured.asked, measured.request.terms, measured.request.critic
+    labels = [solution.labels for solution in measured.solutions]
+    sampled, greedy = judged_steps(asked.sampled, labels), judged_steps(asked.greedy, labels)
+    ks = list_ks(terms.critiques)
+    heard = [(GREEDY, greedy)] if terms.greedy else []
+    heard += [(ballot, sampled) for ballot in ballots([*set_votes(), FIRST_INDEX], ks)]
+    votes = [quality(judged, critic.name, ballot) for ballot, judged in heard if ballot.vote != FIRST_INDEX]
+    first = [_first_error(ballot, judged, measured.solutions) for ballot, judged in heard]
+    area, calibrations = None, {k: vote_calibration(sampled, k) for k in ks}
+    if isinstance(critic, PrmParams):
+        doubts, wrong, groups = doubted(asked.greedy, greedy)
+        area, calibrations = area_estimate(doubts, wrong, groups), {1: calibration(doubts, wrong, MOST_BINS)}
+        votes, first = (
+            [{**row, "rule": f"score below {critic.threshold:g}"} for row in rows] for rows in (votes, first)
+        )
     return CriticSummary(
         solutions=len(labels),
         erroneous=sum(bool(label.wrong) for label in labels),
         steps=sum(len(label.labelled) for label in labels),
         wrong=sum(len(label.wrong) for label in labels),
         votes=votes,
-        first_error=[_first_error(vote, k, measured) for vote, k in named] if measured.data.first_error else [],
-        calibration=shares if prm is None else {1: calibration(doubts, wrong, MOST_BINS)},
-        alpha=agreement(sampled, labels),
-        area=None if prm is None else area_estimate(doubts, wrong, groups),
+        first_error=first if measured.data.first_error else [],
+        calibration=calibrations,
+        alpha=alpha_estimate(*sampled.ratings()),
+        area=area,
         cost=_cost(measured),
     )
 
 
-def agreement(critiques: Rows, labels: Sequence[StepLabels]) -> ShareEstimate:
-    """Return Krippendorff's alpha of right or wrong over all steps, labelled or not; abstentions are missing."""
-    flags = [_flags(row, label) for row, label in zip(critiques, labels, strict=True)]
-    counts = [np.stack([(~matrix).sum(axis=0), matrix.sum(axis=0)], axis=1) for matrix in flags]
-    groups = [label.group or f"#{row}" for row, label in enumerate(labels) for _ in range(label.steps)]
-    return alpha_estimate(np.concatenate(counts), groups) if counts else ShareEstimate(None)
+def judged_steps(critiques: Sequence[Sequence[Critique]], labels: Sequence[StepLabels]) -> JudgedSteps:
+    """Lay out labelled solutions with their critiques; a step without a label has no truth."""
+    known = [np.full(label.steps, np.nan) for label in labels]
+    for truth, label in zip(known, labels, strict=True):
+        truth[sorted(label.labelled)] = 0.0
+        truth[sorted(label.wrong)] = 1.0
+    problems = tuple(label.group or f"#{row}" for row, label in enumerate(labels))
+    return JudgedSteps(problems, np.concatenate(known), flags_of(critiques, [label.steps for label in labels]))
 
 
-def vote_calibration(critiques: Rows, labels: Sequence[StepLabels], k: int) -> Calibration:
+def vote_calibration(judged: JudgedSteps, k: int) -> Calibration:
     """Compare the share of the first k critiques that flag a step with its label, over the labelled steps."""
-    shares, wrong = [], []
-    for row, label in zip(critiques, labels, strict=True):
-        charged = penalties(row[:k], label.steps, Vote("average"))
-        if charged is not None:
-            steps = sorted(label.labelled)
-            shares += charged[steps].tolist()
-            wrong += [step in label.wrong for step in steps]
-    return calibration(np.array(shares, dtype=np.float64), np.array(wrong, dtype=np.bool_), k)
+    shares = share_charged(judged.flags, Ballot(Vote("average"), k))
+    counted = ~np.isnan(shares) & ~np.isnan(judged.truth)
+    return calibration(shares[counted], judged.truth[counted] == 1, k)
 
 
-def doubted(critiques: Rows, labels: Sequence[StepLabels]) -> tuple[FloatArray, BoolArray, list[str]]:
-    """Return 1 - score of each labelled step that has a score, whether it is wrong, and its group."""
-    steps = [
-        (1 - critique.scores[step], step in label.wrong, label.group or f"#{row}")
-        for row, (read, label) in enumerate(zip(critiques, labels, strict=True))
-        for critique in read
-        if isinstance(critique, ScoredCritique) and critique.scores
-        for step in sorted(label.labelled)
+def doubted(critiques: Sequence[Sequence[Critique]], judged: JudgedSteps) -> tuple[FloatArray, BoolArray, list[str]]:
+    """Return 1 - score of each labelled step that has a score, whether it is wrong, and its problem."""
+    scores = [
+        read[0].scores if isinstance(read[0], ScoredCritique) and read[0].scores else (np.nan,) * int(steps)
+        for read, steps in zip(critiques, judged.flags.steps, strict=True)
     ]
-    doubts, wrong = np.array([step[0] for step in steps]), np.array([step[1] for step in steps], dtype=np.bool_)
-    return doubts, wrong, [step[2] for step in steps]
+    doubts = 1 - np.array(list(chain.from_iterable(scores)), dtype=np.float64)
+    counted = np.flatnonzero(~np.isnan(doubts) & ~np.isnan(judged.truth))
+    groups = [judged.problems[row] for row in judged.owner[counted].tolist()]
+    return doubts[counted], judged.truth[counted] == 1, groups
 
 
-def _flags(critiques: Sequence[Critique], labels: StepLabels) -> BoolArray:
-    flags = flags_of([critiques], [labels.steps])
-    return flags.flagged[flags.answered[:, 0]]
-
-
-def _first_error(vote: Vote, k: int, measured: CriticMeasurement) -> FirstError:
-    kept = measured.asked.greedy if vote.alone else measured.asked.sampled
+def _first_error(ballot: Ballot, judged: JudgedSteps, solutions: Sequence[LabelledSolution]) -> Row:
     flags: dict[str, list[BoolArray | None]] = {}
     labels: dict[str, list[StepLabels]] = {}
-    for solution, row in zip(measured.solutions, kept, strict=True):
-        flags.setdefault(solution.subset, []).append(voted_wrong(row[:k], solution.labels.steps, vote))
+    for solution, called in zip(solutions, call_wrong(judged.flags, ballot), strict=True):
+        flags.setdefault(solution.subset, []).append(called)
         labels.setdefault(solution.subset, []).append(solution.labels)
-    return FirstError(vote, k, first_error_scores(flags, labels))
+    vote = ballot.vote
+    return {"rule": vote.rule, "at_least": vote.at_least, "k": ballot.k, "subsets": first_error_scores(flags, labels)}
 
 
 def _cost(measured: CriticMeasurement) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import numpy as np
 from capo_bench.critic.ask import AskProgress, CritiqueTerms, Round
 from capo_bench.critic.embedded import check_checkers, open_kept, prepared
 from capo_bench.critic.measure import NoChecker
-from capo_bench.critic.quality import voted_wrong
+from capo_bench.critic.quality import Ballot, call_wrong
 from capo_bench.evaluation.request import SEGMENTER, Judge
 from capo_bench.evaluation.watch import Watch
 from capo_bench.store.home import Home
@@ -25,6 +25,7 @@ from evals.harness.results import read_result, scoring_seconds, write_result
 from evals.metrics import Sample
 from trainers.credit.critique import Critique
 from trainers.credit.segment import SEGMENTERS, step_texts
+from trainers.credit.votes import flags_of
 from trainers.critics.base import Critic, Solution, Surroundings
 
 CRITIQUES = "critiques.jsonl"
@@ -97,8 +98,9 @@ def _judge_group(
 
 def _write(work: _JudgedTask, judge: Judge, critiques: Sequence[Sequence[Critique]], seconds: float) -> None:
     samples = [_drop_verdicts(sample) for sample in work.samples]
-    for place, solution, row in zip(work.places, work.solutions, critiques, strict=True):
-        wrong = voted_wrong(row, len(solution.steps), judge.vote)
+    flags = flags_of(critiques, [len(solution.steps) for solution in work.solutions])
+    called = call_wrong(flags, Ballot(judge.vote, judge.critiques))
+    for place, wrong in zip(work.places, called, strict=True):
         samples[place]["wrong_steps"] = None if wrong is None else np.flatnonzero(wrong).tolist()
     before = read_result(work.folder)
     (work.folder / RESULT).unlink(missing_ok=True)  # it would be the result of other samples

@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from capo_bench.critic.measure import CriticMeasurement, identity
-from capo_bench.critic.quality import VoteQuality, flat_shares
-from capo_bench.critic.summary import CriticSummary, FirstError
+from capo_bench.critic.summary import CriticSummary
 from capo_bench.pages import svg
-from capo_bench.pages.critic_tables import share_cell
+from capo_bench.pages.critic_tables import SHARES, Cell, Row, rule_of, share_of, vote_lines
 from capo_bench.pages.figures import precision_recall
 from capo_bench.pages.page import Page, Section, html
 from capo_bench.pages.svg import Axis, Figure, Look, Panel, Point, Series, draw
-from capo_bench.pages.text import NOTHING, Table, in_yaml, two_digits, with_interval
+from capo_bench.pages.text import NOTHING, Table, in_yaml, percent, two_digits, with_interval
 from capo_bench.pages.write import write_figures, write_tables
 from capo_bench.store.home import Home, write_json
 from capo_bench.store.provenance import environment
 from evals.checksums import SUMS, files_below, seal
 from evals.critics.first_error import FirstErrorScores
+from evals.critics.metrics import ShareEstimate
 from evals.files import write_atomic
 from trainers.credit.critique import Critique
 
@@ -45,11 +45,14 @@ PAGE, RESULT = "report.html", "result.json"
 
 UNDEFINED = "not defined here"
 
-HEADINGS = {"precision": "precision", "recall": "recall", "f1": "F1", "false_alarm": "false alarms"}
-FIRST_ERROR = ("erroneous", "clean", "F1", "n", "no verdict")
-"""Headings of a score of first errors."""
-
-R = TypeVar("R", VoteQuality, FirstError)
+FIRST_ERROR: Mapping[str, Callable[[FirstErrorScores], str]] = {
+    "erroneous": lambda scores: _share(scores.on_erroneous),
+    "clean": lambda scores: _share(scores.on_clean),
+    "F1": lambda scores: _share(scores.f1),
+    "n": lambda scores: f"{scores.erroneous} + {scores.clean}",
+    "no verdict": lambda scores: str(scores.unanswered),
+}
+"""Columns of a score of first errors."""
 
 
 def write_measurement(measured: CriticMeasurement, summary: CriticSummary, home: Home) -> Path:
@@ -110,42 +113,49 @@ def about(measured: CriticMeasurement, summary: CriticSummary) -> str:
 def tables(summary: CriticSummary, *, whole: bool = True) -> list[Table]:
     """Return the tables of a measurement; without `whole` those that fit a terminal."""
     first = [first_error_table(summary.first_error)] if summary.first_error else []
-    several = summary.first_error and len(summary.first_error[0].subsets) > 1
+    several = summary.first_error and len(summary.first_error[0]["subsets"]) > 1
     subsets = [subset_table(summary.first_error)] if whole and several else []
-    parts = tuple(HEADINGS)
-    return [*first, *subsets, vote_table(summary.votes, parts if whole else parts[:-1]), calibration_table(summary)]
+    return [*first, *subsets, vote_table(summary.votes, whole=whole), calibration_table(summary)]
 
 
-def vote_table(rows: Sequence[VoteQuality], parts: Sequence[str] = tuple(HEADINGS)) -> Table:
-    """Return quality per step by rule and k, in per cent: those of `HEADINGS` that are asked for."""
-    lacking = any(row.unanswered for row in rows)
-    shown = [
-        (name, *(share_cell(getattr(row.scores, part)) for part in parts), *[f"{row.unanswered:,}"] * lacking)
-        for name, row in _once(rows, [row.scores for row in rows])
-    ]
-    headings = (rows[0].vote.heading, *(HEADINGS[part] for part in parts), *["no verdict"] * lacking)
-    return Table("Steps flagged: % [95 % interval]", headings, tuple(shown))
+def vote_table(rows: Sequence[Row], *, whole: bool = True) -> Table:
+    """Return quality per step by rule and k, in per cent; with `whole` also how many right steps are flagged."""
+    columns: dict[str, Cell] = {**SHARES}
+    if whole:
+        columns["false alarms"] = lambda row: share_of(row, "false_alarm")
+    if any(row["uncritiqued"] for row in rows):
+        columns["no verdict"] = lambda row: percent(row["uncritiqued"])
+    return _by_rule("Steps flagged: % [95 % interval]", rows, columns)
 
 
-def first_error_table(rows: Sequence[FirstError]) -> Table:
+def first_error_table(rows: Sequence[Row]) -> Table:
     """Return ProcessBench's score by rule and k, in per cent: of the one subset, or the mean over subsets."""
-    name = list(rows[0].subsets)[-1]
-    scored = [row.subsets[name] for row in rows]
-    shown = [(label, *_first_error(row.subsets[name])) for label, row in _once(rows, scored)]
-    return Table(f"First error, {name}: % [95 % interval]", (rows[0].vote.heading, *FIRST_ERROR), tuple(shown))
+    name = list(rows[0]["subsets"])[-1]
+    columns: dict[str, Cell] = {
+        heading: lambda row, show=show: show(row["subsets"][name])  # type: ignore[misc]
+        for heading, show in FIRST_ERROR.items()
+    }
+    return _by_rule(f"First error, {name}: % [95 % interval]", rows, columns)
 
 
-def subset_table(rows: Sequence[FirstError]) -> Table:
+def _by_rule(title: str, rows: Sequence[Row], columns: Mapping[str, Cell]) -> Table:
+    """Return a table of rules by k; the greedy critique is one of its own and shares no line with those sampled."""
+    if any(row["k"] > 1 for row in rows):
+        columns = {"k": lambda row: str(row["k"]), **columns}
+    apart = [[row for row in rows if (row["rule"] == "greedy") is greedy] for greedy in (True, False)]
+    return Table(title, ("rule", *columns), tuple(line for own in apart for line in vote_lines(own, columns)))
+
+
+def subset_table(rows: Sequence[Row]) -> Table:
     """Return ProcessBench's score of each subset, at the largest k and of the greedy critique, in per cent."""
-    most = max(row.k for row in rows)
-    shown = [
-        (_named(row), subset, *_first_error(scores))
+    most = max(row["k"] for row in rows)
+    shown = tuple(
+        (rule_of(row), str(row["k"]), subset, *(show(scores) for show in FIRST_ERROR.values()))
         for row in rows
-        if row.k == most or row.vote.alone
-        for subset, scores in row.subsets.items()
-    ]
-    headings = (rows[0].vote.heading, "subset", *FIRST_ERROR)
-    return Table("First error by subset: % [95 % interval]", headings, tuple(shown))
+        if row["k"] == most or row["rule"] == "greedy"
+        for subset, scores in row["subsets"].items()
+    )
+    return Table("First error by subset: % [95 % interval]", ("rule", "k", "subset", *FIRST_ERROR), shown)
 
 
 def calibration_table(summary: CriticSummary) -> Table:
@@ -161,7 +171,7 @@ def calibration_table(summary: CriticSummary) -> Table:
 def agreement_in_words(summary: CriticSummary) -> str:
     """Return the agreement among critiques as a sentence, or how well a process reward model ranks steps."""
     if summary.area is not None:
-        area = f"{share_cell(summary.area)} % of pairs of labelled steps" if summary.area.value is not None else ""
+        area = f"{_share(summary.area)} % of pairs of labelled steps" if summary.area.value is not None else ""
         return f"A wrong step has a lower score than a right one (AUC): {area or UNDEFINED}."
     alpha = summary.alpha
     shown = with_interval(alpha.value, alpha.low, alpha.high, two_digits) if alpha.value is not None else UNDEFINED
@@ -187,10 +197,7 @@ def cost_in_words(cost: Mapping[str, Any], *, scored: bool = False) -> list[str]
 
 def figures(summary: CriticSummary) -> list[Figure]:
     """Draw what there is to show: precision against recall by rule and k, and the reliability of shares of votes."""
-    votes = [
-        {"critic": "votes", "rule": row.vote.label, "k": row.k, **flat_shares(row.scores)} for row in summary.votes
-    ]
-    drawn = [None if summary.scored else precision_recall(votes), reliability(summary)]
+    drawn = [None if summary.scored else precision_recall(summary.votes), reliability(summary)]
     return [figure for figure in drawn if figure is not None]
 
 
@@ -224,28 +231,8 @@ def reliability(summary: CriticSummary) -> Figure | None:
     return draw("reliability", caption, "; ".join(words), svg.panels([panel]))
 
 
-def _once(rows: Sequence[R], scores: Sequence[object]) -> list[tuple[str, R]]:
-    """Return the rows with their names; what all rules make of one critique alike is there once."""
-    single = [score for row, score in zip(rows, scores, strict=True) if _is_single(row)]
-    alike = len(single) > 1 and all(score == single[0] for score in single)
-    kept = [(_named(row), row) for row in rows if not (alike and _is_single(row))]
-    if alike:
-        first = next(row for row in rows if _is_single(row))
-        kept.insert(rows.index(first), ("one critique", first))
-    return kept
-
-
-def _is_single(row: VoteQuality | FirstError) -> bool:
-    return row.k == 1 and not row.vote.alone
-
-
-def _named(row: VoteQuality | FirstError) -> str:
-    return row.vote.label if row.vote.alone else f"{row.vote.label} of {row.k}"
-
-
-def _first_error(scores: FirstErrorScores) -> tuple[str, ...]:
-    shares = map(share_cell, (scores.on_erroneous, scores.on_clean, scores.f1))
-    return (*shares, f"{scores.erroneous} + {scores.clean}", str(scores.unanswered))
+def _share(share: ShareEstimate) -> str:
+    return with_interval(share.value, share.low, share.high)
 
 
 def _number(value: float | None) -> str:

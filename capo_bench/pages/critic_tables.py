@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from capo_bench.analysis.critics import MOST_OF_STUDY, MOST_ROLLOUTS, Critics
+from capo_bench.critic.quality import Vote
 from capo_bench.pages.text import NOTHING, Table, percent, two_digits, with_interval
-from evals.critics.metrics import ShareEstimate
+
+Row = Mapping[str, Any]
+"""How good a vote is (`LabelTally.row`), or what a critic did (`Critics.totals`)."""
+
+Cell = Callable[[Row], str]
+"""From a row to the cell of a column."""
 
 
 def critic_tables(critics: Critics) -> list[Table]:
     """Return the critics' quality by rule and k, what they did, and what they cost."""
-    lines: dict[str, list[tuple[str, int, tuple[str, ...]]]] = {}
-    for row in critics.votes:
-        lines.setdefault(row["critic"], []).append((row["rule"], row["k"], _quality(row)))
-    quality = [(f"{critic}: {rule}", *cells) for critic, own in lines.items() for rule, cells in share_lines(own)]
+    quality = [
+        (f"{critic}: {rule}", *cells)
+        for critic, own in by_critic(critics.votes).items()
+        for rule, *cells in vote_lines(own, QUALITY)
+    ]
     paid = any(row["cost"]["critic_money"] for row in critics.totals)
     every = [
         Table(
             "Votes of the critics against the exact checker, on rollouts of training (%, with 95 % intervals)",
-            ("critic and rule", "k", "labelled × problems", "flagged", "precision", "recall", "F1"),
+            ("critic and rule", *QUALITY),
             tuple(quality),
         ),
         Table(
@@ -54,6 +61,27 @@ def critic_notes(critics: Critics) -> list[str]:
     ]
 
 
+def by_critic(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return the rows of each critic."""
+    critics: dict[str, list[Row]] = {}
+    for row in rows:
+        critics.setdefault(row["critic"], []).append(row)
+    return critics
+
+
+def rule_of(row: Row) -> str:
+    """Return a row's voting rule as tables name it."""
+    return Vote(row["rule"], row["at_least"]).label
+
+
+def vote_lines(
+    rows: Iterable[Row], columns: Mapping[str, Cell], trained: Collection[tuple[str, int]] = ()
+) -> list[tuple[str, ...]]:
+    """Return the lines of a table of rules by k, each with its rule and these columns; see `share_lines`."""
+    lines = [(rule_of(row), row["k"], tuple(show(row) for show in columns.values())) for row in rows]
+    return [(rule, *cells) for rule, cells in share_lines(lines, trained)]
+
+
 def share_lines(
     lines: Sequence[tuple[str, int, tuple[str, ...]]], trained: Collection[tuple[str, int]] = ()
 ) -> list[tuple[str, tuple[str, ...]]]:
@@ -72,23 +100,27 @@ def share_lines(
     return [(name(alike), cells) for cells, alike in same.items()]
 
 
-def share_cell(share: ShareEstimate) -> str:
-    """Return a share in per cent with its interval: ``67.1 [62.0, 71.3]``."""
-    return with_interval(share.value, share.low, share.high)
-
-
-def share_of(row: Mapping[str, Any], name: str, show: Callable[[float | None], str] = percent) -> str:
+def share_of(row: Row, name: str, show: Callable[[float | None], str] = percent) -> str:
     """Return a number of a row with the ends of its interval beside it, such as `LabelTally.row`."""
     return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"], show)
 
 
-def _quality(row: Mapping[str, Any]) -> tuple[str, ...]:
-    size = f"{row['labelled_steps']:,} × {row['problems']:,}"
-    shares = (share_of(row, name) for name in ("precision", "recall", "f1"))
-    return (str(row["k"]), size, percent(row["flagged_step_rate"]), *shares)
+SHARES: Mapping[str, Cell] = {
+    "precision": lambda row: share_of(row, "precision"),
+    "recall": lambda row: share_of(row, "recall"),
+    "F1": lambda row: share_of(row, "f1"),
+}
+"""Columns of how good votes are, in per cent: a heading to the cell of a row of `LabelTally.row`."""
+
+QUALITY: Mapping[str, Cell] = {
+    "k": lambda row: str(row["k"]),
+    "labelled × problems": lambda row: f"{row['labelled_steps']:,} × {row['problems']:,}",
+    "flagged": lambda row: percent(row["flagged_step_rate"]),
+    **SHARES,
+}
 
 
-def _did(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _did(row: Row) -> tuple[str, ...]:
     cost = row["cost"]
     reasons = ", ".join(f"{reason} {percent(share)}" for reason, share in row["reasons"].items())
     abstained = f"{percent(cost['abstained'] / cost['critiques'])} %" if cost["critiques"] else NOTHING
@@ -101,7 +133,7 @@ def _did(row: Mapping[str, Any]) -> tuple[str, ...]:
     )
 
 
-def _spent(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _spent(row: Row) -> tuple[str, ...]:
     cost = row["cost"]
     each = f"{cost['critic_tokens'] / cost['policy_tokens']:.2f}" if cost["policy_tokens"] else NOTHING
     read = f"{cost['critic_prompt_tokens']:,.0f} ({cost['critic_cached_tokens']:,.0f})"

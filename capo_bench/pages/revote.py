@@ -1,17 +1,16 @@
-"""A replay of other votes: its tables, heat maps, page and files. Equal results give equal bytes."""
+"""A replay of other votes: its tables, figures, page and files. Equal results give equal bytes."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.critic.quality import Vote
 from capo_bench.pages import svg
-from capo_bench.pages.critic_tables import share_lines, share_of
+from capo_bench.pages.critic_tables import SHARES, Cell, Row, by_critic, rule_of, vote_lines
 from capo_bench.pages.page import Page, Section, html
-from capo_bench.pages.svg import Figure, draw
+from capo_bench.pages.svg import Axis, Figure, Panel, Point, Series, draw
 from capo_bench.pages.text import Table, comma_separated, percent, two_digits
 from capo_bench.revote.setting import Weights
 from capo_bench.revote.study import StudyReplay
@@ -35,10 +34,6 @@ READING = (
 )
 
 
-Row = Mapping[str, Any]
-"""A row of `StudyReplay.rows`."""
-
-
 def write_replay(replay: StudyReplay, folder: Path) -> tuple[Path, ...]:
     """Write ``revote.csv``, ``revote.json`` and ``revote.html`` into a folder, and return their paths."""
     paths = folder / "revote.csv", folder / "revote.json", folder / "revote.html"
@@ -55,7 +50,7 @@ def replay_page(replay: StudyReplay) -> Page:
         title=f"Other votes: {replay.study}",
         about=f"Profile {replay.profile} · {len(replay.replays)} trials replayed",
         sections=[
-            Section("By rule and k", figures=list(heat_maps(replay.rows))),
+            Section("By rule and k", figures=vote_figures(replay.rows)),
             Section("Numbers", tables=replay_tables(replay.rows)),
             Section("How to read it", notes(replay)),
         ],
@@ -64,7 +59,7 @@ def replay_page(replay: StudyReplay) -> Page:
 
 def replay_tables(rows: Sequence[Row]) -> list[Table]:
     """Return three tables a critic, each of which fits a terminal: what votes say of steps, and what tokens earn."""
-    return [table for own in _by_critic(rows).values() for table in (_labels(own), *_by_weights(own))]
+    return [table for own in by_critic(rows).values() for table in (_labels(own), *_by_weights(own))]
 
 
 def _labels(rows: Sequence[Row]) -> Table:
@@ -73,61 +68,49 @@ def _labels(rows: Sequence[Row]) -> Table:
         f"Critic {first['critic']}: {first['trials']} trials, {first['rollouts']:,} rollouts, "
         f"{first['labelled_steps']:,} checked steps of {first['problems']:,} problems; % [95 % interval]"
     )
-    headings = ("rule", "k", "flagged", "precision", "recall", "F1", "abstained")
+    columns: dict[str, Cell] = {
+        "flagged": lambda row: percent(row["flagged_step_rate"]),
+        **SHARES,
+        "abstained": lambda row: percent(row["abstained"]),
+    }
     # Labels hang on no weights: the rows of one pair say all of them.
-    alike = [row for row in rows if _weights(row) == _weights(first)]
-    return Table(title, headings, tuple(_lines(alike, rows, label_cells)))
+    return _table(title, [row for row in rows if _weights(row) == _weights(first)], rows, columns)
 
 
-def label_cells(row: Row) -> tuple[str, ...]:
-    """Return the cells of a row of `LabelTally.row`: flagged, precision, recall, F1, abstained."""
-    shares = (share_of(row, name) for name in ("precision", "recall", "f1"))
-    return (percent(row["flagged_step_rate"]), *shares, percent(row["abstained"]))
-
-
-_DISTANCES = {
+_DISTANCES: Mapping[str, Mapping[str, Cell]] = {
     "labels and token rewards against those of training": {
-        "as trained": ("label_agreement", percent),
-        "reward changed": ("reward_changed", percent),
-        "mean |Δr|": ("reward_moved", two_digits),
+        "as trained": lambda row: percent(row["label_agreement"]),
+        "reward changed": lambda row: percent(row["reward_changed"]),
+        "mean |Δr|": lambda row: two_digits(row["reward_moved"]),
     },
     "advantages against those of training": {
-        "sign changed": ("sign_changed", percent),
-        "mean |Δ|": ("moved", two_digits),
-        "corr. exact": ("correlation_exact", two_digits),
-        "process only": ("process_only", percent),
+        "sign changed": lambda row: percent(row["sign_changed"]),
+        "mean |Δ|": lambda row: two_digits(row["moved"]),
+        "corr. exact": lambda row: two_digits(row["correlation_exact"]),
+        "process only": lambda row: percent(row["process_only"]),
     },
 }
-"""Titles of tables to their columns: heading to a number of the row and how it is shown."""
+"""Titles of tables to their columns."""
 
 
 def _by_weights(rows: Sequence[Row]) -> Iterator[Table]:
-    pairs = {_weights(row) for row in rows}
-    several = len(pairs) > 1
+    several = len({_weights(row) for row in rows}) > 1
     for what, columns in _DISTANCES.items():
-
-        def cells(row: Row, columns: Mapping[str, Any] = columns) -> tuple[str, ...]:
-            return (*[_weights(row)] * several, *(show(row[name]) for name, show in columns.values()))
-
         title = f"Critic {rows[0]['critic']}: {what}" + ("" if several else f", weights {_weights(rows[0])}")
-        headings = ("rule", "k", *["weights"] * several, *columns)
-        yield Table(f"{title}; shares in %", headings, tuple(_lines(rows, rows, cells)))
+        own: dict[str, Cell] = {"weights": _weights} if several else {}
+        yield _table(f"{title}; shares in %", rows, rows, {**own, **columns})
 
 
-def _lines(shown: Sequence[Row], rows: Sequence[Row], cells: Callable[[Row], tuple[str, ...]]) -> list[tuple[str, ...]]:
-    trained = {(_rule(row), row["k"]) for row in rows if row["trained_with"]}
+def _table(title: str, shown: Sequence[Row], rows: Sequence[Row], columns: Mapping[str, Cell]) -> Table:
+    """Return a table of some rows of a critic's; `rows` are all of them."""
+    trained = {(rule_of(row), row["k"]) for row in rows if row["trained_with"]}
     most = max(row["trials"] for row in rows)
-    lines = [(_rule(row), row["k"], (_k(row, most), *cells(row))) for row in shown]
-    return [(name, *texts) for name, texts in share_lines(lines, trained)]
 
+    def k(row: Row) -> str:
+        return f"{row['k']}" + (f" ({row['trials']} of {most} trials)" if row["trials"] < most else "")
 
-def _k(row: Row, most: int) -> str:
-    fewer = f" ({row['trials']} of {most} trials)" if row["trials"] < most else ""
-    return f"{row['k']}{fewer}"
-
-
-def _rule(row: Row) -> str:
-    return Vote(row["rule"], row["at_least"]).label
+    columns = {"k": k, **columns}
+    return Table(title, ("rule", *columns), tuple(vote_lines(shown, columns, trained)))
 
 
 def _weights(row: Row) -> str:
@@ -147,41 +130,35 @@ def notes(replay: StudyReplay) -> list[str]:
     return lines + [f"Left out: {', '.join(names)}: {why}." for why, names in reasons.items()]
 
 
-def heat_maps(rows: Sequence[Row]) -> Iterator[Figure]:
-    """Yield the heat maps: F1, then correlation with exact advantages and sign changes for each pair of weights."""
-    for critic, own in _by_critic(rows).items():
+def vote_figures(rows: Sequence[Row]) -> list[Figure]:
+    """Draw for each critic what rules give as k grows: F1, and for each pair of weights how advantages differ."""
+    drawn = []
+    for critic, own in by_critic(rows).items():
         by_weights: dict[str, list[Row]] = {}
-        for row in sorted(own, key=lambda row: (row["w_whole"], row["w_process"])):
+        for row in sorted(own, key=lambda row: (row["w_whole"], row["w_process"], row["k"])):
             by_weights.setdefault(_weights(row), []).append(row)
-        yield from _map(f"{critic}: F1 of the labels (%)", next(iter(by_weights.values())), "f1", percent)
+        panels = [_over_k(next(iter(by_weights.values())), "f1", "F1 of the labels (%)", 100)]
         for pair, these in by_weights.items():
-            exact = f"{critic}: correlation with the advantages under exact labels, weights {pair}"
-            changed = f"{critic}: tokens with another sign than trained (%), weights {pair}"
-            yield from _map(exact, these, "correlation_exact", two_digits)
-            yield from _map(changed, these, "sign_changed", percent)
+            panels.append(_over_k(these, "correlation_exact", f"correlation with exact advantages, weights {pair}", 1))
+            panels.append(_over_k(these, "sign_changed", f"tokens of another sign (%), weights {pair}", 100))
+        panels = [panel for panel in panels if panel.series]
+        caption = f"{critic}: F1 of the labels, and advantages against those under exact labels and those of training."
+        notes = "; ".join(point.note for panel in panels for line in panel.series for point in line.points)
+        drawn += [draw("votes", caption, notes, svg.panels(panels))] if panels else []
+    return drawn
 
 
-def _map(title: str, rows: Sequence[Row], name: str, show: Callable[[float], str]) -> Iterator[Figure]:
-    """Yield a heat map of rules by k; none where nothing is defined."""
-    values = {(_rule(row), row["k"]): row[name] for row in rows}
-    cells = {
-        (rule, k): (value, show(value), f"{rule} of {k}: {show(value)}")
-        for (rule, k), value in values.items()
-        if value is not None
-    }
-    if not cells:
-        return
-    ks, rules = sorted({k for _, k in values}), list(dict.fromkeys(rule for rule, _ in values))
-    grid = [[cells.get((rule, k)) for k in ks] for rule in rules]
-    words = "; ".join(in_words for _, _, in_words in cells.values())
-    yield draw("votes", title, words, svg.heat(rules, [str(k) for k in ks], grid, "critiques (k)"))
-
-
-def _by_critic(rows: Sequence[Row]) -> dict[str, list[Row]]:
-    critics: dict[str, list[Row]] = {}
+def _over_k(rows: Sequence[Row], name: str, label: str, scale: float) -> Panel:
+    """Return a number of rows, sorted by k, against k: a line a rule, of the rules that define it."""
+    looks = svg.looks(list(dict.fromkeys(map(rule_of, rows))))
+    lines: dict[str, list[Point]] = {}
     for row in rows:
-        critics.setdefault(row["critic"], []).append(row)
-    return critics
+        if row[name] is not None:
+            value, rule = scale * row[name], rule_of(row)
+            lines.setdefault(rule, []).append(Point(row["k"], value, f"{rule} of {row['k']}: {label} {value:.4g}"))
+    ticks = tuple((k, str(k)) for k in sorted({row["k"] for row in rows}))
+    series = [Series(rule, points, looks[rule], line=True) for rule, points in lines.items()]
+    return Panel(series, Axis("critiques (k)", log=True, ticks=ticks), Axis(label))
 
 
 def _whole(replay: StudyReplay) -> dict[str, Any]:

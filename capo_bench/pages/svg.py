@@ -1,4 +1,4 @@
-"""Charts as plain SVG: rows of intervals, lines with bands, points with error bars, heat maps.
+"""Charts as plain SVG: rows of intervals, lines with bands, points with error bars.
 
 Each chart is a function of its width alone, so that a page has one for a desk and one for a phone, both in letters of a
 readable size. Text takes the colour of the page around it (`currentColor`), so a chart is legible in light and dark.
@@ -172,35 +172,6 @@ def panels(several: Sequence[Panel]) -> Drawing:
         return _svg(width, bottom, [*parts, *legend])
 
     return draw
-
-
-def heat(
-    names: Sequence[str], columns: Sequence[str], cells: Sequence[Sequence[tuple[float, str, str] | None]], label: str
-) -> Drawing:
-    """Return a heat map; each cell is a value, its text and the value in words, None where there is nothing."""
-    values = [cell[0] for row in cells for cell in row if cell is not None]
-    low, span = min(values, default=0.0), (max(values, default=0.0) - min(values, default=0.0)) or 1.0
-
-    def draw(width: int) -> str:
-        left = min(0.3 * width, 12 + LETTER * max(map(len, names), default=0))
-        each = min((width - left - 6) / max(len(columns), 1), 110)
-        parts = [_text(left + each * (i + 0.5), 14, name, "middle") for i, name in enumerate(columns)]
-        for row, (name, line) in enumerate(zip(names, cells, strict=True)):
-            top = 22 + 34 * row
-            parts.append(_text(left - 8, top + 21, name, "end"))
-            for column, cell in enumerate(line):
-                if cell is not None:
-                    parts += _cell(left + each * column, top, each, 0.08 + 0.5 * (cell[0] - low) / span, cell[1:])
-        bottom = 22 + 34 * len(names)
-        return _svg(width, bottom + 24, [*parts, _text(left, bottom + 16, label, "start", faint=True)])
-
-    return draw
-
-
-def _cell(x: float, y: float, width: float, depth: float, texts: Sequence[str]) -> list[str]:
-    place = f'x="{_n(x + 1)}" y="{_n(y + 1)}" width="{_n(width - 2)}" height="32"'
-    box = f'<rect {place} fill="#3489cf" fill-opacity="{depth:.2f}"/>'
-    return [_titled(texts[1], box + _text(x + width / 2, y + 21, texts[0], "middle"))]
 
 
 def _titled(note: str, drawing: str) -> str:

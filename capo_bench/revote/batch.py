@@ -11,38 +11,31 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from capo_bench.revote.setting import Ballot
+from capo_bench.critic.quality import JudgedSteps, share_charged
+from capo_bench.revote.setting import trained_setting
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Batch, Earned, Evidence, Layout, layout_of
 from trainers.credit.states import state_numbers
-from trainers.credit.votes import VOTES, Flags, combine, flags_of
+from trainers.credit.votes import flags_of
 from trainers.methods import METHODS, credit_function
 from trainers.rollouts import Rollout
 
 
 @dataclass(frozen=True)
-class Stored:
-    """B rollouts with N steps in all.
+class Stored(JudgedSteps):
+    """B rollouts with N steps in all; the truth is that of the exact checker.
 
     Attributes:
         outcomes: r_v of each rollout, shape (B,); NaN where the verifier abstained.
-        truth: Whether each step is wrong by the exact checker, shape (N,); NaN where there is none.
         scores: Probability that each step is right by a process reward model, shape (N,); NaN without one.
         states: The text of a solution up to each step, as a number (`trainers.credit.states`), shape (N,).
     """
 
-    problems: tuple[str, ...]
     layout: Layout
     outcomes: FloatArray
-    truth: FloatArray
-    flags: Flags
     scores: FloatArray
     states: FloatArray
-
-    def voted(self, ballot: Ballot) -> FloatArray:
-        """Return the penalty share of every step, shape (N,); NaN where none of the k critiques answered."""
-        return combine(VOTES.get(ballot.vote.rule), self.flags.first(ballot.k), ballot.vote.at_least)
 
     def batch(self, group_size: int, evidence: Evidence) -> Batch:
         """Return the rollouts in the form for methods.
@@ -74,8 +67,7 @@ def earned_in_training(stored: Stored, config: TrialConfig) -> Earned:
     Raises:
         ValueError: They do not make whole groups, or the method gives no credit to steps.
     """
-    credit = config.credit
-    voted = combine(VOTES.get(credit.vote), stored.flags.first(credit.critiques), credit.at_least)
+    voted = share_charged(stored.flags, trained_setting(config.credit).ballot)
     asks_critic = "critic" in METHODS.get(config.method).uses
     evidence = Evidence(shares=voted if asks_critic else None, scores=stored.scores, states=stored.states)
     return credit_function(config.method)(stored.batch(config.train.group_size, evidence), config.terms)

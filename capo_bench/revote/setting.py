@@ -5,10 +5,9 @@ Steps and normalisation are those of each trial's training.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from capo_bench.critic.quality import Vote
+from capo_bench.critic.quality import Ballot, Vote
 from evals.metrics import list_ks
 from trainers.config import CreditConfig
 from trainers.credit.votes import VOTES
@@ -28,14 +27,6 @@ class Weights:
     def label(self) -> str:
         """Name of the pair in tables and options."""
         return f"{self.whole:g},{self.process:g}"
-
-
-@dataclass(frozen=True)
-class Ballot:
-    """A voting rule over the first k stored critiques."""
-
-    vote: Vote
-    k: int
 
 
 @dataclass(frozen=True)
@@ -83,18 +74,3 @@ def parse_weights(text: str) -> Weights:
 def choose_ks(stored: int) -> tuple[int, ...]:
     """Return the k that are replayed by default, given the number of stored critiques."""
     return tuple(sorted({*range(1, min(stored, DEEPEST) + 1), *list_ks(stored)}))
-
-
-def ballots(votes: Iterable[Vote], ks: Iterable[int]) -> tuple[Ballot, ...]:
-    """Return every vote at every k at which it differs.
-
-    A rule about one critique appears only at k = 1. A rule with a number m flags nothing below k = m, and appears from
-    there on.
-    """
-    sizes = sorted(set(ks))
-    return tuple(
-        Ballot(vote, k)
-        for vote in dict.fromkeys(votes)
-        for k in ([1] if vote.alone else sizes)
-        if (vote.at_least or 0) <= k
-    )

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
-from capo_bench.critic.quality import plain_votes
-from capo_bench.revote.setting import Ballot, Weights, ballots, choose_ks, trained_setting
+from capo_bench.critic.quality import Ballot, ballots, plain_votes
+from capo_bench.revote.setting import Weights, choose_ks, trained_setting
 from capo_bench.revote.trial import NothingStoredError, Tallies, TrialReplay, check_stored, replay_trial
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, TrialFolder
@@ -102,7 +102,7 @@ def replay_study(
 
 def _make_rows(critics: Mapping[str, Tallies]) -> tuple[dict[str, Any], ...]:
     labels = {
-        (critic, ballot): tally.row(critic, ballot.vote, ballot.k)
+        (critic, ballot): tally.row(critic, ballot)
         for critic, tallies in critics.items()
         for ballot, tally in tallies.labels.items()
     }

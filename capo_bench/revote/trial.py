@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from capo_bench.critic.quality import Ballot, LabelTally, share_charged
 from capo_bench.revote.batch import Stored, store_of
-from capo_bench.revote.setting import Ballot, VoteSetting, Weights, trained_setting
-from capo_bench.revote.tally import LabelTally, TokenTally
+from capo_bench.revote.setting import VoteSetting, Weights, trained_setting
+from capo_bench.revote.tally import TokenTally
 from capo_bench.store.home import TrialFolder
 from trainers.config import TrialConfig
 from trainers.credit.arrays import FloatArray
@@ -171,9 +172,9 @@ def _add(
     tallies: Tallies, earned: _Earnings, training: VoteSetting, ballots: Sequence[Ballot], weights: Sequence[Weights]
 ) -> None:
     stored = earned.stored
-    trained = stored.voted(training.ballot)
+    trained = share_charged(stored.flags, training.ballot)
     for ballot in ballots:
-        shares = stored.voted(ballot)
+        shares = share_charged(stored.flags, ballot)
         tallies.labels.setdefault(ballot, LabelTally()).add(stored, ballot.k, shares, trained)
         for pair in weights:
             tally = tallies.tokens.setdefault(VoteSetting(ballot, pair), TokenTally())

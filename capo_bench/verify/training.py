@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from capo_bench.critic.quality import share_charged
 from capo_bench.revote.batch import earned_in_training, store_of
 from capo_bench.revote.setting import trained_setting
 from capo_bench.revote.study import recorded
@@ -327,7 +328,7 @@ def _judged_numbers(config: TrialConfig, part: Sequence[Rollout], charges: Float
     stored = store_of(part, config.credit.critiques)
     asked = config.credit.critiques * len(part)
     return {
-        **vote_metrics(stored.flags, stored.voted(trained_setting(config.credit).ballot)),
+        **vote_metrics(stored.flags, share_charged(stored.flags, trained_setting(config.credit).ballot)),
         **({} if charges is None else charged_metrics(stored.layout, charges)),
         "abstained": float(asked - stored.flags.answered.sum()),
     }

@@ -13,9 +13,8 @@ from capo_bench.critic.ask import CritiqueTerms
 from capo_bench.critic.summary import summarise
 from capo_bench.pages.critic import cost_in_words, figures, tables, title
 from capo_bench.pages.critic import write_measurement as write
-from capo_bench.pages.critic_tables import share_cell
+from capo_bench.pages.critic_tables import share_of
 from capo_bench.store.home import Home
-from evals.critics.metrics import ShareEstimate
 from trainers.credit.critique import Critique
 
 
@@ -76,14 +75,15 @@ def test_the_result_holds_all_numbers(made):
     assert result["identity"]["critic"]["name"] == "control"
     assert (result["steps"], result["wrong"]) == (summary.steps, summary.wrong)
     assert result["cost"]["abstained"] == {"truncated": 40}
-    assert result["votes"][0]["vote"] == {"at_least": None, "rule": "greedy"}
+    assert result["votes"] == summary.votes
+    assert (result["votes"][0]["rule"], result["votes"][0]["at_least"]) == ("greedy", None)
 
 
 def test_tables_as_files(made):
     _, summary, files = made
     votes = rows((files / "tables" / "01-steps-flagged.csv").read_text(encoding="utf-8"))
-    assert [row["critiques"] for row in votes[:3]] == ["greedy", "one critique", "intersection of 2"]
-    assert votes[3]["recall"] == share_cell(summary.votes[3].scores.recall)
+    assert [(row["rule"], row["k"]) for row in votes[:3]] == [("greedy", "1"), ("any rule", "1"), ("intersection", "2")]
+    assert votes[3]["recall"] == share_of(summary.votes[3], "recall")
 
 
 def test_the_page_is_one_file(made):
@@ -109,11 +109,11 @@ def test_names_are_escaped(made, tmp_path):
 def test_one_critique_is_told_once_for_all_rules(made):
     _, summary, _ = made
     votes = tables(summary)[0]
-    assert [row[0] for row in votes.rows] == [
-        "greedy", "one critique", "intersection of 2", "intersection of 4", "majority of 2", "majority of 4",
-        "union of 2", "union of 4",
+    assert [row[:2] for row in votes.rows] == [
+        ("greedy", "1"), ("any rule", "1"), ("intersection", "2"), ("intersection = majority", "4"),
+        ("majority = union", "2"), ("union", "4"),
     ]  # fmt: skip
-    assert votes.headings == ("critiques", "precision", "recall", "F1", "false alarms")
+    assert votes.headings == ("rule", "k", "precision", "recall", "F1", "false alarms")
     assert tables(summary, whole=False)[0].headings == votes.headings[:-1]
 
 
@@ -122,9 +122,9 @@ def test_subsets_have_a_table_of_their_own(benchmark_data, tmp_path):
     first, subsets, *_ = tables(summary)
     assert first.title == "First error, mean: % [95 % interval]"
     assert [row[:4] for row in first.rows] == [
-        ("greedy", *["100.0 [100.0, 100.0]"] * 3), ("one critique", *["100.0 [100.0, 100.0]"] * 3),
+        ("greedy", *["100.0 [100.0, 100.0]"] * 3), ("any rule", *["100.0 [100.0, 100.0]"] * 3),
     ]  # fmt: skip
-    assert [row[1] for row in subsets.rows[:5]] == ["gsm8k", "math", "olympiadbench", "omnimath", "mean"]
+    assert [row[2] for row in subsets.rows[:5]] == ["gsm8k", "math", "olympiadbench", "omnimath", "mean"]
 
 
 def test_where_some_solutions_have_no_verdict_their_number_is_shown(tmp_path):
@@ -135,7 +135,7 @@ def test_where_some_solutions_have_no_verdict_their_number_is_shown(tmp_path):
     summary = summarise(found)
     table = tables(summary)[0]
     assert table.headings[-1] == "no verdict"
-    assert {row[-1] for row in table.rows} == {str(summary.erroneous)}
+    assert {row[-1] for row in table.rows} == {f"{100 * summary.erroneous / summary.solutions:.1f}"}
     assert (write(found, summary, Home(tmp_path)) / "report.html").exists()
 
 
@@ -171,16 +171,16 @@ def test_of_what_writes_nothing_only_what_it_read_is_told():
 
 
 @pytest.mark.parametrize(
-    ("estimate", "text"),
+    ("share", "text"),
     [
-        (ShareEstimate(None), "–"),
-        (ShareEstimate(0.671, 0.62, 0.7131), "67.1 [62.0, 71.3]"),
-        (ShareEstimate(0.008, 0.004, 0.012), "0.8 [0.4, 1.2]"),
-        (ShareEstimate(1.0), "100.0"),
+        ((None, None, None), "–"),
+        ((0.671, 0.62, 0.7131), "67.1 [62.0, 71.3]"),
+        ((0.008, 0.004, 0.012), "0.8 [0.4, 1.2]"),
+        ((1.0, None, None), "100.0"),
     ],
 )
-def test_shares_in_per_cent(estimate, text):
-    assert share_cell(estimate) == text
+def test_shares_in_per_cent(share, text):
+    assert share_of(dict(zip(("f1", "f1_low", "f1_high"), share, strict=True)), "f1") == text
 
 
 def test_the_title_names_the_model(made):
@@ -197,7 +197,7 @@ def test_the_title_names_the_model(made):
 
 def test_the_greedy_critique_is_optional(tmp_path):
     summary = summarise(measured(oracle, "coins", tmp_path, terms=CritiqueTerms(2, greedy=False), limit=8))
-    assert {row.vote.rule for row in summary.votes} == {"intersection", "majority", "union"}
+    assert {row["rule"] for row in summary.votes} == {"intersection", "majority", "union"}
     assert summary.cost["critiques"] == 16
 
 

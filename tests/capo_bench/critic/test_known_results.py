@@ -6,7 +6,6 @@ import pytest
 from controlcritics import alarmed, measured, mute, oracle, silent
 
 from capo_bench.critic.ask import CritiqueTerms
-from capo_bench.critic.quality import Vote
 from capo_bench.critic.summary import CriticSummary, summarise
 from evals.critics.metrics import ShareEstimate
 
@@ -14,7 +13,7 @@ FILES = ("processbench", "prm800k", "prmbench")
 
 
 def rates(summary: CriticSummary, name: str) -> set[float | None]:
-    return {getattr(row.scores, name).value for row in summary.votes}
+    return {row[name] for row in summary.votes}
 
 
 @pytest.mark.parametrize("data", FILES)
@@ -48,15 +47,15 @@ def test_first_errors_of_processbench(critic, erroneous, clean, f1, benchmark_da
     terms = CritiqueTerms(2, max_abstained=1)
     summary = summarise(measured(critic, "processbench", tmp_path, benchmark_data, terms))
     for row in summary.first_error:
-        assert list(row.subsets) == ["gsm8k", "math", "olympiadbench", "omnimath", "mean"]
-        for scores in row.subsets.values():
+        assert list(row["subsets"]) == ["gsm8k", "math", "olympiadbench", "omnimath", "mean"]
+        for scores in row["subsets"].values():
             assert (scores.on_erroneous.value, scores.on_clean.value, scores.f1.value) == (erroneous, clean, f1)
             assert scores.unanswered == (scores.erroneous + scores.clean if critic is mute else 0)
 
 
 def test_flagging_everything_finds_first_errors_at_the_first_step_alone(benchmark_data, tmp_path):
     found = measured(alarmed, "processbench", tmp_path, benchmark_data, subsets=("math",))
-    (scores,) = summarise(found).first_error[0].subsets.values()
+    (scores,) = summarise(found).first_error[0]["subsets"].values()
     erroneous = [solution for solution in found.solutions if solution.labels.wrong]
     at_once = sum(solution.labels.wrong == {0} for solution in erroneous)
     assert scores.on_erroneous.value == pytest.approx(at_once / len(erroneous))
@@ -71,7 +70,7 @@ def test_a_critic_that_names_the_last_step_too_is_right_about_the_first_error(be
         return type(critique)(critique.wrong | {len(solution.steps) - 1} if critique.wrong else critique.wrong)
 
     summary = summarise(measured(and_the_last, "processbench", tmp_path, benchmark_data, limit=100))
-    assert summary.first_error[0].subsets["mean"].f1.value == 1
+    assert summary.first_error[0]["subsets"]["mean"].f1.value == 1
     assert rates(summary, "precision") == {1.0}
 
 
@@ -82,12 +81,12 @@ def test_votes_of_half_blind_critics(tmp_path):
         return silent(solution, index) if index % 2 and index > 0 else oracle(solution, index)
 
     summary = summarise(measured(every_other, "coins", tmp_path, limit=40))
-    recall = {(row.vote, row.k): row.scores.recall.value for row in summary.votes}
+    recall = {(row["rule"], row["k"]): row["recall"] for row in summary.votes}
     assert recall == {
-        (Vote("greedy"), 1): 1,
-        (Vote("intersection"), 1): 1, (Vote("intersection"), 2): 0, (Vote("intersection"), 4): 0,
-        (Vote("majority"), 1): 1, (Vote("majority"), 2): 1, (Vote("majority"), 4): 1,
-        (Vote("union"), 1): 1, (Vote("union"), 2): 1, (Vote("union"), 4): 1,
+        ("greedy", 1): 1,
+        ("intersection", 1): 1, ("intersection", 2): 0, ("intersection", 4): 0,
+        ("majority", 1): 1, ("majority", 2): 1, ("majority", 4): 1,
+        ("union", 1): 1, ("union", 2): 1, ("union", 4): 1,
     }  # fmt: skip
     # Half of the votes for a wrong step, none for a right one: the error is half the share of wrong steps.
     share = summary.wrong / summary.steps

@@ -17,8 +17,8 @@ from capo_bench.critic.ask import CritiqueTerms, TooManyAbstainedError
 from capo_bench.critic.choose import chosen_critic
 from capo_bench.critic.embedded import embedded_folder
 from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest, measure, measurement_id
-from capo_bench.critic.prm import Below, PrmParams, ScoredCritique, reason
-from capo_bench.critic.summary import doubted, summarise
+from capo_bench.critic.prm import PrmParams, ScoredCritique, reason
+from capo_bench.critic.summary import doubted, judged_steps, summarise
 from capo_bench.pages.critic import agreement_in_words, figures, first_error_table, tables
 from capo_bench.pages.critic import write_measurement as write
 from capo_bench.store.errors import RefusedError
@@ -67,30 +67,33 @@ def test_its_scores_are_those_that_training_has(home, middling):
 
     flags = [np.array([score < middling.request.critic.threshold for score in one.scores]) for one in said]
     (row,) = summarise(middling).votes
-    assert row.scores == step_scores(flags, [solution.labels for solution in middling.solutions])
-    assert 0 < row.scores.flagged < row.scores.steps
+    scores = step_scores(flags, [solution.labels for solution in middling.solutions])
+    assert (row["labelled_steps"], row["wrong_steps"]) == (scores.steps, scores.wrong)
+    shares = [[row[f"{name}{end}"] for end in ("", "_low", "_high")] for name in ("precision", "recall", "false_alarm")]
+    assert shares == [[*vars(share).values()] for share in (scores.precision, scores.recall, scores.false_alarm)]
+    assert 0 < scores.flagged < scores.steps
 
 
 def test_the_default_threshold_is_that_of_flagged_step_rate():
     from trainers.prm.scored import HALF
 
-    assert PrmParams().threshold == Below().threshold == HALF
+    assert PrmParams().threshold == HALF
 
 
 @pytest.mark.parametrize(("threshold", "recall"), [(0, 0), (1, 1)])
 def test_a_threshold_at_either_end_flags_nothing_or_all(home, threshold, recall):
     (row,) = summarise(asked(home, threshold=threshold)).votes
-    assert row.scores.recall.value == row.scores.false_alarm.value == recall
-    assert row.vote.label == f"score below {threshold}"
+    assert row["recall"] == row["false_alarm"] == recall
+    assert row["rule"] == f"score below {threshold}"
 
 
 def test_doubt_is_of_the_labelled_steps_that_have_a_score():
     labels = [StepLabels(3, frozenset({1}), frozenset({0, 1}), "p"), StepLabels(1, frozenset(), frozenset({0}))]
     rows = [[ScoredCritique(frozenset(), scores=(0.75, 0.25, 0.5))], [ScoredCritique(frozenset(), scores=(1.0,))]]
-    doubts, wrong, groups = doubted(rows, labels)
+    doubts, wrong, groups = doubted(rows, judged_steps(rows, labels))
     assert (doubts.tolist(), wrong.tolist(), groups) == ([0.25, 0.75, 0.0], [False, True, False], ["p", "p", "#1"])
     silent = [[ScoredCritique(None, "error", "too_long")], [Critique(frozenset())]]
-    assert doubted(silent, labels)[2] == []
+    assert doubted(silent, judged_steps(silent, labels))[2] == []
 
 
 def test_area_and_calibration_by_hand(tmp_path):
@@ -102,7 +105,7 @@ def test_area_and_calibration_by_hand(tmp_path):
 
     found = measured(sure, "coins", tmp_path, terms=ONCE, limit=40)
     summary = summarise(replace(found, request=replace(found.request, critic=PrmParams())))
-    assert (summary.area.value, summary.votes[0].scores.f1.value) == (1, 1)
+    assert (summary.area.value, summary.votes[0]["f1"]) == (1, 1)
     assert summary.calibration[1].error == summary.calibration[1].brier * 4 == 0.25
     assert [(part.share, part.wrong) for part in summary.calibration[1].bins] == [(0.25, 0), (0.75, 1)]
     assert summary.alpha.value is None, "one reading agrees with nobody"
@@ -133,7 +136,7 @@ def test_reasons_are_counted_and_told(tmp_path):
     found = measured(sometimes, "coins", tmp_path, terms=CritiqueTerms(0, max_abstained=1), limit=40)
     summary = summarise(replace(found, request=replace(found.request, critic=PrmParams())))
     assert summary.cost["abstained"] == {"too_long": summary.erroneous}
-    assert summary.votes[0].unanswered == summary.erroneous
+    assert summary.votes[0]["uncritiqued"] == summary.erroneous / summary.solutions
     assert summary.area.value is None, "no wrong step has a score"
     with pytest.raises(TooManyAbstainedError, match=r"of 40 solutions have no verdict \(too_long \d+\)"):
         measured(sometimes, "coins", tmp_path, terms=CritiqueTerms(0, max_abstained=0.1), limit=40)
@@ -146,10 +149,10 @@ def test_first_errors_as_processbench_scores_them(home, tmp_path):
     data = Selection(("math",), tmp_path)
     # All steps flagged: the first error is found where it is the first step, and no clean solution is left alone.
     (row,) = summarise(asked(home, data, "processbench", threshold=1)).first_error
-    assert (row.subsets["math"].on_erroneous.value, row.subsets["math"].on_clean.value) == (0.5, 0)
+    assert (row["subsets"]["math"].on_erroneous.value, row["subsets"]["math"].on_clean.value) == (0.5, 0)
     (row,) = summarise(asked(home, data, "processbench", threshold=0)).first_error
-    assert (row.subsets["math"].on_erroneous.value, row.subsets["math"].on_clean.value) == (0, 1)
-    assert first_error_table([row]).headings[:2] == ("flagged steps", "erroneous")
+    assert (row["subsets"]["math"].on_erroneous.value, row["subsets"]["math"].on_clean.value) == (0, 1)
+    assert first_error_table([row]).headings[:2] == ("rule", "erroneous")
 
 
 def test_files_and_page(middling, tmp_path):
@@ -173,7 +176,7 @@ def test_what_it_says_is_nowhere_called_a_critique(middling, tmp_path):
     summary = summarise(middling)
     folder = write(middling, summary, Home(tmp_path))
     steps, calibration = tables(summary)
-    assert steps.headings == ("flagged steps", "precision", "recall", "F1", "false alarms")
+    assert steps.headings == ("rule", "precision", "recall", "F1", "false alarms")
     assert calibration.headings == ("labelled steps", "expected calibration error", "Brier score")
     shown = (folder / "report.html").read_text(encoding="utf-8").partition(">Provenance<")[0]
     assert "critique" not in shown.partition("<body>")[2]

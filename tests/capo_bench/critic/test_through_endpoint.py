@@ -46,7 +46,7 @@ def test_a_model_that_knows_the_labels_is_perfect(data: str, benchmark_data: Pat
     selection = Selection(source=benchmark_data, limit=40)
     with serving(LabelServer(solutions(data, selection))) as server:
         summary = summarise(asked(server.url, tmp_path, data=data, selection=selection))
-    assert {row.scores.f1.value for row in summary.votes} == {1.0}
+    assert {row["f1"] for row in summary.votes} == {1.0}
     assert {row.subsets["mean"].f1.value for row in summary.first_error} <= {1.0}
     assert summary.cost["abstained"] == {}
 
@@ -67,8 +67,13 @@ def test_what_cannot_be_read_abstains_with_its_reason(tmp_path: Path) -> None:
     with serving(LabelServer(solutions("coins", COINS), write)) as server:
         summary = summarise(asked(server.url, tmp_path, terms=CritiqueTerms(3, greedy=False, max_abstained=0.7)))
     assert summary.cost["abstained"] == {"empty": 24, "no_list": 24}
-    assert [(row.k, row.unanswered) for row in summary.votes if row.vote.rule == "union"] == [(1, 24), (2, 24), (3, 0)]
-    assert summary.votes[-1].scores.f1.value == 1
+    union = [(row["k"], row["uncritiqued"]) for row in summary.votes if row["rule"] == "union"]
+    assert union == [
+        (1, 1),
+        (2, 1),
+        (3, 0),
+    ]
+    assert summary.votes[-1]["f1"] == 1
 
 
 def test_a_measurement_that_broke_off_goes_on_with_the_critiques_that_it_has(tmp_path: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from capo_bench.critic.quality import Vote, penalties, quality, set_votes
+from capo_bench.critic.quality import Vote, ballots, call_wrong, quality, set_votes, share_charged
+from capo_bench.critic.summary import judged_steps
 from evals.critics.labels import StepLabels
 from trainers.credit.critique import Critique
+from trainers.credit.votes import flags_of
 
 
 def flagging(*steps: int) -> Critique:
@@ -24,6 +27,11 @@ CRITIQUES = [
 ]
 
 
+def rated(critiques, labels, votes, ks):
+    """Return the rows of every vote at every k."""
+    return [quality(judged_steps(critiques, labels), "noisy", ballot) for ballot in ballots(votes, ks)]
+
+
 @pytest.mark.parametrize(
     ("vote", "k", "precision", "recall"),
     [
@@ -37,27 +45,35 @@ CRITIQUES = [
     ],
 )
 def test_by_hand(vote, k, precision, recall):
-    (row,) = quality(CRITIQUES, LABELS, [vote], [k])
-    assert (row.scores.precision.value, row.scores.recall.value) == pytest.approx((precision, recall))
-    assert (row.k, row.vote, row.solutions, row.unanswered) == (k, vote, 2, 0)
+    (row,) = rated(CRITIQUES, LABELS, [vote], [k])
+    assert (row["precision"], row["recall"]) == pytest.approx((precision, recall))
+    assert Vote(row["rule"], row["at_least"]) == vote
+    assert (row["critic"], row["k"], row["rollouts"], row["uncritiqued"]) == ("noisy", k, 2, 0)
 
 
 def test_a_solution_that_no_critique_answered_is_counted_and_not_scored():
-    rows = quality([[ABSTAINED, flagging(1)], [ABSTAINED, ABSTAINED]], LABELS, [Vote("union")], [1, 2])
-    assert [(row.solutions, row.unanswered) for row in rows] == [(0, 2), (1, 1)]
-    assert rows[0].scores.recall.value is None
-    assert rows[1].scores.recall.value == 1
+    rows = rated([[ABSTAINED, flagging(1)], [ABSTAINED, ABSTAINED]], LABELS, [Vote("union")], [1, 2])
+    assert [(row["problems"], row["uncritiqued"]) for row in rows] == [(0, 1), (1, 1 / 2)]
+    assert rows[0]["recall"] is None
+    assert rows[1]["recall"] == 1
 
 
 def test_a_critique_that_names_a_step_that_is_not_there_abstains():
-    assert penalties([flagging(7)], 3, Vote("union")) is None
-    assert penalties([flagging(7), flagging(2)], 3, Vote("intersection")).tolist() == [0, 0, 1]
+    union, both = ballots([Vote("union"), Vote("intersection")], [2])
+    assert np.isnan(share_charged(flags_of([[flagging(7)]], [3]), union)).all()
+    assert share_charged(flags_of([[flagging(7), flagging(2)]], [3]), both).tolist() == [0, 0, 1]
+
+
+def test_what_a_vote_calls_wrong_is_told_solution_by_solution():
+    (union,) = ballots([Vote("union")], [2])
+    called = call_wrong(flags_of([[flagging(1), ABSTAINED], [ABSTAINED, ABSTAINED], [flagging()]], [3, 2, 1]), union)
+    assert [None if wrong is None else wrong.tolist() for wrong in called] == [[False, True, False], None, [False]]
 
 
 def test_a_rule_that_needs_more_than_k_is_left_out_at_that_k():
-    rows = quality(CRITIQUES, LABELS, [Vote("at_least", 2)], [1, 2, 4])
-    assert [row.k for row in rows] == [2, 4]
-    assert rows[0].vote.label == "at_least 2"
+    rows = rated(CRITIQUES, LABELS, [Vote("at_least", 2)], [1, 2, 4])
+    assert [row["k"] for row in rows] == [2, 4]
+    assert Vote("at_least", 2).label == "at_least 2"
 
 
 def test_rules_that_make_a_set_by_themselves():
@@ -78,9 +94,9 @@ def voted(draw):
 @given(voted())
 @settings(deadline=None)
 def test_rules_find_more_and_alarm_more_in_their_order(case):
-    rows = quality(*case, set_votes(), [3])
+    rows = rated(*case, set_votes(), [3])
     for part in ("recall", "false_alarm"):
-        values = [getattr(row.scores, part).value for row in rows]
+        values = [row[part] for row in rows]
         assert None in values or values == sorted(values)
 
 
@@ -89,13 +105,15 @@ def test_rules_find_more_and_alarm_more_in_their_order(case):
 def test_the_order_of_critiques_does_not_matter_where_all_are_voted_over(case, order):
     critiques, labels = case
     shuffled = [[row[i] for i in order] for row in critiques]
-    assert quality(critiques, labels, set_votes(), [3]) == quality(shuffled, labels, set_votes(), [3])
+    assert rated(critiques, labels, set_votes(), [3]) == rated(shuffled, labels, set_votes(), [3])
 
 
 @given(voted())
 @settings(deadline=None)
 def test_at_least_meets_union_and_intersection_at_its_ends(case):
     answered = [[c if c.wrong is not None else flagging() for c in row] for row in case[0]]
-    ends = quality(answered, case[1], [Vote("at_least", 1), Vote("at_least", 3)], [3])
-    rules = quality(answered, case[1], [Vote("union"), Vote("intersection")], [3])
-    assert [row.scores for row in ends] == [row.scores for row in rules]
+    ends = rated(answered, case[1], [Vote("at_least", 1), Vote("at_least", 3)], [3])
+    rules = rated(answered, case[1], [Vote("union"), Vote("intersection")], [3])
+    named = ("rule", "at_least")
+    plain = [[{key: value for key, value in row.items() if key not in named} for row in rows] for rows in (ends, rules)]
+    assert plain[0] == plain[1]

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from stored import HAND, config
 
-from capo_bench.critic.quality import Vote
+from capo_bench.critic.quality import Ballot, Vote, share_charged
 from capo_bench.revote.batch import Stored, earned_in_training, reduce_to_answer, store_of
-from capo_bench.revote.setting import Ballot
 from trainers.credit.batch import Earned, Evidence, process_signal_only
 from trainers.credit.critique import Critique
 from trainers.credit.terms import Terms
@@ -20,11 +19,11 @@ from trainers.rollouts import Rollout
 
 
 def voted(stored: Stored, rule: str, k: int = 2) -> list[float]:
-    return stored.voted(Ballot(Vote(rule), k)).tolist()
+    return share_charged(stored.flags, Ballot(Vote(rule), k)).tolist()
 
 
 def earned(stored: Stored, rule: str, method: str = "capo", **terms: float) -> Earned:
-    evidence = Evidence(shares=stored.voted(Ballot(Vote(rule), 2)))
+    evidence = Evidence(shares=share_charged(stored.flags, Ballot(Vote(rule), 2)))
     return credit_function(method)(stored.batch(2, evidence), Terms(**terms))
 
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 import pytest
 from stored import StoredHome, config
 
-from capo_bench.critic.quality import Vote, plain_votes
+from capo_bench.critic.quality import Ballot, Vote, ballots, plain_votes
 from capo_bench.revote.setting import (
-    Ballot,
     VoteSetting,
     Weights,
-    ballots,
     choose_ks,
     parse_vote,
     parse_weights,

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from stored import HAND, config, random_rollout, rollout, says
 
-from capo_bench.critic.quality import Vote, plain_votes
+from capo_bench.critic.quality import Ballot, Vote, ballots, plain_votes
 from capo_bench.revote import trial as trial_module
-from capo_bench.revote.setting import Ballot, VoteSetting, Weights, ballots
+from capo_bench.revote.setting import VoteSetting, Weights
 from capo_bench.revote.tally import Distance
 from capo_bench.revote.trial import NothingStoredError, Tallies, replay_trial
 from capo_bench.store.home import TrialFolder
@@ -53,7 +53,7 @@ def test_labels_by_hand(folder):
     # The first step of each rollout of group 0 was left alone by the intersection that trained.
     assert (tally.compared, tally.agreeing) == (6, 4)
     assert {problem: row.tolist() for problem, row in tally.counts.items()} == {"p0": [1, 2, 0, 0], "p1": [1, 0, 0, 2]}
-    row = tally.row("noisy", UNION.vote, 2)
+    row = tally.row("noisy", UNION)
     assert (row["precision"], row["recall"], row["f1"]) == (2 / 4, 1, 2 / 3)
     assert (row["flagged_step_rate"], row["label_agreement"], row["abstained"]) == (4 / 6, 4 / 6, 1 / 8)
 

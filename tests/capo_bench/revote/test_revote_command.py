@@ -48,8 +48,8 @@ def test_files_of_equal_results_are_equal(done: StoredHome):
 def test_the_page_stands_alone_and_shows_rules_by_k(done: StoredHome):
     revote(done)
     page = (done.home.study("stored").profile("quick").revote / "revote.html").read_text(encoding="utf-8")
-    assert "noisy: F1 of the labels (%)" in page
-    assert "majority of 4: " in page
+    assert "noisy: F1 of the labels, " in page
+    assert "majority of 4: correlation with exact advantages, weights 2,1 " in page
     assert page.count("<script") == 1
     assert "http" not in page.replace("http-equiv", "").replace("http://www.w3.org/2000/svg", "")
 
