@@ -47,7 +47,7 @@ def test_a_model_that_knows_the_labels_is_perfect(data: str, benchmark_data: Pat
     with serving(LabelServer(solutions(data, selection))) as server:
         summary = summarise(asked(server.url, tmp_path, data=data, selection=selection))
     assert {row["f1"] for row in summary.votes} == {1.0}
-    assert {row.subsets["mean"].f1.value for row in summary.first_error} <= {1.0}
+    assert {row["subsets"]["mean"].f1.value for row in summary.first_error} <= {1.0}
     assert summary.cost["abstained"] == {}
 
 
