@@ -1,8 +1,10 @@
-"""Does fine-grained credit from a critic make a reasoning model better, by how much, and at what cost?
+"""A benchmark harness for fine-grained credit: how much a critic improves a reasoning model, and at what cost.
 
-import capo_bench as cb
-study = cb.load("voting")
-study.metrics.groupby(["variant", "metric"])["value"].mean()
+Results are available in notebooks and scripts:
+
+    import capo_bench as cb
+    study = cb.load("voting")
+    study.metrics.groupby(["variant", "metric"])["value"].mean()
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""``python -m capo_bench``."""
+"""Run the command line as ``python -m capo_bench``."""
 
 from capo_bench.cli import main
 

@@ -1,7 +1,8 @@
-"""Text of studies and models made inert, one function a sink: it is shown, and does nothing.
+"""Escape text from studies and models for each output format, with one function per format.
 
-Names of variants, what models write and what servers answer may hold formulas, markup, and characters that steer a
-terminal or turn the direction of writing. HTML is escaped by its templates; what HTML passes on is `for_page`'s.
+Names of variants, text from models and responses of servers may contain formulas, markup, and characters that control a
+terminal or change the direction of writing. HTML templates escape markup themselves; `for_page` handles the characters
+that HTML does not escape.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _JOINERS = frozenset("\u200c\u200d")  # parts of ordinary words and emoji
 _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _MARKS_IN_A_ROW = 4
 _PLAIN = re.compile("[\t\n\x20-\x7e\xa1-\xac\xae-\u02ff\u0370-\u0373\u0391-\u03ff\u2010-\u2027\u2190-\u22ff]*")
-"""Text without any character that is hidden, steers, or stands over another: letters, dashes, arrows, mathematics."""
+"""Text of letters, dashes, arrows and mathematical symbols, without hidden, control or combining characters."""
 _FORMULA = re.compile(r"[=+\-@\t\r\n|%]")
 _NUMBER = re.compile(r"[+\-−]?[\d.,]+(e[+\-]?\d+)?( ?%)?", re.IGNORECASE)
 _LATEX = {
@@ -28,14 +29,14 @@ _LATEX = {
 
 
 def for_terminal(text: str) -> str:
-    """Return text on one line whose control characters are escaped, so that it cannot steer a terminal."""
+    """Return text as one line with its control characters escaped; it cannot control a terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 def for_page(text: str) -> str:
     """Return text for a page or a figure, with control, invisible and direction characters named: ``⟨U+202E⟩``.
 
-    Line feeds and tabs stay. Of combining marks in a row, which pile up over other lines, the first few stay.
+    Line feeds and tabs are kept. A long run of combining marks covers other lines, so only its first four are kept.
     """
     if _PLAIN.fullmatch(text):
         return text
@@ -53,19 +54,19 @@ def _steers(character: str, category: str) -> bool:
 
 
 def for_markdown(text: str) -> str:
-    """Return text that Markdown shows as it stands, on one line."""
+    """Return text as one line that Markdown displays literally."""
     flat = re.sub(r"\s+", " ", for_page(text))
     return re.sub(r"([\\`*_\[\]<>|#~&])", r"\\\1", flat)
 
 
 def for_latex(text: str) -> str:
-    """Return text that LaTeX prints as it stands, on one line; what no font of its has is a question mark."""
+    """Return text as one line that LaTeX prints literally; characters that its fonts lack become question marks."""
     flat = re.sub(r"\s+", " ", text)
     return "".join(_LATEX.get(c, c if c.isascii() and c.isprintable() else "?") for c in flat)
 
 
 def for_csv(value: object) -> object:
-    """Return a cell that no spreadsheet takes for a formula: text that begins like one begins with an apostrophe."""
+    """Return a cell that no spreadsheet treats as a formula: text that looks like one gets a leading apostrophe."""
     if not isinstance(value, str):
         return value
     shown = for_page(value)

@@ -1,4 +1,4 @@
-"""A study's results in a notebook: tidy frames, the answer, comparisons and figures. Files are read when asked for."""
+"""Results of a study for notebooks: tidy frames, the answer, comparisons and figures. Files are read on demand."""
 
 from __future__ import annotations
 
@@ -30,29 +30,28 @@ def load(
     sets: Sequence[str] = (),
     only: Sequence[str] = (),
 ) -> StudyResults:
-    """Return what a study has left so far.
+    """Return the results that a study has so far.
 
     Args:
-        study: Name of a study in the results folder, which stands for the plan that was last run, or of a shipped one,
-            or a file.
-        profile: Its profile; by default the one that was last run, or quick.
-        home: The results folder; by default that of ``CAPO_BENCH_HOME``, or ``results``.
-        sets: ``"key=value"`` settings, as for ``--set``; with any, the plan is made anew.
+        study: Name of a study in the results folder (its last plan is used) or of a shipped study, or a path to a file.
+        profile: Profile of the study; by default the profile of the last run, or quick.
+        home: The results folder; by default the value of ``CAPO_BENCH_HOME``, or ``results``.
+        sets: ``"key=value"`` settings, as for ``--set``. If there are any, the plan is built again from the file.
         only: Globs on variants and ``"seed=1"``, as for ``--only``.
 
     Raises:
-        StudyErrors: All that is wrong with the study and the arguments.
-        RunError: The plan that was last run cannot be read.
+        StudyErrors: The study or the arguments are invalid; lists all errors.
+        RunError: The plan of the last run cannot be read.
     """
     results = Home(Path(home or os.environ.get("CAPO_BENCH_HOME") or "results"))
     return StudyResults(plan_as_run(StudyChoice(str(study), profile, sets, only), results), results)
 
 
 class StudyResults:
-    """A study's results; each part is read once, when it is first asked for.
+    """Results of a study. Each part is read once, at its first use.
 
     Raises:
-        DamagedFileError: A finished trial's file cannot be read (from any part).
+        DamagedFileError: A file of a finished trial cannot be read. Any part can raise it.
     """
 
     def __init__(self, plan: Plan, home: Home) -> None:
@@ -64,7 +63,7 @@ class StudyResults:
 
     @cached_property
     def results(self) -> Results:
-        """What the finished trials left, as `capo_bench.analysis` works on it."""
+        """The files of the finished trials, in the form that `capo_bench.analysis` uses."""
         return collect(self.plan, self.home, digests=self.home.digests)
 
     @cached_property
@@ -79,27 +78,27 @@ class StudyResults:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """Planned trials: method, what the variant sets, whether it is done."""
+        """Planned trials: method, settings of the variant, whether the trial is done."""
         return frames.trials(self.results)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Final metrics, one a row."""
+        """Final metrics, one per row."""
         return frames.metrics(self.results)
 
     @cached_property
     def scores(self) -> pd.DataFrame:
-        """Scores of single problems on the metrics that the study asks about."""
+        """Scores of individual problems on the metrics of the study's question."""
         return frames.scores(self.results)
 
     @cached_property
     def costs(self) -> pd.DataFrame:
-        """Costs of trials, one a column."""
+        """Costs of trials, one per column."""
         return frames.costs(self.results)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """Records of optimizer steps, one number a column."""
+        """Records of optimizer steps, one value per column."""
         return frames.curves(self.results)
 
     @cached_property
@@ -126,24 +125,24 @@ class StudyResults:
         """Compare variants with a baseline by paired differences over shared seeds and problems.
 
         Args:
-            variants: Which; all others than baseline and start where none is named.
-            baseline: With which; by default that of the study (`Plan.baseline_of`).
-            metric: On which metric; by default the study's first.
+            variants: Variants to compare; by default all except the baseline and the starting model.
+            baseline: Variant to compare with; by default the baseline of the study (`Plan.baseline_of`).
+            metric: Metric to compare on; by default the first metric of the study.
 
         Returns:
-            A row for each variant: difference with the ends of its 95 % interval, p, p adjusted by Holm over the rows,
-            seeds and problems; differences of shares are shares.
+            One row for each variant: the difference, the ends of its 95 % interval, p, p adjusted by Holm over the
+            rows, the number of seeds and of problems. Differences of shares are shares, not percent.
 
         Raises:
-            ValueError: A variant or the metric is not in the study; names what is.
+            ValueError: A variant or the metric is not in the study; lists the valid names.
         """
         return frames.comparison(self.results, variants, baseline, metric or self.results.primary)
 
     def figure(self, name: str = "differences") -> Figure:
-        """Return a figure of the report by its name, which a notebook shows as it stands.
+        """Return a figure of the report by name; a notebook displays it directly.
 
         Raises:
-            ValueError: There is no such figure; names those that there are.
+            ValueError: There is no such figure; lists the figures that exist.
         """
         from capo_bench.pages.figures import figures
 

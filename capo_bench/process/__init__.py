@@ -1,1 +1,1 @@
-"""Processes: the signals that stop a run, the end of whatever it started, what holds meanwhile."""
+"""Process utilities: signals that stop a run, the end of child processes, context managers."""

@@ -1,4 +1,4 @@
-"""What holds while a context is open: variables of the environment, a call that is repeated."""
+"""Context managers for environment variables and for repeated calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import Event, Thread
 
 @contextmanager
 def kept_environment(*names: str) -> Iterator[None]:
-    """Leave variables of this process as they were when the context ends: those named, or else all of them."""
+    """Restore environment variables of this process when the context ends: the named ones, or all without names."""
     before = dict(os.environ)
     try:
         yield
@@ -24,7 +24,7 @@ def kept_environment(*names: str) -> Iterator[None]:
 
 @contextmanager
 def repeating(seconds: float, call: Callable[[], object]) -> Iterator[None]:
-    """Call something again and again in a thread, with so many seconds between, while the context is open."""
+    """Call a function repeatedly in a thread, with `seconds` between calls, while the context is open."""
     over = Event()
 
     def repeat() -> None:

@@ -1,4 +1,4 @@
-"""Signals while trials run: the first asks for a stop that can be resumed, the second ends at once."""
+"""Handle signals while trials run: the first requests a stop that can be resumed, the second ends the run at once."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from types import FrameType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""Ctrl-C, a scheduler or the system that wants the machine back, a terminal that was closed."""
+"""Ctrl-C, the stop signal of a scheduler or the system, and a closed terminal."""
 
 
 class Interrupts:
-    """Context that counts signals instead of raising; enter it in the main thread.
+    """Context manager that counts signals instead of raising; enter it in the main thread.
 
     Attributes:
-        count: Signals so far.
-        signal: The first one, or None.
-        urgent: Whether another one came, and running trials end at once. A terminal that is closed does not hurry:
-            the kernel and the shell both tell of it.
+        count: Number of signals so far.
+        signal: The first signal, or None.
+        urgent: Whether a further signal came, which ends running trials at once. SIGHUP does not count, because the
+            kernel and the shell can both send it for one closed terminal.
     """
 
     def __init__(self) -> None:
@@ -29,21 +29,21 @@ class Interrupts:
 
     @property
     def exit_code(self) -> int:
-        """128 + the first signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP; 0 without one."""
+        """128 + the first signal: 130 for Ctrl-C, 143 for SIGTERM, 129 for SIGHUP; 0 without a signal."""
         return 0 if self.signal is None else 128 + self.signal
 
     def fileno(self) -> int:
-        """Descriptor that becomes readable at a signal, so that a loop asleep in `wait` wakes."""
+        """Return a descriptor that becomes readable at a signal, which wakes a loop blocked in `wait`."""
         return self._read
 
     def clear(self) -> None:
-        """Take what made the descriptor readable."""
+        """Read the bytes that made the descriptor readable."""
         os.read(self._read, 4096)
 
     def __enter__(self) -> Interrupts:
         self._read, self._write = os.pipe()
         os.set_blocking(self._write, False)
-        # Under nohup a closed terminal is to be ignored, and stays so.
+        # Under nohup SIGHUP is ignored, and stays ignored.
         heard = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
         self._previous = {number: signal.signal(number, self._note) for number in heard}
         return self
@@ -59,13 +59,13 @@ class Interrupts:
         self.urgent = self.urgent or (self.signal is not None and number != signal.SIGHUP)
         self.signal = self.signal or number
         if number == signal.SIGHUP:
-            speak_to_nobody()
+            silence_closed_streams()
         os.write(self._write, b"!")
 
 
-def speak_to_nobody() -> None:
-    """Turn what still goes to a closed terminal away: each write there would fail. An open one is left as it is."""
-    closed = [descriptor for descriptor in (0, 1, 2) if not _writable(descriptor)]
+def silence_closed_streams() -> None:
+    """Redirect standard streams of a closed terminal to the null device, because each write would fail."""
+    closed = [descriptor for descriptor in (0, 1, 2) if not _is_writable(descriptor)]
     if closed:
         nowhere = os.open(os.devnull, os.O_RDWR)
         for descriptor in closed:
@@ -73,7 +73,7 @@ def speak_to_nobody() -> None:
         os.close(nowhere)
 
 
-def _writable(descriptor: int) -> bool:
+def _is_writable(descriptor: int) -> bool:
     try:
         os.write(descriptor, b"")
     except OSError:

@@ -1,4 +1,4 @@
-"""Processes that do not outlive the one that started them, whatever ends that one."""
+"""Make processes end when the process that started them ends, for any reason."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ _GUARD = "trap '' HUP INT TERM; read -r _; kill -s KILL -- -$1"
 
 
 def die_with(parent: int, number: int = signal.SIGKILL) -> None:
-    """Have the kernel signal this process when its parent dies; exit now if that has already happened.
+    """Ask the kernel to signal this process when its parent dies; exit now if the parent is already dead.
 
     Args:
-        parent: Process id of the parent. It dies, to the kernel, with the thread that started this process.
+        parent: Process id of the parent. For the kernel, the parent dies when the thread that started this process
+            ends.
         number: The signal.
     """
     if sys.platform == "linux":
@@ -25,12 +26,12 @@ def die_with(parent: int, number: int = signal.SIGKILL) -> None:
 
 
 def end_group_with(lifeline: int) -> None:
-    """Have the group that this process leads killed, with all that was started in it, once a pipe has no writer left.
+    """Start a guard that kills the process group led by this process when a pipe has no writer left.
 
-    A shell in the group waits for that: it does not depend on what this process is busy with, nor on whether it lives.
+    The guard is a shell in the group. It works even if this process is busy or dead.
 
     Args:
-        lifeline: The pipe's end for reading. The other end is held by the process to die with, and by no other.
+        lifeline: The reading end of the pipe. Only the process that the group must end with holds the writing end.
     """
     command = ["sh", "-c", _GUARD, "sh", str(os.getpid())]
     os.posix_spawn("/bin/sh", command, os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, lifeline, 0)])
@@ -38,7 +39,7 @@ def end_group_with(lifeline: int) -> None:
 
 
 def describe_end(code: int) -> str:
-    """Return how a process ended, by its exit code, as the end of a sentence."""
+    """Return how a process ended, from its exit code, as the end of a sentence."""
     if code >= 0:
         return f"ended with exit code {code}"
     hint = " (out of memory?)" if -code == signal.SIGKILL else ""
@@ -46,7 +47,7 @@ def describe_end(code: int) -> str:
 
 
 def main() -> None:
-    """Become another program whose group ends with a pipe's writer: ``LIFELINE PROGRAM ARGUMENT…``."""
+    """Replace this process with another program and kill its group at a pipe's end: ``LIFELINE PROGRAM ARGUMENT…``."""
     end_group_with(int(sys.argv[1]))
     os.execv(sys.argv[2], sys.argv[2:])  # noqa: S606 - what the harness itself names
 

@@ -1,1 +1,1 @@
-"""A plan becomes results: ledger, stages, worker processes, resume."""
+"""Run a plan: ledger, stages, worker processes, resume."""

@@ -1,8 +1,8 @@
-"""What a run is at: its events folded into counts, running trials and an estimate; for displays, and in a small file.
+"""The live state of a run: counts, running trials and an estimate of the time left, for displays and a small file.
 
-The ledger tells what has happened, the file what is happening: stage, task and step of every running trial, and what is
-being prepared. It is replaced at most once a second. A run that ends takes it away; one that crashed leaves it, and
-with it what it was at.
+The ledger records what has happened; the live file says what is happening now: the stage, task and step of each running
+trial, and the shared models that are being made. The file is replaced at most once a second. A run deletes it at its
+end; a run that crashes leaves it behind, with its last state.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ AGAIN = "waiting for its retry"
 
 @dataclass
 class Running:
-    """A trial at work, or between two tries.
+    """A trial that is running or waits for its retry.
 
-    `had` is the share of training that was done before the first step seen in this run: a resumed trial had it, and a
-    new try keeps it, so that steps done twice count once. `spent` is the share of a budget that ends training before
-    its last step.
+    Attributes:
+        had: Share of training that was done before the first step of this run. A resumed trial has such a share, and a
+            retry keeps it, so repeated steps are counted once.
+        spent: Used share of a budget that may end training before the last step.
     """
 
     variant: str
@@ -46,7 +47,7 @@ class Running:
     outcome: float | None = None
 
     def on_step(self, event: Record) -> None:
-        """Take a step event."""
+        """Update the trial with a step event."""
         metrics, begins = event.get("metrics", {}), not self.of
         self.step, self.of = event["step"], event["of"]
         self.spent = min(1.0, metrics.get("budget_share") or 0.0)
@@ -56,21 +57,21 @@ class Running:
         self.outcome = outcome if outcome is not None and math.isfinite(outcome) else self.outcome
 
     def on_stage(self, stage: str, task: str = "") -> None:
-        """Take a stage event."""
+        """Update the trial with a stage event."""
         self.stage, self.task = stage, task
 
     @property
     def share(self) -> float:
-        """Share of training that is done, 0 to 1."""
+        """Share of training that is done, from 0 to 1."""
         return max(self.step / self.of, self.spent) if self.of else 0.0
 
     @property
     def gained(self) -> float:
-        """Share of training that this run has done."""
+        """Share of training that was done in this run."""
         return max(0.0, self.share - self.had)
 
     def left(self, length: float, now: float) -> float:
-        """Return the seconds to its end, if such a trial takes `length` seconds."""
+        """Return the seconds until the trial ends, given that such a trial takes `length` seconds."""
         if self.of and self.share < 1:
             return length * (1 - self.share)
         return max(0.0, length - (now - self.since))
@@ -78,7 +79,7 @@ class Running:
 
 @dataclass
 class Making:
-    """A model in the making that trials share."""
+    """A shared model that is being made."""
 
     first: int
     since: float
@@ -86,23 +87,23 @@ class Making:
     of: int
 
     def left(self, now: float) -> float | None:
-        """Return the estimated seconds to its end; None while there is nothing to go by."""
+        """Return the estimated seconds until the model is made; None before the first new step."""
         steps = self.step - self.first
         return (now - self.since) / steps * (self.of - self.step) if steps > 0 else None
 
 
 @dataclass
 class Countdown:
-    """The time left as it is shown: it runs down by the clock and moves to a new estimate little by little.
+    """The displayed time left: it counts down with the clock and moves gradually to each new estimate.
 
-    Estimates change at once where another basis for them is found, as when the first trial ends.
+    Without this, the display would jump when the basis of the estimate changes, for example when the first trial ends.
     """
 
     shown: float | None = None
     at: float = 0.0
 
     def show(self, estimate: float | None, now: float) -> float | None:
-        """Return the seconds to show at a time, given the estimate made at it; None where there is none."""
+        """Return the seconds to display at time `now`, given the estimate of that time; None without an estimate."""
         if estimate is None or self.shown is None:
             self.shown = estimate
         else:
@@ -115,7 +116,10 @@ class Countdown:
 
 
 SMOOTH_SECONDS = 30.0
-"""After so long at most, and a fifth of what is left, the time shown has gone two thirds of the way to an estimate."""
+"""Longest time constant of the displayed time, in seconds; it is otherwise a fifth of the estimate, at least 1 s.
+
+After one time constant the displayed time has moved about two thirds of the way to a new estimate.
+"""
 
 
 @dataclass
@@ -123,14 +127,14 @@ class Board:
     """State of one run.
 
     Attributes:
-        pending: Trials to do in this run.
-        had: Trials that were done before.
-        to_do: Variant of each trial that has not been started yet; may be left empty.
-        lengths: Seconds of finished trials, by variant, earlier runs among them.
-        guesses: Estimated seconds of a trial, by variant, used until one of that variant has finished; may be empty.
-        running: The trials at work, by id.
-        making: The shared models in the making, by title.
-        serving: Since when each critic's server that trials wait for is started.
+        pending: Number of trials to run.
+        had: Number of trials that were done before the run.
+        to_do: Variant of each trial that has not started yet; may be empty.
+        lengths: Seconds of finished trials, by variant, including those of earlier runs.
+        guesses: Estimated seconds of a trial, by variant, used until a trial of the variant has finished; may be empty.
+        running: The running trials, by id.
+        making: The shared models that are being made, by title.
+        serving: Start time of each critic server that trials wait for, by model.
     """
 
     pending: int
@@ -152,7 +156,7 @@ class Board:
     _countdown: Countdown = field(default_factory=Countdown)
 
     def on(self, event: Record) -> None:
-        """Take an event of the runner."""
+        """Update the board with an event of the runner."""
         kind, trial = event["event"], event.get("trial", "")
         if kind == "workers":
             self._lanes = event["count"]
@@ -183,10 +187,10 @@ class Board:
 
     def _end(self, kind: str, trial: str, event: Record) -> None:
         ended = self.running.pop(trial, None)
-        self.to_do.pop(trial, None)  # it may fail before it was started
+        self.to_do.pop(trial, None)  # a trial can fail before it starts
         self.done += kind == "trial_done"
         self.failed += kind == "trial_failed"
-        # What was begun in an earlier run or try took longer than this end tells.
+        # The event's duration covers only the last attempt of this run: resumed and retried trials took longer.
         if kind == "trial_done" and ended and ended.attempt == 1 and not ended.had and event.get("seconds"):
             self.lengths.setdefault(ended.variant, []).append(event["seconds"])
 
@@ -214,49 +218,51 @@ class Board:
             trial.on_stage(AGAIN)
 
     def seconds_left(self) -> float | None:
-        """Return the estimated seconds to the end; None while there is nothing to go by.
+        """Return the estimated seconds until the run ends; None without a basis for an estimate.
 
-        The expected seconds of all pending trials are divided by the number of jobs that run at a time. Without an
-        expectation, the estimate uses the steps of this run so far, and before any step those of the shared models.
+        The expected seconds of all pending trials are divided by the number of jobs that run in parallel. Without
+        expected durations, the estimate uses the steps of this run so far; before the first trial, the steps of the
+        shared models.
         """
         makings = [left for made in self.making.values() if (left := made.left(self.clock())) is not None]
         if self._started is None and not makings:
             return None
-        trials = self._lefts()
+        trials = self._estimate_pending()
         if trials is not None:
             return max(sum(trials + makings) / self._lanes, *trials, *makings, 0.0)
         if self._started is None:
             return max(makings)
-        left = self._left_by_steps(self.clock() - self._started)
+        left = self._estimate_by_steps(self.clock() - self._started)
         return None if left is None else max([left, *makings])
 
-    def _lefts(self) -> list[float] | None:
-        """Return the expected seconds of each pending trial; None where nothing is expected."""
-        expected = self._expected()
+    def _estimate_pending(self) -> list[float] | None:
+        """Return the expected seconds of each pending trial; None without expected durations."""
+        expected = self._estimate_durations()
         if not expected or len(self.to_do) != self.pending - self.done - self.failed - len(self.running):
             return None
         usual = fmean(expected.values())
         running = [trial.left(expected.get(trial.variant, usual), self.clock()) for trial in self.running.values()]
         return running + [expected.get(variant, usual) for variant in self.to_do.values()]
 
-    def _expected(self) -> dict[str, float]:
+    def _estimate_durations(self) -> dict[str, float]:
         """Return the expected seconds of a trial, by variant: the mean of finished trials, else the scaled guess.
 
-        Guesses were measured on another machine: they are multiplied by how much longer finished trials took.
+        The guesses were measured on another machine. They are scaled by the mean ratio of finished trials to their
+        guesses.
         """
         means = {variant: fmean(lengths) for variant, lengths in self.lengths.items() if lengths}
         scales = [mean / self.guesses[variant] for variant, mean in means.items() if self.guesses.get(variant)]
         scale = fmean(scales) if scales else 1.0
         return {**{variant: seconds * scale for variant, seconds in self.guesses.items()}, **means}
 
-    def _left_by_steps(self, worked: float) -> float | None:
-        """Return the estimated seconds of the trials that are pending, `worked` seconds after the first began."""
+    def _estimate_by_steps(self, worked: float) -> float | None:
+        """Return the estimated seconds of the pending trials, `worked` seconds after the first trial started."""
         gained = self.done + self.failed + sum(trial.gained for trial in self.running.values())
         left = self.pending - self.done - self.failed - sum(trial.share for trial in self.running.values())
         return worked / gained * max(0.0, left) if gained > 0 else None
 
     def headline(self) -> str:
-        """Return the counts in words."""
+        """Return the counts and the time left as one line of text."""
         parts = [f"{self.had + self.done}/{self.had + self.pending} trials done"]
         parts += [f"{self.failed} failed"] * bool(self.failed)
         parts += [f"{self.retried} retried"] * bool(self.retried)
@@ -268,7 +274,7 @@ class Board:
         return " · ".join(parts)
 
     def as_json(self) -> dict[str, Any]:
-        """Return what one who looks from outside is told, as plain values."""
+        """Return the state as plain values, for readers outside this process."""
         now = self.clock()
         making = [
             {"model": model, "step": made.step, "of": made.of, "seconds_left": made.left(now)}
@@ -298,7 +304,7 @@ class Board:
 
 
 def lengths_of(state: StudyState) -> dict[str, list[float]]:
-    """Return the seconds of the finished trials in a ledger, by variant; one that another study ran is not in it."""
+    """Return the seconds of finished trials in a ledger, by variant; trials that other studies ran are excluded."""
     lengths: dict[str, list[float]] = {}
     for entry in state.trials.values():
         if entry.state == "done" and entry.seconds:
@@ -307,7 +313,7 @@ def lengths_of(state: StudyState) -> dict[str, list[float]]:
 
 
 def duration(seconds: float) -> str:
-    """Return seconds in words: ``42 s``, ``3 min``, ``2 h 05 min``."""
+    """Return a duration as text: ``42 s``, ``3 min``, ``2 h 05 min``."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{round(seconds)} s"
@@ -318,9 +324,9 @@ EVERY_SECONDS = 1.0
 
 
 class LiveState:
-    """An observer of a run that writes the board, which somebody else keeps up to date, to a file.
+    """An observer of a run that writes a board to a file. Another observer updates the board.
 
-    A context, at whose end the file is gone.
+    It is a context manager; the file is deleted when the context ends.
     """
 
     def __init__(self, path: Path, board: Board, clock: Callable[[], float] = time.monotonic) -> None:
@@ -335,10 +341,10 @@ class LiveState:
             self._path.unlink(missing_ok=True)
 
     def on(self, event: Record) -> None:
-        """Write, if the last time is long enough ago."""
+        """Write the file if the last write is at least `EVERY_SECONDS` ago."""
         if self._clock() - self._last >= EVERY_SECONDS:
             self._last = self._clock()
-            # Not synced: after a power cut nobody asks what was running. A full disk must not end the run.
+            # Not synced to disk: the live state is worthless after a power failure. A full disk must not end the run.
             with suppress(OSError):
                 part = self._path.with_name(f".{self._path.name}.{os.getpid()}")
                 part.write_text(json.dumps(self._board.as_json()), encoding="utf-8")
@@ -346,7 +352,7 @@ class LiveState:
 
 
 def read_live(path: Path) -> dict[str, Any]:
-    """Return what the file says; empty where there is none or it cannot be read."""
+    """Return the content of the live file; empty if it does not exist or cannot be read."""
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""The cores and the accelerators that this process may use, and who gets which."""
+"""The cores and accelerators of this process, and their allocation to critics and trials."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _CGROUP_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 
 
 def available_cores(limit_file: Path = _CGROUP_LIMIT) -> int:
-    """Return the cores given to this process: its affinity, or a container's limit where that is less; at least 1."""
+    """Return the number of usable cores: the CPU affinity or a container's limit, whichever is less; at least 1."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = limit_file.read_text().split()
@@ -30,7 +30,7 @@ def available_cores(limit_file: Path = _CGROUP_LIMIT) -> int:
 
 
 def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Return the GPUs as CUDA_VISIBLE_DEVICES names them: those it lists, else all that the driver knows."""
+    """Return GPU names as in CUDA_VISIBLE_DEVICES: those that the variable lists, else all that the driver reports."""
     listed = environment.get("CUDA_VISIBLE_DEVICES")
     if listed is not None:
         return [name.strip() for name in listed.split(",") if name.strip() not in ("", "-1")]
@@ -47,10 +47,10 @@ def visible_gpus(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def share_out(critics: Sequence[ServedCritic], gpus: Sequence[str]) -> tuple[dict[ServedCritic, list[str]], list[str]]:
-    """Return the GPUs of each critic's server, and those that are left for trials.
+    """Return the GPUs of each critic's server, and the GPUs that remain for trials.
 
     Raises:
-        RunError: The servers ask for more.
+        RunError: The servers need more GPUs than there are.
     """
     wanted, left = sum(critic.serve.gpus for critic in critics), list(gpus)
     if wanted > len(gpus):
@@ -62,5 +62,5 @@ def share_out(critics: Sequence[ServedCritic], gpus: Sequence[str]) -> tuple[dic
     shares = {}
     for critic in critics:
         shares[critic] = [left.pop() for _ in range(critic.serve.gpus)][::-1]
-    # The others share what trials are given.
+    # Servers without GPUs of their own share those of the trials.
     return {critic: own or left[: critic.serve.tensor_parallel_size] for critic, own in shares.items()}, left

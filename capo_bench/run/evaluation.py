@@ -1,4 +1,4 @@
-"""The generation and scoring stages of a trial, by the harness that measures any model."""
+"""The generation and scoring stages of a trial, built on the evaluation harness."""
 
 from __future__ import annotations
 
@@ -26,19 +26,26 @@ from trainers.credit.segment import SEGMENTERS, step_texts
 from trainers.critics.serve import memory_taken
 
 _ENGINE_MEMORY, _LEAST_MEMORY = 0.9, 0.1
-"""Share of a GPU that an engine takes which measures a model: what is free beside critics' servers, and the least."""
+"""Share of a GPU's memory that an evaluation engine takes if no critic server uses the GPU, and the smallest share."""
 
 
 def pending_tasks(settings: EvaluationConfig, folder: TrialFolder) -> list[str]:
-    """Return the tasks that a trial does not have every completion of."""
+    """Return the tasks for which a trial lacks completions."""
     return [task for task in settings.tasks if not complete(folder.completions(task))]
 
 
 def ask(trial: Trial, model: str, folder: TrialFolder, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Ask a trial's model for the completions that are pending: a large one, or an engine, in a process of its own.
+    """Ask a trial's model for the pending completions; large models and engines run in a separate process.
 
-    `model` is a folder or repository id. Returns whether everything was asked; False if `stop`, asked between batches,
-    said so first.
+    Args:
+        trial: The trial.
+        model: Folder or repository id of the model.
+        folder: Folder of the trial.
+        emit: Receives progress messages.
+        stop: Called between batches; True requests an early end.
+
+    Returns:
+        True when no completion is pending, False when `stop` requested an early end.
     """
     pending, out = pending_tasks(trial.config.evaluation, folder), folder.path / "completions"
     if not pending:
@@ -58,14 +65,14 @@ def ask(trial: Trial, model: str, folder: TrialFolder, emit: Emit, stop: Callabl
 def _ask_shares(
     settings: dict[str, Any], shares: Sequence[Share], folder: Path, emit: Emit, stop: Callable[[], bool]
 ) -> bool:
-    """Ask each share in a process and on a GPU of its own; if one fails, the others stop at their next batch."""
+    """Ask for each share in its own process and on its own GPU; if one fails, the others stop at their next batch."""
     from capo_bench.run.launch import launch, one_process
     from capo_bench.run.work import Work
 
-    failed, telling = Event(), Lock()
+    failed, emitting = Event(), Lock()
 
     def tell(event: dict[str, Any]) -> None:
-        with telling:
+        with emitting:
             emit(event)
 
     def ask_share(share: Share) -> bool:
@@ -107,11 +114,13 @@ def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and w
     tasks: Sequence[str] | None = None,
     share: Share = ALONE,
 ) -> bool:
-    """Ask a model for the completions of tasks that are pending; all of the trial's tasks unless some are named.
+    """Ask a model for the pending completions of tasks, by default of all tasks of the trial.
 
-    Every trial is asked the same problems, so that differences pair problem by problem. The seed decides what is
-    sampled, `share` which of the problems are asked here; `out` receives a folder for each task. Returns whether
-    everything was asked; False if `stop`, asked between batches, said so first.
+    All trials get the same problems, which allows paired comparisons per problem. The seed determines the sampling.
+    `share` selects the problems that this process asks. `out` receives one folder for each task.
+
+    Returns:
+        True when no completion is pending, False when `stop`, called between batches, requested an early end.
     """
     from evals.harness.tasks import load_tasks
     from evals.models.open import open_model
@@ -119,19 +128,20 @@ def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and w
     settings = config.evaluation
     data_dir = None if settings.data_dir is None else Path(settings.data_dir)
     loaded = load_tasks(tasks or settings.tasks, data_dir=data_dir, limit=settings.problems, own=settings.rows)
-    asked = [part for task in loaded if (part := share.of(_as_set(task, settings))).problems]
+    asked = [part for task in loaded if (part := share.of(_apply_settings(task, settings))).problems]
 
     def begin(task: EvalTask) -> None:
         emit({"kind": "stage", "stage": "generate", "task": task.name})
 
     folder = share.folder(out)
-    return generate_all(asked, lambda: open_model(_spec(config, model)), folder, seed=seed, begin=begin, stop=stop)
+    return generate_all(asked, lambda: open_model(_make_spec(config, model)), folder, seed=seed, begin=begin, stop=stop)
 
 
 def score(settings: EvaluationConfig, folder: TrialFolder, emit: Emit, stop: Callable[[], bool]) -> bool:
     """Score the completions of the tasks that have no result yet; needs no model and no data.
 
-    Returns whether everything is scored; False if `stop`, asked between tasks, said so first.
+    Returns:
+        True when all tasks are scored, False when `stop`, called between tasks, requested an early end.
     """
     from evals.harness.score import score as score_task
 
@@ -152,7 +162,7 @@ def score(settings: EvaluationConfig, folder: TrialFolder, emit: Emit, stop: Cal
     return True
 
 
-def _spec(config: TrialConfig, model: str) -> ModelSpec:
+def _make_spec(config: TrialConfig, model: str) -> ModelSpec:
     backbone, settings = BACKBONES.load(config.backbone), config.evaluation
     return ModelSpec(
         model=model,
@@ -165,7 +175,7 @@ def _spec(config: TrialConfig, model: str) -> ModelSpec:
     )
 
 
-def _as_set(task: EvalTask, settings: EvaluationConfig) -> EvalTask:
+def _apply_settings(task: EvalTask, settings: EvaluationConfig) -> EvalTask:
     return as_wanted(
         task,
         greedy=settings.greedy,

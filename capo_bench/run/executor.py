@@ -1,4 +1,4 @@
-"""What runs jobs: worker processes of this machine, or a cluster."""
+"""Interface for running jobs, in worker processes of this machine or on a cluster."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ CHECKPOINT_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Attempt:
-    """One try of a trial: what may change from one to the next without changing the result.
+    """One attempt to run a trial: settings that may differ between attempts without changing the result.
 
     Attributes:
-        number: 1 for the first.
-        micro_batch: Rollouts of a micro-batch where it is not the trial's own: halved after out of memory. The gradient
-            is the same sum in another order.
-        checkpoint_seconds: At least so many seconds lie between two checkpoints; 0: one after every step.
+        number: Number of the attempt, starting at 1.
+        micro_batch: Rollouts per micro-batch if it differs from the trial's setting: it is halved after out of memory.
+            The gradient is the same sum in another order.
+        checkpoint_seconds: Minimum seconds between two checkpoints; 0: a checkpoint after every step.
     """
 
     number: int = 1
@@ -44,13 +44,13 @@ class Job:
     """One call of a task in a worker.
 
     Attributes:
-        do: ``"trial"``, or the kind of a shared model. A trial can stop early and be resumed; a shared model cannot,
-            so it is killed instead.
+        do: ``"trial"``, or the kind of a shared model. A trial can save, stop early and be resumed. A job that makes a
+            shared model cannot, and is killed instead.
         task: ``"module:function"``.
-        lock: File that is locked while the job runs, so that two studies that share it do it once.
-        rank: Of the jobs that are due, those with the smallest are started first.
-        critic_url: Where the server of the trial's critic is, if the run has started one.
-        memory_taken: Share of the memory of its GPUs that servers of critics have taken.
+        lock: File that is locked while the job runs; two studies that share the job do it only once.
+        rank: Order of start: of the jobs that are due, the one with the lowest rank starts first.
+        critic_url: Address of the trial's critic server, if the run started one.
+        memory_taken: Share of the GPU memory that critic servers use.
     """
 
     do: Literal["trial"] | SharedKind
@@ -67,7 +67,7 @@ class Job:
     memory_taken: float = 0.0
 
     def message(self) -> wire.Message:
-        """Return the job as it goes to a worker: plain data."""
+        """Return the job as plain data to send to a worker."""
         paths = {name: str(getattr(self, name).absolute()) for name in ("home", "log", "lock")}
         named = ("do", "task", "keep_critiques", "gpus", "critic_url", "memory_taken")
         plain = {name: getattr(self, name) for name in named}
@@ -75,7 +75,10 @@ class Job:
 
 
 class Executor(ABC):
-    """Runs jobs in parallel, until signals stop it. A context, at whose end nothing is left: no process, no port."""
+    """Runs jobs in parallel until signals stop it.
+
+    It is a context manager; when the context ends, no process and no open port remains.
+    """
 
     def __init__(self, interrupts: Interrupts) -> None:
         self._interrupts = interrupts
@@ -90,31 +93,35 @@ class Executor(ABC):
 
     @abstractmethod
     def hold(self, critics: Sequence[ServedCritic]) -> dict[ServedCritic, list[str]]:
-        """Return the GPUs of each critic's server, as CUDA_VISIBLE_DEVICES names them; no job is given one of its own.
+        """Reserve GPUs for critic servers and return their names for each critic.
+
+        Jobs do not get reserved GPUs. A critic without GPUs of its own gets names of GPUs that jobs use too. The names
+        are those of CUDA_VISIBLE_DEVICES.
 
         Raises:
-            RunError: The critics ask for more than this machine has.
+            RunError: The critics need more GPUs than this machine has.
         """
 
     def submit(self, job: Job, delay: float = 0.0) -> None:
-        """Owe a job, to be started `delay` seconds from now at the earliest; ignored after `stop`."""
+        """Add a job that starts at the earliest in `delay` seconds; has no effect after `stop`."""
         if not self.stopping:
             insort(self._pending, (time.monotonic() + delay, job), key=lambda pending: pending[1].rank)
 
     @abstractmethod
     def events(self, more: Callable[[], bool] = lambda: False) -> Iterator[tuple[Job | None, wire.Message]]:
-        """Run what was submitted, also while this goes on; yield what is heard until nothing is pending or running.
+        """Run the submitted jobs and yield messages until no job is pending or running.
 
-        `more` is asked then: true while something may still be submitted, unless the executor is stopped.
+        Jobs can also be submitted during the iteration. `more` is called when no job is left: while it returns True,
+        the iteration continues, unless the executor is stopped.
 
-        With a job: ``{"kind": "start"}``, whatever the task emits (`capo_bench.run.stages`), and ``{"kind": "end",
-        "status": "done" | "stopped" | "failed", "error"?, "cause"?}`` (`capo_bench.run.failures`), after which nothing
-        more is said of it. Without a job: ``{"kind": "tick"}`` at least once a second, and ``{"kind": "stopping"}`` at
-        the first signal.
+        Messages with a job are ``{"kind": "start"}``, the messages that the task emits (`capo_bench.run.stages`), and
+        as the last message of the job ``{"kind": "end", "status": "done" | "stopped" | "failed", "error"?, "cause"?}``
+        (`capo_bench.run.failures`). Messages without a job are ``{"kind": "tick"}``, at least once a second, and
+        ``{"kind": "stopping"}`` at the first signal.
         """
 
     def stop(self) -> None:
-        """Start nothing more, ask running jobs to save and return, kill those that cannot."""
+        """Start no more jobs, ask running trials to save and return, and kill the other jobs."""
         if not self.stopping:
             self.stopping = True
             self._pending.clear()
@@ -125,7 +132,7 @@ class Executor(ABC):
 
     @abstractmethod
     def kill(self, job: Job, error: str, cause: str) -> None:
-        """End a running job now; its ``end`` says ``failed`` with this error and cause."""
+        """End a running job now; its ``end`` message is ``failed`` with this error and cause."""
 
 
 def open_executor(  # noqa: PLR0913, PLR0917 - what executors are given
@@ -136,13 +143,18 @@ def open_executor(  # noqa: PLR0913, PLR0917 - what executors are given
     interrupts: Interrupts,
     gpus: Sequence[str] | None = None,
 ) -> Executor:
-    """Return the executor of the options, to be entered, for so many jobs at a time.
+    """Return the executor of the options, a context manager that runs `workers` jobs in parallel.
 
-    `log` gets what workers print outside of jobs. Jobs may use these `gpus` of this machine; None: it says nothing
-    about them.
+    Args:
+        options: Options of the run.
+        workers: Number of parallel jobs on this machine.
+        threads: Processor threads of each job.
+        log: File for output that workers print outside of jobs.
+        interrupts: Signals that stop the executor.
+        gpus: GPUs of this machine that jobs may use; None: jobs are not assigned GPUs.
 
     Raises:
-        RunError: It cannot be reached or is not installed.
+        RunError: The executor is not installed or its cluster cannot be reached.
     """
     if options.executor == "ray":
         from capo_bench.run.cluster.executor import RayExecutor

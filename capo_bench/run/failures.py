@@ -1,4 +1,4 @@
-"""Why a job failed, told apart by what can be done about it, and whether it is tried again."""
+"""Causes of failed jobs, and the decision whether a job is retried."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from trainers.config import TrialConfig
 
 Cause = Literal["lost", "memory", "endpoint", "disk", "timeout", "other"]
-"""A lost process or machine; out of memory; a server that cannot be reached; a full disk; a stage over its time."""
+"""Lost process or machine; out of memory; unreachable server; full disk; stage over its time limit; anything else."""
 
 _MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory")
 _CONNECTION = {"APIConnectionError", "APITimeoutError", "ConnectError", "ConnectTimeout", "MaxRetryError"}
@@ -23,12 +23,12 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def cause_of(error: BaseException) -> Cause:
-    """Return the cause of an error, looking at what it was raised from too."""
-    for each in _chain(error):
-        cause: Cause | None = getattr(each, "cause", None)  # found where it was raised, in another process
+    """Return the cause of an error; the errors that it was raised from are examined too."""
+    for each in _walk_chain(error):
+        cause: Cause | None = getattr(each, "cause", None)  # set where the error was raised, in another process
         if cause:
             return cause
-        # By name: the packages that raise them are not imported for this.
+        # Types are compared by name, because the packages that define them are not imported here.
         names = {kind.__name__ for kind in type(each).__mro__}
         message = str(each).lower()
         if names & {"MemoryError", "OutOfMemoryError"} or any(text in message for text in _MEMORY):
@@ -41,7 +41,7 @@ def cause_of(error: BaseException) -> Cause:
 
 
 def advice(cause: Cause, stage: str, config: TrialConfig, micro_batch: int | None = None) -> str:
-    """Return the setting to change where memory or disk ran out, as the end of a sentence; empty for other causes."""
+    """Return advice on the setting to change after memory or disk ran out; empty for other causes."""
     if cause == "disk":
         return "the disk is full: free space, then run again; finished trials are kept"
     if cause != "memory":
@@ -49,7 +49,7 @@ def advice(cause: Cause, stage: str, config: TrialConfig, micro_batch: int | Non
     rollouts = rollouts_a_process(config)
     now = micro_batch or usual_micro_batch(config) or rollouts
     if stage == "train":
-        smaller = half(rollouts, now)
+        smaller = halve(rollouts, now)
         way_out = f"; set it to {smaller} or less" if smaller else ""
         return (
             f"out of memory while training: train.micro_batch is {now} of {rollouts} rollouts{way_out}, "
@@ -60,15 +60,16 @@ def advice(cause: Cause, stage: str, config: TrialConfig, micro_batch: int | Non
 
 
 GROWTH = 5.0
-"""An endpoint that is down is left alone so many times longer before each further try."""
+"""Factor by which the wait grows with each retry of an unreachable endpoint."""
 
 
-def again(job: Job, end: Message, options: RunOptions) -> tuple[Job, float] | None:
-    """Return the job of the next try and the seconds to wait before it; None where there is none.
+def plan_retry(job: Job, end: Message, options: RunOptions) -> tuple[Job, float] | None:
+    """Return the job of the next attempt and the seconds to wait before it; None if the job is not retried.
 
-    A lost process or machine goes on from its checkpoint. Out of memory in training goes on with half the micro-batch,
-    as long as that divides the rollouts: the gradient is the same sum in another order. A server that could not be
-    reached is asked again later, later each time. A mistake, a full disk or a stage over its time is not tried again.
+    A lost process or machine resumes from its checkpoint. After out of memory in training, the next attempt uses half
+    the micro-batch, as long as that divides the rollouts: the gradient is the same sum in another order. An unreachable
+    server is retried after a wait that grows each time. Programming errors, a full disk and a stage over its time limit
+    are not retried.
     """
     attempt, cause = job.attempt, end.get("cause")
     if attempt.number > options.retries:
@@ -82,13 +83,13 @@ def again(job: Job, end: Message, options: RunOptions) -> tuple[Job, float] | No
     if cause == "memory" and end.get("stage") == "train":
         config = job.trial.config
         rollouts = rollouts_a_process(config)
-        smaller = half(rollouts, attempt.micro_batch or usual_micro_batch(config) or rollouts)
+        smaller = halve(rollouts, attempt.micro_batch or usual_micro_batch(config) or rollouts)
         return (replace(job, attempt=replace(following, micro_batch=smaller)), 0.0) if smaller else None
     return None
 
 
 def rollouts_a_process(config: TrialConfig) -> int:
-    """Return how many rollouts of a step each process has: the largest micro-batch."""
+    """Return the number of rollouts per step of each process, which is the largest possible micro-batch."""
     from trainers.backbones import BACKBONES
 
     train = config.train
@@ -96,18 +97,18 @@ def rollouts_a_process(config: TrialConfig) -> int:
 
 
 def usual_micro_batch(config: TrialConfig) -> int | None:
-    """Return the micro-batch that the trial sets, or its backbone; None: all rollouts of a process at once."""
+    """Return the micro-batch of the trial or of its backbone; None: all rollouts of a process at once."""
     from trainers.backbones import BACKBONES
 
     return config.train.micro_batch or BACKBONES.load(config.backbone).micro_batch
 
 
-def half(rollouts: int, micro_batch: int) -> int | None:
-    """Return the largest micro-batch of at most half the size that divides the rollouts; None below 1."""
+def halve(rollouts: int, micro_batch: int) -> int | None:
+    """Return the largest micro-batch that divides the rollouts and is at most half the given size; None below 1."""
     return next((size for size in range(micro_batch // 2, 0, -1) if rollouts % size == 0), None)
 
 
-def _chain(error: BaseException) -> Iterator[BaseException]:
+def _walk_chain(error: BaseException) -> Iterator[BaseException]:
     seen: list[BaseException] = []
     each: BaseException | None = error
     while each is not None and each not in seen:

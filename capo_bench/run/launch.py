@@ -1,9 +1,10 @@
-"""Work of a trial in processes of its own: this starts them, listens to them and ends them.
+"""Run work of a trial in separate processes: start them, read their events, and end them.
 
-A model of a hub is trained in such processes and asked in another: what a stage holds (a GPU's memory, an engine, what
-libraries leave in a process) goes with its process, and the worker that listens holds no model. One process is started
-by the worker. Several that train together stand under a launcher, ``python -m capo_bench.run.launch FOLDER``, which is
-Accelerate's own: it dies with the worker and they die with it, whatever ends the worker.
+A model from a hub is trained in such processes and evaluated in another one. The resources that a stage holds (GPU
+memory, an engine, state of libraries) are freed when its process ends, and the worker itself never holds a model. The
+worker starts a single process directly. Several processes that train together run under a launcher, ``python -m
+capo_bench.run.launch FOLDER``, which uses Accelerate's own launcher. The launcher ends when the worker ends, and the
+processes end when the launcher ends, for any reason.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ CONFIG, DEAD = "accelerate.yaml", "dead.json"
 RANK, LAUNCHER = "capo_bench.run.work", "capo_bench.run.launch"
 POLL_SECONDS = 0.2
 _OURS = {signal.SIGTERM, signal.SIGABRT}
-"""Signals by which a process dies because another one did: ended by the launcher, or by its own lost connection."""
+"""Signals that end a process because another one died: from the launcher, or from its own lost connection."""
 
 _OF_A_GROUP = {
     *("RANK", "LOCAL_RANK", "GROUP_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"),
     "TORCHELASTIC_RUN_ID",
 }
-"""What says that a process is one of several: of others than those that are started here."""
+"""Environment variables that mark a process as one of several; new processes do not inherit them."""
 
 
 class RankError(RuntimeError):
-    """A process that does work of a trial failed, and with it all of them."""
+    """A process that does work of a trial failed, and therefore all of them."""
 
     def __init__(self, message: str, cause: Cause = "other") -> None:
         super().__init__(message)
@@ -52,9 +53,9 @@ class RankError(RuntimeError):
 
 @dataclass(frozen=True)
 class Processes:
-    """The processes that do a work, with what they find in their environment beside what this process has.
+    """The processes of one work, and the environment variables that they get in addition to those of this process.
 
-    `accelerate` configures `accelerate launch`, which starts several; None where there is one.
+    `accelerate` is the configuration of `accelerate launch`, which starts several processes; None for a single process.
     """
 
     count: int
@@ -62,58 +63,67 @@ class Processes:
     environment: dict[str, str]
 
     def command(self, folder: Path) -> list[str]:
-        """Return what starts them."""
+        """Return the command that starts the processes."""
         module = RANK if self.accelerate is None else LAUNCHER
         return [sys.executable, "-P", "-u", "-m", module, str(folder)]
 
 
 def one_process(gpu: str | None = None) -> Processes:
-    """Return the process of a work that is not divided: it has the cores of this one, and its GPUs or one of them."""
-    return Processes(1, None, _environment(1) | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}))
+    """Return a single process for undivided work; it has the cores of this process, and its GPUs or one of them."""
+    return Processes(1, None, _build_environment(1) | ({} if gpu is None else {"CUDA_VISIBLE_DEVICES": gpu}))
 
 
 def training_processes(name: str) -> Processes:
-    """Return the processes that train the backbone of a name.
+    """Return the processes that train the backbone with this name.
 
     Raises:
-        ValueError: This machine lacks what the backbone asks for.
+        ValueError: This machine lacks GPUs or a package that the backbone needs.
     """
     backbone = BACKBONES.load(name)
     if backbone.processes == 1:
         return one_process()
     cpu = check_machine(name, backbone)
-    environment = _environment(backbone.processes) | (_ON_CPU if cpu else {})
+    environment = _build_environment(backbone.processes) | (_ON_CPU if cpu else {})
     return Processes(backbone.processes, accelerate_config(backbone, cpu=cpu), environment)
 
 
 def launch(work: Work, processes: Processes, folder: Path, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Do a work in processes of its own, which talk with this one by files in `folder`; made anew, and gone at the end.
+    """Do work in separate processes that communicate with this one through files in `folder`.
 
-    `emit` is told of what the first process tells, each once. `stop` is asked now and then: true has all processes save
-    what they are at, and return. Returns True when the work is done, False when it was stopped.
+    The folder is created anew, and deleted when the work ends without an error.
+
+    Args:
+        work: The work.
+        processes: The processes that do it.
+        folder: Folder for the exchanged files.
+        emit: Receives each message of the first process once.
+        stop: Called several times a second; after it returns True, all processes save their state and return.
+
+    Returns:
+        True when the work is done, False when it was stopped.
 
     Raises:
-        RankError: A process failed, or was killed.
+        RankError: A process failed or was killed.
     """
     shutil.rmtree(folder, ignore_errors=True)
     write_json(folder / JOB, asdict(work))
     if processes.accelerate is not None:
         (folder / CONFIG).write_text(yaml.safe_dump(processes.accelerate), encoding="utf-8")
-    events = _events(folder / EVENTS)
+    events = _follow_events(folder / EVENTS)
     inherited = {name: value for name, value in os.environ.items() if name not in _OF_A_GROUP}
     started = subprocess.Popen(  # noqa: S603 - our own module
         processes.command(folder), env=inherited | processes.environment, stdin=subprocess.DEVNULL
     )
     try:
-        while not _ended(started):
+        while not _has_ended(started):
             if stop():
                 (folder / STOP).touch()
             _tell(events, emit)
     finally:
-        started.kill()  # after an error of this process; else it is gone
+        started.kill()  # has no effect unless this process had an error
         code = started.wait()
     _tell(events, emit)
-    finished = _result(folder, processes.count, code)
+    finished = _read_result(folder, processes.count, code)
     shutil.rmtree(folder)
     return finished
 
@@ -122,7 +132,7 @@ def check_machine(name: str, backbone: BackboneConfig) -> bool:
     """Return whether the processes train on the CPU.
 
     Raises:
-        ValueError: GPUs are lacking, or the package that shards; says which and what to do.
+        ValueError: GPUs or the package for sharding are missing; says which, and what to do.
     """
     import torch
 
@@ -150,8 +160,8 @@ def accelerate_config(backbone: BackboneConfig, *, cpu: bool) -> dict[str, Any]:
     kinds = {"none": "MULTI_GPU", "fsdp": "FSDP", "deepspeed": "DEEPSPEED"}
     common: dict[str, Any] = {
         "compute_environment": "LOCAL_MACHINE",
-        # Also on the CPU: for MULTI_CPU Accelerate starts a single process, or asks for MPI. That the processes are to
-        # use the CPU, and with it gloo, is said by the trainer's settings.
+        # Also on the CPU: for MULTI_CPU, Accelerate starts a single process or requires MPI. The trainer's settings
+        # select the CPU, and with it gloo.
         "distributed_type": kinds[backbone.sharding],
         "num_processes": backbone.processes,
         "num_machines": 1,
@@ -162,13 +172,13 @@ def accelerate_config(backbone: BackboneConfig, *, cpu: bool) -> dict[str, Any]:
         "use_cpu": cpu,
     }
     if backbone.sharding == "fsdp":
-        common["fsdp_config"] = _fsdp(backbone.fsdp or FsdpConfig())
+        common["fsdp_config"] = _build_fsdp(backbone.fsdp or FsdpConfig())
     if backbone.sharding == "deepspeed":
-        common["deepspeed_config"] = _deepspeed(backbone.deepspeed or DeepSpeedConfig())
+        common["deepspeed_config"] = _build_deepspeed(backbone.deepspeed or DeepSpeedConfig())
     return common
 
 
-def _fsdp(config: FsdpConfig) -> dict[str, Any]:
+def _build_fsdp(config: FsdpConfig) -> dict[str, Any]:
     layers = {"fsdp_transformer_layer_cls_to_wrap": ",".join(config.layers)} if config.layers else {}
     return {
         "fsdp_version": 2,
@@ -176,37 +186,40 @@ def _fsdp(config: FsdpConfig) -> dict[str, Any]:
         "fsdp_reshard_after_forward": config.reshard_after_forward,
         "fsdp_offload_params": config.cpu_offload,
         "fsdp_state_dict_type": f"{config.checkpoints.upper()}_STATE_DICT",
-        # Every process has loaded the weights by the time that the model is shared out.
+        # Every process has loaded the weights before the model is sharded.
         "fsdp_cpu_ram_efficient_loading": False,
         **layers,
     }
 
 
-def _deepspeed(config: DeepSpeedConfig) -> dict[str, Any]:
+def _build_deepspeed(config: DeepSpeedConfig) -> dict[str, Any]:
     return {
         "zero_stage": config.stage,
         "offload_optimizer_device": config.offload_optimizer,
         "offload_param_device": config.offload_param,
-        # The model is loaded before DeepSpeed is asked for, and saved whole, for `from_pretrained` to read.
+        # The model is loaded before DeepSpeed starts, and is saved whole because `from_pretrained` reads it.
         "zero3_init_flag": False,
         "zero3_save_16bit_model": True,
     }
 
 
 _ON_CPU = {"CUDA_VISIBLE_DEVICES": "", "GLOO_SOCKET_IFNAME": "lo", "ACCELERATE_TORCH_DEVICE": "cpu"}
-"""For several processes on a CPU. Without a name gloo asks what address the host's name has, which may be none; without
-a device Accelerate counts CPUs ("cpu:1"), and no checkpoint can be loaded to such a one."""
+"""Environment variables for several processes on a CPU.
+
+Without an interface name, gloo resolves the host name, which may have no address. Without a device, Accelerate numbers
+the CPUs ("cpu:1"), and checkpoints cannot be loaded to such a device.
+"""
 
 
-def _environment(processes: int) -> dict[str, str]:
-    """Return what each process finds: the imports of this one, a share of its cores, and with whom to die."""
+def _build_environment(processes: int) -> dict[str, str]:
+    """Return the environment of each process: the import path, its share of the cores, and the id of its parent."""
     threads = max(1, int(os.environ.get("OMP_NUM_THREADS", "1")) // processes)
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     common = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1", "OMP_NUM_THREADS": str(threads)}
     return common | {PARENT: str(os.getpid())}
 
 
-def _ended(process: subprocess.Popen[bytes]) -> bool:
+def _has_ended(process: subprocess.Popen[bytes]) -> bool:
     try:
         process.wait(POLL_SECONDS)
     except subprocess.TimeoutExpired:
@@ -214,8 +227,8 @@ def _ended(process: subprocess.Popen[bytes]) -> bool:
     return True
 
 
-def _events(path: Path) -> Iterator[dict[str, Any] | None]:
-    """Yield what is appended to a file, each line once when it is whole, and None where there is no more yet."""
+def _follow_events(path: Path) -> Iterator[dict[str, Any] | None]:
+    """Yield each complete line that is appended to a file, once, and None whenever there is no new line yet."""
     read = 0
     while True:
         text = b""
@@ -234,8 +247,12 @@ def _tell(events: Iterator[dict[str, Any] | None], emit: Emit) -> None:
         emit(event)
 
 
-def _result(folder: Path, processes: int, code: int) -> bool:
-    """Return whether the first process finished; raise the error that was the first, not what it led to elsewhere."""
+def _read_result(folder: Path, processes: int, code: int) -> bool:
+    """Return whether the first process finished the work.
+
+    Raises:
+        RankError: A process failed. The error is that of the process that failed first; later errors are consequences.
+    """
     if code == 0 and (folder / RESULT).exists():
         return bool(read_json(folder / RESULT)["finished"])
     dead = read_json(folder / DEAD) if (folder / DEAD).exists() else {}
@@ -245,24 +262,24 @@ def _result(folder: Path, processes: int, code: int) -> bool:
         killed = {"0": -code}
     if killed:
         rank, number = min(killed.items())
-        raise RankError(f"{_name(rank, processes)} {describe_end(-number)}", "lost")
+        raise RankError(f"{_name_process(rank, processes)} {describe_end(-number)}", "lost")
     if errors:
         rank, failure = min(errors.items(), key=lambda item: item[1]["time"])
-        raise RankError(f"{_name(rank, processes)}: {failure['error']}", failure["cause"])
+        raise RankError(f"{_name_process(rank, processes)}: {failure['error']}", failure["cause"])
     if code < 0:
         raise RankError(f"the launcher of {processes} processes {describe_end(code)}", "lost")
     whose = "the process" if processes == 1 else f"the launcher of {processes} processes"
     raise RankError(f"{whose} {describe_end(code)}; the trial's log says more")
 
 
-def _name(rank: str, processes: int) -> str:
+def _name_process(rank: str, processes: int) -> str:
     return "its process" if processes == 1 else f"process {rank} of {processes}"
 
 
 def main() -> None:
-    """Be the launcher: start the processes and wait for them; if one fails, end the others and say which died of what.
+    """Run the launcher: start the processes, wait for them, and if one fails, end the others and write exit codes.
 
-    Exits with 1 if one failed.
+    Exits with code 1 if a process failed.
     """
     folder = Path(sys.argv[1])
     die_with(int(os.environ[PARENT]))
@@ -275,7 +292,7 @@ def main() -> None:
     os.environ[PARENT] = str(os.getpid())
     options = ["--config_file", str(folder / CONFIG), "--log_dir", str(folder / "log")]
     args = launch_command_parser().parse_args([*options, "--module", RANK, str(folder)])
-    # torchrun's: it takes a free port itself, so that no two launches want the same one.
+    # Options of torchrun, which chooses a free port itself: two launches never use the same port.
     args.standalone, args.local_addr = True, "127.0.0.1"
     try:
         launch_command(args)

@@ -1,4 +1,4 @@
-"""What a run may not exceed: seconds of a stage, and what it leaves free on the disk."""
+"""Limits of a run: seconds per stage, and free space on the disk."""
 
 from __future__ import annotations
 
@@ -21,27 +21,32 @@ if TYPE_CHECKING:
 
 DISK_SECONDS = 10.0
 _MEASURED, _LOOKED_AT = 5, 200
-"""Finished trials of a backbone whose size is looked up for the estimate, and trials that are searched for them."""
+"""Finished trials of each backbone whose sizes are measured for the estimate, and finished trials that are searched."""
 
 
 class StageClock:
-    """How long each job has been in its stage; `timeouts` are the seconds that a stage may take, by its name."""
+    """The time that each job has spent in its current stage.
+
+    Args:
+        timeouts: Seconds that a stage may take, by its name.
+        clock: Returns the time in seconds.
+    """
 
     def __init__(self, timeouts: Mapping[str, float], clock: Callable[[], float] = time.monotonic) -> None:
         self._timeouts, self._clock = timeouts, clock
         self._since: dict[str, tuple[str, float]] = {}
 
     def enter(self, job: str, stage: str) -> None:
-        """Note that a job is in a stage now; a stage that is told again goes on."""
+        """Record that a job is in a stage now; entering the same stage again does not restart its time."""
         if self._since.get(job, ("", 0.0))[0] != stage:
             self._since[job] = stage, self._clock()
 
     def leave(self, job: str) -> None:
-        """Note that a job has ended."""
+        """Record that a job has ended."""
         self._since.pop(job, None)
 
     def overdue(self) -> dict[str, str]:
-        """Return the jobs over their time, with the sentence that says so."""
+        """Return the jobs that are over the time limit of their stage, each with an error message."""
         now = self._clock()
         return {
             job: f"stage {stage!r} took longer than {limit:g} s (--timeout {stage}=… sets the limit)"
@@ -51,14 +56,14 @@ class StageClock:
 
 
 class DiskWatch:
-    """Whether less than `min_free` bytes are left on the disk of a folder, looked at every `DISK_SECONDS`."""
+    """A check that at least `min_free` bytes are free on the disk of a folder, made every `DISK_SECONDS`."""
 
     def __init__(self, folder: Path, min_free: int) -> None:
         self._folder, self._min_free = folder, min_free
         self._due = 0.0
 
     def trouble(self) -> str:
-        """Return the sentence that says that the disk is nearly full, or an empty one."""
+        """Return an error message if the disk is nearly full; empty if it is not, or if no check is due."""
         if time.monotonic() < self._due:
             return ""
         self._due = time.monotonic() + DISK_SECONDS
@@ -72,16 +77,17 @@ class DiskWatch:
 
 
 def check_disk(home: Home, trials: Iterable[Trial], min_free: int) -> None:
-    """Refuse a run that the disk cannot hold.
+    """Refuse a run that does not fit on the disk.
 
     Raises:
-        RunError: Less than `min_free` bytes are free, or less than the pending trials take, going by finished ones.
+        RunError: Less than `min_free` bytes are free, or would be after the pending trials. Their sizes are estimated
+            from finished trials.
     """
     home.path.mkdir(parents=True, exist_ok=True)
     if trouble := DiskWatch(home.path, min_free).trouble():
         raise RunError(trouble)
     pending = Counter(trial.config.backbone for trial in trials)
-    typical = _typical_sizes(home, set(pending))
+    typical = _measure_sizes(home, set(pending))
     whole = sum(count * typical.get(backbone, 0) for backbone, count in pending.items())
     free = shutil.disk_usage(home.path).free
     if whole > free - min_free:
@@ -93,7 +99,7 @@ def check_disk(home: Home, trials: Iterable[Trial], min_free: int) -> None:
 
 
 def size(count: float) -> str:
-    """Return bytes in words: ``1.5 GiB``."""
+    """Return a number of bytes as text: ``1.5 GiB``."""
     for unit in ("bytes", "KiB", "MiB"):
         if count < 1024:
             return f"{count:.0f} {unit}"
@@ -101,8 +107,8 @@ def size(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
-def _typical_sizes(home: Home, backbones: set[str]) -> dict[str, float]:
-    """Return the bytes that a trial of each backbone takes, of those that there are finished trials of."""
+def _measure_sizes(home: Home, backbones: set[str]) -> dict[str, float]:
+    """Return the median bytes of a trial of each backbone that has finished trials."""
     by_backbone: dict[str, list[int]] = {backbone: [] for backbone in backbones}
     for path in islice(home.path.glob("trials/*/metrics.json"), _LOOKED_AT):
         with suppress(OSError, ValueError, KeyError):

@@ -1,4 +1,4 @@
-"""Logs that stay small while they are written, whoever holds them open."""
+"""Rotate log files while processes write to them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _BLOCK = 2**20
 
 
 def rotate(log: Path, limit: int = LIMIT, keep: int = KEEP) -> None:
-    """Move what a log holds to ``NAME.1`` if it is larger than `limit` bytes, and ``NAME.1`` to ``NAME.2`` before.
+    """Move the content of a log to ``NAME.1`` if it exceeds `limit` bytes, after moving ``NAME.1`` to ``NAME.2``.
 
-    The file itself is emptied, not renamed: processes and C libraries hold it open, for appending. Of a log that has
-    outgrown the limit many times, the last `limit` bytes are kept.
+    The file itself is truncated, not renamed, because processes and C libraries hold it open for appending. If the log
+    is many times larger than the limit, only its last `limit` bytes are kept.
     """
     with suppress(FileNotFoundError):
         if log.stat().st_size <= limit:
@@ -38,7 +38,7 @@ def rotate(log: Path, limit: int = LIMIT, keep: int = KEEP) -> None:
 
 @contextmanager
 def rotating(log: Path, limit: int = LIMIT) -> Iterator[None]:
-    """Keep a log small while the context is open."""
+    """Rotate a log regularly while the context is open."""
 
     def look() -> None:
         with suppress(OSError):

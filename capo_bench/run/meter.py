@@ -1,4 +1,4 @@
-"""The one progress meter of commands that are no run: a bar with the time left on a terminal, plain lines elsewhere."""
+"""The progress meter of all commands except `run`: a bar with the time left on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from capo_bench.run.board import Countdown, duration
 from capo_bench.run.progress import PLAIN_SECONDS, say
 
 QUIET_SECONDS = 2.0
-"""What ends sooner shows no meter."""
+"""Work that ends sooner shows no meter."""
 
 
 class ProgressMeter:
-    """How far something is, on a console whose kind (terminal or not) decides how it is shown."""
+    """The progress of some work, shown on a console as a bar (terminal) or as lines."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._clock = console, clock
@@ -30,15 +30,15 @@ class ProgressMeter:
         self._countdown = Countdown()
 
     def tell(self, title: str, done: int, total: int, detail: str = "", *, rest: float | None = None) -> None:
-        """Show that `done` of `total` is done; another title begins anew.
+        """Show that `done` of `total` is done; a new title starts a new measurement.
 
-        `rest` are the seconds that the rest takes, where the caller knows better than the pace since the title began.
+        `rest` is the estimated number of seconds left, if the caller has a better estimate than the pace so far.
         """
         now = self._clock()
         begins = title != self._title
         if begins:
             self._title, self._began, self._first, self._countdown = title, now, done, Countdown()
-        words = self._words(done, total, detail, rest, now)
+        words = self._describe(done, total, detail, rest, now)
         if self._console.is_terminal:
             if not self._bar.live.is_started and now - self._opened >= QUIET_SECONDS:
                 self._bar.start()
@@ -48,21 +48,24 @@ class ProgressMeter:
             say(self._console, f"{title}: {words}")
 
     def _is_news(self, begins: bool, ends: bool, detailed: bool, now: float) -> bool:
-        """Whether a line is due: soon after a title begins or ends, and then now and again."""
+        """Return whether a line is due: when a title begins or ends, and otherwise every `PLAIN_SECONDS`.
+
+        In the first `QUIET_SECONDS`, only the first and last lines of titles with a detail are due.
+        """
         if now - self._opened < QUIET_SECONDS:
             return (begins or ends) and detailed
         return begins or ends or now - self._last >= PLAIN_SECONDS
 
     def say(self, text: str) -> None:
-        """Print what has begun that may take long, at once."""
+        """Print immediately what has begun and may take long."""
         say(self._console, f"{text} …")
 
     def end(self) -> None:
-        """Take the bar away."""
+        """Remove the bar."""
         if self._bar.live.is_started:
             self._bar.stop()
 
-    def _words(self, done: int, total: int, detail: str, rest: float | None, now: float) -> str:
+    def _describe(self, done: int, total: int, detail: str, rest: float | None, now: float) -> str:
         made = done - self._first
         if rest is None and made > 0:
             rest = (now - self._began) / made * (total - done)
@@ -73,7 +76,7 @@ class ProgressMeter:
 
 @contextmanager
 def meter(console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> Iterator[ProgressMeter]:
-    """Open a meter, on the errors' stream unless a console is given; it leaves nothing behind."""
+    """Open a meter on a console, by default on standard error; it is removed when the context ends."""
     shown = ProgressMeter(console or Console(stderr=True), clock)
     try:
         yield shown
@@ -83,6 +86,6 @@ def meter(console: Console | None = None, clock: Callable[[], float] = time.mono
 
 @contextmanager
 def bar(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Open a meter of one title; yields the function that is told how much is done of how much."""
+    """Open a meter with one title; yields a function that takes the number done and the total."""
     with meter() as shown:
         yield lambda done, total: shown.tell(title, done, total)

@@ -1,4 +1,4 @@
-"""Worker processes and the jobs they do: hand out, listen, replace the dead, stop or kill on a signal."""
+"""Worker processes of this machine: assign jobs, read messages, replace dead workers, stop or kill jobs on a signal."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ TICK_SECONDS = 1.0
 
 
 class Worker:
-    """The runner's handle of one worker process, which dies with this one and takes along what it has started.
+    """The runner's handle of one worker process. The worker, and every process that it started, ends with the runner.
 
     Args:
         threads: Threads of its numeric libraries.
-        log: File for what it prints outside of jobs.
-        gpus: The only ones that it sees; None: those that this process does.
+        log: File for output that it prints outside of jobs.
+        gpus: The only GPUs that it sees; None: all GPUs that this process sees.
     """
 
     def __init__(self, threads: int, log: Path, gpus: Sequence[str] | None = None) -> None:
@@ -50,9 +50,9 @@ class Worker:
             with log.open("ab") as out:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
                     command,
-                    env=_environment(threads, gpus),
+                    env=_build_environment(threads, gpus),
                     pass_fds=passed,
-                    process_group=0,  # a Ctrl-C in the terminal reaches the runner alone
+                    process_group=0,  # a Ctrl-C in the terminal reaches only the runner
                     stdin=subprocess.DEVNULL,
                     stdout=out,
                     stderr=out,
@@ -64,17 +64,17 @@ class Worker:
         self.connection = Connection(ours.detach())
         self.ended = os.pidfd_open(self._process.pid)
         self.job: Job | None = None
-        self.verdict: wire.Message | None = None  # of who killed it, where somebody did
+        self.verdict: wire.Message | None = None  # end of the job if it failed or was killed on purpose
 
     @property
     def pid(self) -> int:
-        """Process id, and id of the process group of all that the worker starts."""
+        """Process id, which is also the id of the process group of all processes that the worker starts."""
         return self._process.pid
 
     def start(self, job: Job) -> None:
-        """Hand over a job."""
+        """Send a job to the worker."""
         self.job = job
-        with suppress(OSError):  # a dead worker shows when it is listened to
+        with suppress(OSError):  # `hear` notices a dead worker
             wire.send(self.connection, job.message())
 
     def ask_to_stop(self) -> None:
@@ -83,10 +83,10 @@ class Worker:
             wire.send(self.connection, {"do": "stop"})
 
     def hear(self) -> wire.Message | None:
-        """Return the next waiting message, or None.
+        """Return the next message that has arrived, or None.
 
         Raises:
-            EOFError: The worker is dead and has no more to say.
+            EOFError: The worker is dead and all its messages have been read.
         """
         try:
             if self.connection.poll():
@@ -98,8 +98,8 @@ class Worker:
         return None
 
     def kill(self) -> str:
-        """End the process and all it started; return how it had died, for an error message."""
-        with suppress(ProcessLookupError):  # before it is waited for: its number is not yet anybody else's
+        """End the process and all processes that it started; return how it died, for an error message."""
+        with suppress(ProcessLookupError):  # before `wait`: until then the system does not reuse the process id
             os.killpg(self._process.pid, signal.SIGKILL)
         code = self._process.wait()
         self.connection.close()
@@ -109,14 +109,14 @@ class Worker:
 
 
 class LocalExecutor(Executor):
-    """Up to `count` workers of `threads` threads each, which share out the GPUs.
+    """Up to `count` workers with `threads` threads each, which share the GPUs.
 
     Args:
-        count: Workers.
-        threads: Processor threads of each.
-        log: File for what they print outside of jobs.
-        interrupts: The signals that stop them.
-        gpus: The GPUs, each of which one worker at a time sees; None: nobody is told which to use.
+        count: Number of workers.
+        threads: Processor threads of each worker.
+        log: File for output that workers print outside of jobs.
+        interrupts: Signals that stop the workers.
+        gpus: GPUs, each assigned to one worker at a time; None: workers are not assigned GPUs.
     """
 
     def __init__(
@@ -137,53 +137,53 @@ class LocalExecutor(Executor):
         return shares
 
     def events(self, more: Callable[[], bool] = lambda: False) -> Iterator[tuple[Job | None, wire.Message]]:
-        """Run what was submitted; see `Executor.events`."""
+        """Run the submitted jobs; see `Executor.events`."""
         while True:
-            while (job := self._next()) is not None:
-                self._worker_for(job).start(job)
+            while (job := self._take_next()) is not None:
+                self._get_worker(job).start(job)
                 yield job, {"kind": "start"}
-            if not (self._busy() or self._pending or (more() and not self.stopping)):
+            if not (self._list_busy() or self._pending or (more() and not self.stopping)):
                 return
             yield from self._listen()
             yield None, {"kind": "tick"}
 
     def kill(self, job: Job, error: str, cause: str) -> None:
         """End a running job now; see `Executor.kill`."""
-        for worker in self._busy():
+        for worker in self._list_busy():
             if worker.job is job:
                 worker.verdict = {"status": "failed", "error": error, "cause": cause}
                 _end_group(worker)
 
-    def _next(self) -> Job | None:
-        if len(self._busy()) >= self.count:
+    def _take_next(self) -> Job | None:
+        if len(self._list_busy()) >= self.count:
             return None
         now = time.monotonic()
         for at, (due, job) in enumerate(self._pending):
-            if due <= now and (not self._shared or job.gpus <= len(self._gpus) + len(self._idle_gpus())):
+            if due <= now and (not self._shared or job.gpus <= len(self._gpus) + len(self._list_idle_gpus())):
                 del self._pending[at]
                 return job
         return None
 
     def _stop_running(self) -> None:
-        for worker in self._busy():
+        for worker in self._list_busy():
             if worker.job and worker.job.do == "trial":
                 worker.ask_to_stop()
             else:
                 _end_group(worker)
 
-    def _busy(self) -> list[Worker]:
+    def _list_busy(self) -> list[Worker]:
         return [worker for worker in self._workers if worker.job]
 
-    def _idle_gpus(self) -> list[str]:
+    def _list_idle_gpus(self) -> list[str]:
         return [gpu for worker in self._workers if not worker.job for gpu in worker.gpus]
 
-    def _worker_for(self, job: Job) -> Worker:
-        """Return an idle worker that sees as many GPUs as the job needs, a new one if there is none."""
+    def _get_worker(self, job: Job) -> Worker:
+        """Return an idle worker with as many GPUs as the job needs; start a new one if there is none."""
         idle = [worker for worker in self._workers if not worker.job]
         for worker in idle:
             if not self._shared or len(worker.gpus) == job.gpus:
                 return worker
-        for worker in idle:  # in its stead
+        for worker in idle:  # their GPUs go to the new worker
             self._retire(worker)
         mine, self._gpus = self._gpus[: job.gpus], self._gpus[job.gpus :]
         worker = Worker(self.threads, self.log, mine if self._shared else None)
@@ -196,16 +196,16 @@ class LocalExecutor(Executor):
             owner[worker.connection] = owner[worker.ended] = worker
         ready = wait([*owner, self._interrupts.fileno()], timeout=TICK_SECONDS)
         if self._interrupts.fileno() in ready:
-            self._interrupted()
+            self._handle_signal()
             yield None, {"kind": "stopping"}
         for worker in {owner[source]: None for source in ready if source in owner}:
             yield from self._hear(worker)
 
-    def _interrupted(self) -> None:
+    def _handle_signal(self) -> None:
         self._interrupts.clear()
         self.stop()
         if self._interrupts.urgent:
-            for worker in self._busy():
+            for worker in self._list_busy():
                 _end_group(worker)
 
     def _hear(self, worker: Worker) -> Iterator[tuple[Job, wire.Message]]:
@@ -216,7 +216,7 @@ class LocalExecutor(Executor):
                     worker.job = None
                 if job:
                     yield job, message
-                # A failure may leave the process unfit (a poisoned CUDA context): the next job gets a fresh one.
+                # A failure can leave the process unusable (a corrupt CUDA context), so the next job gets a new process.
                 if message.get("status") == "failed":
                     self._retire(worker)
                     return
@@ -237,10 +237,11 @@ def _end_group(worker: Worker) -> None:
         os.killpg(worker.pid, signal.SIGKILL)
 
 
-def _environment(threads: int, gpus: Sequence[str] | None) -> dict[str, str]:
-    """Return the environment of a worker: it imports what the runner imports; thread counts hold before any import.
+def _build_environment(threads: int, gpus: Sequence[str] | None) -> dict[str, str]:
+    """Return the environment of a worker, which has the import path of the runner.
 
-    A number of threads that the user has set stays: each kind's own, and OpenMP's for those without one.
+    Thread counts are environment variables because they must be set before any import. Thread counts that the user has
+    set are kept: the variable of each library, or OMP_NUM_THREADS for libraries without one.
     """
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     usual = os.environ.get("OMP_NUM_THREADS", str(threads))

@@ -1,4 +1,4 @@
-"""The progress of a run on a console: a live table on a terminal, plain lines elsewhere."""
+"""Show the progress of a run on a console: a live table on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from capo_bench.inert import for_terminal
-from capo_bench.process.interrupt import speak_to_nobody
+from capo_bench.process.interrupt import silence_closed_streams
 from capo_bench.run.board import AGAIN, Board, Running, duration
 from capo_bench.run.runner import Observer
 from capo_bench.store.ledger import Record
@@ -22,39 +22,42 @@ PLAIN_SECONDS = 10.0
 
 
 class Display(Console):
-    """A console that nobody need read: a pipe that was closed ends no run."""
+    """A console whose output is optional: a closed pipe does not end the run."""
 
     def on_broken_pipe(self) -> None:
-        """Go on; rich would end the process."""
+        """Ignore the closed pipe; rich would end the process."""
 
 
 @contextmanager
 def progress(console: Console, board: Board, name: str) -> Iterator[Observer]:
-    """Show `board` while the context is open, as the console's kind asks; yields the observer of the run's events."""
+    """Show `board` while the context is open; yields the observer of the run's events."""
     if not console.is_terminal:
         yield _Plain(console, board).on
         return
 
     def table() -> RenderableType:
-        speak_to_nobody()  # under nohup a run goes on when its terminal is closed
-        return _table(board, name)
+        silence_closed_streams()  # under nohup, a run continues after its terminal is closed
+        return _build_table(board, name)
 
     with Live(console=console, get_renderable=table, refresh_per_second=4, transient=True):
 
         def on(event: Record) -> None:
-            _say(console, event)
+            _say_event(console, event)
             board.on(event)
 
         yield on
 
 
 def say(console: Console, text: str, style: str = "") -> None:
-    """Print one line as it is: no markup, no wrapping, so that a path or command in it can be copied, no controls."""
+    """Print one line literally: without markup, wrapping or control characters.
+
+    Paths and commands in it can be copied.
+    """
     console.print(Text(for_terminal(text), style=style), soft_wrap=True)
 
 
 class _Plain:
-    """A line when a trial starts or ends, and one every `PLAIN_SECONDS`."""
+    """Prints a line when a trial starts or ends, and otherwise one every `PLAIN_SECONDS`."""
 
     def __init__(self, console: Console, board: Board) -> None:
         self._console, self._board = console, board
@@ -63,19 +66,21 @@ class _Plain:
     def on(self, event: Record) -> None:
         self._board.on(event)
         kind = event["event"]
-        _say(self._console, event)
+        _say_event(self._console, event)
         if kind == "trial_started":
             say(self._console, f"started {_name(event)}")
         elif kind in ("trial_done", "trial_failed", "trial_stopped") or time.monotonic() - self._last >= PLAIN_SECONDS:
-            self._line()
+            self._print_line()
 
-    def _line(self) -> None:
+    def _print_line(self) -> None:
         self._last = time.monotonic()
-        trials = [f"{trial.variant} seed {trial.seed}: {_where(trial)}" for trial in self._board.running.values()]
+        trials = [
+            f"{trial.variant} seed {trial.seed}: {_describe_position(trial)}" for trial in self._board.running.values()
+        ]
         say(self._console, "; ".join([self._board.headline(), *trials]))
 
 
-def _say(console: Console, event: Record) -> None:
+def _say_event(console: Console, event: Record) -> None:
     kind = event["event"]
     if kind == "trial_failed":
         say(console, f"failed {_name(event)}: {event['error']} (log: {event['log']})", "red")
@@ -95,7 +100,7 @@ def _name(event: Record) -> str:
     return f"{event['variant']} seed {event['seed']}"
 
 
-def _where(trial: Running) -> str:
+def _describe_position(trial: Running) -> str:
     words = [" ".join(filter(None, [trial.stage, trial.task]))]
     if trial.attempt > 1:
         words.append(f"try {trial.attempt}")
@@ -106,7 +111,7 @@ def _where(trial: Running) -> str:
     return ", ".join(words)
 
 
-def _table(board: Board, name: str) -> RenderableType:
+def _build_table(board: Board, name: str) -> RenderableType:
     share = sum(trial.share for trial in board.running.values())
     bar = ProgressBar(
         total=board.had + board.pending, completed=board.had + board.done + board.failed + share, width=30
@@ -116,7 +121,7 @@ def _table(board: Board, name: str) -> RenderableType:
     head.add_row(Text(name, style="bold"), bar, Text(board.headline()))
     for trial in board.running.values():
         who = Text(f"  {for_terminal(trial.variant)}")
-        grid.add_row(who, Text(f"seed {trial.seed}"), Text(for_terminal(_where(trial)), style="dim"))
+        grid.add_row(who, Text(f"seed {trial.seed}"), Text(for_terminal(_describe_position(trial)), style="dim"))
     whole = Table.grid()
     whole.add_row(head)
     whole.add_row(grid)

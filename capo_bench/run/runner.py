@@ -1,7 +1,7 @@
-"""The trials that a plan has pending, run in parallel worker processes; what happens to them goes to the ledger.
+"""Run the pending trials of a plan in parallel worker processes and record their progress in the ledger.
 
-A failed trial is data: it is recorded and the run goes on. A trial is done when its metrics file is there, whichever
-study put it there, so a run that was interrupted in any way is finished by running it again.
+A failed trial is data: it is recorded and the run continues. A trial is done when its metrics file exists, whichever
+study wrote it. A run that was interrupted in any way is therefore completed by running it again.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from capo_bench.process.interrupt import Interrupts, speak_to_nobody
+from capo_bench.process.interrupt import Interrupts, silence_closed_streams
 from capo_bench.run.devices import available_cores, visible_gpus
 from capo_bench.run.executor import CHECKPOINT_SECONDS, Attempt, Executor, Job, open_executor
-from capo_bench.run.failures import again
+from capo_bench.run.failures import plan_retry
 from capo_bench.run.limits import DiskWatch, StageClock
 from capo_bench.run.serving import CriticServers
 from capo_bench.run.waiting_trials import Need, WaitingTrials
@@ -33,27 +33,28 @@ if TYPE_CHECKING:
 Observer = Callable[[Record], None]
 
 _FIRST = -1
-"""Rank of the models that trials share: until they are made, trials wait."""
+"""Rank of the jobs that make shared models: they start first, because trials wait for them."""
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How to run.
+    """Options of a run.
 
     Attributes:
-        workers: Trials at a time; None: see `default_workers`.
-        retries: How often a job is tried again after a failure that may pass.
-        retry_seconds: Wait before the first new try where an endpoint was down; five times longer each time.
-        timeouts: Seconds that a stage may take, by its name; the others have no limit.
-        max_failures: So many failures end the run; None: none do.
-        min_free: Bytes on the disk below which the run ends.
-        grace: Seconds to save in, after a signal or a limit; None: as many as it takes.
+        workers: Number of parallel trials; None: see `default_workers`.
+        retries: Maximum number of retries of a job after failures that may be temporary.
+        retry_seconds: Wait before the first retry after an unreachable endpoint; five times longer for each further
+            retry.
+        timeouts: Seconds that a stage may take, by its name; other stages have no limit.
+        max_failures: Number of failures that ends the run; None: no limit.
+        min_free: The run ends when less than this many bytes are free on the disk.
+        grace: Seconds that trials have to save after a signal or a limit; None: no limit.
         checkpoint_seconds: See `Attempt`.
-        track: Write to MLflow.
+        track: Whether to write to MLflow.
         task: ``"module:function"`` of ``run_trial(trial, home, emit, stop, attempt) -> bool``.
         prepare: ``"module:function"`` of ``ensure_shared(kind, trial, home, emit)``.
-        executor: What runs the trials.
-        address: Of the cluster; None: an instance of Ray on this machine, started for the run.
+        executor: Kind of executor that runs the jobs.
+        address: Address of the Ray cluster; None: a Ray instance on this machine, started for the run.
     """
 
     workers: int | None = None
@@ -74,7 +75,8 @@ class RunOptions:
 def pending_trials(trials: Iterable[Trial], home: Home) -> list[Trial]:
     """Return the trials that are not done, each id once, the first seeds of all variants before the second ones.
 
-    Part of the seeds of all variants is a comparison; all seeds of a part of the variants is not.
+    With this order an interrupted run still allows a comparison: it has some seeds of all variants rather than all
+    seeds of some variants.
     """
     seen: Counter[str] = Counter()
     ranked = []
@@ -86,24 +88,26 @@ def pending_trials(trials: Iterable[Trial], home: Home) -> list[Trial]:
 
 
 def default_workers(trials: Iterable[Trial], cores: int, gpus: int = 0) -> int:
-    """Return how many trials run at a time unless told: one for each core, or as many as the GPUs hold of the smallest.
+    """Return the default number of parallel trials: one per core, or as many of the smallest trials as fit on the GPUs.
 
-    Which of them fit on the GPUs together, the executor sees to.
+    The executor makes sure that trials that run in parallel fit on the GPUs together.
     """
-    needs = [need for trial in trials if (need := _gpus_needed(trial))]
+    needs = [need for trial in trials if (need := _count_gpus(trial))]
     return max(1, gpus // min(needs)) if needs else cores
 
 
 def gpus_of(trials: Iterable[Trial], gpus: Sequence[str] | None, served: int = 0) -> dict[str, int]:
-    """Return how many GPUs each trial takes, by its id; none where there are none at all: then processors do it.
+    """Return the number of GPUs of each trial, by its id; 0 for all trials if the machine has no GPUs.
 
-    `gpus` are those of this machine, of which `served` are critics' servers'; None: those of a cluster, which knows
-    itself whether it has enough.
+    Args:
+        trials: The trials.
+        gpus: GPUs of this machine; None: trials run on a cluster, which checks itself whether it has enough GPUs.
+        served: How many of `gpus` are reserved for critic servers.
 
     Raises:
-        RunError: A trial needs more than there are.
+        RunError: A trial needs more GPUs than remain.
     """
-    needs = {trial.id: _gpus_needed(trial) for trial in trials}
+    needs = {trial.id: _count_gpus(trial) for trial in trials}
     if gpus is None:
         return needs
     if not gpus:
@@ -118,7 +122,7 @@ def gpus_of(trials: Iterable[Trial], gpus: Sequence[str] | None, served: int = 0
     return needs
 
 
-def _gpus_needed(trial: Trial) -> int:
+def _count_gpus(trial: Trial) -> int:
     from trainers.backbones import BACKBONES
 
     return BACKBONES.load(trial.config.backbone).gpus
@@ -128,9 +132,9 @@ class Runner:
     """One run of the pending trials of a plan.
 
     Args:
-        plan: What to run.
+        plan: The plan to run.
         home: The results folder.
-        options: How to run.
+        options: Options of the run.
         observers: Called in this process with every ledger record and with live events: ``{"event": "step" | "stage" |
             "workers" | "preparing" | "prepared" | "critic_server" | "tick" | "stopping", "trial": id, …}``.
 
@@ -152,7 +156,7 @@ class Runner:
         self.limit = ""
 
     def run(self, pending: list[Trial], interrupts: Interrupts) -> None:
-        """Run `pending`; returns when they have ended or the run was stopped.
+        """Run `pending` until all of these trials have ended or the run is stopped.
 
         Raises:
             RunError: The ledger cannot be written, no worker can be started, or a critic cannot be served.
@@ -163,7 +167,7 @@ class Runner:
         self._critics = list(dict.fromkeys(critic for trial in pending if (critic := pending_critic(trial, self.home))))
         with (
             CriticServers(self.home, self._folder.path) as self._servers,
-            self._executor(pending, interrupts, visible_gpus()) as pool,
+            self._open_executor(pending, interrupts, visible_gpus()) as pool,
         ):
             self._begin(pool, pending)
             for job, message in pool.events(lambda: self._waiting.for_servers):
@@ -172,7 +176,7 @@ class Runner:
                 self._submit_ready(pool)
                 self._watch(pool, message)
 
-    def _executor(self, pending: list[Trial], interrupts: Interrupts, gpus: Sequence[str]) -> Executor:
+    def _open_executor(self, pending: list[Trial], interrupts: Interrupts, gpus: Sequence[str]) -> Executor:
         cores, log = available_cores(), self._folder.path / "workers.log"
         left = len(gpus) - sum(critic.serve.gpus for critic in self._critics)
         wanted = self.options.workers or default_workers(pending, cores, left)
@@ -184,9 +188,11 @@ class Runner:
         self._servers.open(pool.hold(self._critics))
         gpus = visible_gpus() if self.options.executor == "local" else None
         needs = gpus_of(pending, gpus, sum(critic.serve.gpus for critic in self._critics))
-        self._jobs = {trial.id: self._trial_job(trial, needs[trial.id], rank) for rank, trial in enumerate(pending)}
+        self._jobs = {
+            trial.id: self._make_trial_job(trial, needs[trial.id], rank) for rank, trial in enumerate(pending)
+        }
         for model, trials in self._waiting.missing.items():
-            pool.submit(self._model_job(model, trials[0]))
+            pool.submit(self._make_model_job(model, trials[0]))
         self._look_after_critics(pool)
         self._submit_ready(pool)
 
@@ -201,12 +207,12 @@ class Runner:
             self._since[job.trial.id] = time.monotonic()
             self.record("trial_started", **_label(job.trial), log=str(job.log))
         elif message["kind"] == "end":
-            self._trial_ended(pool, job, message)
+            self._end_trial(pool, job, message)
         else:
             self.notify({**message, "event": message["kind"], "trial": job.trial.id})
 
     def _look_after_critics(self, pool: Executor) -> None:
-        """Start the critics' servers that can be started, and hear how the others are."""
+        """Start the critic servers that can start, and handle changes in the state of all servers."""
         for server, news in self._servers.look():
             self.notify({"event": "critic_server", "critic": server.critic.model, "state": server.state, "news": news})
             if server.state == "ready":
@@ -221,21 +227,24 @@ class Runner:
     def _lose(self, pool: Executor, need: Need, error: str, log: Path) -> None:
         for trial in self._waiting.lost(need):
             self.record("trial_failed", **_label(trial), error=error, log=str(log))
-        self._failed(pool)
+        self._count_failure(pool)
 
     def record(self, event: Event, **fields: object) -> None:
-        """Put an event into the ledger and tell the observers."""
+        """Write an event to the ledger and tell the observers."""
         self.notify(self._ledger.append(event, **fields))
 
     def notify(self, event: Record) -> None:
-        """Tell the observers; a display that cannot be written to ends no run, nor what is printed after it."""
+        """Tell the observers about an event.
+
+        An observer that cannot write to its terminal does not end the run; later output to that terminal is discarded.
+        """
         for observer in self._observers:
             try:
                 observer(event)
             except OSError:
-                speak_to_nobody()
+                silence_closed_streams()
 
-    def _trial_job(self, trial: Trial, gpus: int, rank: int) -> Job:
+    def _make_trial_job(self, trial: Trial, gpus: int, rank: int) -> Job:
         folder = self.home.trial(trial.id)
         lock, keep = folder.path / "lock", self.home.keep_critiques
         attempt = Attempt(checkpoint_seconds=self.options.checkpoint_seconds)
@@ -246,12 +255,12 @@ class Runner:
             "trial", self.options.task, trial, self.home.path, folder.log, lock, keep, gpus, attempt, rank, url, taken
         )
 
-    def _model_job(self, model: SharedModel, trial: Trial) -> Job:
+    def _make_model_job(self, model: SharedModel, trial: Trial) -> Job:
         lock, log = self.home.stage_lock(model.kind, model.key), self._folder.path / f"{model.kind}.log"
         return Job(model.kind, self.options.prepare, trial, self.home.path, log, lock, rank=_FIRST)
 
     def _hear_model(self, pool: Executor, job: Job, message: Message) -> None:
-        """Follow the making of a model that trials share; without it they fail."""
+        """Handle a message of a job that makes a shared model; if it fails for good, trials that need it fail."""
         if message["kind"] != "end":
             self.notify({**message, "event": message["kind"]})
             return
@@ -260,11 +269,11 @@ class Runner:
         self.notify({"event": "prepared", "model": title})
         if message["status"] == "done":
             self._waiting.made(model)
-        elif message["status"] == "failed" and not (self._cut_short(message) or self._tried_again(pool, job, message)):
+        elif message["status"] == "failed" and not (self._is_cut_short(message) or self._retry(pool, job, message)):
             self._lose(pool, model, f"{title} failed: {message['error']}", job.log)
 
     def _follow(self, job: Job, message: Message) -> None:
-        """Keep in mind which jobs run, and since when in their stage."""
+        """Update the running jobs and the time of their stages."""
         key = f"{job.do} {job.trial.id}"
         if message["kind"] == "start":
             self._running[key] = job
@@ -274,8 +283,11 @@ class Runner:
             self._running.pop(key, None)
             self._clock.leave(key)
 
-    def _cut_short(self, end: Message) -> bool:
-        """Whether a trial did not come to save: its time was over, or a signal met its processes too, or its critic."""
+    def _is_cut_short(self, end: Message) -> bool:
+        """Return whether a stop prevented the job from saving.
+
+        Either its grace period ended, or the signal that stopped the run also ended the job's processes or its critic.
+        """
         met = self._stop_asked is not None and end.get("cause") in {"lost", "endpoint"}
         return end.get("cause") == "grace" or met
 
@@ -292,29 +304,33 @@ class Runner:
             for job in self._running.values():
                 pool.kill(job, f"it had not saved {self.options.grace:g} s after it was asked to", "grace")
 
-    def _trial_ended(self, pool: Executor, job: Job, message: Message) -> None:
+    def _end_trial(self, pool: Executor, job: Job, message: Message) -> None:
         seconds = round(time.monotonic() - self._since[job.trial.id], 3)
         ended = {**_label(job.trial), "seconds": seconds}
-        message = self._explained(job, message)
+        message = self._explain(job, message)
         if message["status"] == "done":
             self.record("trial_done", **ended)
-        elif message["status"] == "stopped" or self._cut_short(message):
+        elif message["status"] == "stopped" or self._is_cut_short(message):
             self.record("trial_stopped", **ended)
-        elif not (self._waits_for_critic(job, message) or self._tried_again(pool, job, message)):
+        elif not (self._wait_for_critic(job, message) or self._retry(pool, job, message)):
             self.record("trial_failed", **ended, error=message["error"], log=str(job.log))
-            self._failed(pool)
+            self._count_failure(pool)
             if message.get("cause") == "disk":
                 self._stop(pool, message["error"])
 
-    def _explained(self, job: Job, message: Message) -> Message:
-        """Return a trial's end; where it could not reach its critic, whose server is lost for good, that is why."""
+    def _explain(self, job: Job, message: Message) -> Message:
+        """Return a trial's end message, with the server's error if the trial failed because that server is lost."""
         server = self._servers.of(job.trial)
         if server is None or server.state != "lost" or message.get("cause") != "endpoint":
             return message
         return {**message, "error": server.error, "cause": "other"}
 
-    def _waits_for_critic(self, job: Job, message: Message) -> bool:
-        """Have a trial wait whose critic's server died while it ran: the try does not count."""
+    def _wait_for_critic(self, job: Job, message: Message) -> bool:
+        """Queue a trial again if its critic's server died during the attempt; this does not count as a retry.
+
+        Returns:
+            Whether the trial was queued again.
+        """
         server = self._servers.of(job.trial)
         if server is None or message.get("cause") != "endpoint":
             return False
@@ -322,25 +338,25 @@ class Runner:
             return False
         self._jobs[job.trial.id] = job
         self._waiting.wait(job.trial, [] if server.state == "ready" else [server.critic])
-        self._retried(job, message, delay=0.0)
+        self._record_retry(job, message, delay=0.0)
         return True
 
-    def _retried(self, job: Job, message: Message, delay: float) -> None:
+    def _record_retry(self, job: Job, message: Message, delay: float) -> None:
         failure = {"attempt": job.attempt.number, "error": message["error"], "cause": message["cause"]}
         self.record("trial_retried", **_label(job.trial), **failure, delay=round(delay, 1), log=str(job.log))
 
-    def _tried_again(self, pool: Executor, job: Job, message: Message) -> bool:
-        """Owe a job once more if its failure may pass."""
-        following = None if self._stop_asked else again(job, message, self.options)
+    def _retry(self, pool: Executor, job: Job, message: Message) -> bool:
+        """Submit a job again if its failure may be temporary; return whether it was submitted."""
+        following = None if self._stop_asked else plan_retry(job, message, self.options)
         if following is None:
             return False
         after, delay = following
         if job.do == "trial":
-            self._retried(after, message, delay)
+            self._record_retry(after, message, delay)
         pool.submit(after, delay)
         return True
 
-    def _failed(self, pool: Executor) -> None:
+    def _count_failure(self, pool: Executor) -> None:
         self._failures += 1
         if self._failures == self.options.max_failures:
             count = "1 failure" if self._failures == 1 else f"{self._failures} failures"

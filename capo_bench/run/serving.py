@@ -1,8 +1,8 @@
-"""The server of a critic: a process of vLLM that the run starts, watches, starts again when it dies, and ends.
+"""Start a critic's server as a vLLM process, monitor it, restart it when it dies, and end it.
 
-The port is the kernel's choice and is kept for the whole run by a socket of ours that is bound to it and does not
-listen: no other program is given it, and vLLM, which names it, can bind to it all the same, also after a restart. So
-trials are told the address once. The server leads a process group that ends with this process, whatever ends that.
+The kernel chooses the port. A socket of this process that is bound to the port, but does not listen, reserves it for
+the whole run: no other program gets it, and vLLM can still bind to it by number, also after a restart. The address
+therefore never changes during a run. The server leads a process group that ends when this process ends, for any reason.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
 
 RESTARTS = 3
-"""So often a server that has worked is started again."""
+"""Maximum number of restarts of a server that has been ready."""
 HUNG_SECONDS = 120.0
-"""A server that has worked and does not answer for so long is ended and started again."""
+"""A server that has been ready is restarted after it has not answered for this many seconds."""
 END_SECONDS = 10.0
-"""How long a server has to end in order: it gives back its shared memory."""
+"""Seconds that a server has for an orderly end, in which it frees its shared memory."""
 LOOK_SECONDS = 1.0
 _SHOWN_LINES, _SHOWN_CHARACTERS = 12, 2000
 
@@ -45,18 +45,18 @@ State = Literal["waiting", "starting", "ready", "lost"]
 
 
 class CriticServer:
-    """The vLLM server of one critic. When the context ends, no process and no port of it is left.
+    """The vLLM server of one critic. When the context ends, no process and no open port of it remains.
 
     Args:
-        critic: What it serves.
-        gpus: The only GPUs that it sees; without any it runs on processors.
-        log: File for what it prints.
+        critic: The critic to serve.
+        gpus: The only GPUs that the server sees; without any, it runs on processors.
+        log: File for the server's output.
 
     Attributes:
-        state: ``waiting`` for its start, ``starting``, ``ready``, or ``lost`` for good.
-        url: Where its API begins, now and after every restart.
-        error: Why it was lost, as a sentence; empty if it was not.
-        died: When it died last, as `time.monotonic` counts.
+        state: ``waiting`` to be started, ``starting``, ``ready``, or ``lost`` for good.
+        url: Base URL of its API; restarts do not change it.
+        error: Why the server was lost, as a sentence; empty if it was not.
+        died: Time of its last death, by `time.monotonic`.
 
     Raises:
         RunError: vLLM is not installed.
@@ -71,12 +71,12 @@ class CriticServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._lifeline = -1
         self._began = self._answered = self._looked = 0.0
-        self._socket = _reserved()
+        self._socket = _reserve_port()
         self.url = f"http://127.0.0.1:{self.port}/v1"
 
     @property
     def port(self) -> int:
-        """The port that it listens on."""
+        """The port of the server."""
         return int(self._socket.getsockname()[1])
 
     def __enter__(self) -> CriticServer:
@@ -87,10 +87,10 @@ class CriticServer:
         self._socket.close()
 
     def start(self, model: str) -> None:
-        """Start it on a model (a repository id or a folder); it is ready once `look` says so.
+        """Start the server with a model (repository id or folder); `look` reports when it is ready.
 
         Raises:
-            RunError: No process can be started.
+            RunError: The process cannot be started.
         """
         self._model, self.state = model, "starting"
         self._began = self._answered = time.monotonic()
@@ -101,7 +101,7 @@ class CriticServer:
                 out.write(f"--- {time.strftime('%Y-%m-%d %H:%M:%S')} {self.critic.model}\n".encode())
                 self._process = subprocess.Popen(  # noqa: S603 - vLLM's own module
                     [*_IN_A_GROUP, str(watched), *command(self.critic, model, self.port, on_gpus=bool(self._gpus))],
-                    env=_environment(self._gpus),
+                    env=_build_environment(self._gpus),
                     pass_fds=(watched,),
                     process_group=0,
                     stdin=subprocess.DEVNULL,
@@ -114,31 +114,34 @@ class CriticServer:
             os.close(watched)
 
     def look(self) -> str:
-        """Check that the process lives and, once a second, that it answers; return what changed (a sentence or "")."""
+        """Check that the process lives and answers; return a description of any change, else an empty string.
+
+        Requests are sent at most once a second.
+        """
         if self._process is None:
             return ""
         if self._process.poll() is not None:
-            return self._died(f"it {describe_end(self._process.returncode)}")
+            return self._handle_death(f"it {describe_end(self._process.returncode)}")
         if time.monotonic() - self._looked < LOOK_SECONDS:
             return ""
         self._looked = time.monotonic()
         rotate(self.log)
         if self._answers():
             self._answered = self._looked
-            return self._is_ready() if self.state == "starting" else ""
+            return self._mark_ready() if self.state == "starting" else ""
         limit = self.critic.serve.start_seconds if self.state == "starting" else HUNG_SECONDS
         silent = self._looked - self._answered
         if silent <= limit:
             return ""
         waited = f"was not ready within {limit:g} s (serve.start_seconds)" if self.state == "starting" else ""
-        return self._died(f"it {waited or f'did not answer for {silent:.0f} s'}")
+        return self._handle_death(f"it {waited or f'did not answer for {silent:.0f} s'}")
 
     @property
     def seconds(self) -> float:
-        """How long it has been starting."""
+        """Seconds since the server was last started."""
         return time.monotonic() - self._began
 
-    def _is_ready(self) -> str:
+    def _mark_ready(self) -> str:
         self.state = "ready"
         return f"{self.critic} is ready at {self.url} after {self.seconds:.0f} s"
 
@@ -152,8 +155,8 @@ class CriticServer:
         finally:
             connection.close()
 
-    def _died(self, how: str) -> str:
-        """Restart the server, or give it up. A server that has never answered is given up at once."""
+    def _handle_death(self, how: str) -> str:
+        """Restart the server or give it up; return a description. A server that was never ready is given up at once."""
         self._end(0.0)
         self.died = time.monotonic()
         has_worked = self.state == "ready" or self._restarts > 0
@@ -168,7 +171,7 @@ class CriticServer:
         return f"{self.error}; it wrote last:\n{last_lines(self.log)}"
 
     def _end(self, seconds: float) -> None:
-        """End the process, in order if it does so within `seconds`, and all that it started."""
+        """End the process and all processes that it started, orderly if it ends within `seconds`."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -176,24 +179,21 @@ class CriticServer:
             if seconds:
                 process.terminate()
                 process.wait(seconds)
-        with suppress(ProcessLookupError):  # the guard of the group lives: its number is nobody else's
+        with suppress(ProcessLookupError):  # the guard in the group still lives, so the group id is not reused
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         os.close(self._lifeline)
 
 
 class CriticServers:
-    """The servers of all critics that the harness serves for a run, with logs in `folder`.
-
-    They end with the context.
-    """
+    """The critic servers of a run; their logs are in `folder`. The servers end with the context."""
 
     def __init__(self, home: Home, folder: Path) -> None:
         self._home, self._folder = home, folder
         self._servers: dict[ServedCritic, CriticServer] = {}
 
     def open(self, shares: Mapping[ServedCritic, Sequence[str]]) -> None:
-        """Give each critic a server with its GPUs, which `look` starts.
+        """Create a server with its GPUs for each critic; `look` starts the servers.
 
         Raises:
             RunError: vLLM is not installed.
@@ -212,22 +212,22 @@ class CriticServers:
 
     @property
     def memory_taken(self) -> float:
-        """Share of the trials' GPUs that the servers without GPUs of their own take."""
+        """Share of the memory of the trials' GPUs that critic servers without GPUs of their own use."""
         return sum(critic.serve.gpu_memory_utilization for critic in self._servers if not critic.serve.gpus)
 
     def of(self, trial: Trial) -> CriticServer | None:
-        """Return the server of a trial's critic; None where it asks none that is served, or has trained."""
+        """Return the server of a trial's critic; None if the critic is not served or training is finished."""
         critic = pending_critic(trial, self._home)
         return self._servers.get(critic) if critic is not None else None
 
     def look(self) -> Iterator[tuple[CriticServer, str]]:
-        """Start what can be started, and yield the servers with which something has changed, and what, as a sentence.
+        """Start the servers that can start, and yield each server that changed, with a description of the change.
 
         Raises:
-            RunError: No process can be started.
+            RunError: A process cannot be started.
         """
         for critic, server in self._servers.items():
-            model = _model(critic, self._home)
+            model = _find_model(critic, self._home)
             if server.state == "waiting" and (isinstance(model, str) or model.exists()):
                 server.start(str(model))
                 yield server, f"{critic} is started on {critic.place} (log {server.log})"
@@ -235,8 +235,8 @@ class CriticServers:
                 yield server, news
 
 
-def _model(critic: ServedCritic, home: Home) -> Path | str:
-    """Return what the server is to load: the folder where the embedded critic is, or will be, or a name."""
+def _find_model(critic: ServedCritic, home: Home) -> Path | str:
+    """Return the model for the server: the folder (existing or future) of an embedded critic, or the model's name."""
     if critic.embedded is None:
         return critic.model
     return home.stage("critic", judge_key(critic.embedded))
@@ -244,12 +244,12 @@ def _model(critic: ServedCritic, home: Home) -> Path | str:
 
 @contextmanager
 def serving(critic: ServedCritic, embedded: Path | None, log: Path) -> Iterator[None]:
-    """Serve a critic for this process alone, until the end of the context, which begins when the server is ready.
+    """Serve a critic for this process alone; the context begins when the server is ready, and its end ends the server.
 
-    `embedded` is the folder of the embedded critic, where that is served.
+    `embedded` is the folder of the critic if it is an embedded one.
 
     Raises:
-        RunError: vLLM is not installed, GPUs are lacking, or the server does not come up.
+        RunError: vLLM is not installed, GPUs are missing, or the server does not become ready.
     """
     from capo_bench.run.devices import share_out, visible_gpus
 
@@ -261,7 +261,7 @@ def serving(critic: ServedCritic, embedded: Path | None, log: Path) -> Iterator[
             if server.state == "lost":
                 raise RunError(news)
             time.sleep(LOOK_SECONDS / 10)
-        # If it dies it is started again, and requests wait for it.
+        # If the server dies, it is restarted, and requests wait for it.
         with kept_environment(URL), repeating(LOOK_SECONDS, server.look):
             os.environ[URL] = server.url
             yield
@@ -271,26 +271,27 @@ _IN_A_GROUP = (sys.executable, "-P", "-u", "-m", "capo_bench.process.orphans")
 
 
 def command(critic: ServedCritic, model: str, port: int, *, on_gpus: bool) -> list[str]:
-    """Return the command of a server: vLLM's module, because not every build of vLLM has a working `vllm`."""
+    """Return the command of a server; it runs vLLM's module, because some builds lack a working `vllm` command."""
     serve = critic.serve
     return [
         *(sys.executable, "-P", "-u", "-m", "vllm.entrypoints.openai.api_server"),
         *("--model", model, "--served-model-name", critic.model, "--host", "127.0.0.1", "--port", str(port)),
-        # Sampling is what the request says, and not what the model's folder would add; usage tells of cached tokens.
+        # Only the request sets the sampling, without defaults from the model's folder; the usage includes cached
+        # tokens.
         *("--generation-config", "vllm", "--enable-prompt-tokens-details", "--seed", "0"),
         *("--dtype", serve.dtype, "--disable-uvicorn-access-log"),
-        *_where_set("--revision", serve.revision),
-        *_where_set("--tokenizer-revision", serve.revision),
-        *_where_set("--quantization", serve.quantization),
-        *_where_set("--max-model-len", serve.max_model_len),
-        *_where_set("--max-num-seqs", serve.max_num_seqs),
+        *_build_option("--revision", serve.revision),
+        *_build_option("--tokenizer-revision", serve.revision),
+        *_build_option("--quantization", serve.quantization),
+        *_build_option("--max-model-len", serve.max_model_len),
+        *_build_option("--max-num-seqs", serve.max_num_seqs),
         *(["--enforce-eager"] if serve.enforce_eager else []),
-        # On a CPU vLLM 0.31 dies of a seeded request whose prompt it reads in pieces.
-        *(_on_gpus(serve) if on_gpus else ["--no-enable-chunked-prefill"]),
+        # On a CPU, vLLM 0.31 crashes at a seeded request whose prompt is prefilled in chunks.
+        *(_build_gpu_options(serve) if on_gpus else ["--no-enable-chunked-prefill"]),
     ]
 
 
-def _on_gpus(serve: ServeParams) -> list[str]:
+def _build_gpu_options(serve: ServeParams) -> list[str]:
     split = serve.tensor_parallel_size
     copies = max(serve.gpus // split, 1)
     return [
@@ -299,15 +300,15 @@ def _on_gpus(serve: ServeParams) -> list[str]:
     ]
 
 
-def _where_set(option: str, value: object) -> list[str]:
+def _build_option(option: str, value: object) -> list[str]:
     return [] if value is None else [option, str(value)]
 
 
 def check_installed(critic: ServedCritic) -> None:
-    """Refuse to serve without vLLM.
+    """Refuse to serve a critic without vLLM.
 
     Raises:
-        RunError: It is not installed; says how to.
+        RunError: vLLM is not installed; says how to install it.
     """
     if importlib.util.find_spec("vllm") is None:
         raise RunError(
@@ -317,13 +318,13 @@ def check_installed(critic: ServedCritic) -> None:
 
 
 def last_lines(log: Path) -> str:
-    """Return the end of a log, at most a dozen lines."""
+    """Return the end of a log: at most 12 lines and 2000 characters."""
     text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
     return "\n".join(text.strip().splitlines()[-_SHOWN_LINES:])[-_SHOWN_CHARACTERS:]
 
 
-def _reserved() -> socket.socket:
-    """Return a socket that keeps a free port of 127.0.0.1 for a server that binds as vLLM does."""
+def _reserve_port() -> socket.socket:
+    """Return a socket that reserves a free port of 127.0.0.1 for a server that sets the same socket options as vLLM."""
     holder = socket.socket()
     for option in (socket.SO_REUSEADDR, socket.SO_REUSEPORT):
         holder.setsockopt(socket.SOL_SOCKET, option, 1)
@@ -331,8 +332,8 @@ def _reserved() -> socket.socket:
     return holder
 
 
-def _environment(gpus: Sequence[str]) -> Mapping[str, str]:
+def _build_environment(gpus: Sequence[str]) -> Mapping[str, str]:
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
-    # A key in VLLM_API_KEY would be asked of the trials, who know none.
+    # With VLLM_API_KEY set, the server would demand a key, which trials do not send.
     ours = {name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"}
     return ours | {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "PYTHONPATH": path, "VLLM_NO_USAGE_STATS": "1"}

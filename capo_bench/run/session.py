@@ -1,4 +1,4 @@
-"""One run of a study from lock to last ledger record: trials, tracking, display, report."""
+"""One run of a study from the lock to the last ledger record: trials, tracking, display, report."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ _PACKAGES = ("capo-bench", "torch", "transformers", "trl")
 
 @dataclass(frozen=True)
 class RunResult:
-    """How a run ended.
+    """Outcome of a run.
 
     Attributes:
-        done: Trials of the plan that are done, each id once.
-        failed: Trials that failed in this run.
+        done: Number of trials of the plan that are done, each id counted once.
+        failed: Number of trials that failed in this run.
         interrupted: 130, 143 or 129 after a signal, else 0.
         limit: Why the run stopped by itself, as a sentence; empty if it did not.
-        idle: The plan was finished before, and nothing was touched.
-        link: Where the curves are, below the address of MLflow's pages; empty where nothing was tracked.
+        idle: Whether the plan was already finished and nothing was changed.
+        link: Path of the curves below the address of MLflow's pages; empty without tracking.
     """
 
     done: int
@@ -53,7 +53,7 @@ class RunResult:
 
     @property
     def exit_code(self) -> int:
-        """0 all done, 1 some not, 3 stopped by a limit, 130, 143 or 129 interrupted."""
+        """0: all trials are done; 1: some are not; 3: stopped by a limit; 130, 143 or 129: interrupted."""
         return self.interrupted or (3 if self.limit else int(self.done < self.planned))
 
 
@@ -65,10 +65,15 @@ def run_study(  # noqa: PLR0913, PLR0917 - what, where to, how, and whom to tell
     write_report: Callable[[], Path | None] = lambda: None,
     asked: RunRequest = NOTHING_ASKED,
 ) -> RunResult:
-    """Run the pending trials of a plan and return how it ended; a plan that is finished is left as it is.
+    """Run the pending trials of a plan and return the outcome; a finished plan is not changed.
 
-    Progress and failures are shown on `console`. `write_report` is called after the trials and returns the report's
-    folder. What the plan was made of, `asked`, is kept with it.
+    Args:
+        plan: The plan to run.
+        home: The results folder.
+        options: Options of the run.
+        console: Shows progress and failures.
+        write_report: Called after the trials; returns the folder of the report.
+        asked: The arguments that the plan was made from, which are stored with it.
 
     Raises:
         StudyLockedError: Another process runs the study.
@@ -76,9 +81,9 @@ def run_study(  # noqa: PLR0913, PLR0917 - what, where to, how, and whom to tell
     """
     folder = home.study(plan.study)
     with study_lock(folder.path / "lock"):
-        if _finished(plan, home, options):
+        if _is_finished(plan, home, options):
             finished = fold(Ledger(folder.ledger).read()).finished or {}
-            return replace(_result(plan, home), idle=True, link=str(finished.get("link") or ""))
+            return replace(_make_result(plan, home), idle=True, link=str(finished.get("link") or ""))
         return _run(plan, home, options, console, write_report, asked)
 
 
@@ -100,25 +105,25 @@ def _run(  # noqa: PLR0913, PLR0917 - as `run_study`
     guesses = {variant.name: trial_seconds(variant.config, plan.machine) for variant in plan.variants}
     board = Board(
         pending=len(pending),
-        had=len(_ids(plan)) - len(pending),
+        had=len(_list_ids(plan)) - len(pending),
         to_do={trial.id: trial.variant for trial in pending},
         lengths=lengths_of(fold(ledger.read())),
         guesses={name: seconds for name, seconds in guesses.items() if seconds is not None},
     )
-    with _tracking(plan, home, options, console) as tracker:
+    with _open_tracker(plan, home, options, console) as tracker:
         with (
             Interrupts() as interrupts,
             progress(console, board, plan.study) as show,
             LiveState(folder.now, board) as now,
         ):
             runner = Runner(plan, home, options, [show, now.on])
-            # What `gc`, `bundle` and `verify` need later beside the trials.
+            # Fields that `gc`, `bundle` and `verify` need later, in addition to the trials.
             kept = {"question": plan.question, "metrics": list(plan.metrics), "sets": list(asked.sets)}
             kept["baseline"] = plan.baseline
             versions = {"python": platform.python_version(), **{name: version_of(name) for name in _PACKAGES}}
-            runner.record("study_started", profile=plan.profile, plan=_ids(plan), **kept, versions=versions)
+            runner.record("study_started", profile=plan.profile, plan=_list_ids(plan), **kept, versions=versions)
             runner.run(pending, interrupts)
-        result = replace(_result(plan, home, board.failed, interrupts.exit_code), limit=runner.limit)
+        result = replace(_make_result(plan, home, board.failed, interrupts.exit_code), limit=runner.limit)
         report = None if result.interrupted else write_report()
         finished, tracked, link = result.done == result.planned, False, ""
         if tracker is not None:
@@ -130,7 +135,7 @@ def _run(  # noqa: PLR0913, PLR0917 - as `run_study`
 
 
 @contextmanager
-def _tracking(plan: Plan, home: Home, options: RunOptions, console: Console) -> Iterator[Tracker | None]:
+def _open_tracker(plan: Plan, home: Home, options: RunOptions, console: Console) -> Iterator[Tracker | None]:
     if not options.track:
         yield None
         return
@@ -146,18 +151,18 @@ def _tracking(plan: Plan, home: Home, options: RunOptions, console: Console) -> 
         raise
 
 
-def _finished(plan: Plan, home: Home, options: RunOptions) -> bool:
-    """Whether the last run of the study was of this plan, finished it, and tracked it if that is wanted now."""
+def _is_finished(plan: Plan, home: Home, options: RunOptions) -> bool:
+    """Return whether the study's last run finished exactly this plan, and tracked it if `options` ask for tracking."""
     state = fold(Ledger(home.study(plan.study).ledger).read())
-    if state.finished is None or (state.profile, sorted(state.plan)) != (plan.profile, sorted(_ids(plan))):
+    if state.finished is None or (state.profile, sorted(state.plan)) != (plan.profile, sorted(_list_ids(plan))):
         return False
     return not pending_trials(plan.trials, home) and (state.finished["tracked"] or not options.track)
 
 
-def _result(plan: Plan, home: Home, failed: int = 0, interrupted: int = 0) -> RunResult:
-    ids = _ids(plan)
+def _make_result(plan: Plan, home: Home, failed: int = 0, interrupted: int = 0) -> RunResult:
+    ids = _list_ids(plan)
     return RunResult(sum(home.trial(trial).done for trial in ids), len(ids), failed, interrupted)
 
 
-def _ids(plan: Plan) -> list[str]:
+def _list_ids(plan: Plan) -> list[str]:
     return list(dict.fromkeys(trial.id for trial in plan.trials))

@@ -1,4 +1,4 @@
-"""The models that trials share, each made once and put in place in one go: cold starts and embedded judges of steps."""
+"""Make the models that trials share, cold starts and embedded judges of steps. Each is made once."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ if TYPE_CHECKING:
 
 
 def ensure_shared(kind: SharedKind, trial: Trial, home: Home, emit: Emit) -> Path:
-    """Return the folder of a model that the trial shares with others, making it if it is not there yet.
+    """Return the folder of a shared model of a trial; make the model if it does not exist.
 
     Raises:
-        ValueError: The trial needs none of this kind.
+        ValueError: The trial needs no model of this kind.
     """
     if kind == "cold_start":
         return ensure_cold_start(trial, home, emit)
@@ -50,11 +50,7 @@ def ensure_shared(kind: SharedKind, trial: Trial, home: Home, emit: Emit) -> Pat
 
 
 def ensure_cold_start(trial: Trial, home: Home, emit: Emit) -> Path:
-    """Return the folder of the cold start of a trial that has one, making it if it is not there yet.
-
-    Raises:
-        ValueError: The trial has none.
-    """
+    """Return the folder of a trial's cold start; make it if it does not exist. The trial must have a cold start."""
     settings, key = trial.config.supervised, cold_start_key(trial.config)
     assert settings is not None
     assert key is not None
@@ -91,16 +87,16 @@ def _make_cold_start(trial: Trial, folder: Path, emit: Emit, threads: int | None
 
 
 def ensure_judge(judge: Judge, home: Home, emit: Emit) -> Path:
-    """Return the folder of an embedded critic or process reward model, making it if it is not there yet."""
+    """Return the folder of an embedded critic or process reward model; make the model if it does not exist."""
     kind = judge_kind(judge)
     folder = home.stage(kind, judge_key(judge))
     check_folder(folder)
     if not folder.exists():
-        _make_shared(kind, _teacher(judge), folder, emit, judge)
+        _make_shared(kind, _choose_trainer(judge), folder, emit, judge)
     return folder
 
 
-def _teacher(judge: Judge) -> Callable[[Path, Emit], dict[str, int] | None]:
+def _choose_trainer(judge: Judge) -> Callable[[Path, Emit], dict[str, int] | None]:
     if isinstance(judge, EmbeddedCriticConfig):
         from trainers.critics.embedded import train_critic
 
@@ -118,10 +114,10 @@ def _make_shared(  # noqa: PLR0913, PLR0917 - what is made, how, where, and who 
     settings: BaseModel,
     threads: int | None = EMBEDDED_THREADS,
 ) -> None:
-    """Make a shared model in a scratch folder and put it in place in one go.
+    """Make a shared model in a temporary folder, then rename the folder to its final name.
 
-    `make` trains it into a folder and may return counts that stand with its cost. `threads` are those of an embedded
-    model; None leaves a larger one the worker's.
+    `make` trains the model in a folder and may return counts, which are stored with the cost. `threads` is the number
+    of threads of an embedded model; None keeps the worker's number for a larger model.
     """
     if threads is None:
         settle_kernels()
@@ -142,7 +138,7 @@ def _make_shared(  # noqa: PLR0913, PLR0917 - what is made, how, where, and who 
     counts = make(scratch, tell) or {}
     cost = {"seconds": time.perf_counter() - began, "cpu_seconds": process_seconds() - worked}
     parameters = counts.get("parameters") or parameters_in(scratch) or 0
-    # Passed forward and backward: 2·N and 4·N a token (`trainers.budget`).
+    # Forward and backward pass: 2·N and 4·N operations per token for N parameters (`trainers.budget`).
     cost |= {"tokens": seen, "parameters": parameters, "train_flops": 6 * parameters * seen, **counts}
     write_json(scratch / f"{kind}.json", {kind: settings.model_dump(mode="json"), "cost": cost, **environment()})
     seal(scratch, [path.name for path in scratch.iterdir()])
@@ -150,7 +146,7 @@ def _make_shared(  # noqa: PLR0913, PLR0917 - what is made, how, where, and who 
 
 
 def teaching_costs(config: TrialConfig, home: Home) -> dict[str, dict[str, Any]]:
-    """Return what the models that a trial shares took to be made: ``key``, ``seconds``, ``cpu_seconds`` and so on."""
+    """Return the cost of each shared model of a trial, by kind: ``key``, ``seconds``, ``cpu_seconds`` and so on."""
     return {
         model.kind: {"key": model.key, **read_json(home.stage(model.kind, model.key) / f"{model.kind}.json")["cost"]}
         for model in shared_models(config)
@@ -158,6 +154,6 @@ def teaching_costs(config: TrialConfig, home: Home) -> dict[str, dict[str, Any]]
 
 
 def emit_step(emit: Emit, kind: str, record: dict[str, Any], **more: str) -> None:
-    """Tell of one optimizer step."""
+    """Emit a message about one optimizer step."""
     metrics = {name: value for name, value in record.items() if name not in {"step", "of"}}
     emit({"kind": kind, "step": record["step"], "of": record["of"], "metrics": metrics, **more})

@@ -1,8 +1,8 @@
-"""One trial, stage by stage: cold start, training, generation, scoring, record.
+"""Run one trial, stage by stage: cold start, training, generation, scoring, record.
 
-Every stage leaves files that appear whole or not at all, and is passed over where they are there. The last file written
-is the trial's metrics, so a trial is done exactly when they are there. Training and completions are kept under keys:
-what stands under one is not done again (`capo_bench.store.keyed`).
+The files of a stage appear completely or not at all, and a stage is skipped if its files exist. The metrics are the
+last file, so a trial is done exactly when they exist. Training and completions are stored under keys; existing results
+under a key are reused (`capo_bench.store.keyed`).
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
 
 STAGES = ("waiting", "cold start", "embedded critic", "embedded PRM", "train", "generate", "score", "record")
-"""What a trial says it is at, in this order: ``{"kind": "stage", "stage": one of these, "task": name?}``.
+"""Stages that a trial reports, in this order: ``{"kind": "stage", "stage": one of these, "task": name?}``.
 
-The task is told with the stages that go task by task.
+Stages that run task by task also report the task.
 """
 
 COUNTS = (
@@ -52,10 +52,11 @@ COUNTS = (
 
 
 def run_trial(trial: Trial, home: Home, emit: Emit, stop: Callable[[], bool], attempt: Attempt) -> bool:
-    """Run a trial, or what is left of it.
+    """Run the remaining stages of a trial.
 
-    Returns True when the trial is done, False when `stop`, asked between steps and stages, had it save and return: it
-    can be resumed.
+    Returns:
+        True when the trial is done, False when `stop`, called between steps and stages, requested an early end. The
+        trial can then be resumed.
     """
     run = _Run(trial, home, emit, stop, attempt, _now())
     drop_torn(run.folder.path)
@@ -65,7 +66,7 @@ def run_trial(trial: Trial, home: Home, emit: Emit, stop: Callable[[], bool], at
 
 @dataclass(frozen=True)
 class _Run:
-    """One try of a trial, as its stages see it."""
+    """One attempt of a trial, shared by its stages."""
 
     trial: Trial
     home: Home
@@ -80,7 +81,7 @@ class _Run:
 
     @property
     def start(self) -> str:
-        """Folder or repository id of the model that the trial starts from."""
+        """Folder or repository id of the model that training starts from."""
         key = cold_start_key(self.trial.config)
         if key is not None:
             return str(self.home.stage("cold_start", key))
@@ -88,7 +89,7 @@ class _Run:
 
     @property
     def model(self) -> str:
-        """Folder or repository id of the model that the trial measures."""
+        """Folder or repository id of the model that is evaluated."""
         return str(self.folder.model) if self.folder.model.exists() else self.start
 
     def waiting(self) -> None:
@@ -96,7 +97,7 @@ class _Run:
 
 
 def _train(run: _Run) -> bool:
-    """Make the model that the trial starts from, and train, unless a model stands under the key of that training."""
+    """Make the cold start, and train unless a model exists under the key of this training."""
     trial, home, folder = run.trial, run.home, run.folder
     if trial.config.supervised is not None:
         ensure_cold_start(trial, home, run.emit)
@@ -116,7 +117,7 @@ def _train(run: _Run) -> bool:
 
 
 def _generate(run: _Run) -> bool:
-    """Ask the model for the completions that stand under no key."""
+    """Generate the completions that do not exist under their keys."""
     trial, home, folder = run.trial, run.home, run.folder
     pending, listed = pending_tasks(trial.config.evaluation, folder), folder.keys()
     keys = {
@@ -130,7 +131,8 @@ def _generate(run: _Run) -> bool:
         weights = cache(lambda: model_fingerprint(Path(run.model)))
         for place, key in keys.items():
             answered_under(home, folder, place, key, weights)
-            shutil.rmtree(folder.evaluation / place.partition("/")[2], ignore_errors=True)  # of fewer completions
+            # scores of fewer completions are outdated
+            shutil.rmtree(folder.evaluation / place.partition("/")[2], ignore_errors=True)
         if not ask(trial, run.model, folder, run.emit, run.stop):
             return False
         for place, key in keys.items():
@@ -140,10 +142,10 @@ def _generate(run: _Run) -> bool:
 
 
 def _record(run: _Run) -> bool:
-    """Write where the trial ran, what it measured and what that cost; with the last it is done."""
+    """Write the provenance and the metrics with the cost; the trial is done when the metrics exist."""
     run.emit({"kind": "stage", "stage": "record"})
     folder = run.folder
-    write_json(folder.provenance, _provenance(run))
+    write_json(folder.provenance, _collect_provenance(run))
     metrics = json_bytes(measured(folder, run.trial.config.evaluation.tasks))
     names = [path.name for path in (folder.config, folder.provenance, folder.stages)]
     seal(folder.path, names, {folder.metrics.name: metrics})
@@ -152,13 +154,13 @@ def _record(run: _Run) -> bool:
 
 
 _STAGES = ("generate", "score")
-"""The parts of an evaluation that are timed."""
+"""The timed parts of an evaluation."""
 
 _WORK = (_train, _generate, lambda run: score(run.trial.config.evaluation, run.folder, run.emit, run.stop), _record)
 
 
 def measured(folder: TrialFolder, tasks: Iterable[str]) -> dict[str, dict[str, float]]:
-    """Return what ``metrics.json`` holds: the metrics of the tasks' results, and what steps and tasks cost.
+    """Return the content of ``metrics.json``: metrics of the tasks' results, and costs of training steps and tasks.
 
     Raises:
         EvaluationError: A task has no result.
@@ -169,10 +171,10 @@ def measured(folder: TrialFolder, tasks: Iterable[str]) -> dict[str, dict[str, f
         f"evaluate_{kind}": math.fsum(result.cost[f"{stage}_{kind}"] for result in results for stage in _STAGES)
         for kind in ("seconds", "cpu_seconds")
     }
-    return {"metrics": metrics, "cost": _cost(read_steps(folder), evaluated)}
+    return {"metrics": metrics, "cost": _sum_costs(read_steps(folder), evaluated)}
 
 
-def _cost(steps: Sequence[dict[str, Any]], evaluated: dict[str, float]) -> dict[str, float]:
+def _sum_costs(steps: Sequence[dict[str, Any]], evaluated: dict[str, float]) -> dict[str, float]:
     spent = {name: steps[-1][name] for name in ("budget_share",) if steps and name in steps[-1]}
     for name in ("total_tokens", "train_flops"):
         if steps and all(name in step for step in steps):
@@ -197,7 +199,7 @@ def _cost(steps: Sequence[dict[str, Any]], evaluated: dict[str, float]) -> dict[
     }
 
 
-def _provenance(run: _Run) -> dict[str, Any]:
+def _collect_provenance(run: _Run) -> dict[str, Any]:
     trial, folder = run.trial, run.folder
     fingerprints = {
         "start_weights": model_fingerprint(Path(run.start)),

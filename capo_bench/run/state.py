@@ -1,6 +1,6 @@
-"""Where a study stands: the ledger, the finished trials on disk, the lock and what a run says of itself, read together.
+"""The state of a study, read from the ledger, the finished trials on disk, the lock and the live file of a run.
 
-Only files are read, so it can be asked from any process while the study runs.
+It only reads files, so any process can use it while the study runs.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ State = Literal["done", "running", "failed", "stopped", "pending"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "pending")
 
 NEWS_SECONDS = 60.0
-"""A run on another machine, whose lock cannot be seen from here, is believed to go on if its news is not older."""
+"""A run on another machine, whose lock may be invisible here, counts as alive if its live file is not older."""
 
 
 @dataclass(frozen=True)
 class Holder:
-    """Who runs a study: a process, its machine, and since when (UTC).
+    """The process that runs a study: its id, its machine, and its start time (UTC).
 
-    `checked`: it was seen to live; of a process on another machine only its news can be read.
+    `checked` is True if the process was seen to hold the lock; for a process on another machine only the age of its
+    live file is known.
     """
 
     pid: int
@@ -42,15 +43,15 @@ class Holder:
 
 @dataclass(frozen=True)
 class TrialStatus:
-    """A trial now.
+    """The current state of a trial.
 
     Attributes:
-        trial: Its id.
-        state: `stopped` can be resumed from a checkpoint; `pending` has not been started in this study. A trial that is
-            about to be tried again is `running`.
-        entry: What the ledger last says of it.
-        now: What the run says that it is at: ``stage``, ``task``, ``step``, ``of``, ``outcome``, ``attempt``,
-            ``seconds``; empty where it does not run, or nothing has been said yet. Of a run that crashed, the last.
+        trial: Id of the trial.
+        state: A `stopped` trial can be resumed from a checkpoint; a `pending` trial has not started in this study. A
+            trial that waits for its retry is `running`.
+        entry: Last ledger entry of the trial.
+        now: Live fields from the run: ``stage``, ``task``, ``step``, ``of``, ``outcome``, ``attempt``, ``seconds``.
+            Empty if the trial does not run or there are no fields yet. After a crash, the last fields of that run.
     """
 
     trial: str
@@ -61,14 +62,15 @@ class TrialStatus:
 
 @dataclass(frozen=True)
 class StudyStatus:
-    """A study now; `trials` are those of the plan that was last started, or of the ids asked for, in the plan's order.
+    """The current state of a study.
 
     Attributes:
-        seconds_left: Estimate of the run that goes on.
-        an_hour: Trials that it has done an hour.
-        tokens: Tokens a second in training, of ``policy`` and ``critic``; empty where nothing is known.
-        preparing: The shared models that are being made: ``model``, ``step``, ``of``, ``seconds_left`` each.
-        failure: The trial that failed last, now or in an earlier run, also one that was tried again and did better.
+        trials: Trials of the plan that was started last, or of the requested ids, in the plan's order.
+        seconds_left: Estimated seconds left of the current run.
+        an_hour: Trials per hour of the current run.
+        tokens: Tokens per second in training, of ``policy`` and ``critic``; empty if unknown.
+        preparing: The shared models that are being made, each with ``model``, ``step``, ``of``, ``seconds_left``.
+        failure: The trial that failed last, in this or an earlier run, even if its retry succeeded.
     """
 
     name: str
@@ -83,46 +85,50 @@ class StudyStatus:
 
     @property
     def running(self) -> bool:
-        """Whether a runner is at work."""
+        """Whether a process runs the study."""
         return self.holder is not None
 
     def counts(self) -> dict[State, int]:
-        """Return the number of trials in each state, all states named."""
+        """Return the number of trials in each state; all states are included."""
         counts = Counter(trial.state for trial in self.trials)
         return {state: counts[state] for state in STATES}
 
     @property
     def retried(self) -> int:
-        """How often trials were tried again, in all runs."""
+        """Number of retries of the trials in all runs."""
         return sum(trial.entry.retries for trial in self.trials)
 
 
 def study_status(home: Home, study: str, profile: str | None = None, ids: tuple[str, ...] | None = None) -> StudyStatus:
-    """Return where a study stands: the plan that was last started, or the trials of these ids.
+    """Return the state of a study: of the plan that was started last, or of the trials with these ids.
 
     Raises:
         RunError: The ledger cannot be read.
     """
     folder = home.study(study)
-    # First of all: a run that ends meanwhile has then put all it did into the ledger.
+    # Read these first: if the run ends after this, the ledger already contains all of its results.
     holder, now = holder_of(folder), read_live(folder.now)
     state = fold(Ledger(folder.ledger).read())
     wanted = state.plan if ids is None else ids
-    at = _trials(now)
-    trials = tuple(_trial(home, trial, state.trials.get(trial), holder is not None, at) for trial in wanted)
-    failure = None if state.failed is None else _trial(home, state.failure, state.failed, holder is not None, {})
+    at = _read_live_trials(now)
+    trials = tuple(_make_trial_status(home, trial, state.trials.get(trial), holder is not None, at) for trial in wanted)
+    failure = (
+        None if state.failed is None else _make_trial_status(home, state.failure, state.failed, holder is not None, {})
+    )
     named = profile or state.profile
     if holder is None:
         return StudyStatus(study, named, None, trials, failure=failure)
-    seconds, left, lasted = _number(now.get("seconds")), now.get("seconds_left"), _since(state.started)
+    seconds, left, lasted = _to_number(now.get("seconds")), now.get("seconds_left"), _count_seconds_since(state.started)
     return StudyStatus(
         name=study,
         profile=named,
         holder=holder,
         trials=trials,
-        seconds_left=None if left is None else round(max(0.0, _number(left) - _since(now.get("time"))), 1),
+        seconds_left=None
+        if left is None
+        else round(max(0.0, _to_number(left) - _count_seconds_since(now.get("time"))), 1),
         an_hour=round(state.ended / lasted * 3600, 2) if lasted and state.ended else None,
-        tokens={who: _number(now.get(f"{who}_tokens")) / seconds for who in ("policy", "critic")} if seconds else {},
+        tokens={who: _to_number(now.get(f"{who}_tokens")) / seconds for who in ("policy", "critic")} if seconds else {},
         preparing=now.get("preparing", ()),
         failure=failure,
     )
@@ -134,27 +140,27 @@ def started_studies(home: Home) -> Iterator[str]:
         yield ledger.parent.name
 
 
-def _trial(
+def _make_trial_status(
     home: Home, trial: str, entry: TrialEntry | None, running: bool, at: Mapping[str, Mapping[str, Any]]
 ) -> TrialStatus:
-    state = _state(home, trial, entry, running)
+    state = _find_state(home, trial, entry, running)
     return TrialStatus(
         trial, state, entry or TrialEntry("started"), at.get(trial, {}) if state in ("running", "stopped") else {}
     )
 
 
-def _state(home: Home, trial: str, entry: TrialEntry | None, running: bool) -> State:
+def _find_state(home: Home, trial: str, entry: TrialEntry | None, running: bool) -> State:
     if home.trial(trial).done:
         return "done"
-    if entry is None or entry.state == "done":  # done once, but its folder is gone
+    if entry is None or entry.state == "done":  # done before, but its folder was deleted
         return "pending"
-    if entry.state in ("started", "retried"):  # without a runner: that one died
+    if entry.state in ("started", "retried"):  # without a running process, the trial was interrupted
         return "running" if running else "stopped"
     return "failed" if entry.state == "failed" else "stopped"
 
 
 def holder_of(folder: StudyFolder) -> Holder | None:
-    """Return who holds the study's lock, if someone does."""
+    """Return the process that holds the study's lock, if there is one."""
     lock = folder.path / "lock"
     held = locked(lock)
     try:
@@ -162,37 +168,37 @@ def holder_of(folder: StudyFolder) -> Holder | None:
         holder = Holder(int(record["pid"]), str(record["host"]), str(record["since"]), held)
     except (OSError, ValueError, KeyError, TypeError):
         return Holder(0, "", "", True) if held else None
-    # A lock on a shared disk may not be seen from here; a run takes its news away when it ends.
-    return holder if held or (holder.host != platform.node() and _fresh(folder.now)) else None
+    # A lock on a shared disk may be invisible here, but a run deletes its live file at its end.
+    return holder if held or (holder.host != platform.node() and _is_fresh(folder.now)) else None
 
 
-def _fresh(path: Path) -> bool:
+def _is_fresh(path: Path) -> bool:
     try:
         return time.time() - path.stat().st_mtime < NEWS_SECONDS
     except OSError:
         return False
 
 
-def _trials(now: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    """Return what a run says of its trials, seconds brought up to this moment."""
-    since = _since(now.get("time"))
+def _read_live_trials(now: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """Return the live fields of a run's trials, with `seconds` updated to the current time."""
+    since = _count_seconds_since(now.get("time"))
     trials = now.get("trials")
     if not isinstance(trials, dict):
         return {}
     return {
-        trial: {**fields, "seconds": round(_number(fields.get("seconds")) + since, 1)}
+        trial: {**fields, "seconds": round(_to_number(fields.get("seconds")) + since, 1)}
         for trial, fields in trials.items()
         if isinstance(fields, dict)
     }
 
 
-def _since(moment: object) -> float:
-    """Return the seconds since a moment in UTC; 0 where there is none."""
+def _count_seconds_since(moment: object) -> float:
+    """Return the seconds since a UTC time; 0 if the time is missing."""
     try:
         return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(str(moment))).total_seconds())
     except (ValueError, TypeError):
         return 0.0
 
 
-def _number(value: object) -> float:
+def _to_number(value: object) -> float:
     return float(value) if isinstance(value, int | float) else 0.0

@@ -1,4 +1,4 @@
-"""From the words that choose a study to its plan."""
+"""Find the study, and its plan, that a command's arguments name."""
 
 from __future__ import annotations
 
@@ -16,10 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyChoice:
-    """A study and what of it, as a command is given them.
+    """A study and the selection within it, from the arguments of a command.
 
-    The word is the name of a study in the results folder or of a shipped one, or a file. Without a profile it is the
-    one that was last run, or quick.
+    Attributes:
+        word: Name of a study in the results folder or of a shipped study, or a path to a file.
+        profile: Name of the profile; None: the profile of the last run, or quick.
+        sets: ``"key=value"`` settings.
+        only: Globs on variants and ``"seed=1"``.
     """
 
     word: str
@@ -29,28 +32,28 @@ class StudyChoice:
 
 
 def plan_as_run(chosen: StudyChoice, home: Home) -> Plan:
-    """Return the plan that a command reads results of: as it was last run in `home`, else as the study's file says.
+    """Return the plan whose results a command reads: the plan of the last run in `home`, else that of the study's file.
 
-    With any ``--set`` the plan is made anew.
+    The plan is built from the file if there are any ``--set`` settings, or if the file has changed since that run.
 
     Raises:
-        StudyErrors: All that is wrong with the file and the arguments.
-        RunError: The plan that was last run cannot be read.
+        StudyErrors: The file or the arguments are invalid; lists all errors.
+        RunError: The plan of the last run cannot be read.
     """
     from capo_bench.study.last_plan import last_plan
 
-    name = _name_of(chosen.word, home)
+    name = _find_name(chosen.word, home)
     plan = None if chosen.sets or name is None else last_plan(home, name, chosen.profile)
-    if plan is None or _changed(chosen.word, plan, home):
+    if plan is None or _has_changed(chosen.word, plan, home):
         return plan_of_file(chosen, home)
-    return _only(plan, chosen.only)
+    return _select(plan, chosen.only)
 
 
 def plan_of_file(chosen: StudyChoice, home: Home) -> Plan:
-    """Return the plan of a study's file; of a study that is only in the results folder, of the file that was last run.
+    """Return the plan of a study's file; a study that exists only in the results folder uses the file of its last run.
 
     Raises:
-        StudyErrors: All that is wrong with the file and the arguments.
+        StudyErrors: The file or the arguments are invalid; lists all errors.
     """
     from capo_bench.study.load import load_plan
     from capo_bench.study.spec import DEFAULT_PROFILE
@@ -60,7 +63,7 @@ def plan_of_file(chosen: StudyChoice, home: Home) -> Plan:
 
 
 def study_file(word: str, profile: str | None, home: Home) -> str:
-    """Return what `load_plan` reads for a word: a shipped study's name, a file, or the file that was last run.
+    """Return the argument of `load_plan` for a word: a shipped study's name, a file, or the file of the last run.
 
     Raises:
         StudyErrors: There is no such study.
@@ -71,7 +74,7 @@ def study_file(word: str, profile: str | None, home: Home) -> str:
 
     if word in shipped_studies() or Path(word).exists():
         return word
-    if not _ran(word, home):
+    if not _was_run(word, home):
         names = known_studies(home)
         rule = f"no such file, and no study of that name{did_you_mean(Path(word).stem, names)}"
         raise StudyErrors([StudyError(Place(word), rule, f"studies: {', '.join(names)}")])
@@ -81,41 +84,41 @@ def study_file(word: str, profile: str | None, home: Home) -> str:
 
 
 def known_studies(home: Home) -> list[str]:
-    """Return the names that a command takes for a study: those in the results folder, and the shipped ones."""
+    """Return the names of all studies that commands accept: those in the results folder, and the shipped ones."""
     from capo_bench.run.state import started_studies
     from capo_bench.study.load import shipped_studies
 
     return list(dict.fromkeys([*started_studies(home), *shipped_studies()]))
 
 
-def _ran(name: str, home: Home) -> bool:
+def _was_run(name: str, home: Home) -> bool:
     return "/" not in name and name not in {"", ".", ".."} and home.study(name).ledger.is_file()
 
 
-def _name_of(word: str, home: Home) -> str | None:
-    """Return the name of the study that was run here; None where a word names none."""
+def _find_name(word: str, home: Home) -> str | None:
+    """Return the name of the study that a word refers to, if it was run in `home`; else None."""
     from capo_bench.study.errors import StudyErrors
     from capo_bench.study.load import read_study
 
-    if _ran(word, home):
+    if _was_run(word, home):
         return word
     if not Path(word).is_file():
         return None
     try:
         name = read_study(word).study.name
-    except StudyErrors:  # reading its plan says what is wrong
+    except StudyErrors:  # building its plan reports the errors
         return None
-    return name if _ran(name, home) else None
+    return name if _was_run(name, home) else None
 
 
-def _changed(word: str, plan: Plan, home: Home) -> bool:
-    """Whether a word is a file that says something else than when the plan was run."""
+def _has_changed(word: str, plan: Plan, home: Home) -> bool:
+    """Return whether a word is a file whose content differs from the content at the last run."""
     from capo_bench.study.last_plan import last_asked
 
     return Path(word).is_file() and Path(word).read_text(encoding="utf-8") != last_asked(home, plan).text
 
 
-def _only(plan: Plan, only: Sequence[str]) -> Plan:
+def _select(plan: Plan, only: Sequence[str]) -> Plan:
     from capo_bench.study.errors import StudyErrors
     from capo_bench.study.select import parse_only
 

@@ -1,4 +1,4 @@
-"""Threads of PyTorch on a CPU, and the one race in it that changes results."""
+"""Set PyTorch's threads on a CPU, and avoid a race in MKL that changes results."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
     from capo_bench.study.plan import Trial
 
 EMBEDDED_THREADS = 1
-"""Threads of all that trains or asks an embedded model: their number decides the order of sums, and with it bits."""
+"""Threads for embedded models: their number determines the order of summation, and with it the exact results."""
 
 UNARY = (
     "acos", "asin", "atan", "ceil", "cos", "erf", "erfc", "erfinv", "exp", "expm1", "floor", "lgamma", "log", "log10",
     "log1p", "log2", "round", "rsqrt", "sin", "sqrt", "tan", "tanh", "trunc",
 )  # fmt: skip
-"""Functions of one array that PyTorch may leave to MKL's vector mathematics."""
+"""Elementwise functions that PyTorch may compute with MKL's vector mathematics."""
 
 
 def fix_threads(trial: Trial) -> None:
-    """Fix the number of threads of an embedded backbone; a larger one keeps what the worker was given."""
+    """Set a fixed number of threads for an embedded backbone; a larger backbone keeps the worker's number."""
     if BACKBONES.load(trial.config.backbone).source == "embedded":
         set_threads(EMBEDDED_THREADS)
     else:
@@ -29,7 +29,7 @@ def fix_threads(trial: Trial) -> None:
 
 
 def set_threads(count: int) -> None:
-    """Fix the number of threads: it decides the order of sums, and with it bits."""
+    """Set the number of threads, which determines the order of summation and with it the exact results."""
     import torch
 
     settle_kernels()
@@ -37,11 +37,11 @@ def set_threads(count: int) -> None:
 
 
 def settle_kernels() -> None:
-    """Call every function of MKL's vector mathematics once, on one number.
+    """Call every function of MKL's vector mathematics once, with a single number.
 
-    MKL picks a function's kernel at its first call. Where several threads make that call at the same time, one of them
-    may run a kernel of low accuracy, that once (pytorch/pytorch#188792; MKL 2024.2, which PyTorch's wheels hold): a
-    cold start made by two threads came out in other bits now and then.
+    MKL selects a function's kernel at the first call. If several threads make that call at the same time, one of them
+    may run a kernel of low accuracy for that call (pytorch/pytorch#188792; MKL 2024.2, which PyTorch's wheels contain).
+    Because of this race, cold starts trained with two threads sometimes differed.
     """
     import torch
 

@@ -1,9 +1,9 @@
-"""The training stage of a trial: from its start, or from the newest checkpoint of an earlier try.
+"""The training stage of a trial, from its starting model or from the newest checkpoint of an earlier attempt.
 
-A line in ``steps.sums`` is the checksum of each step's record, so that a resume notices one that is damaged or lost.
-Order makes it safe to be killed at any moment: the record of a step is on the disk before a checkpoint after it is
-marked, what lies after the mark is dropped before training goes on, and the trained model appears at once, after which
-training is not begun again.
+Each line in ``steps.sums`` is the checksum of one step record; with it a resume detects damaged or lost records. The
+order of writes makes it safe to kill training at any moment: a step's record is on disk before a later checkpoint is
+marked as complete, records after the last complete checkpoint are dropped before training resumes, and the trained
+model appears by a single rename, after which training does not run again.
 """
 
 from __future__ import annotations
@@ -45,10 +45,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Training:
-    """The training of a trial as plain values, of which every process that takes part makes its own `TrainRun`.
+    """The training of a trial as plain values, from which each participating process creates its own `TrainRun`.
 
-    It starts from the model `start` (a folder or repository id), or goes on from the checkpoint in the folder `resume`.
-    `critic` and `prm` are folders of embedded models, where the trial asks for them; `critiques` keeps critiques.
+    Attributes:
+        start: Folder or repository id of the model to start from.
+        critic: Folder of the embedded critic, if the trial uses one.
+        prm: Folder of the embedded process reward model, if the trial uses one.
+        critiques: Cache of critiques.
+        resume: Folder of the checkpoint to resume from; None: training starts from `start`.
     """
 
     trial: Trial
@@ -61,20 +65,20 @@ class Training:
     attempt: Attempt
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
+        """Return the training as plain values."""
         plain: dict[str, Any] = _TRAINING.dump_python(self, mode="json")
         return plain
 
     @classmethod
     def from_json(cls, plain: dict[str, Any]) -> Training:
-        """Return what `as_json` wrote down."""
+        """Return the training that `as_json` serialized."""
         return _TRAINING.validate_python(plain)
 
     def run(self, record: Emit, stop: Callable[[], bool]) -> TrainRun:
-        """Return what the method is given.
+        """Return the input of the method's train function.
 
-        `record` gets the record of every step; where several processes train, one of them is to write it. `stop` is
-        asked after every step: true in any of them stops all.
+        `record` gets the record of every step; if several processes train, only one of them should write it. `stop` is
+        called after every step; True in any process stops all of them.
         """
         return TrainRun(
             config=self.trial.config,
@@ -100,16 +104,19 @@ _TRAINING = TypeAdapter(Training)
 def train(  # noqa: PLR0913, PLR0917 - what is trained, from where, how, and who is told
     trial: Trial, home: Home, start: str, emit: Emit, stop: Callable[[], bool], attempt: Attempt
 ) -> bool:
-    """Train what is left to train, from the model `start` (a folder or repository id), by a method that trains.
+    """Run the remaining training of a trial from the model `start`, a folder or repository id.
 
-    Returns True when the trained model is in place, False when `stop`, asked after every step, had it save a
-    checkpoint.
+    The trial's method must be one that trains.
+
+    Returns:
+        True when the trained model is in place, False when `stop`, called after every step, requested an early end and
+        a checkpoint was saved.
     """
     folder = home.trial(trial.id)
     judges = {judge_kind(judge): ensure_judge(judge, home, emit) for judge in embedded_judges(trial.config)}
     emit({"kind": "stage", "stage": "train"})
-    point = _resume_point(folder)
-    _tell_micro_batch(trial, folder, attempt, point)
+    point = _find_resume_point(folder)
+    _write_micro_batch(trial, folder, attempt, point)
     resume = None if point is None else str(point.path)
     critic, prm = judges.get("critic"), judges.get("prm")
     training = Training(trial, folder, start, critic, prm, home.critiques, resume, attempt)
@@ -117,14 +124,14 @@ def train(  # noqa: PLR0913, PLR0917 - what is trained, from where, how, and who
     if finished:
         drop_answers(folder)
         scratch = _scratch(folder)
-        (scratch / "training_args.bin").unlink(missing_ok=True)  # a pickle of TRL's, which nobody reads
+        (scratch / "training_args.bin").unlink(missing_ok=True)  # a pickle written by TRL that is not used
         sync(scratch)
-        scratch.rename(folder.model)  # with it training is done
+        scratch.rename(folder.model)  # training is done when this folder exists
     return finished
 
 
 def _train(training: Training, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Train in this process, or in others: a model of a hub is too large to live with what comes after it."""
+    """Train in this process or in others: a hub model is too large to share a process with the later stages."""
     name = training.trial.config.backbone
     backbone = BACKBONES.load(name)
     if backbone.source == "embedded" and backbone.processes == 1:
@@ -137,19 +144,19 @@ def _train(training: Training, emit: Emit, stop: Callable[[], bool]) -> bool:
 
 
 def train_part(settings: dict[str, Any], rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Do a process's part of a training; see `capo_bench.run.work.Work`."""
+    """Do one process's part of a training; see `capo_bench.run.work.Work`."""
     import torch
 
     training = Training.from_json(settings)
     if torch.cuda.is_available():
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # before anything is loaded "onto the GPU"
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # before anything is loaded to the default GPU
     return _train_here(training, rank, emit, stop)
 
 
 def _train_here(training: Training, rank: int, emit: Emit, stop: Callable[[], bool]) -> bool:
-    """Train in this process; true when the trained model is in place of the scratch one, False when it was stopped.
+    """Train in this process; return True when the model is in its temporary folder, False when training was stopped.
 
-    The first process writes the records of the steps, each on the disk before a checkpoint after it is marked.
+    Only the first process writes step records; each is on disk before a later checkpoint is marked as complete.
     """
     fix_threads(training.trial)
     method = METHODS.get(training.trial.config.method)
@@ -160,42 +167,42 @@ def _train_here(training: Training, rank: int, emit: Emit, stop: Callable[[], bo
 
 
 def record_step(steps: TextIO, emit: Emit, record: dict[str, Any]) -> None:
-    """Append the record of a step to a trial's steps, on the disk when this returns, and tell of it."""
+    """Append a step record and its checksum to a trial's files, write them to disk, and emit the record."""
     line = json.dumps(record, default=float) + "\n"
     with _sums(Path(steps.name)).open("a", encoding="ascii") as sums:
-        _write(sums, f"{_sum(line)}\n")
-    _write(steps, line)
+        _write_to_disk(sums, f"{_hash_line(line)}\n")
+    _write_to_disk(steps, line)
     emit_step(emit, "step", record)
 
 
-def _write(file: TextIO, line: str) -> None:
+def _write_to_disk(file: TextIO, line: str) -> None:
     file.write(line)
     file.flush()
     os.fsync(file.fileno())
 
 
-def _sum(line: str) -> str:
+def _hash_line(line: str) -> str:
     return hashlib.sha256(line.encode()).hexdigest()
 
 
 def read_steps(folder: TrialFolder) -> list[dict[str, Any]]:
-    """Return the step records; a line torn by a crash is dropped."""
+    """Return the step records; a line that a crash left incomplete is dropped."""
     check_file(folder.steps)
-    return [json.loads(line) for line in _step_lines(folder)]
+    return [json.loads(line) for line in _read_step_lines(folder)]
 
 
-def _step_lines(folder: TrialFolder) -> list[str]:
+def _read_step_lines(folder: TrialFolder) -> list[str]:
     text = folder.steps.read_text(encoding="utf-8") if folder.steps.exists() else ""
     return [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
 
 
-def _resume_point(folder: TrialFolder) -> Checkpoint | None:
-    """Return the checkpoint to go on from, if there is one, and drop whatever a killed try left after it."""
+def _find_resume_point(folder: TrialFolder) -> Checkpoint | None:
+    """Return the checkpoint to resume from, if there is one, and delete all later files of an interrupted attempt."""
     shutil.rmtree(_scratch(folder), ignore_errors=True)
     point = newest(folder.checkpoints)
     if point is not None:
         drop_after(folder.rollouts, point.step)
-        if flaw := _flaw(folder, point.step):
+        if flaw := _find_flaw(folder, point.step):
             log.warning("%s: training starts from nothing", flaw)
             point = None
     if point is None:
@@ -204,15 +211,15 @@ def _resume_point(folder: TrialFolder) -> Checkpoint | None:
             path.unlink(missing_ok=True)
         drop_after(folder.rollouts, 0)
         return None
-    write_atomic(folder.steps, "".join(_step_lines(folder)[: point.step]))
+    write_atomic(folder.steps, "".join(_read_step_lines(folder)[: point.step]))
     return point
 
 
-def _flaw(folder: TrialFolder, steps: int) -> str:
-    """Return what of the first steps' records and rollouts is not as training left it; empty where all is."""
-    sums, lines = _sums(folder.steps), _step_lines(folder)[:steps]
+def _find_flaw(folder: TrialFolder, steps: int) -> str:
+    """Describe a damaged or missing record or rollout of the first `steps` steps; empty if there is none."""
+    sums, lines = _sums(folder.steps), _read_step_lines(folder)[:steps]
     written = set(sums.read_text(encoding="ascii", errors="replace").split()) if sums.exists() else set[str]()
-    if len(lines) < steps or any(_sum(line) not in written for line in lines):
+    if len(lines) < steps or any(_hash_line(line) not in written for line in lines):
         return f"{folder.steps} is not as it was written"
     stored = stored_steps(folder.rollouts)
     if [*stored] != [*range(1, steps + 1)] or len({len(paths) for paths in stored.values()}) > 1:
@@ -220,8 +227,8 @@ def _flaw(folder: TrialFolder, steps: int) -> str:
     return ""
 
 
-def _tell_micro_batch(trial: Trial, folder: TrialFolder, attempt: Attempt, point: Checkpoint | None) -> None:
-    """Write down the micro-batch from here on, and after which step it was another; null: a step's rollouts at once."""
+def _write_micro_batch(trial: Trial, folder: TrialFolder, attempt: Attempt, point: Checkpoint | None) -> None:
+    """Write the micro-batch size from this step on, and after which step it changed; null: all rollouts at once."""
     size = attempt.micro_batch or usual_micro_batch(trial.config)
     entries = read_json(folder.training)["micro_batches"] if point and folder.training.exists() else []
     kept = [entry for entry in entries if point and entry["after"] < point.step]
@@ -231,7 +238,7 @@ def _tell_micro_batch(trial: Trial, folder: TrialFolder, attempt: Attempt, point
 
 
 def settle(folder: TrialFolder) -> None:
-    """Delete what only a resume of a training would need that has ended."""
+    """Delete the files that only a resume of training needs; training has ended."""
     shutil.rmtree(folder.checkpoints, ignore_errors=True)
     _sums(folder.steps).unlink(missing_ok=True)
 
@@ -241,5 +248,5 @@ def _scratch(folder: TrialFolder) -> Path:
 
 
 def _sums(steps: Path) -> Path:
-    """Return where the checksum of each step's record is, while training."""
+    """Return the file with the checksums of step records, which exists during training."""
     return steps.with_suffix(".sums")

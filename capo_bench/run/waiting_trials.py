@@ -1,4 +1,4 @@
-"""Trials that wait: for the models that they share with others, and for the server of their critic."""
+"""Trials that wait for the models that they share with others, and for their critic's server."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from capo_bench.study.plan import Trial
 from capo_bench.study.served import ServedCritic, pending_critic
 
 Need = SharedModel | ServedCritic
-"""What a trial waits for: a model until it is made, a critic until it is served."""
+"""What a trial waits for: a model until it is made, or a critic until it is served."""
 
 
 class WaitingTrials:
-    """Which trials can begin, as one need after the other is met or fails; they are given in the order they are wanted.
+    """Tracks which trials can start as their needs are met or fail; trials are returned in their given order.
 
     Attributes:
-        missing: The models to make that the results folder lacks, each with the trials that need it.
+        missing: The shared models that are not in the results folder, each with the trials that need it.
     """
 
     def __init__(self, trials: Iterable[Trial], home: Home) -> None:
@@ -33,30 +33,30 @@ class WaitingTrials:
                 self.missing.setdefault(model, []).append(trial)
 
     def wait(self, trial: Trial, needs: Iterable[Need]) -> None:
-        """Have a trial wait for something."""
+        """Make a trial wait for its needs; without needs it is ready."""
         self._trials[trial.id] = trial
         self._lacks[trial.id] = set(needs)
 
     @property
     def for_servers(self) -> bool:
-        """Whether a trial waits for nothing but the server of its critic."""
+        """Whether a trial waits only for the server of its critic."""
         return any(lacks and all(isinstance(need, ServedCritic) for need in lacks) for lacks in self._lacks.values())
 
     def model(self, job: Job) -> SharedModel:
-        """Return the model that a job makes: that of its kind that its trial needs."""
+        """Return the model that a job makes: the model of the job's kind that its trial needs."""
         return next(model for model in shared_models(job.trial.config) if model.kind == job.do)
 
     def ready(self) -> list[Trial]:
-        """Return the trials that lack nothing, each of them once."""
+        """Return the trials that wait for nothing; each trial is returned once."""
         return self._take([trial_id for trial_id, lacks in self._lacks.items() if not lacks])
 
     def made(self, need: Need) -> None:
-        """A model is made, or a critic is served."""
+        """Record that a model is made or a critic is served."""
         for lacks in self._lacks.values():
             lacks.discard(need)
 
     def lost(self, need: Need) -> list[Trial]:
-        """A model cannot be made, or a critic not be served: return the trials that can never begin."""
+        """Record that a model or a critic's server failed for good; return the trials that therefore cannot start."""
         return self._take([trial_id for trial_id, lacks in self._lacks.items() if need in lacks])
 
     def _take(self, ids: list[str]) -> list[Trial]:

@@ -1,4 +1,4 @@
-"""Messages between the runner and its workers: JSON, so that what arrives is plain data."""
+"""Messages between the runner and its workers, as JSON; received messages are plain data."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ def send(connection: Connection, message: Mapping[str, Any]) -> None:
 
     Raises:
         TypeError: A value is neither plain JSON nor a number.
-        OSError: The other side is gone.
+        OSError: The other process is gone.
     """
-    # Number types of numpy and torch are no JSON but are numbers.
+    # Numbers of numpy and torch are not JSON types, so they are converted.
     connection.send_bytes(json.dumps(message, default=float).encode())
 
 
 def receive(connection: Connection) -> Message:
-    """Wait for a message.
+    """Wait for a message and return it.
 
     Raises:
-        EOFError: The other side is gone.
-        OSError: Likewise.
+        EOFError: The other process is gone.
+        OSError: The other process is gone.
     """
     message: Message = json.loads(connection.recv_bytes())
     return message

@@ -1,9 +1,9 @@
-"""One of the processes that do work of a trial apart from the worker.
+"""A process that does work of a trial outside of the worker.
 
-Started as ``python -m capo_bench.run.work FOLDER``, by the worker or by the launcher (`capo_bench.run.launch`). The
-folder is where it and the worker talk, in files: ``job.json`` says what is to be done, the first process appends to
-``events.jsonl`` what there is to tell, ``stop`` asks all to save and return, ``error-<rank>.json`` says why one failed,
-``result.json`` that the first one has come to its end.
+The worker or the launcher (`capo_bench.run.launch`) starts it as ``python -m capo_bench.run.work FOLDER``. It
+communicates with the worker through files in the folder: ``job.json`` describes the work, the first process appends
+messages to ``events.jsonl``, the file ``stop`` asks all processes to save and return, ``error-<rank>.json`` describes
+the failure of a process, and ``result.json`` shows that the first process has finished.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from capo_bench.run.worker import NEW_OBJECTS, summary
 from capo_bench.store.home import read_json, write_json
 
 PARENT = "CAPO_BENCH_PARENT"
-"""Environment variable with the id of the process that a process here dies with."""
+"""Environment variable with the id of the parent process; the process ends when its parent ends."""
 
 JOB, EVENTS, STOP, RESULT = "job.json", "events.jsonl", "stop", "result.json"
 
@@ -35,12 +35,12 @@ Emit = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Work:
-    """What processes are to do.
+    """Description of the work of one or more processes.
 
     Attributes:
-        task: ``"module:function"``. The function takes the settings, the process's number, a function that tells the
-            worker of something (silent in all processes but the first) and one that says whether to save and return; it
-            returns True when the work is done, False when it was stopped.
+        task: ``"module:function"``. The function takes the settings, the rank of the process, a function that sends a
+            message to the worker (without effect except in the first process), and a function that returns whether to
+            save and return. It returns True when the work is done, False when it was stopped.
         settings: Plain values.
     """
 
@@ -49,7 +49,7 @@ class Work:
 
 
 def work(folder: Path, rank: int) -> bool:
-    """Do this process's part of the work of a folder; True when it is done, False when it was stopped."""
+    """Do this process's part of the work in a folder; return True when it is done, False when it was stopped."""
     with (folder / EVENTS).open("a", encoding="utf-8") as events:
 
         def emit(message: dict[str, Any]) -> None:
@@ -63,7 +63,7 @@ def work(folder: Path, rank: int) -> bool:
 
 
 def main() -> None:
-    """Work, and leave word of how it ended."""
+    """Do the work and write a result or error file."""
     gc.set_threshold(NEW_OBJECTS)
     folder, rank = Path(sys.argv[1]), int(os.environ.get("RANK", "0"))
     die_with(int(os.environ[PARENT]))
@@ -74,7 +74,7 @@ def main() -> None:
         write_json(
             folder / f"error-{rank}.json", {"error": summary(error), "cause": cause_of(error), "time": time.time()}
         )
-        # Not by way of the interpreter's end: that may wait for a process group which others have left.
+        # Exit without Python's shutdown, which may wait for a process group that other processes have left.
         sys.stderr.flush()
         os._exit(1)
     if rank == 0:

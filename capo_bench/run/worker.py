@@ -1,7 +1,7 @@
-"""The worker process: started once, runs one job after another for the runner, and dies with it.
+"""The worker process: it starts once, runs one job after another for the runner, and ends with the runner.
 
-Started as ``python -m capo_bench.run.worker CONNECTION LIFELINE``, two descriptors. What a job prints, from Python or
-from C, goes to the job's log and never to the terminal, which belongs to the progress display.
+It is started as ``python -m capo_bench.run.worker CONNECTION LIFELINE`` with two file descriptors. Output of a job,
+from Python or from C, goes to the job's log and never to the terminal, which the progress display uses.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from capo_bench.store.lock import wait_for_lock
 from capo_bench.track.redact import redact
 
 NEW_OBJECTS = 50_000
-"""New objects after which Python looks for cycles among them: with its 700 the import of TRL takes a quarter longer."""
+"""New objects before Python's garbage collector runs; with the default of 700, importing TRL takes a quarter longer."""
 
 
 class Link:
-    """The worker's end of the connection: jobs in, messages out, the runner's wish to stop.
+    """The worker's end of the connection: receives jobs and the request to stop, sends messages.
 
-    `lost` is called, in a thread, when the runner is gone.
+    `lost` is called in a thread when the runner is gone.
     """
 
     def __init__(self, connection: Connection, lost: Callable[[], None] = lambda: None) -> None:
@@ -54,7 +54,7 @@ class Link:
             yield job
 
     def emit(self, message: dict[str, Any]) -> None:
-        """Tell the runner how the job goes on."""
+        """Send a message about the running job to the runner."""
         wire.send(self._connection, message)
 
     def end(self, message: dict[str, Any]) -> None:
@@ -62,7 +62,7 @@ class Link:
         self.emit({"kind": "end", **message})
 
     def stop(self) -> bool:
-        """Whether the runner wants the job to save and return."""
+        """Return whether the runner asked the job to save and return."""
         return self._stop.is_set()
 
     def _listen(self) -> None:
@@ -79,11 +79,11 @@ class Link:
 
 
 def run_job(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Callable[[], bool]) -> dict[str, Any]:
-    """Run a job under its lock and return how it ended.
+    """Run a job under its lock and return its outcome.
 
     Returns:
-        ``{"status"}``, and of one that failed ``"error"``, its ``"cause"`` (`capo_bench.run.failures`) and the
-        ``"stage"`` that it was in: a failing job is data.
+        ``{"status"}``; for a failed job also ``"error"``, its ``"cause"`` (`capo_bench.run.failures`) and the
+        ``"stage"`` in which it failed. A failed job is data, not an exception.
     """
     stage = ""
 
@@ -94,7 +94,7 @@ def run_job(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Cal
 
     try:
         with (
-            kept_environment(),  # whatever libraries write into it: the next job reads it too
+            kept_environment(),  # the next job must not see changes that libraries make
             wait_for_lock(Path(job["lock"]), stop, lambda: tell({"kind": "stage", "stage": "waiting"})) as held,
         ):
             return {"status": "done" if held and _call(job, tell, stop) else "stopped"}
@@ -113,7 +113,7 @@ def _describe_failure(error: BaseException, stage: str, job: wire.Message) -> di
 
 
 def summary(error: BaseException) -> str:
-    """Return type and first line of an error, at most 300 characters, secrets blotted out."""
+    """Return the type and first line of an error, at most 300 characters, with secrets redacted."""
     lines = str(error).strip().splitlines()
     return redact(f"{type(error).__name__}: {lines[0]}" if lines else type(error).__name__)[:300]
 
@@ -128,7 +128,7 @@ def _call(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Calla
     if job["do"] != "trial":
         task(job["do"], trial, home, emit)
         return True
-    # Another study may have finished the trial while this one waited for the lock.
+    # Another study may have finished the trial while this job waited for the lock.
     if home.trial(trial.id).done:
         return True
     finished = bool(task(trial, home, emit, stop, Attempt(**job["attempt"])))
@@ -139,7 +139,7 @@ def _call(job: wire.Message, emit: Callable[[dict[str, Any]], None], stop: Calla
 
 @contextmanager
 def output_to(log: Path) -> Iterator[None]:
-    """Send the process's standard output and error, descriptors included, to the end of a file.
+    """Redirect standard output and error, including their file descriptors, to the end of a file.
 
     Raises:
         OSError: The file cannot be opened.
@@ -160,16 +160,17 @@ def output_to(log: Path) -> Iterator[None]:
 
 
 def main() -> None:
-    """Serve the runner named on the command line."""
+    """Serve the runner whose connection is named on the command line."""
     gc.set_threshold(NEW_OBJECTS)
     descriptor, lifeline = int(sys.argv[1]), int(sys.argv[2])
     end_group_with(lifeline)
-    # Schedulers signal every process of a job; the runner hears it too, and asks this one to save. Not SIG_IGN: that
-    # would pass to the processes a job starts.
+    # Schedulers signal every process of a job. The runner gets the signal too and asks this process to save. SIG_IGN is
+    # not used because processes that a job starts would inherit it.
     for number in SIGNALS:
         signal.signal(number, lambda number, frame: None)
     os.set_inheritable(descriptor, False)
-    # The group's guard does this too, and sooner where a job keeps Python busy; but it may be killed with the runner.
+    # The guard of the process group does this too, and sooner if a job keeps Python busy, but it can be killed together
+    # with the runner.
     link = Link(Connection(descriptor), lost=lambda: os.killpg(0, signal.SIGKILL))
     for job in link.jobs():
         try:

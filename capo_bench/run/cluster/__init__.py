@@ -1,1 +1,1 @@
-"""Trials on the machines of a Ray cluster."""
+"""Run trials on the machines of a Ray cluster."""

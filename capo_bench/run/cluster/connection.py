@@ -1,4 +1,4 @@
-"""The driver's connection to Ray: a cluster that is there, or an instance of its own on this machine."""
+"""The driver's connection to Ray: an existing cluster, or a separate instance on this machine."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from typing import Any
 
 from capo_bench.store.errors import RunError
 
-# Ray wants at least 75 MiB; what goes through it here is a few messages.
+# Ray requires at least 75 MiB; only small messages are stored here.
 _STORE_BYTES = 100 * 2**20
 _KNOCK_SECONDS = 10
 
 _apart = False
-"""Whether processes that are started now leave this one's group and terminal."""
+"""Whether processes that are started now leave this process's group and terminal."""
 
 
 @contextmanager
 def connected(address: str | None, cores: int) -> Iterator[None]:
-    """Be connected to the cluster at an address, ``"auto"`` or ``host:port``.
+    """Connect to the cluster at an address, ``"auto"`` or ``host:port``, while the context is open.
 
-    None: start an instance of so many cores on this machine that no other machine can reach, and end it with the
-    context.
+    If `address` is None, start an instance with `cores` cores on this machine, which no other machine can reach, and
+    end it with the context.
 
     Raises:
-        RunError: Ray is not installed, there is no such cluster, or its versions are not those of this process.
+        RunError: Ray is not installed, there is no such cluster, or its versions differ from those of this process.
     """
-    # Sockets are made in it, whose paths are limited to 107 characters: not where TMPDIR says.
+    # Ray creates sockets in this folder. Their paths are limited to 107 characters, so TMPDIR is not used.
     scratch = tempfile.mkdtemp(prefix="capo-ray-", dir="/tmp") if address is None else None
     try:
-        ray = _ray(local=address is None)
+        ray = _import_ray(local=address is None)
         _init(ray, address, cores, scratch)
         try:
             yield
@@ -49,10 +49,10 @@ def connected(address: str | None, cores: int) -> Iterator[None]:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _ray(*, local: bool) -> ModuleType:
+def _import_ray(*, local: bool) -> ModuleType:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     if local:
-        # Read at Ray's first import: without it even an instance of one machine listens to all its networks.
+        # Read at the first import of Ray: without it, even an instance on one machine listens on all its networks.
         os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
     try:
         import ray
@@ -66,22 +66,22 @@ def _init(ray: ModuleType, address: str | None, cores: int, scratch: str | None)
     try:
         _knock(address)
         with _out_of_reach():
-            ray.init(job_config=_imports(), **_settings(address, cores, scratch))
+            ray.init(job_config=_build_job_config(), **_build_settings(address, cores, scratch))
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise RunError(_refusal(address, error)) from error
+        raise RunError(_describe_refusal(address, error)) from error
     finally:
-        signal.signal(signal.SIGTERM, handler)  # over which Ray puts its own
+        signal.signal(signal.SIGTERM, handler)  # Ray replaces this handler
 
 
 @contextmanager
 def _out_of_reach() -> Iterator[None]:
-    """Start Ray's processes where no signal reaches them that is meant for this process and its group.
+    """Start Ray's processes outside of this process's group, where signals to the group do not reach them.
 
-    A scheduler and a shell signal whole groups. Ray's daemons would end at once, and with them the way by which jobs
-    are asked to save. Ray has no setting for it, but starts them by a fork that runs hooks.
+    Schedulers and shells signal whole groups. Ray's daemons would end at once, and jobs could no longer be asked to
+    save. Ray has no setting for this, but it starts the daemons by a fork that runs hooks.
     """
-    global _apart  # noqa: PLW0603 - a hook cannot be taken back, only told to do nothing
-    _hook()
+    global _apart  # noqa: PLW0603 - a fork hook cannot be removed, only disabled
+    _install_hook()
     _apart = True
     try:
         yield
@@ -90,19 +90,19 @@ def _out_of_reach() -> Iterator[None]:
 
 
 @cache
-def _hook() -> None:
+def _install_hook() -> None:
     os.register_at_fork(after_in_child=lambda: os.setsid() if _apart else None)
 
 
 def _knock(address: str | None) -> None:
-    """Raise an OSError if nobody listens at ``host:port``: Ray itself would try for minutes."""
+    """Raise an OSError if nothing listens at ``host:port``: Ray itself would retry for minutes."""
     host, _, port = (address or "").rpartition(":")
     if host and port.isdigit():
         socket.create_connection((host.strip("[]"), int(port)), timeout=_KNOCK_SECONDS).close()
 
 
-def _imports() -> Any:
-    """Return where tasks look for modules beside what is installed: in the checkouts that this process sees."""
+def _build_job_config() -> Any:
+    """Return a job configuration with the import paths of this process that are not part of its installation."""
     from ray.job_config import JobConfig
 
     entries = [Path(entry).absolute() for entry in sys.path if entry]
@@ -111,16 +111,16 @@ def _imports() -> Any:
     return JobConfig(_py_driver_sys_path=own)
 
 
-def _settings(address: str | None, cores: int, scratch: str | None) -> dict[str, Any]:
+def _build_settings(address: str | None, cores: int, scratch: str | None) -> dict[str, Any]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if address is not None:
         return {"address": address, **quiet}
     own = {"num_cpus": cores, "include_dashboard": False, "object_store_memory": _STORE_BYTES, "_temp_dir": scratch}
-    # Named, because otherwise RAY_ADDRESS in the environment would lead to another cluster.
+    # "local" is explicit, because otherwise RAY_ADDRESS in the environment would select another cluster.
     return {"address": "local", **own, **quiet}
 
 
-def _refusal(address: str | None, error: Exception) -> str:
+def _describe_refusal(address: str | None, error: Exception) -> str:
     reason = str(error).strip().partition("\n")[0]
     if address is None:
         return f"Ray cannot be started on this machine: {reason}"

@@ -1,4 +1,4 @@
-"""What the runner asks of jobs that run on other machines: to save and return, or to end now."""
+"""Orders of the runner to jobs on other machines: to save and return, or to end now."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, Literal
 Order = Literal["", "stop", "kill"]
 
 HOLD_SECONDS = 5.0
-"""How long a question stays open before it is asked again: nothing is left open for jobs that have ended."""
+"""Maximum seconds that a request for orders stays open, so that none stays open for a job that has ended."""
 
 
 class Control:
-    """An actor beside the runner. Jobs ask it for orders, and the answer comes when there is a new one."""
+    """An actor on the runner's node. Jobs request orders from it, and it answers when there is a new order."""
 
     def __init__(self) -> None:
         self._all: Order = ""
@@ -21,7 +21,7 @@ class Control:
         self._changed = asyncio.Event()
 
     async def give(self, order: Order, key: str | None = None) -> None:
-        """Give an order to the job `key`, or to all, also those that ask later."""
+        """Give an order to the job `key`, or to all jobs including future ones."""
         if key is None:
             self._all = order
             self._one = {name: "kill" for name, given in self._one.items() if given == "kill"}
@@ -31,19 +31,19 @@ class Control:
         self._changed = asyncio.Event()
 
     async def order(self, key: str, last: Order) -> Order:
-        """Return the order of the job `key` once it is another than `known`, or `known` after a while."""
-        if self._order(key) == last:
+        """Return the order of the job `key` when it differs from `last`, or after `HOLD_SECONDS` in any case."""
+        if self._get_order(key) == last:
             with suppress(TimeoutError):
                 async with asyncio.timeout(HOLD_SECONDS):
                     await self._changed.wait()
-        return self._order(key)
+        return self._get_order(key)
 
-    def _order(self, key: str) -> Order:
+    def _get_order(self, key: str) -> Order:
         return self._one.get(key, self._all)
 
 
 class Orders:
-    """A job's end of the `Control` actor: asks it again and again, never waits for the answer."""
+    """A job's connection to the `Control` actor: it always has one open request and never blocks on the answer."""
 
     def __init__(self, control: Any, key: str) -> None:
         self._control, self._key = control, key
@@ -51,7 +51,7 @@ class Orders:
         self._ask()
 
     def news(self) -> Order:
-        """Return an order that was not known before; empty: none."""
+        """Return a new order, or an empty string if there is none."""
         import ray
 
         if not ray.wait([self._answer], timeout=0)[0]:

@@ -1,7 +1,7 @@
-"""Jobs on the machines of a Ray cluster, or on this one through Ray.
+"""Run jobs on the machines of a Ray cluster, or on this machine through Ray.
 
-Ray places a job and starts it; it tries nothing again by itself. What is heard of a job comes as the stream of its
-task's results, what is asked of it goes through an actor beside the runner.
+Ray places and starts a job but does not retry it. Messages of a job arrive as the stream of its task's results; orders
+to a job go through an actor on the runner's node.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 
 POLL_SECONDS = 0.1
 KILL_SECONDS = 10.0
-"""How long a node has to end a job that is killed; after that Ray ends it, or it is given up with its node."""
+"""Seconds that a node has to end a killed job; after that, Ray cancels it or it is lost with its node."""
 
 
 @dataclass(eq=False)
 class _Running:
-    """A job that Ray has."""
+    """A job that was submitted to Ray."""
 
     job: Job
     key: str
@@ -44,15 +44,15 @@ class _Running:
 
 
 class RayExecutor(Executor):
-    """Jobs as Ray tasks. Nothing is started or joined before there is a job to run.
+    """Runs jobs as Ray tasks. It connects to Ray only when there is a job to run.
 
     Args:
-        count: Jobs at a time; None: as many as the nodes have cores and accelerators for.
-        threads: Processor threads of each.
-        log: File for what workers print outside of jobs.
-        interrupts: The signals that stop it.
-        address: Of a cluster, whose nodes see the results folder at one path; None: an instance of Ray's of our own on
-            this machine.
+        count: Number of parallel jobs; None: as many as the nodes have cores and accelerators for.
+        threads: Processor threads of each job.
+        log: File for output that workers print outside of jobs.
+        interrupts: Signals that stop the executor.
+        address: Address of a cluster whose nodes see the results folder at the same path; None: a separate Ray instance
+            on this machine.
     """
 
     def __init__(self, count: int | None, threads: int, log: Path, interrupts: Interrupts, address: str | None) -> None:
@@ -71,12 +71,12 @@ class RayExecutor(Executor):
         self._context.close()
 
     def hold(self, critics: Sequence[ServedCritic]) -> dict[ServedCritic, list[str]]:
-        """Return the GPUs of each critic's server, on this machine; see `Executor.hold`."""
-        own = {critic: self._joined().hold(critic) for critic in critics if critic.serve.gpus}
+        """Reserve GPUs of this machine for critic servers; see `Executor.hold`."""
+        own = {critic: self._join().hold(critic) for critic in critics if critic.serve.gpus}
         return {critic: own.get(critic) or visible_gpus()[: critic.serve.tensor_parallel_size] for critic in critics}
 
     def events(self, more: Callable[[], bool] = lambda: False) -> Iterator[tuple[Job | None, wire.Message]]:
-        """Run what was submitted; see `Executor.events`."""
+        """Run the submitted jobs; see `Executor.events`."""
         ticked = 0.0
         while self._pending or self._running or (more() and not self.stopping):
             self._start()
@@ -106,20 +106,20 @@ class RayExecutor(Executor):
         for due, job in list(self._pending):
             if due > now:
                 continue
-            room = self._joined().room(job)
+            room = self._join().room(job)
             if len(self._running) >= (room if self._count is None else min(self._count, room)):
                 return
             self._pending.remove((due, job))
-            self._running.append(self._task(job))
+            self._running.append(self._submit_task(job))
 
-    def _joined(self) -> Cluster:
+    def _join(self) -> Cluster:
         if self._cluster is None:
             cores = max(available_cores(), self._threads * (self._count or 1))
             self._context.enter_context(connected(self._address, cores))
             self._cluster = Cluster(self._threads, self._log)
         return self._cluster
 
-    def _task(self, job: Job) -> _Running:
+    def _submit_task(self, job: Job) -> _Running:
         assert self._cluster is not None
         key = uuid.uuid4().hex
         paths = {name: getattr(job, name).absolute() for name in ("home", "log", "lock")}
@@ -128,7 +128,7 @@ class RayExecutor(Executor):
         return _Running(job, key, stream)
 
     def _listen(self) -> Iterator[tuple[Job | None, wire.Message]]:
-        if self._interrupted():
+        if self._handle_signals():
             yield None, {"kind": "stopping"}
         if self._cluster is None or not self._running:
             time.sleep(POLL_SECONDS)
@@ -138,8 +138,8 @@ class RayExecutor(Executor):
             yield from self._hear(running, self._cluster.next(running.stream))
         yield from self._give_up()
 
-    def _interrupted(self) -> bool:
-        """Obey signals not seen before: the first asks jobs to save, the second ends them."""
+    def _handle_signals(self) -> bool:
+        """Handle new signals: the first asks jobs to save, the second kills them. Return whether there was a signal."""
         if not wait([self._interrupts.fileno()], timeout=0):
             return False
         self._interrupts.clear()
@@ -161,7 +161,7 @@ class RayExecutor(Executor):
                 yield running.job, message
 
     def _end(self, running: _Running, end: wire.Message) -> wire.Message:
-        """Forget a job that ended so; return the end that it counts as."""
+        """Remove an ended job; return its final end message."""
         if end.get("cause") == "lost":
             self._lost_on[running.job.trial.id] = running.node
             end = {**end, "status": "stopped" if self.stopping else "failed"}
@@ -169,7 +169,7 @@ class RayExecutor(Executor):
         return running.verdict or end
 
     def _give_up(self) -> Iterator[tuple[Job | None, wire.Message]]:
-        """End jobs whose node has not ended them in time."""
+        """End jobs that their node has not ended in time."""
         for running in [running for running in self._running if running.end_by and running.end_by < time.monotonic()]:
             assert self._cluster is not None
             self._cluster.cancel(running.stream, force=True)

@@ -1,8 +1,8 @@
-"""What a node of the cluster does of a job: it runs it in a worker process of its own.
+"""Run a job on a node of the cluster, in a separate worker process.
 
-The Ray task is a relay. The job runs in a process of `capo_bench.run.worker`, as it does on a single machine: with its
-own process group, which a kill ends whole, and with its thread counts set before any import. Relay and process serve
-one job after another, so that what they import is imported once.
+The Ray task is a relay. The job runs in a process of `capo_bench.run.worker`, as on a single machine: it has its own
+process group, which a kill ends completely, and its thread counts are set before any import. Relay and process run one
+job after another, so modules are imported only once.
 """
 
 from __future__ import annotations
@@ -26,12 +26,18 @@ from capo_bench.store.errors import RunError
 POLL_SECONDS = 0.1
 
 _kept: dict[tuple[object, ...], Worker] = {}
-"""The worker process of this relay, by what it was started with."""
+"""The worker process of this relay, by the settings that it was started with."""
 
 
 @dataclass(frozen=True)
 class NodeTerms:
-    """What a run has in common for its jobs: `log` gets what workers print outside of jobs, `control` is an actor."""
+    """Settings that all jobs of a run share.
+
+    Attributes:
+        threads: Processor threads of each job.
+        log: File for output that workers print outside of jobs.
+        control: The `Control` actor.
+    """
 
     threads: int
     log: Path
@@ -39,25 +45,25 @@ class NodeTerms:
 
 
 def run_on_node(job: Job, key: str, terms: NodeTerms) -> Iterator[list[wire.Message]]:
-    """Run a job, whose paths lead to the results folder on every node, on this one.
+    """Run a job on this node. The paths of the job lead to the results folder on every node.
 
-    Yields what is heard of it, in batches; the last message is its ``end``. `key` is its name at the control.
+    Yields its messages in batches; the last message is its ``end``. `key` identifies the job to the `Control` actor.
     """
     import ray
 
     yield [{"kind": "start", "node": str(ray.get_runtime_context().get_node_id())}]
     try:
         _check_shared(job.home, terms.log.parent)
-        yield from _relay(job, _worker(terms.threads, terms.log), Orders(terms.control, key))
-    except (RunError, OSError) as error:  # no process can be started, or the results folder is not there
+        yield from _relay(job, _get_worker(terms.threads, terms.log), Orders(terms.control, key))
+    except (RunError, OSError) as error:  # no process can be started, or the results folder is missing
         yield [{"kind": "end", "status": "failed", "error": str(error), "cause": "other"}]
 
 
 def _check_shared(home: Path, study: Path) -> None:
-    """Refuse a node that does not see the run's results folder: nobody would read what it writes.
+    """Refuse to run on a node that does not see the results folder: its results would be lost.
 
     Raises:
-        RunError: The study's folder, which the run has made, is not there.
+        RunError: The study's folder, which the run has created, does not exist here.
     """
     if not study.is_dir():
         raise RunError(
@@ -71,17 +77,18 @@ def _relay(job: Job, worker: Worker, orders: Orders) -> Iterator[list[wire.Messa
         worker.start(job)
         while worker.job:
             wait([worker.connection, worker.ended], timeout=POLL_SECONDS)
-            batch = _heard(worker, orders)
+            batch = _hear(worker, orders)
             if batch:
                 yield batch
             _obey(orders, worker)
     finally:
-        # Also when the task is cancelled; a failure may leave the process unfit, so the next job gets a fresh one.
+        # Also runs when the task is cancelled. A failure can leave the process unusable, so the next job gets a new
+        # one.
         if worker.job or worker.verdict:
             _retire(worker)
 
 
-def _heard(worker: Worker, orders: Orders) -> list[wire.Message]:
+def _hear(worker: Worker, orders: Orders) -> list[wire.Message]:
     batch: list[wire.Message] = []
     try:
         while worker.job and (message := worker.hear()) is not None:
@@ -107,8 +114,8 @@ def _obey(orders: Orders, worker: Worker) -> None:
             os.killpg(worker.pid, signal.SIGKILL)
 
 
-def _worker(threads: int, log: Path) -> Worker:
-    # Ray gives a task its accelerators by this variable, and a process that runs has read it already.
+def _get_worker(threads: int, log: Path) -> Worker:
+    # Ray assigns accelerators through this variable, and a running process has already read it.
     settings = (threads, log, os.environ.get("CUDA_VISIBLE_DEVICES"))
     if settings not in _kept:
         for worker in list(_kept.values()):

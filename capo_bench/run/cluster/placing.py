@@ -1,4 +1,4 @@
-"""Jobs as Ray tasks: what they ask of a node, which node they get, what becomes of them."""
+"""Submit jobs as Ray tasks: their resources, the choice of a node, and their outcome."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _HOLD_SECONDS = 60.0
 
 
 class GpuHolder:
-    """An actor that does nothing but have accelerators, so that no job is given them."""
+    """An actor that only reserves accelerators; jobs do not get them."""
 
     def names(self) -> str:
-        """Return them as CUDA_VISIBLE_DEVICES names them."""
+        """Return the names of the accelerators, as in CUDA_VISIBLE_DEVICES."""
         return os.environ["CUDA_VISIBLE_DEVICES"]
 
 
@@ -32,7 +32,7 @@ class Cluster:
     """The cluster that this process is connected to.
 
     Args:
-        threads: Processor cores of each job; fewer where no node has so many.
+        threads: Processor cores of each job; reduced if no node has so many.
         log: See `NodeTerms`.
     """
 
@@ -42,22 +42,22 @@ class Cluster:
         self._ray: Any = ray
         self._counted = 0.0
         self._nodes: list[dict[str, Any]] = []
-        self._cores = max(1, min(threads, int(max(node["Resources"].get("CPU", 0) for node in self._census()))))
+        self._cores = max(1, min(threads, int(max(node["Resources"].get("CPU", 0) for node in self._list_nodes()))))
         self._here = str(ray.get_runtime_context().get_node_id())
         self._holders: list[Any] = []
         self._held = 0
-        # Beside the runner: it is there as long as there is anybody to give orders.
-        actor = ray.remote(Control).options(num_cpus=0, max_concurrency=10_000, scheduling_strategy=_on(self._here))
+        # On the runner's node: it lives as long as the runner can give orders.
+        actor = ray.remote(Control).options(num_cpus=0, max_concurrency=10_000, scheduling_strategy=_pin_to(self._here))
         self._control: Any = actor.remote()
         self._terms = NodeTerms(self._cores, log, self._control)
 
     def hold(self, critic: ServedCritic) -> list[str]:
-        """Keep accelerators of this node from jobs, for the server of a critic; return their names.
+        """Reserve accelerators of this node for a critic's server; return their names.
 
         Raises:
-            RunError: This node has not so many, or others hold them.
+            RunError: This node does not have enough accelerators, or other runs use them.
         """
-        wanted, free = critic.serve.gpus, self._gpus_of(self._here)
+        wanted, free = critic.serve.gpus, self._count_gpus(self._here)
         names = self._take(wanted) if wanted <= free else ""
         if not names:
             lack = f"{critic} asks for {wanted} GPUs of its own, and this node of the Ray cluster has {free:g} left"
@@ -65,8 +65,8 @@ class Cluster:
         return names.split(",")
 
     def _take(self, gpus: int) -> str:
-        """Take accelerators of this node; return their names, or an empty text where other runs hold them."""
-        options = {"num_cpus": 0, "num_gpus": gpus, "scheduling_strategy": _on(self._here)}
+        """Reserve accelerators of this node; return their names, or an empty string if other runs use them."""
+        options = {"num_cpus": 0, "num_gpus": gpus, "scheduling_strategy": _pin_to(self._here)}
         holder = self._ray.remote(GpuHolder).options(**options).remote()
         names = holder.names.remote()
         if not self._ray.wait([names], timeout=_HOLD_SECONDS)[0]:
@@ -76,17 +76,17 @@ class Cluster:
         return str(self._ray.get(names))
 
     def room(self, job: Job) -> int:
-        """Return how many jobs such as this one the nodes that are alive can run at a time.
+        """Return how many jobs like this one the live nodes can run in parallel.
 
         Raises:
-            RunError: Not one.
+            RunError: No node can run the job.
         """
         room, gpus = 0, job.gpus
-        for node in self._census():
+        for node in self._list_nodes():
             if job.critic_url and node["NodeID"] != self._here:
                 continue
             jobs = int(node["Resources"].get("CPU", 0) // self._cores)
-            room += min(jobs, int(self._gpus_of(node["NodeID"]) // gpus)) if gpus else jobs
+            room += min(jobs, int(self._count_gpus(node["NodeID"]) // gpus)) if gpus else jobs
         if not room:
             needs = f"{self._cores} cores and {gpus} accelerators"
             if job.critic_url:
@@ -95,18 +95,18 @@ class Cluster:
             raise RunError(f"no node of the Ray cluster has {needs}, which a trial needs; add one that has")
         return room
 
-    def _gpus_of(self, node_id: str) -> float:
-        has = sum(node["Resources"].get("GPU", 0) for node in self._census() if node["NodeID"] == node_id)
+    def _count_gpus(self, node_id: str) -> float:
+        has = sum(node["Resources"].get("GPU", 0) for node in self._list_nodes() if node["NodeID"] == node_id)
         return float(has) - (self._held if node_id == self._here else 0)
 
     def start(self, job: Job, key: str, avoid: str | None) -> Any:
-        """Start a job as soon as there is room, on another node than `avoid` if there is one; return its stream."""
+        """Submit a job, on another node than `avoid` if possible; return the stream of its messages."""
         from ray.util.scheduling_strategies import NodeLabelSchedulingStrategy, NotIn
 
         apart: dict[str, Any] = {"ray.io/node-id": NotIn(avoid)} if avoid else {}  # type: ignore[no-untyped-call]
         where: Any = NodeLabelSchedulingStrategy(hard={}, soft=apart) if apart else "SPREAD"
-        if job.critic_url:  # which leads to the server from this node alone
-            where = _on(self._here)
+        if job.critic_url:  # only this node can reach the server's address
+            where = _pin_to(self._here)
         task = self._ray.remote(run_on_node).options(
             num_cpus=self._cores,
             num_gpus=job.gpus,
@@ -118,13 +118,13 @@ class Cluster:
         return task.remote(job, key, self._terms)
 
     def ready(self, streams: list[Any], seconds: float) -> list[Any]:
-        """Return the streams that have news, waiting for the first so long at most."""
+        """Return the streams that have new messages; wait at most `seconds` for the first."""
         if not self._ray.wait(streams, num_returns=1, timeout=seconds)[0]:
             return []
         return list(self._ray.wait(streams, num_returns=len(streams), timeout=0)[0])
 
     def next(self, stream: Any) -> list[wire.Message]:
-        """Return the next messages of a job that has news; an ``end`` if it has come to one in whatever way."""
+        """Return the next messages of a job; if its task ended in any other way, an ``end`` message."""
         from ray.exceptions import OutOfMemoryError, RayError, RayTaskError
 
         try:
@@ -135,28 +135,28 @@ class Cluster:
             reason = f"{type(error.cause).__name__}: {error.cause}"
             return [{"kind": "end", "status": "failed", "error": reason[:300], "cause": "other"}]
         except OutOfMemoryError as error:
-            return [{**lost(f"its node ran out of memory: {_first_line(error)}"), "cause": "memory"}]
+            return [{**lost(f"its node ran out of memory: {_take_first_line(error)}"), "cause": "memory"}]
         except RayError as error:
-            return [lost(f"its node or worker was lost: {_first_line(error)}")]
+            return [lost(f"its node or worker was lost: {_take_first_line(error)}")]
         return batch
 
     def order(self, order: Order, key: str | None = None) -> None:
-        """Give an order to a job, or to all."""
+        """Give an order to one job, or to all."""
         self._control.give.remote(order, key)
 
     def cancel(self, stream: Any, *, force: bool) -> None:
-        """Have Ray end a task."""
+        """Cancel a task in Ray."""
         self._ray.cancel(stream, force=force)
 
     def wait_all(self, streams: list[Any], seconds: float) -> None:
-        """Wait until all tasks have ended, so long at most."""
+        """Wait until all tasks have ended, at most `seconds`."""
         end = time.monotonic() + seconds
         while streams and time.monotonic() < end:
             for stream in self.ready(streams, 0.1):
                 if any(message["kind"] == "end" for message in self.next(stream)):
                     streams = [other for other in streams if other is not stream]
 
-    def _census(self) -> list[dict[str, Any]]:
+    def _list_nodes(self) -> list[dict[str, Any]]:
         if time.monotonic() - self._counted > _CENSUS_SECONDS:
             self._nodes = [node for node in self._ray.nodes() if node["Alive"]]
             self._counted = time.monotonic()
@@ -164,15 +164,15 @@ class Cluster:
 
 
 def lost(how: str) -> wire.Message:
-    """Return the end of a job that was lost."""
+    """Return the end message of a job that was lost."""
     return {"kind": "end", "status": "failed", "error": how[:300], "cause": "lost"}
 
 
-def _on(node: str) -> Any:
+def _pin_to(node: str) -> Any:
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     return NodeAffinitySchedulingStrategy(node, soft=False)
 
 
-def _first_line(error: Exception) -> str:
+def _take_first_line(error: Exception) -> str:
     return (str(error).strip() or type(error).__name__).partition("\n")[0]

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from standins import make_plan
 
 from capo_bench.run.executor import Attempt, Job
-from capo_bench.run.failures import advice, again, cause_of, half
+from capo_bench.run.failures import advice, cause_of, halve, plan_retry
 from capo_bench.run.runner import RunOptions
 from capo_bench.store.home import Home
 from trainers.criticised import CriticFailingError
@@ -79,23 +79,23 @@ def test_memory_names_the_setting_and_a_value_that_divides_the_rollouts(tmp_path
 
 @given(rollouts=st.integers(1, 512), size=st.integers(1, 512))
 def test_half_divides_and_is_at_most_half_and_nothing_larger_would_do(rollouts, size):
-    found = half(rollouts, size)
+    found = halve(rollouts, size)
     fitting = [n for n in range(1, size // 2 + 1) if rollouts % n == 0]
     assert found == max(fitting, default=None)
 
 
 def test_a_lost_process_is_tried_again_as_it_was_until_the_tries_are_used_up(tmp_path):
     first = job(tmp_path)
-    second, delay = again(first, {"cause": "lost"}, RunOptions(retries=2))
+    second, delay = plan_retry(first, {"cause": "lost"}, RunOptions(retries=2))
     assert (second.attempt.number, second.attempt.micro_batch, delay) == (2, None, 0)
-    third, _ = again(second, {"cause": "lost"}, RunOptions(retries=2))
-    assert again(third, {"cause": "lost"}, RunOptions(retries=2)) is None
-    assert again(first, {"cause": "lost"}, RunOptions(retries=0)) is None
+    third, _ = plan_retry(second, {"cause": "lost"}, RunOptions(retries=2))
+    assert plan_retry(third, {"cause": "lost"}, RunOptions(retries=2)) is None
+    assert plan_retry(first, {"cause": "lost"}, RunOptions(retries=0)) is None
 
 
 def test_out_of_memory_halves_the_micro_batch_down_to_one(tmp_path):
     pending, sizes = job(tmp_path, prompts_per_step=3, group_size=4), []
-    while found := again(pending, {"cause": "memory", "stage": "train"}, RunOptions(retries=9)):
+    while found := plan_retry(pending, {"cause": "memory", "stage": "train"}, RunOptions(retries=9)):
         pending = found[0]
         sizes.append(pending.attempt.micro_batch)
     assert sizes == [6, 3, 1]
@@ -108,21 +108,21 @@ def test_of_several_processes_each_has_its_share_of_the_rollouts(tmp_path, monke
     config = pending.trial.config.model_copy(update={"backbone": "pair"})
     pending = replace(pending, trial=replace(pending.trial, config=config))
     assert "train.micro_batch is 6 of 6 rollouts; set it to 3" in advice("memory", "train", config)
-    found = again(pending, {"cause": "memory", "stage": "train"}, RunOptions())
+    found = plan_retry(pending, {"cause": "memory", "stage": "train"}, RunOptions())
     assert found[0].attempt.micro_batch == 3
 
 
 def test_out_of_memory_elsewhere_is_for_the_user(tmp_path):
-    assert again(job(tmp_path), {"cause": "memory", "stage": "generate"}, RunOptions()) is None
+    assert plan_retry(job(tmp_path), {"cause": "memory", "stage": "generate"}, RunOptions()) is None
 
 
 def test_an_endpoint_is_left_alone_longer_each_time(tmp_path):
     options = RunOptions(retries=3, retry_seconds=2)
     for number, least in ((1, 2), (2, 10), (3, 50)):
-        _, delay = again(job(tmp_path, number), {"cause": "endpoint"}, options)
+        _, delay = plan_retry(job(tmp_path, number), {"cause": "endpoint"}, options)
         assert least <= delay <= 1.25 * least
 
 
 @pytest.mark.parametrize("cause", ["other", "disk", "timeout", "grace", None])
 def test_what_would_fail_again_is_not_tried_again(tmp_path, cause):
-    assert again(job(tmp_path), {"cause": cause}, RunOptions()) is None
+    assert plan_retry(job(tmp_path), {"cause": cause}, RunOptions()) is None

@@ -18,7 +18,7 @@ import torch
 from capo_bench.run import stages
 from capo_bench.run.executor import Attempt
 from capo_bench.run.failures import cause_of
-from capo_bench.run.launch import RankError, _events, launch, one_process, training_processes
+from capo_bench.run.launch import RankError, _follow_events, launch, one_process, training_processes
 from capo_bench.run.training import Training
 from capo_bench.run.work import Work
 from capo_bench.store.home import Home, TrialFolder, read_json
@@ -211,7 +211,7 @@ def test_what_the_first_process_tells_is_heard_once(count: int, launching: Launc
 
 
 def test_a_line_that_is_not_whole_is_not_told_yet(tmp_path: Path) -> None:
-    heard = _events(tmp_path / "events.jsonl")
+    heard = _follow_events(tmp_path / "events.jsonl")
     assert next(heard) is None
     with (tmp_path / "events.jsonl").open("w") as file:
         for text, told in (

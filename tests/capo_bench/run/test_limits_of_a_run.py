@@ -90,7 +90,7 @@ def test_a_disk_that_fills_up_meanwhile_ends_the_run_and_trials_save(session, ho
 def test_each_worker_sees_its_own_gpus(session, home, monkeypatch):
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5")
     plan = make_plan(["env", "env 2"], seeds=(0, 1))
-    monkeypatch.setattr(runner_module, "_gpus_needed", lambda trial: 1)
+    monkeypatch.setattr(runner_module, "_count_gpus", lambda trial: 1)
     session.run(plan, workers=2)
     seen = {read_json(home.trial(trial.id).path / "env.json")["gpus"] for trial in plan.trials}
     assert seen == {"4", "5"}
@@ -100,7 +100,7 @@ def test_trials_that_need_other_numbers_of_gpus_take_turns(session, home, monkey
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
     plan = make_plan(["env", "env two", "env none"])
     needs = {"env": 1, "env two": 2, "env none": 0}
-    monkeypatch.setattr(runner_module, "_gpus_needed", lambda trial: needs[trial.variant])
+    monkeypatch.setattr(runner_module, "_count_gpus", lambda trial: needs[trial.variant])
     result = session.run(plan, workers=2)
     assert result.exit_code == 0
     seen = [read_json(home.trial(trial.id).path / "env.json")["gpus"] for trial in plan.trials]

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import capo_bench
-from capo_bench.run.pool import _environment
+from capo_bench.run.pool import _build_environment
 from capo_bench.run.threads import UNARY, set_threads
 
 FIRST_CALLS = """
@@ -72,5 +72,5 @@ def test_a_number_of_threads_that_the_user_has_set_is_heeded(
         monkeypatch.delenv(name, raising=False)
     for name, value in given.items():
         monkeypatch.setenv(name, value)
-    environment = _environment(2, None)
+    environment = _build_environment(2, None)
     assert {name: environment[name] for name in threads} == threads

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from capo_bench.run.evaluation import _as_set, _spec, generate, pending_tasks, score
+from capo_bench.run.evaluation import _apply_settings, _make_spec, generate, pending_tasks, score
 from capo_bench.store.home import TrialFolder
 from evals.checksums import ChangedFileError, unlist
 from evals.config import EvaluationConfig
@@ -64,7 +64,7 @@ def run(config: TrialConfig, model: str, out: Path, seed: int = 0, stop: Any = l
     ],
 )
 def test_a_task_is_sampled_in_its_own_way_but_for_what_the_study_sets(settings: Any, expected: Sampling) -> None:
-    assert _as_set(COMPETITION, EvaluationConfig.model_validate(settings)).sampling == expected
+    assert _apply_settings(COMPETITION, EvaluationConfig.model_validate(settings)).sampling == expected
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_task_is_sampled_in_its_own_way_but_for_what_the_study_sets(settings: 
     ],
 )
 def test_each_problem_is_answered_greedily_and_by_samples(settings: Any, greedy: bool, samples: int) -> None:
-    found = _as_set(COMPETITION, EvaluationConfig.model_validate(settings))
+    found = _apply_settings(COMPETITION, EvaluationConfig.model_validate(settings))
     assert (found.greedy, found.samples) == (greedy, samples)
 
 
@@ -107,10 +107,10 @@ def test_no_model_is_opened_where_nothing_is_owed(model: str, tmp_path: Path) ->
 
 
 def test_the_backbone_says_how_a_model_is_opened() -> None:
-    spec = _spec(trial(), "folder/of/the/policy")
+    spec = _make_spec(trial(), "folder/of/the/policy")
     assert (spec.backend, spec.template, spec.dtype, spec.batch) == ("hf", "bare", "float32", 2)
     assert spec.revision is None
-    assert _spec(trial(backend="vllm"), "m").backend == "vllm"
+    assert _make_spec(trial(backend="vllm"), "m").backend == "vllm"
 
 
 def test_what_is_owed_is_what_lacks_completions(model: str, tmp_path: Path) -> None:
@@ -235,4 +235,4 @@ def test_a_share_without_problems_asks_nothing(model: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(("taken", "left"), [("", 0.9), ("0.0", 0.9), ("0.3", 0.6), ("0.95", 0.1)])
 def test_an_engine_that_measures_takes_what_the_critics_server_leaves(monkeypatch, taken, left):
     monkeypatch.setenv(TAKEN, taken)
-    assert _spec(TrialConfig(), "folder").gpu_memory_utilization == pytest.approx(left)
+    assert _make_spec(TrialConfig(), "folder").gpu_memory_utilization == pytest.approx(left)
