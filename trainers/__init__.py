@@ -1,4 +1,4 @@
-"""What learns: methods over TRL, credit, critics, backbones."""
+"""Training: methods on top of TRL, credit assignment, critics, backbones."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from collections.abc import Callable
 from typing import Any
 
 Emit = Callable[[dict[str, Any]], None]
-"""Called with one record of plain values of a step or a stage."""
+"""Function that receives one record of plain values of a step or a stage."""

@@ -1,20 +1,21 @@
-"""What training spends, and what it may spend beside its steps: methods of unlike cost compare at equal compute.
+"""Measure and limit the compute of training, so that methods with different costs can be compared at equal compute.
 
-With N parameters a token costs about 2·N floating-point operations forward and 4·N backward; attention is left out,
-which matters for texts much longer than the model is wide. So for T tokens sampled and trained on in U updates, P
-tokens of the rollouts' prompts, of which sampling computes S (each rollout's prompt, or each group's once where its
-rollouts share it), and T_c read and written by a critic of N_c parameters,
+With N parameters, a token costs about 2·N floating-point operations forward and 4·N backward. Attention is left out,
+which matters for texts that are much longer than the model is wide. Let T be the tokens that are sampled and trained on
+in U updates, and P the prompt tokens of the rollouts. Sampling computes S of these prompt tokens (each rollout's
+prompt, or each group's prompt once if its rollouts share it). Let T_c be the tokens that a critic of N_c parameters
+reads and writes. Then
 
     total tokens = U·(T + P) + T_c · N_c / N                 in tokens of the policy
     train FLOPs  = 2·N·(T + S) + F·N·(T + P) + 2·N_c·T_c      sampled; passed forward and backward; criticised
 
-with F = 6 for one update, and F = 6·U + 2 for more: the first of them needs the probabilities under the policy that
-sampled, which is a pass forward of its own.
+with F = 6 for one update, and F = 6·U + 2 for more: the first of several updates needs the probabilities under the
+policy that sampled, which takes an additional forward pass.
 
-A policy token counts four times a critic's token of a model as large: total tokens leave that out, FLOPs do not. Left
-out of both: the reference model's pass where `train.kl` asks for one, and what is computed on padding. Critics that are
-checkers have no parameters. A critique that was reused counts with the tokens that it once cost. What the teaching of a
-critic, a process reward model or the cold start took is not a trial's, and stands apart in reports.
+In FLOPs, a policy token costs four times as much as a token of a critic of the same size; total tokens ignore this
+difference. Both leave out the reference model's pass, if `train.kl` needs one, and the computation on padding. Critics
+that are checkers have no parameters. A reused critique counts with its original tokens. The training of a critic, of a
+process reward model or of the cold start does not count for a trial; reports show it separately.
 """
 
 from __future__ import annotations
@@ -30,22 +31,22 @@ from evals.settings import Positive, Strict
 
 LIMITS = ("policy_tokens", "total_tokens", "train_flops", "seconds")
 WEIGHED = frozenset({"total_tokens", "train_flops"})
-"""Limits of spending that takes the size of a critic to be known."""
+"""Limits for which the size of the critic must be known."""
 
 
 COUNTED = ("policy_tokens", "policy_prompt_tokens", "policy_prefill_tokens", "critic_tokens")
-"""Tokens of a step's record: T, P, S and T_c."""
+"""Keys of a step's record for T, P, S and T_c."""
 
 
 class BudgetConfig(Strict):
-    """A limit of spending since the first step: training ends with the step at which it is reached.
+    """A limit on spending since the first step: training ends after the step that reaches it.
 
     Attributes:
-        policy_tokens: Tokens sampled.
-        total_tokens: These, their prompts' and the critic's, each of which weighs as much more as it has more
-            parameters.
+        policy_tokens: Sampled tokens.
+        total_tokens: Sampled tokens, their prompt tokens, and the critic's tokens weighted by its parameters relative
+            to the policy's.
         train_flops: Floating-point operations of sampling, updating and criticising.
-        seconds: Wall time of training's steps, on this machine.
+        seconds: Wall time of the training steps on this machine.
     """
 
     policy_tokens: Positive | None = None
@@ -65,19 +66,19 @@ class BudgetConfig(Strict):
 
     @property
     def unit(self) -> str:
-        """Which spending is limited: a name of `LIMITS`."""
+        """Name of the limited quantity, one of `LIMITS`."""
         return next(name for name in LIMITS if getattr(self, name) is not None)
 
     @property
     def limit(self) -> float:
-        """How much of it."""
+        """Value of the limit."""
         return float(getattr(self, self.unit))
 
     def share(self, steps: Iterable[Mapping[str, Any]]) -> float:
-        """Return the spending of steps, all from the first, as a share of the budget; 1 or more: it is reached.
+        """Return the spending of all steps from the first as a share of the budget; from 1 on the budget is reached.
 
         Raises:
-            KeyError: A record lacks what is limited.
+            KeyError: A record lacks the limited quantity.
         """
         return math.fsum(step[self.unit] for step in steps) / self.limit
 
@@ -85,18 +86,18 @@ class BudgetConfig(Strict):
         """Return `share` after each of the steps.
 
         Raises:
-            KeyError: A record lacks what is limited.
+            KeyError: A record lacks the limited quantity.
         """
         return [self.share(steps[:count]) for count in range(1, len(steps) + 1)]
 
 
 @dataclass(frozen=True)
 class Meter:
-    """What a training's steps spend.
+    """Computes the spending of training steps.
 
     Attributes:
-        critic: Parameters of the critic; 0 for none and for a checker, None where nobody said.
-        budget: What may be spent, if that is limited.
+        critic: Parameters of the critic; 0 for none and for a checker, None if unknown.
+        budget: Limit on spending, if there is one.
     """
 
     policy: int
@@ -105,9 +106,9 @@ class Meter:
     updates: int = 1
 
     def read(self, step: Mapping[str, Any]) -> dict[str, float]:
-        """Return what a step spent beside what its record has; nothing where the critic's size is not known.
+        """Return the spending of a step that its record does not contain yet; nothing if the critic's size is unknown.
 
-        The sizes are told too, so that whoever has the record can work the rest out again.
+        The result includes the sizes of the models, so that the other values can be computed again from the record.
         """
         sampled, prompts, prefilled, read = (float(step.get(name, 0.0)) for name in COUNTED)
         if self.critic is None and read:

@@ -1,4 +1,4 @@
-"""The thin callbacks around a TRL trainer: one record an optimizer step, checkpoints, and a way to stop."""
+"""Callbacks of a TRL trainer: one record per step, checkpoints, and a way to stop."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ from trainers.budget import BudgetConfig, Meter
 
 
 class Recorder(TrainerCallback):
-    """Hands every step's logs on as plain numbers; a step is all updates on a batch, and is logged after the last.
+    """Passes on the logs of every step as plain numbers.
+
+    A step is all updates on a batch; it is logged after the last update.
 
     Args:
         record: Receives ``{"step", "of", "seconds", "cpu_seconds", …the trainer's logs}``.
-        steps: How many steps training takes, at most.
-        meter: Adds what a step spent.
+        steps: Maximum number of training steps.
+        meter: Adds the spending of a step.
         add: Given a number of this process, returns its sum over the processes that train together.
-        updates: Updates of a step.
+        updates: Number of updates per step.
     """
 
     def __init__(
@@ -38,7 +40,7 @@ class Recorder(TrainerCallback):
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start the step's clocks, before the first of its updates."""
+        """Start the step's clocks before the first of its updates."""
         if state.global_step % self._updates == 0:
             self._began, self._worked = time.perf_counter(), process_seconds()
 
@@ -50,31 +52,32 @@ class Recorder(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Hand on the logs of one step; the summary at the end of training has no loss of a step and is left out."""
+        """Pass on the logs of one step; the summary at the end of training has no `loss` and is skipped."""
         if logs and "loss" in logs:
             seconds = time.perf_counter() - self._began
             worked = self._add(process_seconds() - self._worked)
             spent = {"seconds": seconds, "cpu_seconds": worked, **(self._meter.read(logs) if self._meter else {})}
             if self._meter:
-                state.log_history[-1].update(spent)  # kept in checkpoints: a budget counts over all tries
+                state.log_history[-1].update(spent)  # saved in checkpoints, because a budget counts over all attempts
             if self._meter and self._meter.budget:
                 spent["budget_share"] = self._meter.budget.share(step_logs(state))
             self._record({"step": state.global_step // self._updates, "of": self._steps, **logs, **spent})
 
 
 class Saver(TrainerCallback):
-    """Has the trainer save a checkpoint when it is time for one, and end when it is asked to.
+    """Makes the trainer save a checkpoint when it is due, and end training on request.
 
-    Processes that train one policy save and stop together: `agree` is asked in each of them after every step but the
-    last, which leaves the trained model itself.
+    Processes that train one policy save and stop together. Therefore `agree` is called in each of them after every step
+    except the last, after which the trained model itself is saved.
 
     Args:
-        updates: How many updates training takes.
+        updates: Total number of updates of training.
         every: Seconds between two checkpoints; 0: one after every step.
-        stop: Asked after each step; true saves a checkpoint and ends training.
-        agree: Given what one process wants, returns whether any of them does. Clocks and signals differ between them.
-        saved: Told how many updates a checkpoint has when this process has written its part of it.
-        budget: Ends training with the step that reaches it, as the last step does.
+        stop: Called after each step; if it returns True, a checkpoint is saved and training ends.
+        agree: Given the decision of one process, returns whether any process decided so. Clocks and signals differ
+            between processes.
+        saved: Called with the number of updates of a checkpoint when this process has written its part of it.
+        budget: Ends training after the step that reaches it, like the last step does.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917 - when to save, when to end, and who is asked and told
@@ -94,7 +97,7 @@ class Saver(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Start the clock: what is there so far is the start, or a checkpoint."""
+        """Start the clock: at this point there is only the initial model or a checkpoint."""
         self._last = time.monotonic()
 
     def on_log(
@@ -105,7 +108,7 @@ class Saver(TrainerCallback):
         logs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Decide whether to end or stop, and whether to save: what a step spent is known when it is logged."""
+        """Decide whether to end, stop or save, now that the spending of the step is known."""
         if not logs or "loss" not in logs or state.global_step >= self._updates:
             return
         if self._budget is not None and self._agree(self._budget.share(step_logs(state)) >= 1):
@@ -116,11 +119,11 @@ class Saver(TrainerCallback):
             control.should_save = True
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Tell of the checkpoint; the step's record was handed on before it was written."""
+        """Report the checkpoint; the step's record was passed on before the checkpoint was written."""
         self._saved(state.global_step)
         self._last = time.monotonic()
 
 
 def step_logs(state: TrainerState) -> list[dict[str, Any]]:
-    """Return the logs of all steps, those before a checkpoint that training goes on from among them."""
+    """Return the logs of all steps, including those before the checkpoint from which training resumed."""
     return [logs for logs in state.log_history if "loss" in logs]

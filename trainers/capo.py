@@ -1,6 +1,6 @@
-"""Trains methods whose credit rests on a vote over critiques: CAPO (arXiv 2508.02298) and those that charge otherwise.
+"""Train methods whose credit is based on a vote over critiques: CAPO (arXiv 2508.02298) and methods with other charges.
 
-Which steps pay for those that are voted wrong, the method says (`Method.credit`); `trainers.credit.capo` is CAPO's own.
+The method's credit function (`Method.credit`) decides which steps are charged; `trainers.credit.capo` is CAPO's own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from trainers.run import TrainRun
 
 
 class CapoTrainer(CriticisedTrainer):
-    """GRPO with an advantage for each token, by what critiques say of its step."""
+    """GRPO with an advantage for each token that depends on the critiques of its step."""
 
     def find_evidence(self) -> Evidence:
         """Wait for the critiques and vote."""
@@ -25,7 +25,7 @@ class CapoTrainer(CriticisedTrainer):
         return Evidence(shares=shares)
 
     def credit(self, evidence: Evidence) -> Credited:
-        """Work out the credit of the batch, and report it with what is charged."""
+        """Compute the credit of the batch, and report it with its charges."""
         credited = super().credit(evidence)
         if credited.earned.charges is not None:
             self.report(charged_metrics(credited.layout, credited.earned.charges))

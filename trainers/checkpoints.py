@@ -1,8 +1,8 @@
-"""Checkpoints of a run, and the mark that says which one is whole.
+"""Manage the checkpoints of a run, and the file that names the complete one.
 
 ``resume.json`` names the newest checkpoint with the checksums of its files. It is written after all of these are on the
-disk and before any older checkpoint goes, so at every moment at least one that is whole is named, once there has been
-one. What lies beside it was cut short and counts for nothing.
+disk and before any older checkpoint is deleted. Therefore, once there has been a complete checkpoint, ``resume.json``
+always names a complete one. Other checkpoint folders are incomplete and are ignored.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ MARK = "resume.json"
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint that was whole when it was marked, and the steps of training before it (whole batches)."""
+    """A checkpoint that was complete when it was marked, and the number of training steps (whole batches) before it."""
 
     path: Path
     step: int
 
 
 def mark(folder: Path, updates: int, step: int) -> None:
-    """Name a checkpoint, whose files every process has written, as the one to go on from, and delete the others."""
+    """Mark a checkpoint, whose files all processes have written, as the one to resume from, and delete the others."""
     checkpoint = folder / f"checkpoint-{updates:d}"
     sync(checkpoint)
     point = {"checkpoint": checkpoint.name, "step": step, "files": _sums(checkpoint)}
@@ -41,9 +41,9 @@ def mark(folder: Path, updates: int, step: int) -> None:
 
 
 def newest(folder: Path) -> Checkpoint | None:
-    """Return the marked checkpoint and delete the others; None where none is marked or the marked one is damaged.
+    """Return the marked checkpoint and delete the others; None if none is marked or the marked one is damaged.
 
-    A damaged one is told of in the log.
+    A damaged checkpoint is reported in the log.
     """
     if not (folder / MARK).exists():
         return None
@@ -65,7 +65,7 @@ def newest(folder: Path) -> Checkpoint | None:
 
 
 def sync(folder: Path) -> None:
-    """Wait until a folder and all that is in it is on the disk, so that what is said of it next holds after a crash."""
+    """Wait until a folder and all its content are on the disk, so that they survive a crash."""
     for path in (*folder.rglob("*"), folder, folder.parent):
         _sync(path)
 

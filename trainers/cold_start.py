@@ -1,7 +1,8 @@
-"""The supervised training before reinforcement: of an embedded backbone from nothing, of another from what it is.
+"""Run the supervised training before reinforcement learning (the cold start) of a backbone.
 
-There is one mechanism for both. An embedded backbone learns from demonstrations that the harness draws, unless the
-study names others; a backbone of a hub or a folder learns from those that the study names.
+All backbones use the same mechanism. An embedded backbone starts from random weights and learns from demonstrations
+that the harness draws, unless the study names others. A backbone from the hub or from a folder learns from the
+demonstrations that the study names.
 """
 
 from __future__ import annotations
@@ -31,14 +32,15 @@ if TYPE_CHECKING:
 
 
 def train_cold_start(backbone: BackboneConfig, config: ColdStart, out: Path, record: Emit) -> dict[str, int]:
-    """Teach a backbone and write model and tokenizer to `out`.
+    """Train a backbone on demonstrations and write model and tokenizer to `out`.
 
     Returns:
-        How many demonstrations were learnt, and how many left out because they are too long.
+        The number of demonstrations that were used, and of those that were left out because they are too long. For a
+        study's own demonstrations also the model's parameters without adapters.
 
     Raises:
-        DataErrors: All that is wrong with the demonstrations.
-        ValueError: They cannot be put to this model, or all of them are too long.
+        DataErrors: All errors in the demonstrations.
+        ValueError: The demonstrations do not fit this model's template, or all of them are too long.
     """
     if isinstance(config, ColdStartConfig):
         return train_drawn(backbone, config, out, record)
@@ -46,7 +48,7 @@ def train_cold_start(backbone: BackboneConfig, config: ColdStart, out: Path, rec
 
 
 def train_drawn(backbone: BackboneConfig, config: ColdStartConfig, out: Path, record: Emit) -> dict[str, int]:
-    """Teach an embedded backbone on demonstrations that the harness draws; see `train_cold_start`."""
+    """Train an embedded backbone on demonstrations that the harness draws; see `train_cold_start`."""
     pairs = list(_demonstrations(config))
     model, tokenizer = _embedded(backbone, pairs, config.number)
     train_sft(model, tokenizer, pairs, config, out, record)
@@ -55,7 +57,7 @@ def train_drawn(backbone: BackboneConfig, config: ColdStartConfig, out: Path, re
 
 
 def train_named(backbone: BackboneConfig, config: SftConfig, out: Path, record: Emit) -> dict[str, int]:
-    """Teach a backbone on demonstrations that a study names; see `train_cold_start`."""
+    """Train a backbone on demonstrations that a study names; see `train_cold_start`."""
     wanted = config.steps * config.problems_per_step
     chosen = draw_items(demonstrations_of(config.demonstrations).all, wanted, f"sft/{config.number}")
     if backbone.source == "embedded":
@@ -68,7 +70,7 @@ def train_named(backbone: BackboneConfig, config: SftConfig, out: Path, record: 
     )
     learner = _with_adapters(model, backbone)
     train_sft(learner, tokenizer, pairs, config, out, record, backbone)
-    name_base(learner, str(backbone.model), backbone.revision)  # adapters are kept as they were trained
+    name_base(learner, str(backbone.model), backbone.revision)  # adapters are saved separately, as they were trained
     save(learner, tokenizer, out)
     counts = {"demonstrations": len(pairs), "left_out": wanted - len(pairs)}
     return {**counts, "parameters": sum(w.numel() for n, w in learner.named_parameters() if "lora_" not in n)}

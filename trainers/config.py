@@ -1,4 +1,4 @@
-"""What a study may say about one trial. Light: pydantic only, so that validation needs no torch."""
+"""Define the settings of one trial. This module imports pydantic only, so that validation does not need torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from trainers.teaching import SftConfig, SupervisedConfig
 Rate = Annotated[float, Field(gt=0)]
 DrawnTask = Literal["coins", "forks", "repairs"]
 DRAWN_TASKS = get_args(DrawnTask)
-"""Benchmarks of which demonstrations are drawn."""
+"""Benchmarks for which the harness draws demonstrations."""
 
 if TYPE_CHECKING:
     AnyCritic = CriticParams
@@ -35,19 +35,20 @@ else:
 
 
 def default_critic() -> CriticParams:
-    """Return the critic of a trial that names none: the exact one."""
+    """Return the default critic of a trial: the exact one."""
     return CRITICS.get("exact")(name="exact")
 
 
 class ColdStartConfig(SupervisedConfig):
-    """Cold start of the embedded backbone: supervised training on solutions of pupils that hold wrong rules and slip.
+    """Cold start of the embedded backbone: supervised training on solutions with misconceptions and random slips.
 
-    Later steps follow the wrong ones. With `misconceptions: []` and a larger `slip` errors are random alone: then the
-    likeliest answer of the cold start is right, and reinforcement can only sharpen.
+    After a wrong step, later steps build on its result. With `misconceptions: []` and a larger `slip`, errors are
+    random only. Then the most likely answer after the cold start is right, and reinforcement learning can only sharpen
+    the distribution.
 
     Attributes:
-        task: The benchmark whose problems are solved. Pupils of forks and repairs hold one wrong rule, their own: the
-            smaller choice will do; what is written needs no second look.
+        task: The benchmark whose problems are solved. Pupils of forks and repairs hold one misconception of their own:
+            that the smaller choice will do (forks), or that the written text needs no second look (repairs).
         belief: Probability that a pupil follows a misconception where it applies.
     """
 
@@ -83,15 +84,15 @@ def _drawn_or_named(value: object) -> str:
 ColdStart = Annotated[
     Annotated[ColdStartConfig, Tag("drawn")] | Annotated[SftConfig, Tag("named")], Discriminator(_drawn_or_named)
 ]
-"""Supervised training before reinforcement: on demonstrations of coins that are drawn, or on those that are named."""
+"""Supervised training before reinforcement learning: on drawn demonstrations of coins, or on named demonstrations."""
 
 
 class ClipConfig(Strict):
-    """How far the ratio of probabilities may leave 1 before a token is no longer learned from.
+    """How far the probability ratio may differ from 1 before a token no longer contributes to the update.
 
     Attributes:
         lower: ε_low: the ratio is clipped at 1 − lower.
-        upper: ε_high: at 1 + upper. None: the method's own, which is `lower` but for DAPO's.
+        upper: ε_high: the ratio is clipped at 1 + upper. None: the method's default, which is `lower` except for DAPO.
     """
 
     lower: Annotated[float, Field(gt=0, lt=1)] = 0.2
@@ -99,12 +100,13 @@ class ClipConfig(Strict):
 
 
 class TrainConfig(Strict):
-    """Reinforcement: each step samples a batch, `prompts_per_step` groups of `group_size` rollouts, and updates on it.
+    """Reinforcement learning: each step samples a batch of rollouts and updates on it.
+
+    A batch has `prompts_per_step` groups of `group_size` rollouts.
 
     Attributes:
-        updates_per_batch: Updates of a step, each on all of its batch.
-        ratio: What is compared with the clip: the ratio of a token's probabilities, or the geometric mean of a
-            rollout's (GSPO).
+        updates_per_batch: Number of updates per step, each on the whole batch.
+        ratio: The ratio that is clipped: that of a token's probabilities, or the geometric mean over a rollout (GSPO).
     """
 
     steps: Positive = 50
@@ -154,7 +156,7 @@ class TrainConfig(Strict):
 
 
 class CreditConfig(Strict):
-    """From critiques to token rewards (paper, sections on voting and on token rewards)."""
+    """Settings from critiques to token rewards (paper, sections on voting and on token rewards)."""
 
     segmenter: str = "blank_lines"
     critiques: Positive = 4
@@ -204,9 +206,9 @@ class ValuesConfig(Strict):
     """Monte Carlo values of steps, for methods that sample continuations.
 
     Attributes:
-        samples: Continuations of each state.
-        oracle_samples: The same for the method `oracle`, whose values are to be near the true ones.
-        segment: Steps that are credited together, for a method that credits segments.
+        samples: Continuations per state.
+        oracle_samples: Continuations per state for the method `oracle`, whose values should be close to the true ones.
+        segment: Number of steps that are credited together, for methods that credit segments.
     """
 
     samples: Positive = 9
@@ -215,7 +217,7 @@ class ValuesConfig(Strict):
 
 
 class TrialConfig(Strict):
-    """Everything that a study may set for a trial; the seed stands apart."""
+    """All settings of a trial except the seed."""
 
     method: str = "capo"
     backbone: str = "tiny"
@@ -251,7 +253,7 @@ class TrialConfig(Strict):
 
     @property
     def terms(self) -> Terms:
-        """What the settings say of credit: those of the process reward model where the method asks one."""
+        """Settings of the credit function: those of the process reward model if the method uses one."""
         if "prm" in METHODS.get(self.method).uses:
             return Terms(w_whole=self.prm.w_whole, temperature=self.prm.temperature, segment=self.values.segment)
         return Terms(
@@ -263,5 +265,5 @@ class TrialConfig(Strict):
 
     @property
     def supervised(self) -> ColdStartConfig | SftConfig | None:
-        """The supervised training that the trial rests on; None where there is none."""
+        """Settings of the supervised training before the trial; None if there is none."""
         return self.cold_start if METHODS.get(self.method).heeds("cold_start") else None

@@ -1,4 +1,4 @@
-"""Trains methods whose credit rests on outcomes and steps alone; what it is, the method says (`Method.credit`)."""
+"""Train methods whose credit is based on outcomes and steps alone; the method defines the credit (`Method.credit`)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trainers.run import TrainRun
 
 
 class CriticFreeTrainer(PolicyTrainer):
-    """GRPO with the advantages of a method that asks nobody about steps."""
+    """GRPO with the advantages of a method that uses no critic."""
 
     def find_evidence(self) -> Evidence:
         """Return the states that rollouts of a problem share."""

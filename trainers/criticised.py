@@ -1,4 +1,4 @@
-"""What methods with a critic share: asking early, waiting late, giving up when it fails."""
+"""Shared code of methods with a critic: request critiques early, wait for them late, and stop if too many abstain."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from trainers.policy import PolicyTrainer, train_policy
 from trainers.run import TrainRun
 
 _SHOWN = 400
-"""Most characters of an abstention that the message shows."""
+"""Maximum number of characters of an abstention that an error message shows."""
 
 
 UNREACHABLE = frozenset({"timeout", "error"})
-"""Reasons of abstentions that say that the critic was not reached, not that it said nothing of use."""
+"""Reasons of abstentions which mean that the critic was not reached; others mean that its reply was not usable."""
 
 
 class CriticFailingError(RuntimeError):
-    """So many critiques abstained in one step that training on would not be the method; or it is unreachable."""
+    """Too many critiques abstained in one step to train on with this method, or the critic is unreachable."""
 
     def __init__(self, message: str, *, unreachable: bool = False) -> None:
         super().__init__(message)
@@ -38,9 +38,9 @@ class CriticFailingError(RuntimeError):
 class CriticisedTrainer(PolicyTrainer):
     """A policy trainer that asks a critic about every rollout.
 
-    An eager critic is asked about a rollout as soon as its end token is sampled, another about all of a batch when they
-    are known. It reads while the rest of the batch is sampled and the answers are verified; `critic_wait` is the time
-    that was spent on nothing but waiting for it.
+    An eager critic is asked about each rollout as soon as its end token is sampled; any other critic is asked about the
+    whole batch when it is complete. The critic works while the rest of the batch is sampled and the answers are
+    verified. `critic_wait` is the time that was spent only on waiting for it.
     """
 
     aim: ClassVar[Aim] = "steps"
@@ -48,8 +48,8 @@ class CriticisedTrainer(PolicyTrainer):
     def __init__(self, *, critic_thread: CriticThread, **kwargs: Any) -> None:
         self.critic_thread = critic_thread
         self._asked: dict[int, tuple[Solution, Asked]] = {}
-        self.pending: list[tuple[list[int], Asked]] = []  # rows of rollouts, and where their critiques will be
-        self._critiques: list[list[Critique]] = []  # of the batch, a rollout each
+        self.pending: list[tuple[list[int], Asked]] = []  # rows of rollouts, and the futures of their critiques
+        self._critiques: list[list[Critique]] = []  # of the batch, one list per rollout
         super().__init__(**kwargs)
 
     @property
@@ -58,12 +58,12 @@ class CriticisedTrainer(PolicyTrainer):
         return self.critic_thread.eager
 
     def rollout_finished(self, row: int, steps: tuple[str, ...]) -> None:
-        """Ask about one rollout while others are still being sampled."""
+        """Request critiques of one rollout while others are still being sampled."""
         solution = Solution(self.problems[row], steps, self.aim)
         self._asked[row] = solution, self._ask([solution])
 
     def rollouts_known(self) -> None:
-        """Ask about what has not been asked about yet."""
+        """Request critiques of all rollouts that were not requested yet."""
         pairs = zip(self.problems, self.alignment.steps, strict=True)
         solutions = [Solution(problem, steps, self.aim) for problem, steps in pairs]
         early, self._asked = self._asked, {}
@@ -73,7 +73,7 @@ class CriticisedTrainer(PolicyTrainer):
             self.pending.append((late, self._ask([solutions[row] for row in late])))
 
     def critiques(self) -> list[list[Critique]]:
-        """Wait for the critiques of all rollouts, in order, and report what they took."""
+        """Wait for the critiques of all rollouts, report their cost and time, and return them in order."""
         began = time.perf_counter()
         came = [(rows, asked.result()) for rows, asked in self.pending]
         waited = time.perf_counter() - began
@@ -86,14 +86,14 @@ class CriticisedTrainer(PolicyTrainer):
         return self._critiques
 
     def judgment(self, row: int) -> dict[str, Any]:
-        """Return the critiques of a rollout, and what the critic was asked."""
+        """Return the critiques of a rollout and what the critic was asked."""
         return {"aim": self.aim, "critiques": tuple(self._critiques[row])}
 
     def rollouts_kept(self) -> None:
-        """Give up where too many critiques abstained.
+        """Stop training if too many critiques abstained.
 
         Raises:
-            CriticFailingError: They are more than the settings allow.
+            CriticFailingError: More critiques abstained than the settings allow.
         """
         reasons = Counter[str](critique.abstained for row in self._critiques for critique in row if critique.abstained)
         abstained, asked, why = self.count_failures(reasons, sum(map(len, self._critiques)))
@@ -111,10 +111,10 @@ class CriticisedTrainer(PolicyTrainer):
 
 
 def _example(critiques: list[list[Critique]]) -> str:
-    """Return what there is to be read of a critique that abstained: why a call failed, or how a text ended."""
+    """Return an example text for each reason of abstention: the error of a failed call, or the end of a reply."""
     texts = {critique.abstained: critique.text for row in critiques for critique in row if critique.text}
     shown = [(reason, text) for reason, text in texts.items() if reason]
-    # Escaped: a critic may repeat what a solution has for the terminal that shows this.
+    # Escaped, because a critic may repeat control sequences of a solution, and a terminal shows this text.
     return "".join(f"\n{reason}: {'…' * (len(text) > _SHOWN)}{text[-_SHOWN:]!r}" for reason, text in shown)
 
 
@@ -131,9 +131,10 @@ def train_with_critic(run: TrainRun, trainer_class: type[CriticisedTrainer]) -> 
 
 
 def critic_of(run: TrainRun) -> CriticParams:
-    """Return the critic's settings; where they ask for the policy, those of the model that training starts from.
+    """Return the critic's settings; if they ask for the policy, the settings of the model from which training starts.
 
-    So it is loaded, its critiques are kept and its tokens weighed as those of that model named outright.
+    Loading, the key of stored critiques and the weight of tokens are then the same as if that model were named
+    explicitly.
     """
     critic = run.config.critic
     if not critic.asks_policy:
@@ -144,8 +145,8 @@ def critic_of(run: TrainRun) -> CriticParams:
 
 
 def count_parameters(model: str, revision: str | None) -> int:
-    """Return how many parameters a model has, by its configuration: no weight is read."""
+    """Return the number of a model's parameters from its configuration, without loading weights."""
     config = AutoConfig.from_pretrained(model, revision=revision, trust_remote_code=False)
-    models: Any = AutoModelForCausalLM  # whose `from_config` has no types
+    models: Any = AutoModelForCausalLM  # typed as Any because its `from_config` has no types
     with torch.device("meta"):
         return sum(weight.numel() for weight in models.from_config(config, trust_remote_code=False).parameters())

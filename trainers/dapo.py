@@ -1,18 +1,18 @@
-"""DAPO: GRPO with a token-level loss, a higher upper clip, a soft punishment of length and no loss on what was cut off.
+"""DAPO: GRPO with a token-level loss, a higher upper clip, a soft length penalty and no loss on truncated rollouts.
 
 Source: arXiv 2503.14476. R_i = (1 if the answer is right, else −1) + R_length(|o_i|), A_i = (R_i − mean R) / (std R +
 1e-4) over the G rollouts of a group, and the loss is −(1 / Σ_i |o_i|) Σ_i Σ_t min(ρ_{i,t} A_i, clip(ρ_{i,t}, 1 − ε_low,
-1 + ε_high) A_i): every token of the batch weighs the same. With L_max = `train.max_completion_tokens` and L_cache a
-fifth of it (the paper: 4,096 of 20,480), R_length is 0 up to L_max − L_cache, then falls in a line to −1 at L_max.
+1 + ε_high) A_i): every token of the batch has the same weight. With L_max = `train.max_completion_tokens` and L_cache a
+fifth of it (the paper: 4,096 of 20,480), R_length is 0 up to L_max − L_cache, then falls linearly to −1 at L_max.
 
-TRL's: the loss (`loss_type="dapo"`), the two clips (`epsilon`, `epsilon_high`), overlong filtering
+TRL implements the loss (`loss_type="dapo"`), the two clips (`epsilon`, `epsilon_high`), overlong filtering
 (`mask_truncated_completions`: a rollout without an end token counts in its group and has no loss) and the soft overlong
-punishment. Ours: the reward that adds them up. The paper's ε_low = 0.2 and ε_high = 0.28 are kept in proportion where
-`train.clip.lower` is another and `train.clip.upper` is not set; with one update a batch neither bites.
+punishment. The reward that adds them up is ours. If `train.clip.lower` is changed and `train.clip.upper` is not set,
+ε_high keeps the paper's ratio of 0.28 to 0.2. With one update per batch neither clip has an effect.
 
-Left out: dynamic sampling, which draws further prompts until each group of a batch has right and wrong answers. TRL
-1.16 has no such thing, and it is not here either: a group whose rewards are equal has advantage 0, its tokens still
-count in the loss's divisor, and `groups_without_outcome_signal` says how many there are. There is no KL term unless
+Dynamic sampling is left out: it samples further prompts until each group of a batch has right and wrong answers. TRL
+1.16 does not implement it, nor does this module. A group whose rewards are equal has advantage 0, but its tokens still
+count in the divisor of the loss, and `groups_without_outcome_signal` counts such groups. There is no KL term unless
 `train.kl` sets one.
 """
 
@@ -29,14 +29,14 @@ from trainers.policy import PolicyTrainer, train_policy
 from trainers.run import TrainRun
 
 CLIP_HIGHER = 1.4
-"""ε_high over ε_low: the paper's 0.28 over 0.2."""
+"""Ratio of ε_high to ε_low: the paper's 0.28 / 0.2."""
 
 CACHE = 5
-"""L_max over L_cache: the paper's 20,480 over 4,096 tokens."""
+"""Ratio of L_max to L_cache: the paper's 20,480 / 4,096 tokens."""
 
 
 class DapoTrainer(PolicyTrainer):
-    """GRPO as DAPO changes it."""
+    """GRPO with DAPO's changes."""
 
     @classmethod
     def overrides(cls, train: TrainConfig) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class DapoTrainer(PolicyTrainer):
         }
 
     def reward(self) -> FloatArray:
-        """Return the outcome as 1 or −1, less what the length costs, shape (B,); NaN where it was not verified."""
+        """Return the outcome (1 or −1) plus the length penalty, shape (B,); NaN where it could not be verified."""
         lengths = (self.alignment.index >= 0).sum(axis=1)
         return 2 * self.outcomes - 1 + overlong(lengths, self.config.train.max_completion_tokens)
 

@@ -1,8 +1,8 @@
-"""Dr. GRPO: GRPO without the two divisions that bias it, by a response's length and by the group's spread.
+"""Dr. GRPO: GRPO without two divisions that bias it, by the length of a response and by the group's standard deviation.
 
 Source: arXiv 2503.20783. A_i = r_i − mean r over the G rollouts of a group, and the loss of a batch of B rollouts is
 −(1 / (B · L_max)) Σ_i Σ_t min(ρ_{i,t} A_i, clip(ρ_{i,t}, 1 − ε, 1 + ε) A_i), with the constant L_max =
-`train.max_completion_tokens` in place of each response's own length. Both are TRL's: `scale_rewards="none"` and
+`train.max_completion_tokens` instead of each response's own length. TRL implements both: `scale_rewards="none"` and
 `loss_type="dr_grpo"`.
 """
 
@@ -16,7 +16,7 @@ from trainers.run import TrainRun
 
 
 class DrGrpoTrainer(PolicyTrainer):
-    """GRPO with a constant in place of both divisors."""
+    """GRPO with constants instead of both divisors."""
 
     @classmethod
     def overrides(cls, train: TrainConfig) -> dict[str, Any]:

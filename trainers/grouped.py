@@ -1,7 +1,7 @@
-"""The credit of whole groups, whose rollouts may be spread over the processes that train.
+"""Compute the credit of complete groups, whose rollouts may be distributed over the training processes.
 
-What a method reads of a rollout is a few numbers a step, so every process is given all rollouts and works out the same
-credit; it keeps that of its own.
+A method needs only a few numbers per step of a rollout. Therefore every process receives all rollouts, computes the
+same credit, and keeps that of its own rollouts.
 """
 
 from __future__ import annotations
@@ -23,20 +23,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Credited:
-    """The credit of this process's rollouts, and the share of all groups with signal from the process alone."""
+    """The credit of this process's rollouts, and the share of groups with a signal from the process reward alone."""
 
     layout: Layout
     earned: Earned
     process_only: float
 
     def padded(self, width: int) -> torch.Tensor:
-        """Return the advantages as TRL takes them, shape (B, width); 0 for padding."""
+        """Return the advantages in TRL's format, shape (B, width); 0 for padding."""
         advantages = self.layout.by_token(self.earned.advantages)
         return torch.from_numpy(np.pad(advantages, ((0, 0), (0, width - advantages.shape[1]))))
 
 
 def credit_groups(trainer: RecordingTrainer, evidence: Evidence) -> Credited:
-    """Work out the credit of a batch that is known and verified."""
+    """Compute the credit of a verified batch."""
     config = trainer.config
     layout = layout_of(trainer.alignment.tokens)
     whole = replace(_gather(Batch(layout, trainer.outcomes, 1, evidence)), group_size=config.train.group_size)
@@ -52,7 +52,7 @@ def credit_groups(trainer: RecordingTrainer, evidence: Evidence) -> Credited:
 
 
 def _gather(own: Batch) -> Batch:
-    """Return the rollouts of all processes, in their order."""
+    """Return the rollouts of all processes, in the order of the processes."""
     parts: list[Batch] = gather_object([own])
     layout = Layout(
         np.concatenate([part.layout.steps for part in parts]), np.concatenate([part.layout.tokens for part in parts])

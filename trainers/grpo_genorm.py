@@ -1,7 +1,7 @@
-"""GRPO-GenORM: the critic judges the answer as a whole, and its vote is the one reward of all tokens.
+"""GRPO-GenORM: the critic judges the whole answer, and the vote over its judgments is the reward of all tokens.
 
-Source: arXiv 2508.02298, baselines. r_i = 1 − penalty share of the vote over k judgments; the advantage is GRPO's,
-(r_i − mean) / std over the group, the same for every token of a rollout.
+Source: arXiv 2508.02298, baselines. r_i = 1 − penalty share of the vote over k judgments. The advantage is GRPO's, (r_i
+− mean) / std over the group, the same for every token of a rollout.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from trainers.run import TrainRun
 
 
 class GenormTrainer(CriticisedTrainer):
-    """GRPO with the voted judgment in place of the verifier's outcome, which is measured all the same."""
+    """GRPO with the voted judgment as reward instead of the verifier's outcome, which is still recorded."""
 
     aim: ClassVar[Aim] = "answer"
 
     def reward(self) -> FloatArray:
-        """Return 1 where the vote calls the answer right, 0 where wrong, between them under `average`; NaN unjudged."""
+        """Return the reward of each rollout, shape (B,).
+
+        It is 1 if the vote calls the answer right, 0 if it calls it wrong, and between them under `average`; NaN
+        without a judgment.
+        """
         credit, critiques = self.config.credit, self.critiques()
         flags = flags_of(critiques, [1] * len(critiques))
         shares = combine(VOTES.get(credit.vote), flags, credit.at_least)

@@ -1,7 +1,7 @@
-"""GRPO-Rule: the verifier's outcome is the only reward, one advantage for all tokens of a rollout.
+"""GRPO-Rule: the verifier's outcome is the only reward, with one advantage for all tokens of a rollout.
 
 Source: paper, baselines; GRPO is arXiv 2402.03300. A_i = (r_i − mean r) / (std r + 1e-4) over the G rollouts of a
-group, TRL's own, with the sample standard deviation.
+group, computed by TRL with the sample standard deviation.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Supervised training, whatever is learnt: one pass, by Muon with AdamW or by AdamW."""
+"""Run supervised training for any kind of data: one pass, with Muon and AdamW or with AdamW alone."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 Row = Mapping[str, list[int]]
-"""``input_ids`` and ``labels`` of one example, of one length."""
+"""``input_ids`` and ``labels`` of one example, of equal length."""
 Batch = dict[str, Any]
 Loss = Callable[[Any, Batch, torch.Tensor | None], torch.Tensor]
 """The loss of a model on a part of a step, given the number of labels in the whole step."""
 
 
 BETAS = (0.9, 0.98)
-"""Of AdamW: a lesson is short, and its second moments must not be those of its first steps."""
+"""Betas of AdamW. Training is short, so the second moments must not be dominated by its first steps."""
 
 
 class MuonWithAdamW(Optimizer):
-    """Muon for the matrices of a model's layers, AdamW for the rest: to a trainer and its schedule one optimizer.
+    """Muon for the matrices of a model's layers and AdamW for the rest, combined into one optimizer.
 
-    An embedded model has few steps to learn in. Muon makes each update of a matrix orthogonal, so that no direction
-    waits for its gradients to grow. Embeddings, norms and heads are no such matrices: they go to AdamW. Lessons have no
-    checkpoints: no state is saved.
+    An embedded model has few steps to learn in. Muon orthogonalises each update of a matrix, so that no direction has
+    to wait until its gradients grow. Embeddings, norms and heads are not such matrices, so AdamW updates them.
+    Supervised training has no checkpoints, so no state is saved.
     """
 
     def __init__(self, model: PreTrainedModel, learning_rate: float, adamw_learning_rate: float) -> None:
@@ -54,7 +54,7 @@ class MuonWithAdamW(Optimizer):
         super().__init__(groups, {})
 
     def step(self, closure: Any = None) -> Any:
-        """Take a step of both, at the learning rates that the schedule has set."""
+        """Take a step of both optimizers, at the learning rates that the schedule has set."""
         for part, group in zip(self._parts, self.param_groups, strict=True):
             part.param_groups[0]["lr"] = group["lr"]
             part.step()
@@ -80,18 +80,19 @@ def teach(  # noqa: PLR0913, PLR0917 - what is taught, to whom, how, and where i
     parts: int = 1,
     backbone: BackboneConfig | None = None,
 ) -> None:
-    """Train `model` in place, one pass over the rows in the order given.
+    """Train `model` in place, in one pass over the rows in the given order.
 
     Args:
-        model: The model.
+        model: The model to train.
         tokenizer: Its tokenizer, which pads.
-        rows: What it learns.
-        loss: Its loss on a part of a step.
-        config: Rows of an optimizer step (the last takes what is left), and the peaks of the learning rates.
+        rows: The training examples.
+        loss: The loss on a part of a step.
+        config: Rows per optimizer step (the last step may have fewer), and the peak learning rates.
         out: Folder that the trainer may write to.
-        record: Called once a step with ``{"step", "of", "loss", "num_input_tokens_seen", …}``.
-        parts: So many parts of a step pass through the model one after the other; a divisor of the rows of a step.
-        backbone: How a model of a hub is held, on a GPU where there is one; None: an embedded one, on the CPU.
+        record: Called once per step with ``{"step", "of", "loss", "num_input_tokens_seen", …}``.
+        parts: Number of parts into which a step's rows are split for separate passes; a divisor of the rows per step.
+        backbone: Settings of a model from the hub, which is trained on a GPU if there is one; None for an embedded
+            model, which is trained on the CPU.
     """
     steps = math.ceil(len(rows) / config.problems_per_step)
     trainer = _Teacher(
@@ -108,9 +109,9 @@ def teach(  # noqa: PLR0913, PLR0917 - what is taught, to whom, how, and where i
 
 
 def _optimizer(model: PreTrainedModel, config: TeachingConfig) -> Optimizer:
-    """Return Muon with AdamW for lessons of coins, AdamW for demonstrations that a study names.
+    """Return Muon with AdamW for the embedded models, AdamW alone for demonstrations that a study names.
 
-    A model that AdamW has trained gains nothing by Muon (arXiv 2502.16982).
+    A model that was trained with AdamW gains nothing from Muon (arXiv 2502.16982).
     """
     if isinstance(config, SupervisedConfig):
         return MuonWithAdamW(model, config.learning_rate, config.adamw_learning_rate)
@@ -129,13 +130,13 @@ def _arguments(
         gradient_accumulation_steps=parts,
         lr_scheduler_type="cosine",
         warmup_steps=min(20, steps // 5),
-        # The order of the rows is the caller's: already drawn at random, and so independent of the trainer.
+        # The caller has already shuffled the rows, so that their order does not depend on the trainer.
         train_sampling_strategy="sequential",
         logging_steps=1,
         save_strategy="no",
         report_to=[],
         disable_tqdm=True,
-        include_num_input_tokens_seen="non_padding",  # for what the lesson cost
+        include_num_input_tokens_seen="non_padding",  # for the cost of the training
         seed=config.number,
         bf16=held.precision == "bfloat16",
         gradient_checkpointing=held.gradient_checkpointing,
@@ -145,12 +146,12 @@ def _arguments(
 
 
 def next_token_loss(model: Any, batch: Batch, labels_of_step: torch.Tensor | None) -> torch.Tensor:
-    """Return the loss on the labelled tokens; the head reads only places from the first label of the part on.
+    """Return the loss on the labelled tokens; the head computes only positions from the first label of the part on.
 
     Args:
         model: A causal language model.
         batch: ``input_ids``, ``attention_mask`` and ``labels``, shape (B, T) each.
-        labels_of_step: How many labels the whole step has; the loss is the part's share of their mean.
+        labels_of_step: Number of labels in the whole step. The loss is the sum over this part, divided by this number.
     """
     from torch.nn.functional import cross_entropy
 

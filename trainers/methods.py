@@ -1,4 +1,4 @@
-"""The training methods by name. Light: what trains is imported when training starts."""
+"""List the training methods by name. This module is light: a method's trainer is imported when training starts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SECTIONS = ("train", "credit", "critic", "prm", "values")
 """Sections of `TrialConfig` that only some methods use (`Method.uses`)."""
 
 VOTED = ("critiques", "vote", "at_least", "w_whole", "w_process", "max_abstained")
-"""Settings of `credit` that decide nothing where no critic is asked."""
+"""Settings of `credit` that have no effect without a critic."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +23,16 @@ class Method:
     """A training method.
 
     Attributes:
-        uses: Sections of `TrialConfig` that decide its result beside method, backbone, benchmark, cold start and
-            evaluation; the others stay out of a trial's identity.
-        ignores: Sections, and dotted keys of those used, that decide nothing all the same, and stay out of it too.
-        train: ``"module:function"`` that trains, imported when training starts. The function takes a `TrainRun` and
-            returns True when training is complete, False when `stop` ended it early. None: the start is the result.
-        credit: ``"module:function"`` of the `CreditFunction` of a method whose advantages are worked out once a step;
-            also how they are worked out again from stored rollouts. Its module is light. None: TRL's, or its trainer's.
+        uses: Sections of `TrialConfig` that affect its result, besides method, backbone, benchmark, cold start and
+            evaluation. The other sections are not part of a trial's identity.
+        ignores: Sections, and dotted keys of used sections, that have no effect. They are not part of a trial's
+            identity.
+        train: ``"module:function"`` of the training function, imported when training starts. The function takes a
+            `TrainRun` and returns True when training is complete, False when `stop` ended it early. None: the starting
+            model is the result.
+        credit: ``"module:function"`` of the `CreditFunction`, for a method whose advantages are computed once per step.
+            It also recomputes the credit of stored rollouts. Its module is light. None: TRL or the method's trainer
+            computes the advantages.
     """
 
     name: str
@@ -41,20 +44,20 @@ class Method:
 
     @property
     def rests_on_rollouts(self) -> bool:
-        """Whether its credit of steps can be worked out again from what is kept of rollouts."""
+        """Whether the credit of steps can be recomputed from stored rollouts."""
         return self.credit is not None and "values" not in self.uses
 
     def heeds(self, key: str) -> bool:
-        """Whether a dotted key of the settings, or a section, may decide anything under this method."""
+        """Return whether a section, or a dotted key of the settings, can have an effect under this method."""
         section = key.partition(".")[0]
         return not {key, section} & self.ignores and (section not in SECTIONS or section in self.uses)
 
 
 def credit_function(method: str) -> CreditFunction:
-    """Return how a method, by its name, works out the advantages of steps.
+    """Return the function that computes the advantages of steps for the method with this name.
 
     Raises:
-        ValueError: It works out none.
+        ValueError: The method has no such function.
     """
     named = METHODS.get(method).credit
     if named is None:
@@ -64,24 +67,24 @@ def credit_function(method: str) -> CreditFunction:
 
 
 def _plain(name: str, source: str, *ignores: str) -> Method:
-    """Return a method of TRL's own advantages; the file of it has the method's name."""
+    """Return a method with TRL's own advantages; its module has the method's name."""
     return Method(name, source, frozenset({"train"}), frozenset(ignores), f"trainers.{name}:train")
 
 
 def _voted(name: str, source: str, *ignores: str) -> Method:
-    """Return a method that makes its credit of CAPO's votes; the file of that has the method's name."""
+    """Return a method whose credit uses CAPO's votes; the module of the credit has the method's name."""
     uses, credit = frozenset({"train", "credit", "critic"}), f"trainers.credit.{name}:{name}"
     return Method(name, source, uses, frozenset(ignores), "trainers.capo:train", credit)
 
 
 def _unjudged(name: str, source: str) -> Method:
-    """Return a method whose credit asks nobody about steps; the file of that has the method's name."""
+    """Return a method whose credit uses no critic; the module of the credit has the method's name."""
     credit = f"trainers.credit.{name}:{name}"
     return Method(name, source, frozenset({"train"}), train="trainers.critic_free:train", credit=credit)
 
 
 def _valued(name: str, source: str, function: str, *ignores: str, train: str = "train") -> Method:
-    """Return a method whose credit comes of values that are counted over continuations."""
+    """Return a method whose credit uses values that are estimated over continuations."""
     uses, credit = frozenset({"train", "values"}), f"trainers.credit.{function}"
     return Method(name, source, uses, frozenset(ignores), f"trainers.valued:{train}", credit)
 

@@ -1,14 +1,14 @@
-"""Micro-batches of rollouts of about one length, each without the padding that all of its rows share.
+"""Group rollouts of similar length into micro-batches, and remove the padding that all rows of a micro-batch share.
 
 TRL pads all rollouts of a step to the longest prompt and the longest completion among them, shuffles them and splits
-them into micro-batches of that width, so most of what an update computes is padding. Here the rollouts of a process go
-into micro-batches by their length, the longest first (what does not fit in memory fails at once), and each pass of the
-model leaves out the columns in which none of its rows has a token. The same order holds for the pass that scores what
-vLLM sampled and for the update, so that both see the same micro-batches.
+them into micro-batches of that width. Most of the computation of an update is then on padding. Here the rollouts of a
+process are split into micro-batches by length, the longest first (so that too little memory fails at once), and each
+pass of the model skips the columns in which no row has a token. The order is the same for the pass that scores what
+vLLM sampled and for the update, so that both use the same micro-batches.
 
-Which rollouts share a micro-batch decides nothing but rounding: advantages are known before, and each loss that a
-method uses here is a sum over rollouts or tokens whose divisor does not depend on it. A step of one micro-batch is left
-as TRL makes it, to the bit. For text alone: what TRL holds of images is not sorted.
+The assignment of rollouts to micro-batches affects nothing but rounding: the advantages are computed before, and each
+loss that a method uses here is a sum over rollouts or tokens whose divisor does not depend on it. A step with one
+micro-batch is the same as TRL's, bit for bit. Only text is supported: TRL's image inputs are not sorted.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import split_tensor_dict
 
 TOKEN_MEANS = ("entropy", "clip_ratio/region_mean", "kl", "mean_ratio")
-"""Metrics of TRL that are means over the tokens of a micro-batch, of which a step's metric is the plain mean."""
+"""Metrics of TRL that are means over the tokens of a micro-batch; TRL reports their unweighted mean over a step."""
 
 Scores = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]
-"""Log-probabilities and entropies of tokens, shape (B, T), and the loss that balances a mixture of experts."""
+"""Log-probabilities and entropies of tokens, shape (B, T), and the load-balancing loss of a mixture of experts."""
 
 
 class SortedTrainer(GRPOTrainer):
-    """TRL's trainer with micro-batches by length."""
+    """TRL's trainer with micro-batches sorted by length."""
 
     args: GRPOConfig
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         output: dict[str, Any] = super()._generate_and_score_completions(inputs)
         mask = torch.cat([output["prompt_mask"], output["completion_mask"]], dim=1)
-        # Kept beside each rollout, because TRL shuffles them before it splits them.
+        # Stored with each rollout, because TRL shuffles the rollouts before it splits them.
         return {**output, "place": longest_first(mask).argsort()}
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
@@ -80,7 +80,8 @@ class SortedTrainer(GRPOTrainer):
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
         compute: Any = super()._compute_loss
         loss = compute(model, inputs)
-        # Micro-batches of unlike lengths: weighted by their tokens, so that the mean over them is that of all tokens.
+        # Micro-batches differ in length. They are weighted by their tokens, so that the mean over them is that of all
+        # tokens.
         tokens = self.accelerator.reduce(inputs["completion_mask"].sum())
         batches = self.args.gradient_accumulation_steps
         weight = (tokens * batches / inputs["num_items_in_batch"].clamp(min=1)).item()
@@ -91,7 +92,7 @@ class SortedTrainer(GRPOTrainer):
 
 
 def longest_first(mask: torch.Tensor) -> torch.Tensor:
-    """Return the rows in the order of their tokens, most first, those of equal length as they stand; shape (B,).
+    """Return the row indices by decreasing number of tokens, shape (B,); rows of equal length keep their order.
 
     Args:
         mask: 1 where a row has a token, else 0; shape (B, columns).
@@ -104,10 +105,10 @@ def used_columns(mask: torch.Tensor, completion: int) -> tuple[int, int]:
 
     Args:
         mask: Prompts, padded on the left, and completions, padded on the right: shape (B, columns).
-        completion: Columns of the completions.
+        completion: Number of columns of the completions.
 
     Returns:
-        A prompt and a completion keep one column at least, where all of their columns are padding.
+        The column and the width. If all columns are padding, one column of the prompts or of the completions is kept.
     """
     used = mask.any(dim=0)
     prompt = used.numel() - completion
@@ -117,7 +118,7 @@ def used_columns(mask: torch.Tensor, completion: int) -> tuple[int, int]:
 
 
 def in_place(batches: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return micro-batches as one batch, its rows in the order of their `place`; what is of all rows stays as it is."""
+    """Return micro-batches as one batch with rows ordered by `place`; values without a row dimension are unchanged."""
     order = torch.cat([batch["place"] for batch in batches]).argsort()
     return {
         name: torch.cat([batch[name] for batch in batches])[order] if value.ndim else value
@@ -126,5 +127,5 @@ def in_place(batches: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _widened(values: torch.Tensor | None, width: int) -> torch.Tensor | None:
-    """Return values of tokens, shape (B, T), with zeros up to the width of all micro-batches."""
+    """Return values of tokens, shape (B, T), padded with zeros to the width of all micro-batches."""
     return None if values is None else pad(values, (0, width - values.size(1)))

@@ -1,8 +1,8 @@
-"""What every reinforcement method shares: TRL's GRPO trainer with its settings spelled out, what steps report and keep.
+"""Define the base of all reinforcement learning methods: TRL's GRPO trainer with explicit settings and reports.
 
-A method is a subclass that may replace the advantages. The seam is the one that TRL leaves: `_compute_loss` takes
-advantages of shape (B,) or (B, T). Each of TRL's defaults that differs from the paper's GRPO is set in `settings`, with
-the reason; a method that needs others names them in `overrides`.
+A method is a subclass that may replace the advantages. TRL allows this: `_compute_loss` takes advantages of shape (B,)
+or (B, T). Each default of TRL that differs from the paper's GRPO is set in `settings`, with the reason. A method that
+needs other settings returns them in `overrides`.
 """
 
 from __future__ import annotations
@@ -54,16 +54,19 @@ _NO_SAMPLING = frozenset(
         *("use_cache", "cache_implementation", "_from_model_config"),
     }
 )
-"""Settings of generation that change no draw."""
+"""Generation settings that do not affect sampling."""
 
 
 class PolicyTrainer(RecordingTrainer, RatioTrainer):
-    """GRPO on the verifier's outcome, with the reports that every method owes; every rollout is kept.
+    """GRPO on the verifier's outcome, with the metrics that every method reports; every rollout is stored.
 
-    Subclasses override `rollout_finished` and `rollouts_known` to start work while rollouts are sampled and while
-    their answers are verified, `reward` to replace the verifier's outcome as TRL's reward, `find_evidence` or
-    `advantages` to replace TRL's advantages, `judgment` to keep with a rollout what judged its steps, and
-    `rollouts_kept` to give up where that failed.
+    Subclasses override these methods:
+
+    - `rollout_finished` and `rollouts_known`, to start work while rollouts are sampled and their answers are verified
+    - `reward`, to replace the verifier's outcome as TRL's reward
+    - `find_evidence` or `advantages`, to replace TRL's advantages
+    - `judgment`, to store the judgments of a rollout's steps with the rollout
+    - `rollouts_kept`, to stop training if the judgments failed
     """
 
     def __init__(  # noqa: PLR0913 - what a step needs, none of which belong together
@@ -93,9 +96,9 @@ class PolicyTrainer(RecordingTrainer, RatioTrainer):
             engine._iter_named_params = partial(merged_weights, self.model)
 
     def outcome(self, prompts: Sequence[str], answer: Sequence[str], **_: Any) -> list[float | None]:
-        """Verify the answers and return the rewards; None where there is none (TRL leaves it out).
+        """Verify the answers and return the rewards; None for a rollout without a reward, which TRL leaves out.
 
-        A rollout that the token limit cut holds no answer.
+        A rollout that the token limit truncated has no answer.
         """
         began = time.perf_counter()
         texts = ["" if cut else text for cut, text in zip(self.cut, self.alignment.texts, strict=True)]
@@ -105,47 +108,48 @@ class PolicyTrainer(RecordingTrainer, RatioTrainer):
         return [None if np.isnan(reward) else float(reward) for reward in self.reward()]
 
     def reward(self) -> FloatArray:
-        """Return the reward of each rollout, shape (B,), NaN for none: 1 for the reference answer, 0 for another."""
+        """Return the reward of each rollout, shape (B,): 1 for a right answer, 0 for a wrong one, NaN for none."""
         return self.outcomes
 
     @classmethod
     def overrides(cls, train: TrainConfig) -> dict[str, Any]:
-        """Return what of `settings` this method has otherwise, by the names of `GRPOConfig`."""
+        """Return the values of `settings` that this method changes, by the names of `GRPOConfig`."""
         return {}
 
     @property
     def watches(self) -> bool:
-        """Whether `rollout_finished` is to be called."""
+        """Whether `rollout_finished` should be called."""
         return False
 
     def rollout_finished(self, row: int, steps: tuple[str, ...]) -> None:
-        """Called when a rollout has ended, while the rest of its batch is still being sampled."""
+        """React to a finished rollout while the rest of its batch is still being sampled."""
 
     def rollouts_known(self) -> None:
-        """Called when a batch has been sampled and cut into steps (`alignment`, `problems`), before it is verified."""
+        """React to a batch that has been sampled and cut into steps (`alignment`, `problems`) but not verified yet."""
 
     def find_evidence(self) -> Evidence | None:
-        """Return what judges the steps of the batch, for a method whose credit rests on it (`Method.credit`)."""
+        """Return the evidence about the steps of the batch, for a method whose credit uses it (`Method.credit`)."""
         return None
 
     def credit(self, evidence: Evidence) -> Credited:
-        """Work out the credit of the batch, and report it."""
+        """Compute the credit of the batch, and report its metrics."""
         credited = credit_groups(self, evidence)
         self.report({"groups_process_signal_only": credited.process_only})
         return credited
 
     def advantages(self, width: int) -> torch.Tensor | None:
-        """Return advantages of shape (B, width) in place of TRL's own of shape (B,), or None to keep those."""
+        """Return advantages of shape (B, width) that replace TRL's of shape (B,), or None to keep TRL's."""
         evidence = self.find_evidence()
         return None if evidence is None else self.credit(evidence).padded(width)
 
     def rollouts_kept(self) -> None:
-        """Called when a batch has been kept, before it is trained on: the place to give up."""
+        """React to a batch that has been stored but not trained on yet; a subclass can stop training here."""
 
     def count_failures(self, reasons: Counter[str], asked: int) -> tuple[int, int, str]:
-        """Return how many of all judgments of the batch failed, of how many, and this process's reasons in words.
+        """Return how many judgments of the batch failed, the number of judgments, and this process's reasons as text.
 
-        Processes stop together: otherwise some would wait for one that is gone.
+        The counts are summed over all processes, so that all processes stop together. Otherwise some would wait for a
+        process that has ended.
         """
         local = torch.tensor([[reasons.total(), asked]], device=self.accelerator.device)
         failed, everything = self.accelerator.gather(local).sum(dim=0).tolist()
@@ -164,7 +168,11 @@ class PolicyTrainer(RecordingTrainer, RatioTrainer):
             return generate(*args, **kwargs)
 
     def _watched(self) -> AbstractContextManager[None]:
-        """Have whoever samples tell of every rollout that ends; not a server, nor engines that share a model out."""
+        """Return a context in which the sampler reports each finished rollout.
+
+        A vLLM server, and an engine that splits the model over GPUs, cannot report single rollouts; for them the
+        context does nothing.
+        """
         if not self.use_vllm:
             model = self.accelerator.unwrap_model(self.model_wrapped)
             return watching(model, self.eos_token_ids, self._finished)
@@ -198,10 +206,10 @@ class PolicyTrainer(RecordingTrainer, RatioTrainer):
 
 
 def settings(run: TrainRun, backbone: BackboneConfig, trainer_class: type[PolicyTrainer] = PolicyTrainer) -> GRPOConfig:
-    """Return TRL's settings for a method: those of the paper's GRPO, but for what the method's trainer overrides.
+    """Return TRL's settings for a method: those of the paper's GRPO, except for what the method's trainer overrides.
 
     Raises:
-        ValueError: A step's rollouts do not divide among the processes and micro-batches.
+        ValueError: The rollouts of a step cannot be divided among the processes and micro-batches.
     """
     train = run.config.train
     rollouts = train.prompts_per_step * train.group_size
@@ -219,10 +227,10 @@ def settings(run: TrainRun, backbone: BackboneConfig, trainer_class: type[Policy
         per_device_train_batch_size=micro_batch,
         gradient_accumulation_steps=rollouts // (processes * micro_batch),
         num_generations=train.group_size,
-        # An update passes all of a batch (steps_per_generation is gradient_accumulation_steps). A step of ours is all
-        # updates on a batch, TRL's is one of them; logs and checkpoints are of ours. So what TRL forgets when it
-        # resumes - sampled batches, its count of micro-batches, which only matters modulo those of a batch, metrics of
-        # an unfinished step - is empty or 0 at every checkpoint.
+        # An update uses all of a batch (steps_per_generation is gradient_accumulation_steps). Our step is all updates
+        # on a batch, TRL's step is one update; logs and checkpoints are written once per step of ours. Therefore all
+        # state that TRL loses when it resumes is empty or 0 at every checkpoint: sampled batches, its count of
+        # micro-batches (which only matters modulo those of a batch), and the metrics of an unfinished step.
         num_iterations=train.updates_per_batch,
         logging_steps=train.updates_per_batch,
         max_completion_length=train.max_completion_tokens,
@@ -233,20 +241,20 @@ def settings(run: TrainRun, backbone: BackboneConfig, trainer_class: type[Policy
         lr_scheduler_type=train.schedule,
         weight_decay=0.0,
         max_grad_norm=train.max_grad_norm,
-        # The paper's GRPO averages within a response, then over responses; TRL's default is DAPO's token average.
+        # The paper's GRPO averages within a response, then over responses. TRL's default is DAPO's average over tokens.
         loss_type="grpo",
         scale_rewards="group",
-        importance_sampling_level="token",  # `RatioTrainer` makes ratios of sequences
+        importance_sampling_level="token",  # `RatioTrainer` computes sequence ratios
         epsilon=train.clip.lower,
         epsilon_high=train.clip.upper or train.clip.lower,
         beta=train.kl,
         mask_truncated_completions=False,
-        # Problems are drawn at random already; their order is the seed's, not the trainer's.
+        # Problems are already in random order; the order depends on the seed, not on the trainer.
         shuffle_dataset=False,
         gradient_checkpointing=backbone.gradient_checkpointing,
         bf16=backbone.precision == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
-        save_strategy="no",  # `Saver` says when
+        save_strategy="no",  # `Saver` decides when to save
         report_to=[],
         disable_tqdm=True,
         seed=run.seed,
@@ -261,7 +269,14 @@ def train_policy(
     critic_parameters: int | None = 0,
     **extra: Any,
 ) -> bool:
-    """Train a policy from `run.start`, or go on from `run.resume`; a critic's size is None where it is not known.
+    """Train a policy from `run.start`, or resume from `run.resume`.
+
+    Args:
+        run: The trial, its files and its limits.
+        trainer_class: Trainer of the method.
+        segmenter: Name of the segmenter that cuts rollouts into steps.
+        critic_parameters: Number of the critic's parameters; 0 without a critic, None if unknown.
+        **extra: Further arguments of the trainer.
 
     Returns:
         True when training is complete and the model is in `run.model`, False when it was stopped with a checkpoint.
@@ -305,7 +320,7 @@ def train_policy(
 
 
 def _set_ends(model: Any, conventions: Conventions, args: GRPOConfig) -> None:
-    """Let rollouts end where the model's turn ends, and follow the study's sampling in all else."""
+    """Set the end tokens to those of the model's turn, and drop the model's own sampling settings with a warning."""
     recommended = model.generation_config.to_diff_dict()
     if dropped := sorted(recommended.keys() - _NO_SAMPLING):
         log.warning("generation_config.json sets %s; rollouts follow the study's sampling alone", ", ".join(dropped))
@@ -317,11 +332,11 @@ def _set_ends(model: Any, conventions: Conventions, args: GRPOConfig) -> None:
 
 
 def _save_whole(trainer: PolicyTrainer, folder: Path) -> None:
-    """Save the model, or its adapter; sharded by FSDP, checkpoints may hold shares, but this gathers them."""
+    """Save the complete model, or its adapter. Checkpoints of FSDP may be sharded, but this gathers all parameters."""
     if trainer.is_fsdp_enabled:
         trainer.accelerator.state.fsdp_plugin.set_state_dict_type("FULL_STATE_DICT")
     trainer.save_model(str(folder))
-    (folder / "README.md").unlink(missing_ok=True)  # peft's form of a model card, with nothing filled in
+    (folder / "README.md").unlink(missing_ok=True)  # an empty model card written by peft
 
 
 def _sum(trainer: PolicyTrainer, value: float) -> float:
@@ -339,7 +354,7 @@ def _saver(run: TrainRun, trainer: PolicyTrainer) -> Saver:
     train = run.config.train
 
     def saved(updates: int) -> None:
-        accelerator.wait_for_everyone()  # a checkpoint is whole when each process has written its part
+        accelerator.wait_for_everyone()  # a checkpoint is complete when each process has written its part
         if accelerator.is_main_process:
             mark(run.out, updates, updates // train.updates_per_batch)
 
@@ -350,7 +365,7 @@ def _saver(run: TrainRun, trainer: PolicyTrainer) -> Saver:
 def _problems(
     run: TrainRun, benchmark: Benchmark, backbone: BackboneConfig, tokenizer: PreTrainedTokenizerBase
 ) -> Dataset:
-    """Return a problem for every group of the run, as the policy reads it (`prompt`) and as it stands (`text`)."""
+    """Return a problem for every group of the run, with a template (`prompt`) and in its original form (`text`)."""
     count = run.config.train.steps * run.config.train.prompts_per_step
     problems = benchmark.problems("train", count, run.seed)
     rows = [

@@ -1,4 +1,4 @@
-"""What methods with a process reward model share: scoring a batch, what it cost, and giving up when it fails."""
+"""Train methods with a process reward model: score each batch, report the cost, and stop if too many are unscored."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from trainers.run import TrainRun
 
 
 class ScoredTrainer(PolicyTrainer):
-    """A policy trainer whose advantages come from the scores of steps (`Method.credit` says how).
+    """A policy trainer whose advantages are computed from the scores of steps by `Method.credit`.
 
-    Its step records use the names of critics: a rollout that is scored is a critique (`critiques`), one that is not an
-    abstention (`abstained`, `uncritiqued`), and the tokens that the model reads are a critic's.
+    Its step records use the names of critics: a scored rollout counts as a critique (`critiques`), an unscored rollout
+    as an abstention (`abstained`, `uncritiqued`), and the tokens that the model reads as those of a critic.
     """
 
     def __init__(self, *, scorer: Scorer, **kwargs: Any) -> None:
         self.scorer = scorer
-        self.scored: list[ScoredSolution] = []  # of the batch, a rollout each
+        self.scored: list[ScoredSolution] = []  # of the batch, one per rollout
         super().__init__(**kwargs)
         scorer.to(self.accelerator.device)
 
     def find_evidence(self) -> Evidence:
-        """Score the rollouts, and report what that took and gave."""
+        """Score the rollouts, and report the cost and the metrics of scores."""
         began = time.perf_counter()
         rows = list(zip(self.problems, self.alignment.steps, strict=True))
         self.scored = self.scorer.score([(problem.prompt, steps) for problem, steps in rows])
@@ -40,14 +40,14 @@ class ScoredTrainer(PolicyTrainer):
         return Evidence(scores=np.concatenate(scores))
 
     def judgment(self, row: int) -> dict[str, Any]:
-        """Return the scores of a rollout's steps, or why there are none."""
+        """Return the scores of a rollout's steps, or the reason why there are none."""
         return {"scored": self.scored[row]}
 
     def rollouts_kept(self) -> None:
-        """Give up where too many rollouts are without scores.
+        """Stop training if too many rollouts have no scores.
 
         Raises:
-            CriticFailingError: They are more than the settings allow.
+            CriticFailingError: More rollouts have no scores than the settings allow.
         """
         reasons = Counter[str](each.unscored for each in self.scored if each.unscored)
         unscored, asked, why = self.count_failures(reasons, len(self.scored))
@@ -63,7 +63,7 @@ def train(run: TrainRun) -> bool:
     """Train with the process reward model of the settings; see `train_policy`.
 
     Raises:
-        ValueError: The model is the embedded one and none was taught, or it is no process reward model.
+        ValueError: The model is the embedded one but was not trained, or it is no process reward model.
     """
     params = run.config.prm
     if params.taught is not None and run.prm is None:

@@ -1,14 +1,16 @@
-"""Several updates on one sampled batch: the ratio of probabilities leaves 1, and its clip begins to bite.
+"""Compute the clipped probability ratio for several updates on one sampled batch, when it differs from 1.
 
-With ρ_{i,t} = π(o_{i,t}) / π_old(o_{i,t}), π_old being the policy that sampled (TRL scores its tokens before the first
-update), the loss of a token is −min(ρ A, clip(ρ, 1 − ε_low, 1 + ε_high) A), arXiv 1707.06347, equation 7. With
-`train.ratio: sequence` ρ_{i,t} is s_i = exp(mean over t of log ρ_{i,t}) for all tokens of a rollout, arXiv 2507.18071:
-in the form of its section on GSPO-token, sg[s_i] · π / sg[π], in which the gradient of a token keeps the advantage of
-that token. With one advantage a rollout that is GSPO, gradient and all. TRL's own form has one ratio a rollout, whose
-gradient spreads the mean advantage over the tokens: credit of steps would be lost.
+With ρ_{i,t} = π(o_{i,t}) / π_old(o_{i,t}), where π_old is the policy that sampled (TRL scores its tokens before the
+first update), the loss of a token is −min(ρ A, clip(ρ, 1 − ε_low, 1 + ε_high) A), arXiv 1707.06347, equation 7.
 
-The seam: TRL's loss reads `old_per_token_logps` only after it has scored the batch. So what it reads there can be
-chosen when the scores are known, and the ratio that it works out is the one that is wanted.
+With `train.ratio: sequence`, ρ_{i,t} is s_i = exp(mean over t of log ρ_{i,t}) for all tokens of a rollout, arXiv
+2507.18071. It is used in the form of that paper's section on GSPO-token, sg[s_i] · π / sg[π], in which the gradient of
+a token keeps the advantage of that token. With one advantage per rollout this is GSPO, including the gradient. TRL's
+own form has one ratio per rollout, and its gradient spreads the mean advantage over the tokens: the credit of steps
+would be lost.
+
+TRL's loss reads `old_per_token_logps` only after it has scored the batch. Therefore this class can set that value when
+the scores are known, so that TRL computes the desired ratio.
 """
 
 from __future__ import annotations
@@ -24,19 +26,19 @@ OLD = "old_per_token_logps"
 
 
 class RatioTrainer(SortedTrainer):
-    """TRL's trainer with the ratio of tokens or of sequences, which is reported.
+    """TRL's trainer with the ratio of tokens or of sequences; it also reports the ratio.
 
     Attributes:
         config: The trial's settings.
     """
 
     config: TrialConfig
-    _learnt: dict[str, Any] | None = None  # the batch whose loss is being worked out, until it is scored
+    _learnt: dict[str, Any] | None = None  # the batch whose loss is being computed, until it is scored
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> Any:
         if self.config.train.updates_per_batch == 1:
             return super()._compute_loss(model, inputs)
-        self._learnt = {**inputs}  # the batch itself is needed again, as it is
+        self._learnt = {**inputs}  # a copy, because the batch itself must not change
         return super()._compute_loss(model, self._learnt)
 
     def _get_per_token_logps_and_entropies(self, *args: Any, **kwargs: Any) -> Scores:

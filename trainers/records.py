@@ -1,4 +1,4 @@
-"""What a reinforcement trainer keeps of rollouts and reports of steps. None of it decides what is learned."""
+"""Store the rollouts and report the metrics of a reinforcement learning trainer. Nothing here affects training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ COUNTS = frozenset({
     "critic_cached_tokens", "critic_output_tokens", "critic_money", "critiques", "critiques_reused", "abstained",
     "uncritiqued", "unverified",
 })  # fmt: skip
-"""Metrics that are counts: added over processes, where the others are averaged."""
+"""Metrics that are counts: they are summed over processes, all others are averaged."""
 
 FROM_TRL = {
     "loss": "loss",
@@ -33,7 +33,7 @@ FROM_TRL = {
     "completions/clipped_ratio": "truncated",
     "sampling/sampling_logp_difference/mean": "sampling_logp_difference",
 }
-"""What of TRL's own logs goes into a step's record, and under which name."""
+"""Names of TRL's logs that are copied to a step's record, with their names there."""
 
 OWN = COUNTS | {
     "step", "of", "seconds", "seconds_rollout", "seconds_generate", "seconds_verify", "seconds_critique",
@@ -45,7 +45,7 @@ OWN = COUNTS | {
 
 
 class RecordingTrainer(GRPOTrainer):
-    """TRL's trainer with what is kept and reported of every batch."""
+    """TRL's trainer that stores and reports every batch."""
 
     config: TrialConfig
     benchmark: Benchmark
@@ -59,15 +59,18 @@ class RecordingTrainer(GRPOTrainer):
 
     @property
     def step_number(self) -> int:
-        """The number of the step whose batch is being sampled or was sampled last, from 1."""
+        """Number (from 1) of the step whose batch is being sampled or was sampled last."""
         return int(self.state.global_step) // self.config.train.updates_per_batch + 1
 
     def judgment(self, row: int) -> dict[str, Any]:
-        """Return what was said of a rollout's steps, by the names of `Rollout`, to be kept with it."""
+        """Return the judgments of a rollout's steps, by the names of `Rollout`, to be stored with it."""
         return {}
 
     def report(self, metrics: dict[str, float]) -> None:
-        """Add metrics of this step, averaged (`COUNTS`: added) over processes; every process reports the same names."""
+        """Add metrics of this step, averaged over processes, or summed if they are in `COUNTS`.
+
+        Every process must report the same names.
+        """
         names = sorted(metrics)
         local = torch.tensor([[metrics[name] for name in names]], dtype=torch.float64, device=self.accelerator.device)
         rows = self.accelerator.gather(local)
@@ -76,11 +79,11 @@ class RecordingTrainer(GRPOTrainer):
             self._metrics["train"][name].append(total.item())
 
     def wrong_steps(self, problem: Problem, steps: Sequence[str]) -> frozenset[int] | None:
-        """Return the steps that the benchmark's checker calls wrong; None where it has no checker."""
+        """Return the steps that the benchmark's checker calls wrong; None if the benchmark has no checker."""
         return self.benchmark.check_steps(problem, steps).wrong if self.benchmark.checks_steps else None
 
     def keep(self) -> None:
-        """Write the batch's rollouts."""
+        """Write the rollouts of the batch."""
         first = self.accelerator.process_index * len(self.problems)
         rollouts = [
             Rollout(
@@ -102,7 +105,7 @@ class RecordingTrainer(GRPOTrainer):
         write_step(self.rollouts, self.step_number, self.accelerator.process_index, rollouts)
 
     def rollout_metrics(self) -> dict[str, float]:
-        """Return what is known of the rollouts whatever the method; wrong steps by the benchmark's own checker."""
+        """Return the metrics of rollouts that all methods have; the benchmark's own checker finds the wrong steps."""
         steps = [len(row) for row in self.alignment.steps]
         tokens = (self.alignment.index >= 0).sum(axis=1)
         verified = self.outcomes[~np.isnan(self.outcomes)]
@@ -117,13 +120,13 @@ class RecordingTrainer(GRPOTrainer):
             "tokens_per_response": float(tokens.mean()),
             "policy_tokens": float(tokens.sum()),
             "policy_prompt_tokens": prompts,
-            # vLLM computes a prompt once for all of its group's rollouts, Transformers for each.
+            # vLLM computes a prompt once for all rollouts of its group, Transformers once per rollout.
             "policy_prefill_tokens": prompts / self.config.train.group_size if self.use_vllm else prompts,
         }
 
 
 def record_step(run: TrainRun, logs: dict[str, Any]) -> None:
-    """Hand on one step's record under our names; what a step lacks is left out."""
+    """Pass on one step's record under the names of this package; values that a step lacks are left out."""
     numbers = {name: value for name, value in logs.items() if value is not None and not np.isnan(value)}
     own = {name: value for name, value in numbers.items() if name in OWN}
     own["seconds_update"] = own["seconds"] - own.pop("seconds_rollout")

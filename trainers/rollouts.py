@@ -1,11 +1,11 @@
-"""What training saw: every rollout with what was said of its steps, one gzip JSONL file a step and process.
+"""Store every rollout of training with the judgments of its steps, as one gzip JSONL file per step and process.
 
-Kept so that its credit can be looked at and checked, and another vote, another number of critiques or other weights be
-tried on it without a model. A token's reward depends on its step alone, so the number of tokens of each step is all
-that a replay needs of them; the text of each token is kept to show which words they were.
+From stored rollouts, the credit can be inspected and checked, and another vote, another number of critiques or other
+weights can be tried without a model. A token's reward depends only on its step, so a replay needs only the number of
+tokens of each step. The text of each token is stored to show the words.
 
-A file appears whole or not at all, and the same rollouts give the same bytes. Files are named
-``<step>.<process>.jsonl.gz``; a step's rollouts in the order of training are those of its processes one after another.
+A file is either complete or absent, and the same rollouts give the same bytes. Files are named
+``<step>.<process>.jsonl.gz``. The rollouts of a step in training order are those of its processes one after another.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LEVEL = 6
 
 
 class DamagedRolloutsError(ValueError):
-    """A step's stored rollouts cannot be read; says which file and why."""
+    """A step's stored rollouts cannot be read; the message names the file and the reason."""
 
 
 @dataclass(frozen=True)
@@ -39,17 +39,16 @@ class Rollout:
 
     Attributes:
         group: Index of its group in the step.
-        prompt: The problem as it stands, without a chat template.
+        prompt: The text of the problem, without a chat template.
         steps: Its text, cut into steps.
-        tokens: How many of its tokens belong to each step.
-        outcome: 1 where the verifier called the answer right, 0 where wrong; None where it could not say.
-        truth: Indices of the steps that the benchmark's checker calls wrong; None where there is no checker.
-        critiques: What it said, in the order of the critiques' indices; empty where the method asks no critic.
-        pieces: What each token adds to the text (`Alignment.pieces`), as many as `tokens` counts; empty where it was
-            not kept.
-        scored: What the process reward model said of its steps; None where the method asks none.
-        prompt_tokens: Tokens of its prompt, as the policy read it.
-        cut: Whether the token limit ended it, so that it holds no answer.
+        tokens: Number of tokens of each step.
+        outcome: 1 if the verifier called the answer right, 0 if it called it wrong; None if it could not be verified.
+        truth: Indices of the steps that the benchmark's checker calls wrong; None if there is no checker.
+        critiques: The critiques, in the order of their indices; empty for a method without a critic.
+        pieces: The text that each token adds (`Alignment.pieces`), as many as `tokens` counts; empty if not stored.
+        scored: Scores by the process reward model; None for a method without one.
+        prompt_tokens: Number of tokens of its prompt, as the policy read it.
+        cut: Whether the token limit truncated it, so that it has no answer.
     """
 
     group: int
@@ -77,33 +76,33 @@ class Rollout:
 
     @property
     def text(self) -> str:
-        """The text as its steps tell it: blank lines between them, but where a line goes on in the next (a space)."""
+        """The text of all steps, with a blank line after each step that is not cut within a line."""
         return "".join(step if step.endswith(" ") else f"{step}\n\n" for step in self.steps).removesuffix("\n\n")
 
 
 @dataclass(frozen=True)
 class StoredStep:
-    """One step of training, numbered from 1: the rollouts of each process."""
+    """One training step, numbered from 1, with the rollouts of each process."""
 
     step: int
     parts: tuple[tuple[Rollout, ...], ...]
 
     @property
     def rollouts(self) -> tuple[Rollout, ...]:
-        """All rollouts, in the order of training: groups may span processes, but follow one another."""
+        """All rollouts in training order; the rollouts of a group are adjacent, but may span processes."""
         return tuple(rollout for part in self.parts for rollout in part)
 
 
 def write_step(folder: Path, step: int, process: int, rollouts: Sequence[Rollout]) -> None:
-    """Write what one process sampled for a step; a file of the same step and process is replaced."""
-    # Escaped to ASCII, so that a lone surrogate in what a critic wrote can be written and read back.
+    """Write the rollouts that one process sampled for a step; replaces a file of the same step and process."""
+    # Escaped to ASCII, so that a lone surrogate in a critic's text can be written and read back.
     lines = [json.dumps(_to_json(step, rollout), sort_keys=True, allow_nan=False) for rollout in rollouts]
     packed = gzip.compress("".join(f"{line}\n" for line in lines).encode("ascii"), _LEVEL, mtime=0)
     write_atomic(folder / f"{step:05d}.{process}.jsonl.gz", packed)
 
 
 def read_rollouts(folder: Path) -> Iterator[StoredStep]:
-    """Yield the stored steps in order, one in memory at a time; nothing where the folder is not there.
+    """Yield the stored steps in order, one in memory at a time; nothing if the folder does not exist.
 
     Raises:
         DamagedRolloutsError: A file cannot be read.
@@ -113,9 +112,9 @@ def read_rollouts(folder: Path) -> Iterator[StoredStep]:
 
 
 def stored_steps(folder: Path) -> dict[int, tuple[Path, ...]]:
-    """Return the files of every stored step, steps and processes ascending.
+    """Return the files of every stored step, with steps and processes in ascending order.
 
-    A last step that lacks the file of a process (training was killed there) is left out: its groups are not whole.
+    If the last step lacks the file of a process because training was killed, it is left out: its groups are incomplete.
     """
     files: dict[int, dict[int, Path]] = {}
     for path in folder.glob("*.jsonl.gz"):
@@ -138,7 +137,7 @@ def read_step(step: int, paths: Sequence[Path]) -> StoredStep:
 
 
 def drop_after(folder: Path, step: int) -> None:
-    """Delete the files of later steps, which a run that resumes will write again, and what a killed write left."""
+    """Delete the files of later steps, which a resumed run writes again, and temporary files of a killed write."""
     for path in folder.glob("*.jsonl.gz"):
         name = _NAME.fullmatch(path.name)
         if name and int(name[1]) > step:
@@ -157,7 +156,7 @@ def _read(path: Path) -> tuple[Rollout, ...]:
 def _lines(path: Path) -> list[str]:
     check_file(path)
     packed = path.read_bytes()
-    if not packed:  # which gzip would take for no lines
+    if not packed:  # gzip would read an empty file as no lines
         raise EOFError("the file is empty")
     return gzip.decompress(packed).decode("ascii").splitlines()
 

@@ -1,4 +1,4 @@
-"""What a method is given to train a trial."""
+"""Define the arguments of a method's training function."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainRun:
-    """What a method is given.
+    """The arguments of a method's training function.
 
     Attributes:
-        start: Folder, or repository id, of the model and tokenizer that training starts from.
-        out: Folder for checkpoints while training.
-        model: Folder that receives the trained model and tokenizer.
-        rollouts: Folder that receives the rollouts, with what judged their steps.
-        record: Called once a step, after all updates on its batch, with its record (plain values), in every process
-            that trains.
-        resume: Checkpoint of an earlier try to go on from.
-        critic: Folder of the embedded critic's model, where the settings ask for it.
-        prm: Folder of the embedded process reward model, where the settings ask for it.
-        critique_cache: Folder in which critiques are kept; None keeps none.
-        stop: Asked after every step; true means: save a checkpoint and return.
-        checkpoint_seconds: At least so many seconds lie between two checkpoints; 0: one after every step; infinite:
-            only at a stop.
-        micro_batch: Rollouts of a micro-batch in place of `train.micro_batch`.
+        start: Folder or repository id of the model and tokenizer from which training starts.
+        out: Folder for checkpoints during training.
+        model: Folder for the trained model and tokenizer.
+        rollouts: Folder for the rollouts with the judgments of their steps.
+        record: Called once per step, after all updates on its batch, with its record (plain values), in every training
+            process.
+        resume: Checkpoint of an earlier attempt from which training resumes.
+        critic: Folder of the embedded critic's model, if the settings use it.
+        prm: Folder of the embedded process reward model, if the settings use it.
+        critique_cache: Folder in which critiques are stored; None: they are not stored.
+        stop: Called after every step; True means: save a checkpoint and return.
+        checkpoint_seconds: Minimum number of seconds between two checkpoints; 0: one after every step; infinite: only
+            at a stop.
+        micro_batch: Rollouts per micro-batch; overrides `train.micro_batch`.
     """
 
     config: TrialConfig

@@ -1,8 +1,8 @@
-"""SFT: supervised training on demonstrations. The cold start of every other method, and a baseline by itself.
+"""SFT: supervised training on demonstrations. It is the cold start of every other method, and a baseline by itself.
 
-Source: the paper's SFT baseline; the loss is on the solution's tokens alone. TRL's `SFTTrainer` does the same, but its
-head reads the prompts too, and twice: on a CPU that took a third of the time. And it knows no other loss and optimizer,
-so that lessons of critics would need a second mechanism.
+Source: the paper's SFT baseline; the loss is on the solution's tokens alone. TRL's `SFTTrainer` computes the same loss,
+but its head also processes the prompts, and twice, which took a third of the time on a CPU. It also supports no other
+loss and optimizer, so the training of critics would need a second implementation.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 Pair = tuple[str, str]
 """Prompt and solution."""
 PARTS = 8
-"""So many parts of a step's demonstrations pass through the model one after the other, where its number allows it."""
+"""Number of parts into which a step's demonstrations are split for separate passes, if their number allows it."""
 
 
 def train_sft(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, and where it goes
@@ -38,20 +38,20 @@ def train_sft(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, and wh
     record: Emit,
     backbone: BackboneConfig | None = None,
 ) -> None:
-    """Train `model` in place, one pass over the demonstrations in the order given.
+    """Train `model` in place, in one pass over the demonstrations in the given order.
 
-    Within a step they go by length, in parts: the loss is the mean over the step's tokens all the same, and less than
-    half as much is padded.
+    Within a step, demonstrations are sorted by length and split into parts. The loss is still the mean over the step's
+    tokens, with less than half as much padding.
 
     Args:
-        model: The model.
+        model: The model to train.
         tokenizer: Its tokenizer.
         demonstrations: (prompt, solution) pairs; the loss is on the solution and its end token.
-        config: Demonstrations per optimizer step (the last takes what is left), and the peaks of the learning rates,
-            which fall to zero along a cosine.
+        config: Demonstrations per optimizer step (the last step may have fewer), and the peak learning rates, which
+            decay to zero along a cosine.
         out: Folder that the trainer may write to.
-        record: Called once a step with ``{"step", "of", "loss", "num_input_tokens_seen", …}``.
-        backbone: How a model of a hub is held; None: an embedded one.
+        record: Called once per step with ``{"step", "of", "loss", "num_input_tokens_seen", …}``.
+        backbone: Settings of a model from the hub; None for an embedded model.
     """
     from trainers.lessons import next_token_loss, teach
 
@@ -62,7 +62,7 @@ def train_sft(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, and wh
 
 
 def parts_of_step(size: int, micro_batch: int | None) -> int:
-    """Return in how many parts a step passes through the model: `PARTS` where that divides it, more if memory asks."""
+    """Return into how many parts a step is split: `PARTS` if that divides it, more if `micro_batch` requires it."""
     least = max(math.gcd(size, PARTS), math.ceil(size / (micro_batch or size)))
     return next(parts for parts in range(least, size + 1) if size % parts == 0)
 
@@ -70,9 +70,9 @@ def parts_of_step(size: int, micro_batch: int | None) -> int:
 def tokenize(tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[Pair]) -> list[dict[str, list[int]]]:
     """Return the tokens of the demonstrations and the labels of their solutions; a solution ends with the end token.
 
-    A solution that brings the end of its turn gets no other.
+    A solution that already ends with an end-of-turn token gets no other.
     """
-    # The token that opens a text belongs to the prompt; the end is added here.
+    # The token that starts a text belongs to the prompt; the end token is added here.
     prompts = [encode(prompt, tokenizer) for prompt, _ in demonstrations]
     solutions: Any = tokenizer([solution for _, solution in demonstrations], add_special_tokens=False)["input_ids"]
     ends = {number for number, token in tokenizer.added_tokens_decoder.items() if token.special}
@@ -84,17 +84,19 @@ def tokenize(tokenizer: PreTrainedTokenizerBase, demonstrations: Sequence[Pair])
 
 
 def write_pair(demonstration: Demonstration, template: Template, tokenizer: PreTrainedTokenizerBase) -> Pair:
-    """Return a demonstration as texts: what the model reads, as it reads it in rollouts, and what it learns to write.
+    """Return the texts of a demonstration: the prompt in the format of rollouts, and the completion to learn.
 
-    In a chat template the completion closes its turn as the template does, since that is how a rollout must end.
+    With a chat template, the completion ends with the template's end of turn, because rollouts must end in the same
+    way.
 
     Args:
-        demonstration: The demonstration. A problem is put as a rollout puts it; a conversation stands as it is.
-        template: How the backbone is asked.
-        tokenizer: The backbone's.
+        demonstration: The demonstration. A problem is formatted like a rollout's prompt; a conversation is used as it
+            is.
+        template: The backbone's template.
+        tokenizer: The backbone's tokenizer.
 
     Raises:
-        ValueError: A conversation without a chat template.
+        ValueError: The demonstration is a conversation, but there is no chat template.
         ModelError: The chat template cannot be rendered.
     """
     prompt, completion = demonstration.prompt, demonstration.completion
@@ -111,7 +113,7 @@ def write_pair(demonstration: Demonstration, template: Template, tokenizer: PreT
 
 
 def by_length(rows: Sequence[dict[str, list[int]]], size: int) -> list[dict[str, list[int]]]:
-    """Return rows in their steps of `size`, those of a step by length."""
+    """Return rows in steps of `size`, with the rows of each step sorted by length."""
     steps = [rows[at : at + size] for at in range(0, len(rows), size)]
     return [row for step in steps for row in sorted(step, key=lambda row: len(row["input_ids"]))]
 
@@ -120,7 +122,7 @@ def pairs_within(pairs: Sequence[Pair], tokenizer: PreTrainedTokenizerBase, most
     """Return the (prompt, solution) pairs of at most `most` tokens.
 
     Raises:
-        ValueError: There is none.
+        ValueError: All pairs are longer.
     """
     lengths = [len(row["input_ids"]) for row in tokenize(tokenizer, pairs)]
     kept = [pair for pair, length in zip(pairs, lengths, strict=True) if length <= most]

@@ -1,4 +1,4 @@
-"""The settings of supervised training: of a cold start, of demonstrations, of a critic. Light: pydantic only."""
+"""Define the settings of supervised training of cold starts and critics. This module imports no torch."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from evals.settings import Positive, Strict
 from evals.tasks.row_settings import DEMONSTRATIONS, DemonstrationRows, DemonstrationsName
 
 UNLABELLED = -100
-"""The label of a token that is not learnt."""
+"""The label of a token without a loss."""
 TRIAL: Literal["trial"] = "trial"
-"""Stands for the seed of the trial that a supervised training is made for."""
+"""Placeholder for the seed of the trial for which a supervised training is run."""
 _MOST_TOUCHED = 0.9
-"""Where nearly every step is touched, no step shows the right rule."""
+"""If nearly every step is touched by a misconception, no step shows the right rule."""
 
 
 class TeachingConfig(Strict):
-    """Supervised training in one pass over what is drawn for it.
+    """Supervised training in one pass over drawn examples.
 
     Attributes:
-        seed: Decides what is drawn, and the first weights of an embedded model: a number, and all trials share what is
-            trained; or ``trial``, and each seed of a study has its own.
-        problems_per_step: Solutions of each step.
+        seed: Seed of the drawn examples and of an embedded model's initial weights. With a number, all trials share the
+            trained model. With ``trial``, each seed of a study has its own.
+        problems_per_step: Number of solutions per step.
     """
 
     seed: int | Literal["trial"] = 0
@@ -47,7 +47,7 @@ class TeachingConfig(Strict):
         """The seed.
 
         Raises:
-            ValueError: It still stands for that of a trial (`with_trial_seed`).
+            ValueError: The seed is still the placeholder for a trial's seed (`with_trial_seed`).
         """
         if self.seed == TRIAL:
             raise ValueError("seed 'trial' stands for the seed of a trial, and there is none here: set it to a number")
@@ -55,12 +55,12 @@ class TeachingConfig(Strict):
 
 
 class SftConfig(TeachingConfig):
-    """Supervised training on demonstrations that a study names, by AdamW: the paper's SFT.
+    """Supervised training on demonstrations that a study names, with AdamW: the paper's SFT.
 
     Attributes:
-        demonstrations: What is learnt: solutions of a published data set (`DEMONSTRATIONS`), or rows.
+        demonstrations: The demonstrations: solutions of a published data set (`DEMONSTRATIONS`), or rows.
         max_tokens: Demonstrations with more tokens are left out, and counted.
-        micro_batch: At most so many demonstrations pass through the model at a time.
+        micro_batch: Maximum number of demonstrations per forward and backward pass.
     """
 
     demonstrations: DemonstrationsName
@@ -74,14 +74,14 @@ class SftConfig(TeachingConfig):
 
 
 class SupervisedConfig(TeachingConfig):
-    """Supervised training of an embedded model on solutions of coins drawn for it.
+    """Supervised training of an embedded model on drawn solutions of coins.
 
     Attributes:
-        learning_rate: Its peak for the matrices of the layers, by Muon.
-        adamw_learning_rate: Its peak for all else, by AdamW.
-        operations: Bounds on a problem's length.
-        misconceptions: Wrong rules that the pupils hold who write the solutions.
-        slip: Probability that another step comes out wrong, at random.
+        learning_rate: Peak learning rate of the layers' matrices, with Muon.
+        adamw_learning_rate: Peak learning rate of all other parameters, with AdamW.
+        operations: Minimum and maximum length of a problem.
+        misconceptions: Misconceptions of the pupils whose solutions are used.
+        slip: Probability that a step without a misconception has a random error.
     """
 
     learning_rate: Annotated[float, Field(gt=0)] = 0.02

@@ -1,4 +1,4 @@
-"""Trains methods whose credit rests on the values of states, counted over continuations of the policy itself."""
+"""Train methods whose credit is based on values of states, estimated over continuations of the policy itself."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from trainers.run import TrainRun
 
 
 class ValuedTrainer(PolicyTrainer):
-    """GRPO with Monte Carlo values; continuations are sampled in this process, whoever sampled rollouts.
+    """GRPO with Monte Carlo values; continuations are sampled in this process, also if vLLM samples the rollouts.
 
-    What a step's continuations cost in tokens is no part of `policy_tokens`; `seconds_critique` is their time.
+    The tokens of continuations are not part of `policy_tokens`; `seconds_critique` is their time.
     """
 
     oracle: ClassVar[bool] = False
@@ -51,7 +51,7 @@ class ValuedTrainer(PolicyTrainer):
 
 
 class OracleTrainer(ValuedTrainer):
-    """The same, with values that are nearly the true ones."""
+    """Like `ValuedTrainer`, with values that are close to the true ones."""
 
     oracle = True
 
@@ -62,5 +62,5 @@ def train(run: TrainRun) -> bool:
 
 
 def train_oracle(run: TrainRun) -> bool:
-    """Train with values that are nearly the true ones; see `train_policy`."""
+    """Train with values that are close to the true ones; see `train_policy`."""
     return train_policy(run, OracleTrainer, run.config.evaluation.segmenter)

@@ -1,4 +1,4 @@
-"""Hearing of every completion as soon as it ends, while others of its batch still go on."""
+"""Report each completion as soon as it ends, while others of its batch are still being generated."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import torch
 from transformers import StoppingCriteria, StoppingCriteriaList
 
 OnFinished = Callable[[int, list[int]], None]
-"""Told the row of the batch and the sampled token ids, the end token included."""
+"""Called with the row in the batch and the sampled token ids, including the end token."""
 
 
 class FinishedRows(StoppingCriteria):
-    """Tells once, in their order, of rows that have just sampled an end token; stops none itself."""
+    """Reports each row once, in order, after it has sampled an end token; it stops no row."""
 
     def __init__(self, prompt_length: int, ends: Collection[int], on_finished: OnFinished) -> None:
         self._prompt_length, self._on_finished = prompt_length, on_finished
@@ -22,7 +22,7 @@ class FinishedRows(StoppingCriteria):
         self._finished: set[int] = set()
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:
-        """Look at the token that every row got last."""
+        """Check the last token of every row."""
         for row in torch.isin(input_ids[:, -1], self._ends.to(input_ids.device)).nonzero().flatten().tolist():
             if row not in self._finished:
                 self._finished.add(row)
@@ -32,7 +32,7 @@ class FinishedRows(StoppingCriteria):
 
 @contextmanager
 def watching(model: Any, ends: Collection[int], on_finished: OnFinished) -> Iterator[None]:
-    """Within it, `model.generate` tells of every row that ends; what it samples is the same."""
+    """Make `model.generate` report every row that ends; it samples the same tokens."""
     generate = model.generate
 
     def watched(*args: Any, input_ids: torch.Tensor, **kwargs: Any) -> Any:
@@ -48,12 +48,12 @@ def watching(model: Any, ends: Collection[int], on_finished: OnFinished) -> Iter
 
 @contextmanager
 def watching_engine(engine: Any, on_finished: OnFinished) -> Iterator[None]:
-    """Within it, an engine of vLLM tells of every completion that ends; what it samples is the same.
+    """Make an engine of vLLM report every completion that ends; it samples the same tokens.
 
     Args:
-        engine: vLLM's `LLM`, as it will be asked once for one completion of each prompt of the batch: it numbers its
-            requests in their order.
-        on_finished: See `FinishedRows`; told of completions that were cut, too.
+        engine: vLLM's `LLM`. It must be called once, with one completion for each prompt of the batch, because it
+            numbers its requests in their order.
+        on_finished: See `FinishedRows`; also called for truncated completions.
     """
     step, first = engine.llm_engine.step, engine.request_counter.counter
 

@@ -1,4 +1,4 @@
-"""The models that are trained, one YAML each: where the model is, how it is held, and on how much it is trained."""
+"""Define the models that are trained, one YAML each: the model's location, its precision and its hardware."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from evals.settings import Positive, Strict
 
 FOLDER = Path(__file__).parent
 OWN_FOLDER = "CAPO_BENCH_BACKBONES"
-"""Environment variable that names a folder of the user's own backbones."""
+"""Environment variable with the path of a folder of the user's own backbones."""
 
 
 class FsdpConfig(Strict):
-    """Fully sharded data parallelism, version 2: parameters, gradients and optimizer are shared out among processes.
+    """Fully sharded data parallelism, version 2: processes share parameters, gradients and optimizer state.
 
     Attributes:
-        layers: Classes of layers that are gathered one at a time; none given: those that the model says not to split.
-        reshard_after_forward: Whether a layer is let go after the forward pass, and gathered again for the backward
-            pass: less memory, more traffic.
-        checkpoints: ``sharded`` (each process writes its share) or ``full`` (the first one gathers everything in its
-            host memory).
+        layers: Classes of layers that are gathered one at a time; by default those that the model says not to split.
+        reshard_after_forward: Whether a layer is freed after the forward pass and gathered again for the backward pass.
+            This takes less memory and more communication.
+        checkpoints: ``sharded`` (each process writes its shard) or ``full`` (the first process gathers everything in
+            its host memory).
     """
 
     layers: Annotated[tuple[str, ...], Field(strict=False)] = ()
@@ -40,9 +40,9 @@ class DeepSpeedConfig(Strict):
     """DeepSpeed's ZeRO (arXiv 1910.02054).
 
     Attributes:
-        stage: What is shared out: 1 the optimizer's state, 2 gradients too, 3 parameters too.
+        stage: What is sharded: 1 the optimizer's state, 2 also gradients, 3 also parameters.
         offload_optimizer: Where the optimizer's state is kept instead of on the GPUs.
-        offload_param: Where the parameters are kept instead; stage 3 alone.
+        offload_param: Where the parameters are kept instead of on the GPUs; only with stage 3.
     """
 
     stage: Literal[1, 2, 3] = 2
@@ -60,12 +60,12 @@ class DeepSpeedConfig(Strict):
 
 
 class LoraSettings(Strict):
-    """Low-rank adapters (arXiv 2106.09685): the weights stay, and the adapters are what is learned, kept and measured.
+    """Low-rank adapters (arXiv 2106.09685): the base weights are frozen; the adapters are trained, saved and evaluated.
 
     Attributes:
-        alpha: Scale: an adapter counts alpha / rank.
-        dropout: Of what goes into an adapter.
-        targets: Modules that get one; none given: all linear layers but the head.
+        alpha: Scale: an adapter's output is multiplied by alpha / rank.
+        dropout: Dropout rate of an adapter's input.
+        targets: Modules that get an adapter; by default all linear layers except the head.
     """
 
     rank: Positive = 32
@@ -78,11 +78,11 @@ class VllmRollouts(Strict):
     """Rollouts sampled by vLLM instead of by Transformers.
 
     Attributes:
-        mode: ``colocate`` (an engine in each training process, on its GPU) or ``server`` (``trl vllm-serve``, started
-            beforehand on GPUs of its own, which serves one trial at a time).
+        mode: ``colocate`` (an engine in each training process, on its GPU) or ``server`` (``trl vllm-serve``, which the
+            user starts on separate GPUs and which serves one trial at a time).
         memory: Share of a GPU's memory that an engine takes.
-        tensor_parallel: Over how many GPUs it splits the model.
-        sleep: Whether a colocated engine gives its memory back while the policy is updated.
+        tensor_parallel: Number of GPUs over which the model is split.
+        sleep: Whether a colocated engine frees its memory while the policy is updated.
     """
 
     mode: Literal["colocate", "server"] = "colocate"
@@ -95,17 +95,17 @@ class VllmRollouts(Strict):
 
 
 class Planned(Strict):
-    """What the settings were chosen for, from which a plan says what a step needs. No part of a result.
+    """The hardware and the model's shape, from which a plan estimates the needs of a step. They do not affect results.
 
     Attributes:
         gpu_gib: Memory of each GPU.
         prompt_tokens: Tokens of a long prompt.
-        parameters: Weights of the model; embeddings that are tied count once.
-        hidden: Width.
-        intermediate: Width inside the feed-forward part.
-        query: Heads × their size.
-        key_value: Key heads × their size.
-        vocabulary: Rows of the embedding.
+        parameters: Number of the model's parameters; tied embeddings count once.
+        hidden: Hidden size.
+        intermediate: Hidden size of the feed-forward layers.
+        query: Number of attention heads × head size.
+        key_value: Number of key heads × head size.
+        vocabulary: Number of rows of the embedding.
     """
 
     gpu_gib: Positive
@@ -120,25 +120,26 @@ class Planned(Strict):
 
 
 class BackboneConfig(Strict):
-    """Where a backbone comes from, how it is held, and on how much it is trained.
+    """Where a backbone comes from, its precision, and the hardware on which it is trained.
 
     Attributes:
         source: ``embedded`` (built here, trained by the cold start) or ``hub`` (a repository id or a local folder).
         model: Repository id or folder, for ``hub``.
-        dtype: Precision in which weights are held and updated. At the learning rates of reinforcement an update is
-            smaller than bfloat16 can add to a weight, so full training holds them in float32.
-        precision: Precision in which passes are computed (autocast where it is not `dtype`), and models evaluated.
-        gradient_checkpointing: Trade time for memory.
-        micro_batch: Rollouts that a process updates on at a time, unless a trial says otherwise; None: all of its own.
-        template: How a problem is put to it (`evals.models.prompt`).
+        dtype: Precision of the stored and updated weights. At the learning rates of reinforcement learning, an update
+            is smaller than what bfloat16 can add to a weight, so full training stores weights in float32.
+        precision: Precision of forward and backward passes (autocast if it differs from `dtype`) and of evaluation.
+        gradient_checkpointing: Whether to save memory at the cost of time.
+        micro_batch: Rollouts per forward and backward pass of a process, unless a trial sets it; None: all its
+            rollouts.
+        template: Format of the prompt (`evals.models.prompt`).
         width: Hidden size of an embedded model.
-        processes: Processes that train it together: one a GPU, or on the CPU where it is embedded. A part of the
-            result: each draws for itself.
-        sharding: How its parameters are shared out among them; ``none``: each has all of them.
-        fsdp: For ``sharding: fsdp``; none given: its defaults.
-        deepspeed: For ``sharding: deepspeed``; none given: its defaults.
-        vllm: Rollouts by vLLM; without it Transformers samples.
-        planned: The machine and the model's shape that these settings were chosen for.
+        processes: Number of processes that train it together: one per GPU; on the CPU if it is embedded. It affects the
+            result, because each process samples with its own random numbers.
+        sharding: How its parameters are sharded among the processes; ``none``: each process has all parameters.
+        fsdp: Settings for ``sharding: fsdp``; None: its defaults.
+        deepspeed: Settings for ``sharding: deepspeed``; None: its defaults.
+        vllm: Settings of rollouts by vLLM; None: Transformers samples.
+        planned: The hardware and the model's shape for which these settings were chosen.
     """
 
     source: Literal["embedded", "hub"]
@@ -161,7 +162,7 @@ class BackboneConfig(Strict):
 
     @property
     def gpus(self) -> int:
-        """How many GPUs training wants: one a process; an embedded model is trained on the CPU."""
+        """Number of GPUs for training: one per process; 0 for an embedded model, which is trained on the CPU."""
         return 0 if self.source == "embedded" else self.processes
 
     @model_validator(mode="after")
@@ -233,7 +234,7 @@ class _Backbones:
         return sorted(self._files())
 
     def check(self, name: str) -> str:
-        """Return ``name`` if there is a backbone of that name, or raise `UnknownNameError`."""
+        """Return ``name`` if there is a backbone with this name, else raise `UnknownNameError`."""
         if name not in self.names():
             names = ", ".join(self.names())
             way_out = f"; your own are the YAML files of the folder that {OWN_FOLDER} names"
@@ -243,7 +244,7 @@ class _Backbones:
         return name
 
     def path(self, name: str) -> Path:
-        """Return the backbone's YAML: the user's own, or one that ships here."""
+        """Return the path of the backbone's YAML: the user's own, or one that ships with this package."""
         return self._files()[self.check(name)]
 
     def _files(self) -> dict[str, Path]:
@@ -262,7 +263,7 @@ class _Backbones:
 
 @cache
 def _read(path: Path, changed: int) -> BackboneConfig:
-    """Read a file once, and again when it was written since: a plan asks for the same backbone hundreds of times."""
+    """Read a file once, and again if it has changed: a plan loads the same backbone hundreds of times."""
     return BackboneConfig.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
 
 

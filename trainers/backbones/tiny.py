@@ -1,8 +1,10 @@
-"""The embedded backbone: a Granite-shaped (Llama-like) model of about half a million random weights, and its tokenizer.
+"""Build the embedded backbone: a Granite-shaped (Llama-like) model with about half a million random weights.
 
-`AutoTokenizer` rebuilds the class that belongs to the model type. Granite's is the generic one, which takes the saved
-file as it is, so this tokenizer survives saving, `AutoTokenizer`, `generate` and vLLM. Its vocabulary is trained on the
-benchmark's own text.
+This module also trains its tokenizer.
+
+`AutoTokenizer` builds the class that belongs to the model type. Granite's is the generic class, which uses the saved
+file unchanged, so this tokenizer works after saving, with `AutoTokenizer`, `generate` and vLLM. Its vocabulary is
+trained on the benchmark's own text.
 """
 
 from __future__ import annotations
@@ -60,8 +62,8 @@ def build_model(config: BackboneConfig, tokenizer: PreTrainedTokenizerBase, seed
         num_attention_heads=4,
         num_key_value_heads=4,
         max_position_embeddings=MAX_POSITIONS,
-        # Wider than the usual 0.02: a model of this size drawn with that still looked up wrong operations after 500
-        # steps of the cold start, one drawn with this did not.
+        # Larger than the usual 0.02: a model of this size that was initialised with 0.02 still looked up wrong
+        # operations after 500 steps of the cold start; with 0.06 it did not.
         initializer_range=0.06,
         attention_multiplier=(config.width / 4) ** -0.5,
         tie_word_embeddings=True,
@@ -69,7 +71,7 @@ def build_model(config: BackboneConfig, tokenizer: PreTrainedTokenizerBase, seed
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    # What the cold start shows it: problems as they stand.
+    # The template of the cold start's prompts: the text of the problem alone.
     setattr(shape, MARK, "bare")
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -78,6 +80,6 @@ def build_model(config: BackboneConfig, tokenizer: PreTrainedTokenizerBase, seed
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Write model and tokenizer so that ``AutoModelForCausalLM`` and ``AutoTokenizer`` read them back."""
+    """Write model and tokenizer so that ``AutoModelForCausalLM`` and ``AutoTokenizer`` can load them."""
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -1,4 +1,4 @@
-"""How a backbone's YAML becomes arguments of TRL: adapters in place of full training, rollouts by vLLM."""
+"""Turn a backbone's settings into arguments of TRL: adapters instead of full training, rollouts by vLLM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from peft import LoraConfig
 
-# Token by token, so that one unlucky token does not silence a whole rollout, as TRL's own choice would.
+# Per token, so that one token with an extreme ratio does not mask a whole rollout, as TRL's default would.
 _CORRECTION = {
     "vllm_importance_sampling_correction": True,
     "vllm_importance_sampling_mode": "token_truncate",
@@ -27,13 +27,13 @@ _CORRECTION = {
 
 
 class ServerBusyError(RuntimeError):
-    """Another trial of this machine samples from the server: it holds that trial's weights."""
+    """Another trial on this machine samples from the vLLM server, which therefore holds that trial's weights."""
 
 
 def sampling(backbone: BackboneConfig) -> dict[str, Any]:
-    """Return what of `GRPOConfig` says who samples the rollouts.
+    """Return the arguments of `GRPOConfig` that select the sampler of the rollouts.
 
-    vLLM computes probabilities a little differently from the policy that is updated; each token's update is weighted by
+    vLLM computes slightly different probabilities than the policy that is updated. Each token's update is weighted by
     their ratio, at most 2 (truncated importance sampling).
     """
     vllm = backbone.vllm
@@ -51,7 +51,7 @@ def sampling(backbone: BackboneConfig) -> dict[str, Any]:
 
 
 def server_command(backbone: BackboneConfig) -> str:
-    """Return the command that starts the server of a backbone whose rollouts come from one, or an empty text."""
+    """Return the command that starts the vLLM server of a backbone; an empty string if the backbone uses none."""
     vllm = backbone.vllm
     if vllm is None or vllm.mode != "server":
         return ""
@@ -64,10 +64,10 @@ def server_command(backbone: BackboneConfig) -> str:
 
 @contextmanager
 def server_alone(vllm: VllmRollouts | None) -> Iterator[None]:
-    """Keep other trials of this machine from the server, if rollouts come from one: they would replace its weights.
+    """Lock the vLLM server, if rollouts come from one, because other trials would replace its weights.
 
     Raises:
-        ServerBusyError: Another trial uses it; names it and the way out.
+        ServerBusyError: Another trial uses the server; the message names the server and the way out.
     """
     if vllm is None or vllm.mode != "server":
         yield
@@ -85,7 +85,7 @@ def server_alone(vllm: VllmRollouts | None) -> Iterator[None]:
 
 
 def adapters(backbone: BackboneConfig) -> LoraConfig | None:
-    """Return the adapters to train; None where all of the model is trained."""
+    """Return the settings of the adapters to train; None if the whole model is trained."""
     if backbone.lora is None:
         return None
     from peft import LoraConfig
@@ -101,7 +101,7 @@ def adapters(backbone: BackboneConfig) -> LoraConfig | None:
 
 
 def load_start(place: ModelFolders, backbone: BackboneConfig) -> Any:
-    """Return the model that training starts from; of an adapter its base, with the adapter on it to be trained on.
+    """Return the model from which training starts; for an adapter, its base with the trainable adapter attached.
 
     Raises:
         ModelError: The adapter does not fit its base.
@@ -115,11 +115,11 @@ def load_start(place: ModelFolders, backbone: BackboneConfig) -> Any:
 
 
 def name_base(model: Any, start: str, revision: str | None) -> None:
-    """Write into a model's adapter what it rests on, as whoever loads it needs to know.
+    """Write the name of the base model into the adapter's configuration, which is needed to load the adapter.
 
     Args:
-        model: A model, with an adapter or without.
-        start: Folder or repository id of the base; where training started from an adapter, that stays on its own.
+        model: A model with or without an adapter.
+        start: Folder or repository id of the base. If training started from an adapter, its own base is kept.
         revision: Revision of the repository.
     """
     settings = getattr(model, "peft_config", {}).get("default")
@@ -130,13 +130,13 @@ def name_base(model: Any, start: str, revision: str | None) -> None:
 
 
 def merged_weights(model: Any) -> Iterator[tuple[str, torch.Tensor]]:
-    """Yield the weights of a model with its adapter added, by the base's names, one at a time; the base stays as it is.
+    """Yield the names and weights of a model with its adapter merged, one at a time; the model itself is unchanged.
 
-    An engine that samples takes them. TRL would merge in place and unmerge again, in the base's precision, and move the
-    base a little each time. Here each sum is made in float32 and rounded once.
+    The sampling engine loads these weights. TRL would merge in place and unmerge again, in the base's precision, which
+    changes the base slightly each time. Here each sum is computed in float32 and rounded once.
 
     Args:
-        model: A `PeftModel` whose weights are whole in this process.
+        model: A `PeftModel` whose weights are not sharded in this process.
     """
     layers = dict(model.named_modules())
     for name, weight in model.named_parameters():

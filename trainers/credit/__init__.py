@@ -1,7 +1,11 @@
-"""Credit assignment, free of any trainer: text to steps, critiques to votes, votes or scores to advantages of steps.
+"""Assign credit to the steps of rollouts, independently of any trainer.
 
-Pure functions on plain data and flat arrays, the only implementation there is: training, `revote`, the credit view and
-`verify` call the same ones. The order of work: `segment` cuts the text into steps, `align` finds the step of every
-token, `batch` lays rollouts out, `votes` combines critiques into a penalty per step, and a method's own file turns what
-is known of a batch into what its steps earn (`terms.CreditFunction`).
+The functions are pure, and work on plain data and flat arrays. They are the only implementation: training, `revote`,
+the credit view and `verify` call the same functions. The order of work is:
+
+1. `segment` cuts the text into steps.
+2. `align` finds the step of every token.
+3. `batch` lays out the rollouts as arrays.
+4. `votes` combines critiques into a penalty per step.
+5. The method's own file computes the advantages of the steps from this evidence (`terms.CreditFunction`).
 """

@@ -1,15 +1,15 @@
-"""Moments of token rewards over a group, and rewards normalised by them (paper, section on advantages).
+"""Compute the moments of token rewards over a group, and normalise rewards by them (paper, section on advantages).
 
-A = (R − mean) / std, with mean and population standard deviation over the tokens of all G rollouts of a group, each
-token with a weight: 1 for the paper's formula, others for the other ways of `trainers.credit.normalization`. Each
-rollout is condensed to three numbers, from which its group's moments follow:
+A = (R − mean) / std, with the mean and the population standard deviation over the tokens of all G rollouts of a group.
+Each token has a weight: 1 in the paper's formula, other values in the other methods of `trainers.credit.normalization`.
+Each rollout is reduced to three numbers, and the moments of its group are computed from them:
 
     stats = completion_stats(rewards, weights)                  # (B, 3)
     mean, std = group_moments(stats, group_size)                # (B,) each
     advantages = normalise(rewards, mean, std)
 
-Float64 throughout. The three numbers are weight, mean and squared deviations from that mean, not sums of squares: those
-cancel when rewards are large beside their spread.
+All computations are in float64. The three numbers are the weight, the mean and the squared deviations from that mean.
+Sums of squares would lose precision by cancellation when rewards are large compared with their standard deviation.
 """
 
 from __future__ import annotations
@@ -19,21 +19,22 @@ import numpy as np
 from trainers.credit.arrays import FloatArray
 
 STD_FLOOR = 1e-8
-"""A group whose standard deviation is not above this has equal rewards but for rounding: its advantages are exactly 0.
+"""Largest standard deviation of a group whose rewards differ by rounding alone: its advantages are exactly 0.
 
-It stands in place of the usual epsilon in the denominator, so that every other group has the paper's formula exactly.
+This threshold replaces the usual epsilon in the denominator, so that every other group follows the paper's formula
+exactly.
 """
 
 
 def completion_stats(rewards: FloatArray, weights: FloatArray) -> FloatArray:
-    """Condense each rollout's token rewards to (weight, mean, sum of squared deviations from the mean), shape (B, 3).
+    """Reduce each rollout's token rewards to (weight, mean, sum of squared deviations from the mean), shape (B, 3).
 
-    A rollout without a token, or with NaN rewards (its answer could not be verified), has weight 0: it takes no part in
+    A rollout without tokens, or with NaN rewards (its answer could not be verified), has weight 0 and does not affect
     its group.
 
     Args:
         rewards: Token rewards, shape (B, T).
-        weights: What each token counts for, shape (B, T); 0 for padding.
+        weights: Weight of each token, shape (B, T); 0 for padding.
     """
     counted = np.where(np.isnan(rewards), 0.0, weights)
     values = np.where(counted > 0, rewards, 0.0)
@@ -43,10 +44,10 @@ def completion_stats(rewards: FloatArray, weights: FloatArray) -> FloatArray:
 
 
 def group_moments(stats: FloatArray, group_size: int) -> tuple[FloatArray, FloatArray]:
-    """Return mean and population standard deviation of each rollout's group, shape (B, …) each.
+    """Return the mean and the population standard deviation of each rollout's group, shape (B, …) each.
 
     Args:
-        stats: From `completion_stats`, shape (B, …, 3), the rollouts of a group next to each other.
+        stats: From `completion_stats`, shape (B, …, 3). The rollouts of a group are adjacent.
         group_size: G.
 
     Raises:
@@ -63,12 +64,12 @@ def group_moments(stats: FloatArray, group_size: int) -> tuple[FloatArray, Float
 
 
 def normalise(rewards: FloatArray, mean: FloatArray, std: FloatArray) -> FloatArray:
-    """Return (R − mean) / std; 0 for NaN rewards and groups without spread.
+    """Return (R − mean) / std; 0 for NaN rewards and for groups with a standard deviation of 0.
 
     Args:
-        rewards: Of tokens, steps or rollouts.
-        mean: Mean of each one's group, of the same shape.
-        std: Standard deviation of each one's group.
+        rewards: Rewards of tokens, steps or rollouts.
+        mean: Mean of each element's group, in the shape of `rewards`.
+        std: Standard deviation of each element's group, in the shape of `rewards`.
     """
     counted = ~np.isnan(rewards) & (std > STD_FLOOR)
     return np.where(counted, (rewards - mean) / np.where(std > STD_FLOOR, std, 1.0), 0.0)
@@ -81,7 +82,7 @@ def response_advantages(rewards: FloatArray, group_size: int) -> FloatArray:
 
 
 def group_table_moments(table: FloatArray, group_size: int) -> tuple[FloatArray, FloatArray]:
-    """Return mean and standard deviation of each rollout's group over its values, NaN left out, shape (B, 1) each."""
+    """Return the mean and the standard deviation of each rollout's group without NaN values, shape (B, 1) each."""
     mean, std = group_moments(completion_stats(table, np.ones_like(table)), group_size)
     return mean[:, None], std[:, None]
 

@@ -1,9 +1,10 @@
-"""The step of every completion token, from the token ids themselves, never by encoding text again.
+"""Find the step of every completion token from the token ids, without encoding text again.
 
-Encoding the decoded text again can give other tokens than the policy sampled. So each token is given the characters
-that its own bytes make in the decoded text. A token belongs to the step of its first character: one that merges the
-end of a step with its separator or with the start of the next stays in the step where it begins. A token that adds no
-character (the end-of-sequence token, the later bytes of a character) belongs to the step of the character before it.
+Encoding the decoded text again can give other tokens than the policy sampled. Therefore each token is assigned the
+characters that its own bytes produce in the decoded text. A token belongs to the step of its first character: if a
+token contains the end of a step and also the separator or the start of the next step, it belongs to the step in which
+it begins. A token that adds no character (the end-of-sequence token, the later bytes of a character) belongs to the
+step of the preceding character.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ class Alignment:
     """A batch of completions, cut into steps.
 
     Attributes:
-        texts: The decoded completions, special tokens left out.
-        steps: The text of each completion's steps as critics read them; at least one each.
+        texts: The decoded completions without special tokens.
+        steps: The text of each completion's steps as critics read them; at least one step each.
         index: Step of every token, shape (B, T); -1 for padding.
-        pieces: What each token of a completion adds to its text; nothing for a special token and the later bytes of a
-            character. Together they are the text.
+        pieces: The text that each token adds to its completion; empty for special tokens and for the later bytes of a
+            character. The concatenated pieces are the text.
     """
 
     texts: list[str]
@@ -44,7 +45,7 @@ class Alignment:
 
     @property
     def tokens(self) -> list[tuple[int, ...]]:
-        """How many tokens each step of each completion has."""
+        """Number of tokens in each step of each completion."""
         pairs = zip(self.index, self.steps, strict=True)
         return [tuple(np.bincount(row[row >= 0], minlength=len(steps)).tolist()) for row, steps in pairs]
 
@@ -79,22 +80,22 @@ def tokens_to_steps(starts: IntArray, ends: IntArray, spans: Sequence[Span]) -> 
     """
     character: IntArray = np.maximum(np.where(ends > starts, starts, starts - 1), 0)
     step_starts = np.fromiter((start for start, _ in spans), dtype=np.int64, count=len(spans))
-    # The last step that starts at or before the character.
+    # The index of the last step that starts at or before the character.
     return np.searchsorted(step_starts, character, side="right").astype(np.int64) - 1
 
 
 def token_spans(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> tuple[str, IntArray, IntArray]:
-    """Decode a completion and give each token its characters.
+    """Decode a completion and find the characters of each token.
 
-    Byte-level BPE tokenizers (GPT-2, Qwen, Llama 3) go by the bytes of their tokens, in time linear in the length;
-    any other tokenizer by decoding every prefix, in quadratic time.
+    For byte-level BPE tokenizers (GPT-2, Qwen, Llama 3) this uses the bytes of the tokens, in time linear in the
+    length. For any other tokenizer it decodes every prefix, in quadratic time.
 
     Args:
-        ids: Token ids, special tokens among them; ids that the tokenizer does not know decode to nothing.
+        ids: Token ids, including special tokens. Ids that the tokenizer does not know decode to nothing.
         tokenizer: The policy's tokenizer. It must not change after its first use here.
 
     Returns:
-        The text that ``tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)`` gives,
+        The text that ``tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)`` returns,
         and the tokens' `starts` and `ends` in characters, shape (T,) each. Tokens that share a character overlap.
     """
     pieces = _byte_pieces(tokenizer)
@@ -121,7 +122,7 @@ def _spans_by_bytes(ids: Sequence[int], table: _BytePieces) -> tuple[str, IntArr
     text, opens = _characters(data)
     lengths = table.lengths[rows]
     byte_ends = np.cumsum(lengths)
-    # The number of characters that begin before each byte, the end of the text included.
+    # The number of characters that begin before each byte, and before the end of the text.
     before = np.concatenate(([0], np.cumsum(opens)))
     character_of_byte = np.append(before[1:] - 1, before[-1])
     starts = np.where(lengths > 0, character_of_byte[byte_ends - lengths], before[byte_ends])
@@ -129,7 +130,7 @@ def _spans_by_bytes(ids: Sequence[int], table: _BytePieces) -> tuple[str, IntArr
 
 
 def _characters(data: bytes) -> tuple[str, BoolArray]:
-    """Decode UTF-8 and say which bytes begin a character; each invalid run becomes one replacement character."""
+    """Decode UTF-8 and mark the bytes that begin a character; each invalid run becomes one replacement character."""
     opens = (np.frombuffer(data, dtype=np.uint8) & 0xC0) != 0x80
     done = 0
     while True:
@@ -146,7 +147,8 @@ def _characters(data: bytes) -> tuple[str, BoolArray]:
 def _spans_by_prefix(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> tuple[str, IntArray, IntArray]:
     prefixes = [_decode(tokenizer, ids[:count]) for count in range(len(ids) + 1)]
     lengths = np.array([len(prefix) for prefix in prefixes], dtype=np.int64)
-    # Half a character can decode to more replacement characters than the whole: a prefix is never longer than a later.
+    # An incomplete character can decode to more replacement characters than the complete one, so a prefix can be longer
+    # than a later prefix. The minimum over all later prefixes corrects this.
     ends = np.minimum.accumulate(lengths[::-1])[::-1]
     return prefixes[-1], ends[:-1], ends[1:]
 
@@ -159,7 +161,7 @@ _TABLES: WeakKeyDictionary[PreTrainedTokenizerBase, _BytePieces | None] = WeakKe
 
 
 def _byte_pieces(tokenizer: PreTrainedTokenizerBase) -> _BytePieces | None:
-    """Return the tokenizer's byte table, made at first use; None if it is not byte-level."""
+    """Return the tokenizer's byte table, which is created at first use; None if the tokenizer is not byte-level."""
     if tokenizer not in _TABLES:
         backend = getattr(tokenizer, "backend_tokenizer", None)
         byte_level = type(getattr(backend, "decoder", None)).__name__ == "ByteLevel"
@@ -179,7 +181,7 @@ def _make_pieces(backend: Any) -> _BytePieces:
 
 
 def _token_bytes(token: str) -> bytes:
-    """Return the bytes of a byte-level token; a token with other characters (an added one) is plain text."""
+    """Return the bytes of a byte-level token; encode a token with other characters (an added token) as plain text."""
     try:
         return token.translate(_TO_BYTE).encode("latin-1")
     except UnicodeEncodeError:
@@ -187,10 +189,11 @@ def _token_bytes(token: str) -> bytes:
 
 
 def _byte_alphabet(printable: Iterable[range]) -> dict[int, int]:
-    """Return GPT-2's table, from the code point that stands for a byte to the byte.
+    """Return GPT-2's table: from the code point that represents a byte to the byte.
 
-    Printable Latin-1 characters stand for themselves, the other bytes, in order, for the code points from 256 on. Code
-    points below 256 that stand for no byte go to one that Latin-1 lacks, so that encoding a token with one fails.
+    Printable Latin-1 characters represent themselves. The other bytes are represented, in order, by the code points
+    from 256 on. Code points below 256 that represent no byte are mapped to a code point outside Latin-1, so that
+    encoding a token that contains one fails.
     """
     own = {byte for part in printable for byte in part}
     others = [byte for byte in range(256) if byte not in own]

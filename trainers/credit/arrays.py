@@ -1,4 +1,4 @@
-"""Names of the array types that the credit computation passes around."""
+"""Define the array types of the credit computation."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Rollouts as flat arrays: whole groups next to each other, the steps of all rollouts one after another.
+"""Represent rollouts as flat arrays: groups are adjacent, and the steps of all rollouts follow one another.
 
-All tokens of a step have one reward and one advantage, so credit is worked out once a step, shape (N,). What is summed
-over tokens is laid out as training sees it, shape (B, T), with -1 or 0 for padding.
+All tokens of a step have one reward and one advantage, so credit is computed once per step, shape (N,). Sums over
+tokens use the layout of training, shape (B, T), with -1 or 0 for padding.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from trainers.credit.arrays import BoolArray, FloatArray, IntArray
 
 @dataclass(frozen=True)
 class Layout:
-    """B rollouts with N steps in all, S steps and T tokens in the longest.
+    """The steps and tokens of B rollouts with N steps in total, at most S steps and T tokens each.
 
     Attributes:
-        steps: How many steps each rollout has, shape (B,).
-        tokens: How many tokens each step has, shape (N,).
+        steps: Number of steps of each rollout, shape (B,).
+        tokens: Number of tokens of each step, shape (N,).
     """
 
     steps: IntArray
@@ -34,17 +34,17 @@ class Layout:
 
     @cached_property
     def place(self) -> IntArray:
-        """Which of its rollout's steps each is, shape (N,)."""
+        """Index of each step within its rollout, shape (N,)."""
         return np.arange(len(self.tokens)) - np.repeat(self.starts, self.steps)
 
     @cached_property
     def starts(self) -> IntArray:
-        """Where each rollout's first step is, shape (B,)."""
+        """Index of each rollout's first step, shape (B,)."""
         return np.asarray(np.cumsum(self.steps) - self.steps)
 
     @cached_property
     def mask(self) -> BoolArray:
-        """Which places hold a token, shape (B, T)."""
+        """True where there is a token, False for padding, shape (B, T)."""
         lengths = np.bincount(self.owner, self.tokens, len(self.steps)).astype(np.int64)
         return np.asarray(np.arange(lengths.max(initial=0)) < lengths[:, None])
 
@@ -56,23 +56,26 @@ class Layout:
         return index
 
     def square(self, values: FloatArray | IntArray) -> FloatArray:
-        """Lay values of steps out as (B, S); 0 where a rollout has no such step."""
+        """Return values of steps as a table (B, S); 0 where a rollout has no such step."""
         laid = np.zeros((len(self.steps), int(self.steps.max(initial=1))))
         laid[self.owner, self.place] = values
         return laid
 
     def flat(self, laid: FloatArray) -> FloatArray:
-        """Return what `square` laid out, shape (N,)."""
+        """Return the values of a table from `square` as one value per step, shape (N,)."""
         return np.asarray(laid[self.owner, self.place])
 
     def by_token(self, values: FloatArray) -> FloatArray:
-        """Give every token the value of its step, shape (B, T); 0 for padding."""
+        """Return the value of each token's step, shape (B, T); 0 for padding."""
         laid = np.zeros(self.mask.shape)
         laid[self.mask] = np.repeat(values, self.tokens)
         return laid
 
     def response_means(self, values: FloatArray) -> FloatArray:
-        """Return the mean of values (N,) over each rollout's tokens, shape (B,); NaN where one is or without tokens."""
+        """Return the mean of `values` (N,) over each rollout's tokens, shape (B,).
+
+        The mean is NaN for a rollout without tokens or with a NaN value.
+        """
         tokens = np.bincount(self.owner, self.tokens, len(self.steps))
         sums = np.bincount(self.owner, self.tokens * values, len(self.steps))
         means: FloatArray = np.divide(sums, tokens, out=np.full(len(tokens), np.nan), where=tokens > 0)
@@ -80,7 +83,7 @@ class Layout:
 
 
 def layout_of(tokens: Iterable[Sequence[int]]) -> Layout:
-    """Return the layout of rollouts, given how many tokens each of their steps has."""
+    """Return the layout of rollouts, given the number of tokens of each of their steps."""
     rows = list(tokens)
     steps = np.fromiter(map(len, rows), np.int64, len(rows))
     return Layout(steps, np.fromiter((count for row in rows for count in row), np.int64, int(steps.sum())))
@@ -88,14 +91,15 @@ def layout_of(tokens: Iterable[Sequence[int]]) -> Layout:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known of the steps of rollouts; a method uses some of it, and what is not there is None.
+    """Evidence about the steps of rollouts. A method uses some of it; missing evidence is None.
 
     Attributes:
         shares: Penalty share of each step by a vote over critiques, shape (N,); NaN where no critique answered.
-        scores: Probability that each step is right by a process reward model, shape (N,); NaN without one.
-        values: Q, the chance of a right answer after each step, shape (N,); NaN where it was not counted.
-        before: The same before each step, shape (N,); of a first step, V of the problem.
-        states: What a solution says up to each step, as a number, shape (N,): equal where problem and text so far are.
+        scores: Probability by a process reward model that each step is right, shape (N,); NaN where there is no score.
+        values: Q, the probability of a right answer after each step, shape (N,); NaN where it was not estimated.
+        before: The same probability before each step, shape (N,); for the first step this is V of the problem.
+        states: The solution's text up to and including each step, hashed to a number, shape (N,). Steps have equal
+            numbers if their problem and their text so far are equal.
     """
 
     shares: FloatArray | None = None
@@ -105,10 +109,10 @@ class Evidence:
     states: FloatArray | None = None
 
     def given(self, name: str) -> FloatArray:
-        """Return the evidence of a name.
+        """Return the evidence with this name.
 
         Raises:
-            ValueError: There is none.
+            ValueError: The batch does not have this evidence.
         """
         values: FloatArray | None = getattr(self, name)
         if values is None:
@@ -118,16 +122,16 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Batch:
-    """Whole groups of rollouts with what is known of them.
+    """Complete groups of rollouts with the evidence about their steps.
 
     Attributes:
         layout: Their steps and tokens.
-        outcomes: r_v of each rollout, shape (B,); NaN where the verifier could not say.
+        outcomes: r_v of each rollout, shape (B,); NaN where the answer could not be verified.
         group_size: G.
-        evidence: What is known of their steps.
+        evidence: Evidence about their steps.
 
     Raises:
-        ValueError: The rollouts do not make whole groups.
+        ValueError: The number of rollouts is not a multiple of the group size.
     """
 
     layout: Layout
@@ -144,13 +148,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Earned:
-    """What the steps of a batch have earned.
+    """Advantages and rewards of the steps of a batch.
 
     Attributes:
-        advantages: Advantage of the tokens of each step, shape (N,); 0 where the method has nothing to say.
+        advantages: Advantage of the tokens of each step, shape (N,); 0 where the method gives no signal.
         rewards: Reward of the tokens of each step, shape (N,), as the method defines it; NaN where there is none.
-        charges: Penalty share that the tokens of each step are charged, shape (N,), where the method charges steps; NaN
-            for a rollout of which no critique answered.
+        charges: Penalty share that the tokens of each step are charged, shape (N,), if the method charges steps; NaN
+            for a rollout for which no critique answered.
     """
 
     advantages: FloatArray
@@ -159,11 +163,14 @@ class Earned:
 
 
 def process_signal_only(batch: Batch, advantages: FloatArray) -> float:
-    """Return the share of groups whose outcomes are all equal but whose tokens have advantages; NaN without a group.
+    """Return the share of groups whose outcomes are all equal but whose tokens have non-zero advantages.
 
     Args:
-        batch: Outcomes, NaN where unknown, and steps.
-        advantages: Of each step, shape (N,).
+        batch: Outcomes (NaN where unknown) and steps.
+        advantages: Advantage of each step, shape (N,).
+
+    Returns:
+        The share; NaN if there is no group.
     """
     verified = ~np.isnan(batch.outcomes)
     lowest = np.where(verified, batch.outcomes, np.inf).reshape(-1, batch.group_size).min(axis=1)

@@ -1,8 +1,8 @@
-"""CAPO: a critic finds the wrong steps of each rollout, and their tokens lose reward.
+"""CAPO: a critic finds the wrong steps of each rollout, and the tokens of these steps lose reward.
 
-Source: arXiv 2508.02298. R_{i,t} = r_i · W_whole − penalty(step of t) · W_process, and
-A_{i,t} = (R_{i,t} − mean) / std over all tokens of the group's G rollouts, or what else `credit.normalization` names;
-the update is GRPO's, per token.
+Source: arXiv 2508.02298. R_{i,t} = r_i · W_whole − penalty(step of t) · W_process, and A_{i,t} = (R_{i,t} − mean) / std
+over all tokens of the group's G rollouts, or another normalisation of `credit.normalization`. The update is GRPO's, per
+token.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ from trainers.credit.terms import Terms
 
 
 def capo(batch: Batch, terms: Terms) -> Earned:
-    """Charge each step what the vote charges it."""
+    """Charge each step its own penalty share."""
     return charged(batch, terms, own_step)
 
 
 def charged(batch: Batch, terms: Terms, charge: StepCharge) -> Earned:
-    """Return what a batch earns where steps pay for those that are voted wrong.
+    """Return the advantages of a batch in which steps are charged for steps that the vote calls wrong.
 
     Args:
-        batch: With penalty shares; of a rollout without a critique the charge is its group's mean.
+        batch: Rollouts with penalty shares. A rollout without a critique is charged its group's mean.
         terms: Weights and normalisation.
-        charge: Which steps pay.
+        charge: Function that decides which steps are charged.
     """
     layout, outcomes = batch.layout, batch.outcomes
     shares = np.zeros(len(layout.tokens)) if batch.evidence.shares is None else batch.evidence.shares

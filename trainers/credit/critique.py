@@ -1,4 +1,4 @@
-"""A critique: the set of steps that one reading of a solution calls wrong, or an abstention with its reason."""
+"""Define a critique: the set of steps that a critic calls wrong in one solution, or an abstention with its reason."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 from evals.models.base import Usage
 
 Aim = Literal["steps", "answer"]
-"""What a critic is asked: which steps are wrong, or whether the answer as a whole is."""
+"""What a critic is asked: which steps are wrong, or whether the final answer is wrong."""
 
 Abstention = Literal["empty", "truncated", "no_list", "out_of_range", "refusal", "timeout", "error"]
 
@@ -19,13 +19,14 @@ class Critique:
     """One critique of one solution.
 
     Attributes:
-        wrong: Indices (from 0) of the steps called wrong, or, of a critique that was asked about the answer, {0} where
-            it calls the answer wrong; None if the critic abstained.
+        wrong: Indices (from 0) of the steps called wrong. For a critique of the answer: {0} if the critic calls the
+            answer wrong. None if the critic abstained.
         abstained: Why there is no verdict; None if there is one.
-        text: What the critic wrote, where it writes; where it could not, what is known of the failure.
-        usage: What it cost, when it was asked for.
-        reused: Whether it was kept, or asked for by another, so that it cost nothing now. No part of what it says: two
-            critiques that differ in this alone are equal.
+        text: What the critic wrote; if the request failed, a description of the failure. Empty for critics that write
+            no text.
+        usage: Tokens and money that the request for this critique cost.
+        reused: Whether the critique was stored or requested by another caller, so that it cost nothing now. This does
+            not affect equality.
     """
 
     wrong: frozenset[int] | None
@@ -40,14 +41,19 @@ class Critique:
 
 
 def checked(critique: Critique, steps: int) -> Critique:
-    """Return the critique, as an abstention if it names a step that a solution of so many steps lacks."""
+    """Return the critique, or an abstention (`out_of_range`) if it names a step that does not exist.
+
+    Args:
+        critique: The critique.
+        steps: Number of the solution's steps.
+    """
     if critique.wrong is None or all(0 <= step < steps for step in critique.wrong):
         return critique
     return replace(critique, wrong=None, abstained="out_of_range")
 
 
 def usage_metrics(critiques: Iterable[Sequence[Critique]]) -> dict[str, float]:
-    """Return what critiques cost, summed; one that was not asked for now costs what it once did."""
+    """Return the summed costs of critiques; a reused critique counts with its original cost."""
     every = [critique for row in critiques for critique in row]
     usages = [critique.usage for critique in every]
     prompt, output = sum(usage.prompt_tokens for usage in usages), sum(usage.output_tokens for usage in usages)

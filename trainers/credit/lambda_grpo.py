@@ -1,15 +1,15 @@
-"""λ-GRPO: the null hypothesis of all, no critic and no further sampling; steps that a group shares count once.
+"""λ-GRPO: a null hypothesis without a critic and without further sampling; steps that rollouts share count once.
 
-Source: arXiv 2509.21154. GRPO on outcomes alone is shown to have a process reward already: where rollouts of a group
-begin alike, their common steps are credited with the mean of what came of them. What many rollouts share is so updated
-many times over; λ-GRPO divides it out:
+Source: arXiv 2509.21154. The paper shows that GRPO on outcomes alone already has a process reward: if rollouts of a
+group start with the same steps, these steps are credited with the mean outcome of those rollouts. GRPO therefore
+updates a step that many rollouts share many times; λ-GRPO divides this out:
 
     A_{i,s} = (r_i − mean r) / std r / |λ_{i,s}|
 
-where λ_{i,s} are the rollouts of the group that say the same up to the end of step s.
+where λ_{i,s} is the set of rollouts of the group whose text is equal up to the end of step s.
 
-The abstract was read, not the equation itself: that the loss of a step is divided by the size of its set is how the
-work is commonly told. Sets are of steps here, where the paper's are of tokens.
+We read the abstract, not the equation. That the loss of a step is divided by the size of its set is how summaries of
+the work describe it. Our sets are sets of steps, the paper's are sets of tokens.
 """
 
 from __future__ import annotations
@@ -21,6 +21,6 @@ from trainers.credit.terms import Terms
 
 
 def lambda_grpo(batch: Batch, terms: Terms) -> Earned:
-    """Return GRPO's advantages, each step's divided by how many rollouts of its group share it."""
+    """Return GRPO's advantages, each step's divided by the number of rollouts of its group that share it."""
     _, shared = visits(batch)
     return Earned(response_advantages(batch.outcomes, batch.group_size)[batch.layout.owner] / shared)

@@ -1,30 +1,31 @@
-"""How token rewards become advantages: what is normalised, and what counts as one observation of a group's moments.
+"""Turn token rewards into advantages: define the normalised rewards and the token weights in a group's moments.
 
-A normalisation makes of the weights of outcome and process a sum of parts. Each part is a reward of its own and says
-what a token counts for in the moments of the group; its advantage is z = (R − mean) / std, 0 where it has no spread:
+A normalisation returns the parts of a sum, given the weights of outcome and process. Each part has its own reward and
+its own token weights in the moments of the group. The advantage of a part is z = (R − mean) / std, or 0 where std is 0:
 
     A = Σ_p share_p · z_p
 
-`all_tokens` is the paper's. The others answer its reviewers' question whether normalising over all tokens of the group
-blurs the signal of a step:
+`all_tokens` is the paper's normalisation. The others test a question of the paper's reviewers: does normalising over
+all tokens of the group blur the signal of a step?
 
 ``all_tokens``
-    One part, every token counts once: a long response, and a long step, weighs more.
+    One part. Every token counts once, so long responses and long steps have more weight.
 ``per_response``
-    One part, every response counts once: its tokens share a weight of 1. The update averages over a response's tokens
-    and then over responses, so these are the moments under the update's own weights.
+    One part. Every response counts once: its tokens share a weight of 1. The update averages over the tokens of a
+    response and then over responses, so these are the moments under the update's own weights.
 ``per_step``
-    One part, every step counts once: its tokens share a weight of 1. Steps without a token do not count.
+    One part. Every step counts once: its tokens share a weight of 1. Steps without tokens do not count.
 ``apart``
-    Two parts: A = (W_whole · z_outcome + W_process · z_process) / (W_whole + W_process), the outcome over responses,
-    the process over all tokens. Normalised together, the process shrinks where outcomes differ much and fills all of
-    the advantage where they do not differ; apart, a standard deviation of the process is worth the same in every
-    group. A part without spread is 0 and the other is not enlarged. The spread of a weighted mean is at most about 1,
-    that of the normalisations in one part.
+    Two parts: A = (W_whole · z_outcome + W_process · z_process) / (W_whole + W_process), with the outcome normalised
+    over responses and the process over all tokens. If both are normalised together, the process term shrinks where
+    outcomes differ much, and makes up the whole advantage where they do not differ. With separate parts, one
+    standard deviation of the process has the same effect in every group. A part with a standard deviation of 0 is
+    0, and the other part is not enlarged. The standard deviation of this weighted mean is at most about 1, which is
+    that of the one-part normalisations.
 
-A rollout of which no critique answered is neither blamed nor spared: its charge is the mean charge of its group's
-critiqued rollouts, under the part's own weights, so that its process adds nothing to its advantage. Where no rollout of
-a group has a critique, that mean is 0 and the outcome alone counts.
+A rollout for which no critique answered is charged the mean charge of its group's critiqued rollouts, under the part's
+own weights, so that its process adds nothing to its advantage. If no rollout of a group has a critique, this mean is 0
+and only the outcome counts.
 """
 
 from __future__ import annotations
@@ -40,23 +41,23 @@ from trainers.credit.arrays import FloatArray, IntArray
 from trainers.credit.rewards import token_rewards
 
 Weighing = Callable[[IntArray], FloatArray]
-"""From the step of every token, shape (B, T), -1 for padding, to what each counts for, shape (B, T), 0 for padding."""
+"""From the step of every token, shape (B, T), -1 for padding, to the token's weight, shape (B, T), 0 for padding."""
 
 
 def each_token(index: IntArray) -> FloatArray:
-    """Let every token count once."""
+    """Return a weight of 1 for every token."""
     return np.asarray(index >= 0, dtype=np.float64)
 
 
 def each_response(index: IntArray) -> FloatArray:
-    """Let every response count once: its tokens share a weight of 1."""
+    """Return token weights with which every response counts once: its tokens share a weight of 1."""
     tokens = each_token(index)
     return np.asarray(tokens / np.maximum(tokens.sum(axis=1), 1)[:, None])
 
 
 def each_step(index: IntArray) -> FloatArray:
-    """Let every step that has tokens count once: they share a weight of 1."""
-    places = int(index.max(initial=-1)) + 2  # The first of each rollout's is padding's.
+    """Return token weights with which every step that has tokens counts once: its tokens share a weight of 1."""
+    places = int(index.max(initial=-1)) + 2  # The first cell of each rollout is for padding.
     cells = index + 1 + np.arange(len(index))[:, None] * places
     sizes = np.bincount(cells.ravel(), minlength=len(index) * places)
     return np.asarray(each_token(index) / np.maximum(sizes[cells], 1))
@@ -64,11 +65,11 @@ def each_step(index: IntArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class Part:
-    """A reward that is normalised for itself.
+    """A reward that is normalised separately.
 
     Attributes:
-        weighing: What a token counts for in the moments.
-        share: What its normalised value is multiplied by.
+        weighing: Function that returns the weight of each token in the moments.
+        share: Factor of the normalised reward.
     """
 
     w_whole: float
@@ -87,29 +88,30 @@ def all_tokens(w_whole: float, w_process: float) -> tuple[Part, ...]:
 
 
 def per_response(w_whole: float, w_process: float) -> tuple[Part, ...]:
-    """Normalise over the tokens of the group where every response counts once."""
+    """Normalise over the tokens of the group, with each response counted once."""
     return (Part(w_whole, w_process, each_response),)
 
 
 def per_step(w_whole: float, w_process: float) -> tuple[Part, ...]:
-    """Normalise over the steps of the group."""
+    """Normalise over the tokens of the group, with each step counted once."""
     return (Part(w_whole, w_process, each_step),)
 
 
 def apart(w_whole: float, w_process: float) -> tuple[Part, ...]:
-    """Normalise outcomes over responses and the process over all tokens, and take their weighted mean."""
+    """Normalise outcomes over responses and the process over all tokens, as parts of a weighted mean."""
     total = (w_whole + w_process) or 1.0
     return (Part(1.0, 0.0, each_response, w_whole / total), Part(0.0, 1.0, each_token, w_process / total))
 
 
 @dataclass(frozen=True)
 class Moments:
-    """What the group of each rollout says of rewards, for each part; all of shape (B, parts).
+    """Moments of the rewards of each rollout's group, for each part; all of shape (B, parts).
 
     Attributes:
-        mean: Of the rewards.
-        std: Their population standard deviation.
-        neutral: Mean charge of the group's critiqued rollouts, which the others are charged; 0 without any.
+        mean: Mean of the rewards.
+        std: Population standard deviation of the rewards.
+        neutral: Mean charge of the group's critiqued rollouts, which the uncritiqued ones are charged; 0 if there are
+            none.
     """
 
     mean: FloatArray
@@ -120,13 +122,14 @@ class Moments:
 def part_moments(
     parts: Sequence[Part], outcomes: FloatArray, charges: FloatArray, index: IntArray, group_size: int
 ) -> Moments:
-    """Return the moments of each rollout's group; an uncritiqued rollout has no say in the mean charge.
+    """Return the moments of each rollout's group; an uncritiqued rollout does not affect the mean charge.
 
     Args:
         parts: From a normalisation.
-        outcomes: r_v of each rollout, shape (B,); NaN where the verifier could not say: it takes no part.
-        charges: Penalty share of each token's step, shape (B, T); NaN for a rollout of which no critique answered.
-        index: Step of every token, shape (B, T); -1 for padding. Groups are next to each other.
+        outcomes: r_v of each rollout, shape (B,); NaN where the answer could not be verified. Such a rollout is left
+            out.
+        charges: Penalty share of each token's step, shape (B, T); NaN for a rollout for which no critique answered.
+        index: Step of every token, shape (B, T); -1 for padding. The rollouts of a group are adjacent.
         group_size: G.
 
     Raises:
@@ -157,9 +160,9 @@ def normalised(
     Args:
         parts: From a normalisation.
         outcomes: r_v of each rollout, shape (B,).
-        charges: Penalty share of each step, shape (N,); NaN for a rollout of which no critique answered.
+        charges: Penalty share of each step, shape (N,); NaN for a rollout for which no critique answered.
         owner: Rollout of each step, shape (N,).
-        moments: Of each rollout's group.
+        moments: Moments of each rollout's group.
     """
     total = np.zeros_like(charges)
     for part, mean, std, neutral in zip(parts, moments.mean.T, moments.std.T, moments.neutral.T, strict=True):
@@ -170,7 +173,7 @@ def normalised(
 
 
 def neutral_charge(parts: Sequence[Part], moments: Moments) -> FloatArray:
-    """Return what a rollout without a critique is charged, shape (B,): the mean over parts by the process's weight."""
+    """Return the charge of a rollout without a critique, shape (B,): the mean over parts by their process weights."""
     weights = np.array([part.share * part.w_process for part in parts])
     return np.asarray(moments.neutral @ weights / (weights.sum() or 1.0))
 

@@ -1,24 +1,27 @@
-r"""Reading what a critic wrote: a verdict or the reason why there is none. Any text is read, in linear time.
+"""Parse a critic's reply into a verdict or the reason why there is none. Any text is parsed, in linear time.
 
-The rules, in this order. Nothing is guessed from prose, and what is not a verdict by these rules abstains.
+The rules apply in this order. Nothing is guessed from prose; a reply without a verdict by these rules is an abstention.
 
-1. A cut reply is no verdict (`truncated`).
+1. A truncated reply has no verdict (`truncated`).
 2. Quoted lines (first mark ``>``) are somebody else's words and never count. Thinking (up to the last ``</think>``)
-   does not count; thinking that never ends has no verdict (`no_list`). Nor do the instructions' examples, repeated.
-   Nothing left is `empty`.
-3. A verdict line starts with its label, ``Wrong steps:`` or ``Answer:``, in any case and under any markdown, or starts
-   as JSON does and holds it as a quoted key. Only the last such line counts, even if it cannot be read.
-4. Behind ``Wrong steps`` stands a list of indices from 1 in brackets, over several lines if need be, or bare on the
-   label's own line, or ``none``. An index is a whole number in digits 0-9, alone or as ``step 2``; between them stand
-   commas, semicolons, spaces or ``and``. Only punctuation or a remark in parentheses without digits may follow on
-   the line, and no later line may start with an index in brackets or hold nothing but an index: a list that goes on.
-   A fraction, a range, a nested list or any other word makes it no list (`no_list`).
+   does not count; thinking that never ends has no verdict (`no_list`). Repeated examples of the instructions do not
+   count. If nothing is left, the reply is `empty`.
+3. A verdict line starts with its label, ``Wrong steps:`` or ``Answer:``, in any case and behind any markdown, or it
+starts
+   like JSON and contains the label as a quoted key. Only the last such line counts, even if it cannot be parsed.
+4. ``Wrong steps`` is followed by a list of indices from 1 in brackets, over several lines if needed, or without
+brackets
+   on the label's own line, or by ``none``. An index is a whole number in digits 0-9, alone or as ``step 2``. Indices
+   are
+   separated by commas, semicolons, spaces or ``and``. Only punctuation, or a remark in parentheses without digits, may
+   follow on the line. No later line may start with an index in brackets or contain only an index: the list would
+   continue there. A fraction, a range, a nested list or any other word makes the list invalid (`no_list`).
 5. An index outside 1 to the number of steps, or of more than nine digits, discards the whole critique
    (`out_of_range`). Duplicates merge.
-6. Behind ``Answer`` stands ``right``, ``correct``, ``wrong`` or ``incorrect``, and no more than in 4.
-7. Without a verdict line, a text that declines is a `refusal`, any other `no_list`.
+6. ``Answer`` is followed by ``right``, ``correct``, ``wrong`` or ``incorrect``, and then only by what rule 4 allows.
+7. Without a verdict line, a text that declines is a `refusal`, any other text is `no_list`.
 
-Of a reply in another format 1, 2 and 7 hold; the rest says `trainers.credit.replies`.
+For replies in another format, rules 1, 2 and 7 apply; `trainers.credit.replies` defines the rest.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from trainers.credit.prompt import EXAMPLES
 from trainers.credit.replies import REPLIES, ReplyName
 
 _MARKS = r"[\s*_`\"'~$]*+"
-# What may stand before a label: markdown, a tag, the number of a list's item.
+# What may precede a label: markdown, a tag, the number of a list item.
 _LEAD = r"(?:[\s*_`\"'~$#|{(•+-]++|<[^<>\s]{1,40}>|\d{1,3}[.)])*+"
 _NAMES = {"steps": r"wrong[ _-]?step(?:s|\(s\))?", "answer": r"(?:final )?answer"}
 _LABEL = {aim: re.compile(rf"{_LEAD}{name}{_MARKS}(?:[:=]|(?=\[)){_MARKS}") for aim, name in _NAMES.items()}
@@ -58,7 +61,7 @@ _ANSWERS = {
     "incorrect": frozenset({0}),
 }
 
-# Full-width forms, curly quotes and invisible marks, as models of other languages write them.
+# Full-width forms, curly quotes and invisible characters, which models of other languages write.
 _PLAIN: dict[int, int | str | None] = {
     **{code: code - 0xFEE0 for code in range(0xFF01, 0xFF5F)},
     **dict.fromkeys((0x200B, 0x2060, 0xFEFF, 0xAD)),
@@ -79,7 +82,7 @@ _REFUSAL = re.compile(
 
 
 class _Verdict(NamedTuple):
-    """What follows the last label, to the end of the text; `key` if the label was a JSON key."""
+    """The text after the last label, to the end of the reply; `key` is True if the label was a JSON key."""
 
     rest: str
     key: bool
@@ -88,18 +91,18 @@ class _Verdict(NamedTuple):
 def parse(
     text: str, aim: Aim, steps: int, *, truncated: bool = False, reply: ReplyName = "list"
 ) -> frozenset[int] | Abstention:
-    """Read a critique. Never raises.
+    """Parse a critique. Never raises.
 
     Args:
         text: What the critic wrote.
         aim: What it was asked.
         steps: Number of the solution's steps.
-        truncated: Whether a limit on tokens cut the text.
-        reply: The format that it was asked for.
+        truncated: Whether a token limit cut the text.
+        reply: The reply format that the critic was asked for.
 
     Returns:
-        Indices (from 0) of the wrong steps, all below `steps`; for the aim "answer" {0} if the answer is wrong, else
-        the empty set; or why there is no verdict.
+        Indices (from 0) of the wrong steps, all below `steps`. For the aim "answer": {0} if the answer is wrong, else
+        the empty set. If there is no verdict: the reason.
     """
     if truncated:
         return "truncated"
@@ -117,7 +120,7 @@ def parse(
 
 
 def _own_lines(text: str) -> list[str] | Abstention:
-    """Return the lines that are the critic's own and follow its thinking, in lower case."""
+    """Return the critic's own lines after its thinking, in lower case."""
     plain = (text if text.isascii() else text.translate(_PLAIN)).lower()
     lines = plain.splitlines()
     if ">" in plain:
@@ -126,7 +129,7 @@ def _own_lines(text: str) -> list[str] | Abstention:
 
 
 def _after_thinking(text: str) -> str:
-    """Return what follows the last end of thinking; of thinking that goes on to the end, its opening alone."""
+    """Return the text after the last end of thinking; if the thinking does not end, return its opening tag only."""
     *_, closed, rest = ("/", *_THINKING.split(text))
     return rest if closed else "<think>"
 
@@ -137,7 +140,7 @@ def _last_verdict(lines: list[str], aim: Aim) -> _Verdict | None:
         if _HINT[aim] not in line:
             continue
         label = _LABEL[aim].match(line)
-        # Not in the middle of prose: there it is what somebody else said.
+        # A label in the middle of prose does not count: there it repeats somebody else's words.
         keys = list(_KEY[aim].finditer(line)) if _JSON.match(line) else []
         key = keys[-1] if keys else None
         opening = key or label
@@ -152,7 +155,7 @@ def _steps(verdict: _Verdict, steps: int) -> frozenset[int] | Abstention:
 
 
 def _listed(verdict: _Verdict) -> str | None:
-    """Return what stands in the list, blank for an empty one; None if there is no list."""
+    """Return the content of the list, blank for an empty list; None if there is no valid list."""
     rest = verdict.rest.lstrip(" \t*`_\"'~$\n")
     closing = _CLOSING.get(rest[:1])
     if closing is not None:

@@ -1,10 +1,10 @@
-"""Sum credit of a process reward model: a token answers for its step and all that follow, added up.
+"""Sum credit of a process reward model: a token's credit is the sum over its step and all following steps.
 
 Source: GRPO with process supervision (DeepSeekMath, arXiv 2402.03300, section 4.1.3). The reward of a step is its
-score, u_{i,s} = p_{i,s}, the probability that it is right; normalisation, the sum over the steps that follow, and how
-the outcome enters stand in `trainers.credit.scored`. There is no discount. A score of the middle of the group is worth
-nothing, so that neither more nor fewer steps pay by themselves; yet a long row of steps that the model likes outweighs
-a wrong one among them, which is what `prm_min` is against.
+score, u_{i,s} = p_{i,s}, the probability that the step is right. `trainers.credit.scored` defines the normalisation,
+the sum over the following steps, and how the outcome is added. There is no discount. A score equal to the group's mean
+contributes 0, so the number of steps has no effect by itself. However, many steps with high scores outweigh one wrong
+step among them; `prm_min` avoids this.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from trainers.credit.terms import Terms
 
 
 def prm_sum(batch: Batch, terms: Terms) -> Earned:
-    """Add up the scores of a token's step and of those that follow."""
+    """Return advantages that sum the scores of a token's step and of the following steps."""
     return scored(batch, terms, as_scored)
 
 

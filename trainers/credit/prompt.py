@@ -1,11 +1,11 @@
-"""What a language model is asked as critic (paper, LLM-as-GenPRM): judge every step, then list the wrong ones.
+"""Build the prompt for a language model as critic (paper, LLM-as-GenPRM): judge every step, then list the wrong ones.
 
-A prompt is the instructions, the problem, the reference answer if it is shown, and the solution last: what many prompts
-share stands first, so that a prefix cache reads it once.
+A prompt contains, in this order: the instructions, the problem, the reference answer if it is shown, and the solution.
+The text that many prompts share comes first, so that a prefix cache computes it once.
 
-Problem, reference and solution come from outside, and a solution may be written to talk to its judge. So every line of
-theirs carries a quotation mark that they cannot shed (`quoted`), and nothing in them reads as a token of a chat
-template. The headers below are the only lines after the instructions without that mark.
+Problem, reference and solution are untrusted input: a solution may address its judge. Therefore each of their lines
+starts with a quotation mark that the text cannot remove (`quoted`), and nothing in them can be read as a token of a
+chat template. The headers below are the only lines after the instructions without that mark.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trainers.credit.critique import Aim
 from trainers.credit.replies import REPLIES, ReplyName
 
 PROMPT_VERSION = "1"
-"""Raise it with any change of a prompt's text: kept critiques are known by it."""
+"""Increase it with every change of a prompt's text: it is part of the key of stored critiques."""
 
 QUOTE = "> "
 
@@ -44,7 +44,7 @@ EXAMPLES: dict[Aim, str] = {
     "steps": "Wrong steps: [2, 5]\nor, if no step is wrong,\nWrong steps: []",
     "answer": "Answer: right\nor\nAnswer: wrong",
 }
-"""How the instructions show what a verdict looks like; repeated by a critic they are none."""
+"""The examples of a verdict in the instructions; a critic that repeats them gives no verdict."""
 
 _CLOSING = {
     "steps": (
@@ -61,12 +61,12 @@ _TEMPLATE_TOKEN = re.compile(r"<(?=[^\s=])|\[(?=/?[A-Za-z_][A-Za-z0-9_]{1,31}\])
 
 
 def instructions(aim: Aim, reference: bool, reply: ReplyName = "list") -> str:
-    """Return the first part of every prompt of an aim.
+    """Return the first part of every prompt with this aim.
 
     Args:
         aim: What is asked.
         reference: Whether the prompt shows the reference answer.
-        reply: Format of the reply; of the answer there is one alone.
+        reply: Format of the reply; for the aim "answer" there is only one.
     """
     closing = REPLIES[reply].closing if aim == "steps" and reply in REPLIES else _CLOSING[aim]
     return _OPENING[aim] + (_REFERENCE[aim] if reference else "") + closing
@@ -83,10 +83,10 @@ def critique_prompt(
     """Return the prompt for one critique of one solution.
 
     Args:
-        problem: The problem as it stands.
+        problem: The text of the problem.
         steps: The solution's steps; the prompt numbers them from 1.
         aim: Which verdict is asked for.
-        reference: The reference answer, where the critic may see it.
+        reference: The reference answer, if the critic may see it.
         reply: Format of the reply.
     """
     parts = [instructions(aim, reference is not None, reply), "Problem:\n", quoted(problem)]
@@ -100,10 +100,10 @@ def critique_prompt(
 
 
 def quoted(text: str) -> str:
-    """Return a text from outside as a quotation: each line marked, at least one line, ending with a newline.
+    """Return untrusted text as a quotation of at least one line: each line is marked and ends with a newline.
 
-    What could stand for a chat template's token gets a space after its first character; what cannot be printed
-    (control and bidirectional characters, halves of surrogate pairs) becomes U+FFFD.
+    Text that could be a chat template's token gets a space after its first character. Unprintable characters (control
+    and bidirectional characters, halves of surrogate pairs) become U+FFFD.
     """
     lines = text.strip().splitlines() or [""]
     return "".join(f"{QUOTE}{_harmless(line)}\n" for line in lines)

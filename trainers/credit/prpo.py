@@ -1,15 +1,16 @@
-"""PRPO: process advantages of steps, shifted so that a response's mean is its outcome's advantage.
+"""PRPO: process advantages of steps, shifted so that a response's mean is the advantage of its outcome.
 
-Source: arXiv 2601.07182. The quality of steps is normalised, and its place in each response is moved:
+Source: arXiv 2601.07182. The quality of steps is normalised, and then shifted in each response:
 
     z_{i,s} = (q_{i,s} − mean q) / std q       over all tokens of the group
     A_{i,s} = W_whole · A_out,i + W_process · (z_{i,s} − mean over the tokens of i)
 
-so that the outcome decides how much a response earns and the process which of its steps.
+The outcome therefore decides the mean advantage of a response, and the process decides how it is distributed over its
+steps.
 
-The abstract was read, not the equations. Choices: moments are the group's, where the paper has fixed ones of its reward
-model; q is 1 − the penalty share of the vote over critiques; steps are the study's segmenter's, where the paper cuts at
-peaks of entropy. A response without a critique has its outcome's advantage alone.
+We read the abstract, not the equations. Our choices: the moments are the group's, whereas the paper has fixed moments
+of its reward model; q is 1 − the penalty share of the vote over critiques; the study's segmenter defines the steps,
+whereas the paper cuts at peaks of entropy. A response without a critique has only the advantage of its outcome.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from trainers.credit.terms import Terms
 
 
 def prpo(batch: Batch, terms: Terms) -> Earned:
-    """Return outcome advantages, moved among the steps of each response by their quality."""
+    """Return outcome advantages, redistributed among the steps of each response by their quality."""
     layout, quality = batch.layout, 1 - batch.evidence.given("shares")
     by_token = np.where(layout.mask, layout.by_token(quality), np.nan)
     mean, std = group_moments(completion_stats(by_token, np.ones_like(by_token)), batch.group_size)

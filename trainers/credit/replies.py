@@ -1,14 +1,15 @@
-r"""Formats of a critic's reply beside CAPO's list: a verdict in a box under the heading of each step.
+r"""Define reply formats other than CAPO's list: a boxed verdict under the heading of each step.
 
-So write models that were trained to judge step by step: StepWiser (arXiv 2508.19229), GenPRM (arXiv 2504.00891) and
-ThinkPRM (arXiv 2504.16828). A format is one value: what the prompt asks for, and the words by which it is read.
+Models that were trained to judge step by step use such formats: StepWiser (arXiv 2508.19229), GenPRM (arXiv 2504.00891)
+and ThinkPRM (arXiv 2504.16828). Each format is one value: what the prompt asks for, and the words that the parser
+reads.
 
 1. A heading is a line that starts with the format's word and a number from 1, as in ``Step 3:``. A number that no step
    has discards the critique (`out_of_range`).
-2. A box that holds one of the format's two words, ``\boxed{correct}``, is a verdict on the step of the last heading.
-   Of several under one heading, or under repeated ones, the last counts. Any other box is part of the analysis.
-3. Each step needs a verdict, or there is none at all (`no_list`); of a format that stops at the first wrong step, each
-   up to that one. Steps after it are not flagged.
+2. A box that contains one of the format's two words, ``\boxed{correct}``, is a verdict on the step of the last heading.
+   If there are several under one heading, or under repeated headings, the last counts. Any other box is ignored.
+3. Each step needs a verdict; otherwise the critique has none (`no_list`). For a format that stops at the first wrong
+   step, each step up to that one needs a verdict. Steps after it are not flagged.
 """
 
 from __future__ import annotations
@@ -26,12 +27,12 @@ ReplyName = Literal["list", "stepwiser", "genprm", "thinkprm"]
 
 @dataclass(frozen=True)
 class BoxedReply:
-    """A verdict in a box under the heading of each step.
+    """A reply with a boxed verdict under the heading of each step.
 
     Attributes:
-        word: What a heading starts with.
-        layout: What stands under a heading, with ``{}`` for the box.
-        stops: Whether nothing is said after the first wrong step.
+        word: First word of a heading.
+        layout: Text under a heading, with ``{}`` for the box.
+        stops: Whether the reply ends after the first wrong step.
     """
 
     word: str
@@ -42,12 +43,12 @@ class BoxedReply:
 
     @property
     def example(self) -> str:
-        """How the instructions show a reply."""
+        """Example of a reply, for the instructions."""
         return f"{self.word} 1:\n" + self.layout.format(f"\\boxed{{{self.right}}}")
 
     @property
     def closing(self) -> str:
-        """What the instructions end with."""
+        """Last part of the instructions."""
         stop = " Stop after the first wrong step." if self.stops else ""
         return (
             f"Take the steps in turn, each under a heading of its own. Write your analysis, and last a box that says"
@@ -64,10 +65,10 @@ class BoxedReply:
         )
 
     def read(self, lines: Sequence[str], steps: int) -> frozenset[int] | Abstention:
-        """Return the indices (from 0) of the wrong steps, or why there is no verdict.
+        """Return the indices (from 0) of the wrong steps, or the reason why there is no verdict.
 
         Args:
-            lines: The critic's own.
+            lines: The critic's own lines.
             steps: Number of the solution's steps.
         """
         wrong, place = dict[int, bool](), -1

@@ -1,14 +1,15 @@
-"""RTMC: Monte Carlo over the states that a group's own rollouts share; no critic and no further sampling.
+"""RTMC: Monte Carlo over the states that a group's own rollouts share, without a critic and without further sampling.
 
 Source: arXiv 2604.11037. The rollouts of a group form a tree. The value of a state is the mean outcome of the rollouts
-that pass through it, and a step is worth what it changes:
+that pass through it, and the advantage of a step is its change of this value:
 
-    Q_{i,s} = mean of r_j over the rollouts j of the group that stand where i stands after step s
+    Q_{i,s} = mean of r_j over the rollouts j of the group that share i's state after step s
     A_{i,s} = Q_{i,s} − Q_{i,s−1},  Q_{i,−1} = mean r of the group
 
-The abstract was read, not the equations: there is no division by the spread here, as there is none in a difference of
-values. A state is the text so far; the paper's signatures compress it further, which matters for agents with tools.
-Where a rollout goes alone, its later steps are worth nothing: all credit is given at the step where it left the others.
+We read the abstract, not the equations. There is no division by the standard deviation here, as there is none in a
+difference of values. A state is the text so far; the paper's signatures compress it further, which matters for agents
+with tools. Once a rollout shares its state with no other, its later steps have an advantage of 0: all credit goes to
+the step at which it left the others.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from trainers.credit.terms import Terms
 
 
 def rtmc(batch: Batch, terms: Terms) -> Earned:
-    """Return what each step changes of the mean outcome of those who took it."""
+    """Return each step's change of the mean outcome of the rollouts that share its state."""
     layout, size = batch.layout, batch.group_size
     place, _ = visits(batch)
     outcomes = batch.outcomes[layout.owner]

@@ -1,10 +1,10 @@
-"""Cutting a completion into steps (paper: at blank lines).
+"""Cut a completion into steps (paper: at blank lines).
 
 A segmenter is a pure function from a text to the character spans of its steps. The spans partition the text: every
-character lies in exactly one step, a separator in the step before it, a leading separator in the first step. No step
-is only whitespace, so a critic never sees an empty numbered step; the one exception is a text that is itself empty or
-only whitespace, which is one step, so that every completion has a step for its tokens (the end-of-sequence token at
-least).
+character belongs to exactly one step, a separator to the step before it, and a leading separator to the first step. No
+step contains only whitespace, so a critic never sees an empty numbered step. The exception is a text that is itself
+empty or only whitespace: it is one step, so that every completion has a step for its tokens (at least the
+end-of-sequence token).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _STEP_MARKS = re.compile(
     re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 
-# A factorial is told by the word before it, an ellipsis by its other stops. Quotation marks, brackets and the end of a
-# formula may follow.
+# The word before it identifies a factorial, the other stops identify an ellipsis. Quotation marks, brackets and the end
+# of a formula may follow.
 _STOPS = re.compile(
     r"""(?:(?<!\.)\.(?!\.)|\?|(?<=[^\W\d_]{2})!)(?P<closed>(?:\s*\\[\])]|["'\u201d\u2019)\]*_$])*)\s+"""
 )
@@ -59,9 +59,9 @@ _FORMULAS = re.compile(
 
 
 def blank_lines(text: str) -> list[Span]:
-    r"""Cut after every run of line breaks that holds a blank line (``\n\n``, ``\n  \n``, ``\r\n\r\n``).
+    r"""Cut after every run of line breaks that contains a blank line (``\n\n``, ``\n  \n``, ``\r\n\r\n``).
 
-    Blank lines within a block of code or a displayed formula that closes end no step.
+    Blank lines within a closed block of code or a closed displayed formula do not end a step.
     """
     return spans_of(text, _paragraph_ends(text))
 
@@ -78,7 +78,7 @@ def _paragraph_ends(text: str) -> list[int]:
 
 
 def _blocks(text: str) -> Iterator[Span]:
-    r"""Yield the spans of fences, ``$$…$$``, ``\[…\]`` and ``\begin…\end`` that close. Linear in the text."""
+    r"""Yield the spans of closed fences, ``$$…$$``, ``\[…\]`` and ``\begin…\end``. Linear in the text."""
     marks = list(_BLOCK_MARKS.finditer(text))
     closing: dict[str, list[int]] = {}
     for mark in marks:
@@ -105,12 +105,12 @@ def lines(text: str) -> list[Span]:
 
 
 def sentences(text: str) -> list[Span]:
-    r"""Cut after every sentence, and at blank lines: no sentence goes on after one.
+    r"""Cut after every sentence and at blank lines; a sentence never continues after a blank line.
 
-    A sentence ends with a full stop, a question mark or an exclamation mark before whitespace. None ends within a
-    formula (``$…$``, ``\(…\)``, ``\[…\]``, ``\begin…\end``), at an ellipsis, a factorial, the mark of a list ("1.",
-    "Step 2.") or an abbreviation ("e.g.", "i.e.", "etc."). In doubt nothing is cut: two sentences in one step are still
-    judged.
+    A sentence ends with a full stop, a question mark or an exclamation mark before whitespace. It does not end within a
+    formula (``$…$``, ``\(…\)``, ``\[…\]``, ``\begin…\end``), at an ellipsis, a factorial, the mark of a list item
+    ("1.", "Step 2.") or an abbreviation ("e.g.", "i.e.", "etc."). In doubt the text is not cut: two sentences in one
+    step are still judged.
     """
     return spans_of(text, sorted({*_paragraph_ends(text), *_sentence_ends(text)}))
 
@@ -126,23 +126,23 @@ def _sentence_ends(text: str) -> Iterator[int]:
 
 
 def step_marks(text: str) -> list[Span]:
-    """Cut before every line that opens with a mark of a step: "Step 3:", "**Step 3**", "### Step 3", "3." or "3)".
+    """Cut before every line that starts with the mark of a step: "Step 3:", "**Step 3**", "### Step 3", "3." or "3)".
 
-    What precedes the first mark is a step of its own; a text without marks is one step.
+    The text before the first mark is a step of its own. A text without marks is one step.
     """
     return spans_of(text, (match.start() for match in _STEP_MARKS.finditer(text)))
 
 
 def windows(size: int, text: str) -> list[Span]:
-    """Cut after every `size` words, wherever that is: steps that know nothing of what is said.
+    """Cut after every `size` words, regardless of the content.
 
-    Words are what whitespace parts. Unlike characters they never cut a number or a command of LaTeX in two, and they
-    are a measure for both kinds of text: a sum of coins ("12 + 7 = 19") is 5 words and a solution 26 to 36; of
-    MATH-500's solutions the median sentence is 15 words and the median paragraph 33. A text in a script without spaces
-    is one word a line.
+    Words are separated by whitespace. Unlike cuts at characters, these cuts never split a number or a command of LaTeX.
+    Words also suit both kinds of text: a sum of coins ("12 + 7 = 19") has 5 words and a solution 26 to 36; in
+    MATH-500's solutions the median sentence has 15 words and the median paragraph 33. In a script without spaces, each
+    line is one word.
 
     Args:
-        size: Words of a step; the last step may have fewer.
+        size: Words per step; the last step may have fewer.
         text: The text to cut.
     """
     words = [match.start() for match in _WORDS.finditer(text)]
@@ -158,18 +158,18 @@ windows_64: Segmenter = partial(windows, 64)
 def spans_of(text: str, cuts: Iterable[int]) -> list[Span]:
     """Turn cuts into spans that partition the text.
 
-    A part that is only whitespace joins the step before it, or the step after it when it leads.
+    A part that is only whitespace joins the step before it; at the start of the text it joins the step after it.
 
     Args:
         text: The text to cut.
         cuts: Ascending character positions; a cut at ``c`` ends a step before character ``c``.
 
     Returns:
-        At least one span; the first starts at 0, each starts where the one before ends, the last ends at the text's
-        length.
+        At least one span. The first starts at 0, each starts where the previous one ends, and the last ends at the
+        text's length.
     """
     bounds = [0, *cuts, len(text)]
-    # A step starts where a part says something; what is blank after it stays with it.
+    # A step starts at a part that is not blank; blank parts after it belong to it.
     starts = [start for start, end in pairwise(bounds) if text[start:end].strip()]
     return list(pairwise([0, *starts[1:], len(text)]))
 
@@ -177,7 +177,8 @@ def spans_of(text: str, cuts: Iterable[int]) -> list[Span]:
 def step_texts(text: str, spans: Sequence[Span]) -> tuple[str, ...]:
     """Return the text of each step as a critic reads it, without the whitespace around it.
 
-    A step that is cut within a line keeps one space at its end: it says that the line goes on in the next step.
+    A step that is cut within a line keeps one space at its end: the space shows that the line continues in the next
+    step.
     """
     pieces = [text[start:end] for start, end in spans]
     within = [_cut_within_line(piece) for piece in pieces[:-1]]

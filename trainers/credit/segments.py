@@ -1,11 +1,11 @@
-"""Segment credit: Monte Carlo as in `monte_carlo`, over segments of several steps.
+"""Segment credit: Monte Carlo credit as in `monte_carlo`, over segments of several steps.
 
-Source: SPO (arXiv 2505.23564): A of a segment is V after it less V before it, the same for all of its tokens. Fewer
-values are needed than one a step, and each weighs more.
+Source: SPO (arXiv 2505.23564). The advantage A of a segment is V after it minus V before it, the same for all of its
+tokens. This needs fewer values than one per step, and each value has more weight.
 
-The abstract was read, not the equations. The paper cuts where the policy was unsure (SPO-chain) and shares samples in a
-tree; here a segment is `values.segment` steps one after another, whichever they are, and its probability mask, which
-leaves tokens that the policy was sure of out of the update, is left out: credit alone differs from `vineppo`.
+We read the abstract, not the equations. The paper cuts where the policy was uncertain (SPO-chain) and shares samples in
+a tree. Here a segment is `values.segment` consecutive steps. The paper's probability mask, which excludes tokens with a
+high probability from the update, is left out, so that only the credit differs from `vineppo`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from trainers.credit.terms import Terms
 
 
 def segments(batch: Batch, terms: Terms) -> Earned:
-    """Return what the segment of each step changes of the chance of a right answer."""
+    """Return, for each step, its segment's change of the probability of a right answer."""
     layout = batch.layout
     values, before = batch.evidence.given("values"), batch.evidence.given("before")
     last = np.repeat(layout.starts + layout.steps - 1, layout.steps)

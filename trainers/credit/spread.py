@@ -1,6 +1,6 @@
-"""Spread evenly: each token of a rollout pays the same part of what the vote charges its steps.
+"""Spread evenly: the charges of a rollout's steps are distributed evenly over all of its tokens.
 
-A control of CAPO: as much is charged in a rollout, by the same critiques, but not where the wrong steps are.
+This is a control of CAPO: the same critiques charge a rollout the same total, but not at the wrong steps.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from trainers.credit.terms import Terms
 
 
 def spread(batch: Batch, terms: Terms) -> Earned:
-    """Charge all tokens of a rollout alike."""
+    """Charge all tokens of a rollout equally."""
     return charged(batch, terms, evenly)
 
 
 def evenly(shares: FloatArray, tokens: IntArray) -> FloatArray:
     """Charge every step the mean charge of the rollout's tokens.
 
-    The charge is per token, so it is the sum over tokens that stays what it was, whatever the lengths of the steps. A
-    wrong step without tokens costs nothing here, as it costs nothing there.
+    The charge is per token, so the sum over tokens is unchanged, whatever the lengths of the steps. A wrong step
+    without tokens adds no charge, as in CAPO.
 
     Args:
-        shares: Penalty share of each step as voted, along the last axis.
-        tokens: Tokens of each step.
+        shares: Penalty share of each step by the vote, along the last axis.
+        tokens: Number of tokens of each step.
     """
-    # Running sums, added one after another: padding at the end changes no bit of them.
+    # Cumulative sums add one value after another, so padding at the end changes no bit of the result.
     charged = np.cumsum(shares * tokens, axis=-1)[..., -1:]
     total = np.cumsum(tokens, axis=-1)[..., -1:]
     return np.broadcast_to(charged / np.maximum(total, 1), shares.shape)

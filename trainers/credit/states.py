@@ -1,4 +1,4 @@
-"""Which rollouts of a batch stand where: what a solution says so far, as a number that travels with its steps."""
+"""Find the rollouts of a batch that share a state: the solution's text so far, hashed to a number per step."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from trainers.credit.arrays import FloatArray, IntArray
 from trainers.credit.batch import Batch
 
 _BITS = 52
-"""Of a hash, as many as a 64-bit float holds exactly."""
+"""Number of bits of a hash: as many as a 64-bit float represents exactly."""
 
 
 def state_numbers(problems: Sequence[str], steps: Sequence[Sequence[str]]) -> FloatArray:
-    """Return the state after each step, shape (N,): equal for solutions of one problem that say the same so far.
+    """Return the state after each step, shape (N,): equal for solutions of one problem with the same text so far.
 
     Args:
         problems: Id of each rollout's problem.
@@ -31,10 +31,10 @@ def state_numbers(problems: Sequence[str], steps: Sequence[Sequence[str]]) -> Fl
 
 
 def visits(batch: Batch) -> tuple[IntArray, IntArray]:
-    """Return for each step a number of its state within its group, and how many of the group's rollouts stand there.
+    """Return for each step a number of its state within its group, and how many of its rollouts share that state.
 
     Returns:
-        Shape (N,) both: states are numbered from 0 over the batch; a rollout passes each of its states once.
+        Two arrays of shape (N,). States are numbered from 0 over the batch; a rollout passes each of its states once.
     """
     group = batch.layout.owner // batch.group_size
     pairs = np.stack([group.astype(np.float64), batch.evidence.given("states")], axis=1)

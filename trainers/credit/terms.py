@@ -1,4 +1,4 @@
-"""What a method of credit is: a pure function from a batch and the study's settings to what its steps earn."""
+"""Define a credit method: a pure function from a batch and the study's settings to the advantages of its steps."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from trainers.credit.normalization import Normalization, all_tokens
 
 @dataclass(frozen=True)
 class Terms:
-    """What a study sets of credit; a method heeds some of it.
+    """The study's settings for credit; each method uses some of them.
 
     Attributes:
-        temperature: T of a method that weighs steps by their scores; None is its limit of 0.
-        segment: Steps that are credited together, where a method credits several.
+        temperature: T of a method that weights steps by their scores; None is its limit of 0.
+        segment: Number of steps that are credited together, for methods that credit segments.
     """
 
     w_whole: float = 2.0

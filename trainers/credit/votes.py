@@ -1,12 +1,12 @@
-"""Voting rules: from the critiques of rollouts to a penalty per step (paper, section on voting).
+"""Voting rules: combine the critiques of rollouts into a penalty per step (paper, section on voting).
 
-A rule's function is given the flags of the critiques that answered, shape (k', steps), and returns the share of
-W_process that each step is charged, shape (steps,), in [0, 1]. What else there is to know of a rule, its value says
-(`VotingRule`): nothing outside this file asks for a rule's name.
+A rule's function takes the flags of the critiques that answered, shape (k', steps), and returns the share of W_process
+that each step is charged, shape (steps,), in [0, 1]. All other properties of a rule are attributes of its value
+(`VotingRule`): no code outside this file checks a rule's name.
 
-A critique that abstained has no row: intersection, majority, union and average are taken over the k' that answered,
-and `at_least` m still asks for m flags, so that missing critiques never make a step look worse. With no answer at all
-there is no penalty to speak of (NaN) and the rollout keeps its outcome reward alone.
+A critique that abstained has no row. Intersection, majority, union and average use the k' critiques that answered.
+`at_least` m still requires m flags, so that missing critiques never make a step look worse. If no critique answered,
+the penalty is undefined (NaN) and the rollout keeps its outcome reward alone.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ class VotingRule:
     """A voting rule.
 
     Attributes:
-        shares: From the flags of the critiques that answered and the rule's number to penalty shares.
-        takes_number: Whether it needs a number of critiques that must agree (`credit.at_least`).
-        names_set: Whether it names a set of wrong steps: all shares are 0 or 1.
-        asks_one: Whether it is about one critique, at temperature 0 where the critic samples.
-        step_by_step: Whether it judges each step by the flags of that step alone, so that steps of many rollouts can
-            be given at once; else it is given each rollout's flags for themselves.
+        shares: Function from the flags of the critiques that answered and the rule's number to penalty shares.
+        takes_number: Whether the rule needs a number of critiques that must agree (`credit.at_least`).
+        names_set: Whether the rule names a set of wrong steps: all shares are 0 or 1.
+        asks_one: Whether the rule uses one critique, at temperature 0 if the critic samples.
+        step_by_step: Whether the rule judges each step by the flags of that step alone. If so, the steps of many
+            rollouts can be passed at once; otherwise the rule is called once per rollout.
     """
 
     shares: Callable[[BoolArray, int | None], FloatArray]
@@ -43,7 +43,7 @@ class VotingRule:
 
 
 def greedy(flags: BoolArray, number: int | None) -> FloatArray:
-    """Penalise what the first critique flags; meant for the one critique at temperature 0."""
+    """Penalise what the first critique flags; meant for a single critique at temperature 0."""
     return np.asarray(flags[0], dtype=np.float64)
 
 
@@ -68,7 +68,7 @@ def average(flags: BoolArray, number: int | None) -> FloatArray:
 
 
 def at_least(flags: BoolArray, number: int | None) -> FloatArray:
-    """Penalise what a number of critiques flag.
+    """Penalise steps that at least `number` critiques flag.
 
     Raises:
         ValueError: The number is missing or below 1.
@@ -79,9 +79,10 @@ def at_least(flags: BoolArray, number: int | None) -> FloatArray:
 
 
 def first_index(flags: BoolArray, number: int | None) -> FloatArray:
-    """Penalise the step that most critiques call the first wrong one, none where "no error" is said most often.
+    """Penalise the step that most critiques call the first wrong one; none if "no error" is the most frequent verdict.
 
-    ProcessBench's vote over critiques (arXiv 2412.06559); of equally frequent ones, the one that was said first.
+    This is ProcessBench's vote over critiques (arXiv 2412.06559). Among equally frequent verdicts, the one that
+    occurred first wins.
     """
     firsts = [int(row.argmax()) if row.any() else -1 for row in flags]
     return np.asarray(np.arange(flags.shape[1]) == max(firsts, key=firsts.count), dtype=np.float64)
@@ -107,12 +108,13 @@ VOTES: Registry[VotingRule] = Registry(
 
 @dataclass(frozen=True)
 class Flags:
-    """What K critiques of each of B rollouts, with N steps in all, say.
+    """The flags of K critiques of each of B rollouts with N steps in total.
 
     Attributes:
-        steps: How many steps each rollout has, shape (B,).
-        flagged: What each critique flags, shape (K, N); nothing where it abstained.
-        answered: Which critiques of each rollout have a verdict, shape (K, B); not one that a rollout lacks.
+        steps: Number of steps of each rollout, shape (B,).
+        flagged: Steps that each critique flags, shape (K, N); False where it abstained.
+        answered: Whether each critique of each rollout has a verdict, shape (K, B); False where a rollout lacks a
+            critique.
     """
 
     steps: IntArray
@@ -120,22 +122,24 @@ class Flags:
     answered: BoolArray
 
     def first(self, k: int) -> Flags:
-        """Return what the first k critiques say."""
+        """Return the flags of the first k critiques."""
         return Flags(self.steps, self.flagged[:k], self.answered[:k])
 
 
 def flags_of(
     critiques: Sequence[Sequence[Critique]], steps: Sequence[int] | IntArray, most: int | None = None
 ) -> Flags:
-    """Lay out what critiques say; one that names a step that is not there counts as an abstention.
+    """Return the flags of critiques as arrays.
+
+    A critique that names a step that does not exist counts as an abstention.
 
     Args:
-        critiques: The critiques of each rollout; abstentions among them.
-        steps: How many steps each rollout has.
-        most: K, how many critiques of each are used; all if not given.
+        critiques: The critiques of each rollout, including abstentions.
+        steps: Number of steps of each rollout.
+        most: K, the number of critiques per rollout that are used; all by default.
 
     Raises:
-        ValueError: The arguments are not of one batch size.
+        ValueError: The arguments have different batch sizes.
     """
     counts = np.asarray(steps, dtype=np.int64)
     if len(critiques) != len(counts):
@@ -162,14 +166,14 @@ def combine(rule: VotingRule, flags: Flags, number: int | None = None) -> FloatA
 
     Args:
         rule: From `VOTES`.
-        flags: What the critiques say.
+        flags: The flags of the critiques.
         number: For a rule that takes one.
     """
     shares = np.full(int(flags.steps.sum()), np.nan)
     owner = np.repeat(np.arange(len(flags.steps)), flags.steps)
     voters = flags.answered.sum(axis=0)
     together = voters if rule.step_by_step else np.where(voters > 0, np.arange(1, len(voters) + 1), 0)
-    # Those that answered first, each in its own order: an abstention has no row.
+    # Critiques that answered come first, in their own order, because an abstention has no row.
     order = np.argsort(~flags.answered, axis=0, kind="stable")
     for kind in np.unique(together[together > 0]).tolist():
         columns = np.flatnonzero(together[owner] == kind)
@@ -180,7 +184,7 @@ def combine(rule: VotingRule, flags: Flags, number: int | None = None) -> FloatA
 
 
 def vote_agreement(flags: Flags) -> FloatArray:
-    """Return for each rollout the chance that two of its critiques say the same of a step, shape (B,).
+    """Return for each rollout the probability that two of its critiques agree on a step, shape (B,).
 
     It is the mean over pairs of critiques that answered and over steps; NaN without a pair or a step.
     """
@@ -196,10 +200,10 @@ def vote_agreement(flags: Flags) -> FloatArray:
 
 
 def vote_metrics(flags: Flags, shares: FloatArray) -> dict[str, float]:
-    """Return what critiques and vote say, by the names of step records; what is undefined there is NaN.
+    """Return metrics of critiques and votes under their names in step records; undefined metrics are NaN.
 
-    ``flagged_step_rate`` is the mean penalty share of steps over the rollouts that a critique answered,
-    ``vote_agreement`` the mean of `vote_agreement`, ``uncritiqued`` counts the rollouts without a verdict.
+    ``flagged_step_rate`` is the mean penalty share of steps over the rollouts for which a critique answered,
+    ``vote_agreement`` the mean of `vote_agreement`, and ``uncritiqued`` the number of rollouts without a verdict.
     """
     agreements = vote_agreement(flags)
     return {
@@ -210,11 +214,11 @@ def vote_metrics(flags: Flags, shares: FloatArray) -> dict[str, float]:
 
 
 def charged_metrics(layout: Layout, charges: FloatArray) -> dict[str, float]:
-    """Return ``penalised_tokens``, the mean penalty share that tokens are charged, NaN where none is known.
+    """Return ``penalised_tokens``: the mean charge of tokens, NaN if no charge is known.
 
     Args:
         layout: Steps and tokens of the rollouts.
-        charges: Of the tokens of each step, shape (N,); NaN for a rollout of which no critique answered.
+        charges: Charge of the tokens of each step, shape (N,); NaN for a rollout for which no critique answered.
     """
     charged = ~np.isnan(charges)
     return {"penalised_tokens": _mean(np.repeat(charges[charged], layout.tokens[charged]))}

@@ -1,15 +1,15 @@
-"""VPPO: only the first error of a wrong solution is located; what precedes it earns, what follows pays.
+"""VPPO: steps before the first error of a wrong solution are rewarded, steps from it on are penalised.
 
-Source: arXiv 2601.18984. A right solution earns its outcome. A wrong one is parted at its first error e_i:
+Source: arXiv 2601.18984. A right solution earns its outcome. A wrong solution is split at its first error e_i:
 
     R_{i,t} = W_whole · r_i                    of a right answer
     R_{i,t} = W_process · (1 if s(t) < e_i else −1)  of a wrong one
 
-and the advantages are those of the rewards over all tokens of the group.
+The advantages are these rewards, normalised over all tokens of the group.
 
-The abstract was read, not the equations. Choices: the prefix is rewarded in all of its tokens, so that no return has to
-be carried back, and normalisation is CAPO's. A wrong answer without a located error, or without a critique, has R = 0.
-Errors are located by the vote over critiques, where the paper has a process reward model locate them.
+We read the abstract, not the equations. Our choices: all tokens of the prefix are rewarded, so that no return has to be
+propagated backwards, and the normalisation is CAPO's. A wrong answer without a located error, or without a critique,
+has R = 0. The vote over critiques locates errors; in the paper, a process reward model does.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from trainers.credit.rewards import step_charges
 from trainers.credit.terms import Terms
 
 FLAGGED = 0.5
-"""Penalty share from which on a step is taken for an error."""
+"""Smallest penalty share with which a step counts as an error."""
 
 
 def vppo(batch: Batch, terms: Terms) -> Earned:
-    """Return what steps earn before and after the first error of wrong solutions."""
+    """Return advantages from the rewards before and after the first error of wrong solutions."""
     layout, outcomes = batch.layout, batch.outcomes[batch.layout.owner]
     shares = batch.evidence.given("shares")
     flags = np.where(np.isnan(shares), np.nan, (shares >= FLAGGED).astype(np.float64))

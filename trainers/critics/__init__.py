@@ -1,4 +1,4 @@
-"""Who criticises a solution, behind one interface; `CRITICS` lists them by name."""
+"""Critics of solutions behind one interface; `CRITICS` lists them by name."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ CRITICS: Registry[type[CriticParams]] = Registry(
 
 
 def critic_params() -> Any:
-    """Return the union of all critics' parameter models, told apart by their `name`.
+    """Return the union of all critics' parameter models, discriminated by `name`.
 
-    Critic files keep heavy imports inside functions: this imports every one of them.
+    This imports every critic's file. Therefore these files keep heavy imports inside functions.
     """
     models = tuple(CRITICS.get(name) for name in CRITICS.names())
     return Annotated[Union[models], Field(discriminator="name")]  # noqa: UP007 - built from a tuple

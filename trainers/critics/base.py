@@ -1,4 +1,4 @@
-"""The interface of a critic: a batch of solutions and k in, k critiques of each out."""
+"""Define the interface of a critic: it takes a batch of solutions and k, and returns k critiques of each solution."""
 
 from __future__ import annotations
 
@@ -25,22 +25,23 @@ class Solution:
 
     @property
     def verdicts(self) -> int:
-        """How many things a critique judges: the steps, or the one answer."""
+        """Number of verdicts in a critique: one per step, or one for the answer."""
         return len(self.steps) if self.aim == "steps" else 1
 
 
 class Critic(Protocol):
-    """Finds the wrong steps of solutions, or says whether their answers are wrong.
+    """Finds the wrong steps of solutions, or decides whether their answers are wrong.
 
-    A critic that cannot answer returns a `Critique` that abstains with its reason. It never raises for one solution,
-    and what it could not judge is never counted as right or as wrong.
+    A critic that cannot answer returns a `Critique` that abstains with its reason. It never raises for a single
+    solution, and a missing verdict never counts as right or as wrong.
 
-    Critique i of a solution is a function of the critic's settings, the solution and i as nearly as the machine below
-    allows: not of the batch, of the trial, or of how many critiques are asked for. So critiques can be kept.
+    Critique i of a solution is a function of the critic's settings, the solution and i, as far as the hardware is
+    deterministic. It does not depend on the batch, the trial or the number of critiques requested. Therefore critiques
+    can be stored and reused.
 
     Attributes:
-        eager: Whether solutions are best asked for one by one, as soon as each is known (an endpoint that batches by
-            itself), rather than together (a model in this process).
+        eager: Whether to request critiques of single solutions as soon as each is complete (for an endpoint that
+            batches by itself), rather than of the whole batch (for a model in this process).
     """
 
     eager: bool
@@ -52,9 +53,9 @@ class Critic(Protocol):
 
         Args:
             solutions: The rollouts to judge.
-            k: How many independent critiques of each.
-            first: Index of the first of them: critiques ``first`` to ``first + k - 1``.
-            greedy: Ask for the single most likely critique (temperature 0) where the critic samples.
+            k: Number of independent critiques of each solution.
+            first: Index of the first critique: critiques ``first`` to ``first + k - 1`` are returned.
+            greedy: Whether to request the single most likely critique (temperature 0), if the critic samples.
         """
         ...
 
@@ -65,12 +66,12 @@ class Critic(Protocol):
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a critic is built with beside its settings.
+    """What a critic is built with, besides its settings.
 
     Attributes:
-        benchmark: Where the solutions' problems come from; exact critics ask it.
-        seed: The trial's seed, for critics that draw with it.
-        embedded: Folder of the embedded critic's model, where the settings name it (`CriticParams.embedded_critic`).
+        benchmark: The benchmark of the solutions' problems; exact critics use its checker.
+        seed: The trial's seed, for critics that draw random numbers from it.
+        embedded: Folder of the embedded critic's model, if the settings use it (`CriticParams.embedded_critic`).
     """
 
     benchmark: Benchmark
@@ -79,9 +80,9 @@ class Surroundings:
 
 
 class EmbeddedCriticConfig(SupervisedConfig):
-    """Supervised training of the embedded critic on solutions that go wrong, labelled by the exact checker.
+    """Supervised training of the embedded critic on solutions with errors, labelled by the exact checker.
 
-    `stray` is the probability that a step does something else than it should.
+    `stray` is the probability that a step does something other than it should.
     """
 
     slip: Annotated[float, Field(ge=0, lt=1)] = 0.2
@@ -92,11 +93,12 @@ class CriticParams(Strict):
     """Base of a critic's settings; a subclass narrows `name` to its own literal and builds the critic.
 
     Attributes:
-        where: Settings that decide where it runs, how fast or at what price, and nothing of what it says.
-        asks_checker: Whether it asks the benchmark's step checker, and so needs a benchmark that has one.
-        kept: Whether critiques are worth keeping on disk: they cost something, and `identity` and the solution's text
-            decide them. Not so where they are quickly worked out, or drawn with the trial's seed or the problem's name.
-        backend: What runs its language model (`evals.models.open`); None for a critic without one.
+        where: Settings that affect where the critic runs, its speed or its price, but not its critiques.
+        asks_checker: Whether it uses the benchmark's step checker, and so needs a benchmark that has one.
+        kept: Whether critiques are stored on disk. This is useful if they are costly and if `identity` and the
+            solution's text determine them. It is False for critiques that are fast to compute, or that are drawn from
+            the trial's seed or the problem's id.
+        backend: Backend of its language model (`evals.models.open`); None for a critic without one.
     """
 
     kept: ClassVar[bool] = False
@@ -107,25 +109,25 @@ class CriticParams(Strict):
 
     @property
     def embedded_critic(self) -> EmbeddedCriticConfig | None:
-        """How the embedded critic is trained, where these settings ask for it; None for any other critic."""
+        """Training settings of the embedded critic, if these settings use it; None for any other critic."""
         return None
 
     @property
     def asks_policy(self) -> bool:
-        """Whether the critic is the policy as its training starts: its `model` and `revision` are then the start's."""
+        """Whether the critic is the policy before training: its `model` and `revision` are then those of the start."""
         return False
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that decide what the critic says."""
+        """Return the settings that determine the critiques."""
         return self.model_dump(mode="json", exclude=set(self.where))
 
     @property
     def size_known(self) -> bool:
-        """Whether `size` will be a number."""
+        """Whether `size` will return a number."""
         return True
 
     def size(self, surroundings: Surroundings) -> int | None:
-        """Return the parameters of the critic's model: 0 for a checker, None where nobody said."""
+        """Return the number of parameters of the critic's model: 0 for a checker, None if unknown."""
         return 0
 
     def build(self, surroundings: Surroundings) -> Critic:

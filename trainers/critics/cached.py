@@ -1,4 +1,4 @@
-"""From settings to a critic that asks once: critiques are kept on disk, and what is asked already is waited for."""
+"""Build a critic that computes each critique once: critiques are stored on disk, and concurrent requests are shared."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 from trainers.critics.store import FILE, CritiqueStore, Place
 
 PASSING = frozenset({"timeout", "error"})
-"""Abstentions that tell of the connection and not of the solution: never kept."""
+"""Reasons of abstentions that are caused by the connection, not by the solution; these critiques are never stored."""
 
 Answered = dict[Place, Critique]
 
 
 def open_critic(params: CriticParams, surroundings: Surroundings, cache: Path | None) -> Critic:
-    """Build a critic; one whose critiques are worth keeping asks only for what it has not said yet."""
+    """Build a critic; if its critiques are worth storing, it requests only those that are not stored yet."""
     critic = params.build(surroundings)
     if not params.kept:
         return critic
@@ -32,7 +32,7 @@ def open_critic(params: CriticParams, surroundings: Surroundings, cache: Path | 
 
 
 def _read_identity(params: CriticParams, surroundings: Surroundings) -> dict[str, Any]:
-    """Return what decides the critiques: settings, what a folder's model is, and the code that asks and reads.
+    """Return what determines the critiques: the settings, the identity of a model in a folder, and the critic's code.
 
     The code is that of the critic with all that it reaches: the prompt's text, the parser, a plug-in's own helpers.
     """
@@ -48,14 +48,14 @@ def _read_identity(params: CriticParams, surroundings: Surroundings) -> dict[str
 
 
 class CachedCritic:
-    """Asks another critic for what it has not said yet.
+    """Requests from another critic only the critiques that are not available yet.
 
-    The same solution of the same problem is asked once: in one batch, in calls at the same time, and, with a store, in
-    any trial that shares it. Two problems of different names and the same text are the same problem. A critique that
-    was not asked for here has the usage that it once cost, so that what a trial is said to cost does not depend on who
-    asked first, and says so (`Critique.reused`).
+    Each solution of a problem is requested once: within a batch, in concurrent calls and, with a store, over all trials
+    that share the store. Two problems with different ids and the same text are the same problem. A critique that was
+    not requested by this call keeps the usage of the original request, so that the reported cost of a trial does not
+    depend on which trial requested it first. Such a critique is marked (`Critique.reused`).
 
-    An ask that fails fails for its caller alone: those who waited for it ask themselves.
+    If a request fails, it fails for its caller alone: other callers that waited for it send their own request.
     """
 
     def __init__(self, inner: Critic, identity: Mapping[str, Any], store: CritiqueStore | None) -> None:
@@ -67,7 +67,7 @@ class CachedCritic:
     async def critique(
         self, solutions: Sequence[Solution], k: int, *, first: int = 0, greedy: bool = False
     ) -> list[list[Critique]]:
-        """Return k critiques of each solution; only those that nobody has asked for are asked for."""
+        """Return k critiques of each solution, and request only those that no caller has requested yet."""
         keys = [self.key(solution, greedy) for solution in solutions]
         distinct = dict(zip(keys, solutions, strict=True))
         numbers = range(first, first + k)
@@ -91,22 +91,25 @@ class CachedCritic:
                 self._store.close()
 
     def key(self, solution: Solution, greedy: bool) -> bytes:
-        """Return the hash of all that decides the critiques of a solution but their index (32 bytes)."""
+        """Return the hash of all that determines the critiques of a solution, except their index (32 bytes)."""
         problem = solution.problem
         return _digest([self._identity, greedy, solution.aim, problem.prompt, problem.answer, list(solution.steps)])
 
     async def _round(self, owed: Sequence[Place], solutions: Mapping[bytes, Solution], greedy: bool) -> Answered:
-        """Answer what nobody else is asking for, then wait for the rest; what others fail at is still owed."""
+        """Request the critiques that no other caller requests, and wait for those that other callers request.
+
+        If another caller's request fails, the result lacks its critiques, and they stay pending.
+        """
         others = {place: self._asked[place] for place in owed if place in self._asked}
         answers = await self._claim([place for place in owed if place not in others], solutions, greedy)
         if others:
-            # Not `gather`: a caller that is cancelled must not cancel what it waits for.
+            # Not `gather`: if this caller is cancelled, it must not cancel the requests of others.
             await asyncio.wait(others.values())
         awaited = {place: future.result() for place, future in others.items() if not future.cancelled()}
         return answers | {place: replace(critique, reused=True) for place, critique in awaited.items()}
 
     async def _claim(self, own: Sequence[Place], solutions: Mapping[bytes, Solution], greedy: bool) -> Answered:
-        """Answer places from the store or by asking, while others wait for them here."""
+        """Return critiques from the store or by a request, while other callers can wait for them."""
         claimed = {place: asyncio.get_running_loop().create_future() for place in own}
         self._asked |= claimed
         try:
@@ -122,7 +125,7 @@ class CachedCritic:
         finally:
             for place, future in claimed.items():
                 del self._asked[place]
-                future.cancel()  # nothing happens to one that has its result
+                future.cancel()  # has no effect on a future that has its result
 
     async def _ask(
         self, numbers: range, keys: Sequence[bytes], solutions: Mapping[bytes, Solution], greedy: bool
@@ -157,7 +160,7 @@ class CachedCritic:
 
 
 def _groups(places: Iterable[Place]) -> dict[range, list[bytes]]:
-    """Return the solutions to be asked for each run of successive indices; every place is in exactly one."""
+    """Return the solutions to request for each run of successive indices; every place is in exactly one run."""
     numbers: dict[bytes, list[int]] = {}
     for key, number in places:
         numbers.setdefault(key, []).append(number)
@@ -169,7 +172,7 @@ def _groups(places: Iterable[Place]) -> dict[range, list[bytes]]:
 
 
 def _runs(numbers: Sequence[int]) -> list[range]:
-    """Cut ascending numbers into runs without gaps."""
+    """Split ascending numbers into runs without gaps."""
     starts = [number for number in numbers if number - 1 not in numbers]
     ends = [number + 1 for number in numbers if number + 1 not in numbers]
     return [range(start, end) for start, end in zip(starts, ends, strict=True)]

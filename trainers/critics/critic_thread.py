@@ -1,4 +1,4 @@
-"""Asking a critic from a training step: in the background, and never failing the step."""
+"""Request critiques from a training step: in the background, and without failing the step."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Answers:
-    """k critiques of each solution of a batch, in order; when they were asked for and came, by `time.perf_counter`."""
+    """k critiques of each solution of a batch, in order, and their start and end times by `time.perf_counter`."""
 
     critiques: list[list[Critique]]
     began: float
@@ -29,10 +29,10 @@ Asked = Future[Answers]
 
 
 class CriticThread:
-    """Runs a critic's coroutines on a thread of its own, so that the caller goes on meanwhile.
+    """Runs a critic's coroutines on a separate thread, so that the caller is not blocked.
 
-    Whatever a critic raises becomes k abstentions per solution with the reason ``error``, and is logged: a failed
-    critique is data. A critic that returns something else than k critiques a solution has failed as well.
+    Any exception of a critic becomes k abstentions per solution with the reason ``error``, and is logged: a failed
+    critique is data. A critic that does not return exactly k critiques per solution has also failed.
     """
 
     def __init__(self, critic: Critic) -> None:
@@ -43,11 +43,11 @@ class CriticThread:
         self._thread.start()
 
     def ask(self, solutions: Sequence[Solution], k: int, *, greedy: bool = False) -> Asked:
-        """Start the critiques of a batch and return at once."""
+        """Start the critiques of a batch and return immediately."""
         return asyncio.run_coroutine_threadsafe(self._ask(solutions, k, greedy), self._loop)
 
     def close(self) -> None:
-        """Cancel what is still asked, close the critic and end the thread, whatever the critic raises on closing."""
+        """Cancel pending requests, close the critic and end the thread, even if the critic raises on closing."""
         try:
             asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         finally:

@@ -1,4 +1,4 @@
-"""What critics that draw have in common: draws that are the same in any batch, in any order and after a resume."""
+"""Share the random draws of critics: the same in any batch, in any order and after a resume."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ Probability = Annotated[float, Field(ge=0, le=1)]
 
 
 class DrawingCritic(ABC):
-    """A critic whose flags are drawn: a function of seed, problem, steps and the critique's index, and of nothing else.
+    """A critic with random flags, which depend only on the seed, the problem, the steps and the critique's index.
 
-    There is no most likely critique to ask for, so `greedy` changes nothing: critique 0 is what it always is.
+    There is no most likely critique, so `greedy` has no effect: critique 0 is the same with and without it.
     """
 
     eager = False
@@ -40,7 +40,7 @@ class DrawingCritic(ABC):
         return [self._critiques(solution, first, k) for solution in solutions]
 
     async def close(self) -> None:
-        """Free nothing: nothing is held."""
+        """Do nothing: this critic holds no resources."""
         return
 
     def _critiques(self, solution: Solution, first: int, k: int) -> list[Critique]:
@@ -51,7 +51,7 @@ class DrawingCritic(ABC):
 def step_draws(seed: int, solution: Solution, k: int, first: int = 0) -> FloatArray:
     """Return a number in [0, 1) for each of the critiques `first` to `first + k - 1` and each step, shape (k, steps).
 
-    A row depends on its critique's index alone: asking for more critiques leaves the first ones as they were.
+    A row depends on its critique's index alone: requesting more critiques does not change the first ones.
     """
     key = json.dumps([seed, solution.problem.id, solution.steps]).encode()
     draws: FloatArray = completion_draws([key], first, k, len(solution.steps))[0]

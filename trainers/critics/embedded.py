@@ -1,11 +1,11 @@
-"""The embedded critic: a tiny language model taught to review solutions of coins, step by step, in words.
+"""Train the embedded critic: a tiny language model that reviews solutions of coins, step by step, in words.
 
-It reads the prompt that every language critic reads and writes its critique as text, so that on a laptop everything
-between a rollout and its vote is real. It writes of each step what it should have been, given the claims before it, and
-what it says, and only then whether it is right: judging before working it out was much harder to learn, and so was
-judging what does not stand side by side. Then it lists the wrong steps, or, asked about the answer, judges that. Asked
-to work the answer out by itself it learned to do so for the steps too, and judged none of them: so what it is asked
-changes its last line alone.
+It reads the same prompt as every language critic and writes its critique as text, so that a laptop can run the real
+pipeline from rollout to vote. For each step it writes the correct result, given the earlier claims, then the result
+that the step states, and only then whether the step is right. Judging before computing the result was much harder to
+learn; so was comparing results that are not next to each other. At the end it lists the wrong steps or, if it is asked
+about the answer, judges the answer. A model that was taught to compute the answer by itself did the same for the steps
+and judged none of them. Therefore the question changes only the last line of the critique.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _PIECES = (
     rf"| ?\\boxed\{{|\n?Wrong steps: \[|{PIECES}"
 )
 _ASKED: tuple[tuple[Aim, bool], ...] = (("steps", False), ("steps", True), ("answer", False), ("answer", True))
-"""What a lesson asks, and whether it shows the reference."""
+"""What a lesson asks, and whether it shows the reference answer."""
 _SHARES = (2, 2, 1, 1)
 
 _NUMBER = re.compile(r"-?\d+")
@@ -42,12 +42,12 @@ Lesson = tuple[str, str]
 
 
 def train_critic(config: EmbeddedCriticConfig, out: Path, record: Emit) -> None:
-    """Build the embedded critic, teach it, and write model and tokenizer to `out`."""
+    """Build the embedded critic, train it, and write model and tokenizer to `out`."""
     lessons = list(_lessons(config))
     tokenizer = build_tokenizer(
         (_without_instructions(prompt) + critique for prompt, critique in lessons[:4096]), _PIECES
     )
-    # The instructions never vary, so to this model each of them is one token: it reads what varies.
+    # The instructions never vary, so each of them is one token for this model: the model reads what varies.
     tokenizer.add_tokens([instructions(aim, reference) for aim, reference in _ASKED])
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
     model = build_model(SHAPE, tokenizer, config.number)

@@ -1,4 +1,4 @@
-"""The `openai` critic's settings: any server that speaks OpenAI's chat completions, near or hosted."""
+"""Define the settings of the `openai` critic: any server with OpenAI's chat completions API, local or hosted."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _REACHED = frozenset({"base_url", "api_key_env", "concurrency", "deadline_second
 
 
 class EndpointParams(LanguageParams, EndpointSettings):
-    """Settings of a critic behind an OpenAI-compatible endpoint, one that is there (`base_url`) or one that is served.
+    """Settings of a critic behind an OpenAI-compatible endpoint, either an existing one or one that the harness serves.
 
     Attributes:
-        model: The model's name at the endpoint; where `serve` is set, a repository id, a folder or ``embedded`` (the
-            tiny critic that the harness trains).
-        serve: The server that the harness starts for the run; excludes `base_url`.
-        embedded: How the embedded critic is taught; without effect for any other model.
+        model: The model's name at the endpoint. If `serve` is set: a repository id, a folder or ``embedded`` (the tiny
+            critic that the harness trains).
+        serve: Settings of the server that the harness starts for the run; excludes `base_url`.
+        embedded: Training settings of the embedded critic; no effect for any other model.
     """
 
     backend: ClassVar[str | None] = "openai"
@@ -50,33 +50,33 @@ class EndpointParams(LanguageParams, EndpointSettings):
 
     @property
     def embedded_critic(self) -> EmbeddedCriticConfig | None:
-        """How the embedded critic is trained, where the harness serves that; None for any other model."""
+        """Training settings of the embedded critic, if the harness serves it; None for any other model."""
         return self.embedded if self.serve is not None and self.model == EMBEDDED else None
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that decide what the critic says, and the version of what it is asked."""
+        """Return the settings that determine the critiques, and the version of the prompt."""
         served = {} if self.serve is None else {"serve": self.serve.identity()}
         return {**super().identity(), **served}
 
     @property
     def size_known(self) -> bool:
-        """Whether the model that is served can be counted, or the settings say how large it is."""
+        """Whether the served model's parameters can be counted, or the settings give their number."""
         counted = self.embedded_critic is not None or (self.serve is not None and Path(self.model).is_dir())
         return counted or super().size_known
 
     def size(self, surroundings: Surroundings) -> int | None:
-        """Return the parameters of the served model's files where they are in a folder, else what the settings say."""
+        """Return the number of parameters in the served model's folder; if there is no folder, that of the settings."""
         folder = surroundings.embedded if self.embedded_critic is not None else Path(self.model)
         counted = parameters_in(folder) if self.serve is not None and folder is not None else None
         return counted or super().size(surroundings)
 
     def spec(self, surroundings: Surroundings) -> ModelSpec:
-        """Return the model that is asked; key and address of a served one are read from the environment alone.
+        """Return the model to use; the key, and the address of a served model, are read from the environment alone.
 
         Raises:
-            ValueError: It is to be served, and no server was started; or the key cannot be sent.
+            ValueError: The model is to be served but no server was started, or the key cannot be sent.
         """
-        read_key(self.api_key_env)  # found wrong before any work
+        read_key(self.api_key_env)  # an invalid key fails here, before any work
         reached = self.model_dump(include={*_REACHED, "body"})
         reached |= {} if self.serve is None else {"base_url": served_url()}
         return ModelSpec(model=self.model, backend="openai", template="message", **reached)

@@ -1,4 +1,4 @@
-"""The exact critic: the benchmark's own step checker."""
+"""Define the exact critic: the benchmark's own step checker."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from trainers.critics.base import Critic, CriticParams, Solution, Surroundings
 class ExactCritic:
     """Flags exactly the steps that are wrong in themselves; all k critiques of a solution are equal.
 
-    A step that is right in itself but rests on an earlier slip is not flagged: a step is judged on its own
-    correctness (paper, section on critiques).
+    A step that is right in itself but builds on an earlier slip is not flagged: a step is judged on its own correctness
+    (paper, section on critiques).
     """
 
     def __init__(self, benchmark: Benchmark) -> None:
@@ -29,7 +29,7 @@ class ExactCritic:
         return [[Critique(wrong_steps(self._benchmark, solution))] * k for solution in solutions]
 
     async def close(self) -> None:
-        """Nothing is held."""
+        """Do nothing: this critic holds no resources."""
 
 
 def wrong_steps(benchmark: Benchmark, solution: Solution) -> frozenset[int]:
@@ -38,11 +38,11 @@ def wrong_steps(benchmark: Benchmark, solution: Solution) -> frozenset[int]:
 
 
 class ExactParams(CriticParams):
-    """Settings of the exact critic: it has none."""
+    """Settings of the exact critic; there are none."""
 
     asks_checker: ClassVar[bool] = True
     name: Literal["exact"] = "exact"
 
     def build(self, surroundings: Surroundings) -> Critic:
-        """Return the critic; it draws nothing, so the seed is not used."""
+        """Return the critic; it draws no random numbers, so the seed is not used."""
         return ExactCritic(surroundings.benchmark)

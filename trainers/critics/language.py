@@ -1,4 +1,4 @@
-"""A language model as critic: prompt, complete, parse. Which model, and where it runs, is `evals.models`' business."""
+"""Use a language model as critic: prompt, complete, parse. `evals.models` decides which model runs, and where."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _ABSTENTIONS: dict[End, Abstention] = {
     "timeout": "timeout",
     "error": "error",
 }
-"""Why a critique abstains, by the end of a completion that is none."""
+"""Reason of abstention for each way in which a completion can fail."""
 
 
 class LanguageCritic:
-    """Asks a language model (paper, LLM-as-GenPRM): one reading of the whole solution a critique.
+    """Asks a language model for critiques (paper, LLM-as-GenPRM); each critique is one reading of the whole solution.
 
-    The model is opened when it is first asked.
+    The model is opened at the first request.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class LanguageCritic:
     async def critique(
         self, solutions: Sequence[Solution], k: int, *, first: int = 0, greedy: bool = False
     ) -> list[list[Critique]]:
-        """Return k critiques of each solution; a completion that cannot be read as a verdict abstains.
+        """Return k critiques of each solution; a completion that cannot be parsed as a verdict is an abstention.
 
         Raises:
             ModelError: The model cannot be opened.
@@ -77,7 +77,7 @@ class LanguageCritic:
 
 
 def read_critique(completion: Completion, solution: Solution, reply: ReplyName = "list") -> Critique:
-    """Read a completion as a critique of a solution; the text is kept whatever it says."""
+    """Parse a completion as a critique of a solution; its text is always kept."""
     text, usage = completion.text, completion.usage
     reason = _ABSTENTIONS.get(completion.end)
     if reason is not None:
@@ -88,16 +88,18 @@ def read_critique(completion: Completion, solution: Solution, reply: ReplyName =
 
 
 class LanguageParams(CriticParams):
-    """Settings that every language model has as a critic.
+    """Settings that every language model critic has.
 
     Attributes:
-        temperature: Sampling temperature, above 0; a greedy critique is at 0 whatever this says.
-        max_tokens: Longest critique; a longer one is cut and abstains.
+        temperature: Sampling temperature, above 0. A greedy critique always uses 0.
+        max_tokens: Maximum length of a critique; a longer one is truncated and abstains.
         reference: Whether the critic sees the reference answer (paper, Table 9).
-        reply: Format of the replies: a list of the wrong steps in the end, or a box for each step as models of these
-            names write them (`trainers.credit.replies`).
-        seed: Seed of the draws, the critic's own: trials of any seed hear the same critique of the same solution.
-        parameters: Size of the model, for what its tokens cost; a model in a local folder is counted.
+        reply: Format of the replies: a list of the wrong steps at the end, or a boxed verdict for each step in the
+            format of the model with this name (`trainers.credit.replies`).
+        seed: Seed of the critic's sampling. It is not the trial's seed: trials with different seeds get the same
+            critique of the same solution.
+        parameters: Number of the model's parameters, for the cost of its tokens; for a model in a local folder they are
+            counted.
     """
 
     kept: ClassVar[bool] = True
@@ -120,10 +122,10 @@ class LanguageParams(CriticParams):
         return self
 
     def spec(self, surroundings: Surroundings) -> ModelSpec:
-        """Return the model that is asked.
+        """Return the model to use.
 
         Raises:
-            ValueError: It is nowhere to be found.
+            ValueError: The model is not available.
         """
         raise NotImplementedError
 
@@ -131,13 +133,13 @@ class LanguageParams(CriticParams):
         """Return the critic.
 
         Raises:
-            ValueError: The model is nowhere to be found.
+            ValueError: The model is not available.
         """
         sampling = Sampling(self.temperature, self.top_p, self.max_tokens)
         return LanguageCritic(self.spec(surroundings), sampling, self.seed, self.reference, self.reply)
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that decide what the critic says, and the version of what it is asked."""
+        """Return the settings that determine the critiques, and the version of the prompt."""
         settings = {**super().identity(), "prompt_version": PROMPT_VERSION}
         if self.embedded_critic is None:
             settings.pop("embedded", None)
@@ -145,9 +147,9 @@ class LanguageParams(CriticParams):
 
     @property
     def size_known(self) -> bool:
-        """Whether the settings say how large the model is."""
+        """Whether the settings give the number of the model's parameters."""
         return self.parameters is not None
 
     def size(self, surroundings: Surroundings) -> int | None:
-        """Return what the settings say."""
+        """Return the number of parameters from the settings; None if it is not set."""
         return None if self.parameters is None else int(self.parameters)

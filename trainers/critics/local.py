@@ -1,4 +1,4 @@
-"""The critics whose model runs in this process: `transformers`, and `vllm` in an engine that ends with the process."""
+"""Define critics whose model runs in this process: `transformers`, and `vllm`, whose engine ends with the process."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ class LocalParams(LanguageParams):
     """Settings of a critic whose model runs in this process.
 
     Attributes:
-        model: ``embedded`` (the tiny critic that the harness trains), ``policy`` (the model that training starts from,
-            which stays as it is), a repository id or a local folder.
-        embedded: How the embedded critic is taught; without effect for any other model.
+        model: ``embedded`` (the tiny critic that the harness trains), ``policy`` (the model from which training starts,
+            which is not updated), a repository id or a local folder.
+        embedded: Training settings of the embedded critic; no effect for any other model.
     """
 
     model: str = EMBEDDED
@@ -43,38 +43,38 @@ class LocalParams(LanguageParams):
 
     @property
     def embedded_critic(self) -> EmbeddedCriticConfig | None:
-        """How the embedded critic is trained; None for any other model."""
+        """Training settings of the embedded critic; None for any other model."""
         return self.embedded if self.model == EMBEDDED else None
 
     @property
     def asks_policy(self) -> bool:
-        """Whether the critic is the policy as its training starts."""
+        """Whether the critic is the policy before training."""
         return self.model == POLICY
 
     @property
     def size_known(self) -> bool:
-        """Whether the model can be counted, or the settings say how large it is."""
+        """Whether the model's parameters can be counted, or the settings give their number."""
         counted = self.embedded_critic is not None or self.asks_policy or Path(self.model).is_dir()
         return counted or super().size_known
 
     def size(self, surroundings: Surroundings) -> int | None:
-        """Return the parameters of the model's files where they are in a folder, else what the settings say."""
+        """Return the number of parameters in the model's folder; without a folder, the number from the settings."""
         folder = surroundings.embedded if self.embedded_critic is not None else Path(self.model)
         return parameters_in(folder) if folder is not None and folder.is_dir() else super().size(surroundings)
 
     def spec(self, surroundings: Surroundings) -> ModelSpec:
-        """Return the model that is asked.
+        """Return the model to use.
 
         Raises:
-            ValueError: The model is the embedded one and the surroundings hold none; or it is the policy, which only
-                a trial has.
+            ValueError: The model is the embedded one and the surroundings have none, or it is the policy, which only a
+                trial has.
         """
         settings = self.model_dump(include={*type(self).model_fields} & {*ModelSpec.model_fields})
         settings |= {"model": self._find_model(surroundings), "backend": self.backend, "template": "message"}
         return ModelSpec(**settings)
 
     def _find_model(self, surroundings: Surroundings) -> str:
-        """Return the folder or repository id that the model is loaded from."""
+        """Return the folder or repository id from which the model is loaded."""
         if self.asks_policy:
             raise ValueError(
                 f"critic {self.name!r} asks for the policy that a trial starts from, and this is no trial; "
@@ -94,7 +94,8 @@ class TransformersParams(LocalParams):
     """Settings of a critic that runs through Transformers.
 
     Attributes:
-        batch_tokens: Most tokens that are held at once: every critique with its prompt, at its longest.
+        batch_tokens: Maximum number of tokens in memory at once: each critique counts with its prompt and its maximum
+            length.
     """
 
     backend: ClassVar[str | None] = "hf"
@@ -107,11 +108,11 @@ class VllmParams(LocalParams):
     """Settings of a critic that runs in vLLM's engine.
 
     Attributes:
-        gpu_memory_utilization: Share of the accelerator's memory that the engine takes; a policy trained on the same
-            one needs the rest.
-        max_model_len: Longest prompt and reply together; None is what the model has.
-        tensor_parallel_size: Over how many accelerators the model is split.
-        enforce_eager: Start sooner, without compilation, and run slower.
+        gpu_memory_utilization: Share of the GPU's memory that the engine takes; a policy that is trained on the same
+            GPU needs the rest.
+        max_model_len: Maximum length of prompt and reply together; None is the model's own limit.
+        tensor_parallel_size: Number of GPUs over which the model is split.
+        enforce_eager: Whether to skip compilation, which starts sooner and runs slower.
     """
 
     backend: ClassVar[str | None] = "vllm"
@@ -125,12 +126,12 @@ class VllmParams(LocalParams):
     enforce_eager: bool = False
 
     def spec(self, surroundings: Surroundings) -> ModelSpec:
-        """Return the model that is asked, with its longest length."""
+        """Return the model to use, with its maximum length."""
         return super().spec(surroundings).model_copy(update={"max_length": self.max_model_len})
 
 
 def parameters_in(folder: Path) -> int | None:
-    """Return how many numbers the safetensors files of a folder hold, by their headers; None without one."""
+    """Return the number of parameters in a folder's safetensors files, from their headers; None if there are none."""
     from safetensors import safe_open
 
     total = 0

@@ -1,4 +1,4 @@
-"""The noisy critic: the exact checker with known error rates, to study how good a critic must be."""
+"""Define the noisy critic: the exact checker with set error rates, to study how good a critic must be."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from trainers.critics.exact import wrong_steps
 
 
 class NoisyCritic(DrawingCritic):
-    """Starts from the exact verdict of every step and flips it with a known probability, for each critique anew."""
+    """Flips the exact verdict of every step with a set probability, independently for each critique."""
 
     def __init__(self, benchmark: Benchmark, seed: int, false_alarm: float, miss: float) -> None:
         super().__init__(seed)
@@ -32,7 +32,7 @@ class NoisyParams(CriticParams):
 
     Attributes:
         false_alarm: Probability that a right step is flagged.
-        miss: Probability that a wrong step is not.
+        miss: Probability that a wrong step is not flagged.
     """
 
     asks_checker: ClassVar[bool] = True
@@ -41,5 +41,5 @@ class NoisyParams(CriticParams):
     miss: Probability = 0.3
 
     def build(self, surroundings: Surroundings) -> Critic:
-        """Return the critic, drawing with the trial's seed."""
+        """Return the critic; it draws with the trial's seed."""
         return NoisyCritic(surroundings.benchmark, surroundings.seed, self.false_alarm, self.miss)

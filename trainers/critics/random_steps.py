@@ -1,9 +1,10 @@
-"""The random critic: flags every step with the same probability, whatever it says.
+"""Define the random critic: it flags every step with the same probability, regardless of its content.
 
-A control: its charges are as many as another critic's, and carry nothing of the solution. The rate is a setting and not
-measured on the batch: a critique is a function of its solution and index alone, so that it is the same in any batch, on
-any number of processes and after a resume, and a trial's own later rates are not known when it begins. Set it to the
-`flagged_step_rate` of the critic that it stands beside, over the steps of that trial.
+It is a control: it charges as often as another critic, without information about the solution. The rate is a setting
+and is not measured on the batch, for two reasons. A critique depends on its solution and index alone, so that it is the
+same in any batch, on any number of processes and after a resume. And the rates of a trial's later steps are unknown
+when it begins. Set the rate to the `flagged_step_rate` of the critic that it is compared with, over the steps of that
+critic's trial.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from trainers.critics.draws import DrawingCritic, Probability
 
 
 class RandomCritic(DrawingCritic):
-    """Flags each step with one probability."""
+    """Flags each step with the same probability."""
 
     def __init__(self, seed: int, rate: float) -> None:
         super().__init__(seed)
@@ -30,16 +31,16 @@ class RandomCritic(DrawingCritic):
 
 
 class RandomParams(CriticParams):
-    """Settings of the random critic, which asks no checker.
+    """Settings of the random critic, which needs no checker.
 
     Attributes:
-        rate: Probability that a step is flagged; by default about what the exact critic flags on average over the steps
-            of a short training on coins (the report of `critic_quality` says how much it was).
+        rate: Probability that a step is flagged. The default is about the average rate of the exact critic over the
+            steps of a short training on coins (the report of `critic_quality` shows it).
     """
 
     name: Literal["random"] = "random"
     rate: Probability = 0.2
 
     def build(self, surroundings: Surroundings) -> Critic:
-        """Return the critic, drawing with the trial's seed."""
+        """Return the critic; it draws with the trial's seed."""
         return RandomCritic(surroundings.seed, self.rate)

@@ -1,4 +1,4 @@
-"""How the harness serves a critic: the settings of one vLLM server for a run, and where a critic finds it."""
+"""Define the settings of the vLLM server that serves a critic during a run, and find its address."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from pydantic import Field, model_validator
 from evals.settings import Positive, Strict
 
 URL = "CAPO_BENCH_CRITIC_URL"
-"""Environment variable that tells a process where the server of its trial's critic is."""
+"""Environment variable with the address of the server of the trial's critic."""
 
 TAKEN = "CAPO_BENCH_GPU_MEMORY_TAKEN"
-"""Environment variable that tells a process which share of its GPUs' memory critics' servers have taken."""
+"""Environment variable with the share of this process's GPU memory that servers of critics have taken."""
 
 
 class ServeParams(Strict):
-    """An OpenAI-compatible vLLM server that is started for a run and ends with it.
+    """An OpenAI-compatible vLLM server that the harness starts for a run and stops at its end.
 
     Attributes:
-        gpus: GPUs that the server has for itself. 0: none; it shares the first GPUs of the trials, or the processors of
-            a machine without GPUs.
-        tensor_parallel_size: GPUs over which one copy of the model is split; the server has as many copies as fit on
-            `gpus`.
-        dtype: Precision of the weights; ``auto`` is vLLM's choice, which never is float32.
-        quantization: Method by which vLLM quantizes the weights while it loads them; None is what the model has.
-        max_model_len: Longest prompt and critique together in tokens; None is what the model has.
+        gpus: Number of GPUs for the server alone. With 0, it shares the first GPUs of the trials, or the CPUs of a
+            machine without GPUs.
+        tensor_parallel_size: Number of GPUs over which one copy of the model is split; the server runs as many copies
+            as fit on `gpus`.
+        dtype: Precision of the weights; ``auto`` is vLLM's choice, which is never float32.
+        quantization: Method with which vLLM quantizes the weights at load time; None is the model's own.
+        max_model_len: Maximum length of prompt and critique together in tokens; None is the model's own limit.
         gpu_memory_utilization: Share of each GPU's memory that the server takes.
-        max_num_seqs: Most critiques that are written at a time; None is vLLM's choice.
-        enforce_eager: Start sooner, without compilation, and run slower.
-        start_seconds: Longest time to download, load and compile the model.
+        max_num_seqs: Maximum number of critiques that are generated concurrently; None is vLLM's default.
+        enforce_eager: Whether to skip compilation, which starts sooner and runs slower.
+        start_seconds: Time limit for downloading, loading and compiling the model.
     """
 
     gpus: Annotated[int, Field(ge=0)] = 1
@@ -62,20 +62,20 @@ class ServeParams(Strict):
         return self
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that decide what the critic says."""
+        """Return the settings that determine the critiques."""
         return self.model_dump(mode="json", include=set(self.DECIDES))
 
 
 def memory_taken() -> float:
-    """Return which share of the memory of this process's GPUs servers of critics have taken."""
+    """Return the share of the memory of this process's GPUs that servers of critics have taken."""
     return float(os.environ.get(TAKEN) or 0.0)
 
 
 def served_url() -> str:
-    """Return where the server of the critic is.
+    """Return the address of the critic's server.
 
     Raises:
-        ValueError: Nobody has started one for this process.
+        ValueError: No server was started for this process.
     """
     url = os.environ.get(URL, "")
     if not url:

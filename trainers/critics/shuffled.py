@@ -1,7 +1,8 @@
-"""The shuffled critic: as many flags as the exact critic has, on random steps of the same rollout.
+"""Define the shuffled critic: it flags as many steps as the exact critic, but random steps of the same rollout.
 
-A control: it says how many steps of a rollout are wrong, and nothing of which. Steps differ in length, so the tokens
-charged are as many on average, not in each rollout; the method `spread` keeps the charge of each rollout.
+It is a control: its flags show how many steps of a rollout are wrong, but not which. Steps differ in length, so the
+number of charged tokens is the same only on average, not in each rollout. The method `spread` keeps the charge of each
+rollout.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from trainers.critics.exact import wrong_steps
 
 
 class ShuffledCritic(DrawingCritic):
-    """Flags random steps, each set of that size as likely as any other; every critique draws for itself."""
+    """Flags random steps; each set of that size is equally likely, and every critique draws independently."""
 
     def __init__(self, benchmark: Benchmark, seed: int) -> None:
         super().__init__(seed)
@@ -31,11 +32,11 @@ class ShuffledCritic(DrawingCritic):
 
 
 class ShuffledParams(CriticParams):
-    """Settings of the shuffled critic: it has none."""
+    """Settings of the shuffled critic; there are none."""
 
     asks_checker: ClassVar[bool] = True
     name: Literal["shuffled"] = "shuffled"
 
     def build(self, surroundings: Surroundings) -> Critic:
-        """Return the critic, drawing with the trial's seed."""
+        """Return the critic; it draws with the trial's seed."""
         return ShuffledCritic(surroundings.benchmark, surroundings.seed)

@@ -1,8 +1,8 @@
-"""Critiques on disk: one SQLite file, shared by all trials of a results folder and by the processes that run them.
+"""Store critiques in one SQLite file, which all trials of a results folder and all their processes share.
 
-A store is a help, never a need: what it cannot read is asked for again, what it cannot write is not kept, and the
-reason is logged once. A write is one transaction, so a process that is killed leaves whole records or none. SQLite's
-write-ahead log needs memory that its users share: the file is for the processes of one machine.
+The store is optional: a critique that cannot be read is requested again, one that cannot be written is not kept, and
+the reason is logged once. Each write is one transaction, so a killed process leaves complete records or none. SQLite's
+write-ahead log needs memory that its users share. Therefore the file must only be used by processes of one machine.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from trainers.credit.critique import Critique
 log = logging.getLogger(__name__)
 
 Place = tuple[bytes, int]
-"""What a critique is kept under: a hash of all that decides it but its index, and the index."""
+"""The key of a stored critique: a hash of all that determines it except its index, and the index."""
 
 T = TypeVar("T")
 
@@ -36,10 +36,10 @@ VERSION = 1
 DEFAULT_LIMIT = 2 * 1024**3
 BUSY_SECONDS = 15.0
 TOUCH_SECONDS = 3600
-"""A critique that is read is marked as used at most this often, so that reading mostly writes nothing."""
+"""A read critique is marked as used at most this often, so that most reads write nothing."""
 EVICTED_AT_ONCE = 1000
 EVICTED_TO = 0.95
-"""Eviction goes down to this share of the limit, so that it is seldom."""
+"""Eviction continues down to this share of the limit, so that it is rare."""
 WAL_BYTES = 16 * 1024**2
 
 _SCHEMA = (
@@ -53,10 +53,10 @@ _SCHEMA = (
 
 
 class CritiqueStore:
-    """Critiques by place, up to a limit in bytes; beyond it the least recently used go.
+    """Critiques by place, up to a size limit in bytes; beyond it, the least recently used are evicted.
 
-    The limit stands in the file (`set_limit`), so that all who share the file keep to the same one. The methods may be
-    called from any thread and raise nothing: after an error in reading or in writing this process does no more of it.
+    The limit is stored in the file (`set_limit`), so that all users of the file apply the same limit. The methods can
+    be called from any thread and raise nothing: after a read or write error, this process stops reading or writing.
     """
 
     def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
@@ -70,7 +70,7 @@ class CritiqueStore:
             self._give_up("open", error)
 
     def read(self, solutions: Sequence[bytes], numbers: range) -> dict[Place, Critique]:
-        """Return those critiques of the solutions, with indices in `numbers`, that are kept."""
+        """Return the stored critiques of these solutions with indices in `numbers`."""
         now = int(self._clock())
         nothing: list[_Row] = []
         rows = self._attempt("read", lambda connection: _select(connection, solutions, numbers), nothing)
@@ -81,13 +81,13 @@ class CritiqueStore:
         return {place: critique for place, critique in critiques.items() if critique is not None}
 
     def write(self, critiques: Mapping[Place, Critique]) -> None:
-        """Keep critiques."""
+        """Store critiques."""
         now = int(self._clock())
         rows = [(*place, now, pack(critique)) for place, critique in critiques.items()]
         self._attempt("write", lambda connection: _insert(connection, rows), None)
 
     def close(self) -> None:
-        """Close the file; nothing is read or written from then on."""
+        """Close the file; after that, nothing is read or written."""
         self._attempt("close", lambda connection: connection.close(), None)
         self._connection = None
 
@@ -114,7 +114,7 @@ class CritiqueStore:
 
 @dataclass(frozen=True)
 class Kept:
-    """How many critiques are kept, the bytes that they take, and the bytes that they may take."""
+    """Number of stored critiques, their size in bytes, and the size limit in bytes."""
 
     critiques: int
     size: int
@@ -122,7 +122,7 @@ class Kept:
 
 
 def kept(path: Path) -> Kept | None:
-    """Say how much a store keeps; None if there is none.
+    """Return the size of a store; None if there is none.
 
     Raises:
         sqlite3.Error: The file cannot be read as a store.
@@ -135,11 +135,11 @@ def kept(path: Path) -> Kept | None:
 
 
 def set_limit(path: Path, limit: int) -> None:
-    """Set how many bytes a store may take, for all who use it, and evict what is too much.
+    """Set the size limit of a store in bytes, for all its users, and evict what exceeds it.
 
     Raises:
         sqlite3.Error: The file cannot be written, or is no store.
-        OSError: Its folder cannot be made.
+        OSError: Its folder cannot be created.
     """
     with closing(_connect(path)) as connection:
         connection.execute("UPDATE settings SET value = ? WHERE name = 'limit'", (limit,))
@@ -147,7 +147,7 @@ def set_limit(path: Path, limit: int) -> None:
 
 
 def trim(path: Path) -> None:
-    """Hold a store to its limit now, and give the disk back what it does not use.
+    """Evict what exceeds the limit of a store now, and release the disk space that it does not use.
 
     Raises:
         sqlite3.Error: The file cannot be written, or is no store.
@@ -159,15 +159,15 @@ def trim(path: Path) -> None:
 
 
 def pack(critique: Critique) -> bytes:
-    """Return a critique as it is kept."""
+    """Return a critique as a stored record."""
     wrong = None if critique.wrong is None else sorted(critique.wrong)
-    # ASCII, so that half a surrogate pair, which a model may write, is no trouble.
+    # JSON is ASCII here, so that half a surrogate pair, which a model may write, can be encoded.
     text = json.dumps([wrong, critique.abstained, critique.text, asdict(critique.usage)])
     return zlib.compress(text.encode())
 
 
 def unpack(record: bytes) -> Critique | None:
-    """Return a critique that was kept; None if the record is damaged."""
+    """Return the critique of a stored record; None if the record is damaged."""
     try:
         wrong, abstained, text, usage = json.loads(zlib.decompress(record))
         return Critique(None if wrong is None else frozenset(wrong), abstained, text, Usage(**usage))
@@ -198,7 +198,7 @@ def _touch(connection: sqlite3.Connection, used: Sequence[tuple[int, int]]) -> N
 def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int, int, bytes]]) -> None:
     with _transaction(connection):
         connection.executemany(
-            # The place may be taken by a damaged record, or by a process that asked at the same time.
+            # The place may hold a damaged record, or the record of a process that requested it at the same time.
             "INSERT OR REPLACE INTO critiques (solution, number, used, record) VALUES (?, ?, ?, ?)",
             rows,
         )
@@ -206,20 +206,20 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int, int
 
 
 def _evict(connection: sqlite3.Connection) -> None:
-    """Delete what was used longest ago, in small transactions that others can write between."""
+    """Delete the least recently used critiques, in small transactions, so that other processes can write in between."""
     limit = _limit(connection)
     if _live_bytes(connection) <= limit:
         return
     while (excess := _live_bytes(connection) - EVICTED_TO * limit) > 0:
         if not _delete_oldest(connection, excess):
             break
-    # Free pages would be used again in time; a limit that was lowered gives them back now. `execute` would take one
-    # step of this, which is one page.
+    # Free pages would be reused in time, but after the limit was lowered they must be released now. `execute` would run
+    # one step of this pragma, which releases one page.
     connection.executescript("PRAGMA incremental_vacuum")
 
 
 def _delete_oldest(connection: sqlite3.Connection, excess: float) -> bool:
-    """Delete up to `EVICTED_AT_ONCE` critiques that take about `excess` bytes; false if there are none."""
+    """Delete up to `EVICTED_AT_ONCE` critiques of about `excess` bytes; return False if there are none."""
     with _transaction(connection):
         oldest = connection.execute(
             "SELECT id, length(record) FROM critiques ORDER BY used, id LIMIT ?", (EVICTED_AT_ONCE,)
@@ -250,7 +250,7 @@ def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
         yield
         connection.execute("COMMIT")
     except BaseException:
-        # A full disk has rolled back by itself.
+        # After a full disk, SQLite has already rolled back.
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
@@ -268,14 +268,14 @@ def _connect(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    """Bring a connection, and a file that is new, into order."""
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heeded only while the file is empty
+    """Configure a connection, and create the tables of a new file."""
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # takes effect only while the file is empty
     _log_ahead(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
     if _number(connection, "PRAGMA user_version") == 0:
         with _transaction(connection):
-            if _number(connection, "PRAGMA user_version") == 0:  # nobody else was faster
+            if _number(connection, "PRAGMA user_version") == 0:  # no other process created it first
                 for statement in _SCHEMA:
                     connection.execute(statement)
     version = _number(connection, "PRAGMA user_version")
@@ -284,7 +284,10 @@ def _prepare(connection: sqlite3.Connection) -> None:
 
 
 def _log_ahead(connection: sqlite3.Connection) -> None:
-    """Switch to the write-ahead log. SQLite does not wait for others here, whatever the busy timeout: wait for them."""
+    """Switch to the write-ahead log, and retry while the file is busy.
+
+    SQLite ignores the busy timeout in this statement.
+    """
     until = time.monotonic() + BUSY_SECONDS
     while True:
         try:

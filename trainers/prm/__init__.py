@@ -1,1 +1,1 @@
-"""Process reward models: reading a solution's steps, scoring them, and what a policy is trained on for it."""
+"""Process reward models: format a solution, score its steps, and train a policy on the scores."""

@@ -1,4 +1,4 @@
-"""What a study may say about the process reward model. Light: pydantic only."""
+"""Define the settings of the process reward model. This module imports pydantic only."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from trainers.teaching import SupervisedConfig
 
 EMBEDDED = "embedded"
 TAUGHT_ON = "coins"
-"""The benchmark that the embedded model is taught on."""
+"""The benchmark on which the embedded model is trained."""
 
 Format = Literal["trl", "qwen"]
 
 
 class EmbeddedPrmConfig(SupervisedConfig):
-    """Supervised training of the embedded model on solutions that go wrong, labelled by the exact checker.
+    """Supervised training of the embedded model on solutions with errors, labelled by the exact checker.
 
-    `stray` is the probability that a step does something else than it should.
+    `stray` is the probability that a step does something other than it should.
     """
 
     steps: Positive = 500
@@ -30,17 +30,19 @@ class EmbeddedPrmConfig(SupervisedConfig):
 
 
 class PrmConfig(Strict):
-    """The process reward model, and what is made of its scores.
+    """Settings of the process reward model, and of the credit from its scores.
 
     Attributes:
-        model: ``embedded`` (the tiny one that the harness teaches), a repository id or a local folder.
-        format: How it reads a solution: see `trainers.prm.reading`.
-        parameters: Size of the model, for what it takes of a machine; one whose files are there is counted by them.
-        batch_tokens: Most tokens, padding among them, that it reads at once; decides bits, as padding does.
-        embedded: How the embedded model is taught; without effect for any other.
+        model: ``embedded`` (the tiny model that the harness trains), a repository id or a local folder.
+        format: Format of a solution; see `trainers.prm.reading`.
+        parameters: Number of the model's parameters, to estimate the hardware it needs; counted if its files are
+            available.
+        batch_tokens: Maximum number of tokens per batch, including padding. It can change the last bits of scores, as
+            padding does.
+        embedded: Training settings of the embedded model; no effect for any other model.
         segmenter: Cuts rollouts into steps.
-        w_whole: Weight of the outcome's advantage beside that of the process.
-        temperature: T of the min credit's transform; null is its limit of 0.
+        w_whole: Weight of the outcome's advantage relative to that of the process.
+        temperature: T of the transform in min credit; null is its limit of 0.
         max_unscored: Largest share of a step's rollouts that the model may leave unscored.
     """
 
@@ -72,14 +74,14 @@ class PrmConfig(Strict):
 
     @property
     def taught(self) -> EmbeddedPrmConfig | None:
-        """How the embedded model is taught, where these settings ask for it; None for any other model."""
+        """Training settings of the embedded model, if these settings use it; None for any other model."""
         return self.embedded if self.model == EMBEDDED else None
 
     @property
     def folder(self) -> Path | None:
-        """The folder that the model is read from, where it is one of the user's."""
+        """Folder of the model, if it is a folder of the user."""
         return Path(self.model) if self.taught is None and Path(self.model).is_dir() else None
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that decide the scores and what is made of them; of weights, only the name."""
+        """Return the settings that determine the scores and the credit; of the weights, only the model's name."""
         return self.model_dump(mode="json", exclude={"parameters"} if self.taught else {"parameters", "embedded"})

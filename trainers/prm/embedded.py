@@ -1,9 +1,10 @@
-"""The embedded process reward model: a tiny token classifier taught which steps of coins the exact checker calls right.
+"""Train the embedded process reward model: a tiny token classifier of coins steps with the exact checker's labels.
 
-It is Llama-shaped: Granite, the architecture of the embedded backbone, has no class for token classification. It reads
-a solution once, from left to right, and writes nothing. Labels of steps alone did not teach it sums: whether a sum is
-right is one bit, and rests on four tokens together. So all layers but the last learn beside them to foresee each next
-token, as a language model does, and the last one has to see only where a step is not what was foreseen.
+The model is Llama-shaped, because Granite, the architecture of the embedded backbone, has no class for token
+classification. It reads a solution once, from left to right, and generates nothing. Labels of steps alone did not teach
+it sums: whether a sum is right is one bit, and depends on four tokens together. Therefore all layers except the last
+are also trained to predict each next token, like a language model. The last layer only has to detect where a step
+differs from the prediction.
 """
 
 from __future__ import annotations
@@ -31,11 +32,11 @@ WRONG, RIGHT = 0, 1
 """The classes, in the order of Qwen2.5-Math-PRM."""
 
 Lesson = tuple[str, list[str], frozenset[int]]
-"""A problem, the steps of a solution, and which of them are wrong."""
+"""A problem, the steps of a solution, and the indices of its wrong steps."""
 
 
 def train_prm(config: EmbeddedPrmConfig, out: Path, record: Emit) -> None:
-    """Build the embedded model, teach it, and write model and tokenizer to `out`."""
+    """Build the embedded model, train it, and write model and tokenizer to `out`."""
     from trainers.lessons import teach
 
     taught = list(lessons(config))
@@ -47,7 +48,7 @@ def train_prm(config: EmbeddedPrmConfig, out: Path, record: Emit) -> None:
 
 
 def lessons(config: EmbeddedPrmConfig) -> Iterator[Lesson]:
-    """Yield solutions that go wrong, with the exact checker's word on their steps."""
+    """Yield solutions with errors, with the exact checker's labels of their steps."""
     rng = random.Random(f"prm/{config.number}")
     for problem in draw("reviews", config.steps * config.problems_per_step, config.number, config.operations):
         chain = read(problem.prompt)
@@ -84,7 +85,7 @@ def build_model(tokenizer: PreTrainedTokenizerBase, seed: int) -> PreTrainedMode
 
 
 def lesson_loss(model: Any, inputs: dict[str, Any], _: torch.Tensor | None = None) -> torch.Tensor:
-    """Return the mean loss of the labels of steps, and of each next token foreseen by all layers but the last."""
+    """Return the mean loss of step labels plus that of the next tokens, which all layers but the last predict."""
     from torch.nn.functional import cross_entropy
 
     labels, ids, mask = inputs["labels"], inputs["input_ids"], inputs["attention_mask"]
@@ -96,7 +97,7 @@ def lesson_loss(model: Any, inputs: dict[str, Any], _: torch.Tensor | None = Non
 
 
 def labelled(reader: Reader, lesson: Lesson) -> dict[str, list[int]]:
-    """Return a lesson in tokens, with a label at the place of each step and none elsewhere."""
+    """Return a lesson as tokens, with a label at the last token of each step and none elsewhere."""
     problem, steps, wrong = lesson
     reading = reader.read(problem, steps)
     labels = [UNLABELLED] * len(reading.ids)

@@ -1,14 +1,15 @@
-r"""How a process reward model reads a solution: which tokens, and at which of them a step is scored.
+"""Format a solution for a process reward model: its tokens, and the token at which each step is scored.
 
 ``trl``
-    As TRL's PRMTrainer lays out its lessons (arXiv 2211.14275): the problem as plain text, then each step with a line
-    break after it; the label of a step stands at its last token, the break's.
+    The training format of TRL's PRMTrainer (arXiv 2211.14275): the problem as plain text, then each step followed by a
+    line break. A step is scored at its last token, which is that of the line break.
 ``qwen``
-    As Qwen2.5-Math-PRM reads (arXiv 2501.07301 and the model's card): the problem as a user's message in the model's
-    chat template, the solution as the reply, with the token ``<extra_0>`` after each step; a step is scored there.
+    The format of Qwen2.5-Math-PRM (arXiv 2501.07301 and the model's card): the problem as a user message in the model's
+    chat template, the solution as the reply, with the token ``<extra_0>`` after each step. A step is scored at that
+    token.
 
-Positions come from putting the tokens together, not from searching for the separator: a solution that spells one
-moves no score. Nothing in a step reads as a special token.
+The positions result from concatenating the tokens, not from searching for the separator. Therefore a solution that
+contains the separator's text moves no score. No text of a step is read as a special token.
 """
 
 from __future__ import annotations
@@ -28,17 +29,17 @@ SEPARATORS: dict[Format, str] = {"trl": "\n", "qwen": "<extra_0>"}
 
 @dataclass(frozen=True)
 class Reading:
-    """A solution in tokens, and the place of the token at which each step is scored, ascending."""
+    """The tokens of a solution, and the index of the token at which each step is scored, ascending."""
 
     ids: list[int]
     ends: list[int]
 
 
 class Reader:
-    """Puts problems and solutions into a model's tokens.
+    """Converts problems and solutions to a model's tokens.
 
     Raises:
-        ValueError: The tokenizer lacks the separator of that format.
+        ValueError: The tokenizer lacks the separator of the format.
     """
 
     def __init__(self, tokenizer: PreTrainedTokenizerBase, form: Format) -> None:
@@ -52,7 +53,7 @@ class Reader:
         self._separator: list[int] = separator
 
     def read(self, problem: str, steps: Sequence[str]) -> Reading:
-        """Return a problem and its solution as the model reads them."""
+        """Return the tokens of a problem and its solution."""
         ids, ends = self._opening(problem), []
         for step in steps:
             ids += self._plain(step) + self._separator
@@ -66,6 +67,6 @@ class Reader:
         return [*([] if first is None else [first]), *self._plain(problem)]
 
     def _plain(self, text: str) -> list[int]:
-        """Return the tokens of a text in which nothing stands for a special token."""
+        """Return the tokens of a text; none of them is a special token."""
         encoded: Any = self._tokenizer(text, add_special_tokens=False, split_special_tokens=True)
         return list(encoded["input_ids"])

@@ -1,4 +1,4 @@
-"""What a process reward model says of a solution. Plain data: it is kept with the rollout that it is about."""
+"""Define the scores of one solution by a process reward model. They are plain data, stored with the rollout."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Literal
 Unscored = Literal["too_long", "not_finite", "error"]
 
 HALF = 0.5
-"""A step whose score is below this is doubted: the model calls it rather wrong than right."""
+"""A step with a score below this is flagged: the model considers it more likely wrong than right."""
 
 
 @dataclass(frozen=True)
 class ScoredSolution:
-    """What the model says of one solution: the chance that each step is right, or why none; tokens that it read."""
+    """Scores of one solution: each step's probability of being right, or why there are none; tokens that were read."""
 
     scores: tuple[float, ...] | None
     unscored: Unscored | None = None
@@ -28,9 +28,9 @@ class ScoredSolution:
 
 
 def scored_metrics(scored: Sequence[ScoredSolution]) -> dict[str, float]:
-    """Return what scoring solutions took and gave, by the names of step records; see `trainers.prm_trainer`.
+    """Return metrics of scored solutions under their names in step records; see `trainers.prm_trainer`.
 
-    ``flagged_step_rate`` is the share of the scored steps that are doubted.
+    ``flagged_step_rate`` is the share of the scored steps with a score below `HALF`.
     """
     scores = [score for each in scored for score in each.scores or ()]
     tokens = float(sum(each.tokens for each in scored))

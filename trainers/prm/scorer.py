@@ -1,7 +1,7 @@
-"""Scores of steps by a process reward model: the probability that a step is right, read off in one pass.
+"""Score steps by a process reward model: the probability that each step is right, from one forward pass.
 
-A score is p = softmax(logits)[1] at the place of its step (`trainers.prm.reading`). What cannot be scored is data: such
-a solution has no scores and the reason why, and no other suffers.
+A score is p = softmax(logits)[1] at the scored token of its step (`trainers.prm.reading`). A solution that cannot be
+scored has no scores but the reason why, and does not affect the others.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ from trainers.prm.scored import ScoredSolution
 log = logging.getLogger(__name__)
 
 RIGHT = 1
-"""The class that says that a step is right."""
+"""The class of right steps."""
 
 
 ARCHITECTURE = "Qwen2ForProcessRewardModel"
 
 
 class Qwen2ForProcessRewardModel(Qwen2PreTrainedModel):  # type: ignore[no-untyped-call]
-    """Qwen2 that gives every token two classes, wrong and right, as Qwen2.5-Math-PRM does (arXiv 2501.07301).
+    """Qwen2 with two classes for every token, wrong and right, like Qwen2.5-Math-PRM (arXiv 2501.07301).
 
-    Its head is two linear layers with a ReLU between them. Transformers lacks it; here its weights load without code of
-    the hub.
+    Its head is two linear layers with a ReLU between them. Transformers does not include it; this class loads its
+    weights without running code from the hub.
     """
 
     def __init__(self, config: Qwen2Config) -> None:
@@ -60,11 +60,11 @@ class Qwen2ForProcessRewardModel(Qwen2PreTrainedModel):  # type: ignore[no-untyp
 
 
 class Scorer:
-    """A process reward model, loaded.
+    """A loaded process reward model.
 
     Raises:
-        ValueError: It is no model that scores steps in that format.
-        OSError: It cannot be loaded.
+        ValueError: The model does not score steps in this format.
+        OSError: The model cannot be loaded.
     """
 
     def __init__(self, params: PrmConfig, source: str) -> None:
@@ -77,11 +77,11 @@ class Scorer:
 
     @property
     def parameters(self) -> int:
-        """Size of the model."""
+        """Number of the model's parameters."""
         return sum(weight.numel() for weight in self._model.parameters())
 
     def to(self, device: torch.device) -> None:
-        """Move the model to where it is to run."""
+        """Move the model to a device."""
         self._model.to(device)
 
     def score(self, solutions: Sequence[tuple[str, Sequence[str]]]) -> list[ScoredSolution]:
@@ -94,7 +94,10 @@ class Scorer:
         return solutions_scored
 
     def _batches(self, readings: Sequence[Reading]) -> Iterator[list[int]]:
-        """Yield what fits the model's positions: the longest first, as many as `batch_tokens` allow, at least one."""
+        """Yield batches of the readings that fit the model's positions, the longest first, each within `batch_tokens`.
+
+        A batch has at least one reading.
+        """
         fit = [row for row, each in enumerate(readings) if not self._positions or len(each.ids) <= self._positions]
         rows = sorted(fit, key=lambda row: -len(readings[row].ids))
         while rows:
@@ -114,7 +117,7 @@ class Scorer:
     def _right(self, readings: Sequence[Reading]) -> FloatArray:
         """Return the probability of the class right at every token, shape (readings, longest)."""
         width, device = max(len(each.ids) for each in readings), self._model.device
-        # Padded on the right: a causal model's token sees nothing that follows it.
+        # Padded on the right, because in a causal model a token does not attend to later tokens.
         ids = torch.tensor([each.ids + [self._filler] * (width - len(each.ids)) for each in readings], device=device)
         lengths = torch.tensor([len(each.ids) for each in readings], device=device)
         mask = (torch.arange(width, device=device)[None, :] < lengths[:, None]).long()
@@ -129,10 +132,10 @@ def _scored(scores: FloatArray, tokens: int) -> ScoredSolution:
 
 
 def load_model(source: str, revision: str | None, dtype: torch.dtype) -> Any:
-    """Return a token classifier of two classes, ready to be asked; no code of a repository is run.
+    """Return a token classifier with two classes in evaluation mode; no code of a repository is run.
 
     Raises:
-        ValueError: Its head is not in its files, or has not two classes.
+        ValueError: Its files lack the head's weights, or it does not have two classes.
         OSError: It cannot be loaded.
     """
     config = AutoConfig.from_pretrained(source, revision=revision, trust_remote_code=False)
