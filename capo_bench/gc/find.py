@@ -137,7 +137,7 @@ def scan(home: Home, wanted: GcRequest, running: Collection[str] | None = None) 
         )
     if running is None:
         running = {study for study in studies if holder_of(home.study(study)) is not None}
-    plans = [plan for study in studies for plan in _read_plans(home, study, study in running)]
+    plans = [_read_plan(path, running) for path in sorted(home.path.glob("studies/*/profiles/*/plan.json"))]
     look = Scan(home, wanted, running, plans)
     for trial in wanted.trials:
         if trial not in look.resting:
@@ -147,15 +147,15 @@ def scan(home: Home, wanted: GcRequest, running: Collection[str] | None = None) 
     return look
 
 
-def _read_plans(home: Home, study: str, running: bool) -> Iterator[LastPlan]:
-    """Yield the plans of a study, as plain data: settings of another version may be in them."""
-    for path in sorted(home.study(study).path.glob("profiles/*/plan.json")):
-        try:
-            plan = read_json(path)
-            trials = {trial["id"]: trial for trial in plan["trials"]}
-            yield LastPlan(study, running, str(plan["metrics"][0]), trials)
-        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise RunError(f"{path}: no plan ({error}); delete it: the next run of the study writes it") from error
+def _read_plan(path: Path, running: Collection[str]) -> LastPlan:
+    """Read a plan as plain data: settings of another version may be in it."""
+    study = path.parents[2].name
+    try:
+        plan = read_json(path)
+        trials = {trial["id"]: trial for trial in plan["trials"]}
+        return LastPlan(study, study in running, str(plan["metrics"][0]), trials)
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise RunError(f"{path}: no plan ({error}); delete it: the next run of the study writes it") from error
 
 
 def _leftovers(look: Scan) -> Iterator[Removable]:

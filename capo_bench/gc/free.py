@@ -9,13 +9,12 @@ from __future__ import annotations
 import secrets
 import shutil
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 
 from capo_bench.gc.removable import AWAY, Removable
 from capo_bench.run.state import holder_of, started_studies
 from capo_bench.store.errors import RunError, StudyLockedError
-from capo_bench.store.home import Home
+from capo_bench.store.home import Home, StudyFolder
 from capo_bench.store.lock import study_lock, wait_for_lock
 
 
@@ -31,25 +30,24 @@ def at_rest(home: Home, study: str = "") -> Iterator[set[str]]:
     """
     with ExitStack() as held:
         held.enter_context(study_lock(home.path / "cache" / "gc.lock", "clean-up"))
-        yield {name for name in started_studies(home) if not _hold(held, home, name, must=name == study)}
+        running = set()
+        for name in started_studies(home):
+            try:
+                held.enter_context(_lock_of(home.study(name)))
+            except StudyLockedError:
+                if name == study:
+                    raise
+                running.add(name)
+        yield running
 
 
-def _hold(held: ExitStack, home: Home, study: str, *, must: bool) -> bool:
-    """Hold a study's lock until the end of `held`; false if somebody runs it, an error if it must not be so."""
-    folder = home.study(study)
-    holder = holder_of(folder)
-    if holder is not None and not holder.checked:  # on another machine, whose lock is not seen here
-        if must:
-            who = f"process {holder.pid} on {holder.host} since {holder.since}"
-            raise StudyLockedError(f"{folder.path}: this study is being run by {who}; wait for it to end")
-        return False
-    try:
-        held.enter_context(study_lock(folder.lock))
-    except StudyLockedError:
-        if must:
-            raise
-        return False
-    return True
+def _lock_of(study: StudyFolder) -> AbstractContextManager[None]:
+    """Return the lock of a study, to be held; refuses one that runs on another machine, whose lock is not seen here."""
+    holder = holder_of(study)
+    if holder is not None and not holder.checked:
+        who = f"process {holder.pid} on {holder.host} since {holder.since}"
+        raise StudyLockedError(f"{study.path}: this study is being run by {who}; wait for it to end")
+    return study_lock(study.lock)
 
 
 def free(home: Home, items: Sequence[Removable]) -> list[str]:
@@ -60,24 +58,15 @@ def free(home: Home, items: Sequence[Removable]) -> list[str]:
     """
     troubles: list[str] = []
     for item in items:
-        with ExitStack() as held:
-            if item.lock is None or held.enter_context(_taken(item.lock)):
-                try:
+        try:
+            with wait_for_lock(item.lock, lambda: True, lambda: None) if item.lock else nullcontext(True) as held:
+                if held:
                     _free(home, item)
-                except OSError as error:
-                    troubles.append(f"{item.path}: {error}; check its permissions, then run it again")
-            else:
-                troubles.append(f"{item.path}: left alone, somebody is at work with it")
+                else:
+                    troubles.append(f"{item.path}: left alone, somebody is at work with it")
+        except (OSError, RunError) as error:
+            troubles.append(f"{item.path}: {error}; check its permissions, then run it again")
     return troubles
-
-
-@contextmanager
-def _taken(lock: Path) -> Iterator[bool]:
-    try:
-        with wait_for_lock(lock, stop=lambda: True, waiting=lambda: None) as held:
-            yield held
-    except RunError as error:
-        raise OSError(str(error)) from error
 
 
 def _free(home: Home, item: Removable) -> None:

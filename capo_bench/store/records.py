@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
-from itertools import islice
 from pathlib import Path
 from typing import Any, cast
 
@@ -51,25 +50,8 @@ def read_records(path: Path) -> list[Record]:
         records = from_json(b"[" + data.replace(b"\n", b",") + b"]", cache_strings="keys")
         if len(records) == data.count(b"\n") + 1 and all(type(record) is dict for record in records):
             return cast("list[Record]", records)
-    return [_record(path, number, line) for number, line in _lines(path)]
-
-
-def read_record(path: Path, place: int) -> Record:
-    """Read one record of a JSONL file, the first of which is at place 0.
-
-    Raises:
-        DamagedFileError: It is not a JSON object, or not there.
-    """
-    for number, line in islice(_lines(path), place, None):
-        return _record(path, number, line)
-    raise DamagedFileError(f"{path}: no record {place + 1}: it changed while it was read; report again")
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the lines that are not blank with their numbers from 1; only a line feed ends one."""
-    check_file(path)
-    with path.open(encoding="utf-8", newline="\n") as file:
-        yield from ((number, line) for number, line in enumerate(file, start=1) if line.strip())
+    lines = data.decode("utf-8").split("\n")  # only a line feed ends one
+    return [_record(path, number, line) for number, line in enumerate(lines, 1) if line.strip()]
 
 
 def _record(path: Path, number: int, line: str) -> Record:

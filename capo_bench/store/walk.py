@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from capo_bench.store.home import Home
+from capo_bench.store.home import Home, StageKind
 from capo_bench.store.keyed import kind_of
 from evals.checksums import SUMS, file_sum, files_below, listed
 
@@ -20,18 +20,21 @@ UNLISTED = ("trial.log", "lock")
 """What a trial's process printed, and what it held, in its own folder: nothing is read from them."""
 
 
+def shared_keys(identity: Mapping[str, Any]) -> dict[StageKind, str]:
+    """Return the keys of the models that trials share which a trial's identity names, by their kinds."""
+    training = identity["training"]
+    parts: dict[StageKind, str] = {"cold_start": "key", "critic": "embedded", "prm": "embedded"}
+    keys = {kind: (training.get(kind) or {}).get(name) for kind, name in parts.items()}
+    return {kind: key for kind, key in keys.items() if key}
+
+
 def stages_of(home: Home, identity: Mapping[str, Any], keys: Mapping[str, str]) -> list[Path]:
     """Return the folders of all stages that a trial rests on, whether they are there or not.
 
-    `keys` are those of its own stages, by their places in it; its identity names the models that trials share.
+    `keys` are those of its own stages, by their places in it.
     """
-    training = identity["training"]
-    cold_start = (training.get("cold_start") or {}).get("key")
-    shared = [] if cold_start is None else [home.stage("cold_start", cold_start)]
-    for kind in ("critic", "prm"):
-        if key := (training.get(kind) or {}).get("embedded"):
-            shared.append(home.stage(kind, key))
-    return [*(home.stage(kind_of(place), key) for place, key in keys.items()), *shared]
+    own = [home.stage(kind_of(place), key) for place, key in keys.items()]
+    return own + [home.stage(kind, key) for kind, key in shared_keys(identity).items()]
 
 
 def reached(home: Home, identities: Mapping[str, Mapping[str, Any]]) -> list[Path]:

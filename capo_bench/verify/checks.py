@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from capo_bench.store.records import flatten
 from capo_bench.store.walk import ABSENT
 from evals.harness.identity import EvaluationError
 
@@ -83,10 +84,23 @@ class Check:
         """Note values that only the run itself could measure, and that are taken as they stand."""
         self.measured[_shown(what)] += count
 
-    def fields(self, where: str, recorded: Mapping[str, Any], derived: Mapping[str, Any]) -> None:
-        """Compare two records, field by field; one that only one of them has differs."""
-        for name in dict.fromkeys([*recorded, *derived]):
-            self.equal(f"{where} {name}", recorded.get(name, ABSENT), derived.get(name, ABSENT))
+    def fields(
+        self,
+        where: str,
+        recorded: Mapping[str, Any],
+        derived: Mapping[str, Any],
+        *,
+        close: Collection[str] = (),
+        whole: bool = True,
+    ) -> None:
+        """Compare two records leaf by leaf, named by dotted path; of `close` ones, by last name, as `equal` says.
+
+        A leaf that only one of them has differs; unless `whole`, those that only the record has are not looked at.
+        """
+        left, right = flatten(dict(recorded)), flatten(dict(derived))
+        for name in dict.fromkeys([*(left if whole else ()), *right]):
+            near = name.rpartition(".")[2] in close
+            self.equal(f"{where} {name}", left.get(name, ABSENT), right.get(name, ABSENT), close=near)
 
     @contextmanager
     def reading(self, where: str) -> Iterator[None]:

@@ -1,17 +1,24 @@
-"""Whether every trial is the one that it says it is: its id, its settings, its seed, its weights, its problems."""
+"""Whether study file, plan, ledger and trials tell of the same study.
+
+Every trial is to be the one that it says it is: its id, its settings, its seed, its weights, its problems.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from capo_bench.analysis.looks import trials_due
 from capo_bench.store.home import Home, TrialFolder, read_json
+from capo_bench.store.ledger import Ledger, Record, fold
 from capo_bench.store.records import flatten
-from capo_bench.store.walk import ABSENT
+from capo_bench.store.walk import ABSENT, shared_keys
 from capo_bench.study.contamination import overlaps_as_json
+from capo_bench.study.errors import StudyErrors
 from capo_bench.study.identity import FOLDER, digest, identity_of, stage_keys, trial_id, with_seed
+from capo_bench.study.load import load_plan
 from capo_bench.verify.checks import DAMAGE, Check, Checks
 from evals.config import EvaluationConfig
 from evals.fingerprint import model_fingerprint
@@ -21,7 +28,7 @@ from evals.tasks.row_settings import TestRows
 from trainers.config import TrialConfig
 
 if TYPE_CHECKING:
-    from capo_bench.study.plan import Trial
+    from capo_bench.study.plan import Plan, Trial
 
 _OF_THE_MACHINE = {
     "code", "stage", "packages", "lm_eval", "verifier", "fingerprint", "content", "key", "embedded", "data", "settings",
@@ -29,77 +36,122 @@ _OF_THE_MACHINE = {
 """Parts of an identity that code, packages and data decide, which may be others here than where the trial ran."""
 
 
+def check_plan(check: Check, plan: Plan, home: Home, sets: Sequence[str] | None, only: Sequence[str]) -> None:
+    """Compare a plan with the ledger of its runs, and with the study file under these ``--set`` and ``--only``.
+
+    Without `sets` (None), those of the last run are taken.
+    """
+    records = Ledger(home.study(plan.study).ledger).read()
+    runs = [
+        record for record in records if record["event"] == "study_started" and record.get("profile") == plan.profile
+    ]
+    if not runs:
+        check.differs(f"studies/{plan.study}/ledger.jsonl", "no run", f"a run of profile {plan.profile!r}")
+        return
+    _check_ledger(check, plan, records, runs, whole=not only)
+    file = home.study(plan.study).profile(plan.profile).study
+    if not file.is_file():
+        check.leave("the plan, whose study file is not there", len(plan.trials))
+        return
+    _check_study(check, plan, home, file, runs[-1].get("sets", ()) if sets is None else sets, only)
+
+
+def _check_study(  # noqa: PLR0913, PLR0917 - a plan, and what it was made of
+    check: Check, plan: Plan, home: Home, file: Path, sets: Sequence[str], only: Sequence[str]
+) -> None:
+    where = f"studies/{plan.study}/plan.json"
+    try:
+        again = trials_due(load_plan(file, plan.profile, sets, only), home)
+    except (StudyErrors, *DAMAGE) as error:
+        check.leave(f"the plan, for its study file cannot be expanded here ({str(error)[:200]})", len(plan.trials))
+        return
+    check.fields(f"{where}:", *({**each.as_json(), "file": "", "trials": []} for each in (plan, again)))
+    trials, wanted = ({(trial.variant, trial.seed): trial for trial in each.trials} for each in (plan, again))
+    check.equal(f"{where}: variants and seeds", sorted(trials), sorted(wanted))
+    for key in trials.keys() & wanted.keys():
+        check.equal(f"{where}: settings of {key}", trials[key].config, wanted[key].config)
+
+
+def _check_ledger(check: Check, plan: Plan, records: Sequence[Record], runs: Sequence[Record], *, whole: bool) -> None:
+    """Compare the plan with what the ledger says of its runs; `whole`: no trials are left out of the plan."""
+    where = f"studies/{plan.study}/ledger.jsonl"
+    planned = {"metrics": list(plan.metrics), "baseline": plan.baseline, "question": plan.question}
+    check.fields(f"{where}: last run", {name: runs[-1].get(name, ABSENT) for name in planned}, planned)
+    ids = {trial.id for trial in plan.trials}
+    started = {trial for run in runs for trial in run.get("plan", ())}
+    check.equal(f"{where}: trials of the plan that no run had", sorted(ids - started), [])
+    if whole:
+        check.equal(
+            f"{where}: trials of the last run that the plan lacks", sorted({*runs[-1].get("plan", ())} - ids), []
+        )
+    names = {variant.name for variant in plan.variants}
+    entries = fold(records).trials
+    for trial in plan.trials:
+        entry = entries.get(trial.id)
+        if entry is not None and entry.variant in names:  # a variant may have had another name
+            check.equal(f"{where}: {trial.id} variant", trial.variant, entry.variant)
+        if entry is not None:
+            check.equal(f"{where}: {trial.id} seed", trial.seed, entry.seed)
+
+
 def check_identity(checks: Checks, trial: Trial, home: Home, name: str) -> None:
     """Compare a planned trial's id, settings and seed in all files that say something of them."""
     check, folder = checks["identities"], home.trial(trial.id)
-    check.equal(f"plan {name}: id of its settings and seed", trial.id, _id(trial.identity, trial.seed))
-    with check.reading(f"{name}/config.json"):
+    parts = {key: value for key, value in trial.identity.items() if key != "seed"}
+    check.equal(f"plan {name}: id of its settings and seed", trial.id, trial_id(digest(parts), trial.seed))
+    _check_settings(checks, trial.config, trial, f"plan {name}")
+    with check.reading(where := f"{name}/config.json"):
         config = read_json(folder.config)
-        check.equal(f"{name}/config.json: id", config["id"], trial.id)
-        check.equal(
-            f"{name}/config.json: id of its settings and seed", trial.id, _id(config["identity"], config["seed"])
-        )
-        check.equal(f"{name}/config.json: seed", config["seed"], trial.seed)
-        recorded, planned = flatten(config["identity"]), flatten(dict(trial.identity))
-        check.fields(f"{name}/config.json: identity", recorded, planned)
+        planned = {"id": trial.id, "seed": trial.seed, "identity": trial.identity}
+        check.fields(f"{where}:", {key: config[key] for key in planned}, planned)
         # Sections that its method ignores may be those of another study that has the same trial.
         if (settings := TrialConfig.model_validate(config["config"])) != trial.config:
-            _check_settings(checks, settings, trial, f"{name}/config.json")
-    _check_settings(checks, trial.config, trial, f"plan {name}")
-    with check.reading(f"{name}/stages.json"):
+            _check_settings(checks, settings, trial, where)
+    with check.reading(where := f"{name}/stages.json"):
         keys = stage_keys(trial.identity, trial.seed)
         for place, key in folder.keys().items():
-            check.equal(f"{name}/stages.json: {place}", key, keys.get(place))
-    with check.reading(f"{name}/provenance.json"):
+            check.equal(f"{where}: {place}", key, keys.get(place))
+    with check.reading(where := f"{name}/provenance.json"):
         provenance = read_json(folder.provenance)
-        check.equal(f"{name}/provenance.json: seed", provenance["seed"], trial.seed)
-        _check_provenance(check, trial, folder, provenance, f"{name}/provenance.json")
-        _check_teaching(check, home, provenance, f"{name}/provenance.json")
-        _check_weights(checks, folder, provenance["fingerprints"])
+        _check_provenance(check, trial, home, provenance, where)
         for task in trial.config.evaluation.tasks:
             _check_task(checks, trial, folder, task, provenance["fingerprints"])
 
 
-def _check_provenance(
-    check: Check, trial: Trial, folder: TrialFolder, provenance: Mapping[str, Any], where: str
-) -> None:
+def _check_provenance(check: Check, trial: Trial, home: Home, recorded: Mapping[str, Any], where: str) -> None:
     """Compare what provenance says twice: here, and in the trial's identity or its other files."""
-    training, scoring = trial.identity["training"], trial.identity["scoring"]
-    check.equal(f"{where}: verifier", provenance["verifier"], scoring["verifier"])
-    check.equal(f"{where}: benchmark", provenance["fingerprints"]["benchmark"], training["benchmark"]["fingerprint"])
-    start = training["cold_start"]
-    check.equal(f"{where}: cold start", provenance["fingerprints"]["cold_start"], start and start["key"])
-    for package, version in training["packages"].items():
-        recorded = provenance["python"] if package == "python" else provenance["packages"].get(package)
-        check.equal(f"{where}: {package}", recorded if package != "python" else recorded.rpartition(".")[0], version)
-    check.equal(f"{where}: contamination", provenance["contamination"], overlaps_as_json(trial.config))
-    recorded = {kind: cost["key"] for kind, cost in provenance["taught"].items()}
-    check.equal(f"{where}: taught", recorded, _taught_keys(training))
-    attempt = read_json(folder.training)["micro_batch"] if folder.training.exists() else None
-    check.equal(f"{where}: micro-batch", provenance["attempt"]["micro_batch"], attempt)
-    check.take("when, where and on what a trial ran", len(provenance["hardware"]) + len(provenance["git"]) + 2)
+    folder, training = home.trial(trial.id), trial.identity["training"]
+    packages = dict(training["packages"])
+    check.equal(f"{where}: python", recorded["python"].rpartition(".")[0], packages.pop("python"))
+    cold_start = shared_keys(trial.identity).get("cold_start")
+    fingerprints = {"benchmark": training["benchmark"]["fingerprint"], "cold_start": cold_start}
+    if folder.model.is_dir():
+        fingerprints["final_weights"] = model_fingerprint(folder.model)
+    elif recorded["fingerprints"]["final_weights"] is not None:
+        check.leave("fingerprints of weights that are not here")
+    derived = {
+        "seed": trial.seed,
+        "verifier": trial.identity["scoring"]["verifier"],
+        "packages": packages,
+        "fingerprints": fingerprints,
+        "attempt": {"micro_batch": read_json(folder.training)["micro_batch"] if folder.training.exists() else None},
+    }
+    check.fields(f"{where}:", recorded, derived, whole=False)
+    check.equal(f"{where}: contamination", recorded["contamination"], overlaps_as_json(trial.config))
+    _check_teaching(check, trial, home, recorded["taught"], where)
+    check.take("when, where and on what a trial ran", len(recorded["hardware"]) + len(recorded["git"]) + 2)
 
 
-def _taught_keys(training: Mapping[str, Any]) -> dict[str, str]:
-    """Return the keys of the models that were taught for a trial, as its identity has them: not those of code here."""
-    parts = {"cold_start": ("cold_start", "key"), "critic": ("critic", "embedded"), "prm": ("prm", "embedded")}
-    keys = {kind: (training.get(part) or {}).get(name) for kind, (part, name) in parts.items()}
-    return {kind: key for kind, key in keys.items() if key is not None}
-
-
-def _check_teaching(check: Check, home: Home, provenance: Mapping[str, Any], where: str) -> None:
-    """Compare what shared models cost by a trial's record with what stands beside them."""
-    for kind, cost in provenance["taught"].items():
-        path = home.stage(kind, cost["key"]) / f"{kind}.json"
-        recorded = {name: value for name, value in cost.items() if name != "key"}
+def _check_teaching(check: Check, trial: Trial, home: Home, taught: Mapping[str, Any], where: str) -> None:
+    """Compare what shared models are and cost by a trial's record with its identity and what stands beside them."""
+    keys = shared_keys(trial.identity)
+    check.equal(f"{where}: taught", {kind: cost["key"] for kind, cost in taught.items()}, keys)
+    for kind, key in keys.items():
+        path = home.stage(kind, key) / f"{kind}.json"
         if path.exists():
-            check.fields(f"{where}: taught {kind}", recorded, read_json(path)["cost"])
+            check.fields(f"{where}: taught {kind}", taught[kind], {"key": key, **read_json(path)["cost"]})
         else:
-            check.leave("costs of shared models that are not here", len(recorded))
-
-
-def _id(identity: Mapping[str, Any], seed: int) -> str:
-    return trial_id(digest({key: value for key, value in identity.items() if key != "seed"}), seed)
+            check.leave("costs of shared models that are not here", len(taught[kind]) - 1)
 
 
 def _check_settings(checks: Checks, config: TrialConfig, trial: Trial, where: str) -> None:
@@ -119,52 +171,39 @@ def _check_settings(checks: Checks, config: TrialConfig, trial: Trial, where: st
             check.equal(f"{where}: settings, {path}", recorded, derived)
 
 
-def _check_weights(checks: Checks, folder: TrialFolder, fingerprints: Mapping[str, Any]) -> None:
-    check, recorded = checks["identities"], fingerprints["final_weights"]
-    if folder.model.is_dir():
-        check.equal(
-            f"{folder.place(folder.model)}: fingerprint of its weights", recorded, model_fingerprint(folder.model)
-        )
-    elif recorded is not None:
-        check.leave("fingerprints of weights that are not here")
-
-
 def _check_task(checks: Checks, trial: Trial, folder: TrialFolder, task: str, fingerprints: Mapping[str, Any]) -> None:
     check, settings = checks["identities"], trial.config.evaluation
     where = f"{folder.place(folder.completions(task))}/task.json"
     with check.reading(where):
         record = read_task(folder.completions(task))
         identity = record.identity
-        check.equal(f"{where}: task", identity["task"], task)
-        check.equal(f"{where}: seed", identity["seed"], trial.seed)
-        check.equal(f"{where}: number of problems", identity["problems"], len(record.asked))
+        wanted = {"task": task, "seed": trial.seed, "problems": len(record.asked)}
+        check.fields(f"{where}:", identity, wanted | _asked(identity, task, settings), whole=False)
         if task not in settings.rows:
             check.equal(f"{where}: checker of steps", record.checker, task_checker(task))
         weights = fingerprints["final_weights"] or fingerprints["start_weights"]
         asked = identity["model"].get("adapter", identity["model"].get("weights"))
         if asked is not None and weights is not None:
             check.equal(f"{where}: weights of the model", asked, weights)
-        if identity["output"] == "generate":
-            check.equal(f"{where}: greedy", identity["greedy"], settings.greedy)
-            check.equal(f"{where}: answers", identity["answers"], settings.answers or task_answers(task))
-            wanted = task_draws(task).samples if settings.samples is None else settings.samples
-            check.equal(f"{where}: samples", identity["samples"], wanted)
-            _check_sampling(check, identity, task, settings, where)
         _check_problems(checks["problems"], record, settings, where)
 
 
-def _check_sampling(
-    check: Check, identity: Mapping[str, Any], task: str, settings: EvaluationConfig, where: str
-) -> None:
-    """Compare how a task was sampled with the settings, and with the task's own where they leave it to that."""
+def _asked(identity: Mapping[str, Any], task: str, settings: EvaluationConfig) -> dict[str, Any]:
+    """Return how a task is asked by the settings, and by the task's own where they leave it to that."""
+    if identity["output"] != "generate":
+        return {}
     drawn, own = task_draws(task), task_settings(task).get("generation_kwargs") or {}
-    wanted = {"temperature": settings.temperature, "top_p": settings.top_p}
-    for key, value in wanted.items():
-        if identity["samples"]:
-            check.equal(f"{where}: {key}", identity["sampling"][key], getattr(drawn, key) if value is None else value)
     longest = settings.max_completion_tokens or own.get("max_gen_toks")
-    if longest is not None:
-        check.equal(f"{where}: max_tokens", identity["sampling"]["max_tokens"], longest)
+    sampling = {} if longest is None else {"max_tokens": longest}
+    for name in ("temperature", "top_p") if identity["samples"] else ():
+        value = getattr(settings, name)
+        sampling[name] = getattr(drawn, name) if value is None else value
+    return {
+        "greedy": settings.greedy,
+        "answers": settings.answers or task_answers(task),
+        "samples": drawn.samples if settings.samples is None else settings.samples,
+        **({"sampling": sampling} if sampling else {}),
+    }
 
 
 def _check_problems(check: Check, record: TaskRecord, settings: EvaluationConfig, where: str) -> None:

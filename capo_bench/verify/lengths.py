@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.store.home import Home
@@ -26,20 +25,27 @@ class Lengths:
         folders = [home.trial(trial.id).model, *([home.stage("cold_start", key)] if key else [])]
         self._folder = next((folder for folder in folders if (folder / "tokenizer_config.json").exists()), None)
         self._trial = trial
-        self._tokenizer: Any = None if self._folder is None else _tokenizer(self._folder)
 
-    def prompts(self, check: Check, prompts: Iterable[tuple[str, str, int]]) -> None:
-        """Compare the lengths of prompts: of each where it stands, its text without a template, its tokens."""
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from transformers import AutoTokenizer
+
+        return None if self._folder is None else AutoTokenizer.from_pretrained(self._folder, trust_remote_code=False)
+
+    @cached_property
+    def _template(self) -> Any:
         from transformers import AutoConfig
 
-        if self._folder is None or not (self._folder / "config.json").exists():
-            check.leave("lengths of prompts, which only the policy's tokenizer tells", len([*prompts]))
-            return
+        assert self._folder is not None
         config = AutoConfig.from_pretrained(self._folder, trust_remote_code=False)
-        wanted = BACKBONES.load(self._trial.config.backbone).template
-        template = choose_template(wanted, config, self._tokenizer)
-        for where, text, tokens in prompts:
-            derived = len(encode(render(text, template, self._tokenizer), self._tokenizer))
+        return choose_template(BACKBONES.load(self._trial.config.backbone).template, config, self._tokenizer)
+
+    def prompt(self, check: Check, where: str, text: str, tokens: int) -> None:
+        """Compare the number of tokens of a prompt, whose text is given without a template."""
+        if self._folder is None or not (self._folder / "config.json").exists():
+            check.leave("lengths of prompts, which only the policy's tokenizer tells")
+        else:
+            derived = len(encode(render(text, self._template, self._tokenizer), self._tokenizer))
             check.equal(f"{where} prompt_tokens", tokens, derived)
 
     def completions(self, check: Check, lines: Iterable[tuple[str, Generation]], longest: int) -> None:
@@ -76,9 +82,3 @@ def count_least(text: str, words: Collection[str]) -> int:
         free = [] if text[end - 1].isascii() else [least[end - 1]]
         least[end] = min([*ways, *free], default=least[end - 1])
     return least[-1]
-
-
-def _tokenizer(folder: Path) -> Any:
-    from transformers import AutoTokenizer
-
-    return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

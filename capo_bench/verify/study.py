@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import re
+import sqlite3
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,14 +20,15 @@ from capo_bench.bundle.extract import Tell, extract
 from capo_bench.bundle.manifest import BundleError, Manifest
 from capo_bench.bundle.unpack import study_sums
 from capo_bench.run.stages import measured
+from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, TrialFolder, read_json, write_json
-from capo_bench.store.walk import ABSENT
+from capo_bench.store.ledger import Ledger
+from capo_bench.store.walk import ABSENT, FileSum, reached, read_sums
 from capo_bench.study.plan import Plan
-from capo_bench.verify.checks import DAMAGE, Checks, new_checks
-from capo_bench.verify.files import check_study_files, check_sums, check_tracked
-from capo_bench.verify.identities import check_identity
+from capo_bench.track.names import FINAL, mlflow_metrics, read_final
+from capo_bench.verify.checks import DAMAGE, Check, Checks, new_checks
+from capo_bench.verify.identities import check_identity, check_plan
 from capo_bench.verify.lengths import Lengths
-from capo_bench.verify.plan import check_plan
 from capo_bench.verify.report import check_report
 from capo_bench.verify.samples import check_lengths, rescore
 from capo_bench.verify.training import check_training
@@ -163,3 +165,43 @@ def _trial(checks: Checks, trial: Trial, home: Home, again: TrialFolder, verifie
         write_json(again.metrics, derived)
         checks["metrics"].fields(f"{name}/metrics.json:", recorded["metrics"], derived["metrics"])
         checks["costs"].fields(f"{name}/metrics.json: cost", recorded["cost"], derived["cost"])
+
+
+def check_study_files(check: Check, plan: Plan, home: Home) -> None:
+    """Compare the files that a study reaches with their lists of checksums, and lines of its ledger with theirs.
+
+    In a results folder also what evaluations and measurements of critics left: whose they are is not on record.
+    """
+    for folder in reached(home, {trial.id: trial.identity for trial in plan.trials}):
+        check_sums(check, home, read_sums(folder))
+    for kind in ("evals", "critics"):
+        check_sums(check, home, read_sums(home.path / kind, whole=False))
+    ledger = home.study(plan.study).ledger
+    try:
+        for line in Ledger(ledger).damaged():
+            check.differs(line.partition(": ")[0].replace(f"{home.path}/", ""), "another record", "its checksum")
+    except RunError as error:
+        check.differs(f"studies/{plan.study}/{ledger.name}", str(error), "a ledger")
+
+
+def check_tracked(check: Check, home: Home, trials: Collection[str]) -> None:
+    """Compare the final numbers of trials in the MLflow store of a results folder with those of the trials."""
+    try:
+        recorded = [row for row in read_final(home) if row[0] in trials]
+    except sqlite3.Error as error:
+        check.leave(f"the final numbers in {home.tracking.name}, which cannot be read ({error})")
+        return
+    metrics = {
+        trial: mlflow_metrics(read_json(home.trial(trial).metrics)["metrics"], FINAL) for trial, _, _ in recorded
+    }
+    for trial, name, value in recorded:
+        check.equal(f"{home.tracking.name}: {trial} {name}", value, metrics[trial].get(name, ABSENT))
+
+
+def check_sums(check: Check, home: Home, sums: Iterable[FileSum]) -> None:
+    """Compare files with the checksums that are listed of them."""
+    for file in sums:
+        if file.freed:
+            check.leave("files of weights that are not here")
+        else:
+            check.equal(f"{file.path.relative_to(home.path).as_posix()}: sha256", file.value, file.listed)

@@ -18,7 +18,6 @@ from capo_bench.revote.setting import trained_setting
 from capo_bench.revote.study import recorded
 from capo_bench.revote.trial import is_whole
 from capo_bench.store.home import TrialFolder, read_json
-from capo_bench.store.walk import ABSENT
 from capo_bench.study.beside import parameters
 from capo_bench.study.code import hashes
 from capo_bench.verify.checks import Check, Checks
@@ -69,7 +68,7 @@ def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: 
     if METHODS.get(trial.config.method).train is None:
         return
     check, where, kept = checks["steps"], folder.place(folder.steps), folder.place(folder.rollouts)
-    rollouts = _Rollouts(checks, trial, benchmark_of(trial.config.benchmark))
+    rollouts = _Rollouts(checks, trial, benchmark_of(trial.config.benchmark), verifier, lengths)
     with check.reading(where):
         records, files = recorded(folder), stored_steps(folder.rollouts)
         _ended(check, where, [*records.values()], trial.config.train)
@@ -77,26 +76,18 @@ def check_training(checks: Checks, trial: Trial, folder: TrialFolder, verifier: 
         _sizes(check, where, [*records.values()], trial, folder)
         checks["rollouts"].equal(f"{kept}: steps", sorted(files), sorted(records))
         derived = set[str]()
-        for number, paths in files.items():
+        for number in sorted(files.keys() & records.keys()):
             with checks["rollouts"].reading(f"{kept}: step {number}"):
-                step = read_step(number, paths)
-                for path, part in zip(paths, step.parts, strict=True):
-                    rollouts.check(part, f"{kept}/{path.name}", verifier)
-                    lines = enumerate(part, 1)
-                    prompts = [(f"{kept}/{path.name}:{line}", row.prompt, row.prompt_tokens) for line, row in lines]
-                    lengths.prompts(checks["rollouts"], prompts)
-                derived |= _step(checks, trial, folder, step, records.get(number))
+                step = read_step(number, files[number])
+                for path, part in zip(files[number], step.parts, strict=True):
+                    rollouts.check(part, f"{kept}/{path.name}")
+                derived |= _step(checks, trial, folder, step, records[number])
         _rest(check, records, derived)
 
 
-def _step(
-    checks: Checks, trial: Trial, folder: TrialFolder, step: StoredStep, record: Mapping[str, Any] | None
-) -> set[str]:
+def _step(checks: Checks, trial: Trial, folder: TrialFolder, step: StoredStep, record: Mapping[str, Any]) -> set[str]:
     """Compare a step's record with what its rollouts and the settings say; return the names of what was derived."""
     check, where, config = checks["steps"], f"{folder.place(folder.steps)}: step {step.step}", trial.config
-    if record is None:
-        check.differs(where, ABSENT, "rollouts are there")
-        return set()
     credit = _credit(checks, trial, folder.place(folder.rollouts), step, record)
     numbers = _add_up([_numbers(part, critics=_asked(trial) > 0) for part in step.parts])
     shared = config.train.group_size if BACKBONES.load(config.backbone).vllm else 1
@@ -117,11 +108,11 @@ def _step(
 
 def _weighs_nothing(record: Mapping[str, Any], trial: Trial) -> bool:
     """Whether a record has no sizes because that of the trial's critic, which was asked, is not known."""
-    return (
-        "policy_parameters" not in record
-        and "critic" in METHODS.get(trial.config.method).uses
-        and (_critic_size(trial) is None)
-    )
+    return "policy_parameters" not in record and _asks_critic(trial.config) and _critic_size(trial) is None
+
+
+def _asks_critic(config: TrialConfig) -> bool:
+    return "critic" in METHODS.get(config.method).uses
 
 
 def _critic_size(trial: Trial) -> int | None:
@@ -147,20 +138,16 @@ def _ended(check: Check, where: str, records: Sequence[Mapping[str, Any]], train
 
 def _sizes(check: Check, where: str, records: Sequence[Mapping[str, Any]], trial: Trial, folder: TrialFolder) -> None:
     """Compare the sizes by which tokens are weighed: the same in all steps, the policy's that of its weights."""
+    sizes = {"policy": None if _weighs_nothing(records[0], trial) else _parameters(folder.model)}
+    if _asks_critic(trial.config):
+        sizes["critic"] = _critic_size(trial)
     for name in ("policy_parameters", "critic_parameters"):
         check.equal(f"{where}: values of {name}", len({record.get(name) for record in records}), 1)
-    policy = _parameters(folder.model)
-    if policy is None or _weighs_nothing(records[0], trial):
-        check.leave("the policy's size, which only its weights tell")
-    else:
-        check.equal(f"{where}: policy_parameters", records[0].get("policy_parameters"), policy)
-    if "critic" not in METHODS.get(trial.config.method).uses:
-        return
-    size = _critic_size(trial)
-    if size is None:
-        check.leave("the critic's size, which only its weights tell")
-    else:
-        check.equal(f"{where}: critic_parameters", records[0].get("critic_parameters"), size)
+    for who, size in sizes.items():
+        if size is None:
+            check.leave(f"the {who}'s size, which only its weights tell")
+        else:
+            check.equal(f"{where}: {who}_parameters", records[0].get(f"{who}_parameters"), size)
 
 
 def _parameters(model: Path) -> int | None:
@@ -193,7 +180,7 @@ def _silent(record: Mapping[str, Any], step: StoredStep, config: TrialConfig) ->
 
 
 def _asked(trial: Trial) -> int:
-    return trial.config.credit.critiques if "critic" in METHODS.get(trial.config.method).uses else 0
+    return trial.config.credit.critiques if _asks_critic(trial.config) else 0
 
 
 @dataclass(frozen=True)
@@ -203,14 +190,16 @@ class _Rollouts:
     checks: Checks
     trial: Trial
     benchmark: Benchmark
+    verifier: Verifier
+    lengths: Lengths
 
-    def check(self, rollouts: Sequence[Rollout], where: str, verifier: Verifier) -> None:
+    def check(self, rollouts: Sequence[Rollout], where: str) -> None:
         """Check the rollouts of a file."""
         check = self.checks["rollouts"]
         same = self.trial.identity["training"].get("verifier") == VERIFIER_VERSION
         pairs = [("" if rollout.cut else rollout.text, rollout.answer) for rollout in rollouts]
         style = self.trial.config.train.answers
-        verdicts = verifier.verify(pairs, style=style) if same else [None] * len(pairs)
+        verdicts = self.verifier.verify(pairs, style=style) if same else [None] * len(pairs)
         for number, (rollout, verdict) in enumerate(zip(rollouts, verdicts, strict=True), 1):
             line = f"{where}:{number}"
             if verdict is None or verdict.correct is None:
@@ -218,6 +207,7 @@ class _Rollouts:
             else:
                 check.equal(f"{line} outcome", rollout.outcome, float(verdict.correct))
             _cut(check, self.trial.config, rollout, line)
+            self.lengths.prompt(check, line, rollout.prompt, rollout.prompt_tokens)
             if rollout.truth is not None:
                 wrong = self.benchmark.check_steps(_problem(rollout), rollout.steps).wrong
                 check.equal(f"{line} wrong steps", sorted(rollout.truth), sorted(wrong))
@@ -320,10 +310,9 @@ def credit_numbers(config: TrialConfig, step: StoredStep) -> list[dict[str, floa
 
 
 def _judged_numbers(config: TrialConfig, part: Sequence[Rollout], charges: FloatArray | None) -> dict[str, float]:
-    uses = METHODS.get(config.method).uses
-    if "prm" in uses:
+    if "prm" in METHODS.get(config.method).uses:
         return scored_metrics([rollout.scored for rollout in part if rollout.scored])
-    if "critic" not in uses:
+    if not _asks_critic(config):
         return {}
     stored = store_of(part, config.credit.critiques)
     asked = config.credit.critiques * len(part)

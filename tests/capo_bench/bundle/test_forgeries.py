@@ -166,7 +166,7 @@ def lose_rollouts(files: Files) -> str:
 def other_weights(files: Files) -> str:
     one, other = (named(files, "model.safetensors", variant) for variant in ("majority", "grpo_rule"))
     files[one] = files[other]
-    return f"{one.rpartition('/')[0]}: fingerprint of its weights"
+    return f"{named(files, '/provenance.json')}: fingerprints.final_weights"
 
 
 def hide_the_drawing(files: Files) -> str:
@@ -212,8 +212,8 @@ FORGERIES: dict[str, tuple[str, Forge]] = {
     "a prompt": ("problems", of_object(TASK, lambda v: v["asked"][0]["problem"].update(prompt="1 + 1?"), "FILE: problem 0")),
     "a form": ("problems", of_object(TASK, lambda v: v["asked"][0]["problem"]["form"].update(several=True), "FILE: problem 0")),
     "no checker": ("identities", of_object(TASK, lambda v: v.update(checker=None), "FILE: checker")),
-    "a temperature": ("identities", of_object(TASK, lambda v: v["identity"]["sampling"].update(temperature=0.1), "FILE: temperature")),
-    "a limit": ("identities", of_object(TASK, lambda v: v["identity"]["sampling"].update(max_tokens=96), "FILE: max_tokens")),
+    "a temperature": ("identities", of_object(TASK, lambda v: v["identity"]["sampling"].update(temperature=0.1), "FILE: sampling.temperature")),
+    "a limit": ("identities", of_object(TASK, lambda v: v["identity"]["sampling"].update(max_tokens=96), "FILE: sampling.max_tokens")),
     "an evaluation's seed": ("identities", of_object(TASK, lambda v: v["identity"].update(seed=1), "FILE: seed")),
     "another verifier": ("results", of_object(RESULT, lambda v: v["identity"].update(verifier="0"), "FILE: identity verifier")),
     "another segmenter": ("results", of_object(RESULT, lambda v: v["identity"].update(segmenter="lines"), "FILE: identity segmenter")),
@@ -271,9 +271,9 @@ FORGERIES: dict[str, tuple[str, Forge]] = {
     "a trial's seed": ("identities", of_object("/config.json", lambda v: v.update(seed=9), "FILE: seed")),
     "weights": ("identities", other_weights),
     "a verifier of provenance": ("identities", of_object("/provenance.json", lambda v: v.update(verifier="0"), "FILE: verifier")),
-    "packages": ("identities", of_object("/provenance.json", lambda v: v["packages"].update(torch="9"), "FILE: torch")),
-    "a start": ("identities", of_object("/provenance.json", lambda v: v["fingerprints"].update(cold_start="0" * 12), "FILE: cold start")),
-    "a benchmark": ("identities", of_object("/provenance.json", lambda v: v["fingerprints"].update(benchmark="0"), "FILE: benchmark")),
+    "packages": ("identities", of_object("/provenance.json", lambda v: v["packages"].update(torch="9"), "FILE: packages.torch")),
+    "a start": ("identities", of_object("/provenance.json", lambda v: v["fingerprints"].update(cold_start="0" * 12), "FILE: fingerprints.cold_start")),
+    "a benchmark": ("identities", of_object("/provenance.json", lambda v: v["fingerprints"].update(benchmark="0"), "FILE: fingerprints.benchmark")),
     "contamination": ("identities", of_object("/provenance.json", lambda v: v.update(contamination=[{}]), "FILE: contamination")),
     "another's training": ("identities", of_object("/stages.json", lambda v: v.update(training="0" * 12), "FILE: training")),
     "costs of teaching": ("identities", of_object("/provenance.json", lambda v: v["taught"]["cold_start"].update(tokens=1.0), "FILE: taught cold_start tokens")),

@@ -11,7 +11,6 @@ import pytest
 
 from capo_bench.study.plan import Trial
 from capo_bench.verify.checks import Checks, new_checks
-from capo_bench.verify.identities import _taught_keys
 from capo_bench.verify.training import _credit, _silent, credit_numbers
 from trainers.config import TrialConfig
 from trainers.credit.critique import Critique
@@ -111,9 +110,3 @@ def test_a_share_that_training_worked_out_in_single_precision_is_the_same_share(
     assert single != 1 / 6
     assert _silent({"groups_without_outcome_signal": single}, step, config) == single
     assert _silent({"groups_without_outcome_signal": 1 / 6 + 1e-6}, step, config) == 1 / 6
-
-
-def test_the_keys_of_what_was_taught_are_those_of_the_identity() -> None:
-    training = {"cold_start": {"key": "a"}, "critic": {"name": "transformers", "embedded": "b"}, "method": "capo"}
-    assert _taught_keys(training) == {"cold_start": "a", "critic": "b"}
-    assert _taught_keys({"cold_start": None, "prm": {"embedded": "c"}, "critic": {"name": "exact"}}) == {"prm": "c"}

@@ -9,7 +9,7 @@ from fakehome import FakeHome
 
 from capo_bench.store.ledger import Ledger
 from capo_bench.verify.checks import Check
-from capo_bench.verify.files import check_study_files
+from capo_bench.verify.study import check_study_files
 from evals.checksums import seal
 
 

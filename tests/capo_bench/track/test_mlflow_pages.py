@@ -35,7 +35,7 @@ from capo_bench.track.store import open_client, store_of  # noqa: E402
 from capo_bench.track.sync import sync  # noqa: E402
 from capo_bench.track.traces import SAMPLE  # noqa: E402
 from capo_bench.verify.checks import Check  # noqa: E402
-from capo_bench.verify.files import check_tracked  # noqa: E402
+from capo_bench.verify.study import check_tracked  # noqa: E402
 from trainers.config import TrialConfig  # noqa: E402
 
 
