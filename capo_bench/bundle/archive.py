@@ -71,8 +71,8 @@ class Secrets:
             raise BundleError("\n".join([*(f"{place}: {rule}" for place in self.places[:_MOST_SHOWN]), *more, way_out]))
 
 
-def write_archive(path: Path, files: Iterable[tuple[str, Path | bytes]], secrets: Secrets, *, blot: bool) -> None:
-    """Write files, or what they hold, without their secrets into an archive; it is there when all are written.
+def write_archive(path: Path, files: Iterable[tuple[str, Path]], secrets: Secrets, *, blot: bool) -> None:
+    """Write files, by their places, without their secrets into an archive; it is there when all are written.
 
     Raises:
         BundleError: A place is too long, or there were secrets and they are not to be blotted.
@@ -84,11 +84,11 @@ def write_archive(path: Path, files: Iterable[tuple[str, Path | bytes]], secrets
         tarfile.open(fileobj=packed, mode="w", encoding="utf-8", errors="strict") as tar,
     ):
         for place, source in files:
-            if isinstance(source, Path) and place.endswith(_BINARY):
+            if place.endswith(_BINARY):
                 with source.open("rb") as binary:
                     _add(tar, place, os.fstat(binary.fileno()).st_size, binary)
             else:
-                data = secrets.take_out(place, source if isinstance(source, bytes) else source.read_bytes())
+                data = secrets.take_out(place, source.read_bytes())
                 _add(tar, place, len(data), io.BytesIO(data))
         if not blot:
             secrets.refuse()

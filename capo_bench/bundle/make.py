@@ -7,13 +7,11 @@ paths and are read by nobody else. Critiques are in the rollouts; the cache of c
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,9 +22,9 @@ from capo_bench.pages.build import build_report
 from capo_bench.pages.write import write_files
 from capo_bench.store.home import Home, write_json
 from capo_bench.store.lock import study_lock
-from capo_bench.store.provenance import origin
+from capo_bench.store.provenance import environment, version_of
 from capo_bench.store.walk import UNLISTED, reached
-from evals.checksums import SUMS
+from evals.checksums import SUMS, seal
 from evals.files import write_atomic
 
 if TYPE_CHECKING:
@@ -80,32 +78,32 @@ def make(  # noqa: PLR0913 - what is bundled, and how
         )
     secrets = Secrets()
     with study_lock(home.study(plan.study).lock), tempfile.TemporaryDirectory() as scratch:
-        own = _write_own(plan, home, asked.text, Home(Path(scratch)))
-        cleaned = {place: secrets.take_out(place, path.read_bytes()) for place, path in own.items()}
-        manifest = Manifest(
-            study=plan.study,
-            profile=plan.profile,
-            sets=list(asked.sets),
-            only=list(only),
-            origin={**origin(), "code": code()},
-            sums={place: hashlib.sha256(data).hexdigest() for place, data in cleaned.items()},
-        )
-        files = _trial_files(plan, home, weights=weights)
-        first = [(manifest.path, manifest.dump()), *cleaned.items()]
-        write_archive(out, chain(first, _count(files, tell)), secrets, blot=blot)
+        own = _write_own(plan, home, asked, only, Home(Path(scratch)))
+        files = own | _trial_files(plan, home, weights=weights)
+        write_archive(out, _count(files, tell), secrets, blot=blot)
     finished, pending = ([trial for trial in done if done[trial] == state] for state in (True, False))
-    return Made(finished, pending, len(first) + len(files), sorted(secrets.sums))
+    return Made(finished, pending, len(files), sorted(secrets.sums))
 
 
-def _write_own(plan: Plan, home: Home, text: str, scratch: Home) -> dict[str, Path]:
-    """Write a study's own files, those of the plan and a new report among them; return them by their places."""
+def _write_own(plan: Plan, home: Home, asked: RunRequest, only: Sequence[str], scratch: Home) -> dict[str, Path]:
+    """Write a study's own files: the manifest, those of the plan, a new report, checksums; return them by place."""
     study, profile = scratch.study(plan.study), scratch.study(plan.study).profile(plan.profile)
+    manifest = Manifest(
+        study=plan.study,
+        profile=plan.profile,
+        sets=list(asked.sets),
+        only=list(only),
+        origin={"version": version_of("capo-bench"), **environment()["git"], "code": code()},
+    )
+    write_atomic(scratch.path / manifest.path, manifest.dump())
     write_files(build_report(plan, home), profile.report)
     write_json(profile.plan, plan.as_json())
-    write_atomic(profile.study, text)
+    write_atomic(profile.study, asked.text)
     if home.study(plan.study).ledger.exists():
         shutil.copyfile(home.study(plan.study).ledger, study.ledger)
-    return dict(sorted(_below(study.path, scratch)))
+    seal(study.path, [path.name for path in study.path.iterdir()])
+    files = dict(sorted(_below(study.path, scratch), key=_sums_last))
+    return {manifest.path: scratch.path / manifest.path, **files}
 
 
 def _trial_files(plan: Plan, home: Home, *, weights: bool) -> dict[str, Path]:
@@ -119,7 +117,11 @@ def _trial_files(plan: Plan, home: Home, *, weights: bool) -> dict[str, Path]:
     folders = reached(home, {trial.id: trial.identity for trial in plan.trials})
     left_out = _CHECKPOINTS if weights else _WEIGHTS
     files = {place: path for folder in folders for place, path in _below(folder, home) if not left_out.match(place)}
-    return dict(sorted(files.items(), key=lambda file: (file[0].endswith(SUMS), file[0])))
+    return dict(sorted(files.items(), key=_sums_last))
+
+
+def _sums_last(file: tuple[str, Path]) -> tuple[bool, str]:
+    return file[0].endswith(SUMS), file[0]
 
 
 def _below(folder: Path, home: Home) -> Iterator[tuple[str, Path]]:

@@ -1,8 +1,8 @@
 """What a bundle is of: the first file in it.
 
-A bundle's paths are those of a results folder, so what is unpacked is one. Trials and stages have lists of their files'
-checksums; the manifest has those of the study's own files. It is not signed: who wants to know that a bundle is the one
-that was published compares the archive's own sha256, which `capo-bench bundle` prints.
+A bundle's paths are those of a results folder, so what is unpacked is one. Trials, stages and the study have lists of
+their files' checksums. Nothing is signed: who wants to know that a bundle is the one that was published compares the
+archive's own sha256, which `capo-bench bundle` prints.
 """
 
 from __future__ import annotations
@@ -40,7 +40,6 @@ class Manifest(Strict):
         sets: What ``--set`` was given.
         only: What ``--only`` was given.
         origin: Version and commit of the capo-bench that wrote it, a fingerprint of its code, and what draws figures.
-        sums: The sha256 of the study's own files, by path: study file, plan, ledger, report.
     """
 
     format: Literal[4] = 4
@@ -49,7 +48,6 @@ class Manifest(Strict):
     sets: list[str]
     only: list[str]
     origin: dict[str, JsonValue]
-    sums: dict[str, str]
 
     @property
     def path(self) -> str:
@@ -65,7 +63,7 @@ def load_manifest(data: bytes, path: str) -> Manifest:
     """Read the manifest at a place in a bundle.
 
     Raises:
-        BundleError: It is none, of another format, or names a file that has no place in the study's folder.
+        BundleError: It is none, of another format, or of a study whose name leads out.
     """
     try:
         manifest = Manifest.model_validate_json(data)
@@ -78,8 +76,7 @@ def load_manifest(data: bytes, path: str) -> Manifest:
         ) from error
     if path != manifest.path:
         raise BundleError(f"{path}: no manifest of a bundle: it is of study {manifest.study!r}; get the bundle again")
-    for name in (path, *manifest.sums):
-        check_path(manifest.study, name)
+    check_path(manifest.study, path)
     return manifest
 
 

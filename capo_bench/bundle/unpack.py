@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import secrets
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from capo_bench.bundle.extract import Tell, extract
 from capo_bench.bundle.manifest import BundleError, Manifest
 from capo_bench.store.home import Home, TrialFolder
-from capo_bench.store.walk import ABSENT, FileSum, read_sums
-from evals.checksums import file_sum
+from capo_bench.store.walk import read_sums
+from evals.checksums import SUMS, file_sum
 
 _MOST_SHOWN = 20
 
@@ -50,7 +49,7 @@ def unpack(path: Path, home: Home, tell: Tell = lambda done, total: None) -> Unp
     scratch.mkdir()
     try:
         unpacked = Unpacked(extract(path, scratch, tell))
-        _check(path, scratch, unpacked.manifest)
+        _check(path, scratch)
         units = {unit: _stages(scratch, unit) for unit in _units(scratch)}
         for unit, stages in units.items():
             _place(scratch, home.path, unit, stages, unpacked)
@@ -59,21 +58,12 @@ def unpack(path: Path, home: Home, tell: Tell = lambda done, total: None) -> Unp
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def study_sums(home: Path, manifest: Manifest) -> Iterator[FileSum]:
-    """Compare a study's own files in an unpacked bundle with the checksums in its manifest."""
-    files = {path for path in (home / "studies").rglob("*") if path.is_file()} - {home / manifest.path}
-    for name, value in manifest.sums.items():
-        path = home / name
-        yield FileSum(path, file_sum(path) if path in files else ABSENT, value)
-    for path in sorted(files - {home / name for name in manifest.sums}):
-        yield FileSum(path, "is there", f"not listed in {manifest.path}")
-
-
-def _check(path: Path, scratch: Path, manifest: Manifest) -> None:
-    sums = [*study_sums(scratch, manifest), *(file for folder in _folders(scratch) for file in read_sums(folder))]
+def _check(path: Path, scratch: Path) -> None:
+    folders = [*sorted(scratch.glob("studies/*")), *_folders(scratch)]
     differing = [
         f"{path}: {file.path.relative_to(scratch)}: {file.listed} in its list of checksums, {file.value} here"
-        for file in sums
+        for folder in folders
+        for file in read_sums(folder)
         if file.value != file.listed and not file.freed
     ]
     if differing:
@@ -81,8 +71,8 @@ def _check(path: Path, scratch: Path, manifest: Manifest) -> None:
 
 
 def _units(scratch: Path) -> list[str]:
-    """Return what is put in place at once: folders of stages and trials, and then single files."""
-    files = sorted(path for path in (scratch / "studies").rglob("*") if path.is_file())
+    """Return what is put in place at once: folders of stages and trials, and then a study's files, which go on."""
+    files = sorted(path for path in (scratch / "studies").rglob("*") if path.is_file() and path.name != SUMS)
     return [path.relative_to(scratch).as_posix() for path in (*_folders(scratch), *files)]
 
 

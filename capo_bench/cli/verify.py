@@ -66,8 +66,6 @@ def verify(chosen: StudyChoice, home: Home, as_json: bool) -> None:
 
 
 def _build_json(result: Verified) -> dict[str, object]:
-    from dataclasses import asdict
-
     return {
         "version": 1,
         "study": result.study,
@@ -78,12 +76,7 @@ def _build_json(result: Verified) -> dict[str, object]:
         "mismatches": result.mismatches,
         "unverified": result.unverified,
         "checks": {
-            name: {
-                "compared": check.compared,
-                "mismatches": [asdict(mismatch) for mismatch in check.mismatches],
-                "unchecked": dict(check.unchecked),
-                "measured": dict(check.measured),
-            }
+            name: {**vars(check), "mismatches": [vars(mismatch) for mismatch in check.mismatches]}
             for name, check in result.checks.items()
         },
     }

@@ -29,11 +29,6 @@ def environment() -> dict[str, Any]:
     }
 
 
-def origin() -> dict[str, Any]:
-    """Return which capo-bench this is: its version, commit and dirtiness; what cannot be known is None."""
-    return {"version": version_of("capo-bench"), **_git(Path(__file__).parent)}
-
-
 def _git(folder: Path) -> dict[str, Any]:
     """Return commit and dirtiness of the code in `folder`, None where git does not track it.
 

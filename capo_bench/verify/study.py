@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.bundle.extract import Tell, extract
 from capo_bench.bundle.manifest import BundleError, Manifest
-from capo_bench.bundle.unpack import study_sums
 from capo_bench.run.stages import measured
 from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home, TrialFolder, read_json, write_json
@@ -79,7 +78,7 @@ def verify_bundle(bundle: Path, tell: Tell = lambda done, total: None) -> Verifi
         home, checks = Home(Path(scratch)), new_checks()
         manifest = extract(bundle, home.path, tell)
         plan = _plan(home, manifest)
-        check_sums(checks["files"], home, study_sums(home.path, manifest))
+        check_sums(checks["files"], home, read_sums(home.study(manifest.study).path))
         bundled = sorted(path.name for path in home.path.glob("trials/*"))
         done = sorted({trial.id for trial in plan.trials if home.trial(trial.id).done})
         checks["files"].equal("trials: finished ones of the plan", bundled, done)

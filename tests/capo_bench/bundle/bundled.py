@@ -8,8 +8,6 @@ import json
 import tarfile
 from pathlib import Path
 
-from capo_bench.bundle.manifest import load_manifest
-
 STUDY = """
 name: tiny
 question: Does a bundle hold what a check needs?
@@ -36,17 +34,13 @@ def read(path: Path) -> Files:
 
 
 def pack(path: Path, files: Files) -> Path:
-    """Write an archive of files whose manifest is of them: what a forger would do."""
+    """Write an archive of files whose checksums are of them: what a forger would do."""
     for place in [name for name in files if name.endswith("/SHA256SUMS")]:
         folder = place.removesuffix("SHA256SUMS")
         listed = [row[66:] for row in files[place].decode().splitlines()]
         found = [(hashlib.sha256(files[folder + path]).hexdigest(), path) for path in listed if folder + path in files]
         files[place] = "".join(f"{value}  {path}\n" for value, path in found).encode()
-    (name,) = (name for name in files if name.endswith("/bundle.json"))
-    sums = {path: hashlib.sha256(data).hexdigest() for path, data in files.items() if path.startswith("studies/")}
-    del sums[name]
-    manifest = load_manifest(files[name], name).model_copy(update={"sums": sums})
-    return raw(path, {name: manifest.dump(), **{k: files[k] for k in files if k != name}})
+    return raw(path, files)
 
 
 def raw(path: Path, files: Files, *more: tarfile.TarInfo) -> Path:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import io
 import json
 import subprocess
@@ -25,15 +24,11 @@ TEXT = "studies/tiny/text"
 MOST_MEMORY = 256
 
 
-WHOLE = Manifest(study="tiny", profile="quick", sets=[], only=[], origin={}, sums={})
-
-
-def manifest(*files: tuple[str, bytes]) -> bytes:
-    return WHOLE.model_copy(update={"sums": {path: hashlib.sha256(data).hexdigest() for path, data in files}}).dump()
+WHOLE = Manifest(study="tiny", profile="quick", sets=[], only=[], origin={})
 
 
 def changed(**fields: object) -> bytes:
-    return json.dumps({**json.loads(manifest()), **fields}).encode()
+    return json.dumps({**json.loads(WHOLE.dump()), **fields}).encode()
 
 
 def member(name: str, data: bytes = b"", **fields: Any) -> bytes:
@@ -64,7 +59,7 @@ def write(path: Path, *parts: bytes) -> Path:
 
 
 def whole() -> bytes:
-    return member(NAME, manifest((PLAN, b"{}")))
+    return member(NAME, WHOLE.dump())
 
 
 def sparse() -> Iterator[bytes]:
@@ -124,18 +119,13 @@ def claimed_size(size: int) -> Callable[[], Iterator[bytes]]:
 
 
 def of_name(name: str) -> Callable[[], Iterator[bytes]]:
-    """Return an archive that lists and holds a file of a name that has no place in a results folder."""
+    """Return an archive with a file of a name that has no place in a results folder."""
 
     def parts() -> Iterator[bytes]:
-        yield member(NAME, changed(sums={name: "0" * 64}))
-        yield member(name[:90], b"x")
+        yield whole()
+        yield member(name, b"x")
 
     return parts
-
-
-def unlisted_name() -> Iterator[bytes]:
-    yield whole()
-    yield member("studies/tiny/../../evil", b"x")
 
 
 def twice() -> Iterator[bytes]:
@@ -172,14 +162,13 @@ def many_files() -> Iterator[bytes]:
 def many_bombs() -> Iterator[bytes]:
     """Yield packed files of which each grows by less than any file may, but all together by far too much."""
     packed = gzip.compress(bytes(2**24), mtime=0)
-    files = [(f"trials/0123456789ab/rollouts/{step:05d}.0.jsonl.gz", packed) for step in range(200)]
-    yield member(NAME, manifest(*files))
-    for path, data in files:
-        yield member(path, data)
+    yield whole()
+    for step in range(200):
+        yield member(f"trials/0123456789ab/rollouts/{step:05d}.0.jsonl.gz", packed)
 
 
 def bomb() -> Iterator[bytes]:
-    yield member(NAME, manifest((TEXT, b"x" * 2**28)))
+    yield whole()
     yield member(TEXT, b"x" * 2**28)
 
 
@@ -216,12 +205,10 @@ HOSTILE: dict[str, tuple[Callable[[], Iterator[bytes]], str]] = {
     "an absolute name": (of_name("/tmp/evil"), "leads out"),
     "a name with a backslash": (of_name("studies/tiny/..\\evil"), "leads out"),
     "a name with an escape": (of_name("studies/tiny/\x1b[2J"), "leads out"),
-    "a name with a zero": (of_name("studies/tiny/a\0b"), "leads out"),
     "another place": (of_name("mlflow.db"), "leads out"),
     "a trial without an id": (of_name("trials/evil/config.json"), "leads out"),
-    "a very long name": (of_name("studies/tiny/" + "a" * 5000), "leads out"),
+    "a very long name": (of_name("studies/tiny/" + "a" * 5000), "no plain file"),
     "a name of the whole": (of_name("studies/tiny/"), "leads out"),
-    "a name that is not listed": (unlisted_name, "leads out"),
     "the same name twice": (twice, "there twice"),
     "240 MB of objects": (of_manifest(*[b"{}," * 2**20] * 76), "none has more than"),
     "a manifest of 1 MiB of lists": (of_manifest(b"[" + b"[]," * 349_000 + b"0]"), "no manifest"),
@@ -230,7 +217,7 @@ HOSTILE: dict[str, tuple[Callable[[], Iterator[bytes]], str]] = {
     "a manifest of bytes": (of_manifest(bytes(range(256))), "no manifest"),
     "a manifest that is a number": (of_manifest(b"7"), "no manifest"),
     "a manifest of another format": (of_fields(format=2), "format: Input should be 4"),
-    "a checksum that is no text": (of_fields(sums={PLAN: 1}), "no manifest"),
+    "a set that is no text": (of_fields(sets=[1]), "no manifest"),
     "a study that leads out": (of_fields(study="../x"), "it is of study"),
     "an unknown field": (of_fields(evil=1), "no manifest"),
     "160,000 files": (many_files, "more than 150,000 files"),
