@@ -1,1 +1,1 @@
-"""A study in YAML becomes a plan: spec, expansion, identity of a trial."""
+"""Turn a study in YAML into a plan: spec, expansion, identity of trials, estimates."""

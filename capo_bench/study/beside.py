@@ -1,7 +1,7 @@
-"""Models that training has beside the policy: a critic's on the same GPUs, or a process reward model.
+"""Models that training loads in addition to the policy: a critic on the same GPUs, or a process reward model.
 
-The embedded ones are not among them: they are made here, and too small to weigh on a machine. Nor are critics that are
-served on GPUs of their own (`served_weights`).
+Embedded models are excluded, because they are too small to matter. Critics that are served on their own GPUs are also
+excluded (`served_weights`).
 """
 
 from __future__ import annotations
@@ -20,15 +20,16 @@ from trainers.critics.local import LocalParams, VllmParams, parameters_in
 from trainers.methods import METHODS
 
 BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-"""Bytes of a number, by its type."""
+"""Bytes per number, by type."""
 
 
 @dataclass(frozen=True)
 class Beside:
-    """A model beside the policy, which each process that trains loads onto its GPU.
+    """A model beside the policy, which each training process loads onto its GPU.
 
-    `weights` are bytes; None where neither files nor settings say how large it is. `share` is that of each GPU's memory
-    that its engine takes, whatever its weights; None without an engine.
+    Attributes:
+        weights: Bytes of its weights; None if neither files nor settings give its size.
+        share: Share of each GPU's memory that its engine takes, whatever its weights; None without an engine.
     """
 
     role: Literal["critic", "PRM"]
@@ -38,21 +39,21 @@ class Beside:
     share: float | None = None
 
     def held(self, gpu: float) -> float | None:
-        """Return the bytes that it takes of a GPU of so many; None where they are not known."""
+        """Return the bytes that the model takes of a GPU with `gpu` bytes; None if unknown."""
         return self.weights if self.share is None else self.share * gpu
 
 
 def models_beside(config: TrialConfig) -> list[Beside]:
-    """Return the models that a trial with these settings trains beside."""
+    """Return the models that a trial with these settings loads beside the policy."""
     uses, prm = METHODS.get(config.method).uses, config.prm
-    models = list(_critics(config)) if "critic" in uses else []
+    models = list(_list_critics(config)) if "critic" in uses else []
     if "prm" in uses and prm.taught is None:
         count = parameters(prm.model, prm.revision) or prm.parameters
-        models.append(Beside("PRM", prm.model, prm.revision, _bytes(count, prm.dtype)))
+        models.append(Beside("PRM", prm.model, prm.revision, _count_bytes(count, prm.dtype)))
     return models
 
 
-def _critics(config: TrialConfig) -> Iterator[Beside]:
+def _list_critics(config: TrialConfig) -> Iterator[Beside]:
     critic, backbone = config.critic, BACKBONES.load(config.backbone)
     served = served_by(critic)
     if served is not None and served.embedded is None and served.serve.gpus == 0:
@@ -62,40 +63,40 @@ def _critics(config: TrialConfig) -> Iterator[Beside]:
     share = critic.gpu_memory_utilization if isinstance(critic, VllmParams) else None
     if not critic.asks_policy:
         count = parameters(critic.model, critic.revision) or critic.parameters
-        yield Beside("critic", critic.model, critic.revision, _bytes(count, critic.dtype), share)
+        yield Beside("critic", critic.model, critic.revision, _count_bytes(count, critic.dtype), share)
     elif backbone.model is not None:
         count = backbone.planned.parameters if backbone.planned else None
-        yield Beside("critic", backbone.model, backbone.revision, _bytes(count, critic.dtype), share)
+        yield Beside("critic", backbone.model, backbone.revision, _count_bytes(count, critic.dtype), share)
 
 
 def served_weights(critic: CriticParams, served: ServedCritic) -> Beside:
-    """Return the model that the server of a critic loads."""
+    """Return the model that a critic's server loads."""
     serve = served.serve
     count = parameters(served.model, serve.revision) or getattr(critic, "parameters", None)
-    # What vLLM chooses has two bytes.
+    # vLLM chooses a type with two bytes.
     dtype = "bfloat16" if serve.dtype == "auto" else serve.dtype
-    return Beside("critic", served.model, serve.revision, _bytes(count, dtype))
+    return Beside("critic", served.model, serve.revision, _count_bytes(count, dtype))
 
 
 def parameters(model: str, revision: str | None) -> int | None:
-    """Return how many parameters a model has by its files, in a folder or the hub's cache; None where they are not."""
-    folder = Path(model) if Path(model).is_dir() else _cached(model, revision)
-    return parameters_in(folder) if folder is not None and _whole(folder) else None
+    """Return the number of parameters, from files in a folder or the hub's cache; None if there are no such files."""
+    folder = Path(model) if Path(model).is_dir() else _find_cached(model, revision)
+    return parameters_in(folder) if folder is not None and _is_complete(folder) else None
 
 
-def _cached(model: str, revision: str | None) -> Path | None:
+def _find_cached(model: str, revision: str | None) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     config = try_to_load_from_cache(model, "config.json", revision=revision)
     return Path(config).parent if isinstance(config, str) else None
 
 
-def _whole(folder: Path) -> bool:
-    """Whether all files of weights are there that the folder's index names."""
+def _is_complete(folder: Path) -> bool:
+    """Return whether a folder contains all weight files that its index lists."""
     index = folder / "model.safetensors.index.json"
     named = json.loads(index.read_text(encoding="utf-8"))["weight_map"].values() if index.exists() else ()
     return all((folder / name).exists() for name in {*named})
 
 
-def _bytes(count: float | None, dtype: str) -> int | None:
+def _count_bytes(count: float | None, dtype: str) -> int | None:
     return None if count is None else int(count) * BYTES[dtype]

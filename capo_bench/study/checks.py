@@ -1,4 +1,4 @@
-"""Rules that hold among the parts of a study: names that must exist, variants that must differ."""
+"""Check the parts of a study against each other: names must exist, and variants must differ."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from trainers.prm.config import TAUGHT_ON
 
 
 def bad_sweep(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
-    """Yield what is wrong with matrix, zip and exclude as they stand."""
+    """Yield the errors within matrix, zip and exclude."""
     for key in sweep.matrix.keys() & sweep.zip.keys():
         rule = f"key {key!r} is in matrix and in zip; a key is swept in one of them"
         yield StudyError(sources.at("zip", key).place(), rule, "remove it from one of them")
@@ -37,10 +37,10 @@ def bad_sweep(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
             if value in values[:index]:
                 rule = f"matrix.{key} has {shown(value)} twice"
                 yield StudyError(sources.at("matrix", key, index).place(), rule, "remove one")
-    yield from _bad_exclude(sweep, sources)
+    yield from _check_exclude(sweep, sources)
 
 
-def _bad_exclude(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
+def _check_exclude(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
     if not sweep.exclude:
         return
     rows = [draft.settings for draft in drafts(sweep.model_copy(update={"exclude": [], "include": []}), sources)]
@@ -54,7 +54,7 @@ def _bad_exclude(sweep: Sweep, sources: Sources) -> Iterator[StudyError]:
 
 
 def bad_names(sweep: Sweep, sources: Sources, drafts: Sequence[Draft]) -> Iterator[StudyError]:
-    """Yield names of variants that are given twice, and baseline or start that name none."""
+    """Yield an error for each duplicate variant name, and if baseline or start is not a variant."""
     names = [draft.name for draft in drafts]
     for index, item in enumerate(sweep.include):
         if names.count(item.name) > 1:
@@ -69,7 +69,7 @@ def bad_names(sweep: Sweep, sources: Sources, drafts: Sequence[Draft]) -> Iterat
 def bad_counterparts(
     sweep: Sweep, sources: Sources, variants: Sequence[Variant], drafts: Mapping[str, Draft]
 ) -> Iterator[StudyError]:
-    """Yield keys of `within` that there are not, and variants that it leaves without a baseline to compare with."""
+    """Yield an error for each unknown key in `within`, and for each variant that `within` leaves without a baseline."""
     keys = dotted_keys(TrialConfig)
     for index, key in enumerate(sweep.within):
         if key not in keys:
@@ -86,7 +86,7 @@ def bad_counterparts(
 
 
 def bad_metrics(sweep: Sweep, sources: Sources, variants: Sequence[Variant]) -> Iterator[StudyError]:
-    """Yield metrics of tasks that a variant is not measured on."""
+    """Yield an error for each metric of a task that a variant is not evaluated on."""
     for index, metric in enumerate(sweep.metrics):
         task = metric.partition("/")[0]
         lacking = [variant for variant in variants if task not in variant.config.evaluation.tasks]
@@ -95,13 +95,13 @@ def bad_metrics(sweep: Sweep, sources: Sources, variants: Sequence[Variant]) -> 
             rule = f"metric {metric!r}: task {task!r} is not in evaluation.tasks of variant {lacking[0].name!r}"
             hint = suggestion(task, lacking[0].config.evaluation.tasks).replace("known keys", "tasks")
             yield StudyError(place, rule, hint)
-        elif (flaw := _undefined(metric, variants)) is not None:
+        elif (flaw := _find_undefined(metric, variants)) is not None:
             place = sources.at("metrics", index).place()
             yield StudyError(place, f"metric {metric!r}: {flaw[0]}", flaw[1])
 
 
-def _undefined(metric: str, variants: Sequence[Variant]) -> tuple[str, str] | None:
-    """Return why a metric is not defined by the answers that a variant is asked for, and the way out."""
+def _find_undefined(metric: str, variants: Sequence[Variant]) -> tuple[str, str] | None:
+    """Return why a variant's answers do not define a metric, and the way out; None if they define it."""
     task, _, name = metric.partition("/")
     prefix, k = split_at_k(name)
     for evaluation in (variant.config.evaluation for variant in variants):
@@ -121,7 +121,7 @@ def _undefined(metric: str, variants: Sequence[Variant]) -> tuple[str, str] | No
 def bad_measurements(
     variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base, baseline: str
 ) -> Iterator[StudyError]:
-    """Yield variants that are measured in another way than the baseline: their numbers may not be compared."""
+    """Yield an error for each variant that is evaluated in another way than the baseline, and so is not comparable."""
     first = next((variant for variant in variants if variant.name == baseline), None)
     for variant in variants if first else ():
         assert first is not None
@@ -136,7 +136,7 @@ def bad_measurements(
 
 
 def bad_settings(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
-    """Yield settings of a variant that do not go together."""
+    """Yield an error for each combination of settings of a variant that is not valid."""
     for variant in variants:
         for check in _CHECKS:
             for key, rule, way_out in check(variant.config):
@@ -145,11 +145,11 @@ def bad_settings(variants: Sequence[Variant], drafts: Mapping[str, Draft], base:
 
 
 _Flaws = Iterator[tuple[str, str, str]]
-"""Key that an error is placed at, the rule that is broken, and the way out."""
+"""Setting to which the error refers, the broken rule, and the way out."""
 
 
-def _never_followed(config: TrialConfig) -> _Flaws:
-    """Wrong rules that no pupil ever follows, because no step of the lessons is one that they are about."""
+def _check_misconceptions(config: TrialConfig) -> _Flaws:
+    """Yield misconceptions that apply to no step of the lessons, so no pupil ever follows them."""
     start = config.supervised
     for number, rule in enumerate(start.misconceptions if isinstance(start, ColdStartConfig) else ()):
         if not _is_followed(rule):
@@ -162,7 +162,7 @@ def _never_followed(config: TrialConfig) -> _Flaws:
 
 @cache
 def _is_followed(rule: Misconception) -> bool:
-    """Whether a pupil who believes a rule makes a mistake by it in some lesson."""
+    """Return whether a pupil with this misconception makes a mistake because of it in at least one lesson."""
     pupil, rng = Pupil((rule,), belief=1.0), random.Random(0)
     for problem in draw("lessons", 400, 0):
         chain = read(problem.prompt)
@@ -174,8 +174,8 @@ def _is_followed(rule: Misconception) -> bool:
     return False
 
 
-def _unfit_critic(config: TrialConfig) -> _Flaws:
-    """A critic that cannot judge the steps of what is trained on."""
+def _check_critic(config: TrialConfig) -> _Flaws:
+    """Yield errors for a critic that cannot judge the steps of the training problems."""
     critic, trained = config.critic, benchmark_of(config.benchmark)
     if "critic" not in METHODS.get(config.method).uses:
         return
@@ -194,7 +194,7 @@ def _unfit_critic(config: TrialConfig) -> _Flaws:
             "every critique would abstain",
             "set critic.model to 'embedded', or backbone to one of a hub or a folder",
         )
-    # A trial is given no GPUs but those of its backbone.
+    # A trial gets only the GPUs of its backbone.
     if (split := getattr(critic, "tensor_parallel_size", 1)) > 1:
         yield (
             "critic",
@@ -204,8 +204,8 @@ def _unfit_critic(config: TrialConfig) -> _Flaws:
         )
 
 
-def _untaught_prm(config: TrialConfig) -> _Flaws:
-    """The embedded process reward model, asked of problems that it was not taught."""
+def _check_prm(config: TrialConfig) -> _Flaws:
+    """Yield an error if the embedded process reward model is used on problems that it was not trained on."""
     asked = "prm" in METHODS.get(config.method).uses and config.prm.taught is not None
     if asked and config.benchmark != TAUGHT_ON:
         name = benchmark_of(config.benchmark).name
@@ -214,11 +214,11 @@ def _untaught_prm(config: TrialConfig) -> _Flaws:
 
 
 LEAST = {"train_flops": 1.0, "seconds": 1e-6}
-"""The smallest budgets: of less, what a step spends is no finite share."""
+"""Smallest allowed budgets: below them, the share that a step spends is not finite."""
 
 
-def _bad_budget(config: TrialConfig) -> _Flaws:
-    """A budget too small to count in, or one that weighs the tokens of a critic whose size nobody says."""
+def _check_budget(config: TrialConfig) -> _Flaws:
+    """Yield errors for a budget that is too small, or that weighs the tokens of a critic of unknown size."""
     budget, critic = config.train.budget, config.critic
     if budget is None:
         return
@@ -232,8 +232,8 @@ def _bad_budget(config: TrialConfig) -> _Flaws:
         yield "critic", rule, "set critic.parameters, as in 72.7e9"
 
 
-def _undivided(config: TrialConfig) -> _Flaws:
-    """Rollouts of a step that do not divide among the processes that train."""
+def _check_division(config: TrialConfig) -> _Flaws:
+    """Yield an error if the rollouts of a step cannot be divided equally among the training processes."""
     train, backbone = config.train, BACKBONES.load(config.backbone)
     processes, micro_batch = backbone.processes, train.micro_batch or backbone.micro_batch
     rollouts, parts = train.prompts_per_step * train.group_size, processes * (micro_batch or 1)
@@ -248,22 +248,22 @@ def _undivided(config: TrialConfig) -> _Flaws:
         )
 
 
-_CHECKS = (unfit_start, _never_followed, _unfit_critic, _untaught_prm, _bad_budget, _undivided)
+_CHECKS = (unfit_start, _check_misconceptions, _check_critic, _check_prm, _check_budget, _check_division)
 
 
 def duplicates(groups: Mapping[str, Sequence[Variant]], drafts: Mapping[str, Draft]) -> Iterator[StudyError]:
-    """Yield an error for variants that are one trial; `groups` are variants by the id of a trial."""
+    """Yield an error for each group of variants that are the same trial; `groups` are variants by trial id."""
     alike = {tuple(variant.name for variant in group): group for group in groups.values()}
     for names, group in alike.items():
         if len(group) > 1:
             quoted = " and ".join(repr(name) for name in names)
-            rule = f"variants {quoted} are the same trial: {_why(group)}"
+            rule = f"variants {quoted} are the same trial: {_explain_duplicates(group)}"
             place = drafts[names[-1]].source.place()
             yield StudyError(place, rule, "keep one of them (remove or exclude the others)")
 
 
-def _why(group: Sequence[Variant]) -> str:
-    """Say why variants coincide: a key that differs but that their method ignores, or nothing that differs."""
+def _explain_duplicates(group: Sequence[Variant]) -> str:
+    """Return why variants coincide: either nothing differs, or only keys that their method ignores."""
     method = METHODS.get(group[0].config.method)
     keys = dict.fromkeys(key for variant in group for key in variant.overrides)
     differing = [key for key in keys if len({repr(variant.overrides.get(key)) for variant in group}) > 1]

@@ -1,6 +1,6 @@
-"""Which definitions decide which stage of a trial: the roots, from which `evals.definitions` finds all the rest.
+"""The definitions of code that determine each stage of a trial; `evals.definitions` finds what they depend on.
 
-A part that the settings name is a root of its own, so that no trial depends on a part that it does not name.
+Each part that the settings name is a separate root, so a trial does not depend on parts that it does not name.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from trainers.methods import METHODS
 from trainers.prm.config import EmbeddedPrmConfig
 
 Roots = dict[str, str]
-"""What a definition is to a trial, and the definition as ``"package.module:name"``."""
+"""Role of a definition in a trial, and the definition as ``"package.module:name"``."""
 
 Judge = EmbeddedCriticConfig | EmbeddedPrmConfig
 """An embedded critic or process reward model."""
@@ -36,13 +36,16 @@ _MEASURED = (
     *("steps", "tokens", "no_answer", "truncated"),
     *("unscored", "failed", "averaged", "passed", "voted", "_count_decoding", "ratio"),
 )
-"""Metrics that trials have had since the identity's version, and what adds them up. A later one makes no trial new."""
+"""Metrics since the current identity version, and the functions that aggregate them.
+
+Metrics that are added later are not listed here, so they do not change the ids of trials.
+"""
 
 
 class PartError(DefinitionError):
-    """A part of a trial that cannot be known: the definition of code, or a model in a folder, cannot be read.
+    """A part of a trial that cannot be identified: the source of its code, or its model folder, cannot be read.
 
-    `key` is the path of the setting that names it.
+    `key` is the path of the setting that names the part.
     """
 
     def __init__(self, role: str, rule: str, way_out: str) -> None:
@@ -62,7 +65,7 @@ _KEYS = {
 
 
 def import_parts(config: TrialConfig) -> None:
-    """Import what settings name, as a run would, so that a part that fails at import is found before one.
+    """Import the parts that settings name, as a run does, to find parts that fail at import before a run starts.
 
     Raises:
         BrokenPartError: A part cannot be imported.
@@ -78,7 +81,7 @@ def import_parts(config: TrialConfig) -> None:
 
 
 def cold_start_roots(settings: ColdStart) -> Roots:
-    """Return what decides a supervised model: who teaches it, and of named demonstrations what reads them."""
+    """Return the definitions that determine a supervised model: its training, and the reader of its demonstrations."""
     if isinstance(settings, ColdStartConfig):
         drawn = {"cold start": "trainers.cold_start:train_drawn"}
         return drawn if settings.task == "coins" else {**drawn, "lessons": BENCHMARKS.target(settings.task)}
@@ -88,13 +91,16 @@ def cold_start_roots(settings: ColdStart) -> Roots:
 
 
 def training_roots(config: TrialConfig) -> Roots:
-    """Return what decides the model: for a method that does not train, beside the start, nothing but the problems."""
+    """Return the definitions that determine a trained model; for a method without training, only those of the problems.
+
+    The definitions of the cold start are not included.
+    """
     method = METHODS.get(config.method)
     named = config.benchmark
     roots = {"benchmark": BENCHMARKS.target(named) if isinstance(named, str) else _NAMED}
     if method.train is None:
         return roots
-    roots |= {"method": method.train, **_VERIFIER, "segmenter": SEGMENTERS.target(_segmenter(config))}
+    roots |= {"method": method.train, **_VERIFIER, "segmenter": SEGMENTERS.target(_choose_segmenter(config))}
     if "credit" in method.uses:
         roots["normalization"] = NORMALIZATIONS.target(config.credit.normalization)
         roots |= {"vote": VOTES.target(config.credit.vote)} if method.heeds("credit.vote") else {}
@@ -107,7 +113,7 @@ def training_roots(config: TrialConfig) -> Roots:
 
 
 def generation_roots(config: TrialConfig) -> Roots:
-    """Return what decides what a model says, beside each task's own functions."""
+    """Return the definitions that determine the completions of a model, except the functions of each task."""
     return {
         "asking": "evals.harness.generate:generate",
         "task settings": "evals.harness.asking:as_wanted",
@@ -117,7 +123,7 @@ def generation_roots(config: TrialConfig) -> Roots:
 
 
 def scoring_roots(config: TrialConfig) -> Roots:
-    """Return what decides what completions are worth."""
+    """Return the definitions that determine the scores of completions."""
     checkers = {checker for name in config.evaluation.tasks if (checker := task_checker(name))}
     return {
         **_VERIFIER,
@@ -131,10 +137,10 @@ def scoring_roots(config: TrialConfig) -> Roots:
 
 
 def hashes(roots: Mapping[str, str]) -> dict[str, str]:
-    """Return the hash of each root with all that it reaches.
+    """Return the hash of each root together with all definitions that it reaches.
 
     Raises:
-        PartError: One has no source code.
+        PartError: The source code of a root cannot be read.
     """
     by_role = {}
     for role, target in roots.items():
@@ -146,7 +152,7 @@ def hashes(roots: Mapping[str, str]) -> dict[str, str]:
 
 
 def definitions_of(config: TrialConfig) -> dict[str, dict[str, str]]:
-    """Return every definition that decides a trial, stage by stage, with a hash of it alone: for people to compare."""
+    """Return each definition that determines a trial, by stage, with its own hash, for comparison by people."""
     shared = cold_start_roots(config.supervised) if config.supervised else {}
     for judge in embedded_judges(config):
         shared |= judge_roots(judge)
@@ -156,25 +162,28 @@ def definitions_of(config: TrialConfig) -> dict[str, dict[str, str]]:
         "generation": generation_roots(config),
         "scoring": scoring_roots(config),
     }
-    return {stage: _together(tuple(sorted({*roots.values()}))) for stage, roots in stages.items()}
+    return {stage: _merge_definitions(tuple(sorted({*roots.values()}))) for stage, roots in stages.items()}
 
 
 def embedded_judges(config: TrialConfig) -> list[Judge]:
-    """Return the embedded critic or process reward model that the method asks."""
+    """Return the embedded critic or process reward model that the method uses."""
     uses = METHODS.get(config.method).uses
     asked = (config.critic.embedded_critic if "critic" in uses else None, config.prm.taught if "prm" in uses else None)
     return [judge for judge in asked if judge is not None]
 
 
 def judge_roots(judge: Judge) -> Roots:
-    """Return what decides an embedded critic or process reward model."""
+    """Return the definitions that determine an embedded critic or process reward model."""
     if isinstance(judge, EmbeddedCriticConfig):
         return {"embedded critic": "trainers.critics.embedded:train_critic"}
     return {"embedded PRM": "trainers.prm.embedded:train_prm"}
 
 
-def _segmenter(config: TrialConfig) -> str:
-    """Return what cuts the rollouts; without a critic they are cut only to count and check their steps."""
+def _choose_segmenter(config: TrialConfig) -> str:
+    """Return the name of the segmenter of rollouts, which depends on whether the method uses a critic or a PRM.
+
+    Other methods segment rollouts only to count and check their steps.
+    """
     uses = METHODS.get(config.method).uses
     if "credit" in uses:
         return config.credit.segmenter
@@ -182,5 +191,5 @@ def _segmenter(config: TrialConfig) -> str:
 
 
 @cache
-def _together(targets: tuple[str, ...]) -> dict[str, str]:
+def _merge_definitions(targets: tuple[str, ...]) -> dict[str, str]:
     return {name: own for target in targets for name, own in closure(target).definitions.items()}

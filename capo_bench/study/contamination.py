@@ -1,4 +1,4 @@
-"""Which problems of the evaluation a plan's trials are trained on: printed by `plan`, kept with each trial."""
+"""Find the evaluation problems that a plan trains on; `plan` prints them, and each trial records them."""
 
 from __future__ import annotations
 
@@ -21,15 +21,21 @@ from trainers.methods import METHODS
 from trainers.teaching import SftConfig
 
 EXAMPLES = 5
-"""So many overlapping problems are named."""
+"""Number of overlapping problems that are listed as examples."""
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """How many problems of a task share `LENGTH` words in a row with a training row.
+    """The overlap of a task with a set of training rows: problems that share `LENGTH` consecutive words with a row.
 
-    `examples` are ids of the first of these. `trained` rows and `problems` are 0 where they could not be read;
-    `unchecked` says why nothing was compared.
+    Attributes:
+        rows: Name of the training rows.
+        trained: Number of training rows; 0 if they could not be read.
+        task: Name of the task.
+        problems: Number of problems of the task; 0 if they could not be read.
+        shared: Number of problems with an overlap.
+        examples: Ids of the first problems with an overlap.
+        unchecked: Why nothing was compared; None if it was.
     """
 
     rows: str
@@ -42,8 +48,12 @@ class Overlap:
 
 
 def overlaps(config: TrialConfig) -> list[Overlap]:
-    """Return what the rows that a trial is trained on share with each of its tasks; nothing where rows are drawn."""
-    return [overlap for rows, trained in _trained_on(config) for overlap in _compare(rows, trained, config.evaluation)]
+    """Return the overlap of a trial's training rows with each of its tasks; empty if its problems are generated."""
+    return [
+        overlap
+        for rows, trained in _list_training_rows(config)
+        for overlap in _compare(rows, trained, config.evaluation)
+    ]
 
 
 def overlaps_as_json(config: TrialConfig) -> list[dict[str, Any]]:
@@ -52,17 +62,17 @@ def overlaps_as_json(config: TrialConfig) -> list[dict[str, Any]]:
 
 
 def contamination_lines(plan: Plan) -> list[str]:
-    """Return a line for each set of training rows of a plan and what it shares with the tasks."""
+    """Return one line of text for each set of training rows in a plan, with its overlap with the tasks."""
     distinct: dict[Overlap, None] = {}
     for config in {trial.variant: trial.config for trial in plan.trials}.values():
         distinct.update(dict.fromkeys(overlaps(config)))
     by_rows: dict[str, list[Overlap]] = {}
     for overlap in distinct:
         by_rows.setdefault(overlap.rows, []).append(overlap)
-    return [_line(rows, of_rows) for rows, of_rows in by_rows.items()]
+    return [_format_line(rows, of_rows) for rows, of_rows in by_rows.items()]
 
 
-def _line(rows: str, compared: Iterable[Overlap]) -> str:
+def _format_line(rows: str, compared: Iterable[Overlap]) -> str:
     compared = list(compared)
     clean = [
         f"{overlap.task} ({overlap.problems:,})" for overlap in compared if not overlap.unchecked and not overlap.shared
@@ -83,7 +93,7 @@ def _line(rows: str, compared: Iterable[Overlap]) -> str:
     return f"contamination by {rows}, {trained:,} row{'s' * (trained != 1)}: {'; '.join(parts)}"
 
 
-def _trained_on(config: TrialConfig) -> Iterator[tuple[str, TrainingSet | DemonstrationSet]]:
+def _list_training_rows(config: TrialConfig) -> Iterator[tuple[str, TrainingSet | DemonstrationSet]]:
     benchmark = benchmark_of(config.benchmark)
     if METHODS.get(config.method).train is not None and isinstance(benchmark, TrainingSet):
         yield f"benchmark {benchmark.name}", benchmark
@@ -94,13 +104,13 @@ def _trained_on(config: TrialConfig) -> Iterator[tuple[str, TrainingSet | Demons
 
 def _compare(rows: str, trained: TrainingSet | DemonstrationSet, evaluation: EvaluationConfig) -> tuple[Overlap, ...]:
     own = tuple(evaluation.rows.items())
-    return _compared(
+    return _compare_cached(
         rows, trained, evaluation.tasks, evaluation.data_dir, own, tuple(stamp(problems) for _, problems in own)
     )
 
 
 @cache
-def _compared(  # noqa: PLR0913, PLR0917 - all that decides the answer, so that it is kept
+def _compare_cached(  # noqa: PLR0913, PLR0917 - all inputs of the result, for the cache
     rows: str,
     trained: TrainingSet | DemonstrationSet,
     tasks: tuple[str, ...],
@@ -108,22 +118,22 @@ def _compared(  # noqa: PLR0913, PLR0917 - all that decides the answer, so that 
     own: tuple[tuple[str, TestRows], ...],
     written: object,
 ) -> tuple[Overlap, ...]:
-    texts = _texts(trained)
+    texts = _read_texts(trained)
     if isinstance(texts, str):
         return tuple(Overlap(rows, 0, task, 0, 0, (), texts) for task in tasks)
     evaluated = ((task, read_problems(task, data_dir, dict(own))) for task in tasks)
-    return tuple(_overlap(rows, len(trained.all), texts, *each) for each in evaluated)
+    return tuple(_count_overlap(rows, len(trained.all), texts, *each) for each in evaluated)
 
 
-def _overlap(rows: str, trained: int, texts: list[str], task: str, problems: dict[str, str] | str) -> Overlap:
+def _count_overlap(rows: str, trained: int, texts: list[str], task: str, problems: dict[str, str] | str) -> Overlap:
     if isinstance(problems, str):
         return Overlap(rows, trained, task, 0, 0, (), problems)
     shared = find_overlaps(texts, problems)
     return Overlap(rows, trained, task, len(problems), len(shared), tuple(sorted(shared)[:EXAMPLES]))
 
 
-def _texts(trained: TrainingSet | DemonstrationSet) -> list[str] | str:
-    """Return what is trained on, or why it cannot be read here and now."""
+def _read_texts(trained: TrainingSet | DemonstrationSet) -> list[str] | str:
+    """Return the training texts, or the reason why they cannot be read here."""
     if not trained.rows.at_hand:
         return "the training rows are not on this machine yet"
     try:

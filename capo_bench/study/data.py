@@ -1,4 +1,4 @@
-"""Rules on what a study trains on: rows that can be used, and a start that goes with the backbone and the method."""
+"""Check the training data of a study: its rows must be valid, and its start must fit the backbone and the method."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ Rows = TrainingSet | DemonstrationSet
 
 
 def bad_rows(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
-    """Yield what is wrong with the rows of the files that a study names: its own line, and that of the file."""
+    """Yield the errors in row files that a study names, with the line in the study and the line in the file."""
     for variant in variants:
-        for path, rows in _named(variant.config):
+        for path, rows in _list_rows(variant.config):
             if rows.source is None or rows.source.file is None:
-                continue  # of a hub: `check_rows` loads it
+                continue  # on a hub; `check_rows` loads it
             try:
                 rows.all  # noqa: B018 - reads and checks them
             except DataErrors as errors:
                 place, key = base.locate(drafts[variant.name], path), ".".join(path)
-                for rule, way_out in _first_flaws(errors.flaws):
+                for rule, way_out in _split_flaws(errors.flaws):
                     yield StudyError(place, f"{key}: {rule}", way_out)
 
 
 def check_rows(configs: Sequence[TrialConfig]) -> None:
-    """Load all rows that trials are trained on or are measured on by their own study, be it from the hub.
+    """Load all rows that trials train on, and those that the study evaluates on, including rows on the hub.
 
     Raises:
-        DataErrors: All that is wrong with any of them.
+        DataErrors: Rows are invalid; lists all errors.
     """
     flaws: dict[str, None] = {}
     for config in configs:
-        for _, rows in _named(config):
+        for _, rows in _list_rows(config):
             try:
                 rows.all  # noqa: B018 - reads and checks them
             except DataErrors as errors:
@@ -51,8 +51,8 @@ def check_rows(configs: Sequence[TrialConfig]) -> None:
         raise DataErrors(list(flaws))
 
 
-def _named(config: TrialConfig) -> Iterator[tuple[tuple[str, ...], Rows]]:
-    """Yield the rows that a trial uses and the setting that names them."""
+def _list_rows(config: TrialConfig) -> Iterator[tuple[tuple[str, ...], Rows]]:
+    """Yield the rows that a trial uses, with the path of the setting that names them."""
     benchmark = benchmark_of(config.benchmark)
     if isinstance(benchmark, TrainingSet):
         yield ("benchmark",), benchmark
@@ -63,8 +63,8 @@ def _named(config: TrialConfig) -> Iterator[tuple[tuple[str, ...], Rows]]:
             yield ("evaluation", "rows", name), named_problems(config.evaluation.rows[name])
 
 
-def _first_flaws(flaws: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yield the rule and the way out of each flaw, of the first `MOST_TOLD`."""
+def _split_flaws(flaws: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Yield the rule and the way out of the first `MOST_TOLD` flaws."""
     for flaw in flaws[:MOST_TOLD]:
         rule, _, way_out = flaw.rpartition("; ")
         yield (rule, way_out) if rule else (way_out, "")
@@ -73,7 +73,7 @@ def _first_flaws(flaws: Sequence[str]) -> Iterator[tuple[str, str]]:
 
 
 def unfit_start(config: TrialConfig) -> Iterator[tuple[str, str, str]]:
-    """Yield how the supervised training does not go with the backbone or the method: key, rule, way out."""
+    """Yield conflicts of the supervised training with the backbone or the method: setting, rule, way out."""
     backbone, start, name = BACKBONES.load(config.backbone), config.supervised, f"backbone {config.backbone!r}"
     if backbone.source == "embedded":
         if start is None and METHODS.get(config.method).heeds("cold_start"):
@@ -100,10 +100,10 @@ def unfit_start(config: TrialConfig) -> Iterator[tuple[str, str, str]]:
             "name demonstrations (cold_start.demonstrations), or set method: base for the model as it is",
         )
     if isinstance(start, SftConfig):
-        yield from _unfit_demonstrations(config, start)
+        yield from _check_demonstrations(config, start)
 
 
-def _unfit_demonstrations(config: TrialConfig, start: SftConfig) -> Iterator[tuple[str, str, str]]:
+def _check_demonstrations(config: TrialConfig, start: SftConfig) -> Iterator[tuple[str, str, str]]:
     backbone, name = BACKBONES.load(config.backbone), f"backbone {config.backbone!r}"
     named = start.demonstrations
     if not isinstance(named, str) and named.messages and backbone.template != "chat":

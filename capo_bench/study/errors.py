@@ -1,6 +1,6 @@
-"""Everything wrong with a study, collected and told at once.
+"""Errors in a study, collected and reported together.
 
-An error names the file and line, the value, the rule and the way out. Reading a study never stops at the first one.
+An error names the file and line, the value, the rule and the way out. Reading a study continues after an error.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from capo_bench.store.errors import RunError
 
 @dataclass(frozen=True)
 class Place:
-    """A file as the user named it and a line from 1; or an option, ``"--set credit.vote=union"``, without one."""
+    """A file as the user named it with a line number from 1, or an option such as ``"--set credit.vote=union"``."""
 
     file: str
     line: int | None = None
@@ -24,7 +24,7 @@ class Place:
 
 @dataclass(frozen=True)
 class StudyError:
-    """One thing wrong with a study: where, the value and the rule that it breaks, and what to do about it."""
+    """One error in a study: its place, the value and the rule that it breaks, and the way out."""
 
     place: Place
     rule: str
@@ -36,7 +36,7 @@ class StudyError:
 
 
 class StudyErrors(RunError):  # noqa: N818 - it carries many errors, each a StudyError
-    """All errors of one study or of several, in the order of files and lines, each once."""
+    """All errors of one or more studies without duplicates, in the order of files and lines."""
 
     def __init__(self, items: Sequence[StudyError]) -> None:
         self.items: list[StudyError] = []
@@ -52,6 +52,6 @@ class StudyErrors(RunError):  # noqa: N818 - it carries many errors, each a Stud
 
 
 def shown(value: object) -> str:
-    """Return a value as an error shows it, cut where it is long."""
+    """Return a value as text for an error message, shortened if it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."

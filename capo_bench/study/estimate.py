@@ -1,11 +1,11 @@
-"""What a plan will take: critic calls counted, time guessed from one small model or taken from finished trials.
+"""Estimate the cost of a plan: count critic calls, and estimate time from a simple model or from finished trials.
 
-The model of time is for the embedded backbone on two CPU cores: a constant number of seconds per demonstration, per
-rollout, per critique of the embedded critic and per evaluation sample. Models from a hub run on GPUs: see
-`capo_bench.study.gpu_time`. No guess is made where the size of a model is not known.
+The model of time is for the embedded backbone on two CPU cores: constant seconds per demonstration, per rollout, per
+critique of the embedded critic and per evaluation sample. Models from a hub run on GPUs; see
+`capo_bench.study.gpu_time`. There is no estimate if the size of a model is unknown.
 
-A budget ends training before `train.steps`: how many steps it allows, finished trials of the variant tell, and else a
-constant number of tokens a rollout and a critique.
+A budget ends training before `train.steps`. The number of steps that it allows is taken from finished trials of the
+variant; without those it is computed from constant numbers of tokens per rollout and per critique.
 """
 
 from __future__ import annotations
@@ -37,22 +37,24 @@ from trainers.budget import WEIGHED, Meter
 from trainers.config import TrialConfig
 from trainers.methods import METHODS
 
-# Measured on two x86-64 cores without a GPU, backbone tiny, one thread a job: the study voting at `quick`
-# (docs/measurements.md). A step of 64 demonstrations takes 0.26 s of one core and a step of 64 reviews 0.5 s; 24 steps
-# × 96 rollouts 21.5 s, 9,216 critiques 11 to 21 s, the less the fewer of them are new; 3,840 answers 13.6 s. The
-# embedded process reward model of 500 steps × 32 lessons took 119 s, 600 solutions 2.5 s (`python -m benchmarks.prm`).
+# Measured on two x86-64 cores without a GPU, backbone tiny, one thread per job, with the study voting at `quick`
+# (docs/measurements.md). A step of 64 demonstrations takes 0.26 s on one core and a step of 64 reviews 0.5 s. 24 steps
+# × 96 rollouts take 21.5 s, 9,216 critiques 11 to 21 s (cached critiques are faster), and 3,840 answers 13.6 s. The
+# embedded process reward model of 500 steps × 32 lessons took 119 s, scoring 600 solutions 2.5 s (`python -m
+# benchmarks.prm`).
 SECONDS_PER_DEMONSTRATION = 4.1e-3
 SECONDS_PER_REVIEW = 7.8e-3
 SECONDS_PER_CRITIQUE = 1.8e-3
 SECONDS_PER_LESSON = 7.4e-3
 SECONDS_PER_SCORED = 4.1e-3
-SECONDS_PER_ROLLOUT = 9.3e-3  # sampled, and updated on once; cpu_seconds of steps of 96: 1.25 s, 1.9 s with two
-SECONDS_PER_UPDATE = 5.2e-3  # updates, 3.45 s with four, on a machine on which a rollout took 1.4 times as long
+SECONDS_PER_ROLLOUT = 9.3e-3  # sampled and updated on once; steps of 96 rollouts took 1.25 cpu_seconds, 1.9 with two
+SECONDS_PER_UPDATE = 5.2e-3  # updates, 3.45 with four, on a machine where a rollout took 1.4 times as long
 SECONDS_PER_SAMPLE = 3.6e-3
 STATES_PER_ROLLOUT, SECONDS_PER_CONTINUATION = 2.25, 1e-3
-"""Distinct states of a rollout, measured on the start's; a continuation takes 0.6 ms where 200 share a state."""
-# Measured in the study voting: 153,000 tokens of 3,840 rollouts, and 9.8 of the embedded critic for each of these where
-# it was asked four times. It is as large as the policy, so its tokens weigh as much. A prompt is 35 tokens.
+"""Distinct states per rollout, measured on the cold start; a continuation takes 0.6 ms if 200 share a state."""
+# Measured in the study voting: 153,000 tokens in 3,840 rollouts, and 9.8 tokens of the embedded critic for each of
+# these tokens with four critiques. The critic is as large as the policy, so its tokens have the same weight. A prompt
+# has 35 tokens.
 TOKENS_PER_ROLLOUT = 40.0
 TOKENS_PER_PROMPT = 35.0
 PARAMETERS = 3.7e5
@@ -61,7 +63,7 @@ TOKENS_PER_CRITIQUE = 98.0
 
 @dataclass(frozen=True)
 class Preparation:
-    """A model that trials share and that is made before them; `seconds` to train it are None without a guess."""
+    """A shared model that is made before the trials that use it; `seconds` of training are None if unknown."""
 
     kind: SharedKind
     key: str
@@ -72,10 +74,13 @@ class Preparation:
 
 @dataclass(frozen=True)
 class Bounded:
-    """A variant whose training a budget ends.
+    """A variant whose training ends by a budget.
 
-    `unit` is a name of `trainers.budget.LIMITS`. `steps` are those that it is taken to allow, None without a guess;
-    `most` is `train.steps`.
+    Attributes:
+        unit: A name of `trainers.budget.LIMITS`.
+        limit: The budget, in its unit.
+        steps: Estimated number of steps that the budget allows; None if unknown.
+        most: The setting `train.steps`.
     """
 
     variant: str
@@ -87,21 +92,22 @@ class Bounded:
 
 @dataclass(frozen=True)
 class PlanEstimate:
-    """What a plan will take.
+    """Estimated cost of a plan.
 
     Attributes:
-        trials: Trials of the plan.
-        done: Those that are finished.
-        trained: Unfinished ones whose training is there, by whichever trial: they are only evaluated.
-        measured: Unfinished ones whose time is the mean of finished trials that differ in the seed alone.
-        unknown: Unfinished ones without a guess.
-        seconds: Work that is left, preparations included, of one worker; without the unknown ones.
-        critic_calls: Critiques asked for by the whole plan, a scored rollout being one; the most, where a budget
-            allows an unknown number of steps.
-        bounded: Variants whose training a budget ends.
+        trials: Number of trials in the plan.
+        done: Number of finished trials.
+        trained: Number of unfinished trials whose trained model already exists, so they are only evaluated.
+        measured: Number of unfinished trials whose time is the mean of finished trials of the same variant.
+        unknown: Number of unfinished trials without an estimate.
+        seconds: Remaining work of a single worker, including preparations, without the unknown trials.
+        critic_calls: Critiques of the whole plan; a scored rollout counts as one. An upper bound if a budget allows an
+            unknown number of steps.
+        bounded: Variants whose training ends by a budget.
         preparations: The models that trials share.
-        waits: Seconds of each unfinished trial, without the unknown ones, and which of the preparations it waits for.
-        gpu: What is left takes of GPUs; None where no trial needs one, or one of them has no guess.
+        waits: For each unfinished trial with an estimate: its seconds, and the indices of the preparations that it
+            needs.
+        gpu: GPU costs of the remaining work; None if no trial needs a GPU.
     """
 
     trials: int
@@ -118,13 +124,13 @@ class PlanEstimate:
 
     @property
     def calls_known(self) -> str:
-        """How well `critic_calls` is known, of what budgets allow: ``exactly``, ``about`` or ``at most``."""
+        """Accuracy of `critic_calls`, which depends on budgets: ``exactly``, ``about`` or ``at most``."""
         if any(bound.steps is None for bound in self.bounded):
             return "at most"
         return "about" if self.bounded else "exactly"
 
     def wall_seconds(self, workers: int) -> float:
-        """Return the time left when so many jobs run at a time: models first, then each trial once its own are made."""
+        """Return the remaining seconds with `workers` parallel jobs; each trial waits for its preparations."""
         free = [0.0] * workers
         made = [0.0] * len(self.preparations)
         for at, model in enumerate(self.preparations):
@@ -138,12 +144,12 @@ class PlanEstimate:
 
 
 def estimate(plan: Plan, home: Home | None = None) -> PlanEstimate:
-    """Estimate a plan; finished trials in the results folder cost nothing more and tell what others will take."""
-    costs = _costs(plan, home)
+    """Estimate a plan; finished trials in the results folder cost nothing and improve the estimates of the others."""
+    costs = _read_costs(plan, home)
     left = [trial for trial in plan.trials if trial.id not in costs]
-    means = _means(plan, costs, "wall_seconds")
+    means = _average(plan, costs, "wall_seconds")
     machine = plan.machine
-    bounded = _bounded(plan, _means(plan, costs, "steps"))
+    bounded = _find_bounded(plan, _average(plan, costs, "steps"))
     steps = {bound.variant: bound.steps for bound in bounded}
     trained = {trial.id for trial in left if home is not None and training_done(home, trial)}
     guesses = [
@@ -152,7 +158,7 @@ def estimate(plan: Plan, home: Home | None = None) -> PlanEstimate:
         else means.get(trial.variant, trial_seconds(trial.config, machine))
         for trial in left
     ]
-    preparations = _preparations(plan, home)
+    preparations = _list_preparations(plan, home)
     models = [SharedModel(made.kind, made.key) for made in preparations]
     needed = [made.seconds for made in preparations if not made.done] if left else []
     return PlanEstimate(
@@ -173,7 +179,7 @@ def estimate(plan: Plan, home: Home | None = None) -> PlanEstimate:
         gpu=gpu_costs(
             machine,
             [
-                PendingTrial(trial.config, guess, _steps_left(trial, steps) if trial.id not in trained else 0)
+                PendingTrial(trial.config, guess, _count_steps_left(trial, steps) if trial.id not in trained else 0)
                 for trial, guess in zip(left, guesses, strict=True)
                 if guess is not None
             ],
@@ -181,57 +187,57 @@ def estimate(plan: Plan, home: Home | None = None) -> PlanEstimate:
     )
 
 
-def _steps_left(trial: Trial, bounded: Mapping[str, int | None]) -> int:
-    """Return how many steps a trial trains; `bounded` is what budgets allow."""
+def _count_steps_left(trial: Trial, bounded: Mapping[str, int | None]) -> int:
+    """Return the number of steps that a trial trains; `bounded` are the steps that budgets allow, by variant."""
     if "train" not in METHODS.get(trial.config.method).uses:
         return 0
     return bounded.get(trial.variant) or trial.config.train.steps
 
 
 def critic_calls(config: TrialConfig, steps: int | None = None) -> int:
-    """Return how many critiques a trial asks for: steps × prompts × group × critiques, one where steps are scored.
+    """Return the number of critiques of a trial: steps × prompts × group × critiques, or one per rollout for a PRM.
 
-    Unless `steps` are given, training takes all of `train.steps`.
+    `steps` defaults to `train.steps`.
     """
     uses = METHODS.get(config.method).uses
     each = config.credit.critiques if "critic" in uses else 1 if "prm" in uses else 0
-    return (steps or config.train.steps) * _rollouts(config) * each
+    return (steps or config.train.steps) * _count_rollouts(config) * each
 
 
 def allowed_steps(config: TrialConfig, machine: Machine = MACHINE) -> int | None:
-    """Return the steps that training takes: as many as the budget allows, at most `train.steps`.
+    """Return the number of training steps that the budget allows, at most `train.steps`.
 
-    None where a budget limits what nothing is known of: the tokens of a critic of unknown size.
+    None if the budget limits an unknown quantity: the tokens of a critic of unknown size.
     """
     train = config.train
     if train.budget is None:
         return train.steps
-    spent = _spending(config, train.budget.unit, machine)
+    spent = _estimate_spending(config, train.budget.unit, machine)
     return None if spent is None else min(train.steps, math.ceil(train.budget.limit / spent))
 
 
-def _spending(config: TrialConfig, unit: str, machine: Machine) -> float | None:
-    """Return what a step spends of what a budget limits; None without a guess."""
+def _estimate_spending(config: TrialConfig, unit: str, machine: Machine) -> float | None:
+    """Return how much of a budget's unit one step spends; None if unknown."""
     if BACKBONES.load(config.backbone).source != "embedded":
-        return _spending_on_gpus(config, unit, machine)
-    sampled, reading = _rollouts(config) * TOKENS_PER_ROLLOUT, _critic_seconds(config, 1)
+        return _estimate_spending_on_gpus(config, unit, machine)
+    sampled, reading = _count_rollouts(config) * TOKENS_PER_ROLLOUT, _estimate_critic(config, 1)
     if unit == "policy_tokens":
         return sampled
     if reading is None or (unit in WEIGHED and "prm" in METHODS.get(config.method).uses):
         return None
     if unit == "seconds":
-        return _learning_seconds(config, 1) + reading
+        return _estimate_learning(config, 1) + reading
     embedded = config.critic.embedded_critic is not None
     tokens = {
         "policy_tokens": sampled,
-        "policy_prompt_tokens": _rollouts(config) * TOKENS_PER_PROMPT,
-        "policy_prefill_tokens": _rollouts(config) * TOKENS_PER_PROMPT,
+        "policy_prompt_tokens": _count_rollouts(config) * TOKENS_PER_PROMPT,
+        "policy_prefill_tokens": _count_rollouts(config) * TOKENS_PER_PROMPT,
         "critic_tokens": embedded * critic_calls(config, 1) * TOKENS_PER_CRITIQUE,
     }
     return Meter(round(PARAMETERS), round(PARAMETERS), updates=config.train.updates_per_batch).read(tokens)[unit]
 
 
-def _spending_on_gpus(config: TrialConfig, unit: str, machine: Machine) -> float | None:
+def _estimate_spending_on_gpus(config: TrialConfig, unit: str, machine: Machine) -> float | None:
     tokens, planned, judge = step_tokens(config, machine), BACKBONES.load(config.backbone).planned, judge_size(config)
     if unit == "policy_tokens":
         return tokens.sampled
@@ -250,17 +256,17 @@ def _spending_on_gpus(config: TrialConfig, unit: str, machine: Machine) -> float
     return meter.read(counted)[unit]
 
 
-def _learning_seconds(config: TrialConfig, steps: int) -> float:
+def _estimate_learning(config: TrialConfig, steps: int) -> float:
     each = SECONDS_PER_ROLLOUT + (config.train.updates_per_batch - 1) * SECONDS_PER_UPDATE
-    return steps * _rollouts(config) * each
+    return steps * _count_rollouts(config) * each
 
 
-def _rollouts(config: TrialConfig) -> int:
+def _count_rollouts(config: TrialConfig) -> int:
     return config.train.prompts_per_step * config.train.group_size
 
 
 def trial_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float | None:
-    """Return the guessed time of a trial without its preparations; None where the size of a model is not known."""
+    """Return the estimated seconds of a trial without its preparations; None if the size of a model is unknown."""
     steps = allowed_steps(config, machine) if "train" in METHODS.get(config.method).uses else 0
     if steps is None:
         return None
@@ -268,12 +274,12 @@ def trial_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float | No
     if BACKBONES.load(config.backbone).source != "embedded":
         time = trial_time(config, machine, steps)
         return None if time is None else time.total
-    reading = _critic_seconds(config, steps)
-    return None if reading is None or asking is None else _learning_seconds(config, steps) + asking + reading
+    reading = _estimate_critic(config, steps)
+    return None if reading is None or asking is None else _estimate_learning(config, steps) + asking + reading
 
 
 def evaluation_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float | None:
-    """Return the guessed time of the evaluation alone, every task asked; None where the model's size is not known."""
+    """Return the estimated seconds of a trial's full evaluation; None if the size of the model is unknown."""
     if BACKBONES.load(config.backbone).source != "embedded":
         time = trial_time(config, machine, 0)
         return None if time is None else time.total
@@ -285,35 +291,35 @@ def evaluation_seconds(config: TrialConfig, machine: Machine = MACHINE) -> float
 
 
 def training_done(home: Home, trial: Trial) -> bool:
-    """Whether an unfinished trial needs no training: what it trains is there, whoever trained it."""
+    """Return whether the trained model of an unfinished trial already exists, from this or another trial."""
     if METHODS.get(trial.config.method).train is None:
         return False
     kept = home.stage("training", training_key(trial.identity, trial.seed)) / "model"
     return kept.is_dir() or home.trial(trial.id).model.is_dir()
 
 
-def _critic_seconds(config: TrialConfig, steps: int) -> float | None:
-    """Return the guessed time of the critiques; None for a model of which nothing is known."""
+def _estimate_critic(config: TrialConfig, steps: int) -> float | None:
+    """Return the estimated seconds of the critiques; None for a model of unknown size."""
     if "prm" in METHODS.get(config.method).uses:
         return critic_calls(config, steps) * SECONDS_PER_SCORED if config.prm.taught else None
     if "values" in METHODS.get(config.method).uses:
         oracle = METHODS.get(config.method).heeds("values.oracle_samples")
         samples = config.values.oracle_samples if oracle else config.values.samples
-        return steps * _rollouts(config) * STATES_PER_ROLLOUT * samples * SECONDS_PER_CONTINUATION
+        return steps * _count_rollouts(config) * STATES_PER_ROLLOUT * samples * SECONDS_PER_CONTINUATION
     if config.critic.embedded_critic is not None:
         return critic_calls(config, steps) * SECONDS_PER_CRITIQUE
-    # Critics that are not kept are checkers: what they take is in the time of a rollout.
+    # Critics whose critiques are not stored are checkers; their time is included in the time of a rollout.
     return None if critic_calls(config) and config.critic.kept else 0.0
 
 
-def _costs(plan: Plan, home: Home | None) -> dict[str, Mapping[str, Any]]:
-    """Return what each finished trial cost, by its id; nothing where its record does not say."""
+def _read_costs(plan: Plan, home: Home | None) -> dict[str, Mapping[str, Any]]:
+    """Return the cost of each finished trial, by its id; an empty cost if its record has none."""
     if home is None:
         return {}
-    return {trial.id: _cost(home, trial.id) for trial in plan.trials if home.trial(trial.id).done}
+    return {trial.id: _read_cost(home, trial.id) for trial in plan.trials if home.trial(trial.id).done}
 
 
-def _cost(home: Home, trial_id: str) -> Mapping[str, Any]:
+def _read_cost(home: Home, trial_id: str) -> Mapping[str, Any]:
     try:
         cost = read_json(home.trial(trial_id).metrics)["cost"]
     except (OSError, ValueError, KeyError, TypeError):
@@ -321,8 +327,8 @@ def _cost(home: Home, trial_id: str) -> Mapping[str, Any]:
     return cost if isinstance(cost, dict) else {}
 
 
-def _means(plan: Plan, costs: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, float]:
-    """Return the mean of a cost over the finished trials of each variant that has some."""
+def _average(plan: Plan, costs: Mapping[str, Mapping[str, Any]], name: str) -> dict[str, float]:
+    """Return the mean of a cost over the finished trials of each variant."""
     costs_of = defaultdict[str, list[float]](list)
     for trial in plan.trials:
         value = costs.get(trial.id, {}).get(name)
@@ -331,8 +337,8 @@ def _means(plan: Plan, costs: Mapping[str, Mapping[str, Any]], name: str) -> dic
     return {variant: sum(values) / len(values) for variant, values in costs_of.items()}
 
 
-def _bounded(plan: Plan, taken: Mapping[str, float]) -> list[Bounded]:
-    """Return the variants whose training a budget ends; `taken` is how many steps finished trials took."""
+def _find_bounded(plan: Plan, taken: Mapping[str, float]) -> list[Bounded]:
+    """Return the variants whose training ends by a budget; `taken` are mean steps of finished trials, by variant."""
     return [
         Bounded(
             variant=variant.name,
@@ -348,7 +354,7 @@ def _bounded(plan: Plan, taken: Mapping[str, float]) -> list[Bounded]:
     ]
 
 
-def _preparations(plan: Plan, home: Home | None) -> list[Preparation]:
+def _list_preparations(plan: Plan, home: Home | None) -> list[Preparation]:
     counts, configs = defaultdict[SharedModel, int](int), dict[SharedModel, TrialConfig]()
     for trial in plan.trials:
         for model in shared_models(trial.config):
@@ -360,13 +366,13 @@ def _preparations(plan: Plan, home: Home | None) -> list[Preparation]:
             model.key,
             count,
             done=home is not None and home.stage(model.kind, model.key).exists(),
-            seconds=_preparation_seconds(model.kind, configs[model]),
+            seconds=_estimate_preparation(model.kind, configs[model]),
         )
         for model, count in counts.items()
     ]
 
 
-def _preparation_seconds(kind: SharedKind, config: TrialConfig) -> float | None:
+def _estimate_preparation(kind: SharedKind, config: TrialConfig) -> float | None:
     if kind == "critic":
         critic = config.critic.embedded_critic
         return critic.steps * critic.problems_per_step * SECONDS_PER_REVIEW if critic else None

@@ -1,4 +1,4 @@
-"""From what varies to the list of variants: product of the matrix × rows of the zip, minus exclude, plus include."""
+"""Expand a sweep into variants: product of the matrix × rows of the zip, minus exclude, plus include."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from capo_bench.study.yamlfile import Document, Tree, TreePath
 
 @dataclass(frozen=True)
 class Source:
-    """Where a value was written: in a study file, or in an option, whose text then stands for the file."""
+    """Where a value was written: in a study file, or in an option, whose text then replaces the file name."""
 
     document: Document
     path: TreePath = ()
 
     def place(self, below: TreePath = ()) -> Place:
-        """Return the place of the value, or of what is at `below` inside it."""
+        """Return the place of the value, or of the path `below` inside it."""
         return self.document.place((*self.path, *below))
 
 
 @dataclass(frozen=True)
 class KeySetting:
-    """One dotted key of `TrialConfig` set to one value, and where that was written."""
+    """A value for one dotted key of `TrialConfig`, and where it was written."""
 
     key: str
     value: Tree
@@ -35,7 +35,7 @@ class KeySetting:
 
 @dataclass(frozen=True)
 class Draft:
-    """A variant before its settings are checked."""
+    """A variant whose settings have not been validated yet."""
 
     name: str
     settings: tuple[KeySetting, ...]
@@ -43,28 +43,28 @@ class Draft:
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """What the variant sets, by dotted key."""
+        """The settings of the variant, by dotted key."""
         return {setting.key: setting.value for setting in self.settings}
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Where each key of an effective sweep was written: the study's own level, or its profile's."""
+    """Where each key of an effective sweep was written: at the top level of the study, or in its profile."""
 
     document: Document
     prefixes: Mapping[str, TreePath]
 
     def at(self, key: str, *below: str | int) -> Source:
-        """Return the source of a key of the sweep, or of what is below it."""
+        """Return the source of a key of the sweep, or of a path below it."""
         return Source(self.document, (*self.prefixes.get(key, ()), key, *below))
 
 
 def drafts(sweep: Sweep, sources: Sources) -> list[Draft]:
-    """Return the variants in the order of the file, excluded ones left out.
+    """Return the variants in the order of the file, without excluded ones.
 
-    A sweep that varies nothing and includes nothing is the base alone, named ``base``.
+    A sweep without variation and without included variants has a single variant, named ``base``: the base itself.
     """
-    rows = [row for row in _rows(sweep, sources) if not any(excluded(row, entry) for entry in sweep.exclude)]
+    rows = [row for row in _build_rows(sweep, sources) if not any(excluded(row, entry) for entry in sweep.exclude)]
     swept = sweep.matrix or sweep.zip
     labels = short_names([*sweep.matrix, *sweep.zip])
     kept = [
@@ -81,26 +81,26 @@ def drafts(sweep: Sweep, sources: Sources) -> list[Draft]:
 
 
 def excluded(row: Iterable[KeySetting], entry: Mapping[str, Any]) -> bool:
-    """Whether a row has all the values of an entry of `exclude`."""
+    """Return whether a row has all values of an entry of `exclude`."""
     values = {setting.key: setting.value for setting in row}
     return all(key in values and values[key] == value for key, value in entry.items())
 
 
-def _rows(sweep: Sweep, sources: Sources) -> list[tuple[KeySetting, ...]]:
-    axes = [_column(key, values, "matrix", sources) for key, values in sweep.matrix.items()]
-    columns = [_column(key, values, "zip", sources) for key, values in sweep.zip.items()]
+def _build_rows(sweep: Sweep, sources: Sources) -> list[tuple[KeySetting, ...]]:
+    axes = [_build_column(key, values, "matrix", sources) for key, values in sweep.matrix.items()]
+    columns = [_build_column(key, values, "zip", sources) for key, values in sweep.zip.items()]
     zipped = list(zip(*columns, strict=True)) if columns else [()]
     return [(*row, *together) for row in itertools.product(*axes) for together in zipped]
 
 
-def _column(key: str, values: Sequence[Any], table: str, sources: Sources) -> list[KeySetting]:
+def _build_column(key: str, values: Sequence[Any], table: str, sources: Sources) -> list[KeySetting]:
     return [KeySetting(key, value, sources.at(table, key, index)) for index, value in enumerate(values)]
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Return a short name of each swept key: its last segment, or all of it where two end alike.
+    """Return a short name for each swept key: its last segment, or the whole key if that is ambiguous.
 
-    The seed of the trial is called ``seed`` already.
+    A last segment ``seed`` also counts as ambiguous, because it names the trial's seed.
     """
     last = {key: key.rpartition(".")[2] for key in keys}
     tails = [*last.values(), "seed"]
@@ -108,7 +108,7 @@ def short_names(keys: Sequence[str]) -> dict[str, str]:
 
 
 def value_shown(value: Tree) -> str:
-    """Return a value as a variant's name shows it."""
+    """Return a value as it appears in a variant's name."""
     if isinstance(value, dict):
         head = str(value.get("name", ""))
         params = ",".join(f"{key}={value_shown(item)}" for key, item in sorted(value.items()) if key != "name")

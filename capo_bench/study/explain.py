@@ -1,4 +1,4 @@
-"""From pydantic's errors to ours: the place, the value, the rule and the way out."""
+"""Convert pydantic's errors to study errors with the place, the value, the rule and the way out."""
 
 from __future__ import annotations
 
@@ -34,27 +34,27 @@ _SUBJECT = re.compile(r"^\w+ should")
 
 
 def explain(error: ValidationError, tree: Tree, models: Models, locate: Locate) -> list[tuple[TreePath, StudyError]]:
-    """Return each error of a validation with the path in `tree` that it is about.
+    """Return each error of a validation with its path in `tree`.
 
-    `models` are what was validated against, for the keys that they know; `locate` leads from a path to where it was
+    `models` are the validated models, which provide the known keys. `locate` returns the place where a path was
     written.
     """
     errors = []
     for detail in error.errors(include_url=False):
         path = present(tree, detail["loc"], last=detail["type"] in {"extra_forbidden", "missing"})
-        errors.append((path, StudyError(locate(path), *_rule_and_way_out(dict(detail), path, models))))
+        errors.append((path, StudyError(locate(path), *_describe(dict(detail), path, models))))
     return errors
 
 
 def dotted(path: TreePath) -> str:
-    """Return a path as errors name it: ``include[2].set``."""
+    """Return a path as it appears in errors: ``include[2].set``."""
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
     return text
 
 
-def _rule_and_way_out(detail: dict[str, Any], path: TreePath, models: Models) -> tuple[str, str]:
+def _describe(detail: dict[str, Any], path: TreePath, models: Models) -> tuple[str, str]:
     kind, where, context = detail["type"], dotted(path), detail.get("ctx", {})
     if kind == "extra_forbidden":
         keys = known_keys(models, detail["loc"][:-1])

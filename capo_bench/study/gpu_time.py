@@ -1,17 +1,17 @@
-"""What trials of models from a hub take of GPUs: hours, critic tokens and money, by arithmetic on stated throughputs.
+"""Estimate GPU hours, critic tokens and money of trials with hub models, computed from stated throughputs.
 
-Nothing here was measured: it is the work in floating-point operations, divided by the share of a GPU's peak that each
-kind of work is taken to reach. With N parameters of the policy, N_c of the critic, R rollouts a step of t tokens, p
-tokens of a prompt, k critiques of c tokens,
+Nothing here is measured. The estimate is the number of floating-point operations, divided by the share of a GPU's peak
+that each kind of work is assumed to reach. With N parameters of the policy, N_c of the critic, R rollouts per step with
+t tokens each, p tokens per prompt, k critiques with c tokens each,
 
     sampling     2·N·(R·t) written, 2·N·(prompts·p) read: rollouts of a problem share its prompt under vLLM
-    updates      6·N·R·(t + p) each, 2·N more where activations are computed again; 2·N more a batch where its tokens
-                 are scored before: those that vLLM sampled, and those that are updated on more than once
-    critic       2·N_c·R·(p + t + instructions) read once a rollout, 2·N_c·R·k·c written
+    updates      6·N·R·(t + p) each; 2·N more with gradient checkpointing; 2·N more per batch if its tokens are
+                 scored first, which is the case for tokens from vLLM and for tokens that are updated on repeatedly
+    critic       2·N_c·R·(p + t + instructions) read once per rollout, 2·N_c·R·k·c written
     evaluation   2·N·answers·t written, 2·N·answers·p read
 
-added up: what overlaps is not taken off. A study states its own figures in the section `machine`, and finished trials
-take the place of the arithmetic (`estimate`).
+The parts are added up; overlap is not subtracted. A study can state its own figures in the section `machine`, and times
+of finished trials replace the computed ones (`estimate`).
 """
 
 from __future__ import annotations
@@ -33,29 +33,29 @@ from trainers.critics.language import LanguageParams
 from trainers.methods import METHODS
 
 PROBLEMS = 256
-"""Of a task that is taken whole, and whose size nobody wrote down."""
+"""Assumed number of problems of a task that is used completely and whose size is unknown."""
 INSTRUCTIONS = 400
-"""Tokens of what a critic is told beside problem and solution."""
+"""Assumed tokens of the critic's instructions, in addition to problem and solution."""
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Amount = Annotated[float, Field(gt=0)]
 
 
 class Machine(Strict):
-    """What a plan takes for granted of GPUs and texts. It decides no result.
+    """Assumptions of a plan about GPUs and texts. They do not change any result.
 
     Attributes:
-        gpus: GPUs of the machine, the critic's among them; None: as many as the largest trial and the critic need.
-        critic_gpus: Those of them that a critic behind an endpoint has to itself; 0: it shares the policy's, or is paid
-            by its tokens.
-        tflops: Peak of a GPU for dense bfloat16, in 10¹² operations a second (H100 989, A100 312).
-        update: Share of the peak that updates reach, counted in real tokens, without padding.
-        read: Share that reading prompts reaches.
-        write: Share that sampling reaches, many texts at a time; the memory's bandwidth bounds it.
-        prompt_tokens: Tokens of a usual problem, as it is put.
-        rollout_tokens: Tokens of a usual rollout; None: half of `train.max_completion_tokens`.
-        critique_tokens: Tokens of a usual critique; None: half of the critic's `max_tokens`.
-        gpu_hour: Price of a GPU for an hour, in any currency; None counts no money.
+        gpus: GPUs of the machine, including the critic's; None: as many as the largest trial and the critic need.
+        critic_gpus: How many of these GPUs only a critic behind an endpoint uses; 0: it shares the policy's GPUs, or is
+            paid by the token.
+        tflops: Peak of a GPU for dense bfloat16, in 10¹² operations per second (H100 989, A100 312).
+        update: Share of the peak that updates reach, counting real tokens without padding.
+        read: Share of the peak that reading prompts reaches.
+        write: Share of the peak that sampling reaches with many texts in parallel; memory bandwidth limits it.
+        prompt_tokens: Tokens of a typical prompt.
+        rollout_tokens: Tokens of a typical rollout; None: half of `train.max_completion_tokens`.
+        critique_tokens: Tokens of a typical critique; None: half of the critic's `max_tokens`.
+        gpu_hour: Price of a GPU per hour, in any currency; None: money is not computed.
     """
 
     gpus: Positive | None = None
@@ -70,20 +70,24 @@ class Machine(Strict):
     gpu_hour: Amount | None = None
 
     def seconds(self, parameters: float, read: float, written: float, gpus: int) -> float:
-        """Return how long a model takes to read and write so many tokens on so many GPUs."""
+        """Return the seconds that a model takes to read and write these tokens on so many GPUs."""
         return 2 * parameters * (read / self.read + written / self.write) / (self.tflops * 1e12 * gpus)
 
 
 MACHINE = Machine()
-"""What is taken for granted where a study says nothing."""
+"""Assumptions for studies without a section `machine`."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Tokens of one step: of rollouts, and of their prompts as the update passes them.
+    """Tokens of one step.
 
-    `prefilled` are those of prompts as sampling reads them; `read` and `written` those of the critic or process reward
-    model.
+    Attributes:
+        sampled: Tokens of rollouts.
+        prompts: Tokens of prompts that the update processes, once per rollout.
+        prefilled: Tokens of prompts that sampling reads.
+        read: Tokens that the critic or process reward model reads.
+        written: Tokens that the critic writes.
     """
 
     sampled: float
@@ -95,7 +99,7 @@ class Tokens:
 
 @dataclass(frozen=True)
 class GpuTime:
-    """Seconds of one trial by what they are for, or of several added up; updates score for importance sampling too."""
+    """Seconds of one or several trials, by kind of work; updates include scoring for importance sampling."""
 
     sampling: float
     updates: float
@@ -104,16 +108,23 @@ class GpuTime:
 
     @property
     def total(self) -> float:
-        """All of them, one after another."""
+        """Total seconds if the parts run one after another."""
         return self.sampling + self.updates + self.critic + self.evaluation
 
 
 @dataclass(frozen=True)
 class GpuCosts:
-    """What is left of a plan's trials on GPUs, those of the critic among them.
+    """Remaining costs of a plan's trials on GPUs, including the critic's GPUs.
 
-    `parts` are seconds by kind of work (`GpuTime`), all trials one after another; `wall_seconds` last from begin to
-    end. `critic_read` and `critic_written` are tokens. `money` is None where no price is given.
+    Attributes:
+        machine: The assumptions.
+        gpus: Number of GPUs.
+        parts: Seconds by kind of work (`GpuTime`), all trials one after another.
+        wall_seconds: Seconds from start to end.
+        gpu_hours: Total hours of all GPUs.
+        critic_read: Tokens that critics read.
+        critic_written: Tokens that critics write.
+        money: Total price; None if no price is given.
     """
 
     machine: Machine
@@ -127,7 +138,7 @@ class GpuCosts:
 
 
 def step_tokens(config: TrialConfig, machine: Machine) -> Tokens:
-    """Return the tokens of a step of training."""
+    """Return the tokens of one training step."""
     train, judged = config.train, judge_size(config) != 0
     rollouts = train.prompts_per_step * train.group_size
     length = machine.rollout_tokens or train.max_completion_tokens / 2
@@ -137,12 +148,15 @@ def step_tokens(config: TrialConfig, machine: Machine) -> Tokens:
         prompts=prompts,
         prefilled=prompts / train.group_size if BACKBONES.load(config.backbone).vllm else prompts,
         read=rollouts * (machine.prompt_tokens + length + INSTRUCTIONS) if judged else 0.0,
-        written=rollouts * _written(config, machine) if judged else 0.0,
+        written=rollouts * _count_written(config, machine) if judged else 0.0,
     )
 
 
 def trial_time(config: TrialConfig, machine: Machine, steps: int) -> GpuTime | None:
-    """Return what a trial takes of so many steps (0: it is only evaluated); None where a model's size is not known."""
+    """Return the estimated seconds of a trial with `steps` training steps; None if the size of a model is unknown.
+
+    With 0 steps the trial is only evaluated.
+    """
     backbone, judge = BACKBONES.load(config.backbone), judge_size(config)
     if backbone.planned is None or judge is None:
         return None
@@ -155,30 +169,30 @@ def trial_time(config: TrialConfig, machine: Machine, steps: int) -> GpuTime | N
         sampling=steps * machine.seconds(size, tokens.prefilled, tokens.sampled, sampling),
         updates=steps * updates / (machine.tflops * 1e12 * machine.update * backbone.processes),
         critic=steps * machine.seconds(judge, tokens.read, tokens.written, judging),
-        evaluation=_evaluation_seconds(config, machine, size),
+        evaluation=_estimate_evaluation(config, machine, size),
     )
 
 
 def trial_gpus(config: TrialConfig) -> int:
-    """Return the GPUs that a trial holds while it runs: those that train, and those of a server of rollouts."""
+    """Return the GPUs that a running trial uses: those of training and of a rollout server."""
     backbone = BACKBONES.load(config.backbone)
     return backbone.gpus + server_gpus(backbone)
 
 
 def server_gpus(backbone: BackboneConfig) -> int:
-    """Return the GPUs of a server of rollouts; 0 without one."""
+    """Return the GPUs of a rollout server; 0 without one."""
     return backbone.vllm.gpus if backbone.vllm and backbone.vllm.mode == "server" else 0
 
 
 def critic_gpus(config: TrialConfig, machine: Machine) -> int:
-    """Return the GPUs that the critic has to itself: none unless it is behind an endpoint or served."""
+    """Return the GPUs that only the critic uses: 0 unless it is behind an endpoint or served."""
     if "critic" not in METHODS.get(config.method).uses or not isinstance(config.critic, EndpointParams):
         return 0
     return machine.critic_gpus if config.critic.serve is None else config.critic.serve.gpus
 
 
 def judge_size(config: TrialConfig) -> float | None:
-    """Return the size of the critic or process reward model: 0 for none and for a checker, None: not known."""
+    """Return the parameters of the critic or process reward model; 0 without one or for a checker, None if unknown."""
     uses = METHODS.get(config.method).uses
     if "prm" in uses:
         return config.prm.parameters
@@ -188,15 +202,15 @@ def judge_size(config: TrialConfig) -> float | None:
     return planned.parameters if planned and config.critic.asks_policy else config.critic.parameters
 
 
-def _written(config: TrialConfig, machine: Machine) -> float:
+def _count_written(config: TrialConfig, machine: Machine) -> float:
     """Return the tokens that a critic writes about a rollout; a process reward model writes none."""
     if not isinstance(config.critic, LanguageParams) or "critic" not in METHODS.get(config.method).uses:
         return 0.0
     return config.credit.critiques * (machine.critique_tokens or config.critic.max_tokens / 2)
 
 
-def _evaluation_seconds(config: TrialConfig, machine: Machine, size: float) -> float:
-    """Return the time of the answers on one GPU; an answer is as long as a rollout."""
+def _estimate_evaluation(config: TrialConfig, machine: Machine, size: float) -> float:
+    """Return the seconds of generating the answers on one GPU; an answer is assumed to be as long as a rollout."""
     evaluation = config.evaluation
     answers = 0.0
     for task in evaluation.tasks:
@@ -209,7 +223,7 @@ def _evaluation_seconds(config: TrialConfig, machine: Machine, size: float) -> f
 
 @dataclass(frozen=True)
 class PendingTrial:
-    """A trial that is yet to run: what it is taken to last, and its steps of training, 0 where it is only evaluated."""
+    """A trial that has not run yet: its estimated seconds, and its training steps (0 if it is only evaluated)."""
 
     config: TrialConfig
     seconds: float
@@ -217,7 +231,7 @@ class PendingTrial:
 
 
 def gpu_costs(machine: Machine, trials: Iterable[PendingTrial]) -> GpuCosts | None:
-    """Return what trials take of GPUs; None where none of them needs one."""
+    """Return the GPU costs of trials; None if no trial needs a GPU."""
     left = [trial for trial in trials if trial_gpus(trial.config)]
     if not left:
         return None
@@ -227,11 +241,11 @@ def gpu_costs(machine: Machine, trials: Iterable[PendingTrial]) -> GpuCosts | No
     times = [time for trial in left if (time := trial_time(trial.config, machine, trial.steps)) is not None]
     parts = {kind.name: sum(getattr(time, kind.name) for time in times) for kind in fields(GpuTime)}
     held = sum(trial.seconds * trial_gpus(trial.config) for trial in left)
-    # Trials side by side share the critic's GPUs, which then are what bounds them.
+    # Parallel trials share the critic's GPUs, which can then limit the speed.
     wall = max(held / max(gpus - critic, need), *(trial.seconds for trial in left), parts["critic"] if critic else 0)
     hours = (held + wall * critic) / 3600
     asked = [(trial.config, trial.steps, step_tokens(trial.config, machine)) for trial in left]
-    priced = [_price(config, steps * tokens.read, steps * tokens.written) for config, steps, tokens in asked]
+    priced = [_compute_price(config, steps * tokens.read, steps * tokens.written) for config, steps, tokens in asked]
     rented = None if machine.gpu_hour is None else hours * machine.gpu_hour
     prices = [price for price in (rented, *priced) if price is not None]
     return GpuCosts(
@@ -246,7 +260,7 @@ def gpu_costs(machine: Machine, trials: Iterable[PendingTrial]) -> GpuCosts | No
     )
 
 
-def _price(config: TrialConfig, read: float, written: float) -> float | None:
-    """Return what an endpoint asks for tokens; None where its price is not given."""
+def _compute_price(config: TrialConfig, read: float, written: float) -> float | None:
+    """Return the price of an endpoint's tokens; None if no price is given."""
     price = config.critic.price if isinstance(config.critic, EndpointParams) else None
     return None if price is None else (read * price.prompt + written * price.output) / 1e6

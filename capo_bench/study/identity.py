@@ -1,24 +1,25 @@
-"""What a trial is: the parts that decide its result, stage by stage, and the id that is a hash of them.
+"""The identity of a trial: the parts that determine its result, by stage, and the id, which is their hash.
 
 ``training``
-    Method, backbone, benchmark and the fingerprint of its data, cold start, the sections that the method uses, the
-    embedded critic or process reward model where it is asked, the verifier's version, the code of the parts used, the
-    versions of the packages that compute. For a method that does not train: what decides the start.
+    Method, backbone, benchmark with the fingerprint of its data, cold start, the sections that the method uses, the
+    embedded critic or process reward model if the method uses it, the version of the verifier, the code of the parts,
+    and the versions of the packages that compute. For a method without training: everything that determines the start.
 ``generation``
-    How the model is asked, and every task by its settings, functions and data. `batch_size` is in it, as
-    `train.micro_batch` is in the training: they change the order of sums and padding, and with them bits, and a trial
-    of one id reruns to the same bits where we promise that.
+    How the model is sampled, and the settings, functions and data of every task. `batch_size` is included, and
+    `train.micro_batch` is in the training part: they change the order of sums and the padding, and with that exact
+    results. Trials with the same id have bit-identical results wherever this project promises it.
 ``scoring``
-    The verifier's version, the segmenter, their code.
+    The version of the verifier, the segmenter, and their code.
 
-A stage is decided by its own part, those before it and the seed. Two trials whose parts up to a stage are equal share
-its result: one does the work, the other takes it over.
+A stage is determined by its own part, the earlier parts and the seed. Two trials whose parts are equal up to a stage
+share the result of that stage: one of them computes it and the other reuses it.
 
-Code is that of definitions (`evals.definitions`): of each part that the settings name, with all that it reaches. What
-only carries results counts by its stage's version (`evals.plumbing`). A model in a folder is known by its content.
+Code means definitions (`evals.definitions`): each part that the settings name, with everything that it reaches. Code
+that only moves results counts by the version of its stage (`evals.plumbing`). A model in a folder is identified by its
+content.
 
-Not in it: names, order in the file, paths, other variants, workers, tracking, how stages follow one another, and the
-sections that a method ignores.
+The identity excludes names, the order in the file, paths, other variants, workers, tracking, the order of stages, and
+sections that the method ignores.
 """
 
 from __future__ import annotations
@@ -65,9 +66,9 @@ from trainers.teaching import SftConfig
 VERSION = 2
 PACKAGES = ("torch", "transformers", "trl", "math-verify")
 PARTS = ("training", "generation", "scoring")
-"""The parts of an identity, beside its version and seed, in the order of the stages that they decide."""
+"""The parts of an identity, in the order of the stages that they determine; version and seed are separate."""
 FOLDER = "(a folder)"
-"""In place of the name of a model that lies in a folder."""
+"""Replaces the name of a model that is in a folder."""
 
 SharedKind = Literal["cold_start", "critic", "prm"]
 SHARED_TITLES: dict[SharedKind, str] = {"cold_start": "cold start", "critic": "embedded critic", "prm": "embedded PRM"}
@@ -76,18 +77,22 @@ Identity = dict[str, Any]
 
 
 def identity_of(config: TrialConfig) -> Identity:
-    """Return everything but the seed that decides the result of a trial with these settings."""
-    parts = {"training": _training(config), "generation": _generation(config), "scoring": _scoring(config)}
+    """Return everything except the seed that determines the result of a trial with these settings."""
+    parts = {
+        "training": _identify_training(config),
+        "generation": _identify_generation(config),
+        "scoring": _identify_scoring(config),
+    }
     return {"version": VERSION, **{part: {**parts[part], "stage": STAGES[part].version} for part in PARTS}}
 
 
 def training_key(identity: Mapping[str, Any], seed: int) -> str:
-    """Return the content hash of what decides the model that a trial measures."""
+    """Return the hash of everything that determines the model that a trial evaluates."""
     return digest(["training", identity["version"], identity["training"], seed])
 
 
 def generation_key(identity: Mapping[str, Any], task: str, seed: int) -> str:
-    """Return the content hash of what decides the completions of one task of a trial.
+    """Return the hash of everything that determines the completions of one task of a trial.
 
     Raises:
         KeyError: The trial has no such task.
@@ -97,143 +102,150 @@ def generation_key(identity: Mapping[str, Any], task: str, seed: int) -> str:
 
 
 def stage_keys(identity: Mapping[str, Any], seed: int) -> dict[str, str]:
-    """Return the content hash of what each of a trial's own stages leaves, by its place in the trial's folder."""
+    """Return the hash of the inputs of each of a trial's own stages, by the stage's place in the trial's folder."""
     tasks = identity["generation"]["tasks"]
     asked = {f"completions/{task}": generation_key(identity, task, seed) for task in tasks}
     return {"training": training_key(identity, seed), **asked}
 
 
 def with_seed(identity: Identity, seed: int) -> Identity:
-    """Return a variant's identity as that of its trial under one seed."""
+    """Return the identity of a variant's trial with this seed."""
     return {**identity, "seed": seed}
 
 
 def digest(parts: object) -> str:
-    """Return the content hash of plain data: 12 hex digits, whatever the order of keys."""
+    """Return the hash of plain data: 12 hex digits, independent of the order of keys."""
     text = json.dumps(parts, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def trial_id(variant_digest: str, seed: int) -> str:
-    """Return the id of a trial, from the `digest` of its variant's identity, which its seeds share, and its seed."""
+    """Return the id of a trial from its seed and the `digest` of its variant's identity, which all seeds share."""
     return digest([VERSION, variant_digest, seed])
 
 
 @dataclass(frozen=True)
 class SharedModel:
-    """A model that trials share: trained once, before them, and kept under the hash of what decides it."""
+    """A model that trials share: it is trained once, before them, and stored under the hash of its inputs."""
 
     kind: SharedKind
     key: str
 
 
 def shared_models(config: TrialConfig) -> list[SharedModel]:
-    """Return the models that a trial with these settings needs made before it."""
+    """Return the shared models that a trial with these settings needs."""
     start = cold_start_key(config)
     cold_start = [] if start is None else [SharedModel("cold_start", start)]
     return cold_start + [SharedModel(judge_kind(judge), judge_key(judge)) for judge in embedded_judges(config)]
 
 
 def judge_kind(judge: Judge) -> Literal["critic", "prm"]:
-    """Return which kind of shared model an embedded judge is."""
+    """Return the kind of shared model of an embedded judge."""
     return "critic" if isinstance(judge, EmbeddedCriticConfig) else "prm"
 
 
 @cache
 def judge_key(judge: Judge) -> str:
-    """Return the content hash of what decides an embedded critic or process reward model."""
+    """Return the hash of everything that determines an embedded critic or process reward model."""
     parts = {
         "version": VERSION,
         judge_kind(judge): judge.model_dump(mode="json"),
-        "benchmark": _benchmark(TAUGHT_ON),
+        "benchmark": _identify_benchmark(TAUGHT_ON),
         "code": hashes(judge_roots(judge)),
-        "packages": _packages(),
+        "packages": _read_versions(),
     }
     return digest(parts)
 
 
 def cold_start_key(config: TrialConfig) -> str | None:
-    """Return the content hash of what decides the cold start; None if there is none."""
+    """Return the hash of everything that determines the cold start; None without a cold start."""
     if config.supervised is None:
         return None
     parts = {
         "version": VERSION,
-        "cold_start": _supervised(config.supervised),
-        "backbone": _backbone(config.backbone),
-        # Demonstrations that are named rest on no benchmark.
-        **({"benchmark": _benchmark(config.supervised.task)} if isinstance(config.supervised, ColdStartConfig) else {}),
+        "cold_start": _identify_supervised(config.supervised),
+        "backbone": _identify_backbone(config.backbone),
+        # Named demonstrations do not depend on a benchmark.
+        **(
+            {"benchmark": _identify_benchmark(config.supervised.task)}
+            if isinstance(config.supervised, ColdStartConfig)
+            else {}
+        ),
         "code": hashes(cold_start_roots(config.supervised)),
-        "packages": _packages(),
+        "packages": _read_versions(),
     }
     return digest(parts)
 
 
 def critic_identity(params: CriticParams) -> Identity:
-    """Return what decides a critic's critiques: its settings, and its model by content where no name pins that.
+    """Return what determines a critic's critiques: its settings, and the content of its model unless a name pins it.
 
-    Of the policy as critic only that it is asked: what training starts from stands beside it in a trial's identity.
+    For the policy as critic, only that fact is included: the model that training starts from is a separate part of a
+    trial's identity.
     """
     settings = params.identity()
     if params.asks_policy:
         return settings
     if params.embedded_critic is not None:
         return {**settings, "embedded": judge_key(params.embedded_critic)}
-    return _by_content("critic", settings)
+    return _identify_by_content("critic", settings)
 
 
-def _prm(config: TrialConfig) -> dict[str, Any]:
-    """Return what decides the scores of steps and what is made of them, without what the method ignores."""
+def _identify_prm(config: TrialConfig) -> dict[str, Any]:
+    """Return what determines the scores of steps and their use, without settings that the method ignores."""
     params, method = config.prm, METHODS.get(config.method)
     settings = {name: value for name, value in params.identity().items() if method.heeds(f"prm.{name}")}
-    return {**settings, "embedded": judge_key(params.taught)} if params.taught else _by_content("prm", settings)
+    return (
+        {**settings, "embedded": judge_key(params.taught)} if params.taught else _identify_by_content("prm", settings)
+    )
 
 
-def _training(config: TrialConfig) -> dict[str, Any]:
+def _identify_training(config: TrialConfig) -> dict[str, Any]:
     method, start = METHODS.get(config.method), config.supervised
     dumped = config.model_dump(mode="json", include=set(method.uses & {"train", "credit", "values"}))
     sections = {
         name: {key: value for key, value in section.items() if method.heeds(f"{name}.{key}")}
         for name, section in dumped.items()
     }
-    # A method without a critic cuts rollouts only to count and check their steps, as the evaluation does.
+    # A method without a critic segments rollouts only to count and check their steps, as the evaluation does.
     own_cuts = method.uses & {"credit", "prm"}
     cuts = {"segmenter": config.evaluation.segmenter} if method.train and not own_cuts else {}
     return {
         "method": config.method,
-        "backbone": _backbone(config.backbone),
-        "benchmark": _benchmark(config.benchmark),
-        "cold_start": start and {"key": cold_start_key(config), **_supervised(start)},
+        "backbone": _identify_backbone(config.backbone),
+        "benchmark": _identify_benchmark(config.benchmark),
+        "cold_start": start and {"key": cold_start_key(config), **_identify_supervised(start)},
         **sections,
         **({"critic": critic_identity(config.critic)} if "critic" in method.uses else {}),
-        **_weighed(config),
-        **({"prm": _prm(config)} if "prm" in method.uses else {}),
+        **_identify_weight(config),
+        **({"prm": _identify_prm(config)} if "prm" in method.uses else {}),
         **cuts,
         **({"verifier": VERIFIER_VERSION} if method.train else {}),
         "code": hashes(training_roots(config)),
-        "packages": _packages(),
+        "packages": _read_versions(),
     }
 
 
-def _weighed(config: TrialConfig) -> dict[str, Any]:
-    """Return the size that the settings give a critic where a budget weighs its tokens by it."""
+def _identify_weight(config: TrialConfig) -> dict[str, Any]:
+    """Return the critic's size in the settings, if a budget weighs its tokens by it."""
     method, budget = METHODS.get(config.method), config.train.budget
     if "critic" not in method.uses or budget is None or budget.unit not in WEIGHED:
         return {}
     return {"critic_parameters": getattr(config.critic, "parameters", None)}
 
 
-def _generation(config: TrialConfig) -> dict[str, Any]:
-    """Return what decides the completions; local data is known by its content, not by its place."""
+def _identify_generation(config: TrialConfig) -> dict[str, Any]:
+    """Return what determines the completions; local data is identified by its content, not by its path."""
     settings = config.evaluation
     return {
         **settings.model_dump(mode="json", exclude={"tasks", "data_dir", "segmenter", "rows"}),
-        "tasks": {name: _task(name, settings) for name in settings.tasks},
-        "lm_eval": _version("lm_eval"),
+        "tasks": {name: _identify_task(name, settings) for name in settings.tasks},
+        "lm_eval": _read_version("lm_eval"),
         "code": hashes(generation_roots(config)),
     }
 
 
-def _scoring(config: TrialConfig) -> dict[str, Any]:
+def _identify_scoring(config: TrialConfig) -> dict[str, Any]:
     return {
         "segmenter": config.evaluation.segmenter,
         "verifier": VERIFIER_VERSION,
@@ -241,11 +253,11 @@ def _scoring(config: TrialConfig) -> dict[str, Any]:
     }
 
 
-def _by_content(role: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Return settings with the content of their model in place of its name, where that is a folder.
+def _identify_by_content(role: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return settings with the model's content in place of its name if the model is a folder.
 
     Raises:
-        PartError: It cannot be known by its content.
+        PartError: The content cannot be read.
     """
     model = settings.get("model")
     if not isinstance(model, str) or not Path(model).is_dir():
@@ -256,8 +268,8 @@ def _by_content(role: str, settings: dict[str, Any]) -> dict[str, Any]:
         raise PartError(role, error.rule, error.way_out) from error
 
 
-def _supervised(settings: ColdStartConfig | SftConfig) -> dict[str, Any]:
-    """Return what decides a supervised training; demonstrations are known by their content, not by their place."""
+def _identify_supervised(settings: ColdStartConfig | SftConfig) -> dict[str, Any]:
+    """Return what determines a supervised training; demonstrations are identified by content, not by path."""
     if isinstance(settings, ColdStartConfig):
         return settings.model_dump(mode="json")
     named = settings.demonstrations
@@ -269,39 +281,39 @@ def _supervised(settings: ColdStartConfig | SftConfig) -> dict[str, Any]:
 
 
 @cache
-def _backbone(name: str) -> dict[str, Any]:
+def _identify_backbone(name: str) -> dict[str, Any]:
     settings = BACKBONES.load(name).model_dump(mode="json", exclude={"planned"})
-    return {"name": name, **_by_content("backbone", settings)}
+    return {"name": name, **_identify_by_content("backbone", settings)}
 
 
-def _benchmark(named: str | ProblemRows) -> dict[str, Any]:
+def _identify_benchmark(named: str | ProblemRows) -> dict[str, Any]:
     if isinstance(named, str):
-        return _registered(named)
+        return _identify_registered(named)
     return {"name": NAMED, "fingerprint": benchmark_of(named).fingerprint()}
 
 
 @cache
-def _registered(name: str) -> dict[str, Any]:
+def _identify_registered(name: str) -> dict[str, Any]:
     return {"name": name, "fingerprint": BENCHMARKS.get(name).fingerprint()}
 
 
-def _task(name: str, settings: EvaluationConfig) -> dict[str, Any]:
-    task = _task_of(name, settings.data_dir)
+def _identify_task(name: str, settings: EvaluationConfig) -> dict[str, Any]:
+    task = _identify_shipped_task(name, settings.data_dir)
     own = settings.rows.get(name)
     return task if own is None else {**task, "data": named_problems(own).fingerprint()}
 
 
 @cache
-def _task_of(name: str, data_dir: str | None) -> dict[str, Any]:
+def _identify_shipped_task(name: str, data_dir: str | None) -> dict[str, Any]:
     return task_identity(name, None if data_dir is None else Path(data_dir))
 
 
 @cache
-def _version(package: str) -> str:
+def _read_version(package: str) -> str:
     return importlib.metadata.version(package)
 
 
 @cache
-def _packages() -> dict[str, str]:
-    versions = {name: _version(name) for name in PACKAGES}
+def _read_versions() -> dict[str, str]:
+    versions = {name: _read_version(name) for name in PACKAGES}
     return {"python": f"{sys.version_info.major}.{sys.version_info.minor}", **versions}

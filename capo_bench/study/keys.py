@@ -1,4 +1,4 @@
-"""Keys of nested settings: dotted names, where they lead, which ones exist."""
+"""Keys of nested settings: dotted names, lookup, known keys."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Models = Sequence[type[BaseModel]]
 
 
 def with_value(tree: dict[str, Any], parts: Sequence[str], value: Tree) -> dict[str, Any]:
-    """Return a copy of `tree` with the value at a key replaced; what lies between is made where it is not there."""
+    """Return a copy of `tree` with a new value at a dotted key; missing levels are created."""
     head, *rest = parts
     if not rest:
         return {**tree, head: value}
@@ -24,20 +24,20 @@ def with_value(tree: dict[str, Any], parts: Sequence[str], value: Tree) -> dict[
 
 
 def value_at(tree: Tree, path: Sequence[str | int]) -> Tree:
-    """Return the value at a path; None where there is none."""
+    """Return the value at a path; None if there is none."""
     for part in path:
-        if not _inside(tree, part):
+        if not _contains(tree, part):
             return None
         tree = tree[part]
     return tree
 
 
-def _inside(tree: Tree, part: str | int) -> bool:
+def _contains(tree: Tree, part: str | int) -> bool:
     return part in tree if isinstance(tree, dict) else isinstance(tree, list) and isinstance(part, int)
 
 
 def without(tree: Tree, path: TreePath) -> Tree:
-    """Return a copy of `tree` without what is at `path`; the same tree if nothing is there."""
+    """Return a copy of `tree` without the value at `path`; the same tree if there is no such value."""
     head, rest = path[0], path[1:]
     if isinstance(tree, dict) and head in tree:
         rest_of = {key: value for key, value in tree.items() if key != head}
@@ -49,13 +49,14 @@ def without(tree: Tree, path: TreePath) -> Tree:
 
 
 def present(tree: Tree, path: TreePath, *, last: bool) -> TreePath:
-    """Return the parts of a pydantic error location that are in `tree`; its last part in any case, if `last` says so.
+    """Return the parts of a pydantic error location that exist in `tree`.
 
-    A location also names the member of a union that was tried; the file has no such level.
+    A location also contains the member of a union that was tried, which the file does not have. With `last`, the last
+    part of the location is kept even if it does not exist.
     """
     kept: list[str | int] = []
     for index, part in enumerate(path):
-        if _inside(tree, part):
+        if _contains(tree, part):
             tree = tree[part]
         elif not (last and index == len(path) - 1):
             continue
@@ -64,14 +65,14 @@ def present(tree: Tree, path: TreePath, *, last: bool) -> TreePath:
 
 
 def models_in(annotation: object) -> list[type[BaseModel]]:
-    """Return the models that an annotation names, in unions and containers too."""
+    """Return the models that an annotation names, including those in unions and containers."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return [annotation]
     return [model for part in get_args(annotation) for model in models_in(part)]
 
 
 def known_keys(models: Models, path: TreePath) -> list[str]:
-    """Return the keys that the section at `path` may hold; empty where any key may stand."""
+    """Return the keys that the section at `path` may contain; empty if any key is allowed."""
     for part in path:
         below = [model.model_fields[part].annotation for model in models if part in model.model_fields]
         named = [
@@ -86,18 +87,18 @@ def known_keys(models: Models, path: TreePath) -> list[str]:
 @cache
 def dotted_keys(model: type[BaseModel]) -> tuple[str, ...]:
     """Return every dotted key of a model: its sections and the fields in them."""
-    return tuple(dict.fromkeys(_dotted([model], "")))
+    return tuple(dict.fromkeys(_list_dotted([model], "")))
 
 
-def _dotted(models: Models, prefix: str) -> Iterator[str]:
+def _list_dotted(models: Models, prefix: str) -> Iterator[str]:
     for model in models:
         for name, info in model.model_fields.items():
             yield prefix + name
-            yield from _dotted(models_in(info.annotation), f"{prefix}{name}.")
+            yield from _list_dotted(models_in(info.annotation), f"{prefix}{name}.")
 
 
 def suggestion(key: str, allowed: Iterable[str]) -> str:
-    """Return a way out of an unknown key: the nearest known one, or the list of them."""
+    """Return the way out for an unknown key: the nearest known key, or the list of known keys."""
     allowed = list(allowed)
     close = nearest(key, allowed)
     if not close:

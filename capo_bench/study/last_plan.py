@@ -1,7 +1,7 @@
-"""The plan of a study as it was last run here: its file, its variants, all its trials.
+"""Store and read the plan of a study's last run: its file, its variants, all its trials.
 
-Commands that read results go by it, so that they see what `run --set` ran, also when the study file is gone or has
-changed since. ``--only`` is not remembered: a report names what is missing.
+Commands that read results use it, so they see the plan of `run --set`, and also work after the study file is deleted or
+changed. ``--only`` is not stored: a report lists what is missing.
 """
 
 from __future__ import annotations
@@ -18,10 +18,11 @@ from evals.files import write_atomic
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What a run was asked for: the study file's text and what ``--set`` was given.
+    """The request of a run: the text of the study file, and the values of ``--set``.
 
-    `plan` has the trials that ``--only`` leaves out; None: that of the run. `answered` works out the answer, for
-    tracking.
+    Attributes:
+        plan: Plan with the trials that ``--only`` excludes; None: the plan of the run.
+        answered: Computes the answer, for tracking.
     """
 
     text: str = ""
@@ -34,10 +35,10 @@ NOTHING_ASKED = RunRequest()
 
 
 def keep_plan(plan: Plan, home: Home, asked: RunRequest) -> None:
-    """Keep the plan and the study file of a run that begins.
+    """Store the plan and the study file of a run that starts.
 
     Raises:
-        RunError: They cannot be written (disk full, read-only, no permission).
+        RunError: The files cannot be written (disk full, read-only, no permission).
     """
     folder = home.study(plan.study).profile(plan.profile)
     try:
@@ -51,22 +52,22 @@ def keep_plan(plan: Plan, home: Home, asked: RunRequest) -> None:
 
 
 def last_plan(home: Home, study: str, profile: str | None = None) -> Plan | None:
-    """Return a study's plan as it was last run, under its last profile unless one is given; None where it was not run.
+    """Return the plan of a study's last run, with the given or else the last profile; None if it was not run.
 
     Raises:
-        RunError: The plan is there and cannot be read.
+        RunError: The stored plan cannot be read.
     """
     if profile is None:
-        starts = _starts(home, study)
+        starts = _read_starts(home, study)
         profile = str(starts[-1].get("profile")) if starts else None
     return None if profile is None else read_plan(home.study(study).profile(profile))
 
 
 def read_plan(folder: ProfileFolder) -> Plan | None:
-    """Return the plan that is kept in a folder; None where none is.
+    """Return the plan that is stored in a folder; None if there is none.
 
     Raises:
-        RunError: It cannot be read.
+        RunError: The plan cannot be read.
     """
     if not folder.plan.is_file():
         return None
@@ -80,13 +81,13 @@ def read_plan(folder: ProfileFolder) -> Plan | None:
 
 
 def last_asked(home: Home, plan: Plan) -> RunRequest:
-    """Return what the last run of a plan's study and profile was asked for; nothing where it was not run."""
-    starts = [record for record in _starts(home, plan.study) if record.get("profile") == plan.profile]
+    """Return the request of the last run of a plan's study and profile; an empty request if it was not run."""
+    starts = [record for record in _read_starts(home, plan.study) if record.get("profile") == plan.profile]
     file = home.study(plan.study).profile(plan.profile).study
     if not starts or not file.is_file():
         return NOTHING_ASKED
     return RunRequest(file.read_text(encoding="utf-8"), tuple(map(str, starts[-1].get("sets") or ())))
 
 
-def _starts(home: Home, study: str) -> list[Record]:
+def _read_starts(home: Home, study: str) -> list[Record]:
     return [record for record in Ledger(home.study(study).ledger).read() if record["event"] == "study_started"]

@@ -1,4 +1,4 @@
-"""From a study file to a plan."""
+"""Load a study file and build its plan."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ def load_plan(
     Args:
         path_or_name: A file, or the bare name of a shipped study.
         profile: One of the study's profiles.
-        sets: ``"dotted.key=value"`` with a YAML value; changes the base of all variants, over the profile's `set`. A
-            variant's own value of that key stays; a key that matrix or zip sweeps is an error. ``"key=a,b"`` sweeps,
-            ``"seeds=7"`` are the seeds 0 to 6, whatever the profile has.
-        only: Globs on variant names and ``"seed=1"``; a trial stays if its variant matches any of the globs and its
-            seed is any of the seeds. The plan has fewer trials; variants and baseline are as they were.
+        sets: ``"dotted.key=value"`` with a YAML value; changes the base of all variants, after the profile's `set`. A
+            variant's own value of the key is kept; a key that matrix or zip sweeps is an error. ``"key=a,b"`` sweeps
+            the key. ``"seeds=7"`` selects the seeds 0 to 6, whatever the profile says.
+        only: Globs on variant names and ``"seed=1"``. A trial is kept if its variant matches any of the globs and its
+            seed is any of the seeds. Variants and baseline of the plan do not change, only its trials.
 
     Raises:
-        StudyErrors: All that is wrong with the file and the arguments.
+        StudyErrors: The file or the arguments are invalid; lists all errors.
     """
     study = read_study(path_or_name)
     if profile not in study.profiles:
@@ -73,7 +73,7 @@ def check_study(path_or_name: str | Path) -> list[Plan]:
     """Return the plans of all profiles of a study.
 
     Raises:
-        StudyErrors: All that is wrong with any of them.
+        StudyErrors: A profile is invalid; lists all errors of all profiles.
     """
     study, plans, errors = read_study(path_or_name), [], []
     for profile in study.profiles:
@@ -88,7 +88,7 @@ def check_study(path_or_name: str | Path) -> list[Plan]:
 
 @dataclass(frozen=True)
 class StudyFile:
-    """A study with the file it came from, without what is wrong in its form, which are its `errors`."""
+    """A study and the file that it was read from; invalid parts are left out of the study and listed in `errors`."""
 
     document: Document
     study: Study
@@ -96,16 +96,16 @@ class StudyFile:
 
     @property
     def profiles(self) -> list[str]:
-        """Names of the profiles; ``quick`` is always one of them."""
+        """Names of the profiles, always including ``quick``."""
         return list(dict.fromkeys([*self.study.profiles, DEFAULT_PROFILE]))
 
     def plan(self, profile: str, sets: Sequence[str] = (), only: Sequence[str] = ()) -> Plan:
         """Expand one profile, as `load_plan` does.
 
         Raises:
-            StudyErrors: All that is wrong.
+            StudyErrors: The profile or the arguments are invalid; lists all errors.
         """
-        sweep, sources, settings = self._effective(profile)
+        sweep, sources, settings = self._apply_profile(profile)
         errors = [*self.errors]
         seeds, sets, more = parse_seeds(sets)
         sweep = sweep if seeds is None else sweep.model_copy(update={"seeds": seeds})
@@ -121,9 +121,9 @@ class StudyFile:
         by_name = {draft.name: draft for draft in planned}
         errors += [*bad_metrics(sweep, sources, variants), *bad_settings(variants, by_name, base)]
         errors += [*bad_measurements(variants, by_name, base, sweep.baseline), *bad_rows(variants, by_name, base)]
-        if not self.errors:  # what was pruned would bring errors that the file does not have
+        if not self.errors:  # invalid parts were removed, which would cause further errors here
             errors += list(bad_sweep(sweep, sources)) or bad_names(sweep, sources, planned)
-        trials, groups, more = _trials(variants, sweep.seed_numbers, by_name, base)
+        trials, groups, more = _build_trials(variants, sweep.seed_numbers, by_name, base)
         errors += more
         if not errors:
             errors += [*duplicates(groups, by_name), *bad_counterparts(sweep, sources, variants, by_name)]
@@ -142,12 +142,12 @@ class StudyFile:
             variants=tuple(variants),
             trials=tuple(trial for trial in trials if pick.takes(trial)),
             within=tuple(sweep.within),
-            # Seeds that somebody picks are fixed.
+            # Seeds that the user selects are fixed.
             looks=() if pick.seeds else sweep.looks,
             machine=sweep.machine,
         )
 
-    def _effective(self, name: str) -> tuple[Sweep, Sources, list[KeySetting]]:
+    def _apply_profile(self, name: str) -> tuple[Sweep, Sources, list[KeySetting]]:
         profile = self.study.profiles.get(name)
         if profile is None:
             return self.study, Sources(self.document, {}), []
@@ -164,7 +164,7 @@ def read_study(path_or_name: str | Path) -> StudyFile:
     """Read a study file, or a shipped study by its bare name.
 
     Raises:
-        StudyErrors: It cannot be read, or is no study at all.
+        StudyErrors: The file cannot be read or does not contain a study.
     """
     document = _read(str(path_or_name))
     study, errors = parse_study(document)
@@ -180,17 +180,17 @@ def study_text(path_or_name: str | Path) -> str:
         OSError: There is no such file, or it cannot be read.
     """
     name = str(path_or_name)
-    return _shipped(name) if name in shipped_studies() else Path(name).read_text(encoding="utf-8")
+    return _read_shipped(name) if name in shipped_studies() else Path(name).read_text(encoding="utf-8")
 
 
-def _shipped(name: str) -> str:
+def _read_shipped(name: str) -> str:
     return (files(SHIPPED) / f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def _read(name: str) -> Document:
     shipped = shipped_studies()
     if name in shipped:
-        return parse_document(_shipped(name), f"{SHIPPED}/{name}.yaml")
+        return parse_document(_read_shipped(name), f"{SHIPPED}/{name}.yaml")
     path = Path(name)
     if not path.exists():
         close = nearest(path.stem, shipped)
@@ -199,19 +199,19 @@ def _read(name: str) -> Document:
     return read_document(path)
 
 
-def _trials(
+def _build_trials(
     variants: Sequence[Variant], seeds: Sequence[int], by_name: Mapping[str, Draft], base: Base
 ) -> tuple[list[Trial], dict[str, list[Variant]], list[StudyError]]:
-    """Return the trials, the variants by the id of a trial that they share, and parts whose code cannot be read."""
+    """Return the trials, the variants by trial id, and an error for each variant whose code cannot be read."""
     trials, groups, errors = [], dict[str, list[Variant]](), []
     for variant in variants:
         try:
-            own = _trials_of(variant, seeds)
+            own = _build_variant_trials(variant, seeds)
         except PartError as error:
             place = base.locate(by_name[variant.name], error.key)
             errors.append(StudyError(place, f"variant {variant.name!r}: {error.rule}", error.way_out))
             continue
-        except DataErrors:  # `bad_rows` has said it
+        except DataErrors:  # `bad_rows` reports it
             continue
         trials += own
         for trial in own:
@@ -219,12 +219,12 @@ def _trials(
     return trials, groups, errors
 
 
-def _trials_of(variant: Variant, seeds: Sequence[int]) -> list[Trial]:
+def _build_variant_trials(variant: Variant, seeds: Sequence[int]) -> list[Trial]:
     trials = []
     config, identity, key = None, Identity(), ""
     for seed in seeds:
         seeded = with_trial_seed(variant.config, seed)
-        if seeded is not config:  # seeds share what has no seed of its trial's
+        if seeded is not config:  # seeds share settings that do not contain the seed
             config, identity = seeded, identity_of(seeded)
             key = digest(identity)
         trials.append(Trial(trial_id(key, seed), variant.name, seed, seeded, with_seed(identity, seed)))

@@ -1,20 +1,19 @@
-"""What a step of training needs of each GPU: rollouts, micro-batches, memory. Arithmetic on a backbone's `planned`.
+"""Estimate the memory that a training step needs on each GPU, from the `planned` figures of a backbone.
 
-An estimate to choose settings by, not a measurement. Bytes a GPU holds, with P parameters of which T are trained, S the
-processes that share them out (1 without sharding), and t tokens in a micro-batch (its rollouts × (prompt +
-completion)):
+It is an estimate for choosing settings, not a measurement. Bytes per GPU, with P parameters of which T are trained, S
+processes that share them (1 without sharding), and t tokens per micro-batch (its rollouts × (prompt + completion)):
 
     weights      P · bytes(dtype) / S          gradients  T · 4 / S          AdamW  T · 8 / S
     activations  with checkpointing, 2 · t · (layers · hidden + one layer);  without, 2 · t · layers · one layer
     logits       2 · min(c, 4,096) · min(vocabulary, 32,768) + 8 · c · hidden + 4 · vocabulary · hidden
 
-where one layer keeps about 8 · hidden + 2 · query + 3 · key_value + 4 · intermediate numbers a token for the backward
-pass, and c are the tokens of the micro-batch's completions: TRL works out their logits tile by tile, and holds the
-head's gradient, where the head is trained, and that of what goes into it, in float32. "2 ·" stands for the bytes of
-`precision`. Micro-batches are sorted by length, so this is the one of the longest rollouts. A colocated
-engine of vLLM takes its share of the GPU too; one that sleeps while the policy is updated gives it back by then. A
-critic or process reward model beside the policy is there all the time: its weights, whole on each GPU, or its engine's
-share. What it takes while it reads is left out: it reads while nothing is kept for a backward pass.
+One layer keeps about 8 · hidden + 2 · query + 3 · key_value + 4 · intermediate numbers per token for the backward pass.
+c is the number of completion tokens of the micro-batch. TRL computes their logits in tiles; it holds the gradient of
+the head (if the head is trained) and the gradient of the head's input in float32. The factor 2 stands for the bytes of
+`precision`. Micro-batches are sorted by length, so the estimate is for the one with the longest rollouts. A colocated
+vLLM engine also takes its share of the GPU, unless it sleeps during updates and frees it. A critic or process reward
+model beside the policy always takes memory: its full weights on each GPU, or its engine's share. Its activations are
+not counted, because no backward pass is pending while it reads.
 """
 
 from __future__ import annotations
@@ -31,14 +30,14 @@ from trainers.methods import METHODS
 
 GIB = 2**30
 _SPARE = 0.95
-"""Share of a GPU's memory that can be filled: the rest is the driver's, and lost between blocks."""
+"""Usable share of a GPU's memory: the driver and fragmentation take the rest."""
 TILE = (4096, 32768)
-"""Tokens and words of the vocabulary of which TRL 1.16 holds logits at a time (`trl.kernels.chunked_logprob`)."""
+"""Tokens and vocabulary entries of the logits that TRL 1.16 holds at a time (`trl.kernels.chunked_logprob`)."""
 
 
 @dataclass(frozen=True)
 class StepPlan:
-    """How the rollouts of a step are divided: `micro_batch` are those that a process updates on at a time."""
+    """Division of a step's rollouts; `micro_batch` is the number of rollouts that a process updates on at a time."""
 
     prompts: int
     generations: int
@@ -47,32 +46,32 @@ class StepPlan:
 
     @property
     def batch(self) -> int:
-        """Rollouts a step."""
+        """Rollouts per step."""
         return self.prompts * self.generations
 
     @property
     def accumulated(self) -> int:
-        """Micro-batches whose gradients are added up in each process."""
+        """Micro-batches whose gradients each process accumulates."""
         return self.batch // (self.processes * self.micro_batch)
 
     def __str__(self) -> str:
-        """Return the arithmetic as a line."""
+        """Return the division as one line of text."""
         return (
             f"{self.prompts} prompts × {self.generations} generations = {self.batch:,} rollouts a step = "
-            f"{_counted(self.processes, 'process')} × {self.accumulated:,} micro-batches of {self.micro_batch}"
+            f"{_format_count(self.processes, 'process')} × {self.accumulated:,} micro-batches of {self.micro_batch}"
         )
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes on each GPU, by what they are for.
+    """Bytes on each GPU, by purpose.
 
     Attributes:
-        parts: Name to bytes; what is there at the same time.
+        parts: Bytes by name, of the parts that are held at the same time.
         engine: Bytes of a colocated engine while it samples.
-        sleeps: Whether it gives them back while the policy is updated.
-        gpu: Bytes of the GPU that it was planned for.
-        beside: Role of a model beside the policy to its bytes, which are there all the time; None: nobody knows them.
+        sleeps: Whether the engine frees its memory during updates.
+        gpu: Bytes of the GPU that the backbone was planned for.
+        beside: Bytes of each model beside the policy, by role, which are always held; None if unknown.
     """
 
     parts: dict[str, float]
@@ -83,23 +82,26 @@ class Memory:
 
     @property
     def unknown(self) -> list[str]:
-        """What is there too, nobody knows how large, and is not counted."""
+        """Roles of models whose size is unknown and not counted."""
         return [role for role, size in self.beside.items() if size is None]
 
     @property
     def peak(self) -> float:
-        """The most that is held at a time, of what is known: while updating, or, with an engine, while sampling."""
+        """Largest number of bytes held at a time, during updates or, with an engine, during sampling.
+
+        Models of unknown size are not included.
+        """
         states = self.parts["weights"] + self.parts["gradients"] + self.parts["AdamW"]
         updating = sum(self.parts.values()) + (0.0 if self.sleeps else self.engine)
         return max(updating, states + self.engine) + sum(size or 0.0 for size in self.beside.values())
 
     @property
     def fits(self) -> bool:
-        """Whether the GPU holds it."""
+        """Whether the GPU has enough memory."""
         return self.peak <= _SPARE * self.gpu
 
     def __str__(self) -> str:
-        """Return it as a line."""
+        """Return the estimate as one line of text."""
         parts = [f"{name} {size / GIB:.1f}" for name, size in self.parts.items()]
         if self.engine:
             parts.append(f"vLLM {self.engine / GIB:.1f}{' (asleep during updates)' if self.sleeps else ''}")
@@ -111,7 +113,7 @@ class Memory:
 
 
 def step_plan(backbone: BackboneConfig, train: TrainConfig) -> StepPlan:
-    """Return how a step's rollouts are divided."""
+    """Return the division of a step's rollouts."""
     rollouts = train.prompts_per_step * train.group_size
     whole = max(rollouts // backbone.processes, 1)
     micro_batch = train.micro_batch or backbone.micro_batch or whole
@@ -119,11 +121,11 @@ def step_plan(backbone: BackboneConfig, train: TrainConfig) -> StepPlan:
 
 
 def memory(backbone: BackboneConfig, train: TrainConfig, beside: Iterable[Beside] = ()) -> Memory | None:
-    """Return what each GPU holds, models `beside` the policy too; None for a backbone that does not say its shape."""
+    """Return the memory of each GPU, including models `beside` the policy; None for a backbone of unknown shape."""
     planned = backbone.planned
     if planned is None:
         return None
-    weights, gradients, optimizer = _shares(backbone)
+    weights, gradients, optimizer = _count_shares(backbone)
     trained = adapter_parameters(backbone)
     rollouts = step_plan(backbone, train).micro_batch
     tokens = rollouts * (planned.prompt_tokens + train.max_completion_tokens)
@@ -134,7 +136,7 @@ def memory(backbone: BackboneConfig, train: TrainConfig, beside: Iterable[Beside
         "gradients": 4 * trained / gradients,
         "AdamW": 8 * trained / optimizer,
         "activations": BYTES[backbone.precision] * tokens * kept,
-        "logits": _logits(backbone, planned, rollouts * train.max_completion_tokens),
+        "logits": _estimate_logits(backbone, planned, rollouts * train.max_completion_tokens),
     }
     vllm, gpu = backbone.vllm, planned.gpu_gib * GIB
     colocated = vllm is not None and vllm.mode == "colocate"
@@ -147,30 +149,27 @@ def memory(backbone: BackboneConfig, train: TrainConfig, beside: Iterable[Beside
     )
 
 
-def _logits(backbone: BackboneConfig, planned: Planned, tokens: int) -> int:
-    """Return the bytes that the log-probabilities of so many tokens take, beside what layers keep."""
+def _estimate_logits(backbone: BackboneConfig, planned: Planned, tokens: int) -> int:
+    """Return the bytes of the log-probabilities of so many tokens; activations of the layers are not included."""
     tile = BYTES[backbone.precision] * min(tokens, TILE[0]) * min(planned.vocabulary, TILE[1])
     head = 0 if backbone.lora else 4 * planned.vocabulary * planned.hidden
     return tile + 8 * tokens * planned.hidden + head
 
 
 def trial_memory(config: TrialConfig) -> Memory | None:
-    """Return what each GPU holds while a trial trains; None for a backbone that does not say its shape."""
+    """Return the memory of each GPU while a trial trains; None for a backbone of unknown shape."""
     return memory(BACKBONES.load(config.backbone), config.train, models_beside(config))
 
 
 def layer_numbers(planned: Planned) -> int:
-    """Return about how many numbers a token one layer keeps for its backward pass."""
+    """Return the approximate count of numbers per token that one layer keeps for its backward pass."""
     return 8 * planned.hidden + 2 * planned.query + 3 * planned.key_value + 4 * planned.intermediate
 
 
 def adapter_parameters(backbone: BackboneConfig) -> int:
-    """Return how many parameters of a backbone that says its shape are trained: all, or those of adapters.
+    """Return the number of trained parameters of a backbone with known shape: all, or those of adapters.
 
-    Adapters are on every linear layer but the head.
-
-    Raises:
-        ValueError: The backbone does not say its shape.
+    Every linear layer except the head has adapters.
     """
     planned = backbone.planned
     assert planned is not None
@@ -182,11 +181,11 @@ def adapter_parameters(backbone: BackboneConfig) -> int:
 
 
 def machine_lines(config: TrialConfig) -> list[str]:
-    """Return what training a trial takes of a machine, in lines; none for a method that does not train."""
+    """Return lines of text on the machine that training a trial needs; empty for a method without training."""
     if METHODS.get(config.method).train is None:
         return []
     backbone = BACKBONES.load(config.backbone)
-    where = f"backbone {config.backbone}: {_where(backbone)}; {step_plan(backbone, config.train)}"
+    where = f"backbone {config.backbone}: {_describe_machine(backbone)}; {step_plan(backbone, config.train)}"
     needs, server = trial_memory(config), server_command(backbone)
     return [
         where,
@@ -195,17 +194,17 @@ def machine_lines(config: TrialConfig) -> list[str]:
     ]
 
 
-def _where(backbone: BackboneConfig) -> str:
+def _describe_machine(backbone: BackboneConfig) -> str:
     if not backbone.gpus:
         return "processors"
     each = f" of {backbone.planned.gpu_gib} GiB" if backbone.planned else ""
     served = server_gpus(backbone)
-    more = f" and {_counted(served, 'GPU')} for the server" if served else ""
-    return f"{_counted(backbone.gpus, 'GPU')}{each}{more}"
+    more = f" and {_format_count(served, 'GPU')} for the server" if served else ""
+    return f"{_format_count(backbone.gpus, 'GPU')}{each}{more}"
 
 
-def _shares(backbone: BackboneConfig) -> tuple[int, int, int]:
-    """Return among how many processes weights, gradients and the optimizer's state are shared out."""
+def _count_shares(backbone: BackboneConfig) -> tuple[int, int, int]:
+    """Return the number of processes that share weights, gradients and optimizer state."""
     processes = backbone.processes
     if backbone.sharding == "fsdp":
         return processes, processes, processes
@@ -215,6 +214,6 @@ def _shares(backbone: BackboneConfig) -> tuple[int, int, int]:
     return 1, 1, 1
 
 
-def _counted(count: int, thing: str) -> str:
+def _format_count(count: int, thing: str) -> str:
     plural = {"process": "processes", "GPU": "GPUs"}[thing]
     return f"{count} {thing if count == 1 else plural}"

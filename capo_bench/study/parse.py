@@ -1,4 +1,4 @@
-"""From a file's tree to a study, with every error of its form."""
+"""Parse a file's tree into a study and report all errors of form."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from trainers.config import TrialConfig
 
 
 def parse_study(document: Document) -> tuple[Study | None, list[StudyError]]:
-    """Read a study from its tree.
+    """Parse a study from its tree.
 
     Returns:
-        The study and every error of its form. With errors, the study is what is left without the offending keys, so
-        that the rest can still be checked; None if that is no study.
+        The study, and all errors of form. With errors, the study is parsed without the invalid keys, which allows
+        checking the rest; None if that is not a valid study.
     """
-    tree, bad = document.tree, _bad_parts(document)
-    # From the back, so that the index of an item still holds when its turn comes.
+    tree, bad = document.tree, _find_errors(document)
+    # In reverse order, so removing an item does not change the index of a later one in the loop.
     paths = {path for path, _ in bad}
     for path in sorted(paths, key=lambda path: [(0, p) if isinstance(p, str) else (p, "") for p in path], reverse=True):
         tree = without(tree, path)
@@ -33,7 +33,7 @@ def parse_study(document: Document) -> tuple[Study | None, list[StudyError]]:
         return None, errors
 
 
-def _bad_parts(document: Document) -> list[tuple[TreePath, StudyError]]:
+def _find_errors(document: Document) -> list[tuple[TreePath, StudyError]]:
     tree, bad = document.tree, []
     try:
         Study.model_validate(tree)
@@ -41,23 +41,23 @@ def _bad_parts(document: Document) -> list[tuple[TreePath, StudyError]]:
         bad += explain(error, tree, [Study], document.place)
     base = tree.get("base")
     if isinstance(base, dict):
-        bad += _bad_base(base, document)
-    for path in _override_tables(tree):
-        bad += _bad_overrides(path, tree, document)
+        bad += _check_base(base, document)
+    for path in _list_override_tables(tree):
+        bad += _check_overrides(path, tree, document)
     return bad
 
 
-def _bad_base(base: dict[str, Any], document: Document) -> list[tuple[TreePath, StudyError]]:
-    """Return what is wrong with single values of `base`; rules among several are checked for each variant."""
+def _check_base(base: dict[str, Any], document: Document) -> list[tuple[TreePath, StudyError]]:
+    """Return the invalid single values of `base`; rules about several values are checked for each variant."""
     try:
         TrialConfig.model_validate(base)
     except ValidationError as error:
         errors = explain(error, base, [TrialConfig], lambda path: document.place(("base", *path)))
-        return [(("base", *path), item) for path, item in errors if _written_leaf(base, path)]
+        return [(("base", *path), item) for path, item in errors if _is_written_leaf(base, path)]
     return []
 
 
-def _written_leaf(tree: Tree, path: TreePath) -> bool:
+def _is_written_leaf(tree: Tree, path: TreePath) -> bool:
     for part in path:
         if not (isinstance(tree, dict) and part in tree):
             return isinstance(tree, list)
@@ -65,24 +65,24 @@ def _written_leaf(tree: Tree, path: TreePath) -> bool:
     return not isinstance(tree, dict) or tree.get("name") is not None
 
 
-def _override_tables(tree: dict[str, Any]) -> list[TreePath]:
+def _list_override_tables(tree: dict[str, Any]) -> list[TreePath]:
     """Return the paths of all tables whose keys are dotted keys."""
     profiles = tree.get("profiles")
     profiles = profiles if isinstance(profiles, dict) else {}
     tables: list[TreePath] = [("profiles", name, "set") for name in profiles]
     for at in ((), *(("profiles", name) for name in profiles)):
         tables += [(*at, "matrix"), (*at, "zip")]
-        tables += [(*at, "exclude", index) for index in range(len(_items(tree, (*at, "exclude"))))]
-        tables += [(*at, "include", index, "set") for index in range(len(_items(tree, (*at, "include"))))]
+        tables += [(*at, "exclude", index) for index in range(len(_get_items(tree, (*at, "exclude"))))]
+        tables += [(*at, "include", index, "set") for index in range(len(_get_items(tree, (*at, "include"))))]
     return tables
 
 
-def _items(tree: Tree, path: TreePath) -> list[Any]:
+def _get_items(tree: Tree, path: TreePath) -> list[Any]:
     value = value_at(tree, path)
     return value if isinstance(value, list) else []
 
 
-def _bad_overrides(path: TreePath, tree: Tree, document: Document) -> list[tuple[TreePath, StudyError]]:
+def _check_overrides(path: TreePath, tree: Tree, document: Document) -> list[tuple[TreePath, StudyError]]:
     table = value_at(tree, path)
     unknown = [key for key in table if key not in dotted_keys(TrialConfig)] if isinstance(table, dict) else []
     section = path[-1] if isinstance(path[-1], str) else path[-2]

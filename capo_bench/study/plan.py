@@ -1,4 +1,4 @@
-"""A plan: the trials that answer a study's question, ready to run. Plain data, picklable, and JSON both ways."""
+"""A plan: the trials that answer a study's question. Plain data that can be pickled and converted to and from JSON."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from trainers.config import TrialConfig
 from trainers.methods import METHODS
 
 
-@lru_cache(maxsize=4096)  # most seeds of a variant share its settings, and to validate them takes long
+@lru_cache(maxsize=4096)  # most seeds of a variant share settings, and validation is slow
 def _read_config(text: str) -> TrialConfig:
     return TrialConfig.model_validate(json.loads(text))
 
@@ -27,7 +27,7 @@ Config = Annotated[TrialConfig, BeforeValidator(lambda data: _read_config(json.d
 
 @dataclass(frozen=True)
 class Variant:
-    """One row of the study: its name, what it sets by dotted key, and the settings that result."""
+    """One row of the study: its name, its own settings by dotted key, and the resulting full settings."""
 
     name: str
     overrides: Mapping[str, Any]
@@ -36,9 +36,9 @@ class Variant:
 
 @dataclass(frozen=True)
 class Trial:
-    """One variant under one seed, which is that of training and evaluation.
+    """One variant with one seed, which is the seed of training and evaluation.
 
-    `identity` are the parts that decide the result (see `capo_bench.study.identity`), `id` is their hash.
+    `identity` are the parts that determine the result (see `capo_bench.study.identity`), and `id` is their hash.
     """
 
     id: str
@@ -54,10 +54,10 @@ class Trial:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Trial:
-        """Return the trial that `as_json` wrote.
+        """Return the trial that `as_json` serialized.
 
         Raises:
-            pydantic.ValidationError: Something is missing, or its settings are not valid.
+            pydantic.ValidationError: A value is missing, or settings are invalid.
         """
         return _TRIAL.validate_python(data)
 
@@ -68,14 +68,14 @@ class Plan:
 
     Attributes:
         file: The study file, as the user named it.
-        start: Variant that is the untrained start, if there is one.
-        within: Dotted keys that are the same in all that is compared (`baseline_of`).
-        machine: What an estimate takes for granted; no part of what was run, and not kept with it.
-        metrics: ``task/metric``; the first is the primary one.
-        variants: In the order of the file; all of them, whatever ``--only`` picked.
-        trials: Variant by variant, seeds inside; only those that ``--only`` picked.
-        looks: Seeds of a variant at each look at the results, ascending: those without an answer yet get more. Empty
-            where seeds are fixed.
+        start: Variant that is the untrained starting model, if there is one.
+        within: Dotted keys that must be equal in compared variants (`baseline_of`).
+        machine: Assumptions of an estimate; they are not part of the run and not stored.
+        metrics: ``task/metric``; the first is the primary metric.
+        variants: All variants in the order of the file, independent of ``--only``.
+        trials: Trials that ``--only`` selects, variant by variant, seeds within.
+        looks: Seeds per variant at each look at the results, ascending; undecided variants get the seeds of the next
+            look. Empty if seeds are fixed.
     """
 
     study: str
@@ -92,17 +92,17 @@ class Plan:
     machine: Machine = field(default=MACHINE, compare=False)
 
     def baseline_of(self, name: str) -> str | None:
-        """Return the variant that a variant is compared with; None where there is none. A baseline is its own."""
-        return self._counterpart(self.baseline, name)
+        """Return the variant that a variant is compared with; None if there is none. A baseline is its own baseline."""
+        return self._find_counterpart(self.baseline, name)
 
     def start_of(self, name: str) -> str | None:
-        """Return the untrained start of a variant; None where there is none. A start is its own."""
-        return None if self.start is None else self._counterpart(self.start, name)
+        """Return the untrained starting variant of a variant; None if there is none. A start is its own start."""
+        return None if self.start is None else self._find_counterpart(self.start, name)
 
-    def _counterpart(self, role: str, name: str) -> str | None:
-        """Return the variant that is `role` but for the keys of `within`, which are those of the variant `name`.
+    def _find_counterpart(self, role: str, name: str) -> str | None:
+        """Return the variant that equals `role` except that its `within` keys have the values of the variant `name`.
 
-        Keys of sections that the method of `role` does not use make no difference.
+        Keys of sections that the method of `role` does not use are ignored.
         """
         config = self.variant(role).config
         matter = [key for key in self.within if uses(config, key)]
@@ -118,18 +118,18 @@ class Plan:
 
     @property
     def first_look(self) -> Plan:
-        """The plan with the trials of the first look only."""
+        """The plan with only the trials of the first look."""
         return self.with_seeds(dict.fromkeys((variant.name for variant in self.variants), self.looks[0]))
 
     def with_seeds(self, count: Mapping[str, int]) -> Plan:
-        """Return the plan with only the first seeds of each variant: as many as `count` says by its name."""
+        """Return the plan with only the first seeds of each variant; `count` is their number by variant name."""
         return replace(self, trials=tuple(trial for trial in self.trials if trial.seed < count[trial.variant]))
 
     def variant(self, name: str) -> Variant:
-        """Return the variant of a name.
+        """Return the variant with this name.
 
         Raises:
-            KeyError: There is none.
+            KeyError: There is no such variant.
         """
         for variant in self.variants:
             if variant.name == name:
@@ -137,16 +137,16 @@ class Plan:
         raise KeyError(name)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plan as plain data; of the study file its name alone, not where it lay."""
+        """Return the plan as plain data; of the study file's path only the name is included."""
         plain: dict[str, Any] = _PLAN.dump_python(self, mode="json", exclude={"machine"})
         return {**plain, "file": PurePath(self.file).name}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
-        """Return the plan that `as_json` wrote.
+        """Return the plan that `as_json` serialized.
 
         Raises:
-            pydantic.ValidationError: Something is missing, or settings are not valid.
+            pydantic.ValidationError: A value is missing, or settings are invalid.
         """
         return _PLAN.validate_python(data)
 
@@ -155,5 +155,5 @@ _TRIAL, _PLAN = TypeAdapter(Trial), TypeAdapter(Plan)
 
 
 def uses(config: TrialConfig, key: str) -> bool:
-    """Whether a dotted key decides anything under the method of these settings."""
+    """Return whether a dotted key has any effect with the method of these settings."""
     return METHODS.get(config.method).heeds(key)

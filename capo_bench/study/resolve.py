@@ -1,4 +1,4 @@
-"""From drafts to variants with checked settings; every error of every draft, each said once."""
+"""Convert drafts to variants with validated settings, and collect the errors of all drafts without duplicates."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from trainers.config import TrialConfig
 
 
 class Base:
-    """What all variants begin with, and where each part of it was written.
+    """The settings that all variants start from, and where each of them was written.
 
-    That is the study's `base`, read at `source`, with what profile and command line set on top of it.
+    They are the study's `base`, located at `source`, changed by the settings of the profile and the command line.
     """
 
     def __init__(self, tree: dict[str, Any], source: Source, settings: Sequence[KeySetting]) -> None:
@@ -32,7 +32,7 @@ class Base:
     def locate(self, draft: Draft, path: TreePath) -> Place:
         """Return where the value at `path` of a draft's settings was written.
 
-        What is said of a whole section is placed at the last setting in it: the draft's, or else one for all variants.
+        An error about a whole section is placed at the last setting in it: the draft's own, else one for all variants.
         """
         for setting in reversed([*self._settings, *in_order(draft.settings)]):
             key = tuple(setting.key.split("."))
@@ -46,19 +46,19 @@ class Base:
 
 
 def in_order(settings: Sequence[KeySetting]) -> list[KeySetting]:
-    """Return settings in the order they apply: a section before what is in it, whatever the order in the file."""
+    """Return settings in the order of application: a section before the keys inside it."""
     return sorted(settings, key=lambda setting: setting.key.count("."))
 
 
 def apply(tree: dict[str, Any], settings: Sequence[KeySetting]) -> dict[str, Any]:
-    """Return `tree` with dotted keys replaced."""
+    """Return a copy of `tree` with the dotted keys replaced."""
     for setting in in_order(settings):
         tree = with_value(tree, setting.key.split("."), setting.value)
     return tree
 
 
 def resolve(drafts: Sequence[Draft], base: Base) -> tuple[list[Variant], list[StudyError]]:
-    """Return the variants whose settings are valid, and what is wrong with the others."""
+    """Return the variants with valid settings, and the errors of the other drafts."""
     variants: list[Variant] = []
     errors: dict[str, tuple[StudyError, list[str]]] = {}
     for draft in drafts:
@@ -70,11 +70,11 @@ def resolve(drafts: Sequence[Draft], base: Base) -> tuple[list[Variant], list[St
                 _, names = errors.setdefault(str(item), (item, []))
                 if isinstance(value_at(tree, path), dict):
                     names.append(draft.name)
-    return variants, [_named(error, names) for error, names in errors.values()]
+    return variants, [_add_names(error, names) for error, names in errors.values()]
 
 
-def _named(error: StudyError, names: Sequence[str]) -> StudyError:
-    """Say which variants break a rule among several settings; the rule alone does not show it."""
+def _add_names(error: StudyError, names: Sequence[str]) -> StudyError:
+    """Add the names of the variants to an error about several settings, because the rule does not show them."""
     if not names:
         return error
     shown = ", ".join(repr(name) for name in names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

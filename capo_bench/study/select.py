@@ -1,4 +1,4 @@
-"""What the command line changes: ``--set`` all variants, ``--only`` the trials that are run."""
+"""Apply the options ``--set``, which changes all variants, and ``--only``, which selects trials."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from trainers.config import TrialConfig
 from trainers.methods import METHODS
 
 Axis = Sequence[KeySetting]
-"""What ``--set KEY=A,B`` sweeps over all variants: a setting of the key for each value."""
+"""Settings that ``--set KEY=A,B`` sweeps over all variants: one setting of the key for each value."""
 
 
 def read_setting(text: str) -> list[KeySetting]:
-    """Return what ``--set KEY=VALUE`` says: one setting, or one for each value of ``KEY=A,B``; values are YAML.
+    """Return the settings of ``--set KEY=VALUE``, where values are YAML: one, or one for each value of ``KEY=A,B``.
 
     Raises:
-        StudyErrors: It is not KEY=VALUE, or a value is no YAML.
+        StudyErrors: The text is not KEY=VALUE, or a value is not valid YAML.
     """
     option = f"--set {text}"
     source = Source(Document(option, None, {}))
@@ -41,7 +41,7 @@ def read_setting(text: str) -> list[KeySetting]:
 
 
 def parse_seeds(sets: Sequence[str]) -> tuple[list[int] | None, list[str], list[StudyError]]:
-    """Return the seeds of ``--set seeds=N``, 0 to N − 1, None where that is not given; and the other settings."""
+    """Return the seeds 0 to N − 1 of ``--set seeds=N`` (None without that option), the other settings, and errors."""
     given = [text for text in sets if text.partition("=")[0] == "seeds"]
     rest, errors = [text for text in sets if text not in given], list[StudyError]()
     for text in given:
@@ -54,7 +54,7 @@ def parse_seeds(sets: Sequence[str]) -> tuple[list[int] | None, list[str], list[
 
 
 def parse_sets(sets: Sequence[str]) -> tuple[list[KeySetting], list[Axis], list[StudyError]]:
-    """Return what ``--set`` options set for all variants, what they sweep, and what is wrong with the others."""
+    """Return the settings for all variants from ``--set`` options, the swept settings, and the errors."""
     settings, axes, errors = list[KeySetting](), list[Axis](), list[StudyError]()
     for text in sets:
         try:
@@ -74,43 +74,43 @@ def parse_sets(sets: Sequence[str]) -> tuple[list[KeySetting], list[Axis], list[
 
 
 def swept_by_sets(drafts: Sequence[Draft], sweep: Sweep, axes: Sequence[Axis], base: Base) -> tuple[list[Draft], Sweep]:
-    """Return every variant with every value of the axes, and the sweep with the roles that follow.
+    """Return every variant with every value of the axes, and the sweep with updated roles.
 
-    A variant that sets a key itself, or whose method does not use it, stays one. Variants are compared with the
-    baseline of the same values; where there was only one variant, with that of the first ones.
+    A variant that sets a key itself, or whose method does not use the key, is not multiplied. Variants are compared
+    with the baseline that has the same swept values; if there was only one variant, with its first value.
     """
     swept, alone = list(drafts), len(drafts) == 1
     labels = short_names([*sweep.matrix, *sweep.zip, *(axis[0].key for axis in axes)])
     for axis in axes:
         key = axis[0].key
-        first = {draft.name: _with(draft, axis[0], labels) for draft in swept if _takes(draft, key, base)}
+        first = {draft.name: _add_setting(draft, axis[0], labels) for draft in swept if _is_swept(draft, key, base)}
         roles = {role: first[name].name for role in ("baseline", "start") if (name := getattr(sweep, role)) in first}
         within = [] if alone or "baseline" not in roles else [key]
         sweep = sweep.model_copy(update={**roles, "within": [*sweep.within, *within]})
         swept = [
             each
             for draft in swept
-            for each in ([_with(draft, setting, labels) for setting in axis] if draft.name in first else [draft])
+            for each in ([_add_setting(draft, setting, labels) for setting in axis] if draft.name in first else [draft])
         ]
     return swept, sweep
 
 
-def _takes(draft: Draft, key: str, base: Base) -> bool:
-    """Whether a variant leaves a key to others, and its method uses it."""
+def _is_swept(draft: Draft, key: str, base: Base) -> bool:
+    """Return whether a variant does not set a key itself and its method uses the key."""
     if any(f"{own}.".startswith(f"{key}.") or f"{key}.".startswith(f"{own}.") for own in draft.overrides):
         return False
     method = apply(base.tree, draft.settings).get("method", "capo")
     return method not in METHODS.names() or METHODS.get(str(method)).heeds(key)
 
 
-def _with(draft: Draft, setting: KeySetting, labels: Mapping[str, str]) -> Draft:
+def _add_setting(draft: Draft, setting: KeySetting, labels: Mapping[str, str]) -> Draft:
     name = f"{labels[setting.key]}={value_shown(setting.value)}"
     unnamed = draft.name == "base" and not draft.settings
     return Draft(name if unnamed else f"{draft.name},{name}", (*draft.settings, setting), setting.source)
 
 
 def swept_anyway(settings: Sequence[KeySetting], sweep: Sweep) -> list[StudyError]:
-    """Return an error for each setting that every variant of the matrix would replace."""
+    """Return an error for each setting that the matrix or zip would override in every variant."""
     errors = []
     for setting in settings:
         for key in [*sweep.matrix, *sweep.zip]:
@@ -123,34 +123,34 @@ def swept_anyway(settings: Sequence[KeySetting], sweep: Sweep) -> list[StudyErro
 
 @dataclass(frozen=True)
 class Pick:
-    """Which trials to keep; None where nothing was asked."""
+    """Selection of trials; None means no restriction."""
 
     variants: frozenset[str] | None
     seeds: frozenset[int] | None
 
     def takes(self, trial: Trial) -> bool:
-        """Whether a trial is kept."""
+        """Return whether a trial is selected."""
         by_name = self.variants is None or trial.variant in self.variants
         return by_name and (self.seeds is None or trial.seed in self.seeds)
 
 
 def parse_only(only: Sequence[str], names: Sequence[str], seeds: Sequence[int]) -> tuple[Pick, list[StudyError]]:
-    """Return what ``--only`` options pick: globs on variant names, and ``seed=1``; an error for each without a hit."""
+    """Return the selection of ``--only`` options (variant globs and ``seed=1``), and an error for each mismatch."""
     variants, numbers, errors = set[str](), set[int](), list[StudyError]()
     for pattern in only:
         if pattern.startswith("seed="):
             hits = {seed for seed in seeds if fnmatch.fnmatchcase(str(seed), pattern.removeprefix("seed="))}
             numbers |= hits
             if not hits:
-                errors.append(_no_hit(pattern, "seed", seeds))
+                errors.append(_report_no_match(pattern, "seed", seeds))
         else:
             matches = {name for name in names if name == pattern or fnmatch.fnmatchcase(name, pattern)}
             variants |= matches
             if not matches:
-                errors.append(_no_hit(pattern, "variant", names))
+                errors.append(_report_no_match(pattern, "variant", names))
     return Pick(frozenset(variants) or None, frozenset(numbers) or None), errors
 
 
-def _no_hit(pattern: str, kind: str, names: Sequence[object]) -> StudyError:
+def _report_no_match(pattern: str, kind: str, names: Sequence[object]) -> StudyError:
     shown = ", ".join(map(str, names[:20])) + (", …" if len(names) > 20 else "")
     return StudyError(Place(f"--only {pattern}"), f"{pattern!r} matches no {kind}", f"{kind}s: {shown}")

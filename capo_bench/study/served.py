@@ -1,4 +1,4 @@
-"""The critics of a plan that the harness serves: one server for each, shared by all trials that ask it."""
+"""The critics of a plan that the run serves: one server for each, shared by all trials that use it."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from trainers.methods import METHODS
 
 @dataclass(frozen=True)
 class ServedCritic:
-    """What one server serves, and how. Trials with equal values share a server.
+    """The model and settings of one server. Trials with equal values share a server.
 
-    `model` is a repository id, a folder or ``embedded``, and the model's name at the server; `embedded` says how the
-    embedded critic is taught.
+    `model` is a repository id, a folder or ``embedded``, and also the model's name at the server. `embedded` is the
+    configuration of the embedded critic, if that is served.
     """
 
     model: str
@@ -27,12 +27,12 @@ class ServedCritic:
     serve: ServeParams
 
     def __str__(self) -> str:
-        """Return it as the end of a sentence."""
+        """Return a description for the end of a sentence."""
         return f"the server of critic {self.model!r}"
 
     @property
     def place(self) -> str:
-        """On what it runs, in words."""
+        """Description of the hardware that the server runs on."""
         if not self.serve.gpus:
             return "the GPUs of the trials, or on processors where there are none"
         split = self.serve.tensor_parallel_size
@@ -41,23 +41,23 @@ class ServedCritic:
 
 
 def served_by(params: CriticParams) -> ServedCritic | None:
-    """Return what the harness serves for a critic; None for one that it does not serve."""
+    """Return the served critic of critic settings; None if the critic is not served."""
     if not isinstance(params, EndpointParams) or params.serve is None:
         return None
     return ServedCritic(params.model, params.embedded_critic, params.serve)
 
 
 def served_critic(config: TrialConfig) -> ServedCritic | None:
-    """Return the served critic that a trial with these settings asks; None where it asks none."""
+    """Return the served critic that a trial with these settings uses; None if it uses none."""
     return served_by(config.critic) if "critic" in METHODS.get(config.method).uses else None
 
 
 def pending_critic(trial: Trial, home: Home) -> ServedCritic | None:
-    """Return the served critic that a trial still needs; None if it asks none, or has finished training."""
+    """Return the served critic that a trial still needs; None if it uses none or has finished training."""
     return None if home.trial(trial.id).model.exists() else served_critic(trial.config)
 
 
 def served_critics(trials: Iterable[Trial]) -> list[ServedCritic]:
-    """Return the served critics that trials ask, each once."""
+    """Return the served critics that trials use, without duplicates."""
     served = (served_critic(trial.config) for trial in trials)
     return list(dict.fromkeys(critic for critic in served if critic is not None))

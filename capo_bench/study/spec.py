@@ -1,4 +1,4 @@
-"""What a study file may say."""
+"""The schema of study files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from evals.settings import Strict
 DEFAULT_PROFILE = "quick"
 
 
-def _metric(text: str) -> str:
+def _check_metric(text: str) -> str:
     task, slash, name = text.partition("/")
     if not (task and slash):
         raise ValueError(f"metric {text!r} names no task; write task/metric, e.g. coins_test/accuracy")
@@ -24,7 +24,7 @@ def _metric(text: str) -> str:
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 VariantName = Annotated[str, Field(pattern=r"^\S(.*\S)?$", max_length=120)]
-Metric = Annotated[str, AfterValidator(_metric)]
+Metric = Annotated[str, AfterValidator(_check_metric)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Seeds = Annotated[
     Annotated[list[Seed], Field(min_length=1), Tag("a list")] | Annotated["SeedLooks", Tag("a sequence")],
@@ -35,9 +35,9 @@ Swept = dict[str, Values]
 
 
 class SeedLooks(Strict):
-    """Seeds that are added until the question is answered: ``{from: 3, to: 12, looks: [3, 5, 8, 12]}``.
+    """A sequence of looks that adds seeds until the question is answered: ``{from: 3, to: 12, looks: [3, 5, 8, 12]}``.
 
-    Looks ascend, from the fewest seeds of every variant to the most, which are the numbers 0 to `most` − 1.
+    Looks are increasing numbers of seeds per variant, from `fewest` to `most`. The seeds are 0 to `most` − 1.
     """
 
     fewest: int = Field(alias="from", ge=2)
@@ -46,7 +46,7 @@ class SeedLooks(Strict):
 
     @field_validator("most")
     @classmethod
-    def _not_below_from(cls, most: int, info: ValidationInfo) -> int:
+    def _check_most(cls, most: int, info: ValidationInfo) -> int:
         fewest = info.data.get("fewest", 0)
         if fewest > most:
             raise ValueError(f"{most} is below from, {fewest}; write the smaller number of seeds in from")
@@ -54,7 +54,7 @@ class SeedLooks(Strict):
 
     @field_validator("looks")
     @classmethod
-    def _from_first_to_last(cls, looks: list[int], info: ValidationInfo) -> list[int]:
+    def _check_looks(cls, looks: list[int], info: ValidationInfo) -> list[int]:
         if len(looks) < 2:
             raise ValueError(f"{looks} is no sequence of looks; name two or more, or fixed seeds, e.g. seeds: [0, 1]")
         if any(later <= earlier for earlier, later in pairwise(looks)):
@@ -67,28 +67,28 @@ class SeedLooks(Strict):
 
 
 class Include(Strict):
-    """One more variant: the base with some keys set."""
+    """An additional variant: the base with some keys set."""
 
     name: VariantName
     set: dict[str, Any] = Field({})
 
 
 class Sweep(Strict):
-    """What varies.
+    """The varying part of a study.
 
     Attributes:
-        matrix: Dotted key to its values; every combination is a variant.
-        zip: Dotted key to its values, all lists of one length; the i-th values go together. Combined with every row
-            of `matrix`.
-        exclude: Combinations that are left out: a variant goes if it has all the values of one entry.
-        include: Further variants beside them.
-        seeds: Each variant is a trial under each seed, or under as many as it takes.
-        metrics: Metrics as ``task/metric``; the first is the primary one.
+        matrix: Values by dotted key; every combination is a variant.
+        zip: Values by dotted key, all lists of the same length; the i-th values belong together. They are combined with
+            every row of `matrix`.
+        exclude: Combinations that are removed: a variant is removed if it has all values of one entry.
+        include: Additional variants.
+        seeds: Each variant has one trial per seed; a sequence of looks adds seeds as needed.
+        metrics: Metrics as ``task/metric``; the first is the primary metric.
         baseline: Variant that the others are compared with.
-        start: Variant that is the untrained start, to show gains over.
-        within: Dotted keys that are the same in all that is compared: a variant is compared with the one that has its
-            values there and is the baseline (the start) otherwise.
-        machine: GPUs, throughputs, lengths of texts and prices that `plan` works out hours and money from.
+        start: Variant that is the untrained starting model, used to show gains.
+        within: Dotted keys that must be equal in compared variants: a variant is compared with the variant that has the
+            same values of these keys and otherwise equals the baseline (the start).
+        machine: GPUs, throughputs, text lengths and prices from which `plan` computes hours and money.
     """
 
     matrix: Swept = Field({})
@@ -104,17 +104,17 @@ class Sweep(Strict):
 
     @property
     def seed_numbers(self) -> list[int]:
-        """Every seed that a trial may have."""
+        """All seeds that a trial can have."""
         return list(range(self.seeds.most)) if isinstance(self.seeds, SeedLooks) else self.seeds
 
     @property
     def looks(self) -> tuple[int, ...]:
-        """Seeds at each look; empty where the seeds are fixed."""
+        """Seeds at each look; empty if the seeds are fixed."""
         return tuple(self.seeds.looks) if isinstance(self.seeds, SeedLooks) else ()
 
     @field_validator("seeds", "metrics", "within")
     @classmethod
-    def _each_once(cls, items: list[Any] | SeedLooks) -> list[Any] | SeedLooks:
+    def _check_unique(cls, items: list[Any] | SeedLooks) -> list[Any] | SeedLooks:
         if isinstance(items, SeedLooks):
             return items
         twice = [item for item in dict.fromkeys(items) if items.count(item) > 1]
@@ -124,7 +124,7 @@ class Sweep(Strict):
 
     @field_validator("zip")
     @classmethod
-    def _equal_lengths(cls, table: Swept) -> Swept:
+    def _check_lengths(cls, table: Swept) -> Swept:
         lengths = {key: len(values) for key, values in table.items()}
         if len(set(lengths.values())) > 1:
             each = ", ".join(f"{key!r} has {length}" for key, length in lengths.items())
@@ -133,7 +133,7 @@ class Sweep(Strict):
 
     @field_validator("include")
     @classmethod
-    def _names_differ(cls, items: list[Include]) -> list[Include]:
+    def _check_names(cls, items: list[Include]) -> list[Include]:
         names = [item.name for item in items]
         for name in names:
             if names.count(name) > 1:
@@ -142,7 +142,7 @@ class Sweep(Strict):
 
 
 class Profile(Sweep):
-    """A size of the study: the keys given here replace the study's own; `set` changes the base of all variants."""
+    """A size of the study: its keys replace those of the study, and `set` changes the base of all variants."""
 
     set: dict[str, Any] = Field({})
 
@@ -151,10 +151,10 @@ class Study(Sweep):
     """A question, and the trials that answer it.
 
     Attributes:
-        name: Names the study's folder of results.
-        question: What the study asks, as a sentence.
-        base: Settings (`TrialConfig`) that all variants begin with.
-        profiles: Sizes of the study by name; without ``quick``, the study as written is the quick one.
+        name: Name of the study's results folder.
+        question: The question of the study, as a sentence.
+        base: Settings (`TrialConfig`) that all variants start from.
+        profiles: Sizes of the study by name; without ``quick``, the study itself is the quick profile.
     """
 
     name: Name

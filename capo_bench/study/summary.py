@@ -1,4 +1,4 @@
-"""A plan as plain data: what `plan --json` and `ls --json` print, and what golden files of shipped studies keep."""
+"""A plan as plain data, for `plan --json`, `ls --json` and the golden files of shipped studies."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from trainers.backbones import BACKBONES
 
 _ESTIMATE = TypeAdapter(PlanEstimate)
 WORKERS = 2
-"""Trials at a time that the costs of a profile are told for."""
+"""Number of parallel trials assumed in the costs of a profile."""
 
 
 def plan_json(plan: Plan, taken: PlanEstimate, least: PlanEstimate | None = None) -> dict[str, Any]:
-    """Return a plan with its ids and its estimate; `least`: that of the first look alone, of a plan with looks."""
+    """Return a plan with its ids and its estimate; `least` is the estimate of the first look, for a plan with looks."""
     return {
         **plan_outline(plan),
         "file": plan.file,
@@ -27,7 +27,7 @@ def plan_json(plan: Plan, taken: PlanEstimate, least: PlanEstimate | None = None
 
 
 def plan_outline(plan: Plan) -> dict[str, Any]:
-    """Return what a study says and nothing of the code that will run it: no ids, no hashes, no estimates."""
+    """Return the content of a plan that does not depend on code: no ids, hashes or estimates."""
     return {
         "study": plan.study,
         "question": plan.question,
@@ -51,10 +51,10 @@ def plan_outline(plan: Plan) -> dict[str, Any]:
 
 
 def profile_costs(plan: Plan, taken: PlanEstimate) -> dict[str, Any]:
-    """Return the size of a profile and what it costs.
+    """Return the size of a profile and its costs.
 
-    ``seconds`` is the time with `WORKERS` workers, or on the GPUs that the study states; None where no guess is made.
-    ``gpus`` says how many train a policy, of each kind of backbone once, in ascending order; 0 means processors.
+    ``seconds`` is the time with `WORKERS` workers, or on the GPUs that the study states; None without an estimate.
+    ``gpus`` are the distinct numbers of GPUs that train a policy, in ascending order; 0 means processors.
     """
     seconds = taken.gpu.wall_seconds if taken.gpu else taken.wall_seconds(WORKERS)
     return {

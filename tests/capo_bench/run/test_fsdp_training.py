@@ -64,7 +64,7 @@ def sharding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.syspath_prepend(tmp_path / "patch")  # which the processes that train get as well
     monkeypatch.setattr(launch, "check_machine", lambda name, backbone: True)
-    identity._backbone.cache_clear()
+    identity._identify_backbone.cache_clear()
 
 
 def make_trial(backbone: str) -> Trial:

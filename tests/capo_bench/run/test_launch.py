@@ -51,9 +51,9 @@ def own_backbones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[N
     (folder / "pair.yaml").write_text(PAIR)
     monkeypatch.setenv(OWN_FOLDER, str(folder))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    identity._backbone.cache_clear()
+    identity._identify_backbone.cache_clear()
     yield
-    identity._backbone.cache_clear()
+    identity._identify_backbone.cache_clear()
     assert not launched(), "processes are left"
 
 

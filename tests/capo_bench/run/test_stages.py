@@ -44,7 +44,7 @@ def backbones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     (folder / "small.yaml").write_text("source: embedded\nwidth: 32\n")
     monkeypatch.setattr(trainers.backbones, "FOLDER", folder)
-    identity._backbone.cache_clear()
+    identity._identify_backbone.cache_clear()
     return folder
 
 
@@ -96,11 +96,11 @@ def test_a_trial_goes_through_every_stage(tmp_path: Path) -> None:
 
 def test_a_folder_of_weights_is_known_by_its_weights(local_backbone: Path) -> None:
     before = make_trial(**LOCAL).id
-    identity._backbone.cache_clear()
+    identity._identify_backbone.cache_clear()
     assert make_trial(**LOCAL).id == before
     tokenizer = build_tokenizer(["Ann has 3 coins."])
     save(build_model(TINY, tokenizer, seed=1), tokenizer, local_backbone)
-    identity._backbone.cache_clear()
+    identity._identify_backbone.cache_clear()
     assert make_trial(**LOCAL).id != before
 
 

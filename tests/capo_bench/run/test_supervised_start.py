@@ -45,7 +45,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (yaml / "adapted.yaml").write_text(f"source: hub\nmodel: {repository}\ntemplate: chat\n{held}")
     monkeypatch.setenv(OWN_FOLDER, str(yaml))  # which the processes that train see as well
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    identity._backbone.cache_clear()
+    identity._identify_backbone.cache_clear()
     for name, rows in (("sft.jsonl", ROWS), ("train.jsonl", PROBLEMS), ("test.jsonl", PROBLEMS[:3])):
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     return tmp_path

@@ -212,9 +212,9 @@ current: list[Definitions] = []
 
 
 def forget() -> None:
-    for kept in (identity._task_of, identity._registered, identity.judge_key):
+    for kept in (identity._identify_shipped_task, identity._identify_registered, identity.judge_key):
         kept.cache_clear()
-    code._together.cache_clear()
+    code._merge_definitions.cache_clear()
 
 
 def ids(tree: Path) -> dict[str, str]:
@@ -269,12 +269,12 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "backbones" / "mine.yaml").write_text(f"source: hub\nmodel: {folder}\ntemplate: chat\n")
     monkeypatch.setenv("CAPO_BENCH_BACKBONES", str(tmp_path / "backbones"))
     yield folder
-    identity._backbone.cache_clear()
+    identity._identify_backbone.cache_clear()
 
 
 def ids_of_folders(folder: Path) -> dict[str, str]:
     """The ids of trials that use a folder as backbone, as critic and as process reward model."""
-    identity._backbone.cache_clear()
+    identity._identify_backbone.cache_clear()
     kinds: dict[str, dict[str, Any]] = {
         "backbone": {"method": "grpo_rule", "backbone": "mine", "cold_start": None},
         "critic": {"method": "capo", "critic": {"name": "transformers", "model": str(folder)}},
