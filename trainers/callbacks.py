@@ -80,7 +80,7 @@ class Saver(TrainerCallback):
         budget: Ends training after the step that reaches it, like the last step does.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - when to save, when to end, and who is asked and told
+    def __init__(  # noqa: PLR0913, PLR0917 - settings and callbacks of saving and stopping
         self,
         updates: int,
         every: float,

@@ -69,7 +69,7 @@ class _Teacher(Trainer):
         return self.lesson_loss(model, inputs, num_items_in_batch)
 
 
-def teach(  # noqa: PLR0913, PLR0917 - what is taught, to whom, how, and where it goes
+def teach(  # noqa: PLR0913, PLR0917 - model, data, settings and outputs
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     rows: Sequence[Row],

@@ -69,7 +69,7 @@ class PolicyTrainer(RecordingTrainer, RatioTrainer):
     - `rollouts_kept`, to stop training if the judgments failed
     """
 
-    def __init__(  # noqa: PLR0913 - what a step needs, none of which belong together
+    def __init__(  # noqa: PLR0913 - independent parts of a training step
         self,
         *,
         config: TrialConfig,

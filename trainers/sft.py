@@ -29,7 +29,7 @@ PARTS = 8
 """Number of parts into which a step's demonstrations are split for separate passes, if their number allows it."""
 
 
-def train_sft(  # noqa: PLR0913, PLR0917 - what is trained, on what, how, and where it goes
+def train_sft(  # noqa: PLR0913, PLR0917 - model, data, settings and outputs
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     demonstrations: Sequence[Pair],
