@@ -1,7 +1,7 @@
-"""The embedded benchmark: running totals in words, with an exact checker of every step.
+"""Coins, the embedded benchmark: running totals in words, with an exact checker of every step.
 
-It exists so that the whole harness runs for real on a laptop: a model of half a million parameters learns it in a
-minute, its mistakes are graded step by step without a judge, and it leaves room for reinforcement to matter.
+With coins, the whole harness can run for real on a laptop: a model of half a million parameters learns it in a minute,
+its mistakes are graded step by step without a judge, and reinforcement learning can still improve on the cold start.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from evals.coins.solutions import check
 
 
 class Coins:
-    """The benchmark object."""
+    """The benchmark coins."""
 
     name = "coins"
     splits: Sequence[str] = tuple(SPLITS)
@@ -27,7 +27,7 @@ class Coins:
         return draw(split, count, seed)
 
     def check_steps(self, problem: Problem, steps: Sequence[str]) -> StepCheck:
-        """Say which of the steps are wrong, exactly."""
+        """Return which of the steps are wrong, exactly."""
         return check(read(problem.prompt), steps)
 
     def fingerprint(self) -> str:

@@ -1,11 +1,12 @@
-"""The problems of coins: a running total, one operation a step.
+"""Draw and read the problems of coins: a running total with one operation per step.
 
-A chain is a start and a list of operations on small numbers. Which pool a chain belongs to is decided by the chain
-itself, so no problem of one pool, whatever its seed, is ever a problem of another: what policies learn from, what the
-embedded judges of steps learn from, and what is measured.
+A chain is a start and a list of operations on small numbers. A hash of the chain itself decides its pool. Therefore a
+problem of one pool never occurs in another pool, whatever the seed. There are three pools: for training policies, for
+training the embedded critic and process reward model, and for tests.
 
-Reinforcement never adds or spends six (`UNSEEN`). The cold start does, so that a split of such problems shows whether a
-wrong rule was unlearnt or only the instances of it that reinforcement met.
+Problems of reinforcement learning never add or subtract six (`UNSEEN`), but those of the cold start do. A test split of
+such problems therefore shows whether a misconception was unlearned, or only its instances in the problems of
+reinforcement learning.
 """
 
 from __future__ import annotations
@@ -31,14 +32,14 @@ Operation = tuple[str, int]
 """Sign and operand."""
 
 UNSEEN: frozenset[Operation] = frozenset({("+", 6), ("-", 6)})
-"""Operations that no problem of reinforcement holds; the shipped misconceptions touch both."""
+"""Operations that never occur in problems of reinforcement learning; the shipped misconceptions affect both."""
 
 Pool = Literal["policy", "judge", "test"]
 
 
 @dataclass(frozen=True)
 class Chain:
-    """A start and the operations on it, as (sign, operand)."""
+    """A start value and the operations on it, as (sign, operand)."""
 
     name: str
     start: int
@@ -55,12 +56,12 @@ class Chain:
 
 @dataclass(frozen=True)
 class Split:
-    """What a split holds.
+    """Settings of a split.
 
     Attributes:
-        operations: Bounds on how many operations a chain has.
+        operations: Minimum and maximum number of operations of a chain.
         unseen: Whether `UNSEEN` operations occur: in every chain (True), in none (False) or in some (None).
-        distractors: Numbers of sentences about somebody else; one of them is drawn for each problem.
+        distractors: Numbers of sentences about another person; one of these numbers is drawn for each problem.
     """
 
     pool: Pool
@@ -78,8 +79,11 @@ SPLITS = {
     "distractors": Split("test", (5, 7), distractors=(1,)),
     "unseen": Split("test", (5, 7), unseen=True),
 }
-"""``train``: of reinforcement. ``lessons``: of the cold start. ``reviews``: of the embedded critic and PRM. The others
-are measured."""
+"""Splits by name.
+
+``train`` is for reinforcement learning, ``lessons`` for the cold start, ``reviews`` for the embedded critic and PRM.
+The others are test splits.
+"""
 MEASURED = tuple(name for name, split in SPLITS.items() if split.pool == "test")
 
 
@@ -89,7 +93,7 @@ def apply(total: int, sign: str, operand: int) -> int:
 
 
 def draw_chain(rng: random.Random, operations: tuple[int, int]) -> Chain:
-    """Draw a chain whose running total stays within 0 and `LIMIT`."""
+    """Draw a chain whose running totals are between 0 and `LIMIT`."""
     total = start = rng.randint(1, 9)
     chosen: list[Operation] = []
     for _ in range(rng.randint(*operations)):
@@ -106,7 +110,7 @@ def _possible(total: int) -> list[Operation]:
 
 
 def render(chain: Chain, rng: random.Random, distractors: int = 0) -> str:
-    """Return the problem's text, with sentences about somebody else mixed in."""
+    """Return the problem's text, with sentences about other persons inserted."""
     sentences = [f"{chain.name} {VERBS[sign]} {n}{' times' if sign == '*' else ''}." for sign, n in chain.operations]
     others = [name for name in NAMES if name != chain.name]
     for _ in range(distractors):
@@ -117,7 +121,7 @@ def render(chain: Chain, rng: random.Random, distractors: int = 0) -> str:
 
 @lru_cache(maxsize=4096)
 def read(prompt: str) -> Chain:
-    """Return the chain behind a problem's text: the sentences about the person it opens with."""
+    """Return the chain of a problem's text: the sentences about the first person in it."""
     sentences = _SENTENCE.findall(prompt)
     name, _, start = sentences[0]
     operations = tuple((_SIGN[verb], int(n)) for who, verb, n in sentences[1:] if who == name)
@@ -128,7 +132,7 @@ def draw(split: str, count: int, seed: int, operations: tuple[int, int] | None =
     """Return problems of a split; the same arguments give the same problems. `operations` is part of their ids.
 
     Raises:
-        ValueError: No such split.
+        ValueError: The split does not exist.
     """
     if split not in SPLITS:
         raise ValueError(f"coins has no split {split!r}; it has {', '.join(SPLITS)}")
@@ -145,6 +149,6 @@ def draw(split: str, count: int, seed: int, operations: tuple[int, int] | None =
 
 
 def _pool(chain: Chain) -> Pool:
-    """Return the pool of a chain: an eighth of all is for tests, a quarter for judges."""
+    """Return the pool of a chain: one eighth of all chains is for tests, one quarter for judges."""
     digest = hashlib.sha256(repr((chain.start, chain.operations)).encode()).digest()
     return "test" if digest[0] < 32 else "judge" if digest[0] < 96 else "policy"

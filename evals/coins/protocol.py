@@ -1,14 +1,16 @@
-"""Tasks of the benchmark protocol: `forks` and `repairs`, each with an exact checker and true advantages.
+"""Define the tasks `forks` and `repairs` of the benchmark protocol, each with an exact checker and true advantages.
 
 ``forks``
-    Some operations leave a choice, and the most is asked for. Every operation on a positive total grows with the total,
-    so a smaller choice can never be made good: it is right in itself, and makes the answer unreachable.
+    Some operations offer a choice, and the problem asks for the largest total. Every operation on a positive total
+    increases with the total, so a smaller choice can never be made up for: the step is right in itself, but makes the
+    right answer unreachable.
 ``repairs``
-    A chain in which a solution may do its last operation again, ``no, 3 + 4 = 7``: a wrong step that a later one mends.
+    A chain in which a solution may repeat its last operation, ``no, 3 + 4 = 7``: a later step repairs a wrong one.
 
-A checker of steps calls no step of the first kind wrong, and calls a wrong step wrong whether it is mended or not. So
-both set apart what a step is in itself from what it is worth: its true advantage, which for simulated pupils is here
-in closed form. Problems of both are drawn with `SPLITS`; a problem of `test` is never one of another split.
+A checker of steps does not call a smaller choice wrong, and calls a wrong step wrong whether or not it is repaired.
+Both tasks therefore separate the correctness of a step from its value. The value is the step's true advantage, which is
+computed here in closed form for simulated pupils. Problems of both tasks are drawn with `SPLITS`; a problem of `test`
+never occurs in another split.
 """
 
 from __future__ import annotations
@@ -33,7 +35,7 @@ _SIGN = {verb: sign for sign, verb in VERBS.items()}
 
 @dataclass(frozen=True)
 class Fork:
-    """A start and the choices after it: one operation or two each."""
+    """A start value and the choices after it, with one or two operations each."""
 
     name: str
     start: int
@@ -49,7 +51,7 @@ class Fork:
 
 
 def draw_fork(rng: random.Random) -> Fork:
-    """Draw a start and four to six choices, of which half leave two operations; totals stay positive and in range."""
+    """Draw a start and four to six choices, about half with two operations; totals are positive and in range."""
     while True:
         chain = draw_chain(rng, (4, 6))
         choices = tuple((operation, *_other(rng, operation)) for operation in chain.operations)
@@ -80,7 +82,7 @@ def show_fork(fork: Fork) -> str:
 
 
 def read_fork(prompt: str) -> Fork:
-    """Return what is behind a problem's text."""
+    """Return the fork of a problem's text."""
     first, *others = prompt.split(". ")
     name, start = first.split(" has ")
     choices = [
@@ -92,7 +94,7 @@ def read_fork(prompt: str) -> Fork:
 
 
 def check_fork(fork: Fork, steps: Sequence[str]) -> StepCheck:
-    """Say which steps are wrong in themselves, and which are right but rest on a mistake or a smaller choice."""
+    """Return which steps are wrong in themselves, and which are right but follow from an error or a smaller choice."""
     best, claim = [fork.start, *fork.totals()], fork.start
     wrong, follow = set[int](), set[int]()
     for place, step in enumerate(steps):
@@ -111,7 +113,7 @@ def check_fork(fork: Fork, steps: Sequence[str]) -> StepCheck:
 
 
 def check_repairs(chain: Chain, steps: Sequence[str]) -> StepCheck:
-    """Say which steps are wrong in themselves, mended or not, and which are right but rest on what was not mended."""
+    """Return which steps are wrong in themselves, repaired or not, and which merely follow from an unrepaired error."""
     truth = [chain.start, *chain.totals()]
     claims, wrong, follow = [chain.start], set[int](), set[int]()
     for place, step in enumerate(steps):
@@ -133,12 +135,12 @@ def check_repairs(chain: Chain, steps: Sequence[str]) -> StepCheck:
     return StepCheck(frozenset(wrong), frozenset(follow))
 
 
-# -- pupils whose chances are known
+# -- pupils with known probabilities
 
 
 @dataclass(frozen=True)
 class Chooser:
-    """A pupil of forks, which never miscounts.
+    """A pupil of forks, which never makes arithmetic errors.
 
     Attributes:
         choice: Probability that it takes the larger of two different results.
@@ -157,7 +159,7 @@ class Chooser:
         return [*lines, f"\\boxed{{{total}}}"]
 
     def values(self, fork: Fork, steps: Sequence[str]) -> list[float]:
-        """Return the chance of the right answer before each step of one of its solutions, and after the last."""
+        """Return the probability of the right answer before each step of a solution of its own, and after the last."""
         claims = [fork.start, *(int(step.rpartition("= ")[2]) for step in steps[:-1])]
         best, chance, later = [fork.start, *fork.totals()], 1.0, [1.0]
         for options, total in zip(reversed(fork.choices), reversed(best[:-1]), strict=True):
@@ -172,8 +174,8 @@ class Mender:
     """A pupil of repairs.
 
     Attributes:
-        slip: Probability that an operation comes out one too many.
-        notice: Probability that it does such an operation again, and then rightly.
+        slip: Probability that the result of an operation is one too large.
+        notice: Probability that it repeats such an operation, with the right result.
     """
 
     slip: float
@@ -192,9 +194,9 @@ class Mender:
         return [*lines, f"\\boxed{{{total}}}"]
 
     def values(self, chain: Chain, steps: Sequence[str]) -> list[float]:
-        """Return the chance of the right answer before each step of one of its solutions, and after the last.
+        """Return the probability of the right answer before each step of one of its solutions, and after the last step.
 
-        A slip that is not noticed at once is never mended: operations keep totals apart that are apart.
+        A slip that is not noticed at once is never repaired: operations keep different totals different.
         """
         truth, done, sound = [chain.start, *chain.totals()], 0, True
         each = 1 - self.slip * (1 - self.notice)
@@ -214,7 +216,7 @@ class Mender:
 
 
 class _Drawn:
-    """A benchmark whose problems are drawn; splits are told apart by a hash of the problem's text."""
+    """A benchmark whose problems are drawn; a hash of the problem's text decides its split."""
 
     splits: Sequence[str] = SPLITS
     checks_steps = True
@@ -240,7 +242,7 @@ class _Drawn:
 
 
 class Forks(_Drawn):
-    """Chains with choices, of which the most is asked for."""
+    """Chains with choices; the problem asks for the largest total."""
 
     name = "forks"
 
@@ -249,16 +251,16 @@ class Forks(_Drawn):
         return show_fork(fork), str(fork.totals()[-1])
 
     def check_steps(self, problem: Problem, steps: Sequence[str]) -> StepCheck:
-        """Say which of the steps are wrong in themselves."""
+        """Return which of the steps are wrong in themselves."""
         return check_fork(read_fork(problem.prompt), steps)
 
     def demonstrate(self, prompt: str, rng: random.Random, belief: float, slip: float) -> str:
-        """Write the solution of a pupil who believes in the smaller choice, and never miscounts."""
+        """Write the solution of a pupil that takes the smaller choice with probability `belief`, with right sums."""
         return SEPARATOR.join(Chooser(1 - belief).solve(read_fork(prompt), rng))
 
 
 class Repairs(_Drawn):
-    """Chains whose solutions may mend a step."""
+    """Chains whose solutions may repair a step."""
 
     name = "repairs"
 
@@ -267,11 +269,11 @@ class Repairs(_Drawn):
         return render(chain, rng), str(chain.totals()[-1])
 
     def check_steps(self, problem: Problem, steps: Sequence[str]) -> StepCheck:
-        """Say which of the steps are wrong in themselves, whether they are mended or not."""
+        """Return which of the steps are wrong in themselves, whether or not they are repaired."""
         return check_repairs(read(problem.prompt), steps)
 
     def demonstrate(self, prompt: str, rng: random.Random, belief: float, slip: float) -> str:
-        """Write the solution of a pupil who slips, and believes what is written: what is noticed is mended."""
+        """Write the solution of a pupil that slips, and repairs a slip with probability 1 − `belief`."""
         return SEPARATOR.join(Mender(slip, 1 - belief).solve(read(prompt), rng))
 
 

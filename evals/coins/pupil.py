@@ -1,9 +1,9 @@
-"""Who writes the demonstrations: pupils that hold wrong rules and slip.
+"""Simulate the pupils that write demonstrations: they have misconceptions and make random slips.
 
-Pupils do not go wrong at random. They follow rules that are wrong ("buggy" arithmetic: Brown & Burton 1978, Cognitive
-Science 2(2)). A model taught by such a pupil takes the wrong rule for the likeliest step, so no decoding undoes it:
-what is wrong greedily must be unlearnt. Random slips alone leave the right step the likeliest, and then all that
-reinforcement can gain is what a lower temperature gains too.
+Real pupils do not make random errors. They follow rules that are wrong ("buggy" arithmetic: Brown & Burton 1978,
+Cognitive Science 2(2)). A model that is trained on such a pupil's solutions considers the wrong rule the most likely
+step. No decoding method corrects this: the greedy answer is wrong and must be unlearned. With random slips alone, the
+right step stays the most likely one, and reinforcement learning can gain no more than a lower temperature does.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from evals.coins.problems import LIMIT, Operation, apply, draw, read
 from evals.settings import Strict
 
 _CHECKED = 400
-"""Problems on which the share of steps that misconceptions touch is counted."""
+"""Number of problems on which the share of steps affected by misconceptions is computed."""
 
 
 class Misconception(Strict):
     """A wrong rule for some operations.
 
     Attributes:
-        sign: The operation that it is about.
-        operands: The operands that it is about; None: all.
-        crosses: It is about sums alone that begin below this number and come out at it or above; None: all.
+        sign: The operation to which it applies.
+        operands: The operands to which it applies; None: all.
+        crosses: If set, the rule applies only to operations on a total below this number whose result is at least this
+            number; None: all.
         done_as: The operation that is done instead.
-        error: What is added to the result.
+        error: Number that is added to the result.
     """
 
     sign: Literal["+", "-", "*"]
@@ -50,7 +51,7 @@ class Misconception(Strict):
         return self
 
     def result(self, total: int, sign: str, operand: int) -> int | None:
-        """Return what the rule makes of a step; None where it does not apply or the result is right all the same."""
+        """Return the rule's result of a step; None if the rule does not apply or its result is right."""
         right = apply(total, sign, operand)
         about = sign == self.sign and (self.operands is None or operand in self.operands)
         if not about or (self.crosses is not None and not total < self.crosses <= right):
@@ -63,17 +64,17 @@ CARRY = Misconception(sign="+", crosses=10, error=-1)
 TIMES_THREE = Misconception(sign="*", operands=(3,), done_as="+")
 BORROW = Misconception(sign="-", operands=(5, 6), error=-1)
 MISCONCEPTIONS = (CARRY, TIMES_THREE, BORROW)
-"""A sum that crosses ten comes out one too small; times three is done as plus three; five or six less is one less."""
+"""A sum that crosses ten is one too small; times three is done as plus three; minus five or six is one too small."""
 
 
 @dataclass(frozen=True)
 class Pupil:
-    """Who works out the sums of a solution.
+    """A simulated solver of the sums of a solution.
 
     Attributes:
-        misconceptions: The wrong rules that it holds; of several that apply, the first counts.
-        belief: Probability that it follows a rule where it applies.
-        slip: Probability that another sum comes out wrong, at random.
+        misconceptions: Its misconceptions; if several apply, the first is used.
+        belief: Probability that it follows a misconception where one applies.
+        slip: Probability that any other sum has a random error.
     """
 
     misconceptions: tuple[Misconception, ...] = ()
@@ -81,9 +82,9 @@ class Pupil:
     slip: float = 0.0
 
     def work_out(self, total: int, sign: str, operand: int, rest: Sequence[Operation], rng: random.Random) -> int:
-        """Return the total that the pupil comes to.
+        """Return the pupil's result of an operation.
 
-        It follows no rule, and makes no slip, after which the rest of the chain would leave the range of coins.
+        It follows no misconception and makes no slip after which the rest of the chain would leave the range of coins.
         """
         right = apply(total, sign, operand)
         wrong = self.by_rule(total, sign, operand)
@@ -92,7 +93,7 @@ class Pupil:
         return _slip(right, rest, rng) if rng.random() < self.slip else right
 
     def by_rule(self, total: int, sign: str, operand: int) -> int | None:
-        """Return what the first misconception that applies makes of a step; None where none does."""
+        """Return the result of the first misconception that applies to a step; None if none applies."""
         results = (rule.result(total, sign, operand) for rule in self.misconceptions)
         return next((result for result in results if result is not None), None)
 
@@ -101,7 +102,7 @@ FAULTLESS = Pupil()
 
 
 def draw_pupil(misconceptions: Sequence[Misconception], slip: float, rng: random.Random) -> Pupil:
-    """Return a pupil that holds each of the misconceptions or not, with some belief: no two go wrong alike."""
+    """Return a pupil with each of the misconceptions at probability 1/2 and a random belief, so that pupils differ."""
     held = tuple(rule for rule in misconceptions if rng.random() < 1 / 2)
     return Pupil(held, rng.random(), slip)
 
@@ -131,7 +132,7 @@ def slips(right: int, rest: Sequence[Operation]) -> list[int]:
 
 
 def stays_in_range(total: int, rest: Sequence[Operation]) -> bool:
-    """Whether the totals of the rest of a chain stay in the range of coins."""
+    """Return whether all totals of the rest of a chain stay in the range of coins."""
     for sign, operand in rest:
         if not 0 <= total <= LIMIT:
             return False

@@ -1,4 +1,4 @@
-"""Solutions of coins problems: how pupils write them, and how they are checked step by step."""
+"""Write solutions of coins problems like a pupil, and check them step by step."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BLANK_LINES = re.compile(r"\n\s*\n")
 
 
 def demonstrate(chain: Chain, rng: random.Random, pupil: Pupil = FAULTLESS) -> str:
-    """Write a pupil's solution; later steps follow its wrong ones."""
+    """Write a pupil's solution; after a wrong step, later steps use its result."""
     total, lines = chain.start, []
     for index, (sign, operand) in enumerate(chain.operations):
         before, total = total, pupil.work_out(total, sign, operand, chain.operations[index + 1 :], rng)
@@ -31,9 +31,9 @@ def demonstrate(chain: Chain, rng: random.Random, pupil: Pupil = FAULTLESS) -> s
 
 @dataclass(frozen=True)
 class _Reading:
-    """What the steps so far come to: the total last claimed, and bounds on the number of operations done.
+    """State after some steps: the last claimed total, and bounds on the number of operations done.
 
-    The bounds differ after a step that is not the next operation: it may have stood in for one, or been one too many.
+    The bounds differ after a step that is not the next operation: it may have replaced one, or been an extra one.
     """
 
     total: int
@@ -43,7 +43,7 @@ class _Reading:
 
 @dataclass(frozen=True)
 class _Statement:
-    """A sum, an answer or something else, and the index of the step that each of its words lies in (one at least)."""
+    """A sum, an answer or other text, and the index of the step that contains each of its words (at least one)."""
 
     text: str
     steps: tuple[int, ...]
@@ -54,11 +54,12 @@ class _Statement:
 
 @dataclass(frozen=True)
 class _Judgement:
-    """What is said of a statement.
+    """Judgement of a statement.
 
     Attributes:
-        stands: After how many operations it stands; None for what is no operation or answer that may come there.
-        wrong: Indices of the words that make it wrong; none if it is right.
+        stands: Number of operations after which the statement is made; None if no operation or answer is expected
+            there.
+        wrong: Indices of the words that make it wrong; empty if it is right.
     """
 
     stands: int | None
@@ -66,23 +67,24 @@ class _Judgement:
 
 
 def check(chain: Chain, steps: Sequence[str]) -> StepCheck:
-    """Say which steps are wrong in themselves and which merely follow an earlier slip.
+    """Return which steps are wrong in themselves, and which are right but follow from an earlier error.
 
-    What is judged are the sums and the answer as the solution writes them, parted by blank lines, wherever the steps
-    are cut. A sum is right in itself if it does the next operation of the problem on the total that the sum before
-    claimed, and comes out right; the answer, if it repeats the last claim after every operation is done. A sum that
-    does a later operation is wrong for what it skipped, and checking goes on from there. After any sum that is not the
-    next operation, checking goes on where the solution does: with the operation that it left out or with the one after
-    it. Text that is neither a sum nor an answer is wrong and does nothing.
+    The sums and the answer are judged as the solution writes them, separated by blank lines, regardless of where steps
+    are cut. A sum is right in itself if it applies the next operation of the problem to the total that the previous sum
+    claimed, and its result is right. The answer is right if it repeats the last claim after all operations. A sum that
+    does a later operation is wrong because it skips one, and checking continues from there. After any sum that is not
+    the next operation, checking continues with what the solution does next: the operation that was left out, or the one
+    after it. Text that is neither a sum nor an answer is wrong and does nothing.
 
-    A step is wrong if something goes wrong in it. Where a sum is cut, that is the step with its first word that no
-    right sum could have there: the total that it begins with, else the sign, else the operand, else the result; of an
-    answer, its last word. What comes before it in the sum is right, and what comes after merely follows: a critic that
-    judges each step by itself would say so, and so one mistake makes one step wrong.
+    A step is wrong if it contains an error. If a sum is cut into several steps, the wrong step is the one with the
+    first word that no right sum could have at that place: the total before the operation, else the sign, else the
+    operand, else the result. For an answer it is the last word. The words before it are right, and those after it
+    merely follow: a critic that judges each step by itself would say the same. Therefore one error makes only one step
+    wrong.
 
     Args:
         chain: The problem.
-        steps: The solution, cut into steps. One that ends with a space goes on in the next (`step_texts`).
+        steps: The solution, cut into steps. A step that ends with a space continues in the next step (`step_texts`).
     """
     truth = [chain.start, *chain.totals()]
     wrong, follow = set[int](), set[int]()
@@ -98,7 +100,7 @@ def check(chain: Chain, steps: Sequence[str]) -> StepCheck:
 
 
 def _statements(steps: Sequence[str]) -> Iterator[_Statement]:
-    """Yield what the steps say: what blank lines part, joined where a sum or answer goes on in the next step."""
+    """Yield the statements of steps: texts between blank lines, joined if a sum or answer continues in the next."""
     begun: _Statement | None = None
     for index, step in enumerate(steps):
         texts = _BLANK_LINES.split(step.strip())
@@ -117,11 +119,10 @@ def _statements(steps: Sequence[str]) -> Iterator[_Statement]:
 
 
 def review(chain: Chain, steps: Sequence[str]) -> list[tuple[str, bool]]:
-    """Return for each step what it should have been, given the claims before it, and whether it is wrong in itself.
+    """Return for each step what it should have been, given the earlier claims, and whether it is wrong in itself.
 
-    Each step is to be one sum or answer, as `attempt` writes them. What a right step should have been is itself; what a
-    wrong one should have been, the next operation on the total claimed last, or the answer where all operations are
-    done.
+    Each step must be one sum or answer, as `attempt` writes them. For a right step the result is the step itself. For a
+    wrong step it is the next operation on the last claimed total, or the answer if all operations are done.
     """
     return [
         (_due(chain, before) if judged.wrong else step.strip(), bool(judged.wrong))
@@ -130,14 +131,14 @@ def review(chain: Chain, steps: Sequence[str]) -> list[tuple[str, bool]]:
 
 
 def attempt(chain: Chain, rng: random.Random, pupil: Pupil, stray: float) -> list[str]:
-    """Write the steps of a solution that goes wrong in every way a solver does, for a critic to learn from.
+    """Write the steps of a solution with all kinds of errors that a solver makes, as training data for a critic.
 
     Args:
         chain: The problem.
-        rng: Where it is drawn from.
-        pupil: Who works out the sums.
-        stray: Probability that a step does another operation than the next, starts from another total, or is left out
-            or done twice; and that the answer is not the last total.
+        rng: Source of random numbers.
+        pupil: The pupil that computes the sums.
+        stray: Probability that a step does another operation than the next one, starts from another total, or is left
+            out or done twice; also the probability that the answer is not the last total.
     """
     total, lines, index = chain.start, [], 0
     while index < len(chain.operations):
@@ -152,7 +153,7 @@ def attempt(chain: Chain, rng: random.Random, pupil: Pupil, stray: float) -> lis
 
 
 def _strayed(chain: Chain, index: int, total: int, rng: random.Random) -> tuple[str, int, int, int]:
-    """Return sign, operand and total before of a step that is not the next one, and the operation it stands for."""
+    """Return sign, operand and start total of a step that is not the next one, and the index of its operation."""
     way = rng.choice(("sign", "operand", "before", "skip", "repeat"))
     if way == "skip":
         index = min(index + 1, len(chain.operations) - 1)
@@ -174,7 +175,7 @@ def _due(chain: Chain, reading: _Reading) -> str:
 
 
 def _readings(chain: Chain, statements: Sequence[str]) -> Iterator[tuple[_Judgement, _Reading]]:
-    """Yield the judgement of each statement, and the reading before it."""
+    """Yield the judgement of each statement, and the state before it."""
     reading = _Reading(chain.start)
     for statement in statements:
         before = reading
@@ -183,7 +184,7 @@ def _readings(chain: Chain, statements: Sequence[str]) -> Iterator[tuple[_Judgem
 
 
 def _judge(chain: Chain, statement: str, reading: _Reading) -> tuple[_Judgement, _Reading]:
-    """Return the judgement of a statement and the reading after it."""
+    """Return the judgement of a statement, and the state after it."""
     match = _STEP.fullmatch(statement)
     if match is None:
         return _judge_answer(chain, statement, reading), reading
@@ -203,7 +204,7 @@ def _judge(chain: Chain, statement: str, reading: _Reading) -> tuple[_Judgement,
 
 
 def _judge_answer(chain: Chain, statement: str, reading: _Reading) -> _Judgement:
-    """Return the judgement of what is no sum."""
+    """Return the judgement of a statement that is not a sum."""
     done = len(chain.operations)
     if reading.most == done and _is_answer(statement, reading.total):
         return _Judgement(done)

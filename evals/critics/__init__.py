@@ -1,1 +1,1 @@
-"""What measures a critic: data with labelled steps, and how well flags agree with the labels."""
+"""Evaluation of critics: data with labelled steps, and the agreement of flags with the labels."""

@@ -1,4 +1,4 @@
-"""Solutions of coins that go wrong, labelled by the exact checker."""
+"""Draw solutions of coins with errors, labelled by the exact checker."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from evals.critics.labels import LabelledSolution, exact_labels
 from evals.tasks.rows import DataErrors
 
 PUPILS = (Pupil(slip=0.1), Pupil(slip=0.25), *(Pupil(MISCONCEPTIONS, belief, 0.05) for belief in (0.2, 0.5, 0.8)))
-"""Who writes the solutions, in turn: pupils that slip at random, and pupils that hold wrong rules."""
+"""The pupils that write the solutions, in turn: some make random slips, others have misconceptions."""
 
 COUNT = 400
-"""Solutions of each split where no limit is given."""
+"""Number of solutions of each split if no limit is given."""
 
 
 class CoinsSolutions:
-    """Demonstrations on problems that no training sees: held-out splits, ``test`` by default.
+    """Demonstrations on problems of held-out splits that no training uses; ``test`` by default.
 
-    Wrong steps are sums that slip or follow a misconception. What a policy gets wrong is more varied.
+    Wrong steps are sums with a slip or a misconception. Errors of policies are more varied.
     """
 
     name = "coins"
@@ -31,7 +31,7 @@ class CoinsSolutions:
     first_error = False
 
     def load(self, selection: Selection) -> Loaded:
-        """Draw solutions: `limit` together, as many of each split."""
+        """Draw solutions: `limit` in total, as equally many of each split as possible."""
         if selection.source is not None:
             raise DataErrors([f"--data-dir {selection.source}: coins is drawn, not read; leave --data-dir out"])
         splits = checked_subsets(self.name, selection.subsets or ("test",), MEASURED)

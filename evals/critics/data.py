@@ -1,4 +1,4 @@
-"""Data sets with labelled steps, by name."""
+"""List the data sets with labelled steps by name, and load and sample them."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from evals.tasks.rows import DataErrors, Flaws, Row, data_files, hub_rows, read_
 
 @dataclass(frozen=True)
 class Selection:
-    """Which solutions of a data set to take.
+    """Selection of a data set's solutions.
 
     Attributes:
-        source: Local file or folder; None draws, or loads from the hub.
-        limit: At most so many solutions; None takes all, or the data set's own number.
-        neutral: What a step rated neutral counts as.
+        source: Local file or folder; None draws the solutions, or loads them from the hub.
+        limit: Maximum number of solutions; None takes all, or the data set's default number.
+        neutral: How a step that is rated neutral counts.
     """
 
     subsets: tuple[str, ...] = ()
@@ -32,12 +32,12 @@ class Selection:
 
 @dataclass(frozen=True)
 class Loaded:
-    """Solutions with labels.
+    """Loaded solutions with labels.
 
     Attributes:
-        solutions: The ones selected.
+        solutions: The selected solutions.
         left_out: Reason to the number of rows that cannot be used.
-        source: Where they come from, in words.
+        source: Description of their origin.
     """
 
     solutions: list[LabelledSolution]
@@ -49,8 +49,8 @@ class StepData(Protocol):
     """A data set with labelled steps.
 
     Attributes:
-        benchmark: Benchmark whose checker judges steps of these problems; None where no checker does.
-        first_error: Whether labels name the first wrong step alone, so that ProcessBench's score applies.
+        benchmark: Benchmark whose checker can judge the steps of these problems; None if there is none.
+        first_error: Whether labels give the first wrong step only, so that ProcessBench's score applies.
     """
 
     name: str
@@ -61,13 +61,13 @@ class StepData(Protocol):
         """Return the selected solutions.
 
         Raises:
-            DataErrors: All that is wrong with the selection and the data.
+            DataErrors: All errors in the selection and the data.
         """
         ...
 
 
 def checked_subsets(data: str, asked: Sequence[str], subsets: Iterable[str]) -> tuple[str, ...]:
-    """Return the subsets asked for, each once, or all.
+    """Return the requested subsets without duplicates, or all subsets if none is requested.
 
     Raises:
         DataErrors: The data set has no such subset.
@@ -84,11 +84,11 @@ def checked_subsets(data: str, asked: Sequence[str], subsets: Iterable[str]) -> 
 
 
 class PublishedSteps:
-    """A published data set: local files, each named after its subset, or a dataset of the hub with a split for each.
+    """A published data set: local files, each named after its subset, or a dataset of the hub with splits as subsets.
 
     Attributes:
-        default: Those that are taken where none is named; empty: all.
-        alone: Whether the only file of a folder is taken whatever its name.
+        default: Subsets that are used if none is requested; empty: all.
+        alone: Whether the only file of a folder is used regardless of its name.
     """
 
     name: str
@@ -113,11 +113,11 @@ class PublishedSteps:
         return Loaded(drawn(solutions, selection.limit, selection.seed), source=str(selection.source or self.hub))
 
     def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
-        """Return the solutions of a subset's rows; what is wrong with any of them is added to `flaws`."""
+        """Return the solutions of a subset's rows; errors in the rows are added to `flaws`."""
         raise NotImplementedError
 
     def rows(self, subset: str, source: Path | None, flaws: Flaws) -> list[Row]:
-        """Return the rows of a subset; an empty name stands for all rows, in one file."""
+        """Return the rows of a subset; an empty name means all rows, in one file."""
         if source is None:
             return list(hub_rows(self.hub, subset or None, flaws))
         files = data_files(source, self.name, subset, alone=self.alone)
@@ -130,9 +130,9 @@ class PublishedSteps:
 
 
 def drawn(solutions: Sequence[LabelledSolution], limit: int | None, seed: int) -> list[LabelledSolution]:
-    """Draw at most `limit` solutions, in their order: as many of each subset, each as erroneous as it stands.
+    """Draw at most `limit` solutions, in their order: equally many of each subset, with each subset's share of errors.
 
-    Files are sorted by difficulty, by error or by problem: their first rows are no sample.
+    Files are sorted by difficulty, by error or by problem, so their first rows are not a representative sample.
     """
     if limit is None or limit >= len(solutions):
         return list(solutions)
@@ -148,7 +148,7 @@ def drawn(solutions: Sequence[LabelledSolution], limit: int | None, seed: int) -
 
 
 def shares(sizes: Sequence[int], limit: int) -> list[int]:
-    """Return how many to take of each, as equal as the sizes allow, `limit` together."""
+    """Return how many to take of each subset: as equal as the sizes allow, and `limit` in total."""
     taken = [0] * len(sizes)
     for rank, place in enumerate(sorted(range(len(sizes)), key=lambda place: sizes[place])):
         taken[place] = min(sizes[place], (limit - sum(taken)) // (len(sizes) - rank))

@@ -1,7 +1,7 @@
-"""ProcessBench's own score: is the first flagged step the first wrong one, and is a clean solution left alone?
+"""Compute ProcessBench's score: is the first flagged step the first wrong one, and does a right solution have no flag?
 
-Zheng et al., "ProcessBench: Identifying Process Errors in Mathematical Reasoning" (arXiv 2412.06559), section 3.4.
-As published, a solution without a verdict counts as missed: it is not identified.
+Zheng et al., "ProcessBench: Identifying Process Errors in Mathematical Reasoning" (arXiv 2412.06559), section 3.4. As
+published, a solution without a verdict counts as a miss.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from evals.critics.labels import StepLabels
 from evals.critics.metrics import DRAWS, BoolArray, FloatArray, ShareEstimate, interval
 
 Outcome = tuple[bool, bool]
-"""Whether a solution has an error, and whether it was identified."""
+"""Whether a solution has an error, and whether the flags identified it."""
 
 
 @dataclass(frozen=True)
@@ -23,10 +23,10 @@ class FirstErrorScores:
     """Scores of one subset, or the mean over subsets.
 
     Attributes:
-        unanswered: Solutions without a verdict, among both.
-        on_erroneous: Share of the erroneous ones whose first flagged step is the labelled one.
-        on_clean: Share of the clean ones with no flag.
-        f1: Harmonic mean of the two shares; 0 where either is.
+        unanswered: Number of solutions without a verdict, erroneous or clean.
+        on_erroneous: Share of the erroneous solutions whose first flagged step is the labelled one.
+        on_clean: Share of the clean solutions without a flag.
+        f1: Harmonic mean of the two shares; 0 if either is 0.
     """
 
     erroneous: int
@@ -38,7 +38,7 @@ class FirstErrorScores:
 
 
 def identified(flags: BoolArray | None, labels: StepLabels) -> bool:
-    """Whether flags name the first wrong step of a solution, or none where there is none; False without a verdict."""
+    """Return whether the first flag is the first wrong step, or there is no flag and no error; False if unjudged."""
     if flags is None:
         return False
     flagged = np.flatnonzero(flags)
@@ -48,10 +48,10 @@ def identified(flags: BoolArray | None, labels: StepLabels) -> bool:
 def first_error_scores(
     flags: Mapping[str, Sequence[BoolArray | None]], labels: Mapping[str, Sequence[StepLabels]]
 ) -> dict[str, FirstErrorScores]:
-    """Score every subset, and under ``"mean"`` their mean, as published: each subset weighs the same.
+    """Score every subset and, under ``"mean"``, their mean; as published, each subset has the same weight.
 
     Args:
-        flags: What is flagged of each solution of each subset, shape (steps,); None without a verdict.
+        flags: The flags of each solution of each subset, shape (steps,); None without a verdict.
         labels: The labels of the same solutions.
     """
     scores, draws = dict[str, FirstErrorScores](), dict[str, FloatArray]()
@@ -76,7 +76,8 @@ def _scores(outcomes: Sequence[Outcome], unanswered: int, drawn: FloatArray) -> 
 def _drawn(outcomes: Sequence[Outcome]) -> FloatArray:
     """Return bootstrap draws of the two shares and their harmonic mean, shape (DRAWS, 3).
 
-    Erroneous and clean solutions are drawn apart, as many as there are: their shares come from apart.
+    Erroneous and clean solutions are drawn separately, each with their own number, because their shares are
+    independent.
     """
     rng = np.random.default_rng(0)
     columns = []

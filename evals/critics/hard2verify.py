@@ -1,9 +1,9 @@
-"""Hard2Verify: proofs of frontier models for recent olympiads, in which experts marked every step.
+"""Load Hard2Verify: proofs of frontier models for recent olympiads, with an expert's label of every step.
 
-Pandit et al., arXiv 2510.13744. A step that rests on an earlier mistake is marked wrong there, and is not wrong in
-itself here: after the first wrong step those that are marked right have a label, the others have none. Its score of
-finding the first error (ErrorID, balanced F1) is that of `first_error`. Published rows are closed by a key in each row,
-so that no crawler reads them; they are opened in memory.
+Pandit et al., arXiv 2510.13744. Their labels also mark a step as wrong that builds on an earlier mistake; here such a
+step is not wrong in itself. Therefore, after the first wrong step, steps marked right have a label and the others have
+none. Their score for finding the first error (ErrorID, balanced F1) is that of `first_error`. The published rows are
+encrypted with a key in each row, so that crawlers cannot read them; they are decrypted in memory.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ class _Hard2VerifyRow(RowModel):
 
     @property
     def first_error(self) -> int:
-        """The first step marked wrong; -1 for none."""
+        """Index of the first step marked wrong; -1 if there is none."""
         return self.human_labels.index(0) if 0 in self.human_labels else -1
 
 
 def _opened(name: str, value: Any, key: str) -> Any:
-    """Return a value as it is meant; what is not closed stays as it is."""
+    """Return the decrypted value; a value that is not encrypted is returned unchanged."""
     if not isinstance(value, str):
         return value
     try:
@@ -71,7 +71,7 @@ def _opened(name: str, value: Any, key: str) -> Any:
 
 
 class Hard2Verify(PublishedSteps):
-    """One file, or the hub's dataset."""
+    """The data set Hard2Verify: one local file, or the hub's dataset."""
 
     name = "hard2verify"
     hub = "Salesforce/Hard2Verify"
@@ -79,7 +79,7 @@ class Hard2Verify(PublishedSteps):
     subsets = (SUBSET,)
 
     def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
-        """Return the solutions of rows."""
+        """Return the solutions of the rows."""
         return [_labelled(row) for _, row in models(rows, _Hard2VerifyRow, flaws)]
 
 
@@ -87,7 +87,7 @@ def _labelled(row: _Hard2VerifyRow) -> LabelledSolution:
     steps, first = len(row.model_response_by_step), row.first_error
     right = {step for step, label in enumerate(row.human_labels) if label}
     wrong = frozenset({first} - {-1})
-    # Three models solved the same problem: those solutions share its difficulty.
+    # Three models solved the same problem, so these solutions share its difficulty.
     labels = StepLabels(steps, wrong, wrong | right, group=row.question)
     problem = Problem(f"hard2verify/{row.unique_id}", row.question, "")
     return LabelledSolution(problem.id, SUBSET, problem, tuple(row.model_response_by_step), labels)

@@ -1,4 +1,4 @@
-"""Which steps of a solution are known to be wrong, which to be right, and which nobody labelled."""
+"""Define the labels of a solution's steps: wrong, right or unlabelled."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ class StepLabels:
     """Labels of one solution's steps, numbered from 0.
 
     Attributes:
-        steps: How many steps there are.
-        labelled: Those with a label, right or wrong; only they count in what is measured per step.
-        group: What shares chance with other solutions, as a rule the problem: intervals resample whole groups. An
-            empty group stands for itself.
+        steps: Number of steps.
+        labelled: Steps with a label, right or wrong; only they count in metrics of steps.
+        group: Group of correlated solutions, usually the problem: intervals resample whole groups. A solution with an
+            empty group is a group of its own.
     """
 
     steps: int
@@ -33,7 +33,7 @@ class StepLabels:
 
 
 def exact_labels(check: StepCheck, steps: int, group: str = "") -> StepLabels:
-    """Return the labels of an exact checker: every step has one; a step that only follows a slip is right."""
+    """Return the labels of an exact checker: every step has one; a step that merely follows an error is right."""
     return StepLabels(steps, check.wrong, frozenset(range(steps)), group)
 
 
@@ -42,7 +42,7 @@ class LabelledSolution:
     """One solution of a data set with step labels.
 
     Attributes:
-        problem: The problem; its answer is empty where the data set has no reference answers.
+        problem: The problem; its answer is empty if the data set has no reference answers.
     """
 
     id: str

@@ -1,6 +1,6 @@
-"""How well flags agree with labels and with each other, with intervals that know that steps of a solution go together.
+"""Measure the agreement of flags with labels and with each other, with intervals that respect correlated steps.
 
-Pure functions on arrays. A quantity that nothing defines (a precision where nothing is flagged) is None, never 0.
+These are pure functions on arrays. An undefined quantity (a precision without a flag) is None, never 0.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ BoolArray = npt.NDArray[np.bool_]
 FloatArray = npt.NDArray[np.float64]
 
 DRAWS = 2000
-"""Bootstrap draws behind an interval."""
+"""Number of bootstrap draws of an interval."""
 
 LEVEL = 0.95
-"""Level of every interval."""
+"""Confidence level of every interval."""
 
 
 @dataclass(frozen=True)
 class ShareEstimate:
-    """A share with its interval, from 0 to 1.
+    """A share from 0 to 1 with its interval.
 
     Attributes:
-        value: None where nothing defines it.
-        low: Lower end of the 95 % interval; None where there is no value, or one group alone.
+        value: The share; None if it is undefined.
+        low: Lower end of the 95 % interval; None if there is no value, or only one group.
     """
 
     value: float | None
@@ -40,7 +40,7 @@ class ShareEstimate:
 
 @dataclass(frozen=True)
 class StepScores:
-    """How flags agree with labels over the labelled steps of some solutions.
+    """Agreement of flags with labels over the labelled steps of some solutions.
 
     Attributes:
         precision: Share of the flagged steps that are wrong.
@@ -59,21 +59,21 @@ class StepScores:
 
 
 def step_scores(flags: Sequence[BoolArray], labels: Sequence[StepLabels]) -> StepScores:
-    """Score flags of whole solutions.
+    """Compute the scores of the flags of whole solutions.
 
     Args:
-        flags: What is flagged of each solution, shape (steps,).
+        flags: The flags of each solution, shape (steps,).
         labels: The labels of the same solutions.
 
     Raises:
-        ValueError: Flags and labels are not of the same solutions.
+        ValueError: Flags and labels differ in the number of solutions or steps.
     """
     counts = np.array([_counts(*pair) for pair in zip(flags, labels, strict=True)], dtype=np.float64).reshape(-1, 4)
     return scores_of(by_group(counts, [label.group or f"#{row}" for row, label in enumerate(labels)]))
 
 
 def scores_of(grouped: FloatArray) -> StepScores:
-    """Score counts of steps that are already summed over what shares chance.
+    """Compute the scores from counts of steps that are summed over groups of correlated solutions.
 
     Args:
         grouped: True positives, false positives, false negatives and true negatives of each group, shape (groups, 4).
@@ -91,7 +91,7 @@ def scores_of(grouped: FloatArray) -> StepScores:
 
 
 def _counts(flags: BoolArray, labels: StepLabels) -> tuple[int, int, int, int]:
-    """Return true and false positives, false and true negatives."""
+    """Return the numbers of true positives, false positives, false negatives and true negatives."""
     if flags.shape != (labels.steps,):
         raise ValueError(f"flags of shape {flags.shape} for a solution of {labels.steps} steps; give one flag a step")
     flagged = {int(step) for step in np.flatnonzero(flags)} & labels.labelled
@@ -109,15 +109,16 @@ def by_group(counts: FloatArray, groups: Sequence[str]) -> FloatArray:
 
 
 def resampled(grouped: FloatArray) -> FloatArray:
-    """Return the column sums of bootstrap draws of whole rows, shape (DRAWS, columns); the same for the same rows."""
+    """Return the column sums of bootstrap draws of whole rows, shape (DRAWS, columns); deterministic."""
     return np.asarray(times_drawn(len(grouped)) @ grouped, dtype=np.float64)
 
 
 @lru_cache(maxsize=1)
 def times_drawn(rows: int) -> FloatArray:
-    """Return how often each draw takes each of `rows` rows, shape (DRAWS, rows); kept, as rules share their rows.
+    """Return how often each draw contains each of `rows` rows, shape (DRAWS, rows).
 
-    Of fewer than two rows there is no draw: nothing varies.
+    The result is cached, because several voting rules are measured on the same rows. With fewer than two rows there are
+    no draws, because nothing varies.
     """
     if rows < 2:
         return np.zeros((0, rows))
@@ -133,7 +134,7 @@ def _ratio(total: FloatArray, drawn: FloatArray, part: FloatArray, whole: FloatA
 
 
 def interval(values: FloatArray) -> tuple[float | None, float | None]:
-    """Return the bounds of the middle 95 % of bootstrap draws; None without a draw."""
+    """Return the bounds of the middle 95 % of bootstrap draws; None without draws."""
     if not values.size:
         return None, None
     low, high = np.quantile(values, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
@@ -141,39 +142,40 @@ def interval(values: FloatArray) -> tuple[float | None, float | None]:
 
 
 def nominal_alpha(counts: npt.NDArray[np.int64]) -> float | None:
-    r"""Return alpha = 1 - D_observed / D_expected.
+    """Return Krippendorff's alpha = 1 - D_observed / D_expected for nominal ratings.
 
-    With n_uv the ratings of unit u that say v, m_u their number and n_v the ratings that say v, over the units with
-    m_u ≥ 2 (n ratings together),
+    With n_uv the number of ratings of unit u with value v, m_u the number of ratings of unit u, and n_v the number of
+    ratings with value v, over the units with m_u ≥ 2 (n ratings in total),
 
         alpha = 1 - (n - 1) · Σ_u [m_u² - Σ_v n_uv²] / (m_u - 1) / [n² - Σ_v n_v²].
 
     Krippendorff, "Computing Krippendorff's Alpha-Reliability" (2011), section C.
 
     Args:
-        counts: How many raters gave each unit each value, shape (units, values); a rater that gave none is not in it.
+        counts: Number of raters that gave each unit each value, shape (units, values); a rater without a rating does
+            not count.
 
     Returns:
-        1 for full agreement, 0 for chance, below 0 for less; None where nothing can be compared: no unit with two
-        ratings, or one value alone.
+        1 for full agreement, 0 for agreement by chance, below 0 for less. None if nothing can be compared: no unit has
+        two ratings, or all ratings have the same value.
     """
     alphas = _alphas(_terms(counts).sum(axis=0)[None])
     return float(alphas[0]) if alphas.size else None
 
 
 def alpha_estimate(counts: npt.NDArray[np.int64], groups: Sequence[str]) -> ShareEstimate:
-    """Return `nominal_alpha` with its 95 % interval, a bootstrap over whole groups.
+    """Return `nominal_alpha` with its 95 % interval, from a bootstrap over whole groups.
 
     Args:
         counts: As for `nominal_alpha`, shape (units, values).
-        groups: What each unit shares chance with other units by, as a rule the problem.
+        groups: Group of each unit, usually the problem: units of a group are correlated.
     """
     terms = by_group(_terms(counts), groups)
     return ShareEstimate(nominal_alpha(counts), *interval(_alphas(resampled(terms))))
 
 
 def _terms(counts: npt.NDArray[np.int64]) -> FloatArray:
-    """Return the inner sum of each unit and then its ratings by value, shape (units, 1 + values); 0 with one rating."""
+    """Return each unit's inner sum and its ratings by value, shape (units, 1 + values); 0 for units with one rating."""
     kept = np.where(counts.sum(axis=1, keepdims=True) >= 2, counts, 0).astype(np.float64)
     raters = kept.sum(axis=1)
     unlike = (raters**2 - (kept**2).sum(axis=1)) / np.maximum(raters - 1, 1)
@@ -181,7 +183,7 @@ def _terms(counts: npt.NDArray[np.int64]) -> FloatArray:
 
 
 def _alphas(sums: FloatArray) -> FloatArray:
-    """Return alpha of each row of summed terms, those left out where it is not defined."""
+    """Return alpha of each row of summed terms, without the rows where it is undefined."""
     ratings = sums[:, 1:].sum(axis=1)
     expected = ratings**2 - (sums[:, 1:] ** 2).sum(axis=1)
     defined = expected > 0
@@ -189,18 +191,18 @@ def _alphas(sums: FloatArray) -> FloatArray:
 
 
 def area_estimate(doubts: FloatArray, wrong: BoolArray, groups: Sequence[str]) -> ShareEstimate:
-    """Return the chance that a wrong step is doubted more than a right one, equal doubts counting half.
+    """Return the probability that a wrong step has a larger doubt than a right one; equal doubts count half.
 
-    This is the area under the ROC curve: Mann and Whitney's U over the number of pairs. Its 95 % interval is a
+    This is the area under the ROC curve: Mann and Whitney's U divided by the number of pairs. Its 95 % interval is a
     bootstrap over whole groups; draws without a wrong or without a right step are left out.
 
     Args:
-        doubts: The larger, the less a step is believed, shape (steps,).
+        doubts: Doubt about each step; larger means less likely to be right, shape (steps,).
         wrong: Whether the step is wrong, same shape.
-        groups: What each step shares chance with other steps by, as a rule the problem.
+        groups: Group of each step, usually the problem: steps of a group are correlated.
 
     Returns:
-        No value without a wrong and a right step.
+        The share; without a value if there is no wrong or no right step.
     """
     places = np.unique(doubts, return_inverse=True)[1]
     names, rows = np.unique(np.array(groups, dtype=np.str_), return_inverse=True)
@@ -211,7 +213,7 @@ def area_estimate(doubts: FloatArray, wrong: BoolArray, groups: Sequence[str]) -
 
 
 def _area(places: np.ndarray[tuple[int], np.dtype[np.intp]], wrong: BoolArray, weights: FloatArray) -> float | None:
-    """Return the area of steps by the rank of their doubt, each counted as often as its weight says."""
+    """Return the area for steps, given the rank of each step's doubt, whether it is wrong, and its weight."""
     most = int(places.max(initial=-1)) + 1
     bad, good = (np.bincount(places, weights * kind, most) for kind in (wrong, ~wrong))
     pairs = bad.sum() * good.sum()
@@ -223,10 +225,10 @@ MOST_BINS = 10
 
 @dataclass(frozen=True)
 class Bin:
-    """Steps whose shares lie near each other.
+    """Steps with similar shares of votes.
 
     Attributes:
-        steps: How many.
+        steps: Number of steps.
         share: Their mean share of votes.
         wrong: Share of them that are wrong.
     """
@@ -238,13 +240,13 @@ class Bin:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How shares of votes stand to the truth.
+    """Calibration of the shares of votes.
 
     Attributes:
-        steps: Labelled steps with a share.
-        bins: Reliability table, from low shares to high; bins without a step are left out.
+        steps: Number of labelled steps with a share.
+        bins: Reliability table, from low to high shares; bins without a step are left out.
         error: Expected calibration error, Σ (steps of a bin / steps) · abs(share - wrong); None without a step.
-        brier: Mean squared distance of share and label (1 = wrong); None without a step.
+        brier: Mean squared difference of share and label (1 = wrong); None without a step.
     """
 
     steps: int
@@ -256,13 +258,13 @@ class Calibration:
 def calibration(shares: FloatArray, wrong: npt.NDArray[np.bool_], votes: int) -> Calibration:
     """Compare shares of votes with labels.
 
-    Up to ten votes there is a bin for every share that they can make (those with abstentions join the nearest);
-    above, shares are rounded to tenths.
+    Up to ten votes, there is one bin for every possible share; shares with abstentions go to the nearest bin. With more
+    votes, shares are rounded to tenths.
 
     Args:
         shares: Share of the critiques that flag each labelled step, shape (steps,).
         wrong: Whether the step is wrong, same shape.
-        votes: How many critiques a share is made of, where none abstained.
+        votes: Number of critiques of a share without abstentions.
     """
     if not shares.size:
         return Calibration(0, (), None, None)

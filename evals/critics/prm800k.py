@@ -1,9 +1,9 @@
-"""PRM800K: steps of one model's solutions, rated by people while they chose how each solution goes on.
+"""Load PRM800K: steps of one model's solutions, rated by people who also chose how each solution continues.
 
-Lightman et al., arXiv 2305.20050. The ratings of a problem form a tree: at each step some alternatives are rated and
-one is gone on with. Every way from the root to a leaf is a solution here, the longest first, and every rating counts
-once: in the first solution that has its step. So the solution that was gone on with has all its labels, and an
-alternative brings the label of its own last step.
+Lightman et al., arXiv 2305.20050. The ratings of a problem form a tree: at each step some alternatives are rated, and
+one of them is continued. Here every path from the root to a leaf is a solution, the longest first. Every rating counts
+once, in the first solution that contains its step. Therefore the continued solution has all its labels, and an
+alternative has only the label of its own last step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Way = tuple[str, ...]
 
 @dataclass
 class _Tree:
-    """The rated steps of one problem: each by the way to it, the step itself last."""
+    """The rated steps of one problem. Each is identified by the path to it, which ends with the step itself."""
 
     answer: str = ""
     ratings: dict[Way, set[int]] = field(default_factory=dict)
@@ -34,13 +34,13 @@ class _Tree:
         ratings |= set() if step.rating is None else {step.rating}
 
     def leaves(self) -> list[Way]:
-        """Return the whole ways, longest first."""
+        """Return the complete paths, longest first."""
         inner = {way[:length] for way in self.ratings for length in range(1, len(way))}
         return sorted((way for way in self.ratings if way not in inner), key=len, reverse=True)
 
 
 class RatedSteps(PublishedSteps):
-    """Splits ``test`` (default) and ``train``; layouts in `prm800k_layouts`, told apart by their columns."""
+    """Splits ``test`` (default) and ``train``; the columns of a row decide its layout (`prm800k_layouts`)."""
 
     name = "prm800k"
     hub = "Birchlabs/openai-prm800k-stepwise-critic"
@@ -48,7 +48,7 @@ class RatedSteps(PublishedSteps):
     default = ("test",)
 
     def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
-        """Return the solutions of rated steps."""
+        """Return the solutions of the rated steps."""
         return _solutions(rated_steps(rows, flaws), subset, selection.neutral == "right")
 
 
@@ -66,7 +66,7 @@ def _solutions(steps: Sequence[Rated], split: str, neutral_is_right: bool) -> It
 
 
 def _labels(way: Way, tree: _Tree, counted: set[Way], neutral_is_right: bool, group: str) -> StepLabels:
-    """Return the labels of a way's steps that no earlier way had; what raters disagree on has none."""
+    """Return the labels of a path's steps that no earlier path contains; a step with different ratings has no label."""
     ways = [way[: length + 1] for length in range(len(way))]
     ratings = {
         step: next(iter(rated))

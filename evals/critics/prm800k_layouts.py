@@ -1,8 +1,8 @@
-"""The layouts in which PRM800K is handed on, all read as rated steps.
+"""Read the layouts in which PRM800K is distributed, all as rated steps.
 
-`Stepwise`: one row a rated step (Birchlabs/openai-prm800k-stepwise-critic). `Session`: one row a labeller's whole
-solution with its alternatives (the original JSONL). `Completions`: one row a solution with labels that are true or
-false (trl-lib/prm800k), where neutral steps were made false before: there they count as wrong.
+`Stepwise`: one row per rated step (Birchlabs/openai-prm800k-stepwise-critic). `Session`: one row per labeller's whole
+solution with its alternatives (the original JSONL). `Completions`: one row per solution with labels that are true or
+false (trl-lib/prm800k); there neutral steps were already labelled false, so they count as wrong.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ Rating = Literal[-1, 0, 1]
 
 @dataclass(frozen=True)
 class Rated:
-    """One step as somebody rated it.
+    """One step with its rating.
 
     Attributes:
         problem: Text of the problem.
-        before: Steps before it.
+        before: The steps before it.
         text: The step.
         rating: -1 wrong, 0 neutral, 1 right; None unrated.
-        answer: Reference answer; empty where it is not known.
+        answer: Reference answer; empty if unknown.
     """
 
     problem: str
@@ -38,7 +38,7 @@ class Rated:
 
 
 class Stepwise(RowModel):
-    """A row of the stepwise layout. Its `answer` is the solution's own, no reference."""
+    """A row of the stepwise layout. Its `answer` is the solution's own answer, not a reference."""
 
     instruction: str
     responses: list[str]
@@ -46,7 +46,7 @@ class Stepwise(RowModel):
     rating: Rating | None
 
     def rated(self) -> Iterator[Rated]:
-        """Return the row's one step."""
+        """Yield the only step of the row."""
         yield Rated(self.instruction, tuple(self.responses), self.next_response, self.rating)
 
 
@@ -93,7 +93,7 @@ class Session(RowModel):
     label: _Label
 
     def rated(self) -> Iterator[Rated]:
-        """Return every completion of every step; those after a step that nobody went on with hang on nothing."""
+        """Yield every completion of every step, up to the first step that was not continued."""
         before: tuple[str, ...] = ()
         for step in self.label.steps:
             human = [step.human_completion] if step.human_completion else []
@@ -121,18 +121,18 @@ class Completions(RowModel):
         return self
 
     def rated(self) -> Iterator[Rated]:
-        """Return the steps one after the other."""
+        """Yield the steps in order."""
         for place, (text, right) in enumerate(zip(self.completions, self.labels, strict=True)):
             yield Rated(self.prompt, tuple(self.completions[:place]), text, 1 if right else -1)
 
 
 Layout = type[Stepwise] | type[Session] | type[Completions]
 LAYOUTS: dict[str, Layout] = {"next_response": Stepwise, "label": Session, "labels": Completions}
-"""The column that tells a layout, and the layout."""
+"""Column that identifies a layout, to the layout."""
 
 
 def rated_steps(rows: Sequence[Row], flaws: Flaws) -> list[Rated]:
-    """Read rows of any layout; what is wrong with any of them is added to `flaws`."""
+    """Read rows of any layout; errors in the rows are added to `flaws`."""
     steps: list[Rated] = []
     for row in rows:
         layout = next((layout for column, layout in LAYOUTS.items() if column in row.value), None)

@@ -1,4 +1,4 @@
-"""PRMBench: right solutions of PRM800K into which a model wrote errors of nine kinds; every step has a label.
+"""Load PRMBench: right solutions of PRM800K into which a model inserted errors of nine kinds; every step has a label.
 
 Song et al., arXiv 2501.03124. The kinds are the subsets; in one of them, ``multi_solutions``, no step is wrong.
 """
@@ -24,7 +24,7 @@ class _PrmBenchRow(RowModel):
 
 
 class PRMBench(PublishedSteps):
-    """One file, or the hub's dataset. `error_steps` counts from 1; rows where it points outside are left out."""
+    """One local file, or the hub's dataset. `error_steps` counts from 1; rows with invalid indices are left out."""
 
     name = "prmbench"
     hub = "hitsmy/PRMBench_Preview"
@@ -45,7 +45,7 @@ class PRMBench(PublishedSteps):
 
 def _labelled(row: _PrmBenchRow) -> LabelledSolution:
     steps, wrong = len(row.modified_process), frozenset(step - 1 for step in row.error_steps)
-    # The same problem comes with several kinds of error: those solutions share most of their steps.
+    # The same problem occurs with several kinds of error, and these solutions share most of their steps.
     labels = StepLabels(steps, wrong, frozenset(range(steps)), group=row.idx)
     problem = Problem(f"prmbench/{row.classification}/{row.idx}", row.modified_question, "")
     return LabelledSolution(problem.id, row.classification, problem, tuple(row.modified_process), labels)

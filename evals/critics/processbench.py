@@ -1,4 +1,4 @@
-"""ProcessBench: solutions of language models, in which people marked the first wrong step.
+"""Load ProcessBench: solutions of language models in which people marked the first wrong step.
 
 Zheng et al., arXiv 2412.06559. Steps after the first wrong one have no label.
 """
@@ -34,7 +34,7 @@ class _ProcessBenchRow(RowModel):
 
 
 class ProcessBench(PublishedSteps):
-    """The four subsets; a local file is named after its subset."""
+    """The four subsets; a local file has the name of its subset."""
 
     name = "processbench"
     hub = "Qwen/ProcessBench"
@@ -43,14 +43,14 @@ class ProcessBench(PublishedSteps):
     alone = False
 
     def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
-        """Return the solutions of rows."""
+        """Return the solutions of the rows."""
         return [_labelled(row, subset) for _, row in models(rows, _ProcessBenchRow, flaws)]
 
 
 def _labelled(row: _ProcessBenchRow, subset: str) -> LabelledSolution:
     steps = len(row.steps)
     wrong = frozenset({row.label} - {-1})
-    # Several models solved the same problem: those solutions share its difficulty.
+    # Several models solved the same problem, so these solutions share its difficulty.
     labels = StepLabels(steps, wrong, frozenset(range(row.label + 1 if wrong else steps)), group=row.problem)
     problem = Problem(f"processbench/{row.id}", row.problem, "")
     return LabelledSolution(problem.id, subset, problem, tuple(row.steps), labels)

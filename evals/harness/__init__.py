@@ -1,1 +1,1 @@
-"""Evaluation on lm-eval's models and tasks, in two stages on plain files: generate, then score."""
+"""Evaluate with lm-eval's models and tasks, in two stages that communicate by files: generate, then score."""

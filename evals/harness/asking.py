@@ -1,4 +1,4 @@
-"""Several tasks of one model: look which completions are missing, open the model if any are, and ask task by task."""
+"""Generate completions of several tasks: find missing ones, open the model if there are any, and go task by task."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ def as_wanted(
     """Return a task in which the user's settings replace its own.
 
     Args:
-        task: The task; one that ranks options has no such settings.
+        task: The task; a task that ranks options has no such settings.
         greedy: Whether each problem is answered greedily.
-        samples: k, sampled answers of each problem; None keeps the task's own.
-        answers: Where an answer may stand in a completion; None keeps the task's own.
-        sampling: temperature, top_p or max_tokens; those that are None are kept.
+        samples: k, the number of sampled answers per problem; None keeps the task's own.
+        answers: Where an answer may be in a completion; None keeps the task's own.
+        sampling: temperature, top_p or max_tokens; None keeps the task's own.
 
     Raises:
-        ValueError: Nothing is left to ask.
+        ValueError: The settings request no completion.
     """
     if task.output == "choose":
         return replace(task, sampling=task.sampling.greedily())
@@ -43,12 +43,12 @@ def as_wanted(
     if not (greedy or k):
         raise ValueError(f"{task.name} samples no answers by itself: without greedy answers it asks nothing")
     how = replace(task.sampling, **{name: value for name, value in sampling.items() if value is not None})
-    # Without samples the temperature has no effect: two evaluations that differ in it are one.
+    # Without samples, the temperature has no effect, so evaluations that differ only in it must be the same.
     how = how if k else how.greedily()
     return replace(task, greedy=greedy, samples=k, answers=answers or task.answers, sampling=how)
 
 
-def generate_all(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is told
+def generate_all(  # noqa: PLR0913 - tasks, model, folder, limits and callbacks
     tasks: Sequence[EvalTask],
     open_model: Callable[[], Model],
     out: Path,
@@ -59,26 +59,27 @@ def generate_all(  # noqa: PLR0913 - what to ask, of whom, where to, how, and wh
     tell: Tell = ignore,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Ask for every completion of the tasks that ``out/<task>`` does not hold; open the model only if any is missing.
+    """Generate every completion of the tasks that ``out/<task>`` lacks; open the model only if any is missing.
 
-    All prompts are measured first, so that one that is too long fails before hours of other tasks.
+    The lengths of all prompts are checked first, so that a prompt that is too long does not fail after hours of other
+    tasks.
 
     Args:
-        tasks: What is asked.
+        tasks: The tasks.
         open_model: Called if a completion is missing; the model is closed at the end.
-        out: Receives a folder for each task.
-        seed: Decides the draws.
-        most_failed: Share of a task's completions that may fail.
-        begin: Called with a task before it is asked.
+        out: Folder that gets a folder for each task.
+        seed: Seed of the sampling.
+        most_failed: Largest share of a task's completions that may fail.
+        begin: Called with each task before its first request.
         tell: Called after every batch.
         stop: Called before every batch.
 
     Returns:
-        Whether everything was asked; False if `stop` returned True before.
+        Whether all completions were requested; False if `stop` returned True before.
 
     Raises:
-        EvaluationError: A folder holds another evaluation or is in use, or too many completions failed.
-        ModelError: The model cannot be opened, or cannot do what a task asks.
+        EvaluationError: A folder belongs to another evaluation or is in use, or too many completions failed.
+        ModelError: The model cannot be opened, or does not support what a task needs.
     """
     pending = [task for task in tasks if not complete(out / task.name)]
     if not pending:
@@ -100,7 +101,7 @@ def generate_all(  # noqa: PLR0913 - what to ask, of whom, where to, how, and wh
 
 
 def complete(folder: Path) -> bool:
-    """Return whether a task's folder holds every completion; a failed one, which may be retried, does not count."""
+    """Return whether a task's folder has every completion; a failed one does not count, because it may be retried."""
     if not (folder / TASK).is_file():
         return False
     record = read_task(folder)

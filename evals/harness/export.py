@@ -1,9 +1,9 @@
-"""Evaluated tasks in lm-eval's format: ``results_<date>.json`` and ``samples_<task>_<date>.jsonl`` of one model.
+"""Export evaluated tasks in lm-eval's format: ``results_<date>.json`` and ``samples_<task>_<date>.jsonl`` of one model.
 
-The layout is that of lm-eval's `EvaluationTracker` and its `result_schema`. lm-eval asks a task in one way. If a task
-has greedy and sampled answers, the filter ``all`` holds the samples, as lm-eval does, and the filter ``greedy`` the
-greedy answers. lm-eval has no field for the identity of a result and the interval of a metric: they stand in the
-``metadata`` of the task's config.
+The layout is that of lm-eval's `EvaluationTracker` and its `result_schema`. lm-eval decodes a task in one way. If a
+task has greedy and sampled answers, the filter ``all`` contains the samples, as in lm-eval, and the filter ``greedy``
+the greedy answers. lm-eval has no field for the identity of a result and the interval of a metric, so they are written
+to the ``metadata`` of the task's config.
 """
 
 from __future__ import annotations
@@ -41,13 +41,13 @@ _RIGHT = {"accuracy", "acc", "acc_norm"}
 
 
 def export(folders: Sequence[Path], out: Path, *, model: str, git_hash: str | None = None) -> Path:
-    """Write evaluated tasks of one model as lm-eval does; the same evaluation always gives the same files.
+    """Write evaluated tasks of one model in lm-eval's format; the same evaluation always gives the same files.
 
     Returns:
-        The ``results_<date>.json``.
+        The path of ``results_<date>.json``.
 
     Raises:
-        EvaluationError: A folder holds no result, or the folders are of several models.
+        EvaluationError: There is no folder, a folder has no result, or the folders belong to different models.
     """
     tasks = [_Task(read_task(folder), read_result(folder), folder) for folder in folders]
     _check_one_model(tasks)
@@ -82,7 +82,7 @@ class _Task:
 
     @property
     def name(self) -> str:
-        """As lm-eval knows it."""
+        """Name of the task in lm-eval."""
         return PREFIX + self.result.task
 
     @property
@@ -92,7 +92,7 @@ class _Task:
 
     @property
     def filters(self) -> dict[str, Decoding]:
-        """Name of lm-eval's filter to the responses that it keeps: ours keep all of a decoding."""
+        """Name of each lm-eval filter to the decoding whose responses it keeps."""
         if self.ranked:
             return {"none": "greedy"}
         if not self.record.identity["samples"]:
@@ -101,7 +101,7 @@ class _Task:
 
     @cached_property
     def metrics(self) -> dict[tuple[str, str], str]:
-        """lm-eval's name of each metric and its filter to our name."""
+        """(lm-eval's name of a metric, filter) to this package's name of the metric."""
         of = {decoding: name for name, decoding in self.filters.items()}
         return {
             (self._name(ours), of[decoding]): ours
@@ -116,7 +116,7 @@ class _Task:
         return "accuracy" if ours.startswith("avg_at_") else ours.removeprefix(SAMPLED)
 
     def settings(self, decoding: Decoding) -> dict[str, Any] | None:
-        """Return the settings of the responses, in lm-eval's terms."""
+        """Return the settings of the responses, with lm-eval's keys."""
         sampling, drawn = self.record.identity["sampling"], decoding == "sampled"
         return None if self.ranked else {
             "until": [],
@@ -145,7 +145,7 @@ def _check_one_model(tasks: Sequence[_Task]) -> None:
 
 
 def _build_results(tasks: Sequence[_Task]) -> dict[str, Any]:
-    """Return what lm-eval's `evaluate` returns."""
+    """Return the part of the results that lm-eval's `evaluate` returns."""
     return {
         "results": {task.name: _build_values(task) for task in tasks},
         "group_subtasks": {},
@@ -201,7 +201,7 @@ def _read_version(task: _Task) -> str | float:
 
 
 def _build_run(tasks: Sequence[_Task], model: str) -> dict[str, Any]:
-    """Return what lm-eval's `simple_evaluate` and its tracker add."""
+    """Return the part of the results that lm-eval's `simple_evaluate` and its tracker add."""
     identity = tasks[0].record.identity
     settings, seed = identity["model"], identity["seed"]
     packages = settings.get("packages", {})
@@ -238,7 +238,7 @@ def _build_run(tasks: Sequence[_Task], model: str) -> dict[str, Any]:
 
 
 def _build_samples(task: _Task) -> Iterator[dict[str, Any]]:
-    """Yield the lines of ``samples_<task>.jsonl``, one a problem and filter."""
+    """Yield the lines of ``samples_<task>.jsonl``, one per problem and filter."""
     generations = keep_latest(whole_batches(task.folder / GENERATIONS)[0])
     samples = read_samples(task.folder)
     scores = {name: problem_scores(samples, ours) for name, ours in task.metrics.items()}
@@ -247,7 +247,7 @@ def _build_samples(task: _Task) -> Iterator[dict[str, Any]]:
         problem = asked.problem
         lines = [generations[problem.id, *which] for which in each if which[0] == decoding]
         doc = {"id": problem.id, "problem": problem.prompt, "answer": problem.answer, **asdict(problem.form)}
-        # lm-eval's target of ranked options is the index of the right one.
+        # lm-eval's target of ranked options is the index of the right option.
         target = str(ascii_uppercase.index(problem.answer)) if task.ranked else problem.answer
         metrics = {
             name: values[problem.id] for (name, its), values in scores.items() if its == kept and problem.id in values
@@ -290,5 +290,5 @@ def _hash(text: str) -> str:
 
 
 def _make_file_name(model: str) -> str:
-    """Return lm-eval's folder name of a model, but never a hidden or an outer folder."""
+    """Return lm-eval's folder name of a model, but never a hidden folder or one outside of the output folder."""
     return re.sub(r"[\"<>:/|\\?*\[\]]+", "__", model).lstrip(".") or "model"

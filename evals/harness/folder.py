@@ -1,9 +1,9 @@
-"""The folder of one evaluated task: plain files, each either whole or with a beginning that is whole.
+"""Read and write the folder of one evaluated task. Each file is complete, or has a complete beginning.
 
 ``task.json``
     The request, written first: the identity of the completions, and every problem as the model reads it.
 ``generations.jsonl``
-    One completion a line, appended batch by batch. A kill can only damage the last batch; it is dropped and retried.
+    One completion per line, appended batch by batch. A kill can only damage the last batch; it is dropped and retried.
 ``timing.jsonl``
     Seconds of each batch. They have their own file, so that the completions of two runs can be compared byte by byte.
 ``samples.jsonl``
@@ -11,8 +11,8 @@
 ``result.json``
     The metrics; written last.
 
-A model's text can contain lone surrogates and Unicode line separators. So JSON is written in ASCII, and lines end at a
-line feed only.
+A model's text can contain lone surrogates and Unicode line separators. Therefore JSON is written in ASCII, and only a
+line feed ends a line.
 """
 
 from __future__ import annotations
@@ -39,7 +39,8 @@ SAMPLES, RESULT = "samples.jsonl", "result.json"
 class Ranking(TypedDict):
     """A model's scores of the options of a problem, in order.
 
-    `logprobs` are null for an option of probability 0; `greedy` tells whether each token of an option is the likeliest.
+    `logprobs` are null for an option of probability 0; `greedy` is true if each token of the option is the most likely
+    one.
     """
 
     logprobs: list[float | None]
@@ -49,9 +50,9 @@ class Ranking(TypedDict):
 class Generation(TypedDict):
     """One line of ``generations.jsonl``.
 
-    `problem` is an id; `sample` counts from 0 among the problem's completions of one `decoding`. `failure` says why
-    there is no completion. `batch` counts from 0, `batch_size` is the number of its lines. With a `ranking`, nothing
-    was generated.
+    `problem` is an id; `sample` counts from 0 among the problem's completions of one `decoding`. `failure` is the
+    reason why there is no completion. `batch` counts from 0, `batch_size` is the number of its lines. With a `ranking`,
+    nothing was generated.
     """
 
     problem: str
@@ -80,10 +81,10 @@ class Asked:
 
 @dataclass(frozen=True)
 class TaskRecord:
-    """What ``task.json`` holds.
+    """The content of ``task.json``.
 
     Attributes:
-        identity: Settings that decide the completions.
+        identity: Settings that determine the completions.
         started: First start of the evaluation, in seconds since 1970.
     """
 
@@ -119,10 +120,10 @@ def read_task(folder: Path) -> TaskRecord:
 
 
 def whole_batches(path: Path) -> tuple[list[Generation], int]:
-    """Read the whole batches, and their length in bytes.
+    """Read the complete batches, and return them with their length in bytes.
 
     Raises:
-        EvaluationError: A line before the end is no completion; a kill does not leave such a file.
+        EvaluationError: A line before the end is no completion, which a kill cannot cause.
     """
     whole: list[Generation] = []
     batch: list[Generation] = []
@@ -146,7 +147,7 @@ def make_key(line: Generation) -> Key:
 
 
 def keep_latest(generations: Iterable[Generation]) -> dict[Key, Generation]:
-    """Return the last generation of each completion: a failed one may have been retried."""
+    """Return the last generation of each completion, because a failed one may have been retried."""
     return {make_key(line): line for line in generations}
 
 
@@ -165,7 +166,7 @@ def drop_torn_line(path: Path) -> None:
 
 
 def read_seconds(folder: Path) -> tuple[float, float]:
-    """Return the sums of the seconds and of the process seconds of all batches but one that a kill damaged."""
+    """Return the sums of the seconds and of the process seconds of all batches; an incomplete last line is ignored."""
     lines = [json.loads(line) for line in _read_lines(folder / TIMING)]
     return math.fsum(line["seconds"] for line in lines), math.fsum(line["cpu_seconds"] for line in lines)
 

@@ -1,4 +1,4 @@
-"""The first stage: ask a model, write its completions, and resume after any interruption."""
+"""Run the first stage: request completions from a model, write them, and resume after any interruption."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ from evals.metrics import Decoding
 from evals.models.base import Completion, Likelihood, Model
 
 MOST_FAILED = 0.1
-_ENOUGH = 20  # the failed share is judged from this many completions on
+_ENOUGH = 20  # the share of failures is checked from this many completions on
 
 _Which = tuple[Decoding, int]  # decoding, number of the sample
 _Work = tuple[_Which, Asked]
@@ -51,7 +51,7 @@ _Answer = tuple[Completion, Ranking | None]
 
 @dataclass(frozen=True)
 class Asker:
-    """A model, the seed of its draws, and the event loop that its connections live in."""
+    """A model, the seed of its sampling, and the event loop of its connections."""
 
     model: Model
     seed: int
@@ -60,7 +60,7 @@ class Asker:
 
 @dataclass(frozen=True)
 class _Unit:
-    """Some completions of one problem: of one decoding, with successive numbers."""
+    """Some completions of one problem, with the same decoding and successive numbers."""
 
     asked: Asked
     decoding: Decoding
@@ -70,7 +70,7 @@ class _Unit:
         return [((self.decoding, number), self.asked) for number in self.numbers]
 
 
-def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is told
+def generate(  # noqa: PLR0913 - tasks, model, folder, limits and callbacks
     task: EvalTask,
     asker: Asker,
     folder: Path,
@@ -79,25 +79,25 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
     tell: Tell = ignore,
     stop: Callable[[], bool] = lambda: False,
 ) -> bool:
-    """Ask a model for every completion of a task that its folder does not hold, then again for those that failed.
+    """Generate every completion of a task that its folder lacks, then retry the failed ones.
 
-    A completion depends on the seed, its prompt and its number, not on its batch. So a resumed evaluation writes the
-    same completions as an uninterrupted one, if the machine computes the same in any batch.
+    A completion depends on the seed, its prompt and its number, not on its batch. Therefore a resumed evaluation writes
+    the same completions as an uninterrupted one, if the hardware computes the same in any batch.
 
     Args:
-        task: What is asked.
+        task: The task.
         asker: The model and its settings.
-        folder: The task's folder, created if it is missing.
-        most_failed: Share of this run's completions that may fail.
+        folder: The task's folder; it is created if it is missing.
+        most_failed: Largest share of this run's completions that may fail.
         tell: Called after every batch.
         stop: Called before every batch.
 
     Returns:
-        Whether everything was asked; False if `stop` returned True before.
+        Whether all completions were requested; False if `stop` returned True before.
 
     Raises:
-        EvaluationError: The folder holds another evaluation or is in use, or too many completions failed.
-        ModelError: The model cannot do what the task asks.
+        EvaluationError: The folder belongs to another evaluation or is in use, or too many completions failed.
+        ModelError: The model does not support what the task needs.
     """
     with _open(folder) as file:
         record = _read_record(folder, task, asker.model, read_identity(task, asker.model, asker.seed))
@@ -108,7 +108,7 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
         each = list_completions(record.identity)
         batches = _make_batches(record.asked, each, held, asker.model.batch)
         if batches:
-            (folder / RESULT).unlink(missing_ok=True)  # it would be the result of fewer completions
+            (folder / RESULT).unlink(missing_ok=True)  # an existing result has fewer completions
             (folder / SUMS).unlink(missing_ok=True)
         progress = Progress("generate", task.name, len(held), len(record.asked) * len(each))
         started = time.perf_counter()
@@ -132,9 +132,9 @@ def generate(  # noqa: PLR0913 - what to ask, of whom, where to, how, and who is
 
 
 def _read_record(folder: Path, task: EvalTask, model: Model, identity: Identity) -> TaskRecord:
-    """Read the folder's record of what is asked, or write it.
+    """Read the folder's record of the request, or write it.
 
-    Prompts are rendered once: a template that contains the date must not change an evaluation that is resumed.
+    Prompts are rendered only once: a template that contains the date must not change a resumed evaluation.
     """
     if (folder / TASK).exists():
         record = read_task(folder)
@@ -165,10 +165,11 @@ def _make_batches(
     held: Mapping[Key, Generation],
     size: int,
 ) -> list[list[_Unit]]:
-    """Cut the missing completions, then the failed ones, into batches of about `size`.
+    """Split the missing completions, then the failed ones, into batches of about `size`.
 
-    Greedy completions come first, and the longest prompts: prompts of similar length need little padding, and a lack of
-    memory shows at once. All completions of a problem are asked together, so that its prompt is read once.
+    Greedy completions come first, and the longest prompts. Prompts of similar length need little padding, and too
+    little memory fails at once. All completions of a problem are requested together, so that its prompt is processed
+    once.
     """
     missing, failed = [], []
     for question in sorted(asked, key=lambda question: -len(question.prompt)):
@@ -185,7 +186,7 @@ def _make_batches(
 
 
 def _make_units(asked: Asked, wanted: Sequence[_Which], size: int) -> list[_Unit]:
-    """Return a problem's wanted completions as runs of successive numbers, none longer than `size`."""
+    """Return a problem's missing completions as runs of successive numbers, none longer than `size`."""
     units: list[_Unit] = []
     for decoding, number in wanted:
         last = units[-1] if units else None

@@ -1,4 +1,4 @@
-"""The identity of a result, and whether two results may stand in one table."""
+"""Define the identity of a result, and decide whether two results may be compared in one table."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from evals.metrics import Decoding
 from evals.models.base import Model
 
 Identity = dict[str, Any]
-"""Plain JSON values, nested."""
+"""Nested plain JSON values."""
 
 OF_THE_MODEL = ("seed", "model.model", "model.revision", "model.weights", "model.adapter")
-"""Results of one table may differ in these: the weights, and the seed of the draws."""
+"""Keys in which the results of one table may differ: the weights, and the seed of the sampling."""
 
 
 class EvaluationError(Exception):
-    """An evaluation cannot go on; the message gives the reason and the way out."""
+    """An evaluation cannot continue; the message gives the reason and the way out."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """A part of two identities that differs, at a place such as ``model.dtype``; None where one has none."""
+    """A difference of two identities at a key such as ``model.dtype``; None if an identity lacks the key."""
 
     key: str
     left: Any
@@ -35,9 +35,9 @@ class Difference:
 
 
 def read_identity(task: EvalTask, model: Model, seed: int) -> Identity:
-    """Return all that decides the completions of an evaluation, in plain JSON values.
+    """Return everything that determines the completions of an evaluation, as plain JSON values.
 
-    The content of the problems is part of it, their origin is not.
+    The content of the problems is included, their origin is not.
     """
     whole = {
         "task": task.name,
@@ -63,7 +63,7 @@ def list_completions(identity: Identity) -> list[tuple[Decoding, int]]:
 
 
 def find_differences(left: Identity, right: Identity, *, but: Sequence[str] = ()) -> list[Difference]:
-    """Return the differences of two identities in order of their keys, but for some keys and all below them."""
+    """Return the differences of two identities in order of their keys, without some keys and all keys below them."""
     ours, theirs = dict(_flatten(left)), dict(_flatten(right))
     return [
         Difference(key, ours.get(key), theirs.get(key))
@@ -73,10 +73,10 @@ def find_differences(left: Identity, right: Identity, *, but: Sequence[str] = ()
 
 
 def comparable(left: Identity, right: Identity) -> list[Difference]:
-    """Return the reasons why two results of a task may not stand in one table; none if they may.
+    """Return the reasons why two results of a task may not be compared in one table; empty if they may.
 
-    Everything must agree but the model itself and the seed: backend, dtype, template, sampling, task, data, verifier,
-    segmenter, critic, packages.
+    Everything except the model itself and the seed must agree: backend, dtype, template, sampling, task, data,
+    verifier, segmenter, critic, packages.
     """
     return find_differences(left, right, but=OF_THE_MODEL)
 

@@ -1,4 +1,4 @@
-"""Progress of a stage while it works."""
+"""Describe the progress of a running stage."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a stage of a task has come; `done` counts earlier runs too, all that follows `of` is this run's."""
+    """Progress of a stage of a task; `done` includes earlier runs, the fields after `of` describe this run alone."""
 
     stage: Literal["generate", "score"]
     task: str
@@ -22,7 +22,7 @@ class Progress:
 
     @property
     def seconds_left(self) -> float | None:
-        """Seconds for the rest at this run's pace; None before the first batch."""
+        """Estimated seconds for the rest at this run's speed; None before the first batch."""
         return (self.of - self.done) * self.seconds / self.asked if self.asked else None
 
 

@@ -1,4 +1,4 @@
-"""The result of a task: its metrics, the identity of what they measure, and their cost."""
+"""Write and read the result of a task: its metrics, the identity of what they measure, and their cost."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from evals.metrics import Sample
 
 @dataclass(frozen=True)
 class Result:
-    """What ``result.json`` holds.
+    """The content of ``result.json``.
 
     Attributes:
-        identity: Identity of the completions, and how they were scored.
-        cost: Seconds and process seconds of both stages, tokens sampled, problems, samples.
+        identity: Identity of the completions and of their scoring.
+        cost: Seconds and process seconds of both stages, sampled tokens, problems, samples.
     """
 
     task: str
@@ -65,7 +65,7 @@ def write_result(
 
 
 def scoring_seconds(result: Result) -> dict[str, float]:
-    """Return the seconds of scoring, by the clock and of process time, in the form that `write_result` takes."""
+    """Return the seconds and the process seconds of scoring, in the form that `write_result` takes."""
     return {name: result.cost[name] for name in ("score_seconds", "score_cpu_seconds")}
 
 

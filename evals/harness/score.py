@@ -1,4 +1,4 @@
-"""The second stage: from completions to samples and metrics. It needs only the folder, no model and no data."""
+"""Run the second stage: compute samples and metrics from completions. It needs the folder, no model and no data."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ from evals.metrics import Sample
 from evals.verify import DEFAULT_STYLE, VERIFIER_VERSION, AnswerStyle, Verdict, Verifier
 
 Cut = Callable[[str], Sequence[str]]
-"""Cuts a completion into the texts of its steps."""
+"""Function that cuts a completion into the texts of its steps."""
 
-_CHUNK = 512  # completions between two reports of progress
+_CHUNK = 512  # completions between two progress reports
 
 
-def score(  # noqa: PLR0913 - what is scored, where to, how, and who is told
+def score(  # noqa: PLR0913 - folders, verifier, segmenter and callback
     folder: Path, *, verifier: Verifier, cut: Cut, segmenter: str, out: Path | None = None, tell: Tell = ignore
 ) -> None:
     """Score the completions of a task's folder; write ``samples.jsonl`` and ``result.json``.
 
     Args:
-        folder: A folder that `generate` has finished.
+        folder: A folder that `generate` has completed.
         verifier: Judges the answers.
-        cut: Cuts a completion into steps. If the task names a benchmark that checks steps, they are checked.
+        cut: Cuts a completion into steps. The steps are checked if the task names a benchmark that can do so.
         segmenter: Name of `cut`, for the identity of the result.
-        out: Receives both files; None: the folder.
+        out: Folder for both files; None: the folder itself.
         tell: Called with the progress.
 
     Raises:
@@ -64,7 +64,7 @@ def score(  # noqa: PLR0913 - what is scored, where to, how, and who is told
         seconds = time.perf_counter() - started
         tell(Progress("score", record.identity["task"], len(samples), len(work), len(samples), seconds=seconds))
     out = out or folder
-    (out / RESULT).unlink(missing_ok=True)  # it would be the result of other samples
+    (out / RESULT).unlink(missing_ok=True)  # an existing result belongs to other samples
     write_samples(out, samples)
     scoring = {"verifier": VERIFIER_VERSION, "segmenter": segmenter}
     cost = {"score_seconds": time.perf_counter() - started, "score_cpu_seconds": process_seconds() - worked}
@@ -79,7 +79,7 @@ def judge(
     cut: Cut,
     checker: Benchmark | None,
 ) -> list[Sample]:
-    """Return a sample for each completion; one that the token limit cut has no answer."""
+    """Return a sample for each completion; a completion that the token limit truncated has no answer."""
     came = [(problem, line) for problem, line in pairs if line["failure"] is None]
     verdicts = verifier.verify(
         [("" if line["truncated"] else line["completion"], problem.answer) for problem, line in came],
@@ -98,8 +98,8 @@ def judge(
 def chosen(asked: Asked, line: Generation) -> Sample:
     """Return the sample of ranked options: by log-probability, and by log-probability per character.
 
-    The length counts the option's characters without the space before it, as in lm-eval's ``acc_norm``. Of equal
-    options the first is chosen.
+    The length is the option's number of characters without the space before it, as in lm-eval's ``acc_norm``. Among
+    equal options, the first is chosen.
     """
     if line["failure"] is not None:
         return {**_make_failed(line), "correct_norm": None}
@@ -119,7 +119,7 @@ def chosen(asked: Asked, line: Generation) -> Sample:
 
 
 def _pair_completions(folder: Path, record: TaskRecord) -> list[tuple[Asked, Generation]]:
-    """Return every completion of the record, problem by problem."""
+    """Return every completion of the record with its problem, problem by problem."""
     generations = keep_latest(whole_batches(folder / GENERATIONS)[0])
     each = list_completions(record.identity)
     wanted = [(asked, (asked.problem.id, *which)) for asked in record.asked for which in each]
@@ -152,7 +152,7 @@ def _make_failed(line: Generation) -> Sample:
 
 
 def _make_sample(line: Generation) -> Sample:
-    """Return the fields of a sample that its completion gives."""
+    """Return the fields of a sample that depend on its completion alone."""
     return {
         "problem": line["problem"],
         "decoding": line["decoding"],

@@ -1,7 +1,8 @@
-"""One evaluation divided among processes: each asks a share of a task's problems, and the shares become one folder.
+"""Divide one evaluation among processes: each process completes a share of a task's problems; then they are joined.
 
-Each share of a task has a folder, so that a killed process can resume there. The joined folder reads as if one process
-had asked everything. A completion depends on the seed, its prompt and its number, so no share changes a draw.
+Each share of a task has a folder, so that a killed process can resume there. The joined folder is the same as if one
+process had completed everything. A completion depends on the seed, its prompt and its number, so the shares do not
+affect the sampling.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ SHARES = ".shares"
 
 @dataclass(frozen=True)
 class Share:
-    """The problems that one of several processes asks, which are numbered from 0."""
+    """The share of problems of one of several processes, which are numbered from 0."""
 
     number: int
     count: int
@@ -40,7 +41,7 @@ class Share:
         return out if self.count == 1 else out / SHARES / f"{self.number}-of-{self.count}"
 
     def of(self, task: EvalTask) -> EvalTask:
-        """Return a task with this share's problems alone: every `count`-th."""
+        """Return the task with only this share's problems: every `count`-th."""
         part = slice(self.number, None, self.count)
         return replace(task, problems=task.problems[part], queries=task.queries[part])
 
@@ -57,7 +58,7 @@ def join(out: Path, names: list[str], shares: list[Share]) -> None:
     """Join the complete shares of each task into ``out/<task>``, which must not exist, and remove the shares.
 
     Raises:
-        EvaluationError: A share holds no evaluation.
+        EvaluationError: A share has no evaluation.
     """
     for name in names:
         folders = [folder for share in shares if (folder := share.folder(out) / name).exists()]

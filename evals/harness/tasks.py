@@ -1,4 +1,4 @@
-"""The tasks as the harness runs them: lm-eval's YAMLs of `evals.tasks`, loaded by lm-eval's own TaskManager."""
+"""Load the tasks that the harness runs: lm-eval's YAMLs of `evals.tasks`, loaded by lm-eval's own TaskManager."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class EvalTask:
     """One task with its problems.
 
     Attributes:
-        name: Short name, e.g. ``math500``; lm-eval knows it as ``capo_math500``.
-        version: Of the task's YAML, prompt and processing.
+        name: Short name, e.g. ``math500``; its name in lm-eval is ``capo_math500``.
+        version: Version of the task's YAML, prompt and processing.
         output: ``generate`` (completions are verified) or ``choose`` (options are scored by log-likelihood).
-        samples: k, sampled completions of each problem, unless the user sets another number; 0 samples none.
+        samples: k, the number of sampled completions per problem, unless the user sets another number; 0 samples none.
         checker: Registered benchmark that checks steps exactly; None if there is none.
         data: Content fingerprint of the problems.
         source: Origin of the problems: dataset, configuration, split and revision, or the local file.
-        queries: For ``choose``, (context, continuations) of each problem, in order.
-        answers: Where an answer may stand, unless the user sets it; ``metadata.answers`` of the YAML.
+        queries: For ``choose``: (context, continuations) of each problem, in order.
+        answers: Where an answer may be in a completion, unless the user sets it; ``metadata.answers`` of the YAML.
     """
 
     name: str
@@ -62,14 +62,14 @@ def load_tasks(
 
     Args:
         names: Tasks and suites of `evals.tasks`.
-        data_dir: Read the problems from ``<data_dir>/<folder of the benchmark>`` instead of from the hub.
-        limit: The largest number of problems of a task. The sample is always the same; a larger limit adds to it.
-            Problems of coins are drawn, not stored: exactly `limit` are drawn, even more than 256.
-        own: Test rows that a study defines, by the names that it gives them.
+        data_dir: If set, read the problems from ``<data_dir>/<folder of the benchmark>`` instead of from the hub.
+        limit: Maximum number of problems per task. The sample is deterministic, and a larger limit extends it. Problems
+            of coins are drawn, not stored: exactly `limit` are drawn, even more than 256.
+        own: Test rows that a study defines, by their names in the study.
 
     Raises:
         UnknownNameError: A name is neither a task nor a suite.
-        DataErrors: All errors in the data of all the tasks.
+        DataErrors: All errors in the data of all tasks.
     """
     from lm_eval.tasks import TaskManager
 
@@ -95,7 +95,7 @@ def load_tasks(
 def sample(docs: Sequence[dict[str, Any]], limit: int | None) -> list[dict[str, Any]]:
     """Return at most `limit` docs, in their order: those with the lowest hashes of their ids.
 
-    The first rows are no fair sample: rows are grouped by subject, or ordered by difficulty.
+    The first rows are not a representative sample, because rows are grouped by subject or sorted by difficulty.
     """
     if limit is None or limit >= len(docs):
         return list(docs)
@@ -104,7 +104,7 @@ def sample(docs: Sequence[dict[str, Any]], limit: int | None) -> list[dict[str, 
 
 
 def _read(name: str, task: Any, limit: int | None) -> EvalTask:
-    """Return the harness's view of lm-eval's task."""
+    """Convert lm-eval's task to an `EvalTask`."""
     docs = sample(list(task.task_docs), limit)
     config, asked = task.config, [task.doc_to_text(doc) for doc in docs]
     choose = config.output_type == "multiple_choice"
@@ -115,7 +115,7 @@ def _read(name: str, task: Any, limit: int | None) -> EvalTask:
         version=str(task.VERSION),
         output="choose" if choose else "generate",
         problems=tuple(
-            # The model's template brings the instruction.
+            # The model's template adds the instruction.
             Problem(doc["id"], text.removeprefix(INSTRUCTION), doc["answer"], form(doc))
             for doc, text in zip(docs, asked, strict=True)
         ),
@@ -125,7 +125,7 @@ def _read(name: str, task: Any, limit: int | None) -> EvalTask:
         checker=config.metadata.get("checker"),
         answers=config.metadata.get("answers", DEFAULT_STYLE),
         data=_hash(docs),
-        source=getattr(task.dataset[config.test_split], "source", config.dataset_path),  # where lm-eval loaded it
+        source=getattr(task.dataset[config.test_split], "source", config.dataset_path),  # lm-eval loaded it
         queries=tuple(_make_query(task, doc, text) for doc, text in zip(docs, asked, strict=True)) if choose else (),
     )
 

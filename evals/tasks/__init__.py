@@ -1,7 +1,8 @@
-"""The tasks: one lm-eval YAML each, named after its file, and the suites that name several of them. Light.
+"""List the tasks, one lm-eval YAML each, named after its file, and the suites, which name several tasks.
 
-The file ``math500.yaml`` holds the task ``capo_math500``; files that begin with an underscore are what others include.
-Packages add folders of such files by an entry point of the group `GROUP`, whose value is a package that holds them.
+The file ``math500.yaml`` defines the task ``capo_math500``; files that begin with an underscore are included by others.
+Packages add folders of such files by an entry point of the group `GROUP`, whose value is a package that contains them.
+This module is light.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from evals.registry import UnknownNameError, did_you_mean
 FOLDER = Path(__file__).parent
 GROUP = "capo_bench.tasks"
 PREFIX = "capo_"
-"""What lm-eval knows a task by is this and its name."""
+"""Prefix of a task's name in lm-eval."""
 
 _MATH = ("math500", "gsm8k", "aime24", "aime25", "amc23", "minerva_math", "olympiadbench")
 _OOD = ("arc_challenge", "gpqa_diamond", "mmlu_pro")
@@ -29,24 +30,24 @@ SUITES: dict[str, tuple[str, ...]] = {
     "smoke": ("coins_test", "gsm8k", "math500", "arc_challenge"),
     "coins": ("coins_test", "coins_longer", "coins_distractors", "coins_unseen"),
 }
-"""Suite to its tasks, in the order of their evaluation. Log-likelihoods are in none: endpoints do not give them."""
+"""Suite to its tasks, in evaluation order. Tasks that need log-likelihoods are in none, as endpoints lack them."""
 
 LIMITS: dict[str, int] = {"smoke": 32}
-"""Suites that are meant to be quick: so many problems of each task, where the user does not say how many."""
+"""Suites that are meant to be quick, to the number of problems per task if the user does not set it."""
 
 SIZES: dict[str, int] = {
     "math500": 500, "gsm8k": 1319, "aime24": 30, "aime25": 30, "amc23": 40, "minerva_math": 272, "olympiadbench": 674,
     "arc_challenge": 1172, "gpqa_diamond": 198, "mmlu_pro": 12032,
 }  # fmt: skip
-"""Problems of shipped tasks as they are published, for what a plan takes."""
+"""Number of problems of shipped tasks as published, for the estimates of a plan."""
 
 
 @cache
 def task_files() -> dict[str, Path]:
-    """Return every task's YAML by the task's name, the shipped ones first.
+    """Return the path of every task's YAML by the task's name, the shipped ones first.
 
     Raises:
-        ValueError: Two folders hold a task of the same name, or an installed package's folder cannot be found.
+        ValueError: Two folders contain a task of the same name, or an installed package's folder cannot be found.
     """
     files = _files(FOLDER)
     for point in entry_points(group=GROUP):
@@ -62,19 +63,19 @@ TASKS: tuple[str, ...] = tuple(path.stem for path in sorted(FOLDER.glob("[!_]*.y
 
 
 ROWS = FOLDER / "_rows.yaml"
-"""How problems are asked that a study names by their rows."""
+"""YAML of problems that a study defines by their rows."""
 
 
 def task_file(name: str) -> Path:
-    """Return the YAML of a task, or of problems that a study names by their rows."""
+    """Return the path of a task's YAML; for rows of a study, that of `ROWS`."""
     return task_files().get(name, ROWS)
 
 
 def task_names(names: Iterable[str], own: Iterable[str] = ()) -> tuple[str, ...]:
-    """Return the tasks that are meant by names of suites and of tasks, each once, in order.
+    """Return the tasks of names of suites and tasks, without duplicates, in order.
 
     Raises:
-        UnknownNameError: A name is neither; all such names are told, one a line.
+        UnknownNameError: A name is neither a suite nor a task; the message lists all such names, one per line.
     """
     names = list(names)
     valid = [*own, *SUITES, *task_files()]
@@ -90,7 +91,7 @@ def task_names(names: Iterable[str], own: Iterable[str] = ()) -> tuple[str, ...]
 
 
 def limit_of(names: Sequence[str]) -> int | None:
-    """Return how many problems of each task the suites named are meant to take; None where nothing says."""
+    """Return the number of problems per task of the named suites; None if one of the names sets no limit."""
     limits = [LIMITS[name] for name in names if name in LIMITS]
     return min(limits) if limits and len(limits) == len(names) else None
 

@@ -1,4 +1,4 @@
-"""The one layout that every benchmark's rows are brought into: what lm-eval calls the docs of a task."""
+"""Convert every benchmark's rows to one layout: the docs of a task in lm-eval."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ def canonical(raw: Raw | Iterable[Mapping[str, Any]], model: type[M], make: Call
     """Return a dataset with the columns id, problem, answer, kind, several, unit and options.
 
     Args:
-        raw: The rows; a dataset that lm-eval loaded itself will do.
-        model: What a row must hold.
-        make: From a row to its problem, with the id that it has within the benchmark; None leaves the row out.
+        raw: The rows; may also be a dataset that lm-eval loaded itself.
+        model: Model that validates a row.
+        make: Function from a validated row to its problem, with its id within the benchmark; None leaves the row out.
 
     Raises:
-        DataErrors: All that is wrong with the rows.
+        DataErrors: All errors in the rows.
     """
     if not isinstance(raw, Raw):
         raw = Raw([Row(f"row {number}", dict(row)) for number, row in enumerate(raw, 1)], "", "the dataset")
@@ -57,12 +57,12 @@ def form(doc: Mapping[str, Any]) -> Form:
 
 
 def short_hash(text: str) -> str:
-    """Return 12 hexadecimal digits of a text."""
+    """Return a hash of a text, 12 hexadecimal digits."""
     return sha256(text.encode()).hexdigest()[:12]
 
 
 def content_hash(value: object) -> str:
-    """Return 12 hexadecimal digits of plain data."""
+    """Return a hash of plain data, 12 hexadecimal digits."""
     return short_hash(json.dumps(value, sort_keys=True, ensure_ascii=False))
 
 

@@ -1,6 +1,6 @@
-"""From the rows of the multiple-choice benchmarks to problems: lm-eval's ``process_docs``.
+"""Convert rows of the multiple-choice benchmarks to problems, as lm-eval's ``process_docs``.
 
-The answer is a letter, A for the first option, whatever the benchmark calls it.
+The answer is a letter, A for the first option, regardless of the benchmark's own labels.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class _Arc(RowModel):
     @model_validator(mode="before")
     @classmethod
     def _one_layout(cls, row: dict[str, Any]) -> dict[str, Any]:
-        """Bring AI2's own layout, with the options within the question, into the hub's."""
+        """Convert AI2's own layout, with the options within the question, to the hub's layout."""
         inner = row.get("question")
         if not isinstance(inner, dict) or not isinstance(inner.get("choices"), list):
             return row
@@ -78,12 +78,12 @@ class _Gpqa(RowModel):
 
 
 def arc_challenge(raw: Raw) -> Dataset:
-    """ARC-Challenge: three to five options, labelled A to E or 1 to 4."""
+    """Return the problems of ARC-Challenge: three to five options, labelled A to E or 1 to 4."""
     return canonical(raw, _Arc, _arc)
 
 
 def mmlu_pro(raw: Raw) -> Dataset:
-    """MMLU-Pro: up to ten options.
+    """Return the problems of MMLU-Pro: up to ten options.
 
     The letter decides, not ``answer_index``. They disagree on question 3983, "in which of the following is not the
     negative end of the bond written last": the letter says N-H, which is right (nitrogen draws the electrons and is
@@ -93,7 +93,7 @@ def mmlu_pro(raw: Raw) -> Dataset:
 
 
 def gpqa_diamond(raw: Raw) -> Dataset:
-    """GPQA, which names the right answer apart: the options are ordered by a hash, the same for everybody."""
+    """Return the problems of GPQA, which gives the right answer separately: a fixed hash orders the options."""
     return canonical(raw, _Gpqa, _gpqa)
 
 

@@ -1,9 +1,9 @@
-"""Whether problems of an evaluation stand among the rows that a model is trained on.
+"""Check whether problems of an evaluation occur among the rows that a model is trained on.
 
-Two texts overlap if they share 13 words or numbers in a row, whatever the case and the signs between them: the length
-that GPT-3 chose (arXiv 2005.14165, appendix C) and that the field has kept (lm-eval's decontamination, Qwen2.5-Math).
-Shorter ones are shared by phrases of the trade ("how many of them are left at the end of the day"), longer ones miss a
-problem of which one number was changed. A problem of fewer than 13 words overlaps only where it is whole and alone.
+Two texts overlap if they share 13 consecutive words or numbers, regardless of case and of the signs between them. GPT-3
+chose this length (arXiv 2005.14165, appendix C), and the field has kept it (lm-eval's decontamination, Qwen2.5-Math).
+Shorter matches are caused by common phrases ("how many of them are left at the end of the day"); longer matches miss a
+problem with one changed number. A problem of fewer than 13 words overlaps only if it is a whole training text.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from evals.tasks.row_sets import in_hub_cache
 from evals.tasks.row_settings import TestRows
 
 LENGTH = 13
-"""Words and numbers in a row."""
+"""Number of consecutive words or numbers."""
 
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _BLANK = re.compile(r"[\s$]+")
 
 
 def find_overlaps(training: Iterable[str], problems: Mapping[str, str]) -> dict[str, int]:
-    """Return which problems share words with a training text, and the index of the first such text.
+    """Return the problems that share words with a training text, with the index of the first such text.
 
     Returns:
         Id of a problem to the index of a training text.
@@ -44,7 +44,7 @@ def find_overlaps(training: Iterable[str], problems: Mapping[str, str]) -> dict[
 
 
 def _parts(text: str, *, alone: bool) -> Iterator[str]:
-    """Yield every run of `LENGTH` words of a text; the text itself where it is shorter, or with `alone` in any case."""
+    """Yield every run of `LENGTH` words of a text; also the whole text if it is shorter, or if `alone` is True."""
     words = _WORD.findall(text.lower())
     if alone or len(words) < LENGTH:
         yield f"={_BLANK.sub('', text.lower())}"
@@ -53,9 +53,9 @@ def _parts(text: str, *, alone: bool) -> Iterator[str]:
 
 
 def read_problems(name: str, data_dir: str | None, rows: Mapping[str, TestRows]) -> dict[str, str] | str:
-    """Return the texts of all problems of a task by id, or why they cannot be read here and now.
+    """Return the texts of all problems of a task by id, or the reason why they cannot be read immediately.
 
-    They are read as lm-eval reads them but without importing it: in a moment.
+    They are read in the same way as by lm-eval, but without importing it, which is fast.
     """
     settings, functions = task_settings(name), task_functions(name)
     if not {"custom_dataset", "process_docs"} <= functions.keys():

@@ -1,4 +1,4 @@
-"""Demonstrations for supervised training: solutions of published data sets, and rows that a study names."""
+"""Provide demonstrations for supervised training: solutions of published data sets, and rows that a study defines."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ Turn = tuple[str, str]
 
 @dataclass(frozen=True)
 class Demonstration:
-    """Something to learn to write.
+    """One demonstration for supervised training.
 
     Attributes:
-        prompt: A problem, which is put as reinforcement and evaluation put it; or the turns of a conversation, which
-            stand as they are.
-        completion: What the model learns to write, and to end after.
+        prompt: A problem, which is formatted as in reinforcement learning and evaluation; or the turns of a
+            conversation, which are not changed.
+        completion: Text that the model learns to write, and after which it learns to end.
     """
 
     prompt: str | tuple[Turn, ...]
@@ -44,12 +44,12 @@ class DemonstrationSet(DataSet[Demonstration]):
         return [[demonstration.prompt, demonstration.completion] for demonstration in self.all]
 
     def texts(self) -> list[str]:
-        """Return what a model reads and what it learns to write, each apart."""
+        """Return the texts that a model reads and those that it learns to write, separately."""
         return [text for demonstration in self.all for text in (_prompt_text(demonstration), demonstration.completion)]
 
 
 def named_demonstrations(source: DemonstrationRows) -> DemonstrationSet:
-    """Return the rows that a study names; a file is read once, and again when it was written since."""
+    """Return the demonstrations of a study's rows; a file is read once, and again if it has changed."""
     return _named(source, stamp(source))
 
 
@@ -71,7 +71,7 @@ class _Message(RowModel):
 
 
 def _learnt(turns: list[_Message]) -> list[_Message]:
-    """Validator: the last turn can be learnt."""
+    """Validate that the last turn can be learned."""
     if turns[-1].role != "assistant" or not turns[-1].content.strip():
         raise ValueError(
             f"the last turn is {shown(turns[-1].content)} of {turns[-1].role!r} but should be a text of the assistant, "
@@ -113,7 +113,7 @@ def _named(source: DemonstrationRows, written: object) -> DemonstrationSet:
 
 
 def _layout(source: DemonstrationRows) -> tuple[type[RowModel], Callable[[Any], Demonstration | None]]:
-    """Return how rows read in whose columns the demonstrations are."""
+    """Return the row model and the conversion for the columns that contain the demonstrations."""
     if source.messages:
         messages = (list[_Message], Field(min_length=2, validation_alias=source.messages))
         return create_model("NamedConversation", __base__=_Conversation, messages=messages), _conversation
@@ -140,7 +140,7 @@ _CALCULATOR = re.compile(r"<<[^<>]*>>")
 
 
 def _grade_school(row: Any) -> Demonstration:
-    r"""Return GSM8K's solution in the form that is asked for: a step a paragraph, the answer boxed in the last."""
+    """Return GSM8K's solution in the requested format: one paragraph per step, with the boxed answer in the last."""
     steps = _CALCULATOR.sub("", row.answer).rpartition("####")[0].strip().split("\n")
     return Demonstration(row.question, "\n\n".join([*map(str.strip, steps), f"The answer is \\boxed{{{row.gold}}}."]))
 

@@ -1,4 +1,4 @@
-"""What decides the problems of a task and how they are put, known without loading them. Light."""
+"""Determine what affects a task's problems and prompts, without loading the problems. This module is light."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Function:
 
 
 class _Loader(yaml.SafeLoader):
-    """Reads a task's YAML; what lm-eval would import is taken by its name."""
+    """Loads a task's YAML without lm-eval's imports: a function is represented by its name."""
 
 
 _Loader.add_constructor("!function", lambda loader, node: _Function(str(node.value)))
@@ -34,12 +34,12 @@ _Loader.add_constructor("!function", lambda loader, node: _Function(str(node.val
 
 @dataclass(frozen=True)
 class Drawn:
-    """The sampled answers that a task asks for beside the greedy one.
+    """Settings of the sampled answers that a task requests in addition to the greedy one.
 
     Attributes:
-        samples: k, of each problem; 0 where the task itself asks for none.
-        temperature: Of the draws; 1 where the task does not say, for a user who asks for some.
-        top_p: Share of the probability that is sampled from.
+        samples: k, the number per problem; 0 if the task itself requests none.
+        temperature: Sampling temperature; 1 if the task sets none, for a user who requests samples.
+        top_p: Share of the probability mass that is sampled from.
     """
 
     samples: int
@@ -48,7 +48,7 @@ class Drawn:
 
 
 def sampled_by(repeats: int, generation: Mapping[str, Any]) -> Drawn:
-    """Return what a task samples: `repeats` answers where its ``generation_kwargs`` say ``do_sample``, else none."""
+    """Return what a task samples: `repeats` answers if its ``generation_kwargs`` set ``do_sample``, else none."""
     if not generation.get("do_sample"):
         return Drawn(0, 1.0, 1.0)
     return Drawn(repeats, generation["temperature"], generation["top_p"])
@@ -62,7 +62,7 @@ def task_draws(name: str) -> Drawn:
 
 
 def task_identity(name: str, data_dir: Path | None) -> dict[str, Any]:
-    """Return hashes of a task's settings, of the functions that they name and of problems read from `data_dir`.
+    """Return hashes of a task's settings, of the functions that they name, and of problems in `data_dir`.
 
     Raises:
         DefinitionError: A function has no source code.
@@ -75,7 +75,7 @@ def task_identity(name: str, data_dir: Path | None) -> dict[str, Any]:
         "code": {
             key: _function_hash(value.name, beside)
             for key, value in settings.items()
-            if isinstance(value, _Function) and key != "process_results"  # of lm-eval's own scoring, which is not ours
+            if isinstance(value, _Function) and key != "process_results"  # only lm-eval's scoring uses it
         },
     }
     if data_dir is not None and folder is not None:
@@ -86,36 +86,36 @@ def task_identity(name: str, data_dir: Path | None) -> dict[str, Any]:
 
 @cache
 def task_checker(name: str) -> str | None:
-    """Return the benchmark that checks the steps of a task's solutions; None where none does."""
+    """Return the benchmark that checks the steps of a task's solutions; None if there is none."""
     checker = task_settings(name).get("metadata", {}).get("checker")
     return None if checker is None else str(checker)
 
 
 @cache
 def task_answers(name: str) -> str:
-    """Return where an answer may stand in a completion, where the user does not say."""
+    """Return where an answer may be in a completion, if the user does not set it."""
     return str(task_settings(name).get("metadata", {}).get("answers", DEFAULT_STYLE))
 
 
 def task_settings(name: str) -> dict[str, Any]:
-    """Return what a task's YAML says, with what it includes."""
+    """Return the settings of a task's YAML, including those of the files that it includes."""
     return _settings(task_file(name))
 
 
 def task_functions(name: str) -> dict[str, str]:
-    """Return the functions that a task's YAML names by their key, each as ``package.module.name``."""
+    """Return the functions that a task's YAML names, by their key, each as ``package.module.name``."""
     return {key: value.name for key, value in task_settings(name).items() if isinstance(value, _Function)}
 
 
 def _function_hash(name: str, folder: Path) -> str:
     module, _, function = name.rpartition(".")
-    # lm-eval looks beside the YAML first.
+    # lm-eval first looks next to the YAML.
     beside = (folder / f"{module.replace('.', '/')}.py").is_file()
     return (Definitions(Modules(folder)) if beside else installed()).closure(f"{module}:{function}").hash
 
 
 def _settings(path: Path) -> dict[str, Any]:
-    """Return what a YAML says together with what it includes, as lm-eval merges them."""
+    """Return the settings of a YAML merged with those of included files, as lm-eval merges them."""
     own: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader with one tag more
     included = own.pop("include", [])
     merged: dict[str, Any] = {}

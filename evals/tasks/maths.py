@@ -1,6 +1,6 @@
-r"""From the rows of the maths benchmarks to problems: lm-eval's ``process_docs``.
+"""Convert rows of the maths benchmarks to problems, as lm-eval's ``process_docs``.
 
-One layout covers most of them: a problem under any of the usual names, and an answer, or a solution that boxes it.
+One layout fits most of them: a problem in a column with a usual name, and an answer or a solution with a boxed answer.
 """
 
 from __future__ import annotations
@@ -49,10 +49,10 @@ class _Problem(RowModel):
     def gold(self) -> str:
         if isinstance(self.answer, float) and self.answer.is_integer():
             return str(int(self.answer))  # AMC's answers are 27.0 where the competition's is 27
-        if self.answer is None or self.answer != self.answer:  # NaN stands for a missing value
+        if self.answer is None or self.answer != self.answer:  # NaN represents a missing value
             return (boxed(self.solution or "") or "").strip()
         text = str(self.answer).strip()
-        final = _FINAL.search(text)  # a solution in the manner of GSM8K
+        final = _FINAL.search(text)  # a solution in GSM8K's format
         return final["answer"].replace(",", "") if final else text
 
 
@@ -79,7 +79,7 @@ class _Olympiad(RowModel):
     final_answer: list[str] | None
     is_multiple_answer: bool
     unit: str | None = None
-    # The hub's copy has these, files that hold the one subset have not.
+    # The hub's copy has these columns; files with only this subset do not.
     modality: str = "Text-only"
     language: str = "English"
     subject: str = "Math"
@@ -165,42 +165,42 @@ def _numina(row: _Numina) -> Problem | None:
 
 
 PROBLEM = _Problem, _problem
-"""Rows with a problem, and an answer or a solution that boxes it: what a row must hold, and from it the problem."""
+"""Rows with a problem, and an answer or a solution with a boxed answer: row model, and conversion to a problem."""
 GRADE_SCHOOL = _GradeSchool, _grade_school
-"""Rows of GSM8K, whose answers end in ``#### 1,234``; they have no ids, so the question's hash is theirs."""
+"""Rows of GSM8K, whose answers end in ``#### 1,234``; a row has no id, so the hash of its question is used."""
 DAPO_MATH = _Dapo, _dapo
-"""Rows of DAPO-Math-17k: the problem stands inside an instruction that asks for another format of the answer."""
+"""Rows of DAPO-Math-17k: the problem is inside an instruction that requests another format of the answer."""
 NUMINA_MATH = _Numina, _numina
-"""Rows of NuminaMath-1.5. Proofs, multiple choice and what its authors call incomplete or wrong are left out."""
+"""Rows of NuminaMath-1.5, without proofs, multiple choice and rows that its authors call incomplete or wrong."""
 
 
 def problems(raw: Raw) -> Dataset:
-    """Problems with an id or none, and an answer or a solution that boxes it: MATH-500, AIME, AMC, Minerva."""
+    """Return problems with or without an id, and an answer or a boxed one: MATH-500, AIME, AMC, Minerva."""
     return canonical(raw, *PROBLEM)
 
 
 def gsm8k(raw: Raw) -> Dataset:
-    """GSM8K."""
+    """Return the problems of GSM8K."""
     return canonical(raw, *GRADE_SCHOOL)
 
 
 def olympiadbench(raw: Raw) -> Dataset:
-    """OlympiadBench: of all its problems those in English, in maths, without pictures and with an answer.
+    """Return OlympiadBench's problems in English and in maths, without pictures and with an answer.
 
-    The tolerance that one percentage has (column ``error``) is left out: an answer is equal or it is not.
+    The tolerance of one percentage (column ``error``) is ignored: an answer is either equal or not.
     """
     return canonical(raw, _Olympiad, _olympiad)
 
 
 def drawn(raw: Raw) -> Dataset:
-    """Problems of a registered benchmark."""
+    """Return the problems of a registered benchmark."""
     return canonical(raw, _DrawnRow, lambda row: Problem(row.id, row.problem, row.answer))
 
 
 def _olympiad(row: _Olympiad) -> Problem | None:
     if not row.wanted:
         return None
-    # Dollars only mark where LaTeX begins, at times for each value of a list apart.
+    # Dollar signs only delimit LaTeX, sometimes separately for each value of a list.
     answer = ", ".join(_DOLLAR.sub("", part).strip() for part in row.final_answer or ())
     form = Form(several=row.is_multiple_answer, unit=_DOLLAR.sub("", row.unit) if row.unit else None)
     text = f"{row.context}\n{row.question}" if row.context else row.question

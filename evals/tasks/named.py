@@ -1,7 +1,7 @@
-"""From what a study names to problems and demonstrations: a published set by its name, or rows of the study's own.
+"""Turn names in a study into problems and demonstrations: a published set by its name, or the study's own rows.
 
-What is named is in a trial's identity by itself, and so is the code that reads it (`capo_bench.study.code`): a trial
-does not depend on sets that it does not name.
+A trial's identity contains the names and the code that reads the sets (`capo_bench.study.code`). Therefore a trial does
+not depend on sets that it does not name.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from evals.tasks.training_sets import named_problems
 
 
 def benchmark_of(named: str | ProblemRows) -> Benchmark:
-    """Return a registered benchmark, or the rows that a study names."""
+    """Return a registered benchmark by its name, or the problems of a study's rows."""
     return BENCHMARKS.get(named) if isinstance(named, str) else named_problems(named)
 
 
 def demonstrations_of(named: str | DemonstrationRows) -> DemonstrationSet:
-    """Return a published data set by its name, or the rows that a study names."""
+    """Return a published set of demonstrations by its name, or the demonstrations of a study's rows."""
     return DEMONSTRATIONS.get(named) if isinstance(named, str) else named_demonstrations(named)

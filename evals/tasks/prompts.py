@@ -1,4 +1,4 @@
-"""What a task's doc says to a model: lm-eval's ``doc_to_text`` and ``doc_to_choice``."""
+"""Build the prompts of a task's docs, as lm-eval's ``doc_to_text`` and ``doc_to_choice``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def instructed(doc: Mapping[str, Any]) -> str:
 
 
 def listed(doc: Mapping[str, Any]) -> str:
-    """Return a question, its options, and that a letter is asked for."""
+    """Return a question with its options, and a request for a letter."""
     return "\n".join([doc["problem"], "", *_options(doc), "", "Which option is right? Answer with its letter."])
 
 

@@ -1,7 +1,7 @@
-"""Where the rows of a data set are (a file, a folder of local copies, the hub at a commit), and what they are read as.
+"""Read the rows of a data set from a file, a folder of local copies, or the hub at a commit, and validate them.
 
-The folder is the one that the environment variable CAPO_BENCH_DATA names: ``gsm8k/train.jsonl`` and so on, with the
-hub's columns. Where it holds the data set's folder, the hub is not asked.
+The environment variable CAPO_BENCH_DATA names the folder of local copies: ``gsm8k/train.jsonl`` and so on, with the
+hub's columns. If it contains the data set's folder, the hub is not used.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ T = TypeVar("T")
 DATA = "CAPO_BENCH_DATA"
 SPLIT = "train"
 _CARDS = ("README.md", ".gitattributes")
-"""Files that nearly every dataset of the hub has, and that are fetched before its rows."""
+"""Files that nearly every dataset of the hub has, and that are downloaded before its rows."""
 NAMED = "rows"
-"""What stands for the name of rows that a study names."""
+"""Placeholder for the name of rows that a study defines."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class RowSet:
     """The rows of a data set.
 
     Attributes:
-        name: As studies name it, and the folder of local copies.
-        configs: Its configurations, taken together; None: its only one.
-        file: The file that holds the rows, where a study names it.
+        name: Its name in studies, and the folder of local copies.
+        configs: Its configurations, which are combined; None: its only one.
+        file: The file of the rows, if a study names one.
     """
 
     name: str
@@ -48,11 +48,11 @@ class RowSet:
 
     @property
     def local(self) -> bool:
-        """Whether the rows are on this machine, so that the hub is not asked."""
+        """Whether the rows are in a local file or copy, so that the hub is not used."""
         return self.file is not None or bool(self._copies)
 
     def read(self, flaws: Flaws) -> Iterator[Row]:
-        """Yield the rows; what cannot be read is added to `flaws`."""
+        """Yield the rows; read errors are added to `flaws`."""
         if self.file is not None:
             yield from read_rows(self.file, flaws)
         elif copies := self._copies:
@@ -64,17 +64,17 @@ class RowSet:
 
     @property
     def at_hand(self) -> bool:
-        """Whether the rows are on this machine, be it in the hub's cache."""
+        """Whether the rows are on this machine, including the hub's cache."""
         return self.local or in_hub_cache(str(self.hub), self.revision)
 
     def tell_empty(self, what: str) -> str:
-        """Return the error of rows of which none is of use."""
+        """Return the error message for rows of which none can be used."""
         if self.file is not None:
             return f"{self.file}: holds no {what}; name a file that holds some"
         return f"{self.name}: no {what}; see that {DATA} names the folder of {self.name}/"
 
     def fingerprint(self) -> str:
-        """Return a hash of the local copies, or the hub's dataset at its commit."""
+        """Return a hash of the local copies, or the hub's dataset and its commit."""
         if copies := self._copies:
             digest = hashlib.sha256()
             for path in copies:
@@ -91,11 +91,11 @@ class RowSet:
 
 @dataclass(frozen=True)
 class DataSet(Generic[T]):
-    """Rows with what each of them is read as: a published data set, or rows that a study names.
+    """Rows with their conversion: a published data set, or rows that a study defines.
 
     Attributes:
-        layout: What a row must hold, and from it what it is read as; None leaves the row out.
-        source: The rows as a study names them; None for a published data set.
+        layout: The row model, and the conversion of a validated row; None leaves the row out.
+        source: The rows as a study defines them; None for a published data set.
     """
 
     rows: RowSet
@@ -107,10 +107,10 @@ class DataSet(Generic[T]):
 
     @cached_property
     def all(self) -> list[T]:
-        """All that is read, in the order of the rows.
+        """All converted rows, in the order of the rows.
 
         Raises:
-            DataErrors: All that is wrong with the data.
+            DataErrors: All errors in the data.
         """
         flaws: Flaws = []
         model, make = self.layout
@@ -123,26 +123,26 @@ class DataSet(Generic[T]):
         return kept
 
     def select(self, items: Iterator[tuple[str, T]], flaws: Flaws) -> list[T]:
-        """Return what is kept of what was read, each with its place; what is wrong with it is added to `flaws`."""
+        """Return the converted rows to keep, given each with its place; errors are added to `flaws`."""
         return [item for _, item in items]
 
     def texts(self) -> list[str]:
-        """Return the texts that a model is trained on, each apart.
+        """Return the texts that a model is trained on, separately.
 
         Raises:
-            DataErrors: All that is wrong with the data.
+            DataErrors: All errors in the data.
         """
         raise NotImplementedError
 
     def content(self) -> list[object]:
-        """Return what is read, as plain data."""
+        """Return the converted rows as plain data."""
         raise NotImplementedError
 
     def fingerprint(self) -> str:
-        """Return what decides what is read: of a study's file the content of its rows, else data set and commit.
+        """Return what determines the converted rows: the content of a study's file, else the data set and its commit.
 
         Raises:
-            DataErrors: All that is wrong with a study's file.
+            DataErrors: All errors in a study's file.
         """
         if self.source is None:
             return self.rows.fingerprint()
@@ -150,7 +150,7 @@ class DataSet(Generic[T]):
 
 
 def in_hub_cache(dataset: str, revision: str | None) -> bool:
-    """Whether the hub's cache holds a dataset, or has begun to."""
+    """Return whether the hub's cache contains a dataset, possibly incomplete."""
     from huggingface_hub import try_to_load_from_cache
 
     paths = (try_to_load_from_cache(dataset, name, revision=revision, repo_type="dataset") for name in _CARDS)
@@ -158,19 +158,19 @@ def in_hub_cache(dataset: str, revision: str | None) -> bool:
 
 
 def named_rows(source: RowSource) -> RowSet:
-    """Return where the rows are that a study names."""
+    """Return the location of the rows that a study defines."""
     file = None if source.file is None else Path(source.file).expanduser()
     return RowSet(NAMED, source.hub, source.revision, (source.config,), source.split, file)
 
 
 def hub_identity(source: RowSource) -> str:
-    """Return what decides the rows of a dataset of the hub without loading them: its commit, and what is read of it."""
+    """Return what determines the rows of a hub dataset without loading them: commit, configuration, split, columns."""
     read = source.model_dump(mode="json", exclude={"file"}, exclude_none=True)
     return json.dumps(read, sort_keys=True)
 
 
 def stamp(source: RowSource) -> tuple[int, int] | None:
-    """Return what changes when a file is written: its time and size; None where there is no file."""
+    """Return a value that changes when the file is written: its time and size; None if there is no file."""
     try:
         status = Path(source.file or "").expanduser().stat() if source.file else None
     except OSError:

@@ -1,4 +1,4 @@
-"""What a study may say about rows of its own, and about published ones. Light: pydantic only."""
+"""Define the settings of rows, a study's own or published ones. This module imports pydantic only."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ Column = Annotated[str, Field(min_length=1)]
 
 
 class RowSource(Strict):
-    """Rows that a study names: a local file, or a dataset of the hub at a commit.
+    """Rows that a study defines: a local file, or a dataset of the hub at a commit.
 
     Attributes:
-        file: A JSONL, JSON, Parquet or CSV file. Its rows are part of a trial's identity, its place is not.
-        revision: Its commit, all 40 digits.
-        config: Its configuration; None: its only one.
+        file: A JSONL, JSON, Parquet or CSV file. Its rows are part of a trial's identity, its path is not.
+        revision: Commit of the dataset, all 40 digits.
+        config: Configuration of the dataset; None: its only one.
     """
 
     file: Annotated[str, Field(min_length=1)] | None = None
@@ -52,7 +52,7 @@ class ProblemRows(RowSource):
 
     Attributes:
         problem: Column of the problem; None: ``problem`` or ``question``.
-        answer: Column of the answer; None: ``answer``, or what ``solution`` boxes.
+        answer: Column of the answer; None: ``answer``, or the boxed answer in ``solution``.
     """
 
     problem: Column | None = None
@@ -60,19 +60,19 @@ class ProblemRows(RowSource):
 
 
 class TestRows(ProblemRows):
-    """Problems to measure on."""
+    """Problems for evaluation."""
 
     __test__ = False
     split: Annotated[str, Field(min_length=1)] = "test"
 
 
 class DemonstrationRows(RowSource):
-    """Demonstrations to learn from: a prompt and its completion, or a conversation whose last turn is learnt.
+    """Demonstrations for supervised training: a prompt and its completion, or a conversation with a last turn to learn.
 
     Attributes:
         prompt: Column of the problem, or of the turns that the model reads.
-        completion: Column of its solution, or of the turn that it is to write.
-        messages: Column of conversations, in place of both.
+        completion: Column of the solution, or of the turn that the model learns.
+        messages: Column of conversations, instead of both.
     """
 
     prompt: Column = "prompt"
@@ -87,11 +87,11 @@ def _named_or_rows(value: Any) -> str:
 BenchmarkName = Annotated[
     Annotated[str, Tag("name")] | Annotated[ProblemRows, Tag("rows")], Discriminator(_named_or_rows)
 ]
-"""The problems of training: a registered benchmark, or rows that the study names."""
+"""The problems of training: a registered benchmark, or rows that the study defines."""
 DemonstrationsName = Annotated[
     Annotated[str, Tag("name")] | Annotated[DemonstrationRows, Tag("rows")], Discriminator(_named_or_rows)
 ]
-"""The demonstrations of supervised training: of a published data set, or rows that the study names."""
+"""The demonstrations of supervised training: a published data set, or rows that the study defines."""
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]
 
 DEMONSTRATIONS: Registry[DemonstrationSet] = Registry(
@@ -103,4 +103,4 @@ DEMONSTRATIONS: Registry[DemonstrationSet] = Registry(
         "numina_math": "evals.tasks.demonstrations:NUMINA_SOLUTIONS",
     },
 )
-"""Published solutions to learn from in supervised training."""
+"""Published solutions for supervised training."""

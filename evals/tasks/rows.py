@@ -1,4 +1,4 @@
-"""Rows of a data file or of a hub's dataset, each with its place; what is wrong with them is told all at once."""
+"""Read rows of a data file or of a dataset of the hub, each with its place, and collect all their errors."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from evals.registry import did_you_mean
 
 MOST_TOLD = 20
 SAME_TOLD = 3
-"""So many rows are told one by one that have the same fault; of more the first, and how many others."""
+"""Maximum number of rows with the same error that are listed singly; for more rows, only the first and a count."""
 LONGEST_LINE = 16 * 2**20
-"""Bytes. A row is one problem or one conversation, and no line is read further than this."""
+"""Maximum length in bytes. A row is one problem or one conversation, and the rest of a longer line is not parsed."""
 LARGEST_ARRAY = 2**30
-"""Bytes of a JSON array, which is read as a whole."""
+"""Maximum size in bytes of a JSON array, which is read as a whole."""
 
 Flaws = list[str]
-"""Lines of errors, each with place, value, rule and way out."""
+"""Error messages, each with place, value, rule and way out."""
 
 
 class DataErrors(ValueError):  # noqa: N818 - it carries many errors
-    """Everything wrong with the data that was asked for, one thing a line.
+    """All errors in the requested data, one per line.
 
     Attributes:
-        flaws: All of it; the message is cut after the first `MOST_TOLD`.
+        flaws: All errors; the message contains only the first `MOST_TOLD`.
     """
 
     def __init__(self, flaws: Sequence[str]) -> None:
@@ -42,14 +42,14 @@ class DataErrors(ValueError):  # noqa: N818 - it carries many errors
 
 @dataclass(frozen=True)
 class Row:
-    """One row, column to value, and where it stands: file and line, or file and row from 1."""
+    """One row, column to value, and its place: file and line, or file and row number from 1."""
 
     place: str
     value: dict[str, Any]
 
 
 class RowModel(BaseModel):
-    """Base of the rows' models: columns that nobody asks for are ignored, values are not converted."""
+    """Base of the row models: unknown columns are ignored, values are not converted."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
@@ -58,7 +58,7 @@ M = TypeVar("M", bound=RowModel)
 
 
 def read_rows(path: Path, flaws: Flaws) -> Iterator[Row]:
-    """Yield the rows of a JSON array, a JSONL, Parquet or CSV file; what cannot be read is added to `flaws`."""
+    """Yield the rows of a JSON array, a JSONL, Parquet or CSV file; read errors are added to `flaws`."""
     reader = _READERS.get(path.suffix)
     if reader is None:
         flaws.append(f"{path}: {path.suffix!r} is no kind of file that is read; name one of {', '.join(_READERS)}")
@@ -67,14 +67,14 @@ def read_rows(path: Path, flaws: Flaws) -> Iterator[Row]:
         yield from _objects(reader(path, flaws), flaws)
     except FileNotFoundError:
         flaws.append(f"{path}: there is no such file; correct its name")
-    except (OSError, ValueError, RecursionError) as error:  # of JSON and of Arrow
+    except (OSError, ValueError, RecursionError) as error:  # from JSON and Arrow
         flaws.append(f"{path}: cannot be read ({error}); get the file again from its source")
 
 
 def hub_rows(
     dataset: str, split: str | None, flaws: Flaws, *, config: str | None = None, revision: str | None = None
 ) -> Iterator[Row]:
-    """Yield the rows of a dataset of the hub, one split or all; what stands in the way is added to `flaws`."""
+    """Yield the rows of a dataset of the hub, one split or all splits; errors are added to `flaws`."""
     import datasets
 
     name = dataset if split is None else f"{dataset} ({split})"
@@ -94,7 +94,7 @@ def hub_rows(
 
 
 def models(rows: Iterable[Row], model: type[M], flaws: Flaws) -> Iterator[tuple[Row, M]]:
-    """Yield rows read as a model; what is wrong with any of them is added to `flaws` after the last."""
+    """Yield the rows with their validated models; validation errors are added to `flaws` after the last row."""
     places: dict[str, list[str]] = {}
     for row in rows:
         try:
@@ -113,9 +113,9 @@ def data_files(source: Path, folder: str, subset: str, *, alone: bool) -> list[P
     Args:
         source: A file, or the folder of the data set, or the folder above it.
         folder: Name of the data set's folder.
-        subset: A file belongs to it that has it as a word in its name (``phase1_test.jsonl``: test); where none has,
-            case does not matter (``ARC-Challenge-Test.jsonl``).
-        alone: Take the folder's only file whatever its name.
+        subset: A file belongs to the subset if this is a word in its name (``phase1_test.jsonl``: test). If no file
+            matches, case is ignored (``ARC-Challenge-Test.jsonl``).
+        alone: Whether to return the folder's only file regardless of its name.
     """
     if source.is_file():
         return [source]
@@ -128,7 +128,7 @@ def data_files(source: Path, folder: str, subset: str, *, alone: bool) -> list[P
 
 
 def shown(value: object) -> str:
-    """Return a value as an error shows it, cut where it is long."""
+    """Return a value for an error message, truncated if it is long."""
     text = repr(value)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
@@ -178,7 +178,7 @@ def _csv(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
 
 
 def _lines(path: Path, flaws: Flaws) -> Iterator[tuple[int, str]]:
-    """Yield the lines of a text file with their numbers, from 1; one that is too long is skipped unread."""
+    """Yield the lines of a text file with their numbers, from 1; lines that are too long are skipped unread."""
     with path.open("rb") as file:
         for number in itertools.count(1):
             line = file.readline(LONGEST_LINE + 1)
@@ -216,7 +216,7 @@ def _objects(rows: Iterable[tuple[str, Any]], flaws: Flaws) -> Iterator[Row]:
 
 
 def _describe_flaw(detail: dict[str, Any]) -> str:
-    # Beside columns a location names the member of a union that was tried.
+    # A location contains columns, and also the member of a union that was tried.
     column, *below = detail["loc"] or ("",)
     where = ".".join(str(part) for part in [column, *below] if part not in _UNION or part is column)
     if detail["type"] == "missing":

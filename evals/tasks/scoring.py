@@ -1,4 +1,4 @@
-"""How a task's responses are scored where plain lm-eval runs it: lm-eval's filter and ``process_results``."""
+"""Score a task's responses when plain lm-eval runs it: lm-eval's filter and ``process_results``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from evals.verify import Verifier
 
 
 def all_responses(responses: Sequence[Sequence[str]], docs: Any) -> Sequence[Sequence[str]]:
-    """Filter that keeps all k responses of each doc; lm-eval's own keep the first, or a number named once more."""
+    """Return all k responses of each doc; lm-eval's own filters return the first, or a number that must be repeated."""
     return responses
 
 
@@ -21,10 +21,10 @@ def verified(doc: Mapping[str, Any], results: Sequence[Sequence[str]]) -> dict[s
     """Return the metrics of one doc's k responses.
 
     Returns:
-        accuracy: Share of right answers among those that the verifier could judge (avg@k); absent where it judged
-            none, so that the doc is left out.
+        accuracy: Share of right answers among those that the verifier could judge (avg@k). It is absent if the verifier
+            judged none, so that the doc is left out.
         no_answer: Share of responses without a final answer; they are wrong.
-        unscored: Share that the verifier abstained on.
+        unscored: Share of responses for which the verifier abstained.
     """
     (responses,) = results
     verdicts = _verifier().verify([(text, doc["answer"]) for text in responses], [form(doc)] * len(responses))
@@ -38,7 +38,7 @@ def verified(doc: Mapping[str, Any], results: Sequence[Sequence[str]]) -> dict[s
 
 @cache
 def _verifier() -> Verifier:
-    """Return the process's one verifier; its workers end with the process."""
+    """Return the only verifier of the process; its workers end with the process."""
     verifier = Verifier()
     atexit.register(verifier.close)
     return verifier

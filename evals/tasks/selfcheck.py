@@ -1,4 +1,4 @@
-"""Check references: whether they can be read, and whether each is judged equal to itself."""
+"""Check references: whether they can be parsed, and whether each is judged equal to itself."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from evals.verify.forms import Form
 from evals.verify.verifier import Verifier
 
 MOST_WORDS = 8
-"""Words of an answer outside of LaTeX commands. A sentence is right only where it is repeated to the letter."""
+"""Maximum number of words of an answer, outside of LaTeX. A longer text is right only if it is repeated exactly."""
 
 _WORDS = re.compile(r"(?<![\\A-Za-z])[A-Za-z]{2,}")
 
 
 def unreadable(answer: str, form: Form) -> str | None:
-    """Return why no answer but its copy would be judged equal to a reference, or None if it can be read."""
+    """Return why only an exact copy would be judged equal to a reference; None if the reference can be parsed."""
     if form.kind == "choice":
         return None
     text = golds.reference(answer, form).text
@@ -31,7 +31,7 @@ def unreadable(answer: str, form: Form) -> str | None:
 
 
 def alike(answer: str, other: str, form: Form) -> bool:
-    """Whether two references are one answer, as far as that needs no parser."""
+    """Return whether two references are the same answer, as far as this can be decided without a parser."""
     if answer == other:
         return True
     return golds.compare(golds.reference(answer, form).text, golds.reference(other, form), form) is True

@@ -1,7 +1,7 @@
-"""Where the tasks' rows come from, as lm-eval's ``custom_dataset``: the hub, a local folder, or the embedded benchmark.
+"""Provide the tasks' rows, as lm-eval's ``custom_dataset``: from the hub, a local folder, or the embedded benchmark.
 
-lm-eval calls these functions with a task's ``dataset_kwargs`` and ``metadata`` together; what it is told by
-``--metadata`` is among the latter, so ``--metadata '{"data_dir": "…"}'`` reads local files there too.
+lm-eval calls these functions with a task's ``dataset_kwargs`` and ``metadata`` together. The values of ``--metadata``
+are part of the latter, so ``--metadata '{"data_dir": "…"}'`` reads local files in plain lm-eval too.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SPLIT = "test"
 
 @dataclass(frozen=True)
 class Raw:
-    """Rows as their source holds them, what their ids will begin with, the source in words, and all flaws so far."""
+    """Unprocessed rows of a source, the prefix of their ids, a description of the source, and all errors so far."""
 
     rows: list[Row]
     benchmark: str
@@ -28,15 +28,15 @@ class Raw:
 
 
 def rows(*, folder: str, hub: Mapping[str, str], data_dir: str | Path | None = None, **_: Any) -> dict[str, Raw]:
-    """Return the rows of a benchmark: of its dataset on the hub, or of ``<data_dir>/<folder>``.
+    """Return the rows of a benchmark: from its dataset on the hub, or from ``<data_dir>/<folder>``.
 
-    Of the files in that folder (``.jsonl``, ``.json``, ``.parquet``, ``.csv``) those are read that have ``test`` as a
-    word in their name, or else its only file.
+    In that folder, the files (``.jsonl``, ``.json``, ``.parquet``, ``.csv``) with ``test`` as a word in their name are
+    read, or else its only file.
 
     Args:
-        folder: The benchmark's.
-        hub: Its dataset there: ``path``, ``split`` and maybe a configuration's ``name`` and a ``revision``.
-        data_dir: The local folder of the benchmarks' folders.
+        folder: The benchmark's folder.
+        hub: Its dataset on the hub: ``path``, ``split`` and optionally a configuration's ``name`` and a ``revision``.
+        data_dir: The local folder that contains the benchmarks' folders.
     """
     flaws: Flaws = []
     if data_dir is not None:
@@ -48,7 +48,7 @@ def rows(*, folder: str, hub: Mapping[str, str], data_dir: str | Path | None = N
 
 
 def drawn(*, benchmark: str, split: str, problems: int, **_: Any) -> dict[str, Raw]:
-    """Return the first problems of a split of a registered benchmark, as every evaluation of it draws them."""
+    """Return the first problems of a split of a registered benchmark, the same in every evaluation."""
     first = BENCHMARKS.get(benchmark).problems(split, problems, seed=0)
     rows = [
         Row(problem.id, {"id": problem.id, "problem": problem.prompt, "answer": problem.answer}) for problem in first
@@ -57,7 +57,7 @@ def drawn(*, benchmark: str, split: str, problems: int, **_: Any) -> dict[str, R
 
 
 def named(*, rows: Mapping[str, Any], own_task: str, **_: Any) -> dict[str, Raw]:
-    """Return problems that a study names by their rows."""
+    """Return the problems that a study defines by their rows."""
     from evals.tasks.row_settings import TestRows
     from evals.tasks.training_sets import named_problems
 

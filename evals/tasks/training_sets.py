@@ -1,4 +1,4 @@
-"""Problems to train on: published data sets, and rows that a study names. Nothing checks their steps."""
+"""Provide problems for training: published data sets, and rows that a study defines. Their steps cannot be checked."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from evals.tasks.rows import Flaws, RowModel
 from evals.tasks.selfcheck import alike, unreadable
 
 Layout = tuple[type[RowModel], Callable[[Any], Problem | None]]
-"""What a row must hold, and from it the problem; None leaves the row out."""
+"""The row model, and the conversion of a validated row to a problem; None leaves the row out."""
 
 
 @dataclass(frozen=True)
 class TrainingSet(DataSet[Problem]):
-    """A data set of problems with answers, as a benchmark to train on; each problem is there once.
+    """A data set of problems with answers, as a benchmark for training; duplicates are removed.
 
-    What is wrong with published rows cannot be mended by who trains on them: problems whose answers contradict each
-    other or that the verifier cannot read are left out of a published set, and are errors of a study's own rows.
+    Users cannot correct published rows. Therefore problems with contradictory answers, or with answers that the
+    verifier cannot parse, are left out of a published set; in a study's own rows they are errors.
     """
 
     splits: Sequence[str] = (SPLIT,)
@@ -37,22 +37,22 @@ class TrainingSet(DataSet[Problem]):
 
     @property
     def name(self) -> str:
-        """As studies name it."""
+        """Its name in studies."""
         return self.rows.name
 
     def problems(self, split: str, count: int, seed: int = 0) -> list[Problem]:
-        """Return `count` problems: all of them in an order that the seed decides, then all of them in another.
+        """Return `count` problems: all of them in a random order given by the seed, then all of them in another order.
 
         Raises:
             ValueError: There is no such split.
-            DataErrors: All that is wrong with the data.
+            DataErrors: All errors in the data.
         """
         if split != SPLIT:
             raise ValueError(f"benchmark {self.name!r} has no split {split!r}: it is for training; splits: {SPLIT}")
         return draw(self.all, count, f"{self.name}/{seed}")
 
     def check_steps(self, problem: Problem, steps: Sequence[str]) -> StepCheck:
-        """Nobody knows; `checks_steps` says so.
+        """Raise an error: this benchmark has no checker of steps (`checks_steps` is False).
 
         Raises:
             NotImplementedError: Always.
@@ -64,11 +64,11 @@ class TrainingSet(DataSet[Problem]):
         return [[problem.prompt, problem.answer] for problem in self.all]
 
     def texts(self) -> list[str]:
-        """Return what a model is trained on, as far as it may stand in an evaluation."""
+        """Return the training texts that could occur in an evaluation: the problems."""
         return [problem.prompt for problem in self.all]
 
     def select(self, items: Iterator[tuple[str, Problem]], flaws: Flaws) -> list[Problem]:
-        """Return each problem once."""
+        """Return the problems without duplicates."""
         sorter = _Sorter(flaws if self.source else [])
         for place, problem in items:
             sorter.take(place, problem)
@@ -77,14 +77,14 @@ class TrainingSet(DataSet[Problem]):
 
 @dataclass
 class _Sorter:
-    """Keeps each problem once, and says what is wrong with the others, in `flaws`."""
+    """Keeps each problem once, and adds the errors of other rows to `flaws`."""
 
     flaws: Flaws
     _first: dict[str, tuple[str, Problem]] = field(default_factory=dict)
     _contradicted: set[str] = field(default_factory=set)
 
     def take(self, place: str, problem: Problem) -> None:
-        """Keep a problem, unless it is there already or its answer cannot be used."""
+        """Keep a problem, unless it is a duplicate or its answer cannot be used."""
         key = " ".join(problem.prompt.split())
         if key in self._first:
             self._compare(key, place, problem)
@@ -94,7 +94,7 @@ class _Sorter:
             self._first[key] = place, problem
 
     def kept(self) -> list[Problem]:
-        """Return the problems that were kept."""
+        """Return the kept problems."""
         return [problem for key, (_, problem) in self._first.items() if key not in self._contradicted]
 
     def _compare(self, key: str, place: str, problem: Problem) -> None:
@@ -109,7 +109,7 @@ class _Sorter:
 
 
 def draw(items: Sequence[Any], count: int, seed: str) -> list[Any]:
-    """Return `count` items: all of them in an order that the seed decides, then all of them in another, and so on."""
+    """Return `count` items: all of them in a random order that depends on the seed, then all in another, and so on."""
     drawn, rng = list[Any](), random.Random(seed)
     while len(drawn) < count:
         drawn += rng.sample(items, len(items))
@@ -117,7 +117,7 @@ def draw(items: Sequence[Any], count: int, seed: str) -> list[Any]:
 
 
 def named_problems(source: ProblemRows) -> TrainingSet:
-    """Return the problems of rows that a study names; a file is read once, and again when it was written since."""
+    """Return the problems of a study's rows; a file is read once, and again if it has changed."""
     return _named_problems(source, stamp(source))
 
 
@@ -127,7 +127,7 @@ def _named_problems(source: ProblemRows, written: object) -> TrainingSet:
 
 
 def _layout(source: ProblemRows) -> Layout:
-    """Return how rows read in whose columns the problems are."""
+    """Return the row model and the conversion for the columns that contain the problems."""
     columns: dict[str, Any] = {}
     if source.problem:
         columns["problem"] = (str, Field(min_length=1, validation_alias=source.problem))
@@ -137,7 +137,7 @@ def _layout(source: ProblemRows) -> Layout:
 
 
 def _by_content(row: Any) -> Problem:
-    """Return a problem with an id of its own: what a user's files call ``id`` may be there twice."""
+    """Return a problem with the hash of its text as id, because ids in a user's files may not be unique."""
     problem = PROBLEM[1](row)
     return replace(problem, id=short_hash(problem.prompt))
 
@@ -161,7 +161,7 @@ DEEPSCALER = TrainingSet(
     RowSet("deepscaler", "agentica-org/DeepScaleR-Preview-Dataset", "b6ae8c60f5c1f2b594e2140b91c49c9ad0949e29"), PROBLEM
 )
 DAPO = TrainingSet(
-    # 1,791,700 rows: each of some 17,900 problems a hundred times. They are kept once.
+    # 1,791,700 rows: each of about 17,900 problems occurs a hundred times. Duplicates are removed.
     RowSet("dapo_math", "BytedTsinghua-SIA/DAPO-Math-17k", "65877096c24ffa7abc4e4fa5edb95cf3413a5674"),
     DAPO_MATH,
 )
