@@ -1,1 +1,1 @@
-"""What measures: benchmarks, the verifier, generation and scoring."""
+"""Evaluation: benchmarks, the verifier, generation and scoring."""

@@ -1,4 +1,4 @@
-"""Expected results of k answers to a problem, over every way to take k of the n sampled ones. Exact."""
+"""Compute the exact expected results of k answers to a problem, over all ways to choose k of the n sampled answers."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from math import comb
 
 
 def pass_at_k(right: int, sampled: int, k: int) -> float:
-    """Return the chance that at least one of k answers is right (unbiased, arXiv 2107.03374): 1 − C(n−c, k)/C(n, k).
+    """Return the probability that at least one of k answers is right: 1 − C(n−c, k)/C(n, k).
+
+    This estimate is unbiased (arXiv 2107.03374).
 
     Args:
-        right: c, right answers among those sampled.
+        right: c, the number of right answers among the sampled ones.
         sampled: n, at least k.
-        k: Number of answers taken.
+        k: Number of answers that are chosen.
 
     Raises:
         ValueError: k is not between 1 and n.
@@ -25,16 +27,18 @@ def pass_at_k(right: int, sampled: int, k: int) -> float:
 
 
 def maj_at_k(right: int, others: Sequence[int], silent: int, k: int) -> float:
-    """Return the chance that the right answer wins a vote of k answers; m answers that tie win a share of 1/m each.
+    """Return the probability that the right answer wins a vote of k answers.
+
+    In a tie of m answers, each of them wins a share of 1/m.
 
     Args:
-        right: Right answers among those sampled, one class however they are written.
+        right: Number of right answers among the sampled ones; they are one class, however they are written.
         others: Number of answers of each wrong class.
-        silent: Responses without an answer: they are drawn too, but do not vote.
-        k: Number of answers taken.
+        silent: Number of responses without an answer: they can be chosen, but do not vote.
+        k: Number of answers that are chosen.
 
     Raises:
-        ValueError: k is not between 1 and the number of all of them.
+        ValueError: k is not between 1 and the number of all responses.
     """
     _check(right + sum(others) + silent, k)
     return _compute_majority(right, tuple(sorted(others)), silent, k)
@@ -49,7 +53,7 @@ def _check(sampled: int, k: int) -> None:
 def _compute_majority(right: int, others: tuple[int, ...], silent: int, k: int) -> float:
     won = Fraction(0)
     for votes in range(1, min(right, k) + 1):
-        # A class with fewer answers than the right one's votes cannot win: its answers count as silent.
+        # A class with fewer answers than the right class has votes cannot win: its answers count as silent.
         rivals = [size for size in others if size >= votes]
         harmless = silent + sum(others) - sum(rivals)
         for (ties, taken), ways in _count_draws(rivals, votes, k - votes).items():
@@ -58,10 +62,10 @@ def _compute_majority(right: int, others: tuple[int, ...], silent: int, k: int) 
 
 
 def _count_draws(sizes: Sequence[int], votes: int, room: int) -> dict[tuple[int, int], int]:
-    """Count the ways to take up to `votes` answers of each class, at most `room` in all.
+    """Count the ways to choose up to `votes` answers of each class, and at most `room` in total.
 
     Returns:
-        (classes that have just `votes`, answers taken) to the number of ways.
+        (number of classes with exactly `votes` answers, number of chosen answers) to the number of ways.
     """
     ways = {(0, 0): 1}
     for size in sizes:

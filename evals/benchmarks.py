@@ -1,4 +1,4 @@
-"""The benchmarks by name. A benchmark gives problems and, if it can, checks steps exactly."""
+"""List the benchmarks by name. A benchmark provides problems and, if it can, checks steps exactly."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Benchmark(Protocol):
     """
 
     @property
-    def name(self) -> str: ...  # noqa: D102 - said above, as the others are
+    def name(self) -> str: ...  # noqa: D102 - documented above, like the others
     @property
     def splits(self) -> Sequence[str]: ...  # noqa: D102
     @property
@@ -59,7 +59,7 @@ class Benchmark(Protocol):
         ...
 
     def check_steps(self, problem: Problem, steps: Sequence[str]) -> StepCheck:
-        """Return the wrong ones of the steps (the solution, cut by a segmenter)."""
+        """Return which of the steps (the solution, cut by a segmenter) are wrong, and which follow from an error."""
         ...
 
     def fingerprint(self) -> str:

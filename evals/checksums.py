@@ -1,7 +1,7 @@
-"""Checksums of a stage's files, beside them in the format of ``sha256sum``: a reader notices a changed byte.
+"""Write and check the checksums of a stage's files, in the format of ``sha256sum``, to detect changed bytes.
 
-A folder's ``SHA256SUMS`` lists files in it and below; ``sha256sum -c SHA256SUMS`` checks them too. A stage is listed
-when it has ended. A file that no list names is still being written: it is read without a check.
+A folder's ``SHA256SUMS`` lists the files in it and below; ``sha256sum -c SHA256SUMS`` also checks them. The files of a
+stage are listed when the stage has ended. A file that is not listed is still being written: it is read without a check.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from evals.files import write_atomic
 
 SUMS = "SHA256SUMS"
 _ABOVE = 3
-"""Number of folders above a file in which its list may be: a model's files lie one or two folders below the trial's."""
+"""Number of folders above a file that may hold its list: a model's files are one or two folders below the trial's."""
 _LINE = re.compile(r"([0-9a-f]{64})  (.+)")
 
 
@@ -25,11 +25,11 @@ class ChangedFileError(ValueError):
 
 
 def seal(folder: Path, names: Iterable[str], coming: Mapping[str, bytes] = {}) -> None:
-    """List files, and all files below folders; these entries replace earlier ones of the same names.
+    """List files, and all files below folders; the entries replace earlier ones with the same names.
 
     Args:
-        folder: Their folder, which gets the list.
-        names: Files and folders in it; missing ones are left out.
+        folder: Folder of the files; the list is written there.
+        names: Files and folders in it; missing ones are skipped.
         coming: Content of files that will be written next, by name.
     """
     sums, names = _drop(folder, [*names, *coming]), list(names)
@@ -46,10 +46,10 @@ def unlist(folder: Path, names: Collection[str]) -> None:
 
 
 def check_file(path: Path) -> None:
-    """Compare a file with the list that names it, if one does.
+    """Compare a file with the list that contains it, if there is one.
 
     Raises:
-        ChangedFileError: Its bytes are others.
+        ChangedFileError: Its bytes differ from the checksum.
     """
     for folder in path.parents[:_ABOVE]:
         value = _read(folder / SUMS).get(path.relative_to(folder).as_posix())
@@ -63,7 +63,7 @@ def check_file(path: Path) -> None:
 
 
 def check_folder(folder: Path) -> None:
-    """Compare all files below a folder with the lists that name them.
+    """Compare all files below a folder with the lists that contain them.
 
     Raises:
         ChangedFileError: A file's bytes differ from its checksum.
@@ -76,19 +76,19 @@ def listed(folder: Path) -> Mapping[str, str]:
     """Return the sha256 of each file in a folder's list, by path; nothing if there is no list.
 
     Raises:
-        ChangedFileError: It is no such list.
+        ChangedFileError: The file is not a list of checksums.
     """
     return _read(folder / SUMS)
 
 
 def file_sum(path: Path) -> str:
-    """Return a file's sha256."""
+    """Return the sha256 of a file."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def files_below(path: Path) -> Iterator[Path]:
-    """Yield a file, or the files below a folder that are not hidden, by name."""
+    """Yield the path if it is a file, else the files below the folder that are not hidden, sorted by name."""
     if path.is_file():
         yield path
     for inner in sorted(path.iterdir()) if path.is_dir() else ():
@@ -123,6 +123,6 @@ def _parse(path: Path, *seen: int) -> Mapping[str, str]:
 
 
 def _leads_out(name: str) -> bool:
-    """Whether a name leads out of the list's folder, as in a bundle that was made to do harm."""
+    """Return whether a name refers to a path outside of the list's folder, as in a malicious bundle."""
     plain = PurePosixPath(name)
     return plain.is_absolute() or ".." in plain.parts

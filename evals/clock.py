@@ -1,4 +1,4 @@
-"""Process time: the seconds that processors worked for a process, whatever else they do at the same time."""
+"""Measure process time: the CPU seconds that were used for a process, independent of other processes."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _PROC = Path("/proc")
 
 
 def process_seconds() -> float:
-    """Return the processor seconds of this process and its children; on Linux, living children too.
+    """Return the CPU seconds of this process and its children; on Linux, this includes running children.
 
-    A living child counts with its own ended children, but without its living ones. On other systems a child counts
-    when it has ended.
+    A running child counts with its own ended children, but without its running ones. On other systems, a child counts
+    after it has ended.
     """
     own = os.times()
     return own.user + own.system + own.children_user + own.children_system + sum(map(read_seconds, _list_children()))
@@ -22,16 +22,16 @@ def process_seconds() -> float:
 def _list_children() -> set[str]:
     children: set[str] = set()
     for file in _PROC.glob("self/task/*/children"):
-        with suppress(OSError):  # a thread that has just ended
+        with suppress(OSError):  # the thread has just ended
             children.update(file.read_text(encoding="ascii").split())
     return children
 
 
 def read_seconds(process: str) -> float:
-    """Return the processor seconds of a process and its ended children; 0 where it is gone, or on other systems."""
+    """Return the CPU seconds of a process and its ended children; 0 if the process has ended, or on other systems."""
     try:
         stat = (_PROC / process / "stat").read_text(encoding="utf-8")
-    except OSError:  # it has just ended
+    except OSError:  # the process has just ended
         return 0.0
-    # After the name, which may hold anything: utime, stime, cutime and cstime are fields 14 to 17 of the line.
+    # The name may contain any character. After it come the fields; utime, stime, cutime and cstime are fields 14 to 17.
     return sum(map(int, stat.rpartition(")")[2].split()[11:15])) / os.sysconf("SC_CLK_TCK")

@@ -1,4 +1,4 @@
-"""The evaluation settings of a study. Imports only pydantic."""
+"""Define the evaluation settings of a study. This module imports pydantic only."""
 
 from __future__ import annotations
 
@@ -13,16 +13,17 @@ from evals.verify.answers import AnswerStyle
 
 
 class EvaluationConfig(Strict):
-    """Settings that measure a trained policy: greedy and sampled completions of `problems` problems of each task.
+    """Settings of a trained policy's evaluation: greedy and sampled completions of `problems` problems of each task.
 
-    `tasks` may name suites (`evals.tasks.SUITES`). `greedy` asks for one completion at temperature 0, `samples` for k
-    at `temperature`; 0 samples none.
+    `tasks` may contain suites (`evals.tasks.SUITES`). `greedy` requests one completion at temperature 0; `samples`
+    requests k completions at `temperature`, and none if it is 0.
 
-    If samples, temperature, top_p or the longest completion are not set, the task's own apply. `problems` draws that
-    many of a larger task; null takes all. `segmenter` cuts the solutions whose steps are checked. It is not the
-    segmenter that assigns credit, so that all policies are measured alike. `answers` says where an answer may stand in
-    a completion; if it is not set, the task decides. `data_dir` holds local copies of the tasks' data; by default they
-    come from the hub. `rows` are tasks of the study itself: problems by the name that `tasks` and metrics use.
+    If samples, temperature, top_p or max_completion_tokens are not set, the task's own values apply. `problems` draws
+    that many problems of a larger task; null takes all. `segmenter` cuts the solutions whose steps are checked. It is
+    not the segmenter that assigns credit, so that all policies are measured in the same way. `answers` defines where an
+    answer may be in a completion; if it is not set, the task decides. `data_dir` contains local copies of the tasks'
+    data; by default they are loaded from the hub. `rows` are the study's own tasks: problems by the name that `tasks`
+    and metrics use.
     """
 
     rows: dict[TaskName, TestRows] = Field({})

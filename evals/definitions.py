@@ -1,18 +1,18 @@
-"""All that a definition depends on, read from source code without importing it.
+"""Find everything that a definition depends on, by reading source code without importing it.
 
-`closure` follows a function, class or value ("package.module:name") to every definition that it names, and on to the
-names in those, wherever they stand: in its own module, behind imports (those inside functions too), re-exports,
-``module.attribute``, and text of the form ``"package.module:name"``. The hash of a closure is that of the syntax of
-these definitions in the order in which they are reached, each reference written as the number of the definition that
-it reaches. So names and places of definitions, comments, docstrings, layout and annotations of functions make no
-difference; neither do siblings that nothing reaches. If two imports may bind one name, both count. An entry that a
-decorator of the packages makes in a table counts with the table. Text that names files beside its module counts with
-their content.
+`closure` follows a function, class or value ("package.module:name") to every definition that it names, and to the names
+in those definitions. It follows names in the same module, imports (also those inside functions), re-exports,
+``module.attribute``, and text of the form ``"package.module:name"``. The hash of a closure is the hash of the syntax of
+these definitions, in the order in which they are reached. Each reference is written as the number of the definition
+that it reaches. Therefore the hash does not depend on names and places of definitions, comments, docstrings, layout,
+annotations of functions, or definitions that are not reached. If two imports can bind the same name, both count. If a
+decorator of the packages adds an entry to a table, the entry counts with the table. If a text names files next to its
+module, their content counts.
 
-Not followed: registries (the name of a part decides what it is), `APART`, the standard library and other packages,
+Not followed are: registries (the name of a part identifies it), `APART`, the standard library, and other packages,
 whose public names count. A plug-in's own distribution is followed; for packages that only a plug-in names, the version
 counts. Code that is reached dynamically (``getattr``, ``globals``, an import for its effect), or through the type of an
-argument, is not seen.
+argument, is not detected.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from evals.syntax import WHOLE, Dump, Key, Outside, Reference, Resolver, Whole
 
 REGISTRY = Import("evals.registry", "Registry")
 EFFECTS = "(statements)"
-"""In place of a name: the statements of a module that belong to no definition, and so to each."""
+"""Placeholder name of a module's statements that belong to no definition, and therefore count for each of them."""
 
 
 class DefinitionError(ValueError):
-    """A part whose definition cannot be read."""
+    """A part's definition cannot be read."""
 
     def __init__(self, rule: str, way_out: str) -> None:
         super().__init__(f"{rule}; {way_out}")
@@ -44,11 +44,11 @@ class DefinitionError(ValueError):
 
 @dataclass(frozen=True)
 class Definition:
-    """One definition by itself.
+    """A single definition.
 
     Attributes:
-        own: Hash of its syntax, whatever it refers to.
-        references: The definitions that it names, in order, as often as it names them.
+        own: Hash of its syntax, without what it refers to.
+        references: The definitions that it names, in order, with repetitions.
     """
 
     own: str
@@ -57,10 +57,10 @@ class Definition:
 
 @dataclass(frozen=True)
 class Closure:
-    """A definition with all that it reaches.
+    """A definition with everything that it reaches.
 
     Attributes:
-        hash: Hash of all that decides results (12 hex digits).
+        hash: Hash of everything that affects results (12 hex digits).
         definitions: ``"package.module:name"`` to the hash of each definition alone, for people to read.
     """
 
@@ -86,7 +86,7 @@ class Definitions:
         """Return the closure of ``"package.module:name"``.
 
         Raises:
-            DefinitionError: There is no source code of it.
+            DefinitionError: Its source code is missing or cannot be read.
         """
         if target not in self._closures:
             try:
@@ -135,7 +135,7 @@ class Definitions:
         parts: list[object] = []
         names: dict[str, str] = {}
         waiting = [root]
-        for key in waiting:  # the list grows meanwhile
+        for key in waiting:  # the list grows during the loop
             definition = self._get_definition(key)
             waiting += [each for each in dict.fromkeys(definition.references) if each not in numbers]
             for each in definition.references:
@@ -270,7 +270,7 @@ class Definitions:
 
 
 def _hash_data(source: SourceModule, text: str) -> str | None:
-    """Return a hash of the files of data beside a module that a text names; None if it names none."""
+    """Return a hash of the data files that a text names next to a module; None if it names none."""
     files = source.files(text)
     return _hash(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in files)) if files else None
 
@@ -281,7 +281,7 @@ def _walk(statement: Statement) -> Iterator[ast.AST]:
 
 @cache
 def installed() -> Definitions:
-    """Return the definitions of the installed packages: a process runs the code that it started with."""
+    """Return the definitions of the installed packages; they are cached, because a process does not change its code."""
     return Definitions()
 
 

@@ -1,15 +1,16 @@
-"""Metrics with their uncertainty, which comes from the choice of a benchmark's problems.
+"""Estimate the uncertainty of metrics that is due to the choice of a benchmark's problems.
 
-Samples of one problem are correlated, so the unit of sampling is the problem, never the sample. A metric is a ratio
-R = Σ part / Σ whole over problems; its standard error is that of the ratio estimator, linearised,
+Samples of one problem are correlated, so the unit of sampling is the problem, never the sample. A metric is a ratio R =
+Σ part / Σ whole over problems. Its standard error is that of the linearised ratio estimator,
 
-    SE² = n/(n−1) · Σ (part_p − R·whole_p)² / (Σ whole)²,
+    SE² = n/(n−1) · Σ (part_p − R·whole_p)² / (Σ whole)².
 
-which for a mean over problems is the standard deviation of their values over √n.
+For a mean over problems, this is the standard deviation of their values divided by √n.
 
-Shares have the interval of Korn and Graubard (Survey Methodology 24, 1998): Clopper and Pearson's with the number of
-independent draws that would have this standard error, reduced because few problems determine it poorly. If the problems
-do not differ (all right, all wrong), the draws are the problems. Lengths have Student's interval.
+Shares have the interval of Korn and Graubard (Survey Methodology 24, 1998): the Clopper–Pearson interval for the number
+of independent draws that would have this standard error, reduced because few problems determine it poorly. If the
+problems do not differ (all right, all wrong), the number of draws is the number of problems. Lengths have Student's
+interval.
 """
 
 from __future__ import annotations
@@ -21,21 +22,21 @@ from dataclasses import dataclass
 from evals.metrics import Count, Sample, counts, is_length, metric_names, ratio
 
 LEVEL = 0.95
-"""Level of every interval."""
+"""Confidence level of every interval."""
 
 _TAIL = (1 - LEVEL) / 2
-_ROUNDING = 1e-9  # a smaller standard error is 0, apart from rounding
+_ROUNDING = 1e-9  # a smaller standard error is due to rounding
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A metric and its uncertainty.
+    """A metric with its uncertainty.
 
     Attributes:
         value: The metric: a share from 0 to 1, or a length.
         stderr: Its standard error, clustered by problem; None for a single problem.
         low: Lower end of the 95 % interval; None for a length of one problem.
-        n: Problems that define it: for pass@k, those with at least k scored samples.
+        n: Number of problems for which it is defined: for pass@k, those with at least k scored samples.
     """
 
     value: float
@@ -46,7 +47,7 @@ class Estimate:
 
 
 def estimate_all(samples: Iterable[Sample]) -> dict[str, Estimate]:
-    """Return every metric that the samples of a task define, with the values of `evals.metrics.summarize`."""
+    """Return an estimate of every metric that the samples of a task define; values are those of `summarize`."""
     samples = list(samples)
     measured = {
         name: estimate(list(counts(samples, name).values()), share=not is_length(name))
@@ -56,7 +57,12 @@ def estimate_all(samples: Iterable[Sample]) -> dict[str, Estimate]:
 
 
 def estimate(counted: Sequence[Count], *, share: bool) -> Estimate | None:
-    """Estimate a metric, a `share` of 1 or any number from 0 on, of each problem's count; None if none defines it."""
+    """Estimate a metric from the counts of problems; return None if it is defined for no problem.
+
+    Args:
+        counted: Part and whole of each problem.
+        share: Whether the metric is a share, at most 1; otherwise it is any number from 0 on.
+    """
     counted = [count for count in counted if count[1]]
     value = ratio(counted)
     if value is None:
@@ -81,7 +87,7 @@ def compute_share_interval(value: float, stderr: float | None, n: int) -> tuple[
 
 
 def compute_length_interval(value: float, stderr: float | None, n: int) -> tuple[float, float] | tuple[None, None]:
-    """Return Student's 95 % interval of a mean of n problems, cut at 0; None for a single problem."""
+    """Return Student's 95 % interval of a mean over n problems, cut off at 0; None for a single problem."""
     if stderr is None:
         return None, None
     from scipy.special import stdtrit

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Write files atomically: a file is either complete or absent."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from typing import BinaryIO
 
 
 def write_atomic(path: Path, data: str | bytes) -> None:
-    """Write a file so that a reader sees the old content or the new, never a part, after any crash."""
+    """Write a file so that a reader sees either the old or the new content, never a part, even after a crash."""
     with writing(path) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[BinaryIO]:
-    """Write a file little by little, as `write_atomic` does: it is there when the context ends, unless by an error.
+    """Write a file in parts, as atomically as `write_atomic`: it exists when the context ends without an error.
 
     Raises:
-        OSError: It cannot be written; names the file.
+        OSError: The file cannot be written; the error names the file.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Not `tempfile`: only the owner can read its files, whatever the umask says.
+    # Not `tempfile`: only the owner can read its files, regardless of the umask.
     part = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
     try:
         with part.open("xb") as file:
@@ -36,12 +36,12 @@ def writing(path: Path) -> Iterator[BinaryIO]:
     except BaseException as error:
         part.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.filename is None:
-            error.filename = str(path)  # a full disk does not say itself which file it was
+            error.filename = str(path)  # the error of a full disk does not name the file
         raise
 
 
 def drop_torn(folder: Path) -> None:
-    """Delete what killed calls of `write_atomic` left in a folder and below; nobody else may write there now."""
+    """Delete temporary files of killed `write_atomic` calls in a folder and below; no process may write there now."""
     for path in torn(folder):
         path.unlink()
 

@@ -1,4 +1,4 @@
-"""Short content hashes of models."""
+"""Compute short content hashes of models."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ _SETTINGS = (
     *("vocab*", "merges.txt", "*.model", "*.tiktoken", "tekken.json", "chat_template*", "*.jinja"),
     "additional_chat_templates/*",
 )
-"""Files that, in addition to the weights, decide what a model reads and writes."""
+"""Files that affect what a model reads and writes, in addition to the weights."""
 
 ADAPTER = "adapter_config.json"
 """The file that marks a folder as a LoRA adapter."""
 
 
 def weights_fingerprint(folder: Path) -> str | None:
-    """Return a short content hash of the weight files of a model folder; None if it holds none."""
+    """Return a short content hash of the weight files of a model folder; None if there are none."""
     files = sorted(folder.glob("*.safetensors")) or sorted(folder.glob("*.bin"))
     digest = hashlib.sha256()
     for path in files:
@@ -51,17 +51,17 @@ def adapter_fingerprint(folder: Path) -> str:
 
 
 def model_fingerprint(folder: Path) -> str | None:
-    """Return a short content hash of the weights in a folder, whole or of an adapter; None if it has none."""
+    """Return a short content hash of the weights in a folder, of a model or of an adapter; None if there are none."""
     return adapter_fingerprint(folder) if is_adapter(folder) else weights_fingerprint(folder)
 
 
 def is_adapter(folder: Path) -> bool:
-    """Return whether a folder holds an adapter on a base, and no whole model."""
+    """Return whether a folder contains an adapter and no complete model."""
     return (folder / ADAPTER).is_file()
 
 
 class ModelFolderError(ValueError):
-    """A folder without a model that can be identified by its content."""
+    """The model in a folder cannot be identified by its content."""
 
     def __init__(self, rule: str, way_out: str) -> None:
         super().__init__(f"{rule}; {way_out}")
@@ -71,7 +71,11 @@ class ModelFolderError(ValueError):
 def folder_identity(folder: Path, *, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     """Return the identity of a model in a folder, by content: weights, tokenizer, chat template, generation settings.
 
-    For a LoRA adapter also its base: a folder by content, a repository by name and revision.
+    A LoRA adapter's identity includes its base: a folder by content, a repository by name and revision.
+
+    Args:
+        folder: Folder of the model.
+        above: Folders of the adapters on this model, to detect a cycle.
 
     Raises:
         ModelFolderError: An adapter's settings cannot be read, or adapters are each other's base.
@@ -90,7 +94,7 @@ def folder_identity(folder: Path, *, above: tuple[Path, ...] = ()) -> dict[str, 
 
 
 def read_adapter_settings(folder: Path) -> dict[str, Any]:
-    """Return the settings of an adapter; raise `ModelFolderError` where they cannot be read."""
+    """Return the settings of an adapter; raise `ModelFolderError` if they cannot be read."""
     path = folder / ADAPTER
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))

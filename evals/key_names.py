@@ -1,4 +1,4 @@
-"""The environment variables that hold keys, as settings name them, and keys as they look in text."""
+"""Collect the environment variables that hold keys, and match keys in text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import lru_cache
 from urllib.parse import quote
 
 KEY_VARIABLES: set[str] = set()
-"""Names of environment variables that the settings read so far name for a key."""
+"""Names of the environment variables for keys in all settings that were read so far."""
 
 _NEVER_ESCAPED = "-._~"
 
@@ -21,7 +21,7 @@ def note_key_name(name: str) -> str:
 
 @lru_cache(maxsize=256)
 def match_escaped(secret: str) -> re.Pattern[str]:
-    """Return what matches a secret, each character as it is or escaped: for a URL, for HTML, for JSON once or more."""
+    """Return a pattern that matches a secret with each character plain or escaped for a URL, HTML or (nested) JSON."""
     return re.compile("".join(map(_match_character, secret)))
 
 

@@ -1,12 +1,12 @@
-"""From samples to metrics. Pure functions on the records of a task's samples.
+"""Compute metrics from samples, by pure functions on the records of a task's samples.
 
-A problem is answered greedily (temperature 0, one answer), by k sampled answers, or both. A metric's name says which
-answers it measures: ``accuracy``, ``steps`` and the like measure the greedy ones; ``avg_at_8`` (mean accuracy),
-``maj_at_8``, ``pass_at_8`` and names that begin with ``sampled_`` measure the sampled ones.
+A problem is answered greedily (temperature 0, one answer), by k sampled answers, or both. The name of a metric shows
+which answers it measures: ``accuracy``, ``steps`` and similar names measure the greedy ones; ``avg_at_8`` (mean
+accuracy), ``maj_at_8``, ``pass_at_8`` and names that begin with ``sampled_`` measure the sampled ones.
 
-Every metric is a ratio of two sums over problems: its part and its whole. The whole of a mean over problems is 1 for
-each problem (accuracy); the whole of a rate counts its base (steps, responses). A metric that the records do not define
-(a rate over no steps, the accuracy of samples without verdicts) is absent from the result, never 0.
+Every metric is a ratio of two sums over problems: its part and its whole. For a mean over problems (accuracy), the
+whole of each problem is 1. For a rate, the whole is its base (steps, responses). If the records do not define a metric
+(a rate over no steps, the accuracy of samples without verdicts), it is absent from the result, never 0.
 
 A failed response (its endpoint gave up) counts in `failed` only.
 """
@@ -25,17 +25,17 @@ from evals.registry import did_you_mean
 from evals.verify.golds import count_equal
 
 Decoding = Literal["greedy", "sampled"]
-"""How an answer was decoded: the most likely token at each place, or drawn at a temperature above 0."""
+"""How an answer was decoded: greedily (the most likely token at each position), or sampled at a temperature above 0."""
 
 
 class Sample(TypedDict):
     """One response to one problem, as the evaluation writes it.
 
-    `sample` counts from 0 among the problem's samples of one `decoding`. `tokens` and `steps` are counts.
-    `wrong_steps` and `follow_steps` are step indices, absent or None if the steps were not checked. `correct` is None
-    if the verifier abstained or the response `failed` (its status). `answer` is the answer as compared: None if there
-    is none, absent if it was not kept. A sample with `correct_norm` ranks options by log-likelihood: nothing was
-    generated, and it counts as greedy.
+    `sample` counts from 0 among the problem's samples of one `decoding`. `tokens` and `steps` are counts. `wrong_steps`
+    and `follow_steps` are step indices, absent or None if the steps were not checked. `correct` is None if the verifier
+    abstained or the response `failed` (its status). `answer` is the answer as it was compared: None if there is none,
+    absent if it was not stored. A sample with `correct_norm` ranks options by log-likelihood: nothing was generated,
+    and it counts as greedy.
     """
 
     problem: str
@@ -54,10 +54,10 @@ class Sample(TypedDict):
 
 
 Count = tuple[float, float]
-"""A problem's contribution to a metric's part and to its whole; a whole of 0 if the problem does not count."""
+"""A problem's part and whole of a metric; the whole is 0 if the problem does not count."""
 
 Metric = Callable[[Sequence[Sample]], Count]
-"""Counts the samples of one problem."""
+"""Function from the samples of one problem to its part and whole."""
 
 NOTHING: Count = (0.0, 0.0)
 
@@ -74,19 +74,19 @@ def known_right(samples: Sequence[Sample]) -> Count:
 
 
 def accuracy_norm(samples: Sequence[Sample]) -> Count:
-    """Accuracy if options are ranked by log-likelihood per character."""
+    """Accuracy of options ranked by log-likelihood per character."""
     scored = [bool(right) for sample in samples if (right := sample.get("correct_norm")) is not None]
     return (fmean(scored), 1.0) if scored else NOTHING
 
 
 def wrong_step_rate(samples: Sequence[Sample]) -> Count:
-    """Wrong steps over all steps of all checked samples: a long response weighs more."""
+    """Number of wrong steps divided by the number of steps of all checked samples: long responses have more weight."""
     checked = _select_checked(samples)
     return sum(map(_count_wrong, checked)), sum(sample["steps"] for sample in checked)
 
 
 def flawed_right(samples: Sequence[Sample]) -> Count:
-    """Share of the right answers, among samples whose steps were checked, that hold at least one wrong step."""
+    """Share of the right answers, among samples with checked steps, that contain at least one wrong step."""
     right = [sample for sample in _select_checked(samples) if sample["correct"]]
     return sum(_count_wrong(sample) > 0 for sample in right), len(right)
 
@@ -104,30 +104,30 @@ def tokens(samples: Sequence[Sample]) -> Count:
 
 
 def no_answer(samples: Sequence[Sample]) -> Count:
-    """Share of responses without a final answer (they count as wrong)."""
+    """Share of responses without a final answer, which count as wrong."""
     responses = _select_responses(samples)
     return sum(sample["status"] == "no_answer" for sample in responses), len(responses)
 
 
 def truncated(samples: Sequence[Sample]) -> Count:
-    """Share of responses cut at the token limit."""
+    """Share of responses that the token limit truncated."""
     responses = _select_responses(samples)
     return sum(sample["truncated"] for sample in responses), len(responses)
 
 
 def unscored(samples: Sequence[Sample]) -> Count:
-    """Share of responses that the verifier abstained on (they are left out of the accuracy)."""
+    """Share of responses for which the verifier abstained; they are left out of the accuracy."""
     came = [sample for sample in samples if sample["status"] != "failed"]
     return sum(sample["correct"] is None for sample in came), len(came)
 
 
 def failed(samples: Sequence[Sample]) -> Count:
-    """Share of responses that failed (they are left out of every other metric)."""
+    """Share of responses that failed; they are left out of every other metric."""
     return sum(sample["status"] == "failed" for sample in samples), len(samples)
 
 
 def passed(k: int, samples: Sequence[Sample]) -> Count:
-    """Mean over problems with at least k scored answers of the chance that one of k is right."""
+    """Mean over problems with at least k scored answers of the probability that at least one of k is right."""
     scored = _select_scored(samples)
     if len(scored) < k:
         return NOTHING
@@ -135,15 +135,15 @@ def passed(k: int, samples: Sequence[Sample]) -> Count:
 
 
 def averaged(k: int, samples: Sequence[Sample]) -> Count:
-    """Mean over problems of the expected accuracy of k answers: that of all scored ones, for any k."""
+    """Mean over problems of the expected accuracy of k answers: the accuracy of all scored answers, for any k."""
     return accuracy(samples)
 
 
 def voted(k: int, samples: Sequence[Sample]) -> Count:
-    """Mean over problems with at least k scored answers of the chance that the right answer wins a vote of k.
+    """Mean over problems with at least k scored answers of the probability that the right answer wins a vote of k.
 
-    All right answers are one class, and so are equal wrong ones. The expectation is over every choice of k of the
-    samples. Not defined if the answers were not kept.
+    All right answers are one class, and equal wrong answers are one class. The expectation is over every choice of k of
+    the samples. The metric is undefined if the answers were not stored.
     """
     scored = _select_scored(samples)
     if len(scored) < k or any("answer" not in sample for sample in scored):
@@ -165,7 +165,7 @@ METRICS: dict[str, Metric] = {
 AT_K: dict[str, Callable[[int, Sequence[Sample]], Count]] = {
     "avg_at_": averaged, "pass_at_": passed, "maj_at_": voted,
 }  # fmt: skip
-"""Metrics of k sampled answers, by the beginning of their names; k follows."""
+"""Metrics of k sampled answers, by the prefix of their names; k follows the prefix."""
 
 SAMPLED = "sampled_"
 """Prefix for a metric of `METRICS` over the sampled answers."""
@@ -174,12 +174,12 @@ _OF_SAMPLED = {f"{SAMPLED}{name}": metric for name, metric in METRICS.items() if
 
 
 def is_length(name: str) -> bool:
-    """Return whether a metric is a length, without an upper bound, and no share."""
+    """Return whether a metric is a length without an upper bound, rather than a share."""
     return name.removeprefix(SAMPLED) in {"steps", "tokens"}
 
 
 def metric_named(name: str) -> Metric:
-    """Return the metric of a name, ``pass_at_8`` and the like among them: it counts all samples of one problem.
+    """Return the metric with this name, including names such as ``pass_at_8``; it takes all samples of one problem.
 
     Raises:
         ValueError: There is no such metric.
@@ -200,7 +200,7 @@ def _count_decoding(decoding: Decoding, metric: Metric, samples: Sequence[Sample
 
 
 def split_at_k(name: str) -> tuple[str, int]:
-    """Return the beginning and the k of a metric of k answers, ``("pass_at_", 8)``; k is 0 for every other name."""
+    """Return the prefix and the k of a metric of k answers, such as ``("pass_at_", 8)``; k is 0 for other names."""
     for prefix in AT_K:
         k = name.removeprefix(prefix)
         if k != name and k.isdecimal() and int(k) > 0:
@@ -214,9 +214,9 @@ def list_ks(most: int) -> list[int]:
 
 
 def metric_names(samples: Iterable[Sample]) -> list[str]:
-    """Return the metrics of such samples: `METRICS` of the greedy ones, and those of the sampled ones if there are any.
+    """Return the names of the metrics of samples: `METRICS`, and those of sampled answers if there are any.
 
-    avg@k has the requested k; pass@k and maj@k have the values of `list_ks` for the most scored answers.
+    avg@k has the requested k; pass@k and maj@k have the values of `list_ks` for the largest number of scored answers.
     """
     sampled = [sample for sample in samples if sample["decoding"] == "sampled"]
     if not sampled:
@@ -228,7 +228,7 @@ def metric_names(samples: Iterable[Sample]) -> list[str]:
 
 
 def counts(samples: Iterable[Sample], metric: str) -> dict[str, Count]:
-    """Return each problem's count for a metric, by problem id, including problems that do not define it.
+    """Return each problem's count for a metric, by problem id, including problems for which it is undefined.
 
     Raises:
         ValueError: There is no such metric.
@@ -245,10 +245,11 @@ def summarize(samples: Iterable[Sample]) -> dict[str, float]:
 
 
 def problem_scores(samples: Iterable[Sample], metric: str) -> dict[str, float]:
-    """Return the metric of each problem's samples alone, by problem id; problems that do not define it are left out.
+    """Return the metric of each problem's samples alone, by problem id, without problems for which it is undefined.
 
-    The mean of these is the task's metric if each problem weighs the same (accuracy; the others with equally many
-    samples for each problem), but not for `wrong_step_rate` and `flawed_right`, which pool all samples of a task.
+    The mean of these values is the task's metric if each problem has the same weight. This holds for accuracy, and for
+    other metrics with equally many samples per problem, but not for `wrong_step_rate` and `flawed_right`, which pool
+    all samples of a task.
 
     Raises:
         ValueError: There is no such metric.
@@ -258,7 +259,7 @@ def problem_scores(samples: Iterable[Sample], metric: str) -> dict[str, float]:
 
 
 def ratio(counted: Iterable[Count]) -> float | None:
-    """Return the sum of the problems' parts over the sum of their wholes; None if the wholes are 0."""
+    """Return the sum of the problems' parts divided by the sum of their wholes; None if the wholes are 0."""
     counted = list(counted)
     whole = fsum(whole for _, whole in counted)
     return fsum(part for part, _ in counted) / whole if whole else None
@@ -276,7 +277,7 @@ def _select_scored(samples: Iterable[Sample]) -> list[Sample]:
 
 
 def _select_responses(samples: Iterable[Sample]) -> list[Sample]:
-    """Return the samples that have a text of the model's own."""
+    """Return the samples with a generated text."""
     return [sample for sample in samples if sample["status"] != "failed" and "correct_norm" not in sample]
 
 

@@ -1,9 +1,9 @@
-"""Plumbing: the modules that carry results and compute none, by the stage of a trial that they serve.
+"""List the plumbing: modules that transport results but compute none, by the stage of a trial that they serve.
 
 A module belongs here if a correct version changes no number: it writes and reads files, reports, waits, retries, shows
-progress, moves a trial from stage to stage. Its content is in no trial's identity. A change that changes results must
-raise the version of its stage. The content is recorded in each trial's provenance, and a report warns if it differs
-within a study.
+progress, or moves a trial from stage to stage. Its content is not part of any trial's identity. A change that affects
+results must raise the version of its stage. The content is recorded in each trial's provenance, and a report warns if
+it differs within a study.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ class Stage:
     """The plumbing of one stage.
 
     Attributes:
-        version: Raise it by hand when a change of these modules changes results; part of every trial's identity.
-        modules: Their names.
+        version: Raise it by hand if a change of these modules affects results; it is part of every trial's identity.
+        modules: Names of the modules.
     """
 
     version: int
@@ -66,6 +66,6 @@ STAGES: dict[str, Stage] = {
 TABLES = frozenset(
     {"evals.models.open", "evals.registry", "evals.tasks.named", "trainers.backbones", "trainers.config"}
 )
-"""Modules that turn names and values of settings into objects: the values stand in the identity themselves."""
+"""Modules that turn names and values of settings into objects: the identity contains these values themselves."""
 APART = frozenset(module for stage in STAGES.values() for module in stage.modules) | TABLES
-"""What `evals.definitions` does not follow."""
+"""Modules that `evals.definitions` does not follow."""

@@ -1,8 +1,8 @@
-"""Named parts, found without importing them.
+"""Find named parts without importing them.
 
-A registry maps a name to ``"package.module:attribute"``. A part is imported when it is first used, so listing
-names costs nothing. Other packages add parts through an entry point of the registry's group, without a fork. Two parts
-of one name are an error that names both, never a silent override.
+A registry maps a name to ``"package.module:attribute"``. A part is imported when it is first used, so listing names
+costs nothing. Other packages add parts through an entry point of the registry's group, without a fork. If two parts
+have the same name, this is an error that names both, never a silent override.
 """
 
 from __future__ import annotations
@@ -18,21 +18,21 @@ T = TypeVar("T")
 
 
 class UnknownNameError(ValueError):
-    """A name without a registered part."""
+    """No registered part has this name."""
 
 
 class BrokenPartError(ImportError):
-    """A registered part cannot be imported; the message names the part, the error and the way out."""
+    """A registered part cannot be imported; the message gives the part, the error and the way out."""
 
 
 def did_you_mean(name: str, names: Iterator[str] | list[str]) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the nearest of the names, or an empty string."""
+    """Return ``" (did you mean 'x'?)"`` for the most similar of the names, or an empty string."""
     close = nearest(name, names)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def nearest(name: str, names: Iterable[str], most: int = 1) -> list[str]:
-    """Return the names that are most like a mistyped one, the most similar first, at most `most`."""
+    """Return at most `most` names that are similar to a mistyped one, the most similar first."""
     return difflib.get_close_matches(name, list(names), n=most, cutoff=0.55)
 
 
@@ -40,7 +40,7 @@ class Registry(Generic[T]):
     """Lazy table of the parts of one kind.
 
     Args:
-        kind: What a part is, in the singular, as errors name it ("voting rule").
+        kind: Name of the kind in the singular, for errors ("voting rule").
         group: Entry-point group through which other packages add parts.
         builtin: Name to ``"module:attribute"`` of the parts shipped here.
     """
@@ -76,7 +76,7 @@ class Registry(Generic[T]):
         """Return ``name`` if it is known.
 
         Raises:
-            UnknownNameError: It is not; the message lists the known names.
+            UnknownNameError: The name is unknown; the message lists the known names.
         """
         if name not in self.targets:
             raise UnknownNameError(
@@ -98,7 +98,7 @@ class Registry(Generic[T]):
         target = self.target(name)
         try:
             return resolve_name(target)  # type: ignore[no-any-return]
-        except Exception as error:  # somebody else's module may raise anything at import
+        except Exception as error:  # the module of another package can raise any exception at import
             raise BrokenPartError(
                 f"the {self.kind} {name!r} is registered as {target}, which cannot be imported "
                 f"({type(error).__name__}: {error}); install what it needs, or uninstall the package that registers it"

@@ -1,4 +1,4 @@
-"""The base of all settings: strict sections, and types of numbers. Imports only pydantic."""
+"""Define the base of all settings, strict sections, and the types of numbers. This module imports pydantic only."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Strict(BaseModel):
-    """Base of every section: immutable, unknown keys are errors, numbers are finite and not made from strings."""
+    """Base of every section: immutable; unknown keys are errors; numbers are finite and never parsed from text."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 

@@ -1,4 +1,4 @@
-"""The source of modules: its place, and the names that it binds. Nothing is imported."""
+"""Find the source of modules, and the names that it binds, without importing anything."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from pathlib import Path
 
 OURS = ("evals", "trainers", "capo_bench")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
-"""Syntax that may begin with a docstring."""
+"""Syntax nodes that may begin with a docstring."""
 Decorated = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 _FILE = re.compile(r"[\w*./-]{1,200}\.\w{1,8}")
-"""Text that may name files of data."""
+"""Text that may name data files."""
 
 
 @dataclass(frozen=True)
 class Import:
-    """The target of an import: a module, in full, and a name in it; without one the module itself."""
+    """The target of an import: a module's full name, and a name in it; without a name, the module itself."""
 
     module: str
     name: str | None = None
 
 
 def read_imports(node: ast.Import | ast.ImportFrom, module: str, is_package: bool) -> dict[str, Import]:
-    """Return the names that an import statement binds; ``*`` for everything of a module."""
+    """Return the names that an import statement binds; ``*`` for all names of a module."""
     if isinstance(node, ast.Import):
         return {
             each.asname or each.name.partition(".")[0]: Import(
@@ -73,11 +73,11 @@ class SourceModule:
     def __post_init__(self) -> None:
         try:
             self._index(ast.parse(self.path.read_bytes(), str(self.path)).body)
-        except SyntaxError as error:  # for a null byte Python gives no place
+        except SyntaxError as error:  # for a null byte, Python reports no place
             error.filename, error.lineno = error.filename or str(self.path), error.lineno or 1
             raise
         for name, bindings in self._imported.items():
-            if name in self._bound or len(bindings) > 1:  # which of them applies depends on the machine: all count
+            if name in self._bound or len(bindings) > 1:  # which one applies depends on the machine, so all count
                 self._bound[name] = [*bindings, *self._bound.get(name, ())]
             else:
                 self.imports[name] = bindings[0]
@@ -100,7 +100,7 @@ class SourceModule:
         return self._bound.get(name, ())
 
     def names(self) -> Iterator[str]:
-        """Yield the names that it binds."""
+        """Yield the names that the module binds."""
         yield from {**self._bound, **self.imports}
 
     def binds_in_passing(self, name: str) -> bool:
@@ -113,14 +113,14 @@ class SourceModule:
         )
 
     def files(self, text: str) -> list[Path]:
-        """Return the files of data that a text names, beside the module or, in a package, in folders below it."""
+        """Return the data files that a text names, next to the module or, in a package, in folders below it."""
         if not _FILE.fullmatch(text) or ".." in text or text.endswith((".py", ".pyc")):
             return []
         below = "**/" if "." in self.name or self.is_package else ""
         return sorted(path for path in self.path.parent.glob(below + text) if path.is_file())
 
     def constructor(self, name: str) -> str | None:
-        """Return the name that is called where a name is assigned."""
+        """Return the name that is called in the assignment of a name."""
         for node in self.statements(name):
             value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
             if isinstance(value, ast.Call) and isinstance(value.func, ast.Name):
@@ -173,7 +173,7 @@ class SourceModule:
         self._way = outer
 
     def _note_statement(self, node: ast.stmt) -> None:
-        """Note a statement for the names that it binds or changes; if there are none, for all names."""
+        """Record a statement for the names that it binds or changes; if there are none, for all names."""
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
             return
         if names := {*find_changed(node)} - {*self._imported}:
@@ -213,7 +213,7 @@ def _calls_method(node: ast.expr | None) -> bool:
 
 
 class Modules:
-    """Finds the source of modules: in these folders first, then where Python finds packages."""
+    """Finds the source of modules, in the given folders first, then on Python's path."""
 
     def __init__(self, *first: Path) -> None:
         self._first = [str(folder) for folder in first]
@@ -223,11 +223,11 @@ class Modules:
         self._folders = cache(self._find_folders)
 
     def exists(self, module: str) -> bool:
-        """Return whether there is such a module, in source or compiled."""
+        """Return whether a module exists, as source or compiled."""
         return self.get(module) is not None or bool(self.compiled(module))
 
     def outside(self, seen_from: str, module: str, name: str | None) -> str:
-        """Return the stand-in for a name of a package that is not followed; for a plug-in, with its version."""
+        """Return the placeholder for a name of a package that is not followed; for a plug-in, with the version."""
         top = module.partition(".")[0]
         full = f"{module}.{name}" if name else module
         if seen_from.partition(".")[0] in OURS or top in sys.stdlib_module_names:
@@ -248,7 +248,7 @@ class Modules:
         return tuple(path for path in paths if path.is_file())
 
     def _follows(self, seen_from: str, module: str) -> bool:
-        """Return whether a module's definitions count when another names them: ours, and those of its distribution."""
+        """Return whether a module is followed from another: it must belong to this project or to its distribution."""
         own, top = seen_from.partition(".")[0], module.partition(".")[0]
         if top in OURS or top == own:
             return True
@@ -258,7 +258,7 @@ class Modules:
         return not theirs or bool({*theirs} & {*_map_distributions().get(own, ())})
 
     def _list_bases(self, module: str) -> list[Path]:
-        """Return the paths where a module could lie, without a file's ending."""
+        """Return the possible paths of a module, without a file extension."""
         top, *below = module.split(".")
         return [folder.joinpath(*below) if below else folder for folder in self._folders(top)]
 
@@ -267,7 +267,7 @@ class Modules:
             return []
         try:
             spec = (PathFinder.find_spec(top, self._first) if self._first else None) or find_spec(top)
-        except ValueError:  # a module that was made by hand and has no spec
+        except ValueError:  # a module that was created at run time and has no spec
             return []
         if spec is None:
             return []

@@ -1,4 +1,4 @@
-"""A definition's syntax as text that does not depend on the names of the definitions that it refers to."""
+"""Write the syntax of a definition as text that does not depend on the names of the definitions it refers to."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from evals.sources import Import, SourceModule, read_imports
 Key = tuple[str, str]
 """A definition: its module and name."""
 WHOLE = "(module)"
-"""In place of a name: a module that is used as an object, and so all its definitions."""
+"""Placeholder name of a module that is used as an object, and therefore refers to all its definitions."""
 
 _TARGET = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_]\w*")
 _UNSEEN = frozenset({"ctx", "kind", "type_comment", "returns", "type_ignores"})
@@ -24,14 +24,14 @@ _OWN_SCOPE = (*_FUNCTIONS, ast.ClassDef, *_COMPREHENSIONS)
 
 @dataclass(frozen=True)
 class Outside:
-    """Something that is not followed, described by a text."""
+    """A reference that is not followed, described by a text."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Whole:
-    """A module, and the module that names it."""
+    """A module, and the module that refers to it."""
 
     seen_from: str
     module: str
@@ -42,13 +42,13 @@ Reference = Key | Outside | Whole
 
 @dataclass(frozen=True)
 class Resolver:
-    """Functions from names to references; None for an unknown name.
+    """Functions that resolve names to references; None for an unknown name.
 
     Attributes:
-        named: From a global name, or an import inside a function.
-        attribute: From a module and a name in it.
-        target: From text of the form ``"package.module:name"``.
-        data: From text that names files beside the module to a hash of their content; else None.
+        named: Resolves a global name, or an import inside a function.
+        attribute: Resolves a name in a module.
+        target: Resolves text of the form ``"package.module:name"``.
+        data: Returns a hash of the content of the files that a text names next to the module; None if it names none.
     """
 
     named: Callable[[str | Import], Reference | None]
@@ -58,20 +58,20 @@ class Resolver:
 
 
 class Dump:
-    """Writes statements of a module as text, and notes their references."""
+    """Writes statements of a module as text, and collects their references."""
 
     def __init__(self, source: SourceModule, resolver: Resolver) -> None:
         self._source, self._resolver = source, resolver
-        self._scopes: list[tuple[bool, Mapping[str, Import | None]]] = []  # whether of a class, and its names
+        self._scopes: list[tuple[bool, Mapping[str, Import | None]]] = []  # whether the scope is a class, and its names
         self._out: list[str] = []
         self.references: list[Key] = []
 
     def text(self) -> str:
-        """Return what was written."""
+        """Return the written text."""
         return "".join(self._out)
 
     def write(self, node: object) -> None:
-        """Write a statement, without the name that it gives to a function or class of the module."""
+        """Write a statement, without the name of a function or class of the module."""
         if isinstance(node, list):
             self._out.append("[")
             for each in node:
@@ -98,7 +98,7 @@ class Dump:
             self._write_plain(node, ast.iter_fields(node))
 
     def _note_import(self, node: ast.Import | ast.ImportFrom) -> None:
-        """Note the reference of an import if its name does not show it: in a module's statement, or one of two."""
+        """Record an import's reference if its name does not show it: at module level, or if two imports bind a name."""
         for name, imported in read_imports(node, self._source.name, self._source.is_package).items():
             if not self._scopes or self._scopes[-1][1].get(name) != imported:
                 reference = self._resolver.named(imported)
@@ -106,7 +106,7 @@ class Dump:
                     self._refer(reference)
 
     def _write_text(self, text: str) -> bool:
-        """Write the reference of a text; False if it is plain text."""
+        """Write the reference in a text; return False if it is plain text."""
         reference = self._resolver.target(text) if _TARGET.fullmatch(text) else None
         if isinstance(reference, tuple):
             self._refer(reference)
@@ -125,7 +125,7 @@ class Dump:
         self._out.append(")")
 
     def _declares(self, node: ast.AST) -> bool:
-        """Return whether an annotation may decide results: that of a class's field may, in a settings model."""
+        """Return whether an annotation can affect results: that of a class's field can, in a settings model."""
         return isinstance(node, ast.AnnAssign) and bool(self._scopes) and self._scopes[-1][0]
 
     def _write_scoped(self, node: ast.AST) -> None:
@@ -134,7 +134,7 @@ class Dump:
         fields = dict(ast.iter_fields(node))
         self._write_plain(node, ((name, fields.pop(name)) for name in outer if name in fields))
         if (given := fields.pop("name", None)) is not None and self._scopes:
-            self.write(given)  # a private name of a module does not count, one inside a definition does
+            self.write(given)  # the name of a module's definition does not count, that of an inner definition does
         if isinstance(node, _DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             fields["body"] = node.body[1:]
         if isinstance(node, _FUNCTIONS):
@@ -149,7 +149,7 @@ class Dump:
         self._scopes.pop()
 
     def _write_reference(self, node: ast.Name | ast.Attribute) -> bool:
-        """Write the reference of a global name or of a module's attributes; False if this is neither."""
+        """Write the reference of a global name or of a module's attribute; return False if the node is neither."""
         names: list[str] = []
         inner: ast.expr = node
         while isinstance(inner, ast.Attribute):
@@ -169,7 +169,7 @@ class Dump:
 
     def _look_up(self, name: str) -> Reference | None:
         for place, (of_class, names) in enumerate(reversed(self._scopes)):
-            if name in names and not (of_class and place):  # names of a class are not those of its methods
+            if name in names and not (of_class and place):  # names of a class are not visible in its methods
                 imported = names[name]
                 return None if imported is None else self._resolver.named(imported)
         return self._resolver.named(name)
@@ -183,7 +183,7 @@ class Dump:
 
 
 def _find_bound(node: ast.AST, source: SourceModule) -> dict[str, Import | None]:
-    """Return the names of a scope, each with its import if it has one."""
+    """Return the names that a scope binds, each with its import if it has one."""
     names: dict[str, Import | None] = {}
     if isinstance(node, _FUNCTIONS):
         given = node.args

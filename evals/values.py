@@ -1,12 +1,12 @@
-"""The value of a partial solution: the chance that a policy that continues it reaches the right answer.
+"""Estimate the value of a partial solution: the probability that a policy's continuation reaches the right answer.
 
-For a step t of a rollout, Q_t is that chance after step t and V before it, so the true advantage of the step is
-A_t = Q_t − Q_{t−1}: the quantity that any credit estimates. Here it is counted over continuations that the policy
-samples: n of each state give Q a standard error of √(Q (1 − Q) / n) ≤ 1/(2 √n), and A_t one of at most
-√(1 / (2 n)): 0.05 for n = 200.
+For a step t of a rollout, Q_t is this probability after step t, and V is the probability before the first step. The
+true advantage of the step is A_t = Q_t − Q_{t−1}: the quantity that any credit method estimates. Here it is estimated
+from continuations that the policy samples. With n continuations per state, the standard error of Q is √(Q (1 − Q) / n)
+≤ 1/(2 √n), and that of A_t is at most √(1 / (2 n)): 0.05 for n = 200.
 
 All continuations of a state share its prompt and its past (`Model.complete`). A state that several solutions share is
-counted once. Counts are kept by the content of model, state, sampling and seed.
+estimated once. Estimates are stored under the content of model, state, sampling and seed.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from evals.verify import Verifier
 
 AT_ONCE = 16
-"""States that are counted and kept in one call."""
+"""Maximum number of states that are estimated and stored at a time."""
 
 Progress = Callable[[int, int], None]
-"""Called with the number of counted states, and of all states."""
+"""Function that is called with the number of estimated states, and of all states."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class SolutionState:
 
     Attributes:
         written: Text of the solution so far.
-        room: Most tokens that may follow.
+        room: Maximum number of tokens that may follow.
     """
 
     prompt: str
@@ -57,7 +57,7 @@ class SolutionState:
 def states_before(
     prompt: str, answer: str, pieces: Sequence[str], tokens: Sequence[int], most: int
 ) -> list[SolutionState]:
-    """Return where a solution stands before each of its steps, given its tokens' texts and how many each step has."""
+    """Return the state of a solution before each step, given its tokens' texts and each step's number of tokens."""
     before = [0, *accumulate(tokens)][: len(tokens)]
     return [SolutionState(prompt, "".join(pieces[:count]), answer, max(most - count, 1)) for count in before]
 
@@ -76,12 +76,12 @@ class Chance:
 
     @property
     def error(self) -> float:
-        """Standard error of the value; NaN as above."""
+        """Standard error of the value; NaN if no continuation has a verdict."""
         return math.sqrt(self.value * (1 - self.value) / self.drawn) if self.drawn else math.nan
 
 
 class KeptChances:
-    """Chances, on disk if there is a folder: a line for each state, in a file named by a hash of all else."""
+    """Estimates, stored on disk if there is a folder: one line per state, in a file named by a hash of all settings."""
 
     def __init__(self, folder: Path | None, decided: Mapping[str, object]) -> None:
         digest = hashlib.sha256(json.dumps(decided, sort_keys=True, default=str).encode()).hexdigest()[:24]
@@ -96,26 +96,26 @@ class KeptChances:
             key, right, drawn = json.loads(line)
             self.chances[str(key)] = Chance(int(right), int(drawn))
         except (ValueError, TypeError):
-            return  # a kill damaged the line: its state is counted again
+            return  # a kill damaged the line; its state is estimated again
 
     def add(self, chances: Mapping[str, Chance]) -> None:
-        """Keep chances by the keys of their states."""
+        """Store estimates by the keys of their states."""
         self.chances |= chances
         if self._path is None or not chances:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
         lines = "".join(json.dumps([key, chance.right, chance.drawn]) + "\n" for key, chance in chances.items())
         with self._path.open("a", encoding="utf-8") as file:
-            file.write("\n" + lines)  # a new line, in case the last one is incomplete
+            file.write("\n" + lines)  # starts a new line, in case the last one is incomplete
 
 
 @dataclass(frozen=True)
 class Counting:
-    """Settings of the count.
+    """Settings of the estimates.
 
     Attributes:
-        samples: n, continuations of each state.
-        temperature: Temperature of the draws; the policy's own in training.
+        samples: n, the number of continuations per state.
+        temperature: Sampling temperature; during training, the policy's own.
     """
 
     samples: int = 200
@@ -124,7 +124,7 @@ class Counting:
     answers: AnswerStyle = DEFAULT_STYLE
 
 
-def count_chances(  # noqa: PLR0913, PLR0917 - who goes on, who judges, from where, how, and what is known
+def count_chances(  # noqa: PLR0913, PLR0917 - model, verifier, states, settings, store and callback
     model: Model,
     verifier: Verifier,
     states: Sequence[SolutionState],
@@ -132,13 +132,15 @@ def count_chances(  # noqa: PLR0913, PLR0917 - who goes on, who judges, from whe
     kept: KeptChances | None = None,
     tell: Progress = lambda done, of: None,
 ) -> list[Chance]:
-    """Return the chance of each state; equal ones count once. The policy must continue texts: no chat endpoint can.
+    """Return the estimate of each state; equal states are estimated once.
+
+    The model must be able to continue a text, which chat endpoints cannot.
 
     Raises:
         ModelError: A state with its continuation is too long for the model.
     """
     kept = KeptChances(None, {}) if kept is None else kept
-    # States of one length go together: they stop together, and nothing is padded.
+    # States with the same room are batched together: they end together, and nothing is padded.
     fresh = {state.key: state for state in states if state.key not in kept.chances}
     waiting = sorted(fresh.values(), key=lambda state: (-state.room, state.prompt, state.written))
     done = 0
@@ -152,7 +154,7 @@ def count_chances(  # noqa: PLR0913, PLR0917 - who goes on, who judges, from whe
 
 
 def _make_batches(states: Sequence[SolutionState]) -> Iterator[list[SolutionState]]:
-    """Yield at most `AT_ONCE` states of one room at a time."""
+    """Yield batches of at most `AT_ONCE` states with equal room."""
     for _, alike in groupby(states, key=lambda state: state.room):
         while part := list(islice(alike, AT_ONCE)):
             yield part
@@ -173,5 +175,5 @@ def _count(model: Model, verifier: Verifier, states: Sequence[SolutionState], co
 
 
 def _make_pair(state: SolutionState, completion: Completion) -> tuple[str, str]:
-    # As in training, a completion that the token limit cuts has no answer.
+    # As in training, a completion that the token limit truncated has no answer.
     return "" if completion.end == "length" else state.written + completion.text, state.answer

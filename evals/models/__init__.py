@@ -1,1 +1,1 @@
-"""The one way to ask a language model: prompts, n, sampling and seeds in, completions out."""
+"""Ask language models: prompts, n, sampling and seeds in, completions out. All other packages use this interface."""

@@ -1,4 +1,4 @@
-"""A LoRA adapter on its base, unmerged: the measured model is the trained one.
+"""Attach a LoRA adapter to its base without merging, so that the evaluated model is the trained one.
 
 Merging rounds to the base's precision: in bfloat16 it loses nearly all changes of small learning rates.
 """
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def attach(model: Any, folder: Path, *, trainable: bool = False) -> PeftModel:
-    """Return a base with an adapter on it.
+    """Return a base with an adapter attached.
 
     If the adapter adds tokens, the base's embeddings get as many rows as in the adapter's training.
 
     Raises:
-        ModelError: The adapter does not fit the base; the message says where.
+        ModelError: The adapter does not fit the base; the message names the first mismatch.
     """
     from peft import PeftModel
     from peft.utils.save_and_load import load_peft_weights
@@ -40,7 +40,7 @@ def attach(model: Any, folder: Path, *, trainable: bool = False) -> PeftModel:
             folder, model, next((line for line in lines if "size mismatch" in line), lines[0])
         ) from error
     _check_names(adapted, folder, saved, embeddings)
-    # Tied weights are tied by now: tying them again would undo an adapter's own weights.
+    # The adapter's weights are loaded, and tied weights are tied. Tying them again would undo an adapter's own weights.
     adapted.config.tie_word_embeddings = False
     return adapted
 
@@ -48,13 +48,13 @@ def attach(model: Any, folder: Path, *, trainable: bool = False) -> PeftModel:
 def _check_names(
     adapted: PeftModel, folder: Path, saved: Mapping[str, torch.Tensor], embeddings: tuple[str, ...]
 ) -> None:
-    """Raise `ModelError` unless every weight of an adapter has its place, and every place its weight."""
+    """Raise `ModelError` unless the weights of an adapter are exactly those that the base expects."""
     from peft.utils.save_and_load import get_peft_model_state_dict
 
     wanted = get_peft_model_state_dict(adapted, save_embedding_layers=False).keys()
     if missing := sorted(wanted - saved.keys()):
         raise _make_misfit(folder, adapted, f"it has nothing for {missing[0]} (1 of {len(missing)})")
-    # For embeddings peft may write more tensors than it reads.
+    # peft may write more tensors for embeddings than it reads.
     unused = sorted(name for name in saved.keys() - wanted if not name.startswith(embeddings))
     if unused:
         raise _make_misfit(folder, adapted, f"the base has no place for {unused[0]} (1 of {len(unused)})")

@@ -1,4 +1,4 @@
-"""Questions to a language model and its answers: the interface of all backends."""
+"""Define the interface of all backends of language models: requests and completions."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 End = Literal["stop", "length", "refusal", "filter", "timeout", "error"]
-"""Why a completion ends: its end token, the limit on tokens, the model's refusal, a server's filter, or a failure."""
+"""Why a completion ends: end token, token limit, refusal by the model, filter of a server, or a failure."""
 
 FAILED = frozenset({"filter", "timeout", "error"})
-"""Ends that the model does not cause: such a completion is no answer of it."""
+"""Ends that the model does not cause: the completion is then not an answer of the model."""
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,8 @@ class Usage:
     """The cost of one completion. The cost of a call with several completions is split among them.
 
     Attributes:
-        cached_tokens: Those of them that it had kept from an earlier call.
-        output_tokens: Tokens that it wrote, the end token included.
+        cached_tokens: Number of the prompt tokens that the backend had cached from an earlier call.
+        output_tokens: Number of generated tokens, including the end token.
         seconds: Wall time of the call, the same for all its completions.
         money: Price of the tokens, in the currency of the given prices; 0 without prices.
     """
@@ -33,7 +33,7 @@ class Usage:
 
 @dataclass(frozen=True)
 class Completion:
-    """One completion of one prompt, decoded without special tokens; of a failed one the text is the reason."""
+    """One completion of one prompt, decoded without special tokens; if it failed, `text` is the reason."""
 
     text: str
     end: End = "stop"
@@ -41,7 +41,7 @@ class Completion:
 
     @property
     def failed(self) -> bool:
-        """Whether the model gave no answer."""
+        """Whether the completion is not an answer of the model."""
         return self.end in FAILED
 
 
@@ -60,11 +60,11 @@ class Likelihood:
 
 @dataclass(frozen=True)
 class Sampling:
-    """Settings of the sampling.
+    """Sampling settings.
 
     Attributes:
-        temperature: 0 takes the most likely token.
-        top_p: Only the likeliest tokens with this share of the probability are sampled.
+        temperature: Sampling temperature; 0 takes the most likely token.
+        top_p: Share of the probability mass: only the most likely tokens with this share are sampled.
     """
 
     temperature: float
@@ -72,18 +72,20 @@ class Sampling:
     max_tokens: int
 
     def greedily(self) -> Sampling:
-        """Return greedy sampling with the same longest completion."""
+        """Return greedy sampling with the same maximum number of tokens."""
         return Sampling(0.0, 1.0, self.max_tokens)
 
 
 class Model(Protocol):
-    """A language model. A prompt that fails gets completions whose `end` says why, and leaves the other prompts alone.
+    """A language model.
+
+    If a prompt fails, the `end` of its completions gives the reason; other prompts are not affected.
 
     Attributes:
-        eager: Whether prompts are best sent one by one, as soon as they exist (an endpoint that batches by itself), or
-            together (a model in this process).
-        positions: Longest prompt and completion together in tokens; None if unknown or without limit.
-        batch: Best number of completions in one call.
+        eager: Whether to send single prompts as soon as they exist (for an endpoint that batches by itself), or all
+            prompts together (for a model in this process).
+        positions: Maximum length of prompt and completion together in tokens; None if unknown or unlimited.
+        batch: Best number of completions per call.
     """
 
     eager: bool
@@ -95,10 +97,10 @@ class Model(Protocol):
         ...
 
     def check(self, prompts: Sequence[str], sampling: Sampling) -> None:
-        """Check before any work that the model can take these prompts, as far as possible.
+        """Check, as far as possible, that the model can process these prompts, before any work.
 
         Raises:
-            ModelError: A prompt with its completion is too long, nothing answers, or a key is refused.
+            ModelError: A prompt with its completion is too long, the endpoint does not respond, or a key is rejected.
         """
         ...
 
@@ -107,14 +109,14 @@ class Model(Protocol):
     ) -> list[list[Completion]]:
         """Return exactly n completions of each prompt, in order.
 
-        Completion i of a prompt depends on the seed, the prompt and i (`evals.models.draws`), and not on the other
-        prompts or on n, as far as the machine's arithmetic allows.
+        Completion i of a prompt depends on the seed, the prompt and i (`evals.models.draws`). It does not depend on the
+        other prompts or on n, as far as the hardware's arithmetic allows.
 
         Args:
             prompts: Prompts that `prompt` returned.
-            n: Completions of each.
-            sampling: Settings of the draws.
-            seed: Seed of the draws.
+            n: Number of completions of each prompt.
+            sampling: Sampling settings.
+            seed: Seed of the sampling.
             first: Index of the first completion.
         """
         ...
@@ -123,12 +125,12 @@ class Model(Protocol):
         """Return the likelihood of each continuation, given (context, continuation), in order.
 
         Raises:
-            ModelError: The model gives no likelihoods (a chat endpoint), or a pair is too long for it.
+            ModelError: The model provides no likelihoods (a chat endpoint), or a pair is too long for it.
         """
         ...
 
     def identity(self) -> dict[str, Any]:
-        """Return all that decides its answers: weights or revision, backend, dtype, template, end tokens, packages."""
+        """Return what determines its answers: weights or revision, backend, dtype, template, end tokens, packages."""
         ...
 
     async def close(self) -> None:
@@ -137,4 +139,4 @@ class Model(Protocol):
 
 
 class ModelError(Exception):
-    """A model cannot be opened or cannot do what a task needs. The message says what to do."""
+    """A model cannot be opened or does not support what a task needs. The message gives the way out."""

@@ -1,8 +1,8 @@
-"""One chat completion over HTTP, through OpenAI's SDK, with checks that the SDK lacks.
+"""Request one chat completion over HTTP, through OpenAI's SDK, with checks that the SDK lacks.
 
-The SDK retries 429, 408, 409, 5xx, timeouts and lost connections with jitter and honours Retry-After. It takes any
-body of a 200, of any size. `CheckedClient` reads a body up to a limit, and reports one that is no chat completion as a
-lost connection, so that the SDK retries.
+The SDK retries 429, 408, 409, 5xx, timeouts and lost connections with jitter and honours Retry-After. It accepts any
+body of a 200, of any size. `CheckedClient` reads a body up to a limit, and reports a body that is not a chat completion
+as a lost connection, so that the SDK retries.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from evals.models.base import ModelError
 from evals.models.spec import ModelSpec
 
 NO_KEY = "no-key-needed"
-"""Sent if the environment holds no key: the SDK needs one, a private server ignores it."""
+"""Sent if the environment has no key: the SDK requires one, a private server ignores it."""
 _SHORTEST_KEY = 6
-"""A shorter key protects nothing, and may be a word of an answer."""
+"""Minimum length of a key that is removed from texts: a shorter one protects nothing and may be a word."""
 MAX_REPLY_BYTES = 16 * 2**20
 _SHOWN = 300
 REFUSED_KEY = frozenset({401, 403})
 CUT = frozenset({"length", "max_tokens", "model_length"})
 """Servers' names for a reply that ends at the token limit."""
 _PROBE_SECONDS = 10.0
-"""Longest wait for the answer to a probe, which asks whether the server is there."""
+"""Time limit for a probe, which checks whether the server responds."""
 _PATIENCE_SECONDS = 30.0
 """Wait before a silent server is probed, and between probes."""
 _SILENT_PROBES = 2
@@ -80,7 +80,7 @@ class ChatReply(BaseModel):
 
 
 class CallError(Exception):
-    """A request has failed for good, with which HTTP status if there was a reply; the message holds no key."""
+    """A request has failed after all retries; `status` is the HTTP status, if any. The message contains no key."""
 
     def __init__(self, failure: Failure, status: int | None, message: str) -> None:
         super().__init__(message)
@@ -90,19 +90,19 @@ class CallError(Exception):
 
 
 class CheckedClient(httpx2.AsyncClient):
-    """Reads replies up to `MAX_REPLY_BYTES`, and accepts a 200 only if it holds a chat completion.
+    """Reads replies up to `MAX_REPLY_BYTES`, and accepts a 200 only if it contains a chat completion.
 
     Attributes:
-        heard: Time of the server's last answer of any kind, by `time.monotonic`, in seconds.
+        heard: Time of the server's last response of any kind, by `time.monotonic`, in seconds.
     """
 
     heard = -math.inf
 
     async def send(self, request: httpx2.Request, **options: Any) -> httpx2.Response:
-        """Send a request and return the reply, read to its end.
+        """Send a request and return the complete reply.
 
         Raises:
-            httpx2.RequestError: The reply is too long or is no chat completion; or httpx2 raises it.
+            httpx2.RequestError: The reply is too long or is no chat completion, or httpx2 raises an error.
         """
         response = await super().send(request, **{**options, "stream": True})
         self.heard = time.monotonic()
@@ -139,13 +139,13 @@ def _check(body: bytes, request: httpx2.Request) -> None:
 
 
 def compute_deadline(spec: ModelSpec, max_tokens: int) -> float:
-    """Return the longest time for a request with its retries, in seconds; one attempt may take half of it.
+    """Return the time limit for a request with its retries, in seconds; one attempt may take half of it.
 
-    Without a setting it grows with the longest reply: twice the time at `_SLOWEST` tokens a second.
+    Without a setting it depends on the maximum length of a reply: twice the time at `_SLOWEST` tokens per second.
 
     Args:
-        spec: The endpoint; its `body` may name a longer reply.
-        max_tokens: Tokens of the longest reply.
+        spec: The endpoint; its `body` may set a longer reply.
+        max_tokens: Maximum number of tokens of a reply.
     """
     named = (spec.body.get(field) for field in ("max_tokens", "max_completion_tokens"))
     longest = max(max_tokens, *(limit for limit in named if isinstance(limit, int)), 0)
@@ -153,11 +153,10 @@ def compute_deadline(spec: ModelSpec, max_tokens: int) -> float:
 
 
 class Breaker:
-    """Stops asking a failing server for a while, so that a run does not wait for each request to fail.
+    """Stops sending requests to a failing server for a while, so that a run does not wait for each request to fail.
 
-    It counts failures in a row: at `failures` it opens, and no call passes until the cool-down is over.
-
-    Then one call passes. Its success closes the breaker; otherwise the next call passes after another cool-down.
+    It counts consecutive failures. At `failures` it opens, and no call passes until the cool-down is over. Then one
+    call passes. Its success closes the breaker; otherwise the next call passes after another cool-down.
     """
 
     def __init__(self, failures: int, cool_down: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -168,7 +167,7 @@ class Breaker:
         self._shut_until = 0.0
 
     def passes(self) -> bool:
-        """Return whether a call may be made now; True after a cool-down is for this one call."""
+        """Return whether a call may be made now; after a cool-down, True is returned for one call only."""
         if self._failed < self._limit:
             return True
         if self._clock() < self._shut_until:
@@ -177,11 +176,11 @@ class Breaker:
         return True
 
     def succeeded(self) -> None:
-        """Note a successful call."""
+        """Record a successful call."""
         self._failed = 0
 
     def failed(self) -> bool:
-        """Note a failed call; return whether it opened the breaker."""
+        """Record a failed call; return whether it opened the breaker."""
         self._failed += 1
         if self._failed < self._limit:
             return False
@@ -190,9 +189,9 @@ class Breaker:
 
 
 class ChatClient:
-    """Sends requests to one endpoint, each within its deadline.
+    """Sends requests to one endpoint, each with its time limit.
 
-    A long request goes on while the server answers probes, and fails when it does not.
+    A long request continues while the server answers probes, and fails otherwise.
     """
 
     def __init__(self, spec: ModelSpec, key: str | None) -> None:
@@ -210,7 +209,7 @@ class ChatClient:
         """Return the server's reply to a request.
 
         Raises:
-            CallError: There is none after all retries.
+            CallError: There is no reply after all retries.
         """
         deadline = compute_deadline(self._spec, max_tokens)
         try:
@@ -242,7 +241,7 @@ class ChatClient:
         return None if text is None else self._remove_key(text)
 
     async def _send_watched(self, body: dict[str, Any], attempt: float) -> httpx2.Response:
-        """Send a request and return the reply; give up if the server falls silent."""
+        """Send a request and return the reply; fail if the server does not answer probes."""
         options: Any = {"timeout": attempt}
         sent = asyncio.ensure_future(
             self._client.post("/chat/completions", cast_to=httpx2.Response, body=body, options=options)
@@ -260,7 +259,7 @@ class ChatClient:
             await asyncio.gather(sent, silence, return_exceptions=True)
 
     async def _wait_for_silence(self) -> None:
-        """Probe the server regularly; return when it has answered neither a request nor a probe for long."""
+        """Probe the server regularly; return after it has answered neither requests nor probes for some time."""
         silent = 0
         while silent < _SILENT_PROBES:
             began = time.monotonic()
@@ -276,7 +275,7 @@ class ChatClient:
         return CallError(failure, status, self._remove_key(f"{self._spec.base_url}: {message}"))
 
     def _remove_key(self, text: str) -> str:
-        """Return a text without the key: a server, or an error of the client, may repeat the request."""
+        """Return a text without the key, which a server or an error of the client may repeat."""
         return remove_key(text, self._key)
 
     def _shorten(self, text: str) -> str:
@@ -326,10 +325,10 @@ async def _answers(base_url: str) -> bool:
 
 
 def reach(spec: ModelSpec, key: str | None) -> None:
-    """Check that anything answers; an endpoint need not have this route.
+    """Check that the endpoint responds, even with an error, as it need not support this route.
 
     Raises:
-        ModelError: Nothing answers, or the key is refused.
+        ModelError: Nothing responds, or the key is rejected.
     """
     headers = {"Authorization": f"Bearer {key}"} if key else {}
     try:

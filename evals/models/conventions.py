@@ -1,4 +1,4 @@
-"""The conventions in a model's files, read once: its template, and the tokens that end a turn."""
+"""Read the conventions in a model's files: its template, and the tokens that end a turn."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 _REPLY = "capo-bench"
-"""Content of a made-up turn: the template's text after it closes a turn."""
+"""Content of an artificial turn, to find the template's text after a turn."""
 
 
 @dataclass(frozen=True)
@@ -21,10 +21,10 @@ class Conventions:
     """Template and end tokens of a model.
 
     Attributes:
-        template_hash: Content hash of the text around it.
-        ends: Ids of the tokens that end its turn: those of the tokenizer and of the generation settings, and the one
-            with which its chat template closes a turn. A base model may name another token than its template writes;
-            without this one it would go on and invent turns.
+        template_hash: Content hash of the template's text around a message.
+        ends: Ids of the tokens that end the model's turn: those of the tokenizer and of the generation settings, and
+            the one with which its chat template closes a turn. A base model's settings may name another token than its
+            template writes; without the template's token, the model would continue and invent turns.
         flaw: Error in the chat template, as a sentence; None if there is none.
     """
 
@@ -34,7 +34,7 @@ class Conventions:
     flaw: str | None
 
     def identity(self, tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-        """Return the part that decides answers, in readable form."""
+        """Return the part that affects answers, in readable form."""
         ends = sorted(map(str, tokenizer.convert_ids_to_tokens(sorted(self.ends))))
         return {"template": self.template, "template_hash": self.template_hash, "ends": ends}
 
@@ -67,7 +67,7 @@ def close_of_turn(tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def token_at(text: str, tokenizer: PreTrainedTokenizerBase) -> int | None:
-    """Return the id of the special or added token that a text begins with; the longest of them, None without one."""
+    """Return the id of the longest special or added token at the start of a text; None if there is none."""
     added = tokenizer.added_tokens_decoder.items()
     fitting = [
         (len(token.content), number) for number, token in added if token.content and text.startswith(token.content)

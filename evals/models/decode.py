@@ -1,11 +1,11 @@
-"""Sample several completions of many prompts from a causal language model, reading equal text once.
+"""Sample several completions of many prompts from a causal language model, and compute shared text only once.
 
-A row of the batch is the text so far of one or more completions. A prompt is read once, and its completions share its
-row until their tokens differ; then each goes on in a copy of the row. Prompts that begin alike, as those of a group of
-rollouts do, share that beginning: it is read once.
+A row of the batch is the text so far of one or more completions. A prompt is computed once, and its completions share
+its row until their tokens differ; then each continues in a copy of the row. If prompts have a common prefix, as in a
+group of rollouts, the prefix is computed once.
 
-Tokens are drawn by inversion from numbers that the caller gives, so that a completion is a function of its prompt and
-its own numbers, whatever else is in the batch (as far as rounding goes).
+Tokens are sampled by inversion from numbers that the caller passes. Therefore a completion is a function of its prompt
+and its own numbers, independent of the rest of the batch (except for rounding).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Decoder:
 
     Attributes:
         model: A causal language model in evaluation mode.
-        stopped: Called after each position; True cuts all completions there.
+        stopped: Called after each position; if it returns True, all completions end there.
     """
 
     model: Any
@@ -48,11 +48,12 @@ class Decoder:
         """Return n completions of each prompt.
 
         Args:
-            prompts: Tokens, at least one of each prompt.
-            limits: Most tokens to write after each prompt, at least 1.
-            n: Completions of each.
+            prompts: Token ids of each prompt, at least one.
+            limits: Maximum number of tokens to generate for each prompt, at least 1.
+            n: Number of completions of each prompt.
             sampling: Temperature (above 0 if there are uniforms) and top-p.
-            uniforms: Numbers in [0, 1) of shape (prompts, n, longest limit), one for each token; None is greedy.
+            uniforms: Numbers in [0, 1) of shape (prompts, n, longest limit), one for each token; None for greedy
+                decoding.
         """
         draws = None if uniforms is None else torch.from_numpy(uniforms).flatten(0, 1).to(self.model.device)
         written = _Batch(self, prompts, limits, n).write(sampling, draws)
@@ -61,7 +62,7 @@ class Decoder:
 
 
 def choose(logits: torch.Tensor, sampling: Sampling, uniforms: torch.Tensor) -> torch.Tensor:
-    """Return k tokens of each distribution, shape (distributions, k); a share of 0 is never taken.
+    """Return k tokens of each distribution, shape (distributions, k); a token with probability 0 is never chosen.
 
     Args:
         logits: Shape (distributions, vocabulary).
@@ -73,13 +74,13 @@ def choose(logits: torch.Tensor, sampling: Sampling, uniforms: torch.Tensor) -> 
         shares, order = shares.sort(dim=-1, descending=True, stable=True)
         shares = shares.where(shares.cumsum(-1) - shares < sampling.top_p, 0.0)
     sums = shares.cumsum(-1)
-    # Below the total for any number below 1, in the arithmetic of 64-bit floats too.
+    # For any number below 1, the product is below the total, in 64-bit arithmetic too.
     places = torch.searchsorted(sums, uniforms * sums[:, -1:], right=True)
     return places if order is None else order.gather(-1, places)
 
 
 class _Batch:
-    """One batch as it is decoded: rows of text over a cache."""
+    """One batch during decoding: rows of text and a cache."""
 
     def __init__(self, decoder: Decoder, prompts: Sequence[Sequence[int]], limits: Sequence[int], n: int) -> None:
         self._decoder, self._model = decoder, decoder.model
@@ -88,12 +89,12 @@ class _Batch:
         rows, positions = n * len(prompts), max(map(len, prompts)) + max(limits)
         self._cache = make_cache(decoder.model, rows, positions)
         self._seen = torch.ones(rows, positions, dtype=torch.bool, device=self._device)
-        # A row is padded after the shared text; a layer with a sliding window would count the padding.
+        # Rows are padded after the shared text; a layer with a sliding window would count the padding.
         sharing = all(isinstance(layer, RoomyLayer) for layer in self._cache.layers)
         self._logits = self._read(prompts, count_shared(prompts) if sharing else 0)
 
     def write(self, sampling: Sampling, draws: torch.Tensor | None) -> list[list[int]]:
-        """Return the tokens of n completions of each prompt; `draws` (completions, longest limit) or greedily."""
+        """Return n completions' tokens per prompt, sampled with `draws` (completions, longest limit) or greedily."""
         n, limits = self._n, self._limits
         most = torch.tensor(limits, device=self._device).repeat_interleave(n)
         tokens = torch.zeros(len(most), max(limits), dtype=torch.long, device=self._device)
@@ -116,7 +117,7 @@ class _Batch:
     def _choose(
         self, numbers: torch.Tensor, rows: torch.Tensor, sampling: Sampling, uniforms: torch.Tensor | None
     ) -> torch.Tensor:
-        """Return the next token of each completion, given its number among those of its prompt and its row."""
+        """Return the next token of each completion, given its number within its prompt and its row."""
         if uniforms is None:
             return self._logits.argmax(-1)[rows]
         table = uniforms.new_zeros(len(self._logits), self._n)
@@ -124,7 +125,7 @@ class _Batch:
         return choose(self._logits, sampling, table)[rows, numbers]
 
     def _read(self, prompts: Sequence[Sequence[int]], shared: int) -> torch.Tensor:
-        """Fill the cache, a row a prompt, `shared` tokens once; return logits after, shape (rows, vocabulary)."""
+        """Fill the cache with one row per prompt, `shared` tokens once; return logits, shape (rows, vocabulary)."""
         rest = [prompt[shared:] for prompt in prompts]
         width = max(map(len, rest))
         pads = torch.tensor([width - len(row) for row in rest], device=self._device)
@@ -141,7 +142,7 @@ class _Batch:
         return self._pass(ids, shared + (places - pads[:, None]).clamp(min=0))
 
     def _advance(self, rows: torch.Tensor, chosen: torch.Tensor, step: int) -> torch.Tensor:
-        """Feed rows the tokens chosen after them, shape (completions,) both; return each completion's new row."""
+        """Append the chosen tokens to rows, shape (completions,) each; return each completion's new row."""
         vocabulary = self._logits.shape[-1]
         texts, text = torch.unique(rows * vocabulary + chosen, return_inverse=True)
         place = place_texts(texts // vocabulary)
@@ -167,7 +168,7 @@ class _Batch:
 
 
 def place_texts(sources: torch.Tensor) -> torch.Tensor:
-    """Return the row of each text so that few rows move: the first text of a row stays there, the others fill up.
+    """Return the row of each text so that few rows move: the first text of a row stays, the others fill free rows.
 
     Args:
         sources: The rows that the texts continue, in ascending order, shape (texts,).
@@ -184,9 +185,9 @@ def place_texts(sources: torch.Tensor) -> torch.Tensor:
 
 
 def count_shared(prompts: Sequence[Sequence[int]]) -> int:
-    """Return how many tokens at the beginning to read once for all prompts that begin alike, so that least is read.
+    """Return the length of the prefix to compute once per distinct prefix, so that the fewest tokens are computed.
 
-    They are less than the shortest prompt has: each has a token left to read.
+    It is shorter than the shortest prompt, because each prompt needs at least one remaining token.
     """
     longest, beginnings = max(map(len, prompts)), [0] * len(prompts)
     best = len(prompts) * longest, 0
@@ -199,14 +200,14 @@ def count_shared(prompts: Sequence[Sequence[int]]) -> int:
 
 
 def make_cache(model: Any, rows: int, positions: int) -> Cache:
-    """Return an empty cache; a layer that attends to all positions has storage for that many rows and positions."""
+    """Return an empty cache; a layer that attends to all positions has storage for so many rows and positions."""
     cache = DynamicCache(config=model.config)
     layers = [RoomyLayer(rows, positions) if type(layer) is DynamicLayer else layer for layer in cache.layers]
     return Cache(layers=layers)
 
 
 class RoomyLayer(DynamicLayer):  # type: ignore[no-untyped-call]
-    """A cache layer with storage for so many rows and positions: a new one does not copy all its content."""
+    """A cache layer with preallocated storage for rows and positions: a new position copies none of its content."""
 
     keys: torch.Tensor
     values: torch.Tensor

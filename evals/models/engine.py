@@ -1,4 +1,4 @@
-"""vLLM's engine as a child process: it ends with this process, however this one ends."""
+"""Run vLLM's engine as a child process that ends with this process, however this process ends."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Any
 
 
 def choose_chunked_prefill() -> bool | None:
-    """Return whether prompts are read in pieces; None is vLLM's choice.
+    """Return whether prompts are processed in chunks; None is vLLM's default.
 
-    On a CPU, vLLM 0.31 crashes at a draw with a seed if its prompt is read in pieces.
+    On a CPU, vLLM 0.31 crashes when it samples with a seed and the prompt is processed in chunks.
     """
     from vllm.platforms import current_platform
 
@@ -19,21 +19,21 @@ def choose_chunked_prefill() -> bool | None:
 
 
 def start_guarded(start: Callable[[], None]) -> subprocess.Popen[bytes]:
-    """Start an engine; return the guard of its processes."""
+    """Start an engine, and return the guard of its processes."""
     others = set(multiprocessing.active_children())
     start()
     return _guard([child.pid for child in set(multiprocessing.active_children()) - others])
 
 
 def end(engine: Any, guard: subprocess.Popen[bytes]) -> None:
-    """End an engine (a `vllm.LLM`) now: otherwise its process runs until the garbage collector ends it."""
+    """End an engine (a `vllm.LLM`) now; otherwise its process runs until the garbage collector ends it."""
     engine.llm_engine.engine_core.shutdown()
     guard.kill()
     guard.communicate()
 
 
 def _guard(processes: Sequence[int | None]) -> subprocess.Popen[bytes]:
-    """Return a process that kills these when this one is gone: vLLM's engine outlives a killed parent.
+    """Return a process that kills the given ones when this process ends: vLLM's engine would outlive a killed parent.
 
     It waits for the end of its input, which the kernel closes when this process ends for any reason.
     """

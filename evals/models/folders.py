@@ -1,4 +1,4 @@
-"""The place of a model: a folder or a repository, with a whole model or a LoRA adapter on a base."""
+"""Find a model: a folder or a repository with a complete model, or with a LoRA adapter on a base."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from evals.models.base import ModelError
 
 _SHOWN = 400
 _NEEDLESS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.onnx", "*.h5", "*.msgpack", "original/*", "onnx/*")
-"""Files of a repository that hold the same weights again."""
+"""Files of a repository that contain the same weights in another format."""
 CONFIG = "config.json"
 
 
@@ -51,10 +51,10 @@ class ModelFolders:
 def locate(model: str, revision: str | None) -> ModelFolders:
     """Find a model: a folder, or a repository, which is downloaded first.
 
-    All parts are then loaded from the folder, so that none can be of another revision.
+    All parts are then loaded from the folder, so that all have the same revision.
 
     Raises:
-        ModelError: There is no such folder or repository, or it holds no model.
+        ModelError: The folder or repository does not exist, or contains no model.
     """
     folder = Path(model).expanduser()
     if folder.is_dir():
@@ -65,7 +65,7 @@ def locate(model: str, revision: str | None) -> ModelFolders:
         raise ModelError(f"there is no folder {model}; name a model's folder or a repository id")
     snapshot = fetch_snapshot(model, revision)
     place = _read_folder(snapshot)
-    # An adapter is identified by its content, wherever it lies.
+    # An adapter is identified by its content, regardless of its location.
     return place if place.adapter else replace(place, repository=(model, snapshot.name))
 
 
@@ -73,16 +73,16 @@ def fetch_snapshot(repository: str, revision: str | None) -> Path:
     """Return the folder of a repository's files at a revision, from the hub or its cache.
 
     Raises:
-        ModelError: The hub and its cache do not give it.
+        ModelError: Neither the hub nor its cache provides the files.
     """
     with opening(repository):
         folder = _download(repository, revision, _NEEDLESS)
-        # Older repositories hold only *.bin.
+        # Older repositories contain only *.bin.
         return _download(repository, revision, _NEEDLESS[1:]) if lacks_weights(folder) else folder
 
 
 def _download(repository: str, revision: str | None, needless: Sequence[str]) -> Path:
-    """Return the folder of a snapshot; the cached one if the hub does not answer."""
+    """Return the folder of a snapshot; the cached one if the hub does not respond."""
     from huggingface_hub import snapshot_download
 
     download = partial(snapshot_download, repository, revision=revision, ignore_patterns=list(needless))
@@ -91,16 +91,16 @@ def _download(repository: str, revision: str | None, needless: Sequence[str]) ->
     except Exception as error:
         try:
             return Path(download(local_files_only=True))
-        except Exception:  # the first error says why
+        except Exception:  # the first error gives the reason
             raise error from None
 
 
 @contextmanager
 def opening(model: str) -> Iterator[None]:
-    """Turn errors into ones that name the model that cannot be opened.
+    """Convert any error to a `ModelError` that names the model.
 
     Raises:
-        ModelError: Anything went wrong inside.
+        ModelError: Any error occurred inside.
     """
     try:
         yield
@@ -125,7 +125,7 @@ def _read_folder(folder: Path) -> ModelFolders:
 
 
 def lacks_weights(folder: Path) -> bool:
-    """Return whether a folder holds no file of weights."""
+    """Return whether a folder has no weight files."""
     return not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin"))
 
 

@@ -1,4 +1,4 @@
-"""Any model as an lm-eval model: one thin class for lm-eval's `simple_evaluate`, and so for every task that it has."""
+"""Make any model usable in lm-eval: one thin class for its `simple_evaluate`, and so for all of its tasks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lm_eval.api.model import LM
 from evals.models.base import Completion, Model, ModelError, Sampling
 
 _MAX_TOKENS = 256
-"""Longest completion if a task sets none, as in lm-eval."""
+"""Maximum completion length in tokens if a task sets none, as in lm-eval."""
 
 _Asked = tuple[str, Sampling, tuple[str, ...]]  # prompt, sampling, stop strings
 
@@ -29,24 +29,24 @@ class HarnessLM(LM):  # type: ignore[misc]
         """Return the log-probability of each continuation, and whether it is the most likely one.
 
         Raises:
-            ModelError: The model gives no likelihoods, or a pair is too long for it.
+            ModelError: The model provides no likelihoods, or a pair is too long for it.
         """
         likelihoods = self._model.score([request.args for request in requests])
         return [(likelihood.logprob, likelihood.greedy) for likelihood in likelihoods]
 
     def loglikelihood_rolling(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[float]:
-        """Return the log-probability of whole texts; one that is too long for the model is read in windows.
+        """Return the log-probability of whole texts; a text that is too long for the model is scored in windows.
 
         Raises:
-            ModelError: The model gives no likelihoods, or a text is too long for it.
+            ModelError: The model provides no likelihoods, or a text is too long for it.
         """
         return [each.logprob for each in self._model.score([("", request.args[0]) for request in requests])]
 
     def generate_until(self, requests: Sequence[Instance], disable_tqdm: bool = False) -> list[str]:
-        """Return a completion of each request, cut at the task's stop strings; equal requests are drawn independently.
+        """Return a completion of each request, cut at the task's stop strings; equal requests get independent samples.
 
         Raises:
-            ModelError: A completion failed: lm-eval has no value for a missing answer.
+            ModelError: A completion failed, because lm-eval has no value for a missing answer.
         """
         places: dict[_Asked, list[int]] = {}
         for place, request in enumerate(requests):

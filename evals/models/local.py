@@ -1,4 +1,4 @@
-"""The common part of all models in this process: one call at a time, prompts as tokens, limits, identity."""
+"""Share the code of all models in this process: one call at a time, prompts as tokens, limits, identity."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 @contextmanager
 def hide_hints() -> Iterator[None]:
-    """Hide lm-eval's hints to authors of tasks from its users."""
+    """Hide lm-eval's hints for task authors."""
     logger = logging.getLogger("lm_eval")
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -36,7 +36,7 @@ def hide_hints() -> Iterator[None]:
 
 @dataclass(frozen=True)
 class PromptTokens:
-    """A prompt that fits the model: its tokens, most tokens of a completion, key of its draws, and that as a seed."""
+    """A prompt that fits the model: its tokens, a completion's token limit, and the key and seed of its sampling."""
 
     ids: list[int]
     limit: int
@@ -46,7 +46,7 @@ class PromptTokens:
 
 @dataclass(frozen=True)
 class Written:
-    """A completion in tokens: whether its last is the end token, and how many of the prompt had been read before."""
+    """A completion in tokens, whether it ends with an end token, and the number of cached prompt tokens."""
 
     ids: Sequence[int]
     ended: bool
@@ -54,7 +54,7 @@ class Written:
 
 
 class LocalModel:
-    """A model in this process; a subclass says how it continues and scores tokens, and how it is freed."""
+    """A model in this process; a subclass defines how it continues and scores tokens, and how it is freed."""
 
     eager = False
 
@@ -72,11 +72,11 @@ class LocalModel:
         return render(text, self.conventions.template, self.tokenizer)
 
     def encode(self, text: str, *, special: bool = True) -> list[int]:
-        """Return the tokens of a rendered text; with the tokenizer's beginning and end if `special`."""
+        """Return the tokens of a rendered text; with the tokenizer's beginning and end tokens if `special`."""
         return encode(text, self.tokenizer, special=special)
 
     def identity(self) -> dict[str, Any]:
-        """Return what decides the model's answers."""
+        """Return what determines the model's answers."""
         return self._identity
 
     def check(self, prompts: Sequence[str], sampling: Sampling) -> None:
@@ -94,18 +94,18 @@ class LocalModel:
     async def complete(
         self, prompts: Sequence[str], n: int, sampling: Sampling, *, seed: int, first: int = 0
     ) -> list[list[Completion]]:
-        """Return n completions of each prompt; one that the model cannot take or compute is a failure."""
+        """Return n completions of each prompt; a prompt that the model cannot process gets failures."""
         return await asyncio.to_thread(self._complete, prompts, n, sampling, seed, first)
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
-        """Return the likelihood of each continuation; a whole text that is too long for the model is read in windows.
+        """Return the likelihood of each continuation; a text without context that is too long is scored in windows.
 
         Raises:
             ModelError: A pair with a context is too long for the model.
         """
         split = [self._split(*pair) for pair in pairs]
         longest = max((len(context) + len(continuation) for row in split for context, continuation in row), default=0)
-        if self.positions is not None and longest >= self.positions:  # one token must be left: vLLM writes one
+        if self.positions is not None and longest >= self.positions:  # vLLM generates one more token
             raise ModelError(
                 f"a context with its continuation has {longest} tokens and the model takes {self.positions - 1}; "
                 "set max_length if it takes more, or leave the task out"
@@ -115,7 +115,7 @@ class LocalModel:
         return [_join([next(scored) for _ in row]) for row in split]
 
     def _split(self, context: str, continuation: str) -> list[tuple[list[int], list[int]]]:
-        """Return a context and its continuation in tokens, as lm-eval does: spaces between them are the latter's."""
+        """Return a context and its continuation in tokens; as in lm-eval, spaces between them go to the latter."""
         if not context:
             return self._split_whole(self.encode(continuation, special=False))
         bare = context.rstrip()
@@ -123,7 +123,7 @@ class LocalModel:
         return [(read, whole[len(read) :])]
 
     def _split_whole(self, tokens: list[int]) -> list[tuple[list[int], list[int]]]:
-        """Return a text without a context after the token that texts begin with; in lm-eval's windows if it is long."""
+        """Return a text without context after a text's first token; if it is long, in lm-eval's windows."""
         ids = (self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, *sorted(self.conventions.ends))
         first = next(int(token) for token in ids if token is not None)
         if self.positions is not None and len(tokens) > self.positions - 2:
@@ -145,7 +145,7 @@ class LocalModel:
     def _continue(
         self, questions: Sequence[PromptTokens], n: int, sampling: Sampling, first: int
     ) -> list[list[Written]]:
-        """Return n completions of each question in tokens; errors of the machine are raised."""
+        """Return n completions of each question in tokens; errors of the backend are raised."""
         raise NotImplementedError
 
     def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
@@ -155,7 +155,7 @@ class LocalModel:
         raise NotImplementedError
 
     def _batches(self, questions: Sequence[PromptTokens], n: int, sampling: Sampling) -> list[list[int]]:
-        """Return the places of the questions that form each batch; a batch fails alone."""
+        """Return the indices of the questions of each batch; a failure affects only its batch."""
         return [list(range(len(questions)))]
 
     def _complete(
@@ -184,13 +184,13 @@ class LocalModel:
         self, questions: Sequence[PromptTokens], n: int, sampling: Sampling, first: int
     ) -> list[list[Completion]]:
         began = time.perf_counter()
-        drawn = n if sampling.temperature else 1  # greedily all are the same
+        drawn = n if sampling.temperature else 1  # greedy completions are all equal
         try:
             rows = [] if self._closed.is_set() else self._continue(questions, drawn, sampling, first)
         except Exception as error:
             log.exception("the model failed on a batch of %d prompts; their completions fail", len(questions))
             return [[Completion(f"{type(error).__name__}: {error}", "error")] * n for _ in questions]
-        if self._closed.is_set():  # closing has cut them short
+        if self._closed.is_set():  # closing truncated them
             return [[Completion("the model was closed", "error")] * n for _ in questions]
         seconds = time.perf_counter() - began
         return [
@@ -201,7 +201,10 @@ class LocalModel:
     def _make_completions(
         self, question: PromptTokens, row: Sequence[Written], n: int, first: int, seconds: float
     ) -> list[Completion]:
-        """Return a prompt's completions. Its tokens count with completion 0: k cost the same in any number of calls."""
+        """Return a prompt's completions; its prompt tokens count for completion 0 only.
+
+        Therefore k completions cost the same in any number of calls.
+        """
         read = [len(question.ids) if first + place == 0 else 0 for place in range(len(row))]
         decode = cache(self._decode)  # critiques of one solution are often equal
         completions = [
@@ -243,5 +246,5 @@ def _take_part(whole: int, n: int, place: int) -> int:
 
 
 def describe_packages(*names: str) -> dict[str, str]:
-    """Return the versions of the packages that compute answers."""
+    """Return the versions of the packages that affect answers."""
     return {name: version(name) for name in names}

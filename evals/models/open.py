@@ -1,4 +1,4 @@
-"""From a specification to a model that answers."""
+"""Open the model of a specification."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def open_model(spec: ModelSpec) -> Model:
     """Return an opened model.
 
     Raises:
-        ModelError: It cannot be opened.
+        ModelError: The model cannot be opened.
     """
     if spec.backend == "vllm" and find_spec("vllm") is None:
         raise ModelError("backend vllm needs vLLM, which is not installed: pip install 'capo-bench[vllm]'")

@@ -1,4 +1,4 @@
-"""A model behind an OpenAI-compatible endpoint: n completions in one request if the server can do that."""
+"""Use a model behind an OpenAI-compatible endpoint: n completions in one request if the server supports it."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ log = logging.getLogger(__name__)
 
 _N_REFUSED = frozenset({400, 422})
 _ANSWERED = frozenset({400, 413, 422})
-"""Statuses that concern one request: the endpoint itself works."""
+"""HTTP statuses that concern a single request: the endpoint itself works."""
 _BROKEN_OFF: dict[str | None, End] = {"abort": "error", "error": "error", "content_filter": "filter"}
-"""Reasons of a server to end a reply before the model does."""
+"""Finish reasons with which a server ends a reply before the model does."""
 _MOST_TOKENS = 2**40
-"""A larger count is an error of the server."""
+"""A larger count of tokens is an error of the server."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +33,8 @@ class Reply:
     """The result of one request: the server's completions, at most n, or a failure.
 
     Attributes:
-        completions: In the order of the choices; for a failed request n completions with the failure.
-        status: HTTP status of a failure, if there was one.
+        completions: Completions in the order of the choices; for a failed request, n completions with the failure.
+        status: HTTP status of a failure, if there is one.
     """
 
     completions: list[Completion]
@@ -43,11 +43,11 @@ class Reply:
 
 
 class EndpointModel:
-    """Asks a server for chat completions.
+    """Requests chat completions from a server.
 
-    Completion i of a prompt has the seed ``draw_seed(seed, prompt) + i``: vLLM adds the index of a choice to the seed
-    of the request, so n completions of one request equal those of n requests. A server that refuses or ignores n then
-    gets a request for each completion.
+    Completion i of a prompt has the seed ``draw_seed(seed, prompt) + i``. vLLM adds the index of a choice to the seed
+    of the request, so n completions of one request equal those of n requests. If a server rejects or ignores n, each
+    completion gets its own request.
 
     Args:
         spec: The model and its endpoint. The processes of one training share its `concurrency`.
@@ -85,17 +85,17 @@ class EndpointModel:
         return INSTRUCTION + text if self._template == "chat" else text
 
     def check(self, prompts: Sequence[str], sampling: Sampling) -> None:
-        """Check that the endpoint answers; it alone knows its model's length.
+        """Check that the endpoint responds; its model's maximum length is unknown here.
 
         Raises:
-            ModelError: Nothing answers, or the key is refused.
+            ModelError: Nothing responds, or the key is rejected.
         """
         reach(self._spec, self._key)
 
     async def complete(
         self, prompts: Sequence[str], n: int, sampling: Sampling, *, seed: int, first: int = 0
     ) -> list[list[Completion]]:
-        """Return exactly n completions of each prompt, in order; a failed one gives the reason."""
+        """Return exactly n completions of each prompt, in order; a failed one contains the reason."""
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(
@@ -108,14 +108,14 @@ class EndpointModel:
         return [task.result() for task in tasks]
 
     def score(self, pairs: Sequence[tuple[str, str]]) -> list[Likelihood]:
-        """Raise `ModelError`: chats come without likelihoods."""
+        """Raise `ModelError`: chat endpoints provide no likelihoods."""
         raise ModelError(
             "an endpoint of chat completions gives no likelihoods of given answers; "
             "use backend hf or vllm, or tasks that generate"
         )
 
     def identity(self) -> dict[str, Any]:
-        """Return the known facts of the model: its name, and the settings of its requests."""
+        """Return what is known of the model: its name, and the settings of its requests."""
         return {
             "backend": "openai",
             "model": self._spec.model,
@@ -129,7 +129,7 @@ class EndpointModel:
         await self._client.close()
 
     async def _complete_greedily(self, prompt: str, n: int, sampling: Sampling) -> list[Completion]:
-        """Request one completion, and split its cost: at temperature 0 all n are the same."""
+        """Request one completion and split its cost, because at temperature 0 all n are equal."""
         (completion,) = (await self._send_request(prompt, 1, sampling.max_tokens, temperature=0.0)).completions
         return [Completion(completion.text, completion.end, usage) for usage in split_usage(completion.usage, n)]
 
@@ -148,7 +148,7 @@ class EndpointModel:
         if n == 1 or self._one_by_one:
             return await draw_singly(first, n)
         outcome = await draw(first, n)
-        if outcome.status in _N_REFUSED:  # was it n that the server refused?
+        if outcome.status in _N_REFUSED:  # the server may have rejected n
             single = await draw(first, 1)
             if single.failed:
                 return outcome.completions
@@ -183,7 +183,7 @@ class EndpointModel:
         return Reply(_make_completions(reply, n, time.perf_counter() - began, self._spec.price))
 
     def _note(self, error: CallError) -> None:
-        """Count a failure; the first of its kind is a warning in the log."""
+        """Record a failure; the first of its kind is logged as a warning."""
         self._last_failure = error.message
         kind = (error.failure, error.status)
         log.log(logging.DEBUG if kind in self._logged else logging.WARNING, "a request failed: %s", error.message)
@@ -226,7 +226,7 @@ def _make_usage(tokens: TokenUsage, seconds: float, price: Price | None) -> Usag
 
 
 def _count(tokens: int | None) -> int:
-    """Return a count of tokens; 0 if the server gives none, or an impossible one."""
+    """Return a number of tokens; 0 if the server reports none, or an impossible number."""
     if tokens is not None and tokens > _MOST_TOKENS:
         log.warning("the endpoint counts more than %d tokens in one request; the count is dropped", _MOST_TOKENS)
         return 0

@@ -1,4 +1,4 @@
-"""The prompt of a text, in the model's own template: its chat template, if it has one."""
+"""Build the prompt of a text in the model's own template: its chat template, if it has one."""
 
 from __future__ import annotations
 
@@ -17,18 +17,22 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 Template = Literal["bare", "plain", "chat", "message"]
-"""Form of a prompt: the text alone; the text after an instruction; a user's message with the instruction, in the
-tokenizer's chat template; a user's message without the instruction (the text alone without a chat template)."""
+"""Form of a prompt.
+
+``bare`` is the text alone, ``plain`` the text after an instruction, ``chat`` a user message with the instruction in the
+tokenizer's chat template, and ``message`` a user message without the instruction. Without a chat template, ``message``
+is the text alone.
+"""
 
 TEMPLATES: tuple[Template, ...] = get_args(Template)
 MARK = "capo_bench_template"
 """Key of a model's ``config.json`` that names the template it was trained with."""
 
 TEMPLATE_DATE = datetime(2026, 1, 1)
-"""The date in every chat template that asks for it (``strftime_now``): prompts must not change from day to day."""
+"""The date in every chat template that requests it (``strftime_now``), so that prompts are the same every day."""
 
 SECONDS = 10.0
-"""Longest time that a chat template may take for one message."""
+"""Time limit in seconds for a chat template to render one message."""
 
 INSTRUCTION = (
     "Solve the problem step by step. Separate the steps with blank lines. "
@@ -37,7 +41,7 @@ INSTRUCTION = (
 
 
 def choose_template(wanted: str, config: Any, tokenizer: PreTrainedTokenizerBase) -> Template:
-    """Return a model's template: the wanted one, else the one of its training, else its chat template or ``plain``.
+    """Return a model's template: the requested one, else that of its training, else its chat template or ``plain``.
 
     Raises:
         ModelError: The template is unknown, or is ``chat`` and the tokenizer has none.
@@ -57,8 +61,8 @@ def choose_template(wanted: str, config: Any, tokenizer: PreTrainedTokenizerBase
 def render(text: str, template: Template, tokenizer: PreTrainedTokenizerBase) -> str:
     """Return the text that the model continues.
 
-    A chat template that opens with the beginning-of-sequence token loses it here if the tokenizer adds it again.
-    Special tokens that are spelled in a message are broken up: a solution must not end the user's turn.
+    If a chat template starts with the beginning-of-sequence token and the tokenizer adds it again, it is removed here.
+    The text of special tokens in a message is broken up, because a solution must not end the user's turn.
 
     Raises:
         ModelError: The chat template cannot be rendered.
@@ -77,7 +81,7 @@ def render(text: str, template: Template, tokenizer: PreTrainedTokenizerBase) ->
 
 
 def render_turns(turns: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokenizerBase, *, opened: bool) -> str:
-    """Return turns, role and content, in the tokenizer's template; one that asks for the date gets `TEMPLATE_DATE`.
+    """Return turns, with role and content, in the tokenizer's template; the date in it is `TEMPLATE_DATE`.
 
     Raises:
         ModelError: The template cannot be rendered, or takes longer than `SECONDS`.
@@ -90,7 +94,7 @@ def render_turns(turns: Sequence[Mapping[str, str]], tokenizer: PreTrainedTokeni
                 add_generation_prompt=opened,
                 strftime_now=TEMPLATE_DATE.strftime,
             )
-    except Exception as error:  # a template is a program, and may raise anything
+    except Exception as error:  # a template is a program, and may raise any error
         reason = f"it runs for more than {SECONDS:g} s" if isinstance(error, TimeoutError) else _describe(error)
         raise ModelError(
             f"the chat template of {tokenizer.name_or_path!r} cannot be rendered ({reason}); correct it "
@@ -105,7 +109,7 @@ def _describe(error: Exception) -> str:
 
 @contextmanager
 def _limit_time(seconds: float) -> Iterator[None]:
-    """Raise `TimeoutError` in this thread when the time is over: a template's loops run as Python, which it can end."""
+    """Raise `TimeoutError` in this thread after a time limit; it interrupts a template's loops, which run in Python."""
     thread = ctypes.c_ulong(threading.get_ident())
     timer = threading.Timer(
         seconds, ctypes.pythonapi.PyThreadState_SetAsyncExc, (thread, ctypes.py_object(TimeoutError))
@@ -128,7 +132,7 @@ def _disarm(text: str, tokenizer: PreTrainedTokenizerBase) -> str:
 
 
 def encode(text: str, tokenizer: PreTrainedTokenizerBase, *, special: bool = True) -> list[int]:
-    """Return the tokens of a rendered text; if `special`, with the tokenizer's beginning of a sequence, once."""
+    """Return the tokens of a rendered text; if `special`, with the tokenizer's beginning-of-sequence token, once."""
     begun = bool(tokenizer.bos_token) and text.startswith(str(tokenizer.bos_token))
     ids: list[int] = tokenizer.encode(text, add_special_tokens=special and not begun)
     return ids

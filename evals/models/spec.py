@@ -1,4 +1,4 @@
-"""The settings of a language model and of its backend. Imports only pydantic."""
+"""Define the settings of a language model and of its backend. This module imports pydantic only."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ _OURS = frozenset({"model", "messages", "n", "seed", "stream"})
 Seconds = Annotated[float, Field(gt=0)]
 Amount = Annotated[float, Field(ge=0)]
 KeyName = Annotated[str, Field(pattern=r"^[A-Za-z_]\w*$"), AfterValidator(note_key_name)]
-"""Name of the environment variable that holds a key."""
+"""Name of the environment variable with a key."""
 
 
 class Price(Strict):
-    """Price of a million tokens read, of those read that the server had kept, and written, in any currency."""
+    """Price of a million prompt tokens, cached prompt tokens and generated tokens, in any currency."""
 
     prompt: Amount
     cached: Amount
@@ -32,11 +32,12 @@ class Price(Strict):
 
 
 class BreakerParams(Strict):
-    """When to stop asking a failing endpoint.
+    """When to stop sending requests to a failing endpoint.
 
     Attributes:
-        failures: Failed requests in a row, each with its retries, after which requests fail at once.
-        cool_down_seconds: Duration of that; then one request is sent, and its success admits all others.
+        failures: Number of consecutive failed requests, each with its retries, after which requests fail at once.
+        cool_down_seconds: Duration of that state. After it, one request is sent; if it succeeds, all others are
+            allowed.
     """
 
     failures: Positive = 5
@@ -47,15 +48,16 @@ class EndpointSettings(Strict):
     """The address of an endpoint of chat completions, and the settings of each request.
 
     Attributes:
-        base_url: Address of the API, as in ``http://127.0.0.1:8000/v1``. No key: that is in the environment.
-        api_key_env: Name of the environment variable that holds the key; a server without keys needs none.
-        concurrency: Most requests at a time, of all processes of a training together.
-        deadline_seconds: Longest time for a request with its retries; one attempt may take half of it. None is 60 s
-            and 2 s for every 5 tokens of the longest reply.
-        max_retries: Retries of a request after 429, 5xx, a lost connection or an unreadable reply.
-        breaker: When to stop asking a failing endpoint.
+        base_url: Address of the API, as in ``http://127.0.0.1:8000/v1``. It must not contain a key; the key is read
+            from the environment.
+        api_key_env: Name of the environment variable with the key; a server without keys needs none.
+        concurrency: Maximum number of concurrent requests, over all processes of a training.
+        deadline_seconds: Time limit for a request with its retries; one attempt may take half of it. None is 60 s plus
+            2 s per 5 tokens of the maximum reply length.
+        max_retries: Maximum number of retries of a request after 429, 5xx, a lost connection or an unreadable reply.
+        breaker: When to stop sending requests to a failing endpoint.
         price: Price of the tokens; None counts no money.
-        body: Fields of the request, in addition to ours or instead of them; null removes one.
+        body: Fields of the request that are added or replaced; null removes one.
     """
 
     base_url: str | None = None
@@ -85,20 +87,21 @@ class EndpointSettings(Strict):
 
 
 class ModelSpec(EndpointSettings):
-    """The place of a model and how it is loaded. The settings of `EndpointSettings` are for backend `openai`.
+    """The location of a model, and how it is loaded. The settings of `EndpointSettings` are for backend `openai`.
 
     Attributes:
         model: Folder or repository id of a model or of a LoRA adapter; for `openai`, the model's name at the endpoint.
         backend: ``hf`` (Transformers), ``vllm`` or ``openai`` (any server of chat completions).
         dtype: Precision of the weights; ``auto`` is the stored one.
-        template: Form of the prompt (`evals.models.prompt`); ``auto`` is the one of the model's training.
-        batch_size: Completions that an evaluation requests and stores at a time; None is 128 for `openai`, 512 for
-            `hf` and 4,096 for `vllm`, whose engine waits for the longest completion of each batch.
-        batch_tokens: Most tokens that `hf` holds at once: every completion with its prompt, at its longest.
-        max_length: Longest prompt and completion together in tokens; None is the model's own.
-        gpu_memory_utilization: Share of the accelerator's memory that `vllm` takes.
-        tensor_parallel_size: Number of accelerators over which `vllm` splits the model.
-        enforce_eager: Start `vllm` without compilation: it starts sooner and runs slower.
+        template: Form of the prompt (`evals.models.prompt`); ``auto`` is that of the model's training.
+        batch_size: Number of completions that an evaluation requests and stores at a time. None is 128 for `openai`,
+            512 for `hf` and 4,096 for `vllm`, whose engine waits for the longest completion of each batch.
+        batch_tokens: Maximum number of tokens that `hf` processes at once; each completion counts with its prompt and
+            its maximum length.
+        max_length: Maximum length of prompt and completion together in tokens; None is the model's own limit.
+        gpu_memory_utilization: Share of the GPU's memory that `vllm` takes.
+        tensor_parallel_size: Number of GPUs over which `vllm` splits the model.
+        enforce_eager: Whether `vllm` skips compilation, which starts sooner and runs slower.
     """
 
     model: Annotated[str, Field(min_length=1)]
@@ -115,7 +118,7 @@ class ModelSpec(EndpointSettings):
 
     @property
     def batch(self) -> int:
-        """Completions at a time."""
+        """Number of completions per batch."""
         return self.batch_size or _BATCH[self.backend]
 
     @model_validator(mode="after")
@@ -146,7 +149,7 @@ def read_key(variable: str) -> str | None:
     """Return the key in the environment, or None.
 
     Raises:
-        ValueError: It has characters that cannot be sent.
+        ValueError: The key has characters that cannot be sent.
     """
     key = os.environ.get(variable, "").strip()
     if not (key.isascii() and key.isprintable()):
@@ -158,7 +161,7 @@ def check_url(url: str) -> str:
     """Return a base URL without its last slash.
 
     Raises:
-        ValueError: It is no http address, or holds more than an address; it will be stored and shown.
+        ValueError: It is no http address, or contains more than an address, which would be stored and shown.
     """
     parts = urlsplit(url)
     if parts.username or parts.password or parts.query or parts.fragment:
@@ -166,17 +169,17 @@ def check_url(url: str) -> str:
             "base_url holds more than a place (a user, a password, a query or a fragment); "
             "a key belongs into the environment variable that api_key_env names (OPENAI_API_KEY)"
         )
-    # A port that is no number raises ValueError itself.
+    # A port that is no number already raises ValueError.
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.port == 0:
         raise ValueError(f"base_url {url!r} is no http address; write it as in http://127.0.0.1:8000/v1")
     return url.rstrip("/")
 
 
 def read_spec(**settings: Any) -> ModelSpec:
-    """Return the specification with these settings; those that are None keep their defaults.
+    """Return the specification with these settings; settings that are None keep their defaults.
 
     Raises:
-        ModelError: Settings are wrong; the message names all of them.
+        ModelError: Settings are invalid; the message names all of them.
     """
     given = {name: value for name, value in settings.items() if value is not None}
     try:
@@ -190,6 +193,6 @@ def _describe(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         return f"unknown setting {name!r}{did_you_mean(name, list(ModelSpec.model_fields))}"
     rule = problem["msg"].removeprefix("Value error, ")
-    # A URL may hold a password.
+    # A URL may contain a password.
     shown = "" if not name or name == "base_url" else f" {problem['input']!r}"
     return f"{name}{shown}: {rule}" if name else rule

@@ -1,4 +1,4 @@
-"""A model in Transformers, in this process: loaded once, on the accelerator if there is one."""
+"""Run a model in Transformers in this process: it is loaded once, on the GPU if there is one."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from evals.models.local import LocalModel, PromptTokens, Written, describe_packa
 from evals.models.spec import ModelSpec
 
 _SCORED = 64
-"""Pairs that are scored at a time: each needs memory for the logits of all its places."""
+"""Number of pairs that are scored at a time: each needs memory for the logits of all its positions."""
 
 
 class TransformersModel(LocalModel):
-    """A model that Transformers loads; it reads a prompt once for all its completions.
+    """A model that Transformers loads; a prompt is computed once for all its completions.
 
-    Completion i of a prompt depends only on the seed, the prompt and i: they and the position give the number that
-    decides each token. Rounding aside, a prompt gets the same completion in any batch. Of a repository's generation
-    settings, only the end tokens are used.
+    Completion i of a prompt depends only on the seed, the prompt and i: together with the position, they determine the
+    random number of each token. Except for rounding, a prompt gets the same completion in any batch. Of a repository's
+    generation settings, only the end tokens are used.
 
     Raises:
-        ModelError: Its template cannot be rendered, or nothing ends a turn.
+        ModelError: Its template cannot be rendered, or there is no end token.
     """
 
     def __init__(self, model: Any, tokenizer: Any, spec: ModelSpec, settings: dict[str, Any]) -> None:
@@ -49,7 +49,7 @@ class TransformersModel(LocalModel):
         """Load a model.
 
         Raises:
-            ModelError: There is none, or it cannot be loaded.
+            ModelError: There is no model, or it cannot be loaded.
         """
         place = locate(spec.model, spec.revision)
         with opening(spec.model), _silence():
@@ -57,7 +57,7 @@ class TransformersModel(LocalModel):
         return cls(model, tokenizer, spec, place.identity())
 
     def _batches(self, questions: Sequence[PromptTokens], n: int, sampling: Sampling) -> list[list[int]]:
-        """Return batches, the longest questions first, of as many as `batch_tokens` allow, at least one."""
+        """Return batches of questions, the longest first; a batch fits `batch_tokens` or has one question."""
         rows = sorted(range(len(questions)), key=lambda row: -len(questions[row].ids))
         batches = []
         while rows:
@@ -76,7 +76,7 @@ class TransformersModel(LocalModel):
         return self._decoder.decode([each.ids for each in questions], limits, n, sampling, draws)
 
     def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
-        """Score with lm-eval's own class, so that the figures equal lm-eval's."""
+        """Score with lm-eval's own class, so that the results equal lm-eval's."""
         from lm_eval.models.huggingface import HFLM
 
         with _silence():
@@ -97,9 +97,9 @@ class TransformersModel(LocalModel):
 
 
 def find_device() -> str:
-    """Return this process's device: processes that train together each have their own GPU.
+    """Return this process's device; processes that train together each have their own GPU.
 
-    The device is named explicitly because in a new thread the current GPU is the first one.
+    The device is named explicitly, because in a new thread the current GPU is the first one.
     """
     return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
 
@@ -107,7 +107,7 @@ def find_device() -> str:
 def _load(place: ModelFolders, dtype: str) -> tuple[Any, Any]:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    # Explicitly False: without it Transformers asks on a terminal whether to run a repository's code.
+    # Explicitly False, because otherwise Transformers asks on a terminal whether to run a repository's code.
     tokenizer = AutoTokenizer.from_pretrained(place.tokenizer, padding_side="left", trust_remote_code=False)
     model: Any = AutoModelForCausalLM.from_pretrained(
         place.model, dtype=dtype, device_map=find_device(), trust_remote_code=False
@@ -119,7 +119,7 @@ def _load(place: ModelFolders, dtype: str) -> tuple[Any, Any]:
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Hide lm-eval's hints and the loading bars from the terminal."""
+    """Hide lm-eval's hints and the loading progress bars."""
     from transformers.utils import logging as of_transformers
 
     bars: Any = of_transformers

@@ -1,4 +1,4 @@
-"""A model in vLLM's engine, which this process starts and ends."""
+"""Run a model in vLLM's engine, which this process starts and ends."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from evals.models.spec import ModelSpec
 
 
 class VllmModel(LocalModel):
-    """A model in vLLM, on the GPU if its build is for one; a common beginning of prompts is read once.
+    """A model in vLLM, on the GPU if this build supports one; a common prefix of prompts is computed once.
 
-    Completion i of a prompt is drawn with a seed made of the seed, the prompt and i. vLLM does not promise the same
-    arithmetic in another batch, so a draw may differ there.
+    Completion i of a prompt is sampled with a seed made from the seed, the prompt and i. vLLM does not guarantee the
+    same arithmetic in another batch, so a completion may differ there.
 
     Raises:
-        ModelError: Its template cannot be rendered, or nothing ends a turn.
+        ModelError: Its template cannot be rendered, or there is no end token.
     """
 
     def __init__(self, engine: Any, guard: subprocess.Popen[bytes], place: ModelFolders, spec: ModelSpec) -> None:
@@ -38,7 +38,7 @@ class VllmModel(LocalModel):
         settings: Any = GenerationConfig
         try:
             generation = settings.from_pretrained(place.model)
-        except OSError:  # there is no such file
+        except OSError:  # the file does not exist
             generation = None
         held = engine.llm_engine.model_config
         conventions = read_conventions(spec.template, held.hf_config, generation, tokenizer)
@@ -51,7 +51,7 @@ class VllmModel(LocalModel):
         """Load a model.
 
         Raises:
-            ModelError: There is none, or it cannot be loaded.
+            ModelError: There is no model, or it cannot be loaded.
         """
         place = locate(spec.model, spec.revision)
         engines: list[Any] = []
@@ -75,7 +75,7 @@ class VllmModel(LocalModel):
     def _make_sampling(self, question: PromptTokens, n: int, sampling: Sampling, first: int) -> Any:
         return vllm.SamplingParams(
             n=n,
-            seed=question.seed + first if sampling.temperature else None,  # vLLM gives the i-th of the n this plus i
+            seed=question.seed + first if sampling.temperature else None,  # vLLM adds the index of a completion
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             max_tokens=question.limit,
@@ -91,7 +91,7 @@ class VllmModel(LocalModel):
     def _score(self, pairs: Sequence[tuple[list[int], list[int]]]) -> list[Likelihood]:
         asked = vllm.SamplingParams(temperature=0.0, max_tokens=1, prompt_logprobs=1, detokenize=False)
         prompts: Any = [{"prompt_token_ids": [*context, *continuation]} for context, continuation in pairs]
-        # With an adapter vLLM 0.31 fails at the log-probabilities of several prompts at once.
+        # With an adapter, vLLM 0.31 fails at the log-probabilities of several prompts at once.
         size = len(prompts) if self._adapter is None else 1
         outputs = [
             output
@@ -112,7 +112,7 @@ class VllmModel(LocalModel):
 
 
 def _read_likelihood(output: Any, continuation: Sequence[int]) -> Likelihood:
-    """Return the likelihood of the last tokens of a prompt; each place gives its own token and the likeliest."""
+    """Return the likelihood of a prompt's last tokens; each position has its own token and the most likely one."""
     places = output.prompt_logprobs[-len(continuation) :]
     own = [place[token] for place, token in zip(places, continuation, strict=True)]
     return Likelihood(sum(each.logprob for each in own), all(each.rank == 1 for each in own))
@@ -137,7 +137,7 @@ def _make_settings(place: ModelFolders, spec: ModelSpec) -> dict[str, Any]:
 
 
 def _read_stored_dtype(place: ModelFolders) -> str:
-    """Return the precision of the stored weights: vLLM's ``auto`` would halve single precision."""
+    """Return the precision of the stored weights, because vLLM's ``auto`` would load float32 as 16 bits."""
     from transformers import AutoConfig
 
     stored = AutoConfig.from_pretrained(place.model, trust_remote_code=False).dtype
