@@ -1,4 +1,4 @@
-"""The command line. A command's module is imported when the command is run, so that ``--help`` answers at once."""
+"""The command line. A command's module is imported only when the command runs, which keeps ``--help`` fast."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO, Any
 
 import click
 
-# Name: the command's place, and its line in --help, which imports no command.
+# Import path and help line of each command by its name; `--help` shows them without importing commands.
 COMMANDS = {
     "ls": ("capo_bench.cli.ls:ls", "List the shipped studies, their questions and costs."),
     "init": ("capo_bench.cli.init:init", "Write a commented study to start from."),
@@ -48,7 +48,7 @@ class LazyGroup(click.Group):
     """A group that imports only the command that runs."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the names in the order of the table."""
+        """Return the command names in the order of the table."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -69,14 +69,14 @@ class LazyGroup(click.Group):
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the commands' lines from the table."""
+        """Write the help lines of the commands from the table."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
     def main(self, *args: Any, **options: Any) -> Any:
         """Run the command line; a system error, such as a full disk, prints a sentence and exits with code 2.
 
-        A reader that went away, as in ``| head``, is no error to tell of: exit code 1, and nothing more is printed.
+        A closed output pipe, as with ``| head``, is not reported: the exit code is 1, and nothing more is printed.
         """
         try:
             try:
@@ -95,7 +95,7 @@ class LazyGroup(click.Group):
             sys.exit(1 if gone else 2)
 
     def invoke(self, ctx: click.Context) -> object:
-        """Run a command; what it refuses to do is printed, one error a line, with exit code 2."""
+        """Run a command; print the errors of a refused request, one per line, with exit code 2."""
         try:
             return super().invoke(ctx)
         except Exception as error:
@@ -105,7 +105,7 @@ class LazyGroup(click.Group):
 
 
 class Refused(click.ClickException):
-    """The request is refused; nothing ran."""
+    """The request was refused, and nothing ran."""
 
     exit_code = 2
 
@@ -113,12 +113,12 @@ class Refused(click.ClickException):
         super().__init__(str(errors))
 
     def show(self, file: IO[Any] | None = None) -> None:
-        """Print the errors, one a line, each with its place."""
+        """Print the errors, one per line, each with its place."""
         click.echo(self.message, file=file, err=file is None)
 
 
 def _is_refusal(error: Exception) -> bool:
-    """Whether an error is a sentence for the user: what was asked for, files or settings are at fault."""
+    """Return whether an error is a message for the user about arguments, files or settings."""
     from capo_bench.store.errors import RunError
 
     if isinstance(error, RunError):

@@ -1,4 +1,4 @@
-"""Shell completion of studies, profiles and trials, if it is switched on (docs/running.md)."""
+"""Complete studies, profiles and trials in the shell, if completion is enabled (docs/running.md)."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ if TYPE_CHECKING:
 
 
 def complete_study(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the studies of the results folder, the shipped ones, and files."""
+    """Return the studies of the results folder, the shipped studies, and files."""
     names = [name for name in known_studies(_find_home(ctx)) if name.startswith(incomplete)]
     return [*map(CompletionItem, names), CompletionItem(incomplete, type="file")]
 
 
 def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the profiles of the study that was named."""
+    """Return the profiles of the study on the command line."""
     from capo_bench.study.errors import StudyErrors
     from capo_bench.study.load import read_study
 
-    for word in split_arg_string(os.environ.get("COMP_WORDS", ""))[2:]:  # an option without its value hides the study
+    # click does not parse the study while an option lacks its value
+    for word in split_arg_string(os.environ.get("COMP_WORDS", ""))[2:]:
         with suppress(StudyErrors):
             profiles = read_study(study_file(word, None, _find_home(ctx))).profiles
             return [CompletionItem(name) for name in profiles if name.startswith(incomplete)]
@@ -35,7 +36,7 @@ def complete_profile(ctx: click.Context, param: click.Parameter, incomplete: str
 
 
 def complete_trial(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Offer the trials of the results folder, with their variants and seeds."""
+    """Return the trials of the results folder, with their variants and seeds."""
     items = []
     for path in sorted((_find_home(ctx).path / "trials").glob(f"{incomplete}*/config.json")):
         try:

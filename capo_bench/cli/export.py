@@ -31,7 +31,7 @@ Examples:
 @click.option("--public", is_flag=True, help="Make the pushed files public.  [default: private]")
 @add_home_option
 @add_json_option
-def export(  # noqa: PLR0913, PLR0917 - one for each option
+def export(  # noqa: PLR0913, PLR0917 - one parameter per option
     trial: str, out: Path | None, repository: str | None, public: bool, home: Home, as_json: bool
 ) -> None:
     """Write TRIAL's policy and its samples as a model and a data set, each with its card.

@@ -21,7 +21,7 @@ Command = Callable[..., Any]
 
 
 def read_size(text: str) -> int:
-    """Read an option's size: ``500MB``, ``1.5 GiB``, ``4096``."""
+    """Read the value of an option as bytes: ``500MB``, ``1.5 GiB``, ``4096``."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(?:([kmgt])(i?))?b?", text.strip(), re.IGNORECASE)
     if match is None:
         raise click.BadParameter(f"{text!r} is no size; write bytes with or without a unit, as in 500MB or 2GiB")
@@ -31,7 +31,7 @@ def read_size(text: str) -> int:
 
 
 def read_duration(text: str) -> float:
-    """Read an option's time in seconds: ``90``, ``90s``, ``1.5h``, ``30 m``, ``2d``."""
+    """Read the value of an option as seconds: ``90``, ``90s``, ``1.5h``, ``30 m``, ``2d``."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?(s|m|min|h|d)?", text.strip(), re.IGNORECASE)
     if match is None:
         raise click.BadParameter(f"{text!r} is no time; write seconds, or a number with s, m, h or d, as in 30m")
@@ -39,7 +39,7 @@ def read_duration(text: str) -> float:
 
 
 def read_stage_limit(text: str) -> tuple[str, float]:
-    """Read ``STAGE=TIME``: a stage of a trial and the longest that it may take, in seconds."""
+    """Read ``STAGE=TIME``: a stage of a trial, and its time limit in seconds."""
     from capo_bench.run.stages import STAGES
     from evals.registry import did_you_mean
 
@@ -51,10 +51,10 @@ def read_stage_limit(text: str) -> tuple[str, float]:
 
 
 def choose_plan(chosen: StudyChoice, home: Home) -> tuple[Plan, TrialFolder | None]:
-    """Return the plan of the study that was named; of a trial that was named, one of it alone, and its folder.
+    """Return the plan of the named study, or a plan with only the named trial together with its folder.
 
     Raises:
-        RunError: There is neither.
+        RunError: There is neither a study nor a trial with this name.
     """
     from capo_bench.analysis.diff import UnknownTrialError, find_trial, read_trial
     from capo_bench.study.errors import StudyErrors
@@ -77,7 +77,7 @@ def choose_plan(chosen: StudyChoice, home: Home) -> tuple[Plan, TrialFolder | No
 
 
 def add_study_options(command: Command) -> Command:
-    """Add the study argument and the options that choose from it: passes `chosen`."""
+    """Add the study argument and the options that select from it; the command gets `chosen`."""
 
     @wraps(command)
     def choose(*, study: str, profile: str | None, sets: tuple[str, ...], only: tuple[str, ...], **others: Any) -> Any:
@@ -102,12 +102,12 @@ def add_study_options(command: Command) -> Command:
 
 
 def add_json_option(command: Command) -> Command:
-    """Add ``--json``: passes `as_json`."""
+    """Add ``--json``; the command gets `as_json`."""
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead.")(command)
 
 
 def add_home_option(command: Command) -> Command:
-    """Add the results folder: passes `home`; the folder need not exist."""
+    """Add ``--home``; the command gets `home`, a folder that need not exist."""
     return click.option(
         "--home",
         type=click.Path(file_okay=False, path_type=Path),

@@ -50,7 +50,7 @@ def plan(chosen: StudyChoice, home: Home, full: bool, as_json: bool) -> None:
 
 
 SCREEN_VARIANTS = 12
-"""Variants on the first screen."""
+"""Maximum number of variants without ``--full``."""
 
 
 def _show(planned: Plan, taken: PlanEstimate, least: PlanEstimate | None, home: Path, *, full: bool) -> None:
@@ -86,7 +86,7 @@ def _show(planned: Plan, taken: PlanEstimate, least: PlanEstimate | None, home: 
 
 
 def _show_variant(variant: Variant, planned: Plan, *, full: bool) -> None:
-    """Print a variant's settings as YAML: on one line; if `full`, one line for each key, and the ids of its trials."""
+    """Print a variant's settings as YAML on one line; with `full`, one line per key, and the ids of its trials."""
     if not full:
         print_text(f"{variant.name}: {_format_yaml(dict(variant.overrides))}", indent=2)
         return
@@ -105,7 +105,7 @@ def _format_yaml(value: object) -> str:
 
 
 def _describe_machines(planned: Plan) -> list[str]:
-    """Return lines on each trained backbone: its GPUs, the division of its steps and their memory."""
+    """Return lines on each trained backbone: its GPUs, the division of its steps, and the memory."""
     from capo_bench.study.memory import machine_lines
 
     needed: dict[str, dict[str, None]] = {}
@@ -168,7 +168,7 @@ def _describe_gpus(gpu: GpuCosts) -> Iterator[str]:
 
 
 def format_calls(basis: str, number: int) -> str:
-    """Return the number of critiques in words; `basis` is `PlanEstimate.calls_known`."""
+    """Return the number of critiques as text; `basis` is `PlanEstimate.calls_known`."""
     return f"{number:,}" if basis == "exactly" else f"{basis} {number:,}"
 
 
@@ -183,7 +183,7 @@ def _describe_budgets(taken: PlanEstimate) -> list[str]:
 
 
 def format_minutes(seconds: float) -> str:
-    """Return a time in words: in minutes, from 1.5 hours in hours, from three days in days."""
+    """Return a duration as text: in minutes, from 1.5 hours in hours, from three days in days."""
     if seconds >= 3 * 86400:
         return f"{seconds / 86400:.0f} days"
     return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{max(seconds / 60, 0.1):.1f} min"

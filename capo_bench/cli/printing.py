@@ -1,7 +1,7 @@
-"""Output of commands: tables and sentences that fit the terminal, without breaks inside a number or a name.
+"""Print tables and sentences that fit the terminal, without breaks inside a number or a name.
 
-A table that is too wide is printed in parts, one below the other, each with the rows' names; wide names get lines of
-their own.
+A table that is too wide is printed in parts, one below the other, each with the names of its rows. Very wide names get
+separate lines.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ GAP = "  "
 
 
 def print_table(table: Table) -> None:
-    """Print a table under its title, and an empty line."""
+    """Print a table with its title, and an empty line after it."""
     if table.title:
         print_text(table.title, bold=True)
     click.echo("\n".join(lay_out(table.headings, table.rows, measure_terminal())) + "\n")
 
 
 def print_text(text: str, *, indent: int = 0, bold: bool = False) -> None:
-    """Print a sentence, broken between words; later lines stand two columns further in."""
+    """Print a sentence, broken between words; if it is indented, further lines are indented by two more columns."""
     first, later = " " * indent, " " * (indent + 2 * bool(indent))
     click.echo(click.style("\n".join(_wrap(for_terminal(text), measure_terminal(), first, later)), bold=bold))
 
@@ -43,9 +43,9 @@ def measure_terminal() -> int:
 
 
 def lay_out(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[str]:
-    """Return a table's lines, at most `width` columns each unless a single name or number is wider.
+    """Return a table's lines, each at most `width` columns unless a single name or number is wider.
 
-    Headings are broken between words where they are wider than their numbers; cells are never broken.
+    Headings that are wider than their numbers are broken between words; cells are never broken.
     """
     columns = [[for_terminal(cell) for cell in column] for column in zip(headings, *rows, strict=True)]
     widths = [max(_measure_longest_word(column[0]), *map(measure_cell, column[1:]), 1) for column in columns]
@@ -66,12 +66,12 @@ def lay_out(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) 
 
 
 def _count_keys(rows: Sequence[Sequence[str]], most: int) -> int:
-    """Return the number of first columns that name a row: the fewest that distinguish all rows."""
+    """Return the number of leading columns that name a row: the fewest that distinguish all rows."""
     return next((n for n in range(1, most) if len({tuple(row[:n]) for row in rows}) == len(rows)), 1)
 
 
 def measure_cell(text: str) -> int:
-    """Return the width of a text in columns of the terminal."""
+    """Return the width of a text in terminal columns."""
     if text.isascii():
         return len(text)
     from rich.cells import cell_len
@@ -90,7 +90,7 @@ def _measure_longest_word(text: str) -> int:
 
 
 def _divide_columns(widths: Sequence[int], keys: int, width: int) -> list[list[int]]:
-    """Return the columns after the names, divided so that each part fits beside them."""
+    """Return the columns after the names, divided into parts that each fit beside the names."""
     named = sum(widths[:keys]) + len(GAP) * (keys - 1)
     parts: list[list[int]] = [[]]
     used = named
@@ -104,7 +104,7 @@ def _divide_columns(widths: Sequence[int], keys: int, width: int) -> list[list[i
 
 
 def _widen(columns: Sequence[list[str]], widths: Sequence[int], chosen: list[int], width: int) -> list[int]:
-    """Return the widths of a part's columns; headings of several words get the remaining room."""
+    """Return the widths of a part's columns; headings of several words get the remaining width."""
     left = width - sum(widths[i] + len(GAP) for i in chosen) + len(GAP)
     given = []
     for index in chosen:
@@ -121,13 +121,13 @@ def _format_part(columns: Sequence[list[str]], widths: Sequence[int], keys: int,
     body = zip(*(column[1:] for column in columns), strict=True)
     rule = GAP.join("─" * width for width in widths)
     lines = [_format_line(cells, widths, keys) for cells in body]
-    if names:  # names get their own line, above their numbers
+    if names:  # each name gets a line above its numbers
         lines = [line for name, numbers in zip(names, lines, strict=True) for line in (name, numbers)]
     return [*(_format_line(cells, widths, keys) for cells in heading), rule, *lines]
 
 
 def _format_line(cells: Sequence[str], widths: Sequence[int], keys: int) -> str:
-    """Return one line: names to the left of their columns, numbers to the right."""
+    """Return one line, with names left-aligned and numbers right-aligned in their columns."""
     spaces = [" " * (width - measure_cell(cell)) for cell, width in zip(cells, widths, strict=True)]
     names = [cell + space for cell, space in zip(cells[:keys], spaces, strict=False)]
     numbers = [space + cell for cell, space in zip(cells[keys:], spaces[keys:], strict=True)]

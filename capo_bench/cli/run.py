@@ -116,7 +116,7 @@ Examples:
     help="Limit of the critique cache, from now on, for all runs in HOME.  [default: unchanged; at first 2GiB]",
 )
 @add_json_option
-def run(  # noqa: PLR0913, PLR0917 - one for each option
+def run(  # noqa: PLR0913, PLR0917 - one parameter per option
     chosen: StudyChoice,
     home: Home,
     max_failures: int | None,
@@ -152,7 +152,7 @@ def run(  # noqa: PLR0913, PLR0917 - one for each option
         whole = plan_of_file(replace(chosen, only=()), home) if chosen.only else plan
         text = study_text(study_file(chosen.word, chosen.profile, home))
         _bound_critiques(home, critique_cache_size)
-        if options.executor == "local":  # a cluster's machines may have data that this one lacks
+        if options.executor == "local":  # machines of a cluster may have data that this one lacks
             check_rows([trial.config for trial in plan.trials if not home.trial(trial.id).done])
         asked = RunRequest(text, chosen.sets, whole, answered)
         sys.exit(_run(plan, home, options, asked, as_json=as_json))
@@ -185,7 +185,7 @@ def _bound_critiques(home: Home, size: int | None) -> None:
 
 
 def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_json: bool) -> int:
-    """Run a plan, look by look if it has looks, print the result, and return the exit code."""
+    """Run a plan, look by look if it has looks; print the result and return the exit code."""
     from capo_bench.analysis.looks import trials_due
     from capo_bench.pages.write import write_files
     from capo_bench.run.progress import Display
@@ -195,7 +195,7 @@ def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_j
     folder = home.study(plan.study).profile(plan.profile).report
 
     def write() -> Path | None:
-        reports[:] = _build(plan, home)
+        reports[:] = _build_reports(plan, home)
         return write_files(reports[0], folder).page.parent if reports else None
 
     due = trials_due(plan, home)
@@ -206,18 +206,18 @@ def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_j
         if result.exit_code or due == ran:
             break
     if result.idle:
-        reports.extend(_build(plan, home))
+        reports.extend(_build_reports(plan, home))
     if as_json:
         _print_result(result, reports, folder)
     else:
         for built in reports:
-            _tell(built, folder, home, result.link)
+            _print_report(built, folder, home, result.link)
     if result.exit_code:
         click.echo(_describe_unfinished(result, home), err=True)
     return result.exit_code
 
 
-def _build(plan: Plan, home: Home) -> list[Report]:
+def _build_reports(plan: Plan, home: Home) -> list[Report]:
     from capo_bench.pages.build import NothingToReportError, build_report
     from capo_bench.store.records import DamagedFileError
 
@@ -237,7 +237,7 @@ def _print_result(result: RunResult, reports: list[Report], folder: Path) -> Non
     print_json({"version": 1, **asdict(result), "exit_code": result.exit_code, "report": report})
 
 
-def _tell(built: Report, folder: Path, home: Home, link: str) -> None:
+def _print_report(built: Report, folder: Path, home: Home, link: str) -> None:
     from capo_bench.cli.report import show
 
     show(built)

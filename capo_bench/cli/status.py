@@ -80,7 +80,7 @@ def _show(studies: list[StudyStatus], home: Home) -> None:
         print_text(title, bold=True)
         for line in [*lines, *Ledger(home.study(item.name).ledger).damaged()]:
             print_text(line.strip(), indent=2)
-    _tell_critiques(home)
+    _print_critiques(home)
 
 
 def _watch(look: Callable[[], list[StudyStatus]], home: Home, every: float, as_json: bool) -> None:
@@ -215,7 +215,7 @@ def _build_trial_json(trial: TrialStatus) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _tell_critiques(home: Home) -> None:
+def _print_critiques(home: Home) -> None:
     if home.critiques is None or not home.critiques.exists():
         return  # before the imports, which take longer than all the rest
     from sqlite3 import Error

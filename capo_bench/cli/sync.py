@@ -53,7 +53,7 @@ def sync(study: str | None, home: Home, as_json: bool) -> None:
         try:
             with bar(name) as tell:
                 delivery = deliver(home, name, store, tell, answered)
-        except RunError as error:  # a damaged file of this study says nothing of the others
+        except RunError as error:  # a damaged file affects only this study
             code = 2
             click.echo(f"{name}: not delivered: {error}", err=True)
         except Exception as error:

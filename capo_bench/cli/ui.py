@@ -49,7 +49,7 @@ def ui(study: str | None, home: Home, port: int, as_json: bool) -> None:
 
     name = study or _find_last_run(home)
     if name and (store.database is None or store.database.exists()):
-        with suppress(Exception):  # the store may raise anything; its pages show the error
+        with suppress(Exception):  # the store may raise any error; its pages show it
             link = link_of(store, name)
     if store.remote:
         ready(redact(store.uri).rstrip("/"))
@@ -58,6 +58,6 @@ def ui(study: str | None, home: Home, port: int, as_json: bool) -> None:
 
 
 def _find_last_run(home: Home) -> str:
-    """Return the study whose ledger was written last; empty if none has run."""
+    """Return the study whose ledger was written last; empty if no study has run."""
     ledgers = sorted(home.path.glob("studies/*/ledger.jsonl"), key=lambda path: path.stat().st_mtime)
     return ledgers[-1].parent.name if ledgers else ""

@@ -1,4 +1,4 @@
-"""The disks: room for what trials leave and for models that are still to be downloaded; and the clock of files."""
+"""Check the disks for free space for trials and downloads, and the clock of the results folder's disk."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from capo_bench.study.beside import parameters
 from capo_bench.study.memory import adapter_parameters
 
 TRIAL_BYTES = 16 * 2**20
-"""What a trial of an embedded backbone leaves, generously."""
+"""Generous estimate of the bytes that a trial of an embedded backbone writes."""
 SKEW_SECONDS = 2.0
 
 Downloads = dict[HubItem, int | None]
-"""What is to be had from the hub to its bytes; None: nobody knows them."""
+"""Bytes of each download from the hub; None if unknown."""
 
 
 def disks(needs: Needs, home: Path, min_free: int) -> Iterator[Finding]:
-    """Yield whether the disks hold what comes onto them: trials into the results folder, models into the hub's cache.
+    """Yield findings on the free space for trials in the results folder and for models in the hub's cache.
 
     The results folder need not exist; `min_free` bytes stay free on each disk.
     """
@@ -32,19 +32,19 @@ def disks(needs: Needs, home: Path, min_free: int) -> Iterator[Finding]:
 
     coming = downloads(needs)
     models = sum(count or 0 for count in coming.values())
-    results, cache = _nearest(home), _nearest(Path(constants.HF_HUB_CACHE))
+    results, cache = _find_existing(home), _find_existing(Path(constants.HF_HUB_CACHE))
     wanted, trials = left_behind(needs) + min_free, f"{needs.trials} trials"
     if not coming:
-        yield _room("disk", results, wanted, trials)
+        yield _check_room("disk", results, wanted, trials)
     elif results.stat().st_dev == cache.stat().st_dev:
-        yield _room("disk", results, wanted + models, f"{trials} and {_named(coming)}", coming)
+        yield _check_room("disk", results, wanted + models, f"{trials} and {_describe_downloads(coming)}", coming)
     else:
-        yield _room("disk", results, wanted, trials)
-        yield _room("disk of the hub's cache", cache, models + min_free, _named(coming), coming)
+        yield _check_room("disk", results, wanted, trials)
+        yield _check_room("disk of the hub's cache", cache, models + min_free, _describe_downloads(coming), coming)
 
 
 def left_behind(needs: Needs) -> int:
-    """Return the bytes that trials leave: what each has trained in float32, and two checkpoints of the largest."""
+    """Return the bytes that trials write: each trained model in float32, and two checkpoints of the largest one."""
     planned = [name for name in needs.models if needs.backbones[name].planned]
     sizes = {name: 4 * adapter_parameters(needs.backbones[name]) for name in planned}
     kept = sum(needs.models[name] * size for name, size in sizes.items())
@@ -52,19 +52,19 @@ def left_behind(needs: Needs) -> int:
 
 
 def downloads(needs: Needs) -> Downloads:
-    """Return what is neither in a folder nor in the hub's cache; where the hub has fewer bytes, less comes."""
-    return {item: count for item, count in needs.hub.items() if not _here(item)}
+    """Return what is neither in a folder nor in the hub's cache, with upper bounds of the bytes."""
+    return {item: count for item, count in needs.hub.items() if not _is_here(item)}
 
 
-def _here(item: HubItem) -> bool:
+def _is_here(item: HubItem) -> bool:
     whole = item.kind == "model" and parameters(item.name, item.revision) is not None
     return whole or Path(item.name).is_dir() or (item.kind == "dataset" and in_cache(item))
 
 
-def _named(coming: Downloads) -> str:
-    """Say what is counted of the downloads, and what is not because nobody knows its size."""
+def _describe_downloads(coming: Downloads) -> str:
+    """Describe the downloads with their sizes, and list those of unknown size."""
     counted = [f"{item.name} {size(count)}" for item, count in coming.items() if count is not None]
-    unknown = [item.name for item in _unknown(coming)]
+    unknown = [item.name for item in _list_unknown(coming)]
     datasets = sum(item.kind == "dataset" for item in coming)
     if datasets:
         unknown.append("1 dataset" if datasets == 1 else f"{datasets} datasets")
@@ -72,11 +72,11 @@ def _named(coming: Downloads) -> str:
     return f"{named}; not counted, of unknown size: {', '.join(unknown)}" if unknown else named
 
 
-def _unknown(coming: Downloads) -> list[HubItem]:
+def _list_unknown(coming: Downloads) -> list[HubItem]:
     return [item for item, count in coming.items() if count is None and item.kind == "model"]
 
 
-def _room(what: str, folder: Path, wanted: int, of: str, coming: Downloads | None = None) -> Finding:
+def _check_room(what: str, folder: Path, wanted: int, of: str, coming: Downloads | None = None) -> Finding:
     if not os.access(folder, os.W_OK):
         way_out = (
             "choose another --home, or change its rights" if what == "disk" else "set HF_HOME, or change its rights"
@@ -87,18 +87,18 @@ def _room(what: str, folder: Path, wanted: int, of: str, coming: Downloads | Non
     if free < wanted:
         remedy = "free space, choose another --home (trials) or HF_HOME (models), or run fewer trials (--only)"
         return Finding(what, "missing", sizes, remedy)
-    return Finding(what, "unknown", sizes, SIZE_UNKNOWN) if _unknown(coming or {}) else Finding(what, "ok", sizes)
+    return Finding(what, "unknown", sizes, SIZE_UNKNOWN) if _list_unknown(coming or {}) else Finding(what, "ok", sizes)
 
 
-def _nearest(folder: Path) -> Path:
+def _find_existing(folder: Path) -> Path:
     return next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
 
 
 def file_clock(home: Path) -> Finding:
-    """Say whether the clock of the results folder's disk is ours: locks and status go by both."""
+    """Check whether the clock of the results folder's disk equals this machine's: locks and status use both."""
     import tempfile
 
-    nearest = _nearest(home)
+    nearest = _find_existing(home)
     try:
         with tempfile.NamedTemporaryFile(dir=nearest, prefix=".capo-bench-doctor-") as probe:
             off = Path(probe.name).stat().st_mtime - time.time()

@@ -1,4 +1,4 @@
-"""All checks of a plan; those that wait for a network are made side by side."""
+"""Run all checks of a plan; checks that use the network run in parallel."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from capo_bench.study.plan import Plan
 
 
 def examine(plan: Plan, home: Path, *, min_free: int, workers: int | None = None) -> list[Finding]:
-    """Look at everything that the plan's trials need; return the findings, the machine's first.
+    """Check everything that the plan's trials need; return the findings, starting with those on the machine.
 
-    `min_free` bytes of the disk stay free. `workers` are trials at a time; None: as many as `capo-bench run` takes.
+    `min_free` bytes of the disk stay free. `workers` is the number of parallel trials; None: the default of `capo-bench
+    run`.
     """
     needs = needs_of(plan)
     with ThreadPoolExecutor(16) as others:

@@ -1,4 +1,4 @@
-"""The machine itself: GPUs and memory."""
+"""Check the machine's GPUs and memory."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from capo_bench.study.gpu_time import server_gpus
 from capo_bench.study.memory import trial_memory
 
 WORKER_BYTES = 2 * 2**30
-"""What a process takes beside the weights of models from elsewhere: the libraries that it imports, embedded models."""
+"""Memory of a process without the weights of hub models: imported libraries and embedded models."""
 _USED = 2**30
-"""Bytes of a GPU that the driver and this process may hold; more is somebody else's."""
+"""Bytes of a GPU that the driver and this process may use; more means that another program uses it."""
 SIZE_UNKNOWN = (
     "nobody knows how large that is: download it, name its folder, or set critic.parameters or prm.parameters"
 )
 
 
 def gpus(needs: Needs) -> Iterator[Finding]:
-    """Yield whether there are the GPUs that each backbone was planned for, and whether they are large enough."""
+    """Yield findings on whether there are enough GPUs for each backbone, and whether they have enough memory."""
     import torch
 
     seen = torch.cuda.device_count()
@@ -49,10 +49,10 @@ def gpus(needs: Needs) -> Iterator[Finding]:
             remedy = "set the backbone's processes lower, free GPUs, or run on a larger machine or a cluster"
             yield Finding(what, "missing", f"{wanted} needed{beside}, {there}", remedy)
         else:
-            yield _large_enough(what, name, needs, f"{wanted} needed{beside}, {there}")
+            yield _check_memory(what, name, needs, f"{wanted} needed{beside}, {there}")
 
 
-def _large_enough(what: str, name: str, needs: Needs, count: str) -> Finding:
+def _check_memory(what: str, name: str, needs: Needs, count: str) -> Finding:
     import torch
 
     held = [memory for memory in map(trial_memory, needs.trained[name]) if memory is not None]
@@ -60,7 +60,7 @@ def _large_enough(what: str, name: str, needs: Needs, count: str) -> Finding:
         max((memory.peak for memory in held), default=0.0),
         {role for memory in held for role in memory.unknown},
     )
-    # Of what others hold there, a server's memory too, nothing is free for a trial.
+    # Memory that other programs use, including that of a server, is not free for a trial.
     free, total = min(torch.cuda.mem_get_info(index) for index in range(torch.cuda.device_count()))
     there = f"{size(free)} free" + (f" of {size(total)}" if total - free > _USED else "")
     if peak > free:
@@ -78,9 +78,9 @@ def _large_enough(what: str, name: str, needs: Needs, count: str) -> Finding:
 
 
 def host_memory(needs: Needs, workers: int | None = None) -> Finding:
-    """Say whether the host's memory holds the workers, with the weights that each of their processes loads."""
+    """Check whether the host's memory is large enough for the workers, with the weights that each process loads."""
     free = psutil.virtual_memory().available
-    wanted = max(_loaded(name, needs, workers or available_cores()) for name in needs.backbones)
+    wanted = max(_estimate_loaded(name, needs, workers or available_cores()) for name in needs.backbones)
     sizes = f"{size(free)} available, about {size(wanted)} needed"
     if free < wanted:
         return Finding(
@@ -92,8 +92,8 @@ def host_memory(needs: Needs, workers: int | None = None) -> Finding:
     return Finding("memory", "ok", sizes)
 
 
-def _loaded(name: str, needs: Needs, workers: int) -> int:
-    """Return what training a backbone takes of a host: each process reads the policy and what is beside it."""
+def _estimate_loaded(name: str, needs: Needs, workers: int) -> int:
+    """Return the host memory for training a backbone: each process loads the policy and the models beside it."""
     backbone = needs.backbones[name]
     beside = [sum(model.weights or 0 for model in models_beside(config)) for config in needs.trained[name]]
     weights = 4 * backbone.planned.parameters if backbone.planned else 0

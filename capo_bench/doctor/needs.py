@@ -1,4 +1,4 @@
-"""What the trials of a plan need of a machine, gathered over its distinct settings; and what is said of each need."""
+"""Collect what the trials of a plan need from a machine, over their distinct settings."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from trainers.methods import METHODS
 from trainers.teaching import SftConfig
 
 State = Literal["ok", "warning", "missing", "unknown"]
-"""Unknown: it could not be looked at. Only what is missing keeps a study from running."""
+"""State of a need. ``unknown``: it could not be checked. Only ``missing`` prevents a study from running."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that a study needs, whether it is there, and how to get it; empty where nothing is to be done."""
+    """One need of a study, whether it is met, and how to meet it; `remedy` is empty if nothing is to be done."""
 
     what: str
     state: State
@@ -36,7 +36,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class HubItem:
-    """A model or a dataset of the hub; without a revision the newest."""
+    """A model or dataset on the hub; revision None is the newest."""
 
     kind: str
     name: str
@@ -45,16 +45,16 @@ class HubItem:
 
 @dataclass(frozen=True)
 class Needs:
-    """What a plan's trials need.
+    """Needs of a plan's trials.
 
     Attributes:
         trained: Settings of the trials that train each backbone.
-        hub: Models and datasets with their bytes: as many a parameter as a model is loaded with; None: nobody knows.
-        endpoints: Critics behind an endpoint that somebody else has started.
+        hub: Bytes of models and datasets, with the type in which a model is loaded; None if unknown.
+        endpoints: Critics behind an endpoint that the run does not start.
         served: Critics that the run serves.
-        servers: Servers of rollouts.
-        extras: Packages beyond those that capo-bench always brings, each with the setting that asks for it.
-        models: How many of the trials leave a trained model, by the backbone that they train.
+        servers: Rollout servers.
+        extras: Packages in addition to the required ones, each with the setting that needs it.
+        models: Number of trials that write a trained model, by backbone.
     """
 
     backbones: dict[str, BackboneConfig]
@@ -69,7 +69,7 @@ class Needs:
 
 
 def needs_of(plan: Plan) -> Needs:
-    """Gather what the trials of a plan need."""
+    """Return what the trials of a plan need."""
     configs = list({trial.variant: trial.config for trial in plan.trials}.values())
     backbones = {config.backbone: BACKBONES.load(config.backbone) for config in configs}
     training = [config for config in configs if METHODS.get(config.method).train is not None]
@@ -86,11 +86,11 @@ def needs_of(plan: Plan) -> Needs:
     return Needs(
         backbones=backbones,
         trained={name: tuple(each for each in training if each.backbone == name) for name in backbones},
-        hub=hub | dict.fromkeys(_datasets(configs)),
+        hub=hub | dict.fromkeys(_list_datasets(configs)),
         endpoints=tuple({(params.base_url, params.model): params for params in reached}.values()),
         served=tuple(served_critics(plan.trials)),
         servers=tuple(dict.fromkeys(each for each in samplers if each is not None and each.mode == "server")),
-        extras=_extras(configs, backbones),
+        extras=_list_extras(configs, backbones),
         trials=len(plan.trials),
         models=Counter(each.config.backbone for each in plan.trials if METHODS.get(each.config.method).train),
     )
@@ -101,17 +101,17 @@ def _add(hub: dict[HubItem, int | None], item: HubItem, size: int | None) -> Non
 
 
 def judges_of(config: TrialConfig) -> list[Beside]:
-    """Return the models that judge what a trial with these settings samples, wherever they run; not embedded ones."""
+    """Return the models that judge a trial's rollouts, wherever they run, except embedded ones."""
     beside, served = models_beside(config), served_critic(config)
     if served is None or served.embedded is not None or any(model.role == "critic" for model in beside):
         return beside
     return [*beside, served_weights(config.critic, served)]
 
 
-def _datasets(configs: Iterable[TrialConfig]) -> list[HubItem]:
+def _list_datasets(configs: Iterable[TrialConfig]) -> list[HubItem]:
     datasets = []
     for config in configs:
-        away = [rows for rows in _row_sets(config) if not rows.local]
+        away = [rows for rows in _list_row_sets(config) if not rows.local]
         datasets += [HubItem("dataset", str(rows.hub), rows.revision) for rows in away]
         if config.evaluation.data_dir is None:
             for task in config.evaluation.tasks:
@@ -120,8 +120,8 @@ def _datasets(configs: Iterable[TrialConfig]) -> list[HubItem]:
     return datasets
 
 
-def _row_sets(config: TrialConfig) -> list[RowSet]:
-    """Return where the rows are that a trial trains on, and those of its own evaluation."""
+def _list_row_sets(config: TrialConfig) -> list[RowSet]:
+    """Return the row sets that a trial trains on, and those of its own evaluation."""
     problems = [named_problems(rows) for rows in config.evaluation.rows.values()]
     if METHODS.get(config.method).train is not None and isinstance(
         benchmark := benchmark_of(config.benchmark), TrainingSet
@@ -133,7 +133,7 @@ def _row_sets(config: TrialConfig) -> list[RowSet]:
     return rows
 
 
-def _extras(configs: Iterable[TrialConfig], backbones: dict[str, BackboneConfig]) -> dict[str, str]:
+def _list_extras(configs: Iterable[TrialConfig], backbones: dict[str, BackboneConfig]) -> dict[str, str]:
     extras: dict[str, str] = {}
     for config in configs:
         backbone = backbones[config.backbone]

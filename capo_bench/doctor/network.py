@@ -1,4 +1,4 @@
-"""What is reached over a network: the hub, critics behind an endpoint, servers of rollouts; and the clock of others."""
+"""Check what is reached over a network: the hub, critic endpoints, rollout servers, and the clocks of servers."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from trainers.critics.endpoint import EndpointParams
 
 TIMEOUT = 10.0
 CLOCK_SECONDS = 60.0
-"""A clock that is further off makes signed requests fail, and times in logs lie."""
+"""With a larger difference between clocks, signed requests fail and times in logs are wrong."""
 
 
 def hub_item(item: HubItem) -> Finding:
-    """Say whether a model or dataset can be had: from a folder, the hub's cache, or the hub."""
+    """Check whether a model or dataset is available in a folder, in the hub's cache or on the hub."""
     what = f"{item.kind} {item.name}"
     if Path(item.name).is_dir():
         return Finding(what, "ok", "a folder of this machine")
     from huggingface_hub import constants
 
     if in_cache(item):
-        return Finding(what, "ok", f"in the hub's cache, {_at(item)}")
+        return Finding(what, "ok", f"in the hub's cache, {_describe_revision(item)}")
     if constants.HF_HUB_OFFLINE:
         remedy = "unset HF_HUB_OFFLINE, or download it where there is a network"
         return Finding(what, "missing", "not in the hub's cache, and HF_HUB_OFFLINE is set", remedy)
-    return _on_the_hub(what, item)
+    return _check_hub(what, item)
 
 
-def _on_the_hub(what: str, item: HubItem) -> Finding:
+def _check_hub(what: str, item: HubItem) -> Finding:
     from huggingface_hub import HfApi
     from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
@@ -45,17 +45,17 @@ def _on_the_hub(what: str, item: HubItem) -> Finding:
         problem = "gated, and your token, if there is one, is not allowed"
         return Finding(what, "missing", problem, "accept its licence on its page, then set HF_TOKEN or `hf auth login`")
     except (RepositoryNotFoundError, RevisionNotFoundError):
-        problem = f"the hub has none, or not {_at(item)}"
+        problem = f"the hub has none, or not {_describe_revision(item)}"
         return Finding(what, "missing", problem, "correct its name or revision; private ones need HF_TOKEN")
     except Exception as error:
         problem = f"the hub cannot be reached ({type(error).__name__})"
         remedy = "check the network and proxies, set HF_ENDPOINT to a mirror, or give local folders"
         return Finding(what, "missing", problem, remedy)
-    return Finding(what, "ok", f"on the hub, {_at(item)}")
+    return Finding(what, "ok", f"on the hub, {_describe_revision(item)}")
 
 
 def in_cache(item: HubItem) -> bool:
-    """Whether the hub's cache has a model or dataset, or has begun to."""
+    """Return whether the hub's cache contains at least the beginning of a model or dataset."""
     from huggingface_hub import try_to_load_from_cache
 
     for name in ("config.json", "README.md", ".gitattributes"):
@@ -64,12 +64,12 @@ def in_cache(item: HubItem) -> bool:
     return False
 
 
-def _at(item: HubItem) -> str:
+def _describe_revision(item: HubItem) -> str:
     return f"at {item.revision[:12]}" if item.revision else "newest revision"
 
 
 def endpoint(params: EndpointParams) -> list[Finding]:
-    """Say whether a critic's endpoint answers, serves its model and has our time."""
+    """Check whether a critic's endpoint answers, serves its model, and has the same time as this machine."""
     what = f"critic endpoint {params.base_url}"
     key = os.environ.get(params.api_key_env, "")
     try:
@@ -79,14 +79,14 @@ def endpoint(params: EndpointParams) -> list[Finding]:
     except httpx2.HTTPError as error:
         remedy = "start the server (study-file.md: A critic behind a server), or correct critic.base_url"
         return [Finding(what, "missing", f"does not answer ({type(error).__name__})", remedy)]
-    findings = _clock(what, reply.headers.get("date"))
+    findings = _check_clock(what, reply.headers.get("date"))
     if reply.status_code in {401, 403}:
         problem = f"refuses {'the key in' if key else 'requests without a key;'} {params.api_key_env}"
         return [Finding(what, "missing", problem, f"set {params.api_key_env} in the environment of the run"), *findings]
-    return [_serves(what, params, reply), *findings]
+    return [_check_model(what, params, reply), *findings]
 
 
-def _serves(what: str, params: EndpointParams, reply: httpx2.Response) -> Finding:
+def _check_model(what: str, params: EndpointParams, reply: httpx2.Response) -> Finding:
     try:
         names = [str(model["id"]) for model in reply.json()["data"]]
     except (ValueError, KeyError, TypeError):
@@ -99,8 +99,8 @@ def _serves(what: str, params: EndpointParams, reply: httpx2.Response) -> Findin
     )
 
 
-def _clock(what: str, date: str | None) -> list[Finding]:
-    """Say how far our clock is from a server's, by the Date of its reply."""
+def _check_clock(what: str, date: str | None) -> list[Finding]:
+    """Check the difference between this machine's clock and a server's, from the Date header of its reply."""
     try:
         off = time.time() - parsedate_to_datetime(date or "").timestamp()
     except ValueError:
@@ -111,7 +111,7 @@ def _clock(what: str, date: str | None) -> list[Finding]:
 
 
 def rollout_server(server: VllmRollouts) -> Finding:
-    """Say whether a server of rollouts listens."""
+    """Check whether a rollout server answers."""
     what = f"rollout server {server.host}:{server.port}"
     try:
         reply = httpx2.get(f"http://{server.host}:{server.port}/health", timeout=TIMEOUT)
@@ -123,7 +123,7 @@ def rollout_server(server: VllmRollouts) -> Finding:
 
 
 def loopback() -> Finding:
-    """Say whether processes of this machine can talk over 127.0.0.1, as those of one trial do."""
+    """Check whether processes of this machine can connect over 127.0.0.1, as the processes of a trial do."""
     try:
         with socket.create_server(("127.0.0.1", 0)) as listening:
             port = listening.getsockname()[1]

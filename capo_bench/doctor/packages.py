@@ -1,4 +1,4 @@
-"""Software: packages in versions that fit, and models that say how they are talked to."""
+"""Check the versions of packages, and the chat conventions of models."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ _INSTALL = {"vllm": "pip install 'capo-bench[vllm]'", "deepspeed": "pip install 
 
 
 def packages(needs: Needs) -> Iterator[Finding]:
-    """Yield whether what capo-bench requires is installed as required, then what this study asks for beside it."""
-    wrong = [trouble for trouble in map(_trouble, _required()) if trouble]
+    """Yield findings on the required packages and their versions, then on the additional packages of this study."""
+    wrong = [trouble for trouble in map(_find_trouble, _list_required()) if trouble]
     if wrong:
         remedy = "install with the versions that are tested: pip install -c constraints.txt -e ."
         yield Finding("packages", "missing", "; ".join(wrong), remedy)
     else:
-        yield Finding("packages", "ok", f"all {len(_required())} that capo-bench requires, in versions that fit")
+        yield Finding("packages", "ok", f"all {len(_list_required())} that capo-bench requires, in versions that fit")
     for name, why in needs.extras.items():
         there = importlib.util.find_spec(name) is not None
         trouble = f"{'installed' if there else 'not installed'}; asked for by {why}"
         yield Finding(f"package {name}", "ok" if there else "missing", trouble, "" if there else _INSTALL[name])
 
 
-def _required() -> list[str]:
+def _list_required() -> list[str]:
     try:
         listed = importlib.metadata.requires("capo-bench") or []
     except importlib.metadata.PackageNotFoundError:
@@ -36,8 +36,8 @@ def _required() -> list[str]:
     return [requirement for requirement in listed if "extra ==" not in requirement]
 
 
-def _trouble(requirement: str) -> str:
-    """Return what is wrong with a requirement, or an empty text."""
+def _find_trouble(requirement: str) -> str:
+    """Return what is wrong with a requirement; empty if it is met."""
     from packaging.requirements import Requirement
 
     wanted = Requirement(requirement)
@@ -52,7 +52,7 @@ def _trouble(requirement: str) -> str:
 
 
 def check_conventions(needs: Needs) -> list[Finding]:
-    """Look at each model whose files are on this machine; no weights are loaded."""
+    """Check the chat conventions of each model whose files are on this machine, without loading weights."""
     models = [item for item in needs.hub if item.kind == "model"]
     return [finding for item in models if (finding := _check(item)) is not None]
 
@@ -62,8 +62,8 @@ def _check(item: HubItem) -> Finding | None:
 
     what = f"turns of {item.name}"
     try:
-        files = _read(item)
-    except (OSError, ValueError):  # not here yet, or no model: its own finding says so
+        files = _read_files(item)
+    except (OSError, ValueError):  # not downloaded yet, or not a model; another finding reports it
         return None
     tokenizer, config, generation = files
     try:
@@ -76,7 +76,7 @@ def _check(item: HubItem) -> Finding | None:
     return Finding(what, "ok", f"template {conventions.template}; a turn ends with {ends}")
 
 
-def _read(item: HubItem) -> tuple[Any, Any, Any]:
+def _read_files(item: HubItem) -> tuple[Any, Any, Any]:
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
     where: dict[str, Any] = {"revision": item.revision, "local_files_only": True}
@@ -86,5 +86,5 @@ def _read(item: HubItem) -> tuple[Any, Any, Any]:
     settings: Any = GenerationConfig
     try:
         return tokenizer, config, settings.from_pretrained(name, **where)
-    except OSError:  # a model need not recommend anything
+    except OSError:  # generation settings are optional
         return tokenizer, config, None

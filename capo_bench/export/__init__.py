@@ -1,1 +1,1 @@
-"""`export`: what a trial leaves as a model and a data set of the hub."""
+"""Export a trial as a model and a data set for the hub (`export`)."""

@@ -1,4 +1,4 @@
-"""The cards of a trial's policy and of what it sampled: where they come from, what was measured, what they are for."""
+"""Write the cards of a trial's policy and samples: origin, measurements, intended use."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CAUTION = (
 
 @dataclass(frozen=True)
 class FinishedTrial:
-    """What a finished trial left, as cards tell of it; `base` is its backbone's repository, None of an embedded one."""
+    """The data of a finished trial for its cards; `base` is its backbone's repository, None for an embedded one."""
 
     trial: Trial
     metrics: dict[str, float]
@@ -33,10 +33,10 @@ class FinishedTrial:
 
 
 def read_left(folder: TrialFolder) -> FinishedTrial:
-    """Read what a finished trial left.
+    """Read the data of a finished trial.
 
     Raises:
-        OSError, ValueError, KeyError: A file is not there, or is damaged.
+        OSError, ValueError, KeyError: A file is missing or damaged.
     """
     from capo_bench.study.plan import Trial
     from trainers.backbones import BACKBONES
@@ -48,7 +48,7 @@ def read_left(folder: TrialFolder) -> FinishedTrial:
 
 
 def model_card(left: FinishedTrial) -> str:
-    """Return the card of a trial's policy: Markdown under the hub's metadata, with the measured results."""
+    """Return the card of a trial's policy: the hub's metadata, then Markdown with the measured results."""
     from huggingface_hub import ModelCardData
 
     trial = left.trial
@@ -59,24 +59,24 @@ def model_card(left: FinishedTrial) -> str:
         pipeline_tag="text-generation",
         tags=["capo-bench", "reinforcement-learning", trial.config.method],
         model_name=f"capo-bench {name}",
-        eval_results=_results(left) or None,
+        eval_results=_build_results(left) or None,
     )
-    rows = [f"| {key} | {value:.4g} |" for key, value in sorted(left.metrics.items()) if _number(value)]
-    return _card(
+    rows = [f"| {key} | {value:.4g} |" for key, value in sorted(left.metrics.items()) if _is_finite(value)]
+    return _build_card(
         data.to_yaml(),
-        f"# {_text(name)}",
+        f"# {_escape(name)}",
         f"A policy trained with `{trial.config.method}` on `{trial.config.benchmark}`, from "
         f"{f'[{left.base}](https://huggingface.co/{left.base})' if left.base else 'an embedded tiny model'}, by "
         f"capo-bench. Trial `{trial.id}`.",
         CAUTION,
         "## Results\n\n| metric | value |\n|---|---:|\n" + "\n".join(rows),
-        _cost(left),
-        _how(left),
+        _describe_cost(left),
+        _describe_origin(left),
     )
 
 
 def dataset_card(left: FinishedTrial, files: dict[str, str], rows: dict[str, int]) -> str:
-    """Return the card of what a trial sampled, with the pattern of the files and the rows of each part."""
+    """Return the card of a trial's samples; `files` are file patterns and `rows` numbers of rows, by part."""
     trial = left.trial
     parts = [{"config_name": name, "data_files": pattern} for name, pattern in files.items()]
     size = next(word for most, word in _SIZES if sum(rows.values()) < most)
@@ -85,14 +85,14 @@ def dataset_card(left: FinishedTrial, files: dict[str, str], rows: dict[str, int
     ).strip()
     listed = [f"| `{name}` | {rows[name]:,} | {_WHAT[name.partition('_')[0]]} |" for name in files]
     name = f"{trial.variant}, seed {trial.seed}"
-    return _card(
+    return _build_card(
         data,
-        f"# What {_text(name)} sampled",
+        f"# What {_escape(name)} sampled",
         f"Rollouts of the training, with critiques and the checker's verdicts on steps, and scored samples of the "
         f"evaluation, of trial `{trial.id}` of capo-bench.",
         "Texts were written by a model and are not corrected: many are wrong, and none was read by a person.",
         "## Parts\n\n| part | rows | what a row is |\n|---|---:|---|\n" + "\n".join(listed),
-        _how(left),
+        _describe_origin(left),
     )
 
 
@@ -103,29 +103,29 @@ _WHAT = {
 }
 
 
-def _results(left: FinishedTrial) -> list[EvalResult]:
+def _build_results(left: FinishedTrial) -> list[EvalResult]:
     from huggingface_hub import EvalResult
 
     return [
         EvalResult("text-generation", task, task, "accuracy", float(value), metric_name=f"{task}/{metric}")
         for key, value in left.metrics.items()
         for task, _, metric in [key.partition("/")]
-        if metric == "accuracy" and _number(value)
+        if metric == "accuracy" and _is_finite(value)
     ]
 
 
-def _cost(left: FinishedTrial) -> str:
+def _describe_cost(left: FinishedTrial) -> str:
     named = {
         "train_seconds": "seconds of training",
         "policy_tokens": "tokens that the policy wrote",
         "critic_tokens": "tokens that the critic read and wrote",
         "train_flops": "floating-point operations",
     }
-    lines = [f"- {text}: {left.cost[key]:,.4g}" for key, text in named.items() if _number(left.cost.get(key))]
+    lines = [f"- {text}: {left.cost[key]:,.4g}" for key, text in named.items() if _is_finite(left.cost.get(key))]
     return "## Cost\n\n" + "\n".join(lines)
 
 
-def _how(left: FinishedTrial) -> str:
+def _describe_origin(left: FinishedTrial) -> str:
     settings = yaml.safe_dump(left.trial.config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
     git = left.provenance.get("git") or {}
     packages = left.provenance.get("packages") or {}
@@ -134,14 +134,14 @@ def _how(left: FinishedTrial) -> str:
     return f"## How it was made\n\nseed {left.trial.seed}; {commit}; {versions}\n\n```yaml\n{settings}```"
 
 
-def _card(data: str, *parts: str) -> str:
+def _build_card(data: str, *parts: str) -> str:
     return "---\n" + data + "\n---\n\n" + "\n\n".join(parts) + "\n"
 
 
-def _text(name: str) -> str:
-    """Return a name as Markdown shows it as it stands."""
+def _escape(name: str) -> str:
+    """Return a name that Markdown displays literally."""
     return "".join(f"\\{c}" if c in "\\`*_[]<>#|~&" else c for c in name if c.isprintable())
 
 
-def _number(value: object) -> bool:
+def _is_finite(value: object) -> bool:
     return isinstance(value, int | float) and math.isfinite(value)

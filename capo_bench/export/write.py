@@ -1,4 +1,4 @@
-"""A trial's policy and samples in two folders, as the hub takes them, and the way there."""
+"""Write a trial's policy and samples to two folders in the hub's format, and upload them."""
 
 from __future__ import annotations
 
@@ -16,42 +16,42 @@ from capo_bench.store.home import TrialFolder
 from evals.files import write_atomic, writing
 
 WEIGHTS = (".safetensors", ".json", ".jinja", ".txt", ".model")
-"""What of a model's folder is exported: nothing that is read by unpickling."""
+"""Suffixes of exported model files; files that are read by unpickling are excluded."""
 
 
 class ExportError(RunError):
-    """A trial cannot be exported; the message says why and the way out."""
+    """A trial cannot be exported; the message gives the reason and the way out."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """Two folders; None where the trial left nothing of the kind."""
+    """The two exported folders; None if the trial has no model or no samples."""
 
     model: Path | None
     dataset: Path | None
 
 
 def export_trial(folder: TrialFolder, out: Path) -> Exported:
-    """Write what a trial left into ``out/model`` and ``out/dataset``, each with its card.
+    """Write a finished trial to ``out/model`` and ``out/dataset``, each with its card.
 
     Files of an earlier export are replaced.
 
     Raises:
-        ExportError: It has not finished, its files are damaged, or they hold secrets.
+        ExportError: The trial has not finished, or its files are damaged.
         OSError: The folder cannot be written.
     """
     if not folder.done:
         raise ExportError(f"trial {folder.path.name} has not finished; run its study first")
     try:
         left = read_left(folder)
-        parts = dict(_parts(folder))
-        model = _weights(folder, out / "model") if folder.model.is_dir() else None
+        parts = dict(_list_parts(folder))
+        model = _copy_weights(folder, out / "model") if folder.model.is_dir() else None
         if model is not None:
             write_atomic(model / "README.md", model_card(left))
         if not parts:
             return Exported(model, None)
         data = out / "dataset"
-        rows = {name: _write(data / f"{name}.jsonl", lines) for name, lines in parts.items()}
+        rows = {name: _write_lines(data / f"{name}.jsonl", lines) for name, lines in parts.items()}
         write_atomic(data / "README.md", dataset_card(left, {name: f"{name}.jsonl" for name in parts}, rows))
     except (ValueError, KeyError, TypeError, EOFError, gzip.BadGzipFile) as error:
         raise ExportError(f"{folder.path}: cannot be exported: {error}") from error
@@ -59,12 +59,12 @@ def export_trial(folder: TrialFolder, out: Path) -> Exported:
 
 
 def push(exported: Exported, repository: str, *, private: bool) -> list[str]:
-    """Upload an export to the hub, the data set as ``REPOSITORY-rollouts``; return where it is.
+    """Upload an export to the hub, the data set as ``REPOSITORY-rollouts``; return the addresses.
 
-    The key is that of the environment (HF_TOKEN), the hub that of HF_ENDPOINT.
+    The token is taken from the environment (HF_TOKEN), as is the address of the hub (HF_ENDPOINT).
 
     Raises:
-        ExportError: The hub refuses, or cannot be reached.
+        ExportError: The hub refuses the upload or cannot be reached.
     """
     from httpx import HTTPError
     from huggingface_hub import HfApi
@@ -88,7 +88,7 @@ def push(exported: Exported, repository: str, *, private: bool) -> list[str]:
     return made
 
 
-def _weights(folder: TrialFolder, out: Path) -> Path:
+def _copy_weights(folder: TrialFolder, out: Path) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     for path in sorted(folder.model.iterdir()):
         if path.is_file() and path.suffix in WEIGHTS and not path.is_symlink():
@@ -97,29 +97,29 @@ def _weights(folder: TrialFolder, out: Path) -> Path:
     return out
 
 
-def _parts(folder: TrialFolder) -> Iterator[tuple[str, Iterator[str]]]:
-    """Yield each part of the data set with its lines: rollouts, and the samples of each task."""
+def _list_parts(folder: TrialFolder) -> Iterator[tuple[str, Iterator[str]]]:
+    """Yield each part of the data set with its lines: the rollouts, and the samples of each task."""
     rollouts = sorted(folder.rollouts.glob("*.jsonl.gz"))
     if rollouts:
-        yield "rollouts", _unpacked(rollouts)
+        yield "rollouts", _unpack(rollouts)
     for path in sorted(folder.evaluation.glob("*/samples.jsonl")):
         yield f"samples_{path.parent.name}", iter(path.read_text(encoding="utf-8").splitlines())
 
 
-def _unpacked(paths: list[Path]) -> Iterator[str]:
+def _unpack(paths: list[Path]) -> Iterator[str]:
     for path in paths:
         with gzip.open(path, "rt", encoding="ascii") as file:
             yield from (line.rstrip("\n") for line in file)
 
 
-def _write(path: Path, lines: Iterator[str]) -> int:
-    """Write lines without secrets, one in memory at a time, and return how many there are."""
+def _write_lines(path: Path, lines: Iterator[str]) -> int:
+    """Write lines with secrets removed, holding one in memory at a time; return their number."""
     from capo_bench.track.redact import redact
 
     count = 0
     with writing(path) as file:
         for line in lines:
-            json.loads(line)  # a torn line is no row
+            json.loads(line)  # an incomplete line raises ValueError
             file.write(redact(line).encode() + b"\n")
             count += 1
     return count

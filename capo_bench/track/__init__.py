@@ -1,1 +1,1 @@
-"""MLflow: the one writer."""
+"""Tracking in MLflow; no other room writes to it."""

@@ -1,4 +1,4 @@
-"""How values, texts and tables of ours are written to a run of MLflow: names and lengths that it takes, no secrets."""
+"""Write values, texts and tables to MLflow runs with valid names and lengths, and without secrets."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from capo_bench.track.store import Store
 
 BATCH = 990
-"""Values a call: MLflow takes 1,000, tags and parameters counted."""
+"""Values per call: MLflow accepts 1,000, including tags and parameters."""
 _TABLES = "mlflow.loggedArtifacts"
 
 
 def open_experiment(client: MlflowClient, name: str, store: Store) -> str:
-    """Return the id of an experiment; made where it is not there, brought back where somebody has deleted it."""
+    """Return the id of an experiment; create it if it does not exist, restore it if it was deleted."""
     experiment = client.get_experiment_by_name(name)
     if experiment is None:
         location = (store.artifacts / name).as_uri() if store.artifacts else None
@@ -38,28 +38,28 @@ def open_experiment(client: MlflowClient, name: str, store: Store) -> str:
 
 
 class Desk:
-    """Writes to the runs of one experiment of a store."""
+    """Writes to the runs of one experiment in a store."""
 
     def __init__(self, client: MlflowClient, experiment: str, store: Store) -> None:
         self.client, self.experiment, self.store = client, experiment, store
 
     def metrics(self, run: str, points: Sequence[Metric]) -> None:
-        """Write points, as many a call as MLflow takes."""
+        """Write points in calls of at most `BATCH` points."""
         for first in range(0, len(points), BATCH):
             self.client.log_batch(run, metrics=list(points[first : first + BATCH]))
 
     def values(self, run: str, values: Mapping[str, object], prefix: str, time: int, model: str | None = None) -> None:
-        """Write numbers that have no steps."""
+        """Write numbers without steps."""
         named = mlflow_metrics(values, prefix)
         self.metrics(run, [Metric(name, value, time, 0, model_id=model, run_id=run) for name, value in named.items()])
 
     def params(self, run: str, values: Mapping[str, object]) -> None:
-        """Write parameters; a run's parameters never change."""
+        """Write parameters; a run's parameters can never be changed."""
         named = [Param(mlflow_name(key), redact(mlflow_param(value))) for key, value in values.items()]
         self.client.log_batch(run, params=named)
 
     def settings(self, run: str, trial: Trial, swept: Iterable[str]) -> None:
-        """Write a trial's variant, seed and what the study varies and its method uses, flat; all settings as a file."""
+        """Write a trial's variant, seed, method and the used swept settings as parameters; all settings as a file."""
         config, method = trial.config.model_dump(mode="json"), METHODS.get(trial.config.method)
         used = {key: value_at(config, key.split(".")) for key in dict.fromkeys(swept) if method.heeds(key)}
         flat = {name: value for name, value in flatten(used).items() if value is not None}
@@ -67,18 +67,21 @@ class Desk:
         self.text(run, json.dumps(config, indent=2), "config.json")
 
     def text(self, run: str, text: str, name: str) -> None:
-        """Write a file without the secrets that are in it."""
+        """Write a text file with its secrets removed."""
         self.client.log_text(run, redact(text), name)
 
     def file(self, run: str, path: Path, name: str) -> None:
-        """Attach a file under a name; a picture as it is, a text without secrets."""
+        """Attach a file under a name: a text with its secrets removed, a picture unchanged."""
         try:
             self.text(run, path.read_text(encoding="utf-8"), name)
         except UnicodeDecodeError:
             self.client.log_artifact(run, str(path), str(Path(name).parent))
 
     def tables(self, run: str, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-        """Attach tables, which MLflow's pages show and compare; file name → rows with the same keys."""
+        """Attach tables, which MLflow's pages show and compare.
+
+        `tables` are rows by file name; all rows of a table have the same keys.
+        """
         for name, rows in tables.items():
             columns = list(rows[0]) if rows else []
             whole = {"columns": columns, "data": [[row.get(column) for column in columns] for row in rows]}

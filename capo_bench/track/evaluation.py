@@ -1,7 +1,8 @@
-"""An evaluation as MLflow shows it: an evaluation run of the experiment ``evaluations``, found again by its id.
+"""Track an evaluation as an evaluation run of the MLflow experiment ``evaluations``, identified by its id.
 
-Its tasks are logged data sets, its samples tables, and the first answers of each task traces with their verdicts. It is
-written from a thread that nobody waits for longer than `CLOSE_SECONDS`; a failure is told and changes nothing.
+Its tasks are logged data sets, its samples are tables, and the first answers of each task are traces with verdicts. A
+thread writes it, and the process waits at most `CLOSE_SECONDS` for the thread. A failure is reported and has no other
+effect.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "evaluations"
 TRACED = 20
-"""Answers of each task that are traced; all are in the results folder."""
+"""Number of answers of each task that are traced; the results folder contains all answers."""
 
 
 def track(evaluated: Evaluated, home: Home, warn: Callable[[str], None], seconds: float = CLOSE_SECONDS) -> None:
-    """Write an evaluation to the tracking store of `home`, in at most `seconds`; `warn` is told why if it fails."""
+    """Write an evaluation to the tracking store of `home` within `seconds`; `warn` receives the reason of a failure."""
     store, failures = store_of(home), list[Exception]()
     quiet()
 
@@ -36,7 +37,7 @@ def track(evaluated: Evaluated, home: Home, warn: Callable[[str], None], seconds
         except Exception as error:
             failures.append(error)
 
-    # A daemon: a store that hangs must not keep the process alive.
+    # A daemon thread, because a store that hangs must not keep the process alive.
     thread = threading.Thread(target=attempt, name="tracking", daemon=True)
     thread.start()
     thread.join(seconds)
@@ -61,7 +62,7 @@ def _write(evaluated: Evaluated, store: Store) -> None:
     for result in evaluated.results:
         values = {**{name: estimate.value for name, estimate in result.metrics.items()}, **result.cost}
         desk.values(run.run_id, values, f"{result.task}/", now)
-    if not runs:  # a run's parameters never change
+    if not runs:  # a run's parameters can never be changed
         desk.params(run.run_id, {"model": evaluated.record["model"], "seed": evaluated.record["identity"]["seed"]})
     for path in (evaluated.files.record, evaluated.files.results, evaluated.files.table, evaluated.files.page):
         desk.file(run.run_id, path, path.name)
@@ -70,12 +71,12 @@ def _write(evaluated: Evaluated, store: Store) -> None:
     client.log_inputs(run.run_id, datasets=datasets(evaluated.files.tasks.iterdir()))
     if not runs:
         for task, rows in samples.items():
-            _trace(desk, run.run_id, task, rows[:TRACED])
+            _write_traces(desk, run.run_id, task, rows[:TRACED])
     client.set_terminated(run.run_id)
 
 
-def _trace(desk: Desk, run: str, task: str, rows: list[dict[str, Any]]) -> None:
-    """Write answers as traces of the run, each with its verdict, which the pages of evaluation runs compare."""
+def _write_traces(desk: Desk, run: str, task: str, rows: list[dict[str, Any]]) -> None:
+    """Write answers as traces of the run, each with its verdict, which MLflow's pages of evaluation runs compare."""
     from capo_bench.track.traces import write_trace
 
     for row in rows:

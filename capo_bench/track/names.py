@@ -1,4 +1,4 @@
-"""Our names and values as MLflow takes them, and the final ones as they stand in the store of a results folder."""
+"""Convert names and values for MLflow, and read the final metrics from the store of a results folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from contextlib import closing
 from capo_bench.store.home import Home
 
 CURVES, FINAL = "curves/", "final/"
-"""MLflow's pages sort charts by name: curves stand before final numbers."""
+"""Prefixes that order the charts: MLflow's pages sort them by name, so curves come before final numbers."""
 
 MAX_PARAM = 6000
 _WORDS = {"@": "_at_", "%": "_percent", "±": "_plus_minus_", "=": "_"}
@@ -19,7 +19,7 @@ _REFUSED = re.compile(r"[^A-Za-z0-9_\-. :/]+")
 
 
 def mlflow_name(name: str) -> str:
-    """Return a name of a metric or parameter that MLflow accepts: ``avg@32`` becomes ``avg_at_32``."""
+    """Return a valid MLflow name of a metric or parameter: ``avg@32`` becomes ``avg_at_32``."""
     for sign, word in _WORDS.items():
         name = name.replace(sign, word)
     name = _REFUSED.sub("_", name).strip("/._ ") or "unnamed"
@@ -27,7 +27,7 @@ def mlflow_name(name: str) -> str:
 
 
 def mlflow_metrics(values: Mapping[str, object], prefix: str = "") -> dict[str, float]:
-    """Return the finite numbers among `values` under acceptable names; the rest cannot be drawn and is left out."""
+    """Return the finite numbers among `values` under valid names; other values cannot be drawn and are left out."""
     return {
         mlflow_name(prefix + name): float(value)
         for name, value in values.items()
@@ -36,7 +36,7 @@ def mlflow_metrics(values: Mapping[str, object], prefix: str = "") -> dict[str, 
 
 
 def mlflow_param(value: object) -> str:
-    """Return a parameter's value as text of an acceptable length."""
+    """Return a parameter's value as text of a valid length."""
     text = str(value)
     return text if len(text) <= MAX_PARAM else text[: MAX_PARAM - 1] + "…"
 
@@ -50,7 +50,7 @@ _QUERY = """
 
 
 def read_final(home: Home) -> list[tuple[str, str, float]]:
-    """Return trial, name and value of each final metric in the store; costs are left out, and nothing is without it.
+    """Return trial, name and value of each final metric in the store, without costs; empty if there is no store.
 
     Raises:
         sqlite3.Error: The store cannot be read.

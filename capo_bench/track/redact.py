@@ -1,4 +1,7 @@
-"""Secrets stay out of what is logged: keys by the variable that settings name or by its name, and passwords in URLs."""
+"""Remove secrets from logged text: values of variables that hold keys, and passwords in URLs.
+
+A variable holds a key if settings name it or if its name looks like one.
+"""
 
 from __future__ import annotations
 
@@ -10,26 +13,26 @@ from urllib.parse import unquote
 from evals.key_names import KEY_VARIABLES, match_escaped
 
 _NAMES = re.compile(r"KEY|TOKEN|SECRET|PASSWORD", re.IGNORECASE)
-# TOKENIZERS_PARALLELISM=false and MAX_TOKENS=100000 are named alike and are no secrets.
+# TOKENIZERS_PARALLELISM=false and MAX_TOKENS=100000 have similar names but are not secrets.
 _SHORTEST = 6
 _NUMBER = re.compile(r"[\d.,+-]+")
 _URL_PASSWORD = re.compile(r"""(?<=://)[^/\s:@"']*:[^/\s"']+(?=@)|(?<=[?&]password=)[^&\s"']+""")
-# A whole value, in which nothing else can be meant: a password may hold a slash or an @.
+# Matches only a whole value, where there is no ambiguity: a password may contain a slash or an @.
 _URL = re.compile(r"[\w+.-]+://[^/\s:@]*:(?P<password>\S+)@\S*")
 
 
 def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
-    """Return `text` with ``***NAME***`` for each secret, escaped or not, by the variable that holds it."""
-    # Longest first: a secret may contain another.
-    for name, value in sorted(_held(environ), key=lambda secret: -len(secret[1])):
+    """Return `text` with each secret, escaped or not, replaced by ``***NAME***`` of the variable that holds it."""
+    # Longest first, because a secret may contain another.
+    for name, value in sorted(_list_secrets(environ), key=lambda secret: -len(secret[1])):
         if len(value) < _SHORTEST or _NUMBER.fullmatch(value):
             continue
         text = f"***{name}***".join(match_escaped(value).split(text))
     return _URL_PASSWORD.sub("***", text)
 
 
-def _held(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """Yield what is secret by its variable's name or by its place in a URL, there also as it reads decoded."""
+def _list_secrets(environ: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield secrets of variables with secret names, and passwords in URL values, as written and decoded."""
     for name, value in environ.items():
         if _NAMES.search(name) or name in KEY_VARIABLES:
             yield name, value

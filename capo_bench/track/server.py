@@ -1,4 +1,4 @@
-"""MLflow's server as a child process that never outlives the command that started it."""
+"""Run MLflow's server as a child process that ends with the command that started it."""
 
 from __future__ import annotations
 
@@ -20,29 +20,29 @@ _START_SECONDS = 60.0
 
 
 class ServerError(RunError):
-    """The server cannot be started; the message says why and the way out."""
+    """The server cannot be started; the message gives the reason and the way out."""
 
 
 def serve(store: Store, port: int, ready: Callable[[str], None]) -> int:
-    """Serve a store at 127.0.0.1 until Ctrl-C or SIGTERM; `ready` is called with the address once the server answers.
+    """Serve a store at 127.0.0.1 until Ctrl-C or SIGTERM; `ready` is called with the address when the server answers.
 
     Returns:
-        0 after Ctrl-C or SIGTERM, else the server's own exit code.
+        0 after Ctrl-C or SIGTERM, else the server's exit code.
 
     Raises:
-        ServerError: The port is taken, or nothing has been tracked in the store yet.
+        ServerError: The port is in use, or the store does not exist yet.
     """
     if store.database is not None and not store.database.exists():
         raise ServerError(f"{store.database}: nothing is tracked here yet; run a study first, or set --home")
-    if _answers(port):
+    if _is_answering(port):
         raise ServerError(f"port {port} is taken on 127.0.0.1; choose another with --port")
     with Interrupts() as interrupts:
-        # A session of its own: Ctrl-C comes here, and all that the server starts is ended together.
+        # In a separate session: this process gets Ctrl-C, and all processes of the server are ended together.
         server = subprocess.Popen(  # noqa: S603 - our own interpreter
             server_command(store, port),
             env=os.environ | server_environment(store),
             start_new_session=True,
-            preexec_fn=partial(die_with, os.getpid(), signal.SIGTERM),  # noqa: PLW1509 - no other thread here
+            preexec_fn=partial(die_with, os.getpid(), signal.SIGTERM),  # noqa: PLW1509 - no other thread runs here
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
         )
@@ -58,7 +58,7 @@ def _watch(server: subprocess.Popen[bytes], interrupts: Interrupts, port: int, r
     while not interrupts.count:
         if server.poll() is not None:
             return server.returncode
-        if not answered and (answered := _answers(port)):
+        if not answered and (answered := _is_answering(port)):
             ready(f"http://127.0.0.1:{port}")
         if not answered and time.monotonic() > give_up:
             raise ServerError(f"MLflow's server did not answer on port {port} within {_START_SECONDS:.0f} s")
@@ -66,7 +66,7 @@ def _watch(server: subprocess.Popen[bytes], interrupts: Interrupts, port: int, r
     return 0
 
 
-def _answers(port: int) -> bool:
+def _is_answering(port: int) -> bool:
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

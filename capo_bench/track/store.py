@@ -1,4 +1,4 @@
-"""Which MLflow store, and how to open it: the user's if MLFLOW_TRACKING_URI is set, else one in the results folder."""
+"""Choose and open the MLflow store: MLFLOW_TRACKING_URI if it is set, else a database in the results folder."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from capo_bench.track.redact import redact
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-# Whatever fails is tried again by the writer, which first looks at what is there: MLflow's own retries would hold it up
-# for minutes, and would create a run a second time whose creation was not confirmed.
+# The writer retries failed calls itself, after checking what the store contains. MLflow's own retries would block it
+# for minutes, and would create a run twice if the confirmation of its creation was lost.
 PATIENCE = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "10", "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "PGCONNECT_TIMEOUT": "10"}
 LOCK_SECONDS = 60.0
 
 
 class StoreError(Exception):
-    """The store cannot be used; the message says why and the way out."""
+    """The store cannot be used; the message gives the reason and the way out."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,9 @@ class Store:
     Attributes:
         uri: Tracking URI.
         artifacts: Root of the artifacts; None: the server at `uri` decides.
-        database: The SQLite file in the results folder; None: the store is not ours to make.
-        lock: File that is locked while a database gets its tables; None: a server's is its own affair.
+        database: The SQLite file in the results folder; None: the user set another store.
+        lock: File that is locked while the tables of a database are created; None for a server, which handles this
+            itself.
     """
 
     uri: str
@@ -47,27 +48,27 @@ class Store:
 
     @property
     def remote(self) -> bool:
-        """Whether the store is a server, with pages of its own."""
+        """Whether the store is a server with its own pages."""
         return self.uri.startswith(("http://", "https://", "databricks"))
 
 
 def store_of(home: Home) -> Store:
-    """Return the store that results in `home` are tracked in."""
+    """Return the tracking store for results in `home`."""
     uri = os.environ.get("MLFLOW_TRACKING_URI")
     if uri and Store(uri).remote:
         return Store(uri)
     artifacts, lock = home.artifacts.absolute(), home.tracking.absolute().with_name("mlflow.lock")
     if uri:
-        # Which driver a bare name means changed with SQLAlchemy 2.1; the one that the extra brings is named.
+        # SQLAlchemy 2.1 changed the driver of a bare name, so the driver that the extra installs is named here.
         return Store(re.sub(r"^postgresql(?=://)", "postgresql+psycopg2", uri), artifacts, lock=lock)
     database = home.tracking.absolute()
     return Store(f"sqlite:///{database}", artifacts, database, lock)
 
 
 def quiet() -> None:
-    """Keep MLflow in this process from telling anybody of its use, and from waiting long for a store.
+    """Disable MLflow's telemetry in this process, and shorten its timeouts.
 
-    To be called before other threads start. How long to wait is the user's if the environment says so.
+    Call it before other threads start. Timeouts that the user set in the environment are kept.
     """
     os.environ.update(quiet_environment())
     for name, value in PATIENCE.items():
@@ -75,9 +76,9 @@ def quiet() -> None:
 
 
 def quiet_environment() -> dict[str, str]:
-    """Return the environment variables under which MLflow tells nobody of its use, and has written what it says.
+    """Return environment variables that disable MLflow's telemetry and messages, and asynchronous writing of traces.
 
-    Transformers and TRL, which would import it, do without it: the runner alone logs.
+    They also disable the MLflow integration of Transformers and TRL: only the runner logs.
     """
     return {
         "DISABLE_MLFLOW_INTEGRATION": "TRUE",
@@ -89,19 +90,19 @@ def quiet_environment() -> dict[str, str]:
 
 
 def open_client(store: Store) -> MlflowClient:
-    """Import MLflow and open the store; a new one is made first, by one process at a time.
+    """Import MLflow and open the store; a new database is created first, by one process at a time.
 
-    Two processes that make one database at once leave a broken one.
+    Two processes that create the same database at the same time would damage it.
 
     Raises:
         StoreError: The database's driver is not installed.
         TimeoutError: Another process held the lock for `LOCK_SECONDS`.
-        Exception: Whatever else MLflow or the database raises; the message may hold a password.
+        Exception: Any other error of MLflow or the database; the message may contain a password.
     """
     quiet()
     from mlflow import MlflowClient
 
-    # MLflow and Alembic tell of every table they make, and of every failure, over the progress display.
+    # MLflow and Alembic log every created table and every failure, which would disturb the progress display.
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     if store.remote:
@@ -120,7 +121,7 @@ def open_client(store: Store) -> MlflowClient:
 
 
 def describe_failure(store: Store, error: Exception | str) -> str:
-    """Return why a store could not be written, in one line and without secrets; the way out if it is damaged."""
+    """Return why a store could not be written, as one line without secrets; with the way out if it is damaged."""
     text = error if isinstance(error, str) else f"{type(error).__name__}: {error}".strip()
     line = redact(f"{store.uri}: {text.splitlines()[0]}")[:300]
     if store.database is None or not _DAMAGE.search(text):
@@ -129,11 +130,11 @@ def describe_failure(store: Store, error: Exception | str) -> str:
 
 
 _DAMAGE = re.compile("not a database|malformed|no such table|no such column")
-"""What SQLite says of a file that is damaged, or is none of MLflow's."""
+"""SQLite's messages for a file that is damaged or not a database of MLflow."""
 
 
 def _knock(uri: str) -> None:
-    """Connect to a database once: MLflow itself tries for minutes, and imports the driver with a bare error."""
+    """Connect to a database once: MLflow itself retries for minutes, and reports a missing driver unclearly."""
     from sqlalchemy import create_engine, inspect
 
     try:
@@ -150,7 +151,7 @@ def _knock(uri: str) -> None:
         engine.dispose()
 
 
-# Where MLflow writes down where artifacts lie: table and column.
+# Table and column of each place where MLflow stores the location of artifacts.
 _PLACES = {
     "experiments": "artifact_location",
     "runs": "artifact_uri",
@@ -160,7 +161,7 @@ _PLACES = {
 
 
 def _relocate(store: Store) -> None:
-    """Let the store in a results folder name the artifacts where they lie, if the folder was moved or copied."""
+    """Update the artifact locations in the results folder's store if the folder was moved or copied."""
     if store.database is None or store.artifacts is None or not store.database.exists():
         return
     from sqlalchemy import create_engine, text
@@ -180,9 +181,9 @@ def _relocate(store: Store) -> None:
 
 
 def server_environment(store: Store) -> dict[str, str]:
-    """Return the environment variables of a server that only shows: no job runners, no chatter.
+    """Return the environment variables of a server that only shows results: no job runners, no log messages.
 
-    The store's URI goes this way too, as all users of the machine can read a process's arguments.
+    The store's URI is passed this way too, because all users of the machine can read a process's arguments.
     """
     return {
         **quiet_environment(),
@@ -193,7 +194,7 @@ def server_environment(store: Store) -> dict[str, str]:
 
 
 def server_command(store: Store, port: int) -> list[str]:
-    """Return the command that serves MLflow's pages for a store on this machine alone."""
+    """Return the command that serves MLflow's pages for a store, reachable only from this machine."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--uvicorn-opts", "--log-level warning"]
     return command + (["--default-artifact-root", str(store.artifacts)] if store.artifacts else [])

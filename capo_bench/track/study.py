@@ -1,9 +1,9 @@
-"""A study as MLflow shows it: an experiment a study, a parent run a profile, a child run a trial.
+"""Track a study in MLflow: one experiment per study, one parent run per profile, one child run per trial.
 
-There is one way in: `StudyBook.deliver` compares what the results folder holds with what the store holds, and writes
-the rest. Runs are found again by their tags, so a trial is one run however often it was stopped and resumed. What is
-written twice all the same, because nobody heard that it had arrived, is one row: the time of a value is worked out from
-what the trial left, not from the clock, and run, name, time, step and value are the row's key.
+All writing goes through `StudyBook.deliver`, which compares the results folder with the store and writes what is
+missing. Runs are found by their tags, so a trial has a single run even if it was stopped and resumed. A value that is
+written twice, because the confirmation of the first write was lost, is stored once: its time is computed from the
+trial's files, not from the clock, and run, name, time, step and value are the key of the row.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
 
 Answered = Callable[["Plan", Home], tuple[str, dict[str, float]]]
-"""Returns the answer to a study's question, and numbers by name; empty where there is none."""
+"""Returns the answer to a study's question, and numbers by name; both are empty without an answer."""
 
 PARENT = "mlflow.parentRunId"
 _STATE = "capo.state"
@@ -37,13 +37,13 @@ _STATUS = {"done": "FINISHED", "failed": "FAILED", "stopped": "KILLED"}
 
 @dataclass
 class Delivery:
-    """What was delivered of one study.
+    """Result of delivering one study.
 
     Attributes:
-        delivered: Trials that are in the store now and were not, or in another state.
-        there: Trials that were there.
-        running: The study is being run: its runner writes what is under way.
-        lost: What of a trial could not be read, with the reason; the others are delivered.
+        delivered: Number of trials that were missing in the store or in another state, and are now written.
+        there: Number of trials that were already in the store.
+        running: Whether the study is running; its runner then writes the unfinished trials.
+        lost: Files of trials that could not be read, with the reason; the other trials are delivered.
     """
 
     study: str
@@ -54,10 +54,10 @@ class Delivery:
 
 
 class StudyBook:
-    """The runs of one study and profile in a store; made, or found if they are there. Any call may raise.
+    """The runs of one study and profile in a store; existing runs are found, others created. Any call may raise.
 
     Attributes:
-        link: Where the study's curves are, below the address of MLflow's pages.
+        link: Path of the study's curves below the address of MLflow's pages.
         parent: Id of the parent run.
     """
 
@@ -69,13 +69,15 @@ class StudyBook:
         self._desk = Desk(self._client, self._experiment, store)
         self.link = share_view(self._client, self._experiment)
         self.parent = self._open_parent()
-        self._runs = {run.data.tags["capo.trial"]: _trial_run(run) for run in self._search({PARENT: self.parent})}
+        self._runs = {run.data.tags["capo.trial"]: _make_trial_run(run) for run in self._search({PARENT: self.parent})}
 
     def deliver(self, *, live: bool, on_trial: Callable[[int, int], None] = lambda done, of: None) -> Delivery:
-        """Write what the store lacks of the trials, and tell how many of them were looked at.
+        """Write everything about the trials that the store lacks.
 
-        `live`: this is the study's own run, which also writes the curves of running trials; otherwise what a run of
-        somebody else is about is left to it.
+        `on_trial` receives the number of trials that have been checked, and the number of all trials.
+
+        `live` is True in the study's own run, which also writes the curves of running trials. Otherwise unfinished
+        trials of a running study are left to its run.
         """
         folder = self._home.study(self._plan.study)
         entries = fold(Ledger(folder.ledger).read()).trials
@@ -85,20 +87,21 @@ class StudyBook:
             state = "done" if self._home.trial(trial).done else entry.state if entry else ""
             try:
                 self._deliver(trial, state, delivery, live=live)
-            except (FileNotFoundError, ValueError, KeyError) as error:  # of what the trial left: the others go on
+            # damaged files of this trial; continue with the others
+            except (FileNotFoundError, ValueError, KeyError) as error:
                 delivery.lost.append(f"{trial}: {type(error).__name__}: {error}")
             on_trial(number, len(self._trials))
         return delivery
 
     def close(self, *, finished: bool, report: Path | None = None, answered: Answered | None = None) -> None:
-        """Write that this run of the study is over, its answer, and the files of its report."""
+        """Write the end of this run of the study, its answer, and the files of its report."""
         if report is not None and report.is_dir():
-            self._answer(*(answered(self._plan, self._home) if answered else ("", {})))
+            self._write_answer(*(answered(self._plan, self._home) if answered else ("", {})))
             for path in sorted(file for file in report.rglob("*") if file.is_file()):
                 self._desk.file(self.parent, path, f"report/{path.relative_to(report)}")
         self._client.set_terminated(self.parent, "FINISHED" if finished else "KILLED")
 
-    def _answer(self, headline: str, values: Mapping[str, float]) -> None:
+    def _write_answer(self, headline: str, values: Mapping[str, float]) -> None:
         if headline:
             self._desk.values(self.parent, values, "", int(time.time() * 1000))
             note = f"**Question:** {self._plan.question}\n\n**Answer:** {headline}"
@@ -110,21 +113,22 @@ class StudyBook:
         if settled and trial in self._runs and self._runs[trial].state == state:
             delivery.there += 1
         elif settled:
-            self._end(trial, state)
+            self._write_end(trial, state)
             delivery.delivered += 1
         elif live and state in ("started", "retried"):
-            run = self._run(trial)
+            run = self._get_run(trial)
             if run.state != "running":
                 self._client.update_run(run.id, status="RUNNING")
                 run.state = "running"
             run.write_curves(self._desk, self._home.trial(trial).steps)
 
-    def _end(self, trial: str, state: str) -> None:
-        run = self._run(trial)
+    def _write_end(self, trial: str, state: str) -> None:
+        run = self._get_run(trial)
         run.write_curves(self._desk, self._home.trial(trial).steps)
         write_end(self._desk, run, self._trials[trial], self._home.trial(trial), done=state == "done")
         self._client.set_terminated(run.id, _STATUS[state])
-        self._client.set_tag(run.id, _STATE, state)  # last: what is said of a trial is there
+        # written last, when everything else about the trial is in the store
+        self._client.set_tag(run.id, _STATE, state)
         run.state = state
 
     def _open_parent(self) -> str:
@@ -137,7 +141,7 @@ class StudyBook:
         return str(self._client.create_run(self._experiment, tags=tags, run_name=name).info.run_id)
 
     def _search(self, tags: Mapping[str, str]) -> Iterator[Run]:
-        condition = " and ".join(f"tags.`{key}` = {_quoted(value)}" for key, value in tags.items())
+        condition = " and ".join(f"tags.`{key}` = {_quote(value)}" for key, value in tags.items())
         token = None
         while True:
             page = self._client.search_runs([self._experiment], condition, page_token=token)
@@ -146,7 +150,7 @@ class StudyBook:
             if not token:
                 return
 
-    def _run(self, trial: str) -> TrialRun:
+    def _get_run(self, trial: str) -> TrialRun:
         if trial not in self._runs:
             self._runs[trial] = self._create(trial)
         return self._runs[trial]
@@ -160,13 +164,13 @@ class StudyBook:
         self._desk.settings(
             run.info.run_id, trial, [key for variant in self._plan.variants for key in variant.overrides]
         )
-        return _trial_run(run)
+        return _make_trial_run(run)
 
 
-def _trial_run(run: Run) -> TrialRun:
+def _make_trial_run(run: Run) -> TrialRun:
     return TrialRun(str(run.info.run_id), int(run.info.start_time), run.data.tags.get(_STATE))
 
 
-def _quoted(text: str) -> str:
-    """Return a text as a filter of MLflow's takes it; it knows no escapes, but two kinds of quotes."""
+def _quote(text: str) -> str:
+    """Return a text in quotes for an MLflow filter, which has two kinds of quotes but no escapes."""
     return f'"{text}"' if "'" in text else f"'{text}'"

@@ -1,4 +1,4 @@
-"""Delivering to the tracking store what runs could not, from what they left in the results folder."""
+"""Deliver missing results to the tracking store from the results folder."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def sync(
     on_trial: Callable[[int, int], None] = lambda done, of: None,
     answered: Answered | None = None,
 ) -> Delivery:
-    """Write what of a study's last plan is not in the store: nothing twice, nothing left out.
+    """Write everything of a study's last plan that is not in the store, without duplicates.
 
     Raises:
         RunError: The ledger or the plan cannot be read.
-        Exception: Whatever the store raises; the message may hold a password.
+        Exception: Any error of the store; the message may contain a password.
     """
     quiet()
     from capo_bench.track.study import StudyBook

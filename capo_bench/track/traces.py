@@ -1,4 +1,4 @@
-"""Critic calls as traces, and the critic's prompt as a versioned prompt: what MLflow's GenAI pages are for."""
+"""Write critic calls as traces and the critic's prompt as a versioned prompt, for MLflow's GenAI pages."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 ROLLOUTS, CRITIQUES = 2, 2
 SAMPLE = f"the first {CRITIQUES} critiques of the first {ROLLOUTS} rollouts of the first and the last step"
-"""Which calls of a trial are traced: thousands would bury the pages, and all are in the results folder."""
+"""The traced calls of a trial: thousands would be unreadable, and the results folder contains all of them."""
 _KEY = "capo.call"
 
 
 @dataclass(frozen=True)
 class Call:
-    """One critique that is traced, of a rollout of an optimizer step.
+    """One traced critique of a rollout of an optimizer step.
 
-    A trace is found again by its key: trial, step, place of the rollout and of the critique.
+    `key` identifies its trace: trial, step, index of the rollout, index of the critique.
     """
 
     key: str
@@ -41,18 +41,18 @@ class Call:
 
 
 def write_critiques(desk: Desk, run: str, trial: Trial, folder: TrialFolder) -> None:
-    """Write a trial's sampled critic calls as traces of its run, those that are not there, and the critic's prompt."""
-    calls = list(_sampled(trial, folder))
+    """Write a trial's sampled critic calls as traces of its run unless they exist, and the critic's prompt."""
+    calls = list(_sample_calls(trial, folder))
     if not calls:
         return
     _write_prompt(desk.client, trial, calls[0].rollout.aim)
-    there = _there(desk, run)
+    there = _read_keys(desk, run)
     for call in calls:
         if call.key not in there:
             _write(desk, run, call)
 
 
-def _sampled(trial: Trial, folder: TrialFolder) -> Iterator[Call]:
+def _sample_calls(trial: Trial, folder: TrialFolder) -> Iterator[Call]:
     from trainers.rollouts import read_step, stored_steps
 
     steps = stored_steps(folder.rollouts)
@@ -64,7 +64,7 @@ def _sampled(trial: Trial, folder: TrialFolder) -> Iterator[Call]:
                 yield Call(f"{trial.id}/{step}/{place}/{number}", step, rollout, critique)
 
 
-def _there(desk: Desk, run: str) -> set[str]:
+def _read_keys(desk: Desk, run: str) -> set[str]:
     traces = desk.client.search_traces(locations=[desk.experiment], run_id=run, max_results=100, include_spans=False)
     return {str(trace.info.tags.get(_KEY)) for trace in traces}
 
@@ -86,7 +86,7 @@ def _write(desk: Desk, run: str, call: Call) -> None:
     )
 
 
-def write_trace(  # noqa: PLR0913 - what a trace is made of
+def write_trace(  # noqa: PLR0913 - the parts of a trace
     desk: Desk,
     run: str,
     name: str,
@@ -98,12 +98,12 @@ def write_trace(  # noqa: PLR0913 - what a trace is made of
     expected: tuple[str, Any] | None = None,
     verdict: tuple[bool, str] | None = None,
 ) -> None:
-    """Write a call of a model as a trace of a run, without secrets.
+    """Write a call of a model as a trace of a run, with secrets removed.
 
-    `expected` is the name and value of what would have been right, `verdict` whether what came out is correct, and why.
+    `expected` is the name and value of the correct result. `verdict` is whether the output is correct, and the reason.
     """
     client, experiment = desk.client, desk.experiment
-    # MLflow goes by a global, which it also puts into the environment.
+    # MLflow uses a global setting, which it also writes into the environment.
     with kept_environment("MLFLOW_TRACKING_URI"):
         mlflow.set_tracking_uri(desk.store.uri)
         span = client.start_trace(
@@ -121,7 +121,7 @@ def _clean(value: dict[str, Any]) -> Any:
 
 
 def _write_prompt(client: MlflowClient, trial: Trial, aim: str) -> None:
-    """Register the instructions of a language model's prompt; a new version where they differ from the last one."""
+    """Register the instructions in a language model's prompt; a new version only if they differ from the last one."""
     from trainers.credit.prompt import PROMPT_VERSION, instructions
 
     settings = trial.config.critic.model_dump(mode="json")

@@ -1,8 +1,8 @@
-"""Delivery during a run: again and again what `StudyBook.deliver` finds missing, from a thread of the runner's process.
+"""Deliver results to the tracking store during a run, by calling `StudyBook.deliver` repeatedly in a thread.
 
-The run never waits for it and never fails by it. What is written is read from the results folder, so nothing can be
-lost: after a failure the store is opened anew, later each time. What a run could not deliver, the next one or
-`capo-bench sync` does.
+The run does not wait for the thread, except at its end, and does not fail because of it. Everything is read from the
+results folder, so nothing is lost: after a failure the store is opened again, after increasing waits. What a run could
+not deliver, the next run or `capo-bench sync` delivers.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ if TYPE_CHECKING:
 FLUSH_SECONDS = 10.0
 CLOSE_SECONDS = 30.0
 RETRY_SECONDS = (5.0, 300.0)
-"""Wait before a store that failed is opened again: the first time, and at most; doubled each time."""
+"""First and longest wait before a failed store is opened again; the wait doubles each time."""
 
 
 class Tracker:
-    """Delivers one run of a study to the tracking store while it goes on; `warn` is told of the first failure.
+    """Delivers one run of a study to the tracking store during the run; `warn` receives the first failure.
 
     Attributes:
-        failures: Deliveries that failed so far.
-        link: Where the study's curves are, below the address of MLflow's pages; empty until the store was opened.
+        failures: Number of failed deliveries so far.
+        link: Path of the study's curves below the address of MLflow's pages; empty until the store is open.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917 - what, where to, how often
+    def __init__(  # noqa: PLR0913, PLR0917 - plan, folder, store, and intervals
         self,
         plan: Plan,
         home: Home,
@@ -49,11 +49,11 @@ class Tracker:
         self._answered: Answered | None = None
         self._finished = self._whole = False
         self.failures, self.link = 0, ""
-        # A daemon: a store that hangs must not keep the process alive.
+        # A daemon thread, because a store that hangs must not keep the process alive.
         self._thread = threading.Thread(target=self._deliver, name="tracking", daemon=True)
 
     def start(self) -> None:
-        """Begin to deliver."""
+        """Start the delivery."""
         quiet()
         self._thread.start()
 
@@ -64,15 +64,15 @@ class Tracker:
         timeout: float = CLOSE_SECONDS,
         answered: Answered | None = None,
     ) -> bool:
-        """Deliver what is left, at most `timeout` seconds; return whether everything was delivered.
+        """Deliver the rest within `timeout` seconds; return whether everything was delivered.
 
-        `finished` says whether all trials of the plan are done; the files of the folder `report` are attached.
+        `finished` says whether all trials of the plan are done. The files of the folder `report` are attached.
         """
         self._finished, self._report, self._answered = finished, report, answered
         self._over.set()
         self._thread.join(timeout)
         if self._thread.is_alive():
-            self._failed(TimeoutError(f"no answer within {timeout:.0f} s"))
+            self._count_failure(TimeoutError(f"no answer within {timeout:.0f} s"))
             return False
         return self._whole
 
@@ -93,11 +93,11 @@ class Tracker:
                 self._whole = not lost
                 pause, retry = self._flush_seconds, self._retry_seconds[0]
                 if lost:
-                    self._failed(lost[0])
+                    self._count_failure(lost[0])
             except Exception as error:
                 book, self._whole = None, False
                 pause, retry = retry, min(2 * retry, self._retry_seconds[1])
-                self._failed(error)
+                self._count_failure(error)
             if not over:
                 self._over.wait(pause)
         if monitor is not None:
@@ -111,7 +111,7 @@ class Tracker:
         return book
 
     def _watch_machine(self, run: str) -> Any:
-        """Return what writes the machine's load to the study's run, every ten seconds."""
+        """Return a monitor that writes the machine's load to the study's run every ten seconds."""
         from mlflow.system_metrics import system_metrics_monitor
 
         start: Any = system_metrics_monitor.SystemMetricsMonitor  # MLflow has no types for it
@@ -119,7 +119,7 @@ class Tracker:
         monitor.start()
         return monitor
 
-    def _failed(self, error: Exception | str) -> None:
+    def _count_failure(self, error: Exception | str) -> None:
         self.failures += 1
         if self.failures == 1:
             self._warn(

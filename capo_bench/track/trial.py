@@ -1,4 +1,4 @@
-"""What a trial's run holds: curves, final numbers, files, samples as tables, its data sets, its model."""
+"""Write the run of a trial: curves, final numbers, files, tables of samples, data sets, model."""
 
 from __future__ import annotations
 
@@ -25,16 +25,20 @@ if TYPE_CHECKING:
     from capo_bench.track.desk import Desk
 
 TABLE_ROWS = 200
-"""Samples of each task that a table shows; all are in the results folder."""
+"""Maximum samples of each task in a table; the results folder contains all samples."""
 _SAMPLE_COLUMNS = ("problem", "decoding", "sample", "completion", "answer", "correct", "status", "tokens")
 
 
 @dataclass
 class TrialRun:
-    """A trial's run in the store, created at `began` milliseconds.
+    """A trial's run in the store.
 
-    `state` is how the store says that it ended; ``running`` once that was written. `last` is the last step whose values
-    are written, `curves` the names of those that are written up to it.
+    Attributes:
+        id: Id of the run.
+        began: Creation time in milliseconds.
+        state: State in the store: how the trial ended, or ``running`` after that was written.
+        last: Last step whose values are written.
+        curves: Names of the curves that are written up to `last`.
     """
 
     id: str
@@ -44,10 +48,10 @@ class TrialRun:
     curves: set[str] = field(default_factory=set)
 
     def write_curves(self, desk: Desk, path: Path) -> None:
-        """Write the steps that are not written yet, of what has not been the same in all steps so far."""
+        """Write the steps that are not written yet; curves that have been constant so far are left out."""
         points: dict[str, list[Metric]] = defaultdict(list)
         step, seconds = 0, 0.0
-        for record in _records(path):
+        for record in _read_records(path):
             step, seconds = int(record["step"]), seconds + float(record.get("seconds", 0.0))
             values = mlflow_metrics({key: value for key, value in record.items() if key != "step"}, CURVES)
             for name, value in values.items():
@@ -59,13 +63,13 @@ class TrialRun:
 
 
 def write_end(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder, *, done: bool) -> None:
-    """Write what a trial left when it ended; of one that is not done its log."""
+    """Write the files of a trial that ended; if it is not done, only its log."""
     if folder.log.exists():
         desk.file(run.id, folder.log, folder.log.name)
     if not done:
         return
     result = read_json(folder.metrics)
-    model = _model(desk, run, trial, folder)
+    model = _log_model(desk, run, trial, folder)
     cost = result.get("cost", {})
     now = run.began + int(1000 * cost.get("wall_seconds", 0.0))
     desk.values(run.id, result.get("metrics", {}), FINAL, now, model)
@@ -78,26 +82,28 @@ def write_end(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder, *, d
     samples = sorted(folder.evaluation.glob("*/samples.jsonl"))
     desk.tables(run.id, {f"samples/{path.parent.name}.json": sample_rows(path) for path in samples})
     desk.client.log_inputs(run.id, datasets=datasets(map(folder.completions, trial.config.evaluation.tasks)))
-    desk.client.log_batch(run.id, tags=[RunTag(f"capo.{key}", redact(text)) for key, text in _origin(folder).items()])
+    desk.client.log_batch(
+        run.id, tags=[RunTag(f"capo.{key}", redact(text)) for key, text in _read_origin(folder).items()]
+    )
     write_critiques(desk, run.id, trial, folder)
 
 
 def sample_rows(path: Path) -> list[dict[str, Any]]:
-    """Return the first rows of a task's samples."""
+    """Return the first `TABLE_ROWS` rows of a task's samples."""
     lines = path.read_text(encoding="utf-8").splitlines()[:TABLE_ROWS]
     return [{name: row.get(name) for name in _SAMPLE_COLUMNS} for row in map(json.loads, lines)]
 
 
 def datasets(tasks: Iterable[Path]) -> list[DatasetInput]:
-    """Return the data sets of tasks' folders, by name and hash of what was asked."""
+    """Return the data sets of tasks' folders, each identified by name and hash of the task's record."""
     return [
-        DatasetInput(_dataset(path.read_bytes()), [InputTag("mlflow.data.context", "evaluation")])
+        DatasetInput(_make_dataset(path.read_bytes()), [InputTag("mlflow.data.context", "evaluation")])
         for path in sorted(folder / "task.json" for folder in tasks)
         if path.is_file()
     ]
 
 
-def _dataset(asked: bytes) -> Dataset:
+def _make_dataset(asked: bytes) -> Dataset:
     record = json.loads(asked)
     task, problems = record["identity"]["task"], len(record.get("asked", []))
     source = json.dumps({"task": task})
@@ -105,8 +111,8 @@ def _dataset(asked: bytes) -> Dataset:
     return Dataset(task, digest, source_type="code", source=source, profile=json.dumps({"problems": problems}))
 
 
-def _model(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder) -> str | None:
-    """Return the id of the trial's logged model, made where it is not there yet; None where nothing was trained."""
+def _log_model(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder) -> str | None:
+    """Return the id of the trial's logged model, which is created if necessary; None if nothing was trained."""
     if not folder.model.is_dir():
         return None
     search = desk.client.search_logged_models([desk.experiment], filter_string=f"source_run_id = '{run.id}'")
@@ -127,8 +133,8 @@ def _model(desk: Desk, run: TrialRun, trial: Trial, folder: TrialFolder) -> str 
     return str(made.model_id)
 
 
-def _origin(folder: TrialFolder) -> dict[str, str]:
-    """Return where a trial comes from, in five words; the whole is a file of the run."""
+def _read_origin(folder: TrialFolder) -> dict[str, str]:
+    """Return five facts about the origin of a trial; the full provenance is a file of the run."""
     try:
         provenance = read_json(folder.provenance)
     except FileNotFoundError:
@@ -144,8 +150,8 @@ def _origin(folder: TrialFolder) -> dict[str, str]:
     }
 
 
-def _records(path: Path) -> Iterator[Mapping[str, Any]]:
-    """Yield the step records, leaving out lines that are torn or still being written."""
+def _read_records(path: Path) -> Iterator[Mapping[str, Any]]:
+    """Yield the step records; incomplete lines are left out."""
     if not path.exists():
         return
     for line in path.read_bytes().split(b"\n")[:-1]:

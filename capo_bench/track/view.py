@@ -1,7 +1,7 @@
-"""The link that opens a study's curves in MLflow's pages, with one line for each variant.
+"""Create the link to a study's curves in MLflow's pages, with one line for each variant.
 
-MLflow opens on its GenAI pages. A link with ``workflowType=machine_learning`` and a saved view opens the runs instead.
-A saved view is an experiment tag that holds the page's state as JSON, deflated (MLflow 3.17).
+MLflow opens with its GenAI pages. A link with ``workflowType=machine_learning`` and a saved view opens the runs
+instead. A saved view is an experiment tag with the state of the page as deflated JSON (MLflow 3.17).
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 
 KEY = "capo-curves"
 FIRST = ("outcome", "wrong_step_rate", "tokens_per_response", "entropy")
-"""Curves that stand first, large; the others follow, by name, and then the final numbers."""
+"""Curves that are shown first and large; the others follow by name, and then the final numbers."""
 _SECTION = "capo-learning"
 
 
-def _chart(name: str) -> dict[str, Any]:
+def _build_chart(name: str) -> dict[str, Any]:
     return {
         "uuid": f"capo-{name}",
         "type": "LINE",
@@ -68,15 +68,15 @@ STATE = {
             "columns": 2,
         }
     ],
-    "compareRunCharts": [_chart(name) for name in FIRST],
+    "compareRunCharts": [_build_chart(name) for name in FIRST],
 }
 
 
 def link_of(store: Store, study: str) -> str:
-    """Return the link to a study's curves, below the address of MLflow's pages; empty where it is not tracked.
+    """Return the link to a study's curves below the address of MLflow's pages; empty if the study is not tracked.
 
     Raises:
-        Exception: Whatever the store raises; the message may hold a password.
+        Exception: Any error of the store; the message may contain a password.
     """
     client = open_client(store)
     experiment = client.get_experiment_by_name(study)
@@ -84,7 +84,7 @@ def link_of(store: Store, study: str) -> str:
 
 
 def share_view(client: MlflowClient, experiment: str) -> str:
-    """Save the view in an experiment and return the link to it, below the address of MLflow's pages."""
+    """Save the view in an experiment and return the link to it below the address of MLflow's pages."""
     packed = base64.b64encode(zlib.compress(json.dumps(STATE).encode(), 9)).decode()
     client.set_experiment_tag(experiment, f"mlflow.sharedViewState.{KEY}", f"deflate;{packed}")
     query = f"workflowType=machine_learning&viewStateShareKey={KEY}&compareRunsMode=CHART"

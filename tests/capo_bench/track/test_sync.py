@@ -79,7 +79,7 @@ def test_interrupted_at_any_call_it_ends_with_everything_once(desk, study, store
 def test_points_written_twice_are_one(desk, study, store):
     sync(desk.home, study.study, store)
     before = content(store, study)
-    StudyBook(study, desk.home, store)._end("a-0", "done")
+    StudyBook(study, desk.home, store)._write_end("a-0", "done")
     assert content(store, study) == before
 
 
