@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING
 from capo_bench.analysis.digest import code
 from capo_bench.bundle.archive import Secrets, write_archive
 from capo_bench.bundle.manifest import BundleError, Manifest
-from capo_bench.pages.build import build_report
-from capo_bench.pages.write import write_files
+from capo_bench.pages.report import build_report, write_report
 from capo_bench.store.home import Home, write_json
 from capo_bench.store.lock import study_lock
 from capo_bench.store.provenance import environment, version_of
@@ -96,7 +95,7 @@ def _write_own(plan: Plan, home: Home, asked: RunRequest, only: Sequence[str], s
         origin={"version": version_of("capo-bench"), **environment()["git"], "code": code()},
     )
     write_atomic(scratch.path / manifest.path, manifest.dump())
-    write_files(build_report(plan, home), profile.report)
+    write_report(build_report(plan, home), profile.report)
     write_json(profile.plan, plan.as_json())
     write_atomic(profile.study, asked.text)
     if home.study(plan.study).ledger.exists():

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import click
 
 from capo_bench.cli.options import add_home_option, add_json_option, add_study_options, choose_plan
-from capo_bench.cli.printing import print_json, print_table, print_text
+from capo_bench.cli.printing import print_json, print_page
 from capo_bench.run.studies import StudyChoice
 from capo_bench.store.home import Home
-
-if TYPE_CHECKING:
-    pass
 
 EPILOG = """\b
 Exit codes:
@@ -65,7 +60,7 @@ def credit(  # noqa: PLR0913, PLR0917 - one argument an option
     """
     from capo_bench.credit.measure import FidelityRequest, measure_trials
     from capo_bench.credit.write import summarise_fidelity, write_fidelity
-    from capo_bench.pages.fidelity import fidelity_tables, learning_lines
+    from capo_bench.pages.fidelity import fidelity_page
     from capo_bench.run.meter import bar
 
     plan, trial = choose_plan(chosen, home)
@@ -75,14 +70,11 @@ def credit(  # noqa: PLR0913, PLR0917 - one argument an option
     with bar("counting") as tell:
         measured, left_out = measure_trials(trials, home, FidelityRequest(samples, rollouts, gradients), tell)
     summary = summarise_fidelity(measured, plan, home, bound, left_out)
-    paths = write_fidelity(summary, measured, folder)
+    page = fidelity_page(summary, plan.study, plan.metrics[0] if plan.metrics else "the metric")
+    paths = write_fidelity(summary, measured, page, folder)
     if as_json:
         print_json(summary)
         return
-    for table in fidelity_tables(summary["rows"], bound):
-        print_table(table)
-    metric = plan.metrics[0] if plan.metrics else "the metric"
-    for line in (*learning_lines(summary["learning"], metric), *summary["notes"]):
-        print_text(line)
+    print_page(page)
     for path in paths:
         click.echo(str(path))

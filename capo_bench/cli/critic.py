@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from capo_bench.cli.options import add_home_option, add_json_option
-from capo_bench.cli.printing import print_json, print_table, print_text
+from capo_bench.cli.printing import print_json, print_page
 from capo_bench.store.home import Home, read_json
 
 if TYPE_CHECKING:
     from capo_bench.critic.ask import CritiqueTerms
-    from capo_bench.critic.measure import CriticMeasurement, MeasurementRequest
-    from capo_bench.critic.summary import CriticSummary
+    from capo_bench.critic.measure import MeasurementRequest
     from trainers.critics.base import CriticParams
 
 EPILOG = """\b
@@ -119,7 +118,7 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
     from capo_bench.critic.measure import measure
     from capo_bench.critic.summary import summarise
     from capo_bench.evaluation.watch import watch
-    from capo_bench.pages.critic import RESULT, write_measurement
+    from capo_bench.pages.critic import RESULT, measurement_page, write_measurement
     from capo_bench.run.meter import meter
 
     try:
@@ -131,7 +130,8 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
         if as_json:
             print_json(read_json(folder / RESULT))
         else:
-            _show(measured, summary, folder)
+            print_page(measurement_page(measured, summary))
+            click.echo(f"report: {folder / 'report.html'}")
     except TooManyAbstainedError as error:
         click.echo(str(error), err=True)
         return 1
@@ -139,16 +139,3 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
         click.echo("interrupted; the same command resumes with the stored critiques", err=True)
         return 130
     return 0
-
-
-def _show(measured: CriticMeasurement, summary: CriticSummary, folder: Path) -> None:
-    from capo_bench.pages.critic import PAGE, about, agreement_in_words, cost_in_words, tables, title
-
-    for line in (title(measured), about(measured, summary)):
-        print_text(line)
-    click.echo()
-    for table in tables(summary, whole=False):
-        print_table(table)
-    for line in (agreement_in_words(summary), *cost_in_words(summary.cost, scored=summary.scored)):
-        print_text(line)
-    click.echo(f"report: {folder / PAGE}")

@@ -12,7 +12,7 @@ import click
 
 from capo_bench.cli.completion import complete_trial
 from capo_bench.cli.options import add_home_option, add_json_option
-from capo_bench.cli.printing import print_json, print_table, print_text
+from capo_bench.cli.printing import print_json, print_page
 from capo_bench.store.home import Home, read_json
 
 if TYPE_CHECKING:
@@ -188,11 +188,7 @@ def _export(evaluated: Evaluated, folder: Path) -> None:
 
 def show(evaluated: Evaluated) -> None:
     """Print the tables of an evaluation and where its files are."""
-    from capo_bench.pages.evaluation import about, tables
+    from capo_bench.pages.evaluation import evaluation_page
 
-    for line in (evaluated.title, about(evaluated)):
-        print_text(line)
-    click.echo()
-    for table in tables(evaluated.by_suite(), whole=False):
-        print_table(table)
+    print_page(evaluation_page(evaluated))
     click.echo(f"report: {evaluated.files.page}")

@@ -10,11 +10,15 @@ import json
 import shutil
 import textwrap
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
 from capo_bench.inert import for_terminal
 from capo_bench.pages.text import Table
+
+if TYPE_CHECKING:
+    from capo_bench.pages.page import Page
 
 GAP = "  "
 
@@ -24,6 +28,18 @@ def print_table(table: Table) -> None:
     if table.title:
         print_text(table.title, bold=True)
     click.echo("\n".join(lay_out(table.headings, table.rows, measure_terminal())) + "\n")
+
+
+def print_page(page: Page) -> None:
+    """Print a page: what it is about, its tables of numbers, and its sentences."""
+    for line in filter(None, (page.title, page.about)):
+        print_text(line)
+    click.echo()
+    for table in page.tables:
+        print_table(table)
+    for section in page.sections:
+        for line in section.lines:
+            print_text(line)
 
 
 def print_text(text: str, *, indent: int = 0, bold: bool = False) -> None:

@@ -13,7 +13,7 @@ from capo_bench.run.studies import StudyChoice, plan_as_run
 from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
-    from capo_bench.pages.build import Report
+    from capo_bench.pages.report import Report
 
 EPILOG = """\b
 Exit codes:
@@ -47,13 +47,11 @@ def report(
     unfinished study names what is missing. Writes report.html, report.md, table.csv, figures/ and
     tables/ into the study's folder of results, or into --out, for instance where that cannot be written.
     """
-    from capo_bench.pages.build import build_report
-    from capo_bench.pages.write import write_files
+    from capo_bench.pages.report import build_report, write_report
 
     plan = plan_as_run(chosen, home)
     built = build_report(plan, home)
-    paths = write_files(built, out or home.study(plan.study).profile(plan.profile).report)
-    files = [paths.page, paths.text, paths.table, *paths.figures]
+    files = write_report(built, out or home.study(plan.study).profile(plan.profile).report)
     if as_json:
         print_json(report_json(built, files))
         return
@@ -64,30 +62,30 @@ def report(
 
 def show(built: Report, *, full: bool = False) -> None:
     """Print the answer and the primary metric's differences on one screen; if `full`, all tables and sentences."""
-    answer = built.answer
+    answer, first = built.answer, built.page.table
     print_text(answer.headline, bold=True)
-    cautions = (*built.provenance.warnings, *answer.cautions)
     if not full:
         if answer.details:
             print_text(" ".join(answer.details))
-        print_table(built.first)
-        for caution in cautions[:1]:
+        if first is not None:
+            print_table(first)
+        for caution in answer.cautions[:1]:
             print_text(f"Read with care: {caution}")
         left = {
-            "more caution": len(cautions[1:]),
-            "more variant": len(built.summary.cells(built.summary.primary)) - len(built.first.rows),
+            "more caution": len(answer.cautions[1:]),
+            "more variant": len(built.summary.cells(built.summary.primary)) - (len(first.rows) if first else 0),
             "other comparison": len(answer.comparisons),
         }
         more = [f"{count} {thing}{'s' * (count > 1)}" for thing, count in left.items() if count]
         print_text(f"{', '.join([*more, 'all tables'])}: add --full")
         return
     whole = (*answer.details, *answer.comparisons)
-    for title, lines in (("", whole), ("Only sharpening?", answer.sharpening), ("Read with care:", cautions)):
+    for title, lines in (("", whole), ("Only sharpening?", answer.sharpening), ("Read with care:", answer.cautions)):
         if title and lines:
             print_text(title)
         for line in lines:
             print_text(line, indent=2)
-    for table in built.every_table:
+    for table in built.page.tables:
         print_table(table)
 
 
@@ -100,9 +98,9 @@ def report_json(built: Report, files: list[Path]) -> dict[str, object]:
         "profile": built.summary.profile,
         "answer": answer.headline,
         "comparisons": answer.comparisons,
-        "cautions": [*built.provenance.warnings, *answer.cautions],
+        "cautions": answer.cautions,
         "tables": [
-            {"title": table.title, "headings": table.headings, "rows": table.rows} for table in built.every_table
+            {"title": table.title, "headings": table.headings, "rows": table.rows} for table in built.page.tables
         ],
         "files": [str(path) for path in files],
     }

@@ -9,12 +9,12 @@ import click
 
 from capo_bench.cli.completion import complete_trial
 from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
-from capo_bench.cli.printing import print_json, print_table, print_text
+from capo_bench.cli.printing import print_json, print_page
 from capo_bench.run.studies import StudyChoice, plan_as_run
 from capo_bench.store.home import Home, read_json
 
 if TYPE_CHECKING:
-    from capo_bench.revote.study import RevoteRequest, StudyReplay
+    from capo_bench.revote.study import RevoteRequest
     from capo_bench.study.plan import Plan
 
 EPILOG = """\b
@@ -57,7 +57,7 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     exact labels. STUDY is the name or file of a study in the results folder, as it was last run.
     Writes revote.csv, revote.json and revote.html into the study's folder of results.
     """
-    from capo_bench.pages.revote import write_replay
+    from capo_bench.pages.revote import replay_page, write_replay
     from capo_bench.revote.study import replay_study
     from capo_bench.run.meter import bar
 
@@ -70,8 +70,8 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     if as_json:
         print_json(read_json(paths[1]))
         return
-    _show(replay)
-    for path in paths:
+    print_page(replay_page(replay))
+    for path in paths[:3]:
         click.echo(str(path))
 
 
@@ -110,13 +110,3 @@ def _pick_trial(plan: Plan, beginning: str) -> Plan:
             param_hint="--trial",
         )
     return replace(plan, trials=tuple(trials))
-
-
-def _show(replay: StudyReplay) -> None:
-    from capo_bench.pages.revote import notes, replay_tables
-
-    for table in replay_tables(replay.rows):
-        print_table(table)
-    for line in notes(replay):
-        print_text(line)
-    click.echo()

@@ -23,7 +23,7 @@ from capo_bench.run.studies import StudyChoice, plan_of_file, study_file
 from capo_bench.store.home import Home
 
 if TYPE_CHECKING:
-    from capo_bench.pages.build import Report
+    from capo_bench.pages.report import Report
     from capo_bench.run.runner import RunOptions
     from capo_bench.run.session import RunResult
     from capo_bench.study.last_plan import RunRequest
@@ -187,7 +187,7 @@ def _bound_critiques(home: Home, size: int | None) -> None:
 def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_json: bool) -> int:
     """Run a plan, look by look if it has looks; print the result and return the exit code."""
     from capo_bench.analysis.looks import trials_due
-    from capo_bench.pages.write import write_files
+    from capo_bench.pages.report import write_report
     from capo_bench.run.progress import Display
     from capo_bench.run.session import run_study
 
@@ -196,7 +196,7 @@ def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_j
 
     def write() -> Path | None:
         reports[:] = _build_reports(plan, home)
-        return write_files(reports[0], folder).page.parent if reports else None
+        return write_report(reports[0], folder)[0].parent if reports else None
 
     due = trials_due(plan, home)
     while True:
@@ -218,7 +218,7 @@ def _run(plan: Plan, home: Home, options: RunOptions, asked: RunRequest, *, as_j
 
 
 def _build_reports(plan: Plan, home: Home) -> list[Report]:
-    from capo_bench.pages.build import NothingToReportError, build_report
+    from capo_bench.pages.report import NothingToReportError, build_report
     from capo_bench.store.records import DamagedFileError
 
     try:

@@ -1,4 +1,4 @@
-"""The numbers of a fidelity and its files: every step, every row, a figure a measure. Equal results, equal bytes."""
+"""The numbers of a fidelity and its files: every step, every row, a page. Equal results give equal bytes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.analysis.fidelity import ValuedStep, fidelity, learning, steps_frame
-from capo_bench.pages.fidelity import fidelity_figures
-from capo_bench.pages.text import comma_separated
+from capo_bench.pages.page import Page, write_page
+from capo_bench.pages.text import csv_of
 from capo_bench.store.home import Home, read_json, write_json
 from evals.files import write_atomic
 
@@ -45,14 +45,12 @@ def _reached(measured: Sequence[ValuedStep], plan: Plan, home: Home) -> dict[str
     return {name: fmean(values[name]) for name in {part.variant for part in measured} & values.keys()}
 
 
-def write_fidelity(summary: Mapping[str, Any], measured: Sequence[ValuedStep], folder: Path) -> tuple[Path, ...]:
-    """Write ``credit.csv``, ``credit.json``, ``steps.csv.gz`` and the figures into a folder, and return the paths."""
+def write_fidelity(
+    summary: Mapping[str, Any], measured: Sequence[ValuedStep], page: Page, folder: Path
+) -> tuple[Path, ...]:
+    """Write ``credit.csv``, ``credit.json``, ``steps.csv.gz`` and the page into a folder; return all but tables."""
     table, whole, steps = folder / "credit.csv", folder / "credit.json", folder / "steps.csv.gz"
-    rows = summary["rows"]
-    write_atomic(table, comma_separated(list(rows[0]) if rows else [], [list(row.values()) for row in rows]))
+    write_atomic(table, csv_of(summary["rows"]))
     write_json(whole, summary)
     steps_frame(measured).to_csv(steps, index=False, compression={"method": "gzip", "mtime": 0})
-    figures = {folder / "figures" / f"{figure.name}.svg": figure.svg for figure in fidelity_figures(rows)}
-    for path, drawing in figures.items():
-        write_atomic(path, drawing)
-    return table, whole, steps, *figures
+    return table, whole, steps, *write_page(page, folder, "credit")

@@ -13,10 +13,9 @@ from capo_bench.critic.summary import CriticSummary
 from capo_bench.pages import svg
 from capo_bench.pages.critic_tables import SHARES, Cell, Row, rule_of, share_of, vote_lines
 from capo_bench.pages.figures import precision_recall
-from capo_bench.pages.page import Page, Section, html
+from capo_bench.pages.page import Page, Section, write_page
 from capo_bench.pages.svg import Axis, Figure, Look, Panel, Point, Series, draw
 from capo_bench.pages.text import NOTHING, Table, in_yaml, percent, two_digits, with_interval
-from capo_bench.pages.write import write_figures, write_tables
 from capo_bench.store.home import Home, write_json
 from capo_bench.store.provenance import environment
 from evals.checksums import SUMS, files_below, seal
@@ -41,7 +40,7 @@ FIRST = (
     "counts as missed. The mean is over subsets."
 )
 
-PAGE, RESULT = "report.html", "result.json"
+RESULT = "result.json"
 
 UNDEFINED = "not defined here"
 
@@ -57,14 +56,12 @@ FIRST_ERROR: Mapping[str, Callable[[FirstErrorScores], str]] = {
 
 def write_measurement(measured: CriticMeasurement, summary: CriticSummary, home: Home) -> Path:
     """Write a measurement into its folder, and return that; the same measurement made again replaces it."""
-    folder, drawn = home.critic(measured.id), figures(summary)
+    folder = home.critic(measured.id)
     provenance = {**environment(), "data": _data(measured)}
     (folder / SUMS).unlink(missing_ok=True)
     write_atomic(folder / "critiques.jsonl", "".join(_lines(measured)))
     write_json(folder / "provenance.json", provenance)
-    write_tables(tables(summary), folder / "tables")
-    write_figures(drawn, folder)
-    write_atomic(folder / PAGE, html(measurement_page(measured, summary, drawn, provenance)))
+    write_page(measurement_page(measured, summary, provenance), folder)
     whole = {"id": measured.id, "identity": identity(measured.request, measured.solutions), **asdict(summary)}
     write_json(folder / RESULT, whole)
     seal(folder, {path.relative_to(folder).parts[0] for path in files_below(folder)} - {"lock"})
@@ -72,7 +69,7 @@ def write_measurement(measured: CriticMeasurement, summary: CriticSummary, home:
 
 
 def measurement_page(
-    measured: CriticMeasurement, summary: CriticSummary, drawn: Sequence[Figure], provenance: dict[str, Any]
+    measured: CriticMeasurement, summary: CriticSummary, provenance: Mapping[str, Any] | None = None
 ) -> Page:
     """Return the page of a measurement."""
     steps = SCORED if summary.scored else STEPS
@@ -86,7 +83,7 @@ def measurement_page(
                 "Agreement and cost",
                 [agreement_in_words(summary), *cost_in_words(summary.cost, scored=summary.scored)],
             ),
-            Section("Figures", figures=drawn),
+            Section("Figures", figures=figures(summary)),
             Section("Provenance", folded=[(name, in_yaml(value)) for name, value in texts.items()]),
         ],
     )
@@ -110,19 +107,17 @@ def about(measured: CriticMeasurement, summary: CriticSummary) -> str:
     )
 
 
-def tables(summary: CriticSummary, *, whole: bool = True) -> list[Table]:
-    """Return the tables of a measurement; without `whole` those that fit a terminal."""
+def tables(summary: CriticSummary) -> list[Table]:
+    """Return the tables of a measurement."""
     first = [first_error_table(summary.first_error)] if summary.first_error else []
     several = summary.first_error and len(summary.first_error[0]["subsets"]) > 1
-    subsets = [subset_table(summary.first_error)] if whole and several else []
-    return [*first, *subsets, vote_table(summary.votes, whole=whole), calibration_table(summary)]
+    subsets = [subset_table(summary.first_error)] if several else []
+    return [*first, *subsets, vote_table(summary.votes), calibration_table(summary)]
 
 
-def vote_table(rows: Sequence[Row], *, whole: bool = True) -> Table:
-    """Return quality per step by rule and k, in per cent; with `whole` also how many right steps are flagged."""
-    columns: dict[str, Cell] = {**SHARES}
-    if whole:
-        columns["false alarms"] = lambda row: share_of(row, "false_alarm")
+def vote_table(rows: Sequence[Row]) -> Table:
+    """Return quality per step by rule and k, in per cent."""
+    columns: dict[str, Cell] = {**SHARES, "false alarms": lambda row: share_of(row, "false_alarm")}
     if any(row["uncritiqued"] for row in rows):
         columns["no verdict"] = lambda row: percent(row["uncritiqued"])
     return _by_rule("Steps flagged: % [95 % interval]", rows, columns)

@@ -7,7 +7,7 @@ from typing import Any
 
 from capo_bench.analysis.critics import MOST_OF_STUDY, MOST_ROLLOUTS, Critics
 from capo_bench.critic.quality import Vote
-from capo_bench.pages.text import NOTHING, Table, percent, two_digits, with_interval
+from capo_bench.pages.text import NOTHING, Table, percent, two_digits, with_interval, with_rows
 
 Row = Mapping[str, Any]
 """How good a vote is (`LabelTally.row`), or what a critic did (`Critics.totals`)."""
@@ -24,7 +24,7 @@ def critic_tables(critics: Critics) -> list[Table]:
         for rule, *cells in vote_lines(own, QUALITY)
     ]
     paid = any(row["cost"]["critic_money"] for row in critics.totals)
-    every = [
+    return with_rows(
         Table(
             "Votes of the critics against the exact checker, on rollouts of training (%, with 95 % intervals)",
             ("critic and rule", *QUALITY),
@@ -41,8 +41,7 @@ def critic_tables(critics: Critics) -> list[Table]:
             + ("money",) * paid,
             tuple((*_spent(row), *[f"{row['cost']['critic_money']:,.4g}"] * paid) for row in critics.totals),
         ),
-    ]
-    return [table for table in every if table.rows]
+    )
 
 
 def critic_notes(critics: Critics) -> list[str]:

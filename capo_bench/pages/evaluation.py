@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from capo_bench.analysis.compare import Comparison
 from capo_bench.pages import svg
-from capo_bench.pages.page import Page, Section, html
+from capo_bench.pages.page import Page, Section, write_page
 from capo_bench.pages.svg import Axis, Figure, Look, Point, draw
 from capo_bench.pages.text import NOTHING, Table, clipped, comma_separated, in_yaml
-from capo_bench.pages.write import write_figures
 from capo_bench.store.evaluations import Evaluated
 from capo_bench.store.home import read_json
 from evals.estimates import Estimate
@@ -27,16 +26,13 @@ _RESPONSES = ("no_answer", "truncated")
 _RARE = ("unscored", "failed")
 
 
-def tables(parts: dict[str, list[Result]], *, whole: bool = True) -> list[Table]:
-    """Return the tables of an evaluation, suite by suite: answers, responses, and steps where they were judged.
-
-    Without `whole` they fit a terminal: columns in which nothing happened are left out.
-    """
+def tables(parts: dict[str, list[Result]]) -> list[Table]:
+    """Return the tables of an evaluation, suite by suite: answers, responses, and steps where they were judged."""
     shown = []
     for name, results in parts.items():
         shown.append(answer_table(name, results))
         made = [result for result in results if result.identity["output"] == "generate"]
-        shown += [response_table(name, made, whole=whole)] if made else []
+        shown += [response_table(name, made)] if made else []
         judged = [result for result in made if {"wrong_step_rate", "sampled_wrong_step_rate"} & result.metrics.keys()]
         shown += [step_table(name, judged)] if judged else []
     return shown
@@ -68,10 +64,10 @@ def _bound(result: Result, metric: str) -> str:
     return f" (≥ {100 * least.value:.1f})" if left_out and least else ""
 
 
-def response_table(name: str, results: Sequence[Result], *, whole: bool = True) -> Table:
-    """Return what is apart from right and wrong, and how long responses are."""
+def response_table(name: str, results: Sequence[Result]) -> Table:
+    """Return what is apart from right and wrong, and how long responses are; what happened nowhere has no column."""
     parts = list(_decodings(results))
-    rare = [name for name in _RARE if whole or any(_value(result, f"{before}{name}") for result, before, _ in parts)]
+    rare = [name for name in _RARE if any(_value(result, f"{before}{name}") for result, before, _ in parts)]
     columns = [*_RESPONSES, *rare]
     rows = tuple(
         (
@@ -220,28 +216,25 @@ LONGEST = 3000
 
 def write_evaluation(evaluated: Evaluated) -> None:
     """Write table, figure and page of an evaluation beside its tasks' own files."""
-    files = evaluated.files
-    write_figures([figure for figure in [accuracies(evaluated.results)] if figure], files.folder)
-    write_atomic(files.table, metrics_csv(evaluated.results))
-    write_atomic(files.page, html(evaluation_page(evaluated, read_json(files.provenance))))
+    files, results = evaluated.files, evaluated.results
+    write_atomic(files.table, metrics_csv(results))
+    identities = {result.task: dict(result.identity) for result in results}
+    texts = {"Identity": identities, "Data": evaluated.record["sources"], "Environment": read_json(files.provenance)}
+    whole = [
+        Section("Responses to look at", folded=[text for each in results for text in examples(files.task(each.task))]),
+        Section("Provenance", folded=[(name, in_yaml(value)) for name, value in texts.items()]),
+    ]
+    page = evaluation_page(evaluated)
+    write_page(replace(page, sections=[*page.sections, *whole]), files.folder)
 
 
-def evaluation_page(evaluated: Evaluated, provenance: Mapping[str, Any]) -> Page:
-    """Return the page of an evaluation."""
-    identities = {result.task: dict(result.identity) for result in evaluated.results}
-    texts = {"Identity": identities, "Data": evaluated.record["sources"], "Environment": dict(provenance)}
+def evaluation_page(evaluated: Evaluated) -> Page:
+    """Return the page of an evaluation with its numbers alone."""
     return Page(
         title=evaluated.title,
         about=about(evaluated),
         figure=accuracies(evaluated.results),
-        sections=[
-            Section("Results", tables=tables(evaluated.by_suite()), notes=NOTES),
-            Section(
-                "Responses to look at",
-                folded=[text for result in evaluated.results for text in examples(evaluated.files.task(result.task))],
-            ),
-            Section("Provenance", folded=[(name, in_yaml(value)) for name, value in texts.items()]),
-        ],
+        sections=[Section("Results", tables=tables(evaluated.by_suite()), notes=NOTES)],
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from capo_bench.analysis.fidelity import MEASURES
 from capo_bench.pages import svg
+from capo_bench.pages.page import Page, Section
 from capo_bench.pages.svg import Figure, draw
 from capo_bench.pages.text import NOTHING, Table, two_digits, with_interval
 
@@ -22,6 +23,18 @@ POLICIES = {"start": "rollouts of the start", "trained": "rollouts of the traine
 
 Row = Mapping[str, Any]
 """A row of `analysis.fidelity.fidelity`."""
+
+
+def fidelity_page(summary: Mapping[str, Any], study: str, metric: str) -> Page:
+    """Return the page of a fidelity, of what `capo_bench.credit.write.summarise_fidelity` returns."""
+    return Page(
+        title=f"Credit against true advantages: {study}",
+        sections=[
+            Section("Numbers", tables=fidelity_tables(summary["rows"], summary["bound"])),
+            Section("Figures", figures=fidelity_figures(summary["rows"])),
+            Section("How to read it", [*learning_lines(summary["learning"], metric), *summary["notes"]]),
+        ],
+    )
 
 
 def fidelity_tables(rows: Sequence[Row], bound: float) -> list[Table]:

@@ -1,5 +1,8 @@
 """One page of sections as self-contained HTML and as Markdown: no network, every text of a model or a study escaped.
 
+Every command that writes a page says what is in it, and this module renders it: HTML, Markdown, figures as SVG, tables
+as CSV and LaTeX. The same page gives the same bytes.
+
 Figures are plain SVG inside the page, and the script that sorts and filters tables and shows values is ours, 80
 lines: a library for interactive figures would put megabytes into every page, draw nothing without scripts, and give
 other bytes with each of its versions.
@@ -9,21 +12,29 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from capo_bench.inert import for_markdown, for_page
 from capo_bench.pages.svg import Figure
-from capo_bench.pages.text import Table, markdown
+from capo_bench.pages.text import Table, comma_separated, latex, markdown
+from evals.files import write_atomic
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a page, in this order; `folded` are titles of long texts with the texts, `closed` folds all of it."""
+    """A part of a page, in this order.
+
+    Attributes:
+        folded: Titles of long texts with the texts.
+        closed: Whether all of it is folded.
+        apart: Whether its tables are no numbers: they are printed nowhere and have no files of their own.
+    """
 
     title: str
     lines: Sequence[str] = ()
@@ -32,6 +43,7 @@ class Section:
     notes: Sequence[str] = ()
     folded: Sequence[tuple[str, str]] = ()
     closed: bool = False
+    apart: bool = False
 
     @property
     def filled(self) -> bool:
@@ -50,6 +62,54 @@ class Page:
     figure: Figure | None = None
     table: Table | None = None
     sections: Sequence[Section] = ()
+
+    def section(self, title: str) -> Section:
+        """Return a section by its title."""
+        return next(section for section in self.sections if section.title == title)
+
+    @property
+    def tables(self) -> list[Table]:
+        """All tables of numbers, in the order of the page."""
+        return [table for section in self.sections if not section.apart for table in section.tables]
+
+    @property
+    def figures(self) -> list[Figure]:
+        """All figures; of one name that of a section, which is whole where the first one is not."""
+        every = [*([self.figure] if self.figure else []), *(each for part in self.sections for each in part.figures)]
+        return list({figure.name: figure for figure in every}.values())
+
+
+def write_page(page: Page, folder: Path, name: str = "report") -> list[Path]:
+    """Write a page into a folder; figures and tables of an earlier one that this one lacks go.
+
+    Returns:
+        The paths of HTML, Markdown and figures.
+    """
+    tables: dict[str, str] = {}
+    for number, table in enumerate(page.tables, 1):
+        stem = f"{number:02d}-{slug(table.title)}"
+        tables |= {f"{stem}.csv": comma_separated(table.headings, table.rows), f"{stem}.tex": latex(table)}
+    _write_only(tables, folder / "tables")
+    drawn = _write_only({f"{figure.name}.svg": figure.svg for figure in page.figures}, folder / "figures")
+    paths = [folder / f"{name}.html", folder / f"{name}.md"]
+    write_atomic(paths[1], text(page))
+    write_atomic(paths[0], html(page))
+    return [*paths, *drawn]
+
+
+def _write_only(contents: Mapping[str, str | bytes], folder: Path) -> list[Path]:
+    """Write files into a folder, and delete others with one of their endings."""
+    for path in sorted(folder.glob("*")):
+        if path.suffix in {".svg", ".png", ".csv", ".tex"} and path.name not in contents:
+            path.unlink()
+    for name, content in contents.items():
+        write_atomic(folder / name, content)
+    return [folder / name for name in contents]
+
+
+def slug(title: str) -> str:
+    """Return a file name for a table: the first words of its title."""
+    return re.sub(r"[^a-z0-9]+", "-", title.partition(":")[0].partition("(")[0].lower()).strip("-")[:48]
 
 
 def html(page: Page) -> str:

@@ -1,16 +1,45 @@
-"""A study's report as a page: one sentence, one figure and one table first, everything else below."""
+"""A study's report, worked out once, as a page: one sentence, one figure and one table first, all else below."""
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from capo_bench.analysis.provenance import Provenance
-from capo_bench.pages.build import FIRST_ROWS, Report
-from capo_bench.pages.critic_tables import critic_notes
-from capo_bench.pages.figures import differences
-from capo_bench.pages.page import Page, Section
-from capo_bench.pages.tables import CHECKLIST_NOTE, POWER_NOTE
-from capo_bench.pages.text import Table, in_yaml
+from capo_bench.analysis.answer import Answer, answer
+from capo_bench.analysis.checklist import checklist
+from capo_bench.analysis.collect import Results, collect
+from capo_bench.analysis.critics import Critics, critics
+from capo_bench.analysis.digest import paused_collector
+from capo_bench.analysis.provenance import Provenance, provenance
+from capo_bench.analysis.summary import Summary, summarise
+from capo_bench.pages.critic_tables import critic_notes, critic_tables
+from capo_bench.pages.figures import differences, figures, pick_variants
+from capo_bench.pages.page import Page, Section, write_page
+from capo_bench.pages.svg import Figure
+from capo_bench.pages.tables import (
+    CHECKLIST_NOTE,
+    POWER_NOTE,
+    checklist_table,
+    comma_separated,
+    cost_table,
+    decoding_tables,
+    first_table,
+    metric_table,
+    power_table,
+    teaching_table,
+)
+from capo_bench.pages.text import Table, in_yaml, with_rows
+from capo_bench.store.errors import RunError
+from capo_bench.store.home import Home
+from evals.files import write_atomic
+
+if TYPE_CHECKING:
+    from capo_bench.study.plan import Plan
+
+FIRST_ROWS = 6
+"""Variants that stand beside the answer, so that they fit a phone's first screen; all are below."""
 
 SHARPENING_NOTE = (
     "Greedy: temperature 0. avg@k, maj@k and pass@k: mean accuracy, vote, and at least one right answer, of k answers "
@@ -21,12 +50,62 @@ SHARPENING_NOTE = (
     "95 % each."
 )
 
-_IN_SECTIONS = {"sharpening": "sharpening", "precision_recall": "critics", "cost": "cost"}
-"""Figures that stand in a section of their own matter; the others stand together."""
+
+class NothingToReportError(RunError, ValueError):
+    """No trial of the study has finished."""
 
 
-def report_page(report: Report) -> Page:
-    """Return the page of a report."""
+@dataclass(frozen=True)
+class Report:
+    """A study's report: what it rests on, and its page.
+
+    Attributes:
+        answer: Its cautions are all that there are, of origins and of critics as well.
+    """
+
+    results: Results
+    summary: Summary
+    answer: Answer
+    critics: Critics
+    provenance: Provenance
+
+    @cached_property
+    def page(self) -> Page:
+        """All of it as a page; its answer, figure and table stand first."""
+        return _report_page(self)
+
+
+def build_report(plan: Plan, home: Home) -> Report:
+    """Collect a study's results and work out its report.
+
+    Raises:
+        NothingToReportError: No trial has finished.
+        DamagedFileError: A finished trial's file cannot be read.
+    """
+    with paused_collector():
+        results = collect(plan, home, digests=home.digests)
+        summary = summarise(results)
+        heard = critics(results, home.digests / f"{plan.study}.critics.json")
+    if not summary.finished:
+        raise NothingToReportError(
+            f"nothing to report: none of the {summary.planned} trials of study {summary.name!r} "
+            f"(profile {summary.profile!r}) has finished under {home.path}; run `capo-bench run` on it first, "
+            "or name another results folder with --home"
+        )
+    answered, origin = answer(summary), provenance(results.all_runs())
+    cautions = (*origin.warnings, *answered.cautions, *heard.cautions)
+    return Report(results, summary, replace(answered, cautions=cautions), heard, origin)
+
+
+def write_report(report: Report, folder: Path) -> list[Path]:
+    """Write a report into a folder, and return the paths of HTML, Markdown, table.csv and the figures."""
+    page, text, *figures = write_page(report.page, folder)
+    table = folder / "table.csv"
+    write_atomic(table, comma_separated(report.summary))
+    return [page, text, table, *figures]
+
+
+def _report_page(report: Report) -> Page:
     summary, answer = report.summary, report.answer
     start = f" · start {summary.start}" if summary.start else ""
     about = (
@@ -34,37 +113,51 @@ def report_page(report: Report) -> Page:
         f"{summary.reference}{start} · decided on {summary.primary}. Filled marks are beyond noise; cost is "
         "training's, over the baseline's."
     )
+    named = pick_variants(summary, [row.variant for row, _ in summary.cells(summary.primary)], FIRST_ROWS)
     return Page(
         title=summary.name,
         question=summary.question,
         about=about,
         answer=answer.headline,
         figure=differences(summary, FIRST_ROWS - 1),
-        table=report.first,
+        table=first_table(summary, named),
         sections=_sections(report),
     )
 
 
 def _sections(report: Report) -> list[Section]:
-    summary, answer, origin = report.summary, report.answer, report.provenance
-    drawn: dict[str, list[Any]] = {}
-    for figure in report.figures:
-        drawn.setdefault(_IN_SECTIONS.get(figure.name, "results"), []).append(figure)
+    summary, answer, results = report.summary, report.answer, report.results
+    drawn = {figure.name: figure for figure in figures(summary, results, report.critics.votes)}
+
+    def named(*names: str) -> list[Figure]:
+        return [drawn[name] for name in names if name in drawn]
+
+    metrics = [metric_table(summary, metric) for metric in summary.metrics]
     missing = [f"{variant}, seed {seed} ({trial})" for variant, seed, trial in summary.missing]
     return [
-        Section("Read with care", (*origin.warnings, *answer.cautions)),
+        Section("Read with care", answer.cautions),
         Section("The answer in full", (*answer.details, *answer.comparisons)),
-        Section("Results", tables=report.tables, figures=drawn.get("results", ()), notes=_how_to_read(report)),
+        Section(
+            "Results",
+            tables=with_rows(*metrics, teaching_table(results.all_runs())),
+            figures=named("differences", "learning_curves", "wrong_steps"),
+            notes=_how_to_read(report),
+        ),
         Section(
             "Is it only sharpening?",
             answer.sharpening,
-            report.sharpening,
-            figures=drawn.get("sharpening", ()),
+            decoding_tables(summary),
+            named("sharpening"),
             notes=[SHARPENING_NOTE],
         ),
-        Section("Power", tables=report.power, notes=[POWER_NOTE]),
-        Section("Critics", tables=report.judges, figures=drawn.get("critics", ()), notes=critic_notes(report.critics)),
-        Section("Cost", tables=[report.cost], figures=drawn.get("cost", ())),
+        Section("Power", tables=with_rows(power_table(summary)), notes=[POWER_NOTE]),
+        Section(
+            "Critics",
+            tables=critic_tables(report.critics),
+            figures=named("precision_recall"),
+            notes=critic_notes(report.critics),
+        ),
+        Section("Cost", tables=[cost_table(summary)], figures=named("cost")),
         Section(
             "Rollouts",
             [
@@ -73,8 +166,13 @@ def _sections(report: Report) -> list[Section]:
             ],
         ),
         Section("Missing trials", missing),
-        Section("Provenance", tables=_origins(origin), closed=True),
-        Section("What a survey asks of such a study", tables=[report.checklist], notes=[CHECKLIST_NOTE]),
+        Section("Provenance", tables=_origins(report.provenance), closed=True, apart=True),
+        Section(
+            "What a survey asks of such a study",
+            tables=[checklist_table(checklist(summary, results))],
+            notes=[CHECKLIST_NOTE],
+            apart=True,
+        ),
         Section("Resolved settings", folded=_settings(report)),
     ]
 
@@ -106,11 +204,10 @@ def _origins(origin: Provenance) -> list[Table]:
         for path, values in origin.differing.items()
         for value, trials in values.items()
     )
-    both = [
+    return with_rows(
         Table("Same for every finished trial", ("part", "value"), shared),
         Table("Different between trials", ("part", "value", "trials"), apart),
-    ]
-    return [table for table in both if table.rows]
+    )
 
 
 def _settings(report: Report) -> list[tuple[str, str]]:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from capo_bench.pages import svg
 from capo_bench.pages.critic_tables import SHARES, Cell, Row, by_critic, rule_of, vote_lines
-from capo_bench.pages.page import Page, Section, html
+from capo_bench.pages.page import Page, Section, write_page
 from capo_bench.pages.svg import Axis, Figure, Panel, Point, Series, draw
-from capo_bench.pages.text import Table, comma_separated, percent, two_digits
+from capo_bench.pages.text import Table, csv_of, percent, two_digits
 from capo_bench.revote.setting import Weights
 from capo_bench.revote.study import StudyReplay
 from capo_bench.store.home import write_json
@@ -35,13 +35,11 @@ READING = (
 
 
 def write_replay(replay: StudyReplay, folder: Path) -> tuple[Path, ...]:
-    """Write ``revote.csv``, ``revote.json`` and ``revote.html`` into a folder, and return their paths."""
-    paths = folder / "revote.csv", folder / "revote.json", folder / "revote.html"
-    headings = list(replay.rows[0]) if replay.rows else []
-    write_atomic(paths[0], comma_separated(headings, [list(row.values()) for row in replay.rows]))
-    write_json(paths[1], _whole(replay))
-    write_atomic(paths[2], html(replay_page(replay)))
-    return paths
+    """Write ``revote.csv``, ``revote.json`` and the page into a folder, and return the paths of all but tables."""
+    table, whole = folder / "revote.csv", folder / "revote.json"
+    write_atomic(table, csv_of(replay.rows))
+    write_json(whole, _whole(replay))
+    return table, whole, *write_page(replay_page(replay), folder, "revote")
 
 
 def replay_page(replay: StudyReplay) -> Page:
@@ -133,7 +131,7 @@ def notes(replay: StudyReplay) -> list[str]:
 def vote_figures(rows: Sequence[Row]) -> list[Figure]:
     """Draw for each critic what rules give as k grows: F1, and for each pair of weights how advantages differ."""
     drawn = []
-    for critic, own in by_critic(rows).items():
+    for number, (critic, own) in enumerate(by_critic(rows).items(), 1):
         by_weights: dict[str, list[Row]] = {}
         for row in sorted(own, key=lambda row: (row["w_whole"], row["w_process"], row["k"])):
             by_weights.setdefault(_weights(row), []).append(row)
@@ -144,7 +142,7 @@ def vote_figures(rows: Sequence[Row]) -> list[Figure]:
         panels = [panel for panel in panels if panel.series]
         caption = f"{critic}: F1 of the labels, and advantages against those under exact labels and those of training."
         notes = "; ".join(point.note for panel in panels for line in panel.series for point in line.points)
-        drawn += [draw("votes", caption, notes, svg.panels(panels))] if panels else []
+        drawn += [draw(f"votes_{number}", caption, notes, svg.panels(panels))] if panels else []
     return drawn
 
 

@@ -12,7 +12,7 @@ from capo_bench.analysis.collect import Run
 from capo_bench.analysis.measures import label, measure, number, task_of
 from capo_bench.analysis.stats import MeanEstimate
 from capo_bench.analysis.summary import COSTS, Cell, Summary, VariantRow
-from capo_bench.pages.text import NOTHING, Table
+from capo_bench.pages.text import NOTHING, Table, with_rows
 from capo_bench.pages.text import comma_separated as as_csv
 from capo_bench.study.identity import SHARED_TITLES
 
@@ -226,8 +226,7 @@ def decoding_tables(summary: Summary) -> list[Table]:
     ]
     title = f"{task_of(summary.primary)}, right answers in %, T = {summary.temperature:g}"
     levels = Table(title, ("variant", "seeds × problems", *metrics), tuple(rows))
-    verdicts = _verdicts(summary)
-    return [levels, *([verdicts] if verdicts.rows else [])]
+    return with_rows(levels, _verdicts(summary))
 
 
 def _verdicts(summary: Summary) -> Table:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from capo_bench.inert import for_latex, for_markdown, for_page, write_csv
@@ -68,6 +68,11 @@ class Table:
     rows: tuple[tuple[str, ...], ...]
 
 
+def with_rows(*tables: Table) -> list[Table]:
+    """Return the tables that have rows."""
+    return [table for table in tables if table.rows]
+
+
 def markdown(table: Table) -> str:
     """Return the table in Markdown."""
     lines = [list(table.headings), ["---"] + ["---:"] * (len(table.headings) - 1)]
@@ -79,6 +84,11 @@ def markdown(table: Table) -> str:
 def comma_separated(headings: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
     """Return a CSV file; None is an empty cell."""
     return write_csv([headings, *lines])
+
+
+def csv_of(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return rows of the same names as a CSV file, with the names of the first as headings."""
+    return comma_separated(list(rows[0]) if rows else [], [list(row.values()) for row in rows])
 
 
 def latex(table: Table) -> str:

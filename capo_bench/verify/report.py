@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.analysis.digest import code
-from capo_bench.pages.build import build_report
-from capo_bench.pages.write import write_files
+from capo_bench.pages.report import build_report, write_report
 from capo_bench.store.home import Home
 from capo_bench.store.walk import ABSENT
 from capo_bench.verify.checks import Check
@@ -30,7 +29,7 @@ def check_report(check: Check, plan: Plan, again: Home, recorded: Path, origin: 
         DamagedFileError: A file of a trial cannot be read.
     """
     folder = again.study(plan.study).profile(plan.profile).report
-    write_files(build_report(plan, again), folder)
+    write_report(build_report(plan, again), folder)
     same = origin is None or origin.get("code") == code()
     names = {file.relative_to(each).as_posix() for each in (recorded, folder) for file in files_below(each)}
     for name in sorted(names):

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from fakehome import FakeHome
 
-from capo_bench.pages.build import Report, build_report
+from capo_bench.pages.report import Report, build_report
 
 
 @pytest.fixture

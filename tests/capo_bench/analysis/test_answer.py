@@ -10,7 +10,7 @@ from summaries import ACCURACY, BASE, around, cell, row, summary
 from capo_bench.analysis.answer import answer
 from capo_bench.analysis.power import Power
 from capo_bench.analysis.sharpening import SharpeningEvidence, judge
-from capo_bench.pages.build import Report, build_report
+from capo_bench.pages.report import Report, build_report
 
 
 def test_a_difference_beyond_noise_beats_the_baseline():

@@ -11,16 +11,15 @@ from fakehome import FakeHome
 from capo_bench.analysis import critics as section
 from capo_bench.analysis.collect import collect
 from capo_bench.analysis.critics import critics
-from capo_bench.pages.build import Report, build_report
 from capo_bench.pages.critic_tables import critic_notes, critic_tables
 from capo_bench.pages.page import html, text
-from capo_bench.pages.report import report_page
+from capo_bench.pages.report import Report, build_report
 from trainers.rollouts import read_rollouts, write_step
 
 
 @pytest.fixture(scope="module")
 def tables(report: Report):
-    return {table.title.partition(",")[0]: table for table in report.judges}
+    return {table.title.partition(",")[0]: table for table in report.page.section("Critics").tables}
 
 
 def lines(table):
@@ -72,7 +71,7 @@ def test_money_has_a_column_where_there_is_a_price(fake: FakeHome):
 
 
 def test_text_and_page_show_the_section(report: Report):
-    page = report_page(report)
+    page = report.page
     assert "## Critics" in text(page)
     assert ">Critics</h2>" in html(page)
     assert "Krippendorff" in html(page)
@@ -81,7 +80,7 @@ def test_text_and_page_show_the_section(report: Report):
 def test_without_critics_there_is_no_section(fake: FakeHome):
     built = build_report(fake.plan(), fake.finish("grpo_rule", "cold_start").home)
     assert (built.critics.votes, built.critics.totals, built.critics.read) == ([], [], 0)
-    assert "## Critics" not in text(report_page(built))
+    assert "## Critics" not in text(built.page)
 
 
 def test_trials_that_stored_nothing_are_named_and_their_cost_stands(fake: FakeHome):
@@ -90,7 +89,7 @@ def test_trials_that_stored_nothing_are_named_and_their_cost_stands(fake: FakeHo
         for path in fake.home.trial(trial.id).rollouts.glob("*"):
             path.unlink()
     built = build_report(fake.plan(), fake.home)
-    assert [table.title for table in built.judges] == [
+    assert [table.title for table in built.page.section("Critics").tables] == [
         "What the critics did, all trials together (α with 95 % interval)",
         "What the critics cost, all trials together",
     ]
@@ -130,7 +129,7 @@ def test_a_critic_of_answers_is_measured_against_the_verifier(fake: FakeHome):
             for one in judged
         ]
         write_step(folder, step.step, 0, heard)
-    (row,) = [r for r in build_report(fake.plan(), fake.home).judges[0].rows if r[1] == "4"]
+    (row,) = [r for r in build_report(fake.plan(), fake.home).page.section("Critics").tables[0].rows if r[1] == "4"]
     # It calls every answer wrong: nothing is missed, and it is right as often as answers are wrong.
     assert row[0] == "exact, on answers: any rule"
     assert row[2].startswith("64 ×")

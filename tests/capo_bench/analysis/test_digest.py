@@ -9,9 +9,8 @@ from fakehome import FakeHome, read_lines, write_lines
 from capo_bench.analysis.collect import collect
 from capo_bench.analysis.critics import critics
 from capo_bench.analysis.digest import SETTLED_SECONDS, digested
-from capo_bench.pages.build import Report, build_report
 from capo_bench.pages.page import html
-from capo_bench.pages.report import report_page
+from capo_bench.pages.report import Report, build_report
 from capo_bench.store.records import DamagedFileError
 
 
@@ -99,7 +98,7 @@ def settled(fake: FakeHome) -> FakeHome:
 
 
 def shown(report: Report) -> list[object]:
-    return [html(report_page(report)), report.critics, report.figures]
+    return [html(report.page), report.critics, report.page.figures]
 
 
 def test_the_second_report_is_the_first_and_that_is_the_one_without_digests(settled: FakeHome):

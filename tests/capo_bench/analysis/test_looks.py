@@ -14,7 +14,7 @@ from capo_bench.analysis.collect import collect
 from capo_bench.analysis.looks import difference, interval_at_look, trials_due
 from capo_bench.analysis.spending import level_of_look, sequential_p, spend_squared
 from capo_bench.analysis.stats import NOISE, holm, lay_out, mean_interval
-from capo_bench.pages.build import build_report
+from capo_bench.pages.report import build_report
 
 LOOKED = STUDY.replace("seeds: [0, 1, 2]", "seeds: {from: 3, to: 8, looks: [3, 5, 8]}")
 

@@ -10,7 +10,7 @@ from capo_bench.analysis.collect import collect
 from capo_bench.analysis.power import power
 from capo_bench.analysis.stats import holm, lay_out, mean_interval, paired_difference
 from capo_bench.analysis.summary import summarise
-from capo_bench.pages.build import Report
+from capo_bench.pages.report import Report
 from capo_bench.store.home import read_json, write_json
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fakehome import FakeHome, Truth
 
-from capo_bench.pages.build import build_report
+from capo_bench.pages.report import build_report
 
 STUDY = """
 name: fake
@@ -45,5 +45,5 @@ def test_each_is_compared_with_its_own_baseline(tmp_path):
     assert summary.roles == {"cold_start": "start", "grpo_4": "baseline", "grpo_8": "baseline"}
     assert report.answer.headline.startswith("capo_4 beats grpo_4 on coins_test/accuracy by +")
     assert report.answer.comparisons[0].startswith("capo_8: no difference to grpo_8 beyond noise")
-    assert report.tables[0].headings[3] == "difference to the baseline of its group_size"
-    assert [row[0] for row in report.tables[0].rows][1:4] == ["grpo_4 (baseline)", "capo_4", "grpo_8 (baseline)"]
+    assert report.page.tables[0].headings[3] == "difference to the baseline of its group_size"
+    assert [row[0] for row in report.page.tables[0].rows][1:4] == ["grpo_4 (baseline)", "capo_4", "grpo_8 (baseline)"]

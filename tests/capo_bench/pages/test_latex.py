@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from capo_bench.inert import for_latex as escaped
+from capo_bench.pages.page import Page, Section, slug, write_page
 from capo_bench.pages.text import Table, latex
-from capo_bench.pages.write import slug, write_tables
 from capo_bench.study.plan import Variant
 from trainers.config import TrialConfig
 
@@ -47,14 +47,19 @@ def test_no_text_is_a_command(text):
 
 
 def test_each_table_is_a_csv_and_a_tex_and_old_ones_go(tmp_path):
-    (tmp_path / "09-old.csv").write_text("x")
-    (tmp_path / "notes.txt").write_text("mine")
-    paths = write_tables([TABLE, Table("Cost of a trial (mean)", ("a",), (("b",),))], tmp_path)
-    assert [path.name for path in paths] == [
+    folder = tmp_path / "tables"
+    folder.mkdir()
+    (folder / "09-old.csv").write_text("x")
+    (folder / "notes.txt").write_text("mine")
+    costs = Table("Cost of a trial (mean)", ("a",), (("b",),))
+    lists = Section("apart", tables=[Table("A list", ("c",), (("d",),))], apart=True)
+    paths = write_page(Page("t", sections=[Section("numbers", tables=[TABLE, costs]), lists]), tmp_path, "made")
+    assert [path.name for path in paths] == ["made.html", "made.md"]
+    assert {path.name for path in folder.iterdir()} == {
         "01-coins-test-accuracy.csv", "01-coins-test-accuracy.tex", "02-cost-of-a-trial.csv", "02-cost-of-a-trial.tex",
-    ]  # fmt: skip
-    assert {path.name for path in tmp_path.iterdir()} == {*(path.name for path in paths), "notes.txt"}
-    with paths[0].open(newline="") as file:
+        "notes.txt",
+    }  # fmt: skip
+    with (folder / "01-coins-test-accuracy.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [list(TABLE.headings), *map(list, TABLE.rows)]
 
 

@@ -6,9 +6,8 @@ from html.parser import HTMLParser
 import pytest
 from fakehome import STUDY, FakeHome
 
-from capo_bench.pages.build import Report, build_report
 from capo_bench.pages.page import Page, Section, html, text
-from capo_bench.pages.report import report_page
+from capo_bench.pages.report import Report, build_report
 from capo_bench.pages.text import Table
 
 ATTACK = "<script>alert(1)</script><img src=x onerror=alert(2)>\"'{{ 7*7 }}"
@@ -49,7 +48,7 @@ class Tags(HTMLParser):
 
 @pytest.fixture(scope="module")
 def shown(report: Report) -> str:
-    return html(report_page(report))
+    return html(report.page)
 
 
 def test_every_tag_is_closed(shown: str):
@@ -100,7 +99,7 @@ def test_the_page_holds_the_whole_story(shown: str, told: str):
 
 def test_missing_trials_are_named(fake: FakeHome):
     fake.finish(seeds=(0, 1))
-    told = Tags(html(report_page(build_report(fake.plan(), fake.home)))).text
+    told = Tags(html(build_report(fake.plan(), fake.home).page)).text
     assert "Partly finished: 4 of 12 trials are missing." in told
     assert "majority, seed 2" in told
 
@@ -110,7 +109,7 @@ def test_hostile_names_and_questions_stay_text(fake: FakeHome):
     study = STUDY.replace("name: majority,", f'name: "{name}",').replace("Which vote", "<b onclick=x>Which</b> vote")
     home = FakeHome(fake.path, study=study)
     home.truths[name] = home.truths["majority"]
-    tags = Tags(html(report_page(build_report(home.finish().plan(), home.home))))
+    tags = Tags(html(build_report(home.finish().plan(), home.home).page))
     assert tags.all("b") == []
     assert len(tags.all("script")) == 1
     assert not any(key.startswith("on") for _, attributes in tags.found for key in attributes)

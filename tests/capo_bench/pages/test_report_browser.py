@@ -5,15 +5,14 @@ from __future__ import annotations
 import pytest
 from opening import Opened
 
-from capo_bench.pages.build import Report
 from capo_bench.pages.page import html
-from capo_bench.pages.report import report_page
+from capo_bench.pages.report import Report
 
 
 @pytest.fixture(scope="module")
 def address(report: Report, tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(html(report_page(report)), encoding="utf-8")
+    path.write_text(html(report.page), encoding="utf-8")
     return path.as_uri()
 
 

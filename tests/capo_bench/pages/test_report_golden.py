@@ -10,9 +10,8 @@ from pathlib import Path
 from fakehome import STUDY, FakeHome, Truth
 
 from capo_bench.inert import for_markdown as escaped
-from capo_bench.pages.build import Report, build_report
 from capo_bench.pages.page import text
-from capo_bench.pages.report import report_page
+from capo_bench.pages.report import Report, build_report
 from capo_bench.store.home import read_json, write_json
 
 EXPECTED = Path(__file__).parent / "expected" / "report.md"
@@ -20,14 +19,14 @@ EXPECTED = Path(__file__).parent / "expected" / "report.md"
 
 def test_the_report_reads_as_expected(report: Report):
     if os.environ.get("CAPO_BENCH_REFRESH"):
-        EXPECTED.write_text(text(report_page(report)), encoding="utf-8")
-    assert text(report_page(report)) == EXPECTED.read_text(encoding="utf-8")
+        EXPECTED.write_text(text(report.page), encoding="utf-8")
+    assert text(report.page) == EXPECTED.read_text(encoding="utf-8")
 
 
 def test_the_page_has_the_power_of_every_comparison(report: Report):
-    shown = text(report_page(report))
+    shown = text(report.page)
     assert "## Power" in shown
-    assert all(escaped(cell) in shown for row in report.power[0].rows for cell in row)
+    assert all(escaped(cell) in shown for row in report.page.section("Power").tables[0].rows for cell in row)
 
 
 def test_variants_of_one_truth_are_not_told_apart(tmp_path: Path):
@@ -54,8 +53,10 @@ def test_with_wrong_steps_as_the_primary_metric_fewer_win(tmp_path: Path):
     )
     built = build_report((fake := FakeHome(tmp_path, study=study).finish()).plan(), fake.home)
     assert built.answer.headline.startswith("intersection beats grpo_rule on coins_test/wrong_step_rate by −")
-    assert built.tables[0].title == "coins_test/wrong_step_rate: wrong-step rate on coins_test (%), lower is better"
-    (cost,) = (figure for figure in built.figures if figure.name == "cost")
+    assert (
+        built.page.tables[0].title == "coins_test/wrong_step_rate: wrong-step rate on coins_test (%), lower is better"
+    )
+    (cost,) = (figure for figure in built.page.figures if figure.name == "cost")
     assert "down and to the left" in cost.caption
 
 
@@ -64,7 +65,7 @@ def test_one_seed_is_said_everywhere_it_matters(fake: FakeHome):
     built = build_report(fake.plan(), fake.home)
     assert built.answer.headline.startswith("One seed decides nothing, as seed noise is unknown: ")
     assert any(line.startswith("One seed: seed noise unknown.") for line in built.answer.cautions)
-    assert {row[1] for row in built.tables[0].rows} == {"1 × 64"}
+    assert {row[1] for row in built.page.tables[0].rows} == {"1 × 64"}
 
 
 def test_results_of_two_commits_are_called_mixed(fake: FakeHome):
@@ -80,8 +81,8 @@ def test_results_of_two_commits_are_called_mixed(fake: FakeHome):
 def test_a_study_without_a_start_says_nothing_of_gains(tmp_path: Path):
     fake = FakeHome(tmp_path, study=STUDY.replace("start: cold_start\n", ""))
     built = build_report(fake.finish().plan(), fake.home)
-    assert built.sharpening == built.sharpening[:1]  # the decodings, and no verdicts
-    assert built.tables[0].headings[-1] == "Holm p"
+    assert len(built.page.section("Is it only sharpening?").tables) == 1  # the decodings, and no verdicts
+    assert built.page.tables[0].headings[-1] == "Holm p"
     # Without a start the untrained variant is one more that is compared.
     assert built.summary.row("cold_start").cells["coins_test/accuracy"].versus is not None
 

@@ -10,8 +10,8 @@ from summaries import ACCURACY, BASE, around, cell, row, summary
 
 from capo_bench.analysis.power import Power
 from capo_bench.inert import for_markdown as escaped
-from capo_bench.pages.build import Report
 from capo_bench.pages.critic_tables import share_lines
+from capo_bench.pages.report import Report
 from capo_bench.pages.tables import comma_separated, cost_table, first_table, metric_table, power_table
 from capo_bench.pages.text import Table, markdown
 
@@ -93,12 +93,13 @@ def test_the_cost_table():
 
 
 def test_a_report_has_a_table_a_metric_and_one_of_costs(report: Report):
-    assert [table.title.split(":")[0] for table in (*report.tables, report.cost)] == [
+    tables = (*report.page.section("Results").tables, *report.page.section("Cost").tables)
+    assert [table.title.split(":")[0] for table in tables] == [
         "coins_test/accuracy",
         "coins_test/wrong_step_rate",
         "Cost of training (mean over seeds), and steps and tokens of a response (coins_test)",
     ]
-    for table in (*report.tables, report.cost):
+    for table in tables:
         assert all(len(cells) == len(table.headings) for cells in table.rows)
 
 

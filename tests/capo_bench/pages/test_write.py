@@ -5,10 +5,8 @@ from pathlib import Path
 import pytest
 from fakehome import STUDY, FakeHome
 
-from capo_bench.pages.build import NothingToReportError, Report, build_report
 from capo_bench.pages.page import text
-from capo_bench.pages.report import report_page
-from capo_bench.pages.write import write_files
+from capo_bench.pages.report import NothingToReportError, Report, build_report, write_report
 
 
 def tree(folder: Path) -> dict[str, bytes]:
@@ -16,7 +14,7 @@ def tree(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_files_are_where_the_study_keeps_them(full: FakeHome):
-    paths = write_files(build_report(full.plan(), full.home), full.home.study("fake").profile("quick").report)
+    paths = write_report(build_report(full.plan(), full.home), full.home.study("fake").profile("quick").report)
     folder = full.home.study("fake").profile("quick").report
     assert set(tree(folder)) == {
         "report.html",
@@ -25,8 +23,8 @@ def test_the_files_are_where_the_study_keeps_them(full: FakeHome):
         *(f"figures/{name}.svg" for name in FIGURES),
         *(f"tables/{name}.{kind}" for name in TABLES for kind in ("csv", "tex")),
     }
-    assert paths.page == folder / "report.html"
-    assert len(paths.figures) == len(FIGURES)
+    assert [path.name for path in paths[:3]] == ["report.html", "report.md", "table.csv"]
+    assert len(paths[3:]) == len(FIGURES)
 
 
 FIGURES = (*("differences", "sharpening", "learning_curves", "wrong_steps", "cost", "precision_recall"),)
@@ -41,9 +39,9 @@ TABLES = (
 
 def test_the_same_results_give_the_same_bytes(full: FakeHome):
     folder = full.home.study("fake").profile("quick").report
-    write_files(build_report(full.plan(), full.home), full.home.study("fake").profile("quick").report)
+    write_report(build_report(full.plan(), full.home), full.home.study("fake").profile("quick").report)
     before = tree(folder)
-    write_files(build_report(full.plan(), full.home), full.home.study("fake").profile("quick").report)
+    write_report(build_report(full.plan(), full.home), full.home.study("fake").profile("quick").report)
     assert tree(folder) == before
 
 
@@ -53,19 +51,19 @@ def test_figures_that_are_no_longer_drawn_go_and_other_files_stay(fake: FakeHome
     figures.mkdir(parents=True)
     for name in ("differences.svg", "notes.txt"):
         (figures / name).write_text("old", encoding="utf-8")
-    write_files(build_report(fake.plan(), fake.home), fake.home.study("fake").profile("quick").report)
+    write_report(build_report(fake.plan(), fake.home), fake.home.study("fake").profile("quick").report)
     assert not (figures / "differences.svg").exists()
     assert (figures / "notes.txt").exists()
 
 
 def test_nothing_finished_is_said_and_nothing_is_written(fake: FakeHome):
     with pytest.raises(NothingToReportError, match=r"none of the 12 trials of study 'fake' \(profile 'quick'\)"):
-        write_files(build_report(fake.plan(), fake.home), fake.home.study("fake").profile("quick").report)
+        write_report(build_report(fake.plan(), fake.home), fake.home.study("fake").profile("quick").report)
     assert not fake.home.study("fake").path.exists()
 
 
 def test_the_markdown_holds_the_whole_story(report: Report):
-    shown = text(report_page(report))
+    shown = text(report.page)
     for told in (
         "# fake",
         "12 of 12 trials finished",
@@ -82,8 +80,8 @@ def test_the_markdown_holds_the_whole_story(report: Report):
 def test_the_markdown_of_a_partial_study_names_what_is_missing(fake: FakeHome):
     fake.study = STUDY.replace("question: Which", "question: <script>x</script> Which")
     fake.finish(seeds=(0,))
-    paths = write_files(build_report(fake.plan(), fake.home), fake.home.study("fake").profile("quick").report)
-    shown = paths.text.read_text(encoding="utf-8")
+    paths = write_report(build_report(fake.plan(), fake.home), fake.home.study("fake").profile("quick").report)
+    shown = paths[1].read_text(encoding="utf-8")
     assert "## Missing trials" in shown
     assert "- grpo\\_rule, seed 1 (" in shown
     assert "<script>" not in shown.replace("\\<", "")

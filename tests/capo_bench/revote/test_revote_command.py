@@ -39,10 +39,12 @@ def test_a_study_is_replayed_by_critic(done: StoredHome):
 def test_files_of_equal_results_are_equal(done: StoredHome):
     folder = done.home.study("stored").profile("quick").revote
     revote(done)
-    first = {path.name: path.read_bytes() for path in folder.iterdir()}
+    first = {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     revote(done)
-    assert {path.name: path.read_bytes() for path in folder.iterdir()} == first
-    assert set(first) == {"revote.csv", "revote.json", "revote.html"}
+    assert {path.name: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == first
+    assert {path.name for path in folder.iterdir()} == {
+        "revote.csv", "revote.json", "revote.html", "revote.md", "figures", "tables",
+    }  # fmt: skip
 
 
 def test_the_page_stands_alone_and_shows_rules_by_k(done: StoredHome):

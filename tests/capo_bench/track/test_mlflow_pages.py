@@ -26,8 +26,7 @@ sys.path.append(str(Path(__file__).parents[1]))
 from fakehome import FakeHome  # noqa: E402
 
 from capo_bench.analysis.answer import answered  # noqa: E402
-from capo_bench.pages.build import build_report  # noqa: E402
-from capo_bench.pages.write import write_files  # noqa: E402
+from capo_bench.pages.report import build_report, write_report  # noqa: E402
 from capo_bench.store.home import Home  # noqa: E402
 from capo_bench.store.ledger import Ledger  # noqa: E402
 from capo_bench.study.last_plan import RunRequest, keep_plan  # noqa: E402
@@ -50,7 +49,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> FakeHome:
     (model / "config.json").write_text("{}")
     keep_plan(plan, fake.home, RunRequest("name: fake"))
     Ledger(fake.home.study("fake").ledger).append("study_started", profile="quick", plan=[t.id for t in plan.trials])
-    write_files(build_report(plan, fake.home), fake.home.study("fake").profile("quick").report)
+    write_report(build_report(plan, fake.home), fake.home.study("fake").profile("quick").report)
     found = sync(fake.home, "fake", store_of(fake.home), answered=answered)
     assert (found.delivered, found.lost) == (8, [])
     return fake
