@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from capo_bench.analysis.answer import change, level
@@ -151,51 +152,49 @@ def wrong_steps(summary: Summary) -> Figure | None:
     task = task_of(summary.primary)
     across, up = f"{task}/accuracy", f"{task}/wrong_step_rate"
     cells = {row.variant: cell.value for row, cell in summary.cells(across)}
-    rates = {row.variant: cell.value for row, cell in summary.cells(up) if row.variant in cells}
-    kept = pick_variants(summary, list(rates), MOST_POINTS)
-    if not kept:
-        return None
-    words = {name: f"{across} {level(across, cells[name])}, {up} {level(up, rates[name])}" for name in kept}
     points = {
-        name: Point(
-            scale(across) * cells[name].mean,
-            scale(up) * rates[name].mean,
-            f"{name}: {words[name]}",
-            across=_ends(cells[name], scale(across)),
-            up=_ends(rates[name], scale(up)),
+        row.variant: Point(
+            scale(across) * cells[row.variant].mean,
+            scale(up) * cell.value.mean,
+            f"{across} {level(across, cells[row.variant])}, {up} {level(up, cell.value)}",
+            across=_ends(cells[row.variant], scale(across)),
+            up=_ends(cell.value, scale(up)),
         )
-        for name in kept
+        for row, cell in summary.cells(up)
+        if row.variant in cells
     }
     caption = "Wrong-step rate against accuracy with 95 % intervals; down and to the right is better."
-    panel = Panel(_single(summary, points), _axis(across), _axis(up))
-    return draw("wrong_steps", caption + left_out(rates, kept), _alt(words), svg.panels([panel]))
+    return _scatter("wrong_steps", caption, summary, points, (_axis(across), _axis(up)))
 
 
 def cost(summary: Summary) -> Figure | None:
     """Draw the primary metric against the process time of training."""
     metric, factor = summary.primary, scale(summary.primary)
-    cells = {row.variant: (row.cost["train_cpu_seconds"], cell.value) for row, cell in summary.cells(metric)}
-    kept = pick_variants(summary, list(cells), MOST_POINTS)
-    if not kept:
-        return None
-    words = {name: f"{level(metric, cells[name][1])} at {cells[name][0]:,.1f} s" for name in kept}
     points = {
-        name: Point(
-            cells[name][0], factor * cells[name][1].mean, f"{name}: {words[name]}", up=_ends(cells[name][1], factor)
+        row.variant: Point(
+            row.cost["train_cpu_seconds"],
+            factor * cell.value.mean,
+            f"{level(metric, cell.value)} at {row.cost['train_cpu_seconds']:,.1f} s",
+            up=_ends(cell.value, factor),
         )
-        for name in kept
+        for row, cell in summary.cells(metric)
     }
     up = "up" if is_better(metric, 1.0) is not False else "down"
     caption = f"What a result costs, with 95 % intervals; {up} and to the left is better."
     across = Axis("process time of training in seconds (mean over seeds)", zero=True)
-    panel = Panel(_single(summary, points), across, _axis(metric))
-    return draw("cost", caption + left_out(cells, kept), _alt(words), svg.panels([panel]))
+    return _scatter("cost", caption, summary, points, (across, _axis(metric)))
 
 
-def _single(summary: Summary, points: Mapping[str, Point]) -> list[Series]:
-    """Return a series for each variant, of one point."""
-    look = look_of(summary)
-    return [Series(name, [point], look[name]) for name, point in points.items()]
+def _scatter(
+    name: str, caption: str, summary: Summary, points: Mapping[str, Point], axes: tuple[Axis, Axis]
+) -> Figure | None:
+    """Draw a point for each variant, and say which are left out; None without any."""
+    kept, look = pick_variants(summary, list(points), MOST_POINTS), look_of(summary)
+    if not kept:
+        return None
+    series = [Series(each, [replace(points[each], note=f"{each}: {points[each].note}")], look[each]) for each in kept]
+    words = {each: points[each].note for each in kept}
+    return draw(name, caption + left_out(points, kept), _alt(words), svg.panels([Panel(series, *axes)]))
 
 
 def precision_recall(rows: Sequence[Mapping[str, Any]]) -> Figure | None:
