@@ -20,7 +20,7 @@ import numpy as np
 
 from capo_bench.analysis.collect import Results, Run
 from capo_bench.analysis.digest import digested
-from capo_bench.analysis.silence import Silence
+from capo_bench.analysis.silence import Silence, silence_cautions, silence_of
 from capo_bench.critic.quality import ballots, plain_votes
 from capo_bench.revote.batch import store_of
 from capo_bench.revote.study import critic_names
@@ -75,13 +75,13 @@ class _Heard:
     ratings: list[IntArray] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     reasons: Counter[str | None] = field(default_factory=Counter)
-    silence: Silence = field(default_factory=Silence)
+    silence: list[Silence] = field(default_factory=list)
     read: int = 0
     damaged: list[str] = field(default_factory=list)
 
     def hear(self, step: StoredStep) -> None:
         """Count what the critiques of one step gave."""
-        self.silence.add(step.rollouts)
+        self.silence += map(silence_of, step.rollouts)
         self.reasons.update(critique.abstained for rollout in step.rollouts for critique in rollout.critiques)
         counts, problems = store_of(step.rollouts).ratings()
         self.ratings.append(counts)
@@ -151,7 +151,7 @@ def _listen(runs: Sequence[Run], names: Mapping[str, str], drawn: Collection[str
             tally.row(name, ballot) for name, each in heard.items() for ballot, tally in each.tallies.labels.items()
         ],
         "totals": [_totals(name, asked[name], each) for name, each in heard.items()],
-        "cautions": [text for name, each in judges.items() for text in each.silence.cautions(name)],
+        "cautions": [text for name, each in judges.items() for text in silence_cautions(name, each.silence)],
         "read": sum(each.read for each in heard.values()),
         "damaged": [line for each in heard.values() for line in each.damaged],
     }

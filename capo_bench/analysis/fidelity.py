@@ -38,6 +38,8 @@ from trainers.methods import CAPO, METHODS, credit_function
 if TYPE_CHECKING:
     import pandas as pd
 
+    from capo_bench.study.plan import Trial
+
 DRAWS, BINS, ROUNDING = 400, 10, 1e-9
 
 Row = dict[str, Any]
@@ -60,12 +62,9 @@ class ValuedStep:
         gram: Inner products of the gradients of steps, shape (N, N); None where they were not worked out.
     """
 
-    trial: str
-    variant: str
-    seed: int
+    trial: Trial
     step: int
     policy: str
-    config: TrialConfig
     stored: Stored
     values: FloatArray
     before: FloatArray
@@ -110,7 +109,7 @@ def credits_of(measured: ValuedStep) -> dict[Credit, FloatArray]:
 
     CAPO is there with every vote and number of critiques, the other methods with the trial's own.
     """
-    config, stored = measured.config, measured.stored
+    config, stored = measured.trial.config, measured.stored
     size, terms, setting = config.train.group_size, config.terms, trained_setting(config.credit)
     weights = f"{config.credit.w_whole:g},{config.credit.w_process:g}"
     asked = bool(stored.flags.answered.any())
@@ -161,7 +160,7 @@ def fidelity(measured: Sequence[ValuedStep], bound: float) -> list[Row]:
     seen = set[tuple[str, Credit, str, bytes]]()
     for part in measured:
         for credit, advantages in credits_of(part).items():
-            critic = part.config.critic.name if credit.vote and credit.vote != "exact checker" else ""
+            critic = part.trial.config.critic.name if credit.vote and credit.vote != "exact checker" else ""
             same = (critic, credit, part.policy, part.truth.tobytes() + advantages.tobytes())
             if same not in seen:
                 seen.add(same)
@@ -211,8 +210,8 @@ def _row(key: tuple[str, Credit, str], parts: Sequence[tuple[ValuedStep, FloatAr
 def _clusters(parts: Sequence[ValuedStep]) -> IntArray:
     first, clusters = 0, []
     for part in parts:
-        clusters.append(first + part.stored.layout.owner // part.config.train.group_size)
-        first += len(part.stored.outcomes) // part.config.train.group_size
+        clusters.append(first + part.stored.layout.owner // part.trial.config.train.group_size)
+        first += len(part.stored.outcomes) // part.trial.config.train.group_size
     return np.concatenate(clusters)
 
 
@@ -292,7 +291,7 @@ Products = tuple[FloatArray, FloatArray, FloatArray]
 
 def _cosines(part: ValuedStep, advantages: FloatArray) -> tuple[Products, list[float]]:
     assert part.gram is not None
-    group = part.stored.layout.owner // part.config.train.group_size
+    group = part.stored.layout.owner // part.trial.config.train.group_size
     member = (group[None, :] == np.arange(int(group.max(initial=-1)) + 1)[:, None]).astype(np.float64)
     ours, theirs = member * advantages, member * np.nan_to_num(part.truth)
     mixed, own, true = ours @ part.gram @ theirs.T, ours @ part.gram @ ours.T, theirs @ part.gram @ theirs.T
@@ -323,9 +322,9 @@ def steps_frame(measured: Sequence[ValuedStep]) -> pd.DataFrame:
 
     frames = []
     for part in measured:
-        layout = part.stored.layout
+        layout, trial = part.stored.layout, part.trial
         common = {
-            "trial": part.trial, "variant": part.variant, "seed": part.seed, "step": part.step, "policy": part.policy,
+            "trial": trial.id, "variant": trial.variant, "seed": trial.seed, "step": part.step, "policy": part.policy,
             "rollout": layout.owner + 1, "place": layout.place + 1, "tokens": layout.tokens,
             "outcome": part.stored.outcomes[layout.owner], "wrong": part.stored.truth, "true": part.truth,
         }  # fmt: skip
@@ -346,11 +345,11 @@ def learning(measured: Sequence[ValuedStep], reached: dict[str, float]) -> Row:
     """
     own = dict[str, list[float]]()
     for part in measured:
-        if part.policy == "start" and METHODS.get(part.config.method).rests_on_rollouts:
-            advantages, counted = earned_in_training(part.stored, part.config).advantages, ~np.isnan(part.truth)
+        if part.policy == "start" and METHODS.get(part.trial.config.method).rests_on_rollouts:
+            advantages, counted = earned_in_training(part.stored, part.trial.config).advantages, ~np.isnan(part.truth)
             sums = _sums(np.zeros(int(counted.sum()), dtype=np.int64), 1)
             ranks = _correlation(_ranks(advantages[counted]), _ranks(part.truth[counted]), sums)
-            own.setdefault(part.variant, []).append(ranks(np.ones(1)))
+            own.setdefault(part.trial.variant, []).append(ranks(np.ones(1)))
     rows = [
         (name, float(np.nanmean(values)), reached[name])
         for name, values in own.items()

@@ -8,14 +8,12 @@ resamples whole problems. A difference of at least a point whose interval leaves
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from evals.critics.metrics import interval, resampled
-from trainers.credit.arrays import FloatArray
+from evals.critics.metrics import by_group, interval, resampled
+from trainers.credit.arrays import BoolArray, FloatArray
 from trainers.rollouts import Rollout
 
 LEAST = 0.01
@@ -23,61 +21,41 @@ LEAST = 0.01
 FEWEST = 10
 """Fewer problems than this tell nothing: resampled, they give intervals far too narrow, down to no width at all."""
 
-Sorting = Callable[[tuple[int, float | None]], bool | None]
-"""From tokens and outcome of a rollout to whether it is of the first kind; None: of neither."""
+Silence = tuple[str, int, float, int, int]
+"""A rollout's problem, tokens, outcome (NaN: unknown), critiques, and those of them without a verdict."""
 
 
-@dataclass
-class Silence:
-    """Critiques of each rollout, by problem.
+def silence_of(rollout: Rollout) -> Silence:
+    """Return how silent critics were on a rollout."""
+    outcome = float("nan") if rollout.outcome is None else rollout.outcome
+    silent = sum(critique.wrong is None for critique in rollout.critiques)
+    return rollout.problem, sum(rollout.tokens), outcome, len(rollout.critiques), silent
 
-    Attributes:
-        counts: Problem to (tokens, outcome, critiques, those without a verdict) of each of its rollouts.
-    """
 
-    counts: dict[str, list[tuple[int, float | None, int, int]]] = field(default_factory=lambda: defaultdict(list))
-
-    def add(self, rollouts: Sequence[Rollout]) -> None:
-        """Count rollouts."""
-        for rollout in rollouts:
-            silent = sum(critique.wrong is None for critique in rollout.critiques)
-            row = (sum(rollout.tokens), rollout.outcome, len(rollout.critiques), silent)
-            self.counts[rollout.problem].append(row)
-
-    def cautions(self, critic: str) -> list[str]:
-        """Return a sentence for length and one for the outcome, where silence goes with them."""
-        lengths = [tokens for rows in self.counts.values() for tokens, *_ in rows]
-        if len(self.counts) < FEWEST or not any(silent for rows in self.counts.values() for *_, silent in rows):
-            return []
-        middle = float(np.median(lengths))
-        kinds: tuple[tuple[str, str, Sorting], ...] = (
-            (f"rollouts of more than {middle:g} tokens", "on shorter ones", lambda row: row[0] > middle),
-            ("wrong answers", "on right ones", lambda row: None if row[1] is None else row[1] < 1),
-        )
-        return [text for kind in kinds if (text := self._caution(critic, *kind))]
-
-    def _caution(self, critic: str, name: str, others: str, kind: Sorting) -> str:
-        table = self._table(kind)
-        first, second = _shares(np.asarray(table.sum(axis=0))).tolist()
+def silence_cautions(critic: str, rollouts: Sequence[Silence]) -> Iterator[str]:
+    """Yield a sentence for length and one for the outcome, where a critic's silence goes with them."""
+    problems = [problem for problem, *_ in rollouts]
+    if len(set(problems)) < FEWEST or not any(silent for *_, silent in rollouts):
+        return
+    tokens, outcomes, asked, silent = np.array([numbers for _, *numbers in rollouts], dtype=np.float64).T
+    middle = float(np.median(tokens))
+    kinds: tuple[tuple[str, str, BoolArray, BoolArray], ...] = (
+        (f"rollouts of more than {middle:g} tokens", "on shorter ones", tokens > middle, tokens <= middle),
+        ("wrong answers", "on right ones", outcomes < 1, outcomes >= 1),
+    )
+    for name, others, first, second in kinds:
+        columns = [silent * first, asked * first, silent * second, asked * second]
+        table = by_group(np.stack(columns, axis=1), problems)
+        ours, theirs = _shares(np.asarray(table.sum(axis=0))).tolist()
         shares = _shares(resampled(table))
         low, high = interval(shares[:, 0] - shares[:, 1])
-        if low is None or high is None or not (low > 0 or high < 0) or abs(first - second) < LEAST:
-            return ""
-        return (
-            f"{critic} abstains unevenly: {100 * first:.1f} % of critiques of {name} have no verdict, and "
-            f"{100 * second:.1f} % {others} ({100 * (first - second):+.1f} points, 95 % interval {100 * low:+.1f} to "
-            f"{100 * high:+.1f}, {len(table)} problems). Rollouts without any verdict are charged their group's mean."
-        )
-
-    def _table(self, kind: Sorting) -> FloatArray:
-        """Return silent and all critiques of the first kind, then of the second, shape (problems, 4)."""
-        table = np.zeros((len(self.counts), 4))
-        for place, rows in enumerate(self.counts.values()):
-            for tokens, outcome, asked, silent in rows:
-                first = kind((tokens, outcome))
-                if first is not None:
-                    table[place] += (silent, asked, 0, 0) if first else (0, 0, silent, asked)
-        return table
+        if low is not None and high is not None and (low > 0 or high < 0) and abs(ours - theirs) >= LEAST:
+            yield (
+                f"{critic} abstains unevenly: {100 * ours:.1f} % of critiques of {name} have no verdict, and "
+                f"{100 * theirs:.1f} % {others} ({100 * (ours - theirs):+.1f} points, 95 % interval {100 * low:+.1f} "
+                f"to {100 * high:+.1f}, {len(table)} problems). Rollouts without any verdict are charged their group's "
+                "mean."
+            )
 
 
 def _shares(sums: FloatArray) -> FloatArray:

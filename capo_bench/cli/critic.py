@@ -117,13 +117,13 @@ def _measure(request: MeasurementRequest, home: Home, *, as_json: bool) -> int:
     from capo_bench.critic.ask import TooManyAbstainedError
     from capo_bench.critic.measure import measure
     from capo_bench.critic.summary import summarise
-    from capo_bench.evaluation.watch import watch
+    from capo_bench.evaluation.watch import Watch
     from capo_bench.pages.critic import RESULT, measurement_page, write_measurement
     from capo_bench.run.meter import meter
 
     try:
         with meter() as shown:
-            watcher = watch(shown, request.critic.name)
+            watcher = Watch(shown, request.critic.name)
             measured = measure(request, home, watcher.critic, watcher.emit)
         summary = summarise(measured)
         folder = write_measurement(measured, summary, home)

@@ -151,7 +151,7 @@ def _run(options: Options, home: Home, console: Console) -> Evaluated:
 
     from capo_bench.evaluation.reading import read_request
     from capo_bench.evaluation.run import evaluate, rescore
-    from capo_bench.evaluation.watch import watch
+    from capo_bench.evaluation.watch import Watch
     from capo_bench.pages.evaluation import write_evaluation
     from capo_bench.run.meter import meter
 
@@ -160,7 +160,7 @@ def _run(options: Options, home: Home, console: Console) -> Evaluated:
     before = signal.signal(signal.SIGTERM, partial(_handle_terminate, ended))
     try:
         with meter(console) as shown:
-            return (rescore if options.rescore else evaluate)(request, home, watch(shown), write_evaluation)
+            return (rescore if options.rescore else evaluate)(request, home, Watch(shown), write_evaluation)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(*ended) from None
     finally:

@@ -31,15 +31,19 @@ def print_table(table: Table) -> None:
 
 
 def print_page(page: Page) -> None:
-    """Print a page: what it is about, its tables of numbers, and its sentences."""
+    """Print a page: what it is about, its sentences, and its tables of numbers."""
     for line in filter(None, (page.title, page.about)):
         print_text(line)
+    if page.answer:
+        print_text(page.answer, bold=True)
     click.echo()
+    for section in page.sections:
+        if section.lines:
+            print_text(f"{section.title}:")
+        for line in section.lines:
+            print_text(line, indent=2)
     for table in page.tables:
         print_table(table)
-    for section in page.sections:
-        for line in section.lines:
-            print_text(line)
 
 
 def print_text(text: str, *, indent: int = 0, bold: bool = False) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
-from capo_bench.cli.printing import print_json, print_table, print_text
+from capo_bench.cli.printing import print_json, print_page, print_table, print_text
 from capo_bench.run.studies import StudyChoice, plan_as_run
 from capo_bench.store.home import Home
 
@@ -63,30 +63,23 @@ def report(
 def show(built: Report, *, full: bool = False) -> None:
     """Print the answer and the primary metric's differences on one screen; if `full`, all tables and sentences."""
     answer, first = built.answer, built.page.table
-    print_text(answer.headline, bold=True)
-    if not full:
-        if answer.details:
-            print_text(" ".join(answer.details))
-        if first is not None:
-            print_table(first)
-        for caution in answer.cautions[:1]:
-            print_text(f"Read with care: {caution}")
-        left = {
-            "more caution": len(answer.cautions[1:]),
-            "more variant": len(built.summary.cells(built.summary.primary)) - (len(first.rows) if first else 0),
-            "other comparison": len(answer.comparisons),
-        }
-        more = [f"{count} {thing}{'s' * (count > 1)}" for thing, count in left.items() if count]
-        print_text(f"{', '.join([*more, 'all tables'])}: add --full")
+    if full:
+        print_page(built.page)
         return
-    whole = (*answer.details, *answer.comparisons)
-    for title, lines in (("", whole), ("Only sharpening?", answer.sharpening), ("Read with care:", answer.cautions)):
-        if title and lines:
-            print_text(title)
-        for line in lines:
-            print_text(line, indent=2)
-    for table in built.page.tables:
-        print_table(table)
+    print_text(answer.headline, bold=True)
+    if answer.details:
+        print_text(" ".join(answer.details))
+    if first is not None:
+        print_table(first)
+    for caution in answer.cautions[:1]:
+        print_text(f"Read with care: {caution}")
+    left = {
+        "more caution": len(answer.cautions[1:]),
+        "more variant": len(built.summary.cells(built.summary.primary)) - (len(first.rows) if first else 0),
+        "other comparison": len(answer.comparisons),
+    }
+    more = [f"{count} {thing}{'s' * (count > 1)}" for thing, count in left.items() if count]
+    print_text(f"{', '.join([*more, 'all tables'])}: add --full")
 
 
 def report_json(built: Report, files: list[Path]) -> dict[str, object]:

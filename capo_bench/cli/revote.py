@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, TypeVar
 
 import click
 
-from capo_bench.cli.completion import complete_trial
-from capo_bench.cli.options import add_home_option, add_json_option, add_study_options
+from capo_bench.cli.options import add_home_option, add_json_option, add_study_options, choose_plan
 from capo_bench.cli.printing import print_json, print_page
-from capo_bench.run.studies import StudyChoice, plan_as_run
+from capo_bench.run.studies import StudyChoice
 from capo_bench.store.home import Home, read_json
 
 if TYPE_CHECKING:
     from capo_bench.revote.study import RevoteRequest
-    from capo_bench.study.plan import Plan
 
 EPILOG = """\b
 Exit codes:
@@ -26,7 +24,7 @@ Exit codes:
 Examples:
   capo-bench revote voting
   capo-bench revote voting --weights 2,1 --weights 2,0.5 -k 1,2,4
-  capo-bench revote voting --rules majority,at_least:3 --trial 3fa2
+  capo-bench revote 3fa2 --rules majority,at_least:3
 """
 
 T = TypeVar("T")
@@ -34,9 +32,6 @@ T = TypeVar("T")
 
 @click.command(epilog=EPILOG)
 @add_study_options
-@click.option(
-    "--trial", metavar="ID", shell_complete=complete_trial, help="Only this trial: its id or the beginning of it."
-)
 @click.option("--weights", "weights", multiple=True, metavar="WHOLE,PROCESS", help="Weights to replay (repeatable).")
 @click.option("-k", "ks", metavar="K,K…", help="Numbers of critiques to vote over.")
 @click.option("--rules", metavar="RULE,RULE…", help="Voting rules, such as majority,at_least:2.")
@@ -44,7 +39,6 @@ T = TypeVar("T")
 @add_json_option
 def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     chosen: StudyChoice,
-    trial: str | None,
     weights: tuple[str, ...],
     ks: str | None,
     rules: str | None,
@@ -54,19 +48,20 @@ def revote(  # noqa: PLR0913, PLR0917 - one argument an option
     """Replay other votes, k and weights on the critiques that STUDY's training stored, without a model.
 
     Shows how labels, token rewards and advantages differ from those of training, and how close each rule is to the
-    exact labels. STUDY is the name or file of a study in the results folder, as it was last run.
-    Writes revote.csv, revote.json and revote.html into the study's folder of results.
+    exact labels. STUDY is the name or file of a study in the results folder, as it was last run, or the id of a trial
+    or its beginning. Writes revote.csv, revote.json and a page into the folder of the study's, or of the trial's,
+    results.
     """
     from capo_bench.pages.revote import replay_page, write_replay
     from capo_bench.revote.study import replay_study
     from capo_bench.run.meter import bar
 
     wanted = _read_wanted(weights, ks, rules)
-    plan = plan_as_run(chosen, home)
-    plan = plan if trial is None else _pick_trial(plan, trial)
+    plan, trial = choose_plan(chosen, home)
+    folder = trial.path / "revote" if trial else home.study(plan.study).profile(plan.profile).revote
     with bar("replaying") as on_step:
         replay = replay_study(plan, home, wanted, on_step)
-    paths = write_replay(replay, home.study(plan.study).profile(plan.profile).revote)
+    paths = write_replay(replay, folder)
     if as_json:
         print_json(read_json(paths[1]))
         return
@@ -97,16 +92,3 @@ def _read_critiques(text: str) -> int:
     if not text.strip().isdecimal() or int(text) < 1:
         raise ValueError(f"{text!r} is no number of critiques; give whole numbers from 1, such as 1,2,4")
     return int(text)
-
-
-def _pick_trial(plan: Plan, beginning: str) -> Plan:
-    from dataclasses import replace
-
-    trials = [trial for trial in plan.trials if trial.id.startswith(beginning)]
-    if len(trials) != 1:
-        ids = ", ".join(trial.id for trial in trials or plan.trials)
-        raise click.BadParameter(
-            f"{beginning!r} is the beginning of {len(trials)} ids of the study; give one of {ids}",
-            param_hint="--trial",
-        )
-    return replace(plan, trials=tuple(trials))

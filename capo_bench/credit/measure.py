@@ -162,12 +162,9 @@ class _Part:
             each = [[chance.value for chance in chances[a:b]] for a, b in pairwise(ends)]
             rows.append(step_values(each, outcomes))
         return ValuedStep(
-            trial=self.trial.id,
-            variant=self.trial.variant,
-            seed=self.trial.seed,
+            trial=self.trial,
             step=self.step,
             policy=self.which,
-            config=self.trial.config,
             stored=store_of(rollouts, self.trial.config.credit.critiques),
             values=rows[0][0],
             before=rows[0][1],

@@ -42,7 +42,7 @@ def _reached(measured: Sequence[ValuedStep], plan: Plan, home: Home) -> dict[str
         value = read_json(folder.metrics)["metrics"].get(metric) if folder.done else None
         if value is not None:
             values.setdefault(trial.variant, []).append(value)
-    return {name: fmean(values[name]) for name in {part.variant for part in measured} & values.keys()}
+    return {name: fmean(values[name]) for name in {part.trial.variant for part in measured} & values.keys()}
 
 
 def write_fidelity(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,14 +28,6 @@ if TYPE_CHECKING:
     from evals.harness.tasks import EvalTask
 
 
-@dataclass(frozen=True)
-class _EvaluationWork:
-    files: EvaluationFiles
-    tasks: Sequence[str]
-    home: Home
-    watch: Watch
-
-
 Finish = Callable[[Evaluated], None]
 """Writes all that follows from an evaluation's results, before `results.json` marks it as complete."""
 
@@ -57,7 +49,7 @@ def evaluate(
     with study_lock(files.lock, "evaluation"):
         _begin(files, record)
         _generate(request, tasks, files, watch)
-        _score(_EvaluationWork(files, record["tasks"], home, watch), request.judge, again=False)
+        _score(files, record["tasks"], request.judge, home, watch)
         return _write(files, record, finish)
 
 
@@ -79,7 +71,7 @@ def rescore(request: EvaluationRequest, home: Home, watch: Watch, finish: Finish
         raise RefusedError([f"{files.folder}: there is no such evaluation; leave out --rescore to make it"])
     record = read_record(files)
     with study_lock(files.lock, "evaluation"):
-        _score(_EvaluationWork(files, record["tasks"], home, watch), request.judge, again=True)
+        _score(files, record["tasks"], request.judge, home, watch, again=True)
         return _write(files, record, finish)
 
 
@@ -140,16 +132,18 @@ def _generate(request: EvaluationRequest, tasks: Sequence[EvalTask], files: Eval
     )
 
 
-def _score(work: _EvaluationWork, judge: Judge | None, *, again: bool) -> None:
+def _score(  # noqa: PLR0913 - what is scored, by whom, where, and whom to tell
+    files: EvaluationFiles, tasks: Sequence[str], judge: Judge | None, home: Home, watch: Watch, *, again: bool = False
+) -> None:
     wanted = {"verifier": VERIFIER_VERSION, "segmenter": SEGMENTER, "critic": judge.identity() if judge else None}
-    folders = [work.files.task(task) for task in work.tasks]
+    folders = [files.task(task) for task in tasks]
     pending = [folder for folder in folders if again or not _is_scored(folder, wanted)]
     with Verifier(available_cores()) if pending else nullcontext() as verifier:
         for folder in pending:
             assert verifier is not None
-            score(folder, verifier=verifier, cut=cut, segmenter=SEGMENTER, tell=work.watch.stage)
+            score(folder, verifier=verifier, cut=cut, segmenter=SEGMENTER, tell=watch.stage)
     if judge is not None and pending:
-        judge_steps(pending, judge, work.home, work.watch)
+        judge_steps(pending, judge, home, watch)
 
 
 def _is_scored(folder: Path, wanted: dict[str, Any]) -> bool:

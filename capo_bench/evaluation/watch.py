@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.run.meter import ProgressMeter
@@ -11,38 +9,32 @@ from capo_bench.run.meter import ProgressMeter
 if TYPE_CHECKING:
     from capo_bench.critic.ask import AskProgress
     from evals.harness.progress import Progress
-    from trainers import Emit
 
 _DOING = {"generate": "generating", "score": "scoring"}
 
 
-@dataclass(frozen=True)
 class Watch:
-    """Functions that receive the progress of an evaluation."""
+    """Shows the progress of an evaluation, or of a critic's measurement, on one meter."""
 
-    stage: Callable[[Progress], None]
-    critic: Callable[[AskProgress], None]
-    emit: Emit
+    def __init__(self, meter: ProgressMeter, critic_name: str = "critic") -> None:
+        self._meter, self._critic = meter, critic_name
 
-
-def watch(meter: ProgressMeter, critic: str = "critic") -> Watch:
-    """Return a watch that shows everything on one meter."""
-
-    def stage(progress: Progress) -> None:
+    def stage(self, progress: Progress) -> None:
+        """Show how far a stage of an evaluation is."""
         title = f"{progress.task}: {_DOING[progress.stage]}"
-        meter.tell(title, progress.done, progress.of, describe_pace(progress), rest=progress.seconds_left)
+        self._meter.tell(title, progress.done, progress.of, describe_pace(progress), rest=progress.seconds_left)
 
-    def judged(state: AskProgress) -> None:
+    def critic(self, state: AskProgress) -> None:
+        """Show how many solutions have their critiques."""
         silent = f"{state.abstained} of {state.critiques} without a verdict" if state.abstained else ""
-        meter.tell(critic, state.done, state.of, silent)
+        self._meter.tell(self._critic, state.done, state.of, silent)
 
-    def emit(event: dict[str, Any]) -> None:
+    def emit(self, event: dict[str, Any]) -> None:
+        """Show an event of a model that is loaded or taught first."""
         if event["kind"] == "stage":
-            meter.say(str(event["stage"]))
+            self._meter.say(str(event["stage"]))
         else:
-            meter.tell(str(event.get("model", "model")), event["step"], event["of"])
-
-    return Watch(stage, judged, emit)
+            self._meter.tell(str(event.get("model", "model")), event["step"], event["of"])
 
 
 def describe_pace(stage: Progress) -> str:

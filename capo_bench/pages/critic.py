@@ -235,16 +235,9 @@ def _number(value: float | None) -> str:
 
 
 def _data(measured: CriticMeasurement) -> dict[str, Any]:
-    selection = measured.request.selection
-    return {
-        "name": measured.data.name,
-        "source": measured.loaded.source,
-        "left_out": dict(measured.loaded.left_out),
-        "subsets": list(selection.subsets),
-        "limit": selection.limit,
-        "seed": selection.seed,
-        "neutral": selection.neutral,
-    }
+    loaded = {"source": measured.loaded.source, "left_out": dict(measured.loaded.left_out)}
+    selection = asdict(measured.request.selection)
+    return {"name": measured.data.name, **selection, "subsets": list(selection["subsets"]), **loaded}
 
 
 def _lines(measured: CriticMeasurement) -> Iterator[str]:

@@ -22,6 +22,7 @@ from capo_bench.analysis.fidelity import (
 )
 from capo_bench.pages.fidelity import fidelity_figures, fidelity_tables, learning_lines
 from capo_bench.revote.batch import store_of
+from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig
 from trainers.credit.critique import Critique
 from trainers.credit.monte_carlo import step_values
@@ -48,11 +49,15 @@ CHANCES = [[0.5, 0.5], [0.5, 0.75], [0.9], [0.9]]
 # A: 0, 1/2 | 1/4, -3/4 | 1/10 | -9/10.
 
 
+def of_trial(id: str = "t", variant: str = "capo") -> Trial:
+    return Trial(id, variant, 0, CONFIG, {})
+
+
 def measured(**changes: Any) -> ValuedStep:
     outcomes = np.array([rollout.outcome for rollout in ROWS], dtype=np.float64)
     values, before = step_values(CHANCES, outcomes)
     plain: dict[str, Any] = {
-        "trial": "t", "variant": "capo", "seed": 0, "step": 1, "policy": "start", "config": CONFIG,
+        "trial": of_trial(), "step": 1, "policy": "start",
         "stored": store_of(ROWS), "values": values, "before": before, "few_values": values, "few_before": before,
         "samples": 100, "gram": np.eye(6),
     }  # fmt: skip
@@ -146,7 +151,10 @@ def test_monte_carlo_credit_is_measured_by_other_continuations_than_the_truth() 
 
 
 def test_equal_rollouts_of_two_trials_count_once() -> None:
-    once, twice = fidelity([measured()], 0.2), fidelity([measured(), measured(trial="u")], 0.2)
+    once, twice = (
+        fidelity([measured()], 0.2),
+        fidelity([measured(), measured(trial=of_trial(id="u"))], 0.2),
+    )
     assert [row["steps"] for row in twice] == [row["steps"] for row in once]
 
 
@@ -177,7 +185,10 @@ def test_tables_and_figures_show_each_measure() -> None:
 def test_learning_needs_four_variants_and_says_so() -> None:
     few = learning([measured()], {"capo": 0.5})
     assert "1 variants have both, and 4 are needed" in learning_lines(few, "m")[0]
-    parts = [measured(variant=f"v{place}", values=measured().values + place / 10 * np.arange(6)) for place in range(5)]
+    parts = [
+        measured(trial=of_trial(variant=f"v{place}"), values=measured().values + place / 10 * np.arange(6))
+        for place in range(5)
+    ]
     found = learning(parts, {f"v{place}": place / 10 for place in range(5)})
     assert len(found["rows"]) == 5
     value, low, high = found["correlation"]

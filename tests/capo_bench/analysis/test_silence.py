@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 
-from capo_bench.analysis.silence import Silence
+from capo_bench.analysis.silence import silence_cautions, silence_of
 from trainers.credit.critique import Critique
 from trainers.rollouts import Rollout
 
@@ -16,16 +16,14 @@ def rollout(problem: int, tokens: int, outcome: float | None, silent: int, asked
     return Rollout(0, f"p{problem}", "?", "7", ("a",), (tokens,), outcome, None, "steps", critiques)
 
 
-def counted(rollouts: list[Rollout]) -> Silence:
-    found = Silence()
-    found.add(rollouts)
-    return found
+def cautions(rollouts: list[Rollout]) -> list[str]:
+    return list(silence_cautions("judge", [silence_of(each) for each in rollouts]))
 
 
 def test_silence_on_long_and_wrong_rollouts_by_hand() -> None:
     """Of each of 20 problems a long wrong rollout, one of whose four critiques is silent, and a short right one."""
-    found = counted([one for p in range(20) for one in (rollout(p, 60, 0.0, 1), rollout(p, 30, 1.0, 0))])
-    length, outcome = found.cautions("judge")
+    rows = [one for p in range(20) for one in (rollout(p, 60, 0.0, 1), rollout(p, 30, 1.0, 0))]
+    length, outcome = cautions(rows)
     assert length == (
         "judge abstains unevenly: 25.0 % of critiques of rollouts of more than 45 tokens have no verdict, and 0.0 % on "
         "shorter ones (+25.0 points, 95 % interval +25.0 to +25.0, 20 problems). Rollouts without any verdict are "
@@ -41,25 +39,25 @@ def test_silence_by_chance_is_no_caution() -> None:
         for p in range(100)
         for _ in range(8)
     ]
-    assert counted(rows).cautions("judge") == []
+    assert cautions(rows) == []
 
 
 def test_a_difference_of_less_than_a_point_is_not_told() -> None:
     rows = [one for p in range(200) for one in (rollout(p, 60, 0.0, 1, asked=128), rollout(p, 30, 1.0, 0, asked=128))]
-    assert counted(rows).cautions("judge") == []
+    assert cautions(rows) == []
 
 
 def test_one_problem_alone_that_is_silent_is_not_enough() -> None:
     rows = [one for p in range(20) for one in (rollout(p, 60, 0.0, 4 * (p == 0)), rollout(p, 30, 1.0, 0))]
-    assert counted(rows).cautions("judge") == []
+    assert cautions(rows) == []
 
 
 def test_without_abstentions_without_outcomes_or_without_rollouts_nothing_is_said() -> None:
-    assert counted([rollout(0, 30, 1.0, 0), rollout(1, 60, 0.0, 0)]).cautions("judge") == []
-    assert counted([rollout(p, 30, None, 1) for p in range(9)]).cautions("judge") == []
-    assert Silence().cautions("judge") == []
+    assert cautions([rollout(0, 30, 1.0, 0), rollout(1, 60, 0.0, 0)]) == []
+    assert cautions([rollout(p, 30, None, 1) for p in range(9)]) == []
+    assert cautions([]) == []
 
 
 def test_few_problems_whose_resamples_all_agree_tell_nothing() -> None:
     rows = [one for p in range(9) for one in (rollout(p, 60, 0.0, 4), rollout(p, 30, 1.0, 0))]
-    assert counted(rows).cautions("judge") == []
+    assert cautions(rows) == []

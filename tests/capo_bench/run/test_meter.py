@@ -7,7 +7,7 @@ import io
 from rich.console import Console
 
 from capo_bench.critic.ask import AskProgress
-from capo_bench.evaluation.watch import watch
+from capo_bench.evaluation.watch import Watch
 from capo_bench.run.meter import meter
 from evals.harness.progress import Progress
 
@@ -57,7 +57,7 @@ def test_a_bar_on_a_terminal_leaves_nothing_behind():
 def test_stages_critics_and_models_in_the_making_are_told_on_one_meter():
     out, clock = io.StringIO(), Clock()
     with meter(Console(file=out, width=100), clock) as shown:
-        told = watch(shown, "noisy")
+        told = Watch(shown, "noisy")
         clock.now = 5.0
         told.emit({"kind": "preparing", "step": 1, "of": 600, "model": "embedded critic", "metrics": {}})
         told.stage(Progress("generate", "math500", 64, 256, 64, 3, 6400, 4.0))
