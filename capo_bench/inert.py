@@ -45,11 +45,11 @@ def for_page(text: str) -> str:
         category = unicodedata.category(character)
         marks = marks + 1 if category in {"Mn", "Me"} else 0
         if marks <= _MARKS_IN_A_ROW:
-            shown.append(f"⟨U+{ord(character):04X}⟩" if _steers(character, category) else character)
+            shown.append(f"⟨U+{ord(character):04X}⟩" if _is_hidden(character, category) else character)
     return "".join(shown)
 
 
-def _steers(character: str, category: str) -> bool:
+def _is_hidden(character: str, category: str) -> bool:
     return category in _HIDDEN and character not in "\n\t" and character not in _JOINERS
 
 

@@ -28,17 +28,17 @@ def gpus(needs: Needs) -> Iterator[Finding]:
 
     seen = torch.cuda.device_count()
     names = ", ".join(sorted({torch.cuda.get_device_name(index) for index in range(seen)}))
-    there = f"{seen} visible" + (f" ({names})" if names else "")
+    visible = f"{seen} visible" + (f" ({names})" if names else "")
     wanting = {name: backbone for name, backbone in needs.backbones.items() if backbone.gpus}
     critics = sum(critic.serve.gpus for critic in needs.served)
     beside = f" ({critics} of them for critics that the run serves)" if critics else ""
     if not wanting and not critics:
-        yield Finding("GPUs", "ok", f"none needed, {there}")
+        yield Finding("GPUs", "ok", f"none needed, {visible}")
     if critics > seen:
         remedy = "set critic.serve.gpus lower (0 shares those of the trials), or run on a machine with more"
-        yield Finding("GPUs for critics", "missing", f"{critics} needed, {there}", remedy)
+        yield Finding("GPUs for critics", "missing", f"{critics} needed, {visible}", remedy)
     elif critics and not wanting:
-        yield Finding("GPUs for critics", "ok", f"{critics} needed, {there}")
+        yield Finding("GPUs for critics", "ok", f"{critics} needed, {visible}")
     for name, backbone in wanting.items():
         wanted = backbone.gpus + server_gpus(backbone) + critics
         what = f"GPUs for {name}"
@@ -47,9 +47,9 @@ def gpus(needs: Needs) -> Iterator[Finding]:
             yield Finding(what, "missing", lack, "run on a machine with GPUs, or take a CUDA build of torch (README)")
         elif seen < wanted:
             remedy = "set the backbone's processes lower, free GPUs, or run on a larger machine or a cluster"
-            yield Finding(what, "missing", f"{wanted} needed{beside}, {there}", remedy)
+            yield Finding(what, "missing", f"{wanted} needed{beside}, {visible}", remedy)
         else:
-            yield _check_memory(what, name, needs, f"{wanted} needed{beside}, {there}")
+            yield _check_memory(what, name, needs, f"{wanted} needed{beside}, {visible}")
 
 
 def _check_memory(what: str, name: str, needs: Needs, count: str) -> Finding:
@@ -62,19 +62,19 @@ def _check_memory(what: str, name: str, needs: Needs, count: str) -> Finding:
     )
     # Memory that other programs use, including that of a server, is not free for a trial.
     free, total = min(torch.cuda.mem_get_info(index) for index in range(torch.cuda.device_count()))
-    there = f"{size(free)} free" + (f" of {size(total)}" if total - free > _USED else "")
+    memory_text = f"{size(free)} free" + (f" of {size(total)}" if total - free > _USED else "")
     if peak > free:
         remedy = (
             "end what holds the GPU (nvidia-smi names it), lower the backbone's micro_batch or vllm.memory, shard "
             "among more GPUs, or train adapters (lora)"
         )
-        return Finding(what, "missing", f"{count} with {there}, and a step takes about {size(peak)}", remedy)
+        return Finding(what, "missing", f"{count} with {memory_text}, and a step takes about {size(peak)}", remedy)
     if needs.backbones[name].precision == "bfloat16" and not torch.cuda.is_bf16_supported():
         return Finding(what, "missing", f"{count}, which have no bfloat16", "set the backbone's precision to float32")
     if unknown:
         beside = f"a step takes about {size(peak)} and the {' and the '.join(sorted(unknown))} beside it"
-        return Finding(what, "unknown", f"{count} with {there}; {beside}", SIZE_UNKNOWN)
-    return Finding(what, "ok", f"{count} with {there}")
+        return Finding(what, "unknown", f"{count} with {memory_text}; {beside}", SIZE_UNKNOWN)
+    return Finding(what, "ok", f"{count} with {memory_text}")
 
 
 def host_memory(needs: Needs, workers: int | None = None) -> Finding:

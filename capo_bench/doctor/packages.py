@@ -23,9 +23,9 @@ def packages(needs: Needs) -> Iterator[Finding]:
     else:
         yield Finding("packages", "ok", f"all {len(_list_required())} that capo-bench requires, in versions that fit")
     for name, why in needs.extras.items():
-        there = importlib.util.find_spec(name) is not None
-        trouble = f"{'installed' if there else 'not installed'}; asked for by {why}"
-        yield Finding(f"package {name}", "ok" if there else "missing", trouble, "" if there else _INSTALL[name])
+        installed = importlib.util.find_spec(name) is not None
+        trouble = f"{'installed' if installed else 'not installed'}; asked for by {why}"
+        yield Finding(f"package {name}", "ok" if installed else "missing", trouble, "" if installed else _INSTALL[name])
 
 
 def _list_required() -> list[str]:

@@ -45,7 +45,7 @@ class Interrupts:
         os.set_blocking(self._write, False)
         # Under nohup SIGHUP is ignored, and stays ignored.
         heard = [number for number in SIGNALS if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN]
-        self._previous = {number: signal.signal(number, self._note) for number in heard}
+        self._previous = {number: signal.signal(number, self._record_signal) for number in heard}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -54,7 +54,7 @@ class Interrupts:
         os.close(self._read)
         os.close(self._write)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _record_signal(self, number: int, frame: FrameType | None) -> None:
         self.count += 1
         self.urgent = self.urgent or (self.signal is not None and number != signal.SIGHUP)
         self.signal = self.signal or number

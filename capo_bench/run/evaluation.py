@@ -103,7 +103,7 @@ def generate_part(settings: dict[str, Any], rank: int, emit: Emit, stop: Callabl
     return generate(trial.config, trial.seed, settings["model"], out, emit, stop, tasks=settings["tasks"], share=share)
 
 
-def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and who is told
+def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and who is notified
     config: TrialConfig,
     seed: int,
     model: str,
@@ -128,13 +128,15 @@ def generate(  # noqa: PLR0913, PLR0917 - what is measured, how, where to, and w
     settings = config.evaluation
     data_dir = None if settings.data_dir is None else Path(settings.data_dir)
     loaded = load_tasks(tasks or settings.tasks, data_dir=data_dir, limit=settings.problems, own=settings.rows)
-    asked = [part for task in loaded if (part := share.of(_apply_settings(task, settings))).problems]
+    selected = [part for task in loaded if (part := share.of(_apply_settings(task, settings))).problems]
 
     def begin(task: EvalTask) -> None:
         emit({"kind": "stage", "stage": "generate", "task": task.name})
 
     folder = share.folder(out)
-    return generate_all(asked, lambda: open_model(_make_spec(config, model)), folder, seed=seed, begin=begin, stop=stop)
+    return generate_all(
+        selected, lambda: open_model(_make_spec(config, model)), folder, seed=seed, begin=begin, stop=stop
+    )
 
 
 def score(settings: EvaluationConfig, folder: TrialFolder, emit: Emit, stop: Callable[[], bool]) -> bool:

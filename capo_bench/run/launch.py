@@ -118,11 +118,11 @@ def launch(work: Work, processes: Processes, folder: Path, emit: Emit, stop: Cal
         while not _has_ended(started):
             if stop():
                 (folder / STOP).touch()
-            _tell(events, emit)
+            _emit_new(events, emit)
     finally:
         started.kill()  # has no effect unless this process had an error
         code = started.wait()
-    _tell(events, emit)
+    _emit_new(events, emit)
     finished = _read_result(folder, processes.count, code)
     shutil.rmtree(folder)
     return finished
@@ -242,7 +242,7 @@ def _follow_events(path: Path) -> Iterator[dict[str, Any] | None]:
         yield None
 
 
-def _tell(events: Iterator[dict[str, Any] | None], emit: Emit) -> None:
+def _emit_new(events: Iterator[dict[str, Any] | None], emit: Emit) -> None:
     while (event := next(events)) is not None:
         emit(event)
 

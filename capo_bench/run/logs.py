@@ -26,8 +26,8 @@ def rotate(log: Path, limit: int = LIMIT, keep: int = KEEP) -> None:
             return
         for number in range(keep - 1, 0, -1):
             with suppress(FileNotFoundError):
-                _numbered(log, number).replace(_numbered(log, number + 1))
-        with log.open("rb") as source, _numbered(log, 1).open("wb") as target:
+                _number_log(log, number).replace(_number_log(log, number + 1))
+        with log.open("rb") as source, _number_log(log, 1).open("wb") as target:
             source.seek(-limit, os.SEEK_END)
             while block := source.read(_BLOCK):
                 target.write(block)
@@ -51,5 +51,5 @@ def rotating(log: Path, limit: int = LIMIT) -> Iterator[None]:
         look()
 
 
-def _numbered(log: Path, number: int) -> Path:
+def _number_log(log: Path, number: int) -> Path:
     return log.with_name(f"{log.name}.{number}")

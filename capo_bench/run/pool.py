@@ -40,9 +40,9 @@ class Worker:
 
     def __init__(self, threads: int, log: Path, gpus: Sequence[str] | None = None) -> None:
         self.gpus = list(gpus or ())
-        ours, theirs = socket.socketpair()
+        runner_end, worker_end = socket.socketpair()
         watched, self._lifeline = os.pipe()
-        passed = (theirs.fileno(), watched)
+        passed = (worker_end.fileno(), watched)
         command = [sys.executable, "-P", "-u", "-m", "capo_bench.run.worker", *map(str, passed)]
         try:
             log.parent.mkdir(parents=True, exist_ok=True)
@@ -59,9 +59,9 @@ class Worker:
                 )
         except OSError as error:
             raise RunError(f"cannot start a worker process (log {log}): {error}") from error
-        theirs.close()
+        worker_end.close()
         os.close(watched)
-        self.connection = Connection(ours.detach())
+        self.connection = Connection(runner_end.detach())
         self.ended = os.pidfd_open(self._process.pid)
         self.job: Job | None = None
         self.verdict: wire.Message | None = None  # end of the job if it failed or was killed on purpose
@@ -185,8 +185,8 @@ class LocalExecutor(Executor):
                 return worker
         for worker in idle:  # their GPUs go to the new worker
             self._retire(worker)
-        mine, self._gpus = self._gpus[: job.gpus], self._gpus[job.gpus :]
-        worker = Worker(self.threads, self.log, mine if self._shared else None)
+        assigned, self._gpus = self._gpus[: job.gpus], self._gpus[job.gpus :]
+        worker = Worker(self.threads, self.log, assigned if self._shared else None)
         self._workers.append(worker)
         return worker
 

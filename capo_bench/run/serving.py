@@ -126,7 +126,7 @@ class CriticServer:
             return ""
         self._looked = time.monotonic()
         rotate(self.log)
-        if self._answers():
+        if self._is_answering():
             self._answered = self._looked
             return self._mark_ready() if self.state == "starting" else ""
         limit = self.critic.serve.start_seconds if self.state == "starting" else HUNG_SECONDS
@@ -145,7 +145,7 @@ class CriticServer:
         self.state = "ready"
         return f"{self.critic} is ready at {self.url} after {self.seconds:.0f} s"
 
-    def _answers(self) -> bool:
+    def _is_answering(self) -> bool:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=LOOK_SECONDS)
         try:
             connection.request("GET", "/health")
@@ -335,5 +335,5 @@ def _reserve_port() -> socket.socket:
 def _build_environment(gpus: Sequence[str]) -> Mapping[str, str]:
     path = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     # With VLLM_API_KEY set, the server would demand a key, which trials do not send.
-    ours = {name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"}
-    return ours | {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "PYTHONPATH": path, "VLLM_NO_USAGE_STATS": "1"}
+    inherited = {name: value for name, value in os.environ.items() if name != "VLLM_API_KEY"}
+    return inherited | {"CUDA_VISIBLE_DEVICES": ",".join(gpus), "PYTHONPATH": path, "VLLM_NO_USAGE_STATS": "1"}

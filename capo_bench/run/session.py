@@ -57,7 +57,7 @@ class RunResult:
         return self.interrupted or (3 if self.limit else int(self.done < self.planned))
 
 
-def run_study(  # noqa: PLR0913, PLR0917 - what, where to, how, and whom to tell
+def run_study(  # noqa: PLR0913, PLR0917 - what, where to, how, and what to call
     plan: Plan,
     home: Home,
     options: RunOptions,

@@ -106,7 +106,7 @@ def _choose_trainer(judge: Judge) -> Callable[[Path, Emit], dict[str, int] | Non
     return partial(train_prm, judge)
 
 
-def _make_shared(  # noqa: PLR0913, PLR0917 - what is made, how, where, and who is told
+def _make_shared(  # noqa: PLR0913, PLR0917 - what is made, how, where, and who is notified
     kind: SharedKind,
     make: Callable[[Path, Emit], dict[str, int] | None],
     folder: Path,

@@ -101,7 +101,7 @@ class Training:
 _TRAINING = TypeAdapter(Training)
 
 
-def train(  # noqa: PLR0913, PLR0917 - what is trained, from where, how, and who is told
+def train(  # noqa: PLR0913, PLR0917 - what is trained, from where, how, and who is notified
     trial: Trial, home: Home, start: str, emit: Emit, stop: Callable[[], bool], attempt: Attempt
 ) -> bool:
     """Run the remaining training of a trial from the model `start`, a folder or repository id.

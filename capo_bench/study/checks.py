@@ -126,11 +126,11 @@ def bad_measurements(
     for variant in variants if first else ():
         assert first is not None
         for key in {*EvaluationConfig.model_fields} - {"tasks", "data_dir", "batch_size"}:
-            theirs, ours = getattr(first.config.evaluation, key), getattr(variant.config.evaluation, key)
-            if theirs != ours:
+            expected, actual = getattr(first.config.evaluation, key), getattr(variant.config.evaluation, key)
+            if expected != actual:
                 place = base.locate(drafts[variant.name], ("evaluation", key))
                 name = f"evaluation.{key}"
-                rule = f"variant {variant.name!r} has {name} {ours!r} and baseline {baseline!r} has {theirs!r}"
+                rule = f"variant {variant.name!r} has {name} {actual!r} and baseline {baseline!r} has {expected!r}"
                 way_out = "numbers measured in two ways are not compared: set it in base, for all"
                 yield StudyError(place, rule, way_out)
 
@@ -206,8 +206,8 @@ def _check_critic(config: TrialConfig) -> _Flaws:
 
 def _check_prm(config: TrialConfig) -> _Flaws:
     """Yield an error if the embedded process reward model is used on problems that it was not trained on."""
-    asked = "prm" in METHODS.get(config.method).uses and config.prm.taught is not None
-    if asked and config.benchmark != TAUGHT_ON:
+    used = "prm" in METHODS.get(config.method).uses and config.prm.taught is not None
+    if used and config.benchmark != TAUGHT_ON:
         name = benchmark_of(config.benchmark).name
         rule = f"prm.model {config.prm.model!r} is taught on {TAUGHT_ON}, and benchmark {name!r} is another"
         yield "prm", rule, f"set prm.model to a folder or a repository id, or train on {TAUGHT_ON}"

@@ -168,8 +168,8 @@ def definitions_of(config: TrialConfig) -> dict[str, dict[str, str]]:
 def embedded_judges(config: TrialConfig) -> list[Judge]:
     """Return the embedded critic or process reward model that the method uses."""
     uses = METHODS.get(config.method).uses
-    asked = (config.critic.embedded_critic if "critic" in uses else None, config.prm.taught if "prm" in uses else None)
-    return [judge for judge in asked if judge is not None]
+    used = (config.critic.embedded_critic if "critic" in uses else None, config.prm.taught if "prm" in uses else None)
+    return [judge for judge in used if judge is not None]
 
 
 def judge_roots(judge: Judge) -> Roots:

@@ -244,8 +244,8 @@ def gpu_costs(machine: Machine, trials: Iterable[PendingTrial]) -> GpuCosts | No
     # Parallel trials share the critic's GPUs, which can then limit the speed.
     wall = max(held / max(gpus - critic, need), *(trial.seconds for trial in left), parts["critic"] if critic else 0)
     hours = (held + wall * critic) / 3600
-    asked = [(trial.config, trial.steps, step_tokens(trial.config, machine)) for trial in left]
-    priced = [_compute_price(config, steps * tokens.read, steps * tokens.written) for config, steps, tokens in asked]
+    training = [(trial.config, trial.steps, step_tokens(trial.config, machine)) for trial in left]
+    priced = [_compute_price(config, steps * tokens.read, steps * tokens.written) for config, steps, tokens in training]
     rented = None if machine.gpu_hour is None else hours * machine.gpu_hour
     prices = [price for price in (rented, *priced) if price is not None]
     return GpuCosts(
@@ -254,8 +254,8 @@ def gpu_costs(machine: Machine, trials: Iterable[PendingTrial]) -> GpuCosts | No
         parts=parts,
         wall_seconds=wall,
         gpu_hours=hours,
-        critic_read=sum(steps * tokens.read for _, steps, tokens in asked),
-        critic_written=sum(steps * tokens.written for _, steps, tokens in asked),
+        critic_read=sum(steps * tokens.read for _, steps, tokens in training),
+        critic_written=sum(steps * tokens.written for _, steps, tokens in training),
         money=sum(prices) if prices else None,
     )
 

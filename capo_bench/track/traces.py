@@ -46,9 +46,9 @@ def write_critiques(desk: Desk, run: str, trial: Trial, folder: TrialFolder) -> 
     if not calls:
         return
     _write_prompt(desk.client, trial, calls[0].rollout.aim)
-    there = _read_keys(desk, run)
+    existing = _read_keys(desk, run)
     for call in calls:
-        if call.key not in there:
+        if call.key not in existing:
             _write(desk, run, call)
 
 

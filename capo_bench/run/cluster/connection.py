@@ -65,7 +65,7 @@ def _init(ray: ModuleType, address: str | None, cores: int, scratch: str | None)
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _knock(address)
-        with _out_of_reach():
+        with _isolate_from_signals():
             ray.init(job_config=_build_job_config(), **_build_settings(address, cores, scratch))
     except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         raise RunError(_describe_refusal(address, error)) from error
@@ -74,7 +74,7 @@ def _init(ray: ModuleType, address: str | None, cores: int, scratch: str | None)
 
 
 @contextmanager
-def _out_of_reach() -> Iterator[None]:
+def _isolate_from_signals() -> Iterator[None]:
     """Start Ray's processes outside of this process's group, where signals to the group do not reach them.
 
     Schedulers and shells signal whole groups. Ray's daemons would end at once, and jobs could no longer be asked to
