@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import secrets
 import shutil
 from dataclasses import dataclass, field
@@ -11,22 +12,22 @@ from capo_bench.bundle.extract import Tell, extract
 from capo_bench.bundle.manifest import BundleError, Manifest
 from capo_bench.store.home import Home, TrialFolder
 from capo_bench.store.walk import read_sums
-from evals.checksums import SUMS, file_sum
+from evals.checksums import SUMS
 
 _MOST_SHOWN = 20
 
 
 @dataclass
 class Unpacked:
-    """What became of a bundle's trials, shared models and files of the study: new, or there already and equal.
+    """What became of a bundle's trials, stages and files of the study: new, or there already and equal.
 
-    `kept` are those that were there with another content and were left as they are, with the files that differ.
+    `kept` are those that were left as they are: others were there, or, of a trial, another stage that it rests on.
     """
 
     manifest: Manifest
     placed: list[str] = field(default_factory=list)
     equal: list[str] = field(default_factory=list)
-    kept: dict[str, list[str]] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
 
     @property
     def trials(self) -> set[str]:
@@ -90,24 +91,20 @@ def _stages(scratch: Path, unit: str) -> list[str]:
 
 def _place(scratch: Path, home: Path, unit: str, stages: list[str], unpacked: Unpacked) -> None:
     source, target = scratch / unit, home / unit
-    if not target.exists() and (others := [stage for stage in stages if stage in unpacked.kept]):
-        unpacked.kept[unit] = others  # it would be a trial of another training or of other completions
-    elif not target.exists():
+    if target.exists():
+        (unpacked.equal if _same(source, target) else unpacked.kept).append(unit)
+    elif not set(stages).isdisjoint(unpacked.kept):
+        unpacked.kept.append(unit)  # it would be a trial of another training or of other completions
+    else:
         target.parent.mkdir(parents=True, exist_ok=True)
         source.rename(target)
         unpacked.placed.append(unit)
-    elif differing := _differing(source, target):
-        unpacked.kept[unit] = differing
-    else:
-        unpacked.equal.append(unit)
 
 
-def _differing(source: Path, target: Path) -> list[str]:
-    """Return the files of a bundle that the folder has otherwise, or not at all."""
-    files = [path for path in sorted(source.rglob("*")) if path.is_file()] if source.is_dir() else [source]
-    pairs = {path: target / path.relative_to(source) for path in files}
-    return [
-        path.relative_to(source).as_posix() if path != source else path.name
-        for path, there in pairs.items()
-        if not there.is_file() or file_sum(path) != file_sum(there)
-    ]
+def _same(source: Path, target: Path) -> bool:
+    """Whether two files are equal, or the checksums in two folders: whoever reads those notices what differs from them.
+
+    A bundle may lack weights that the folder has.
+    """
+    mine, theirs = (source / SUMS, target / SUMS) if source.is_dir() else (source, target)
+    return theirs.is_file() and filecmp.cmp(mine, theirs, shallow=False)

@@ -109,8 +109,8 @@ def _unpack(path: Path, home: Home, *, as_json: bool) -> None:
         print_json({"version": 1, "new": unpacked.placed, "there": unpacked.equal, "different": unpacked.kept})
         return
     print_text(f"{home.path}: {len(unpacked.placed)} new, {len(unpacked.equal)} there already")
-    for unit, files in unpacked.kept.items():
-        print_text(f"kept, although it differs: {unit} ({', '.join(files[:5])}{', …' if len(files) > 5 else ''})")
+    for unit in unpacked.kept:
+        print_text(f"kept, although it differs: {unit}")
     _tell_how_to_go_on(unpacked, home)
 
 

@@ -164,14 +164,14 @@ def _leftovers(look: Scan) -> Iterator[Removable]:
         for path in () if trial in look.going else folder.path.rglob("*"):
             if why := _why_left(path, folder.path):
                 yield Removable("leftovers", path, why, folder.path / "lock", trial)
-    everywhere = ("stages", "studies", "evals", "critics", "views", "cache/report")
-    places = (f"studies/{look.wanted.study}",) if look.wanted.study else everywhere
-    files = [path for place in places for path in (home / place).rglob("*")]
-    for path in files if look.wanted.study else [*home.glob(".*"), *files]:
-        kind, *names = path.relative_to(home).parts
-        running = kind == "studies" and names[0] in look.running
-        if (why := _why_left(path, home)) and not running and (path.name == AWAY or _settled(path)):
-            yield Removable("leftovers", path, why, _lock_of(path, home))
+    places = [path for path in home.glob("studies/*") if look.wanted.study in ("", path.name)]
+    files = [path for place in places if place.name not in look.running for path in place.rglob("*")]
+    if look.quiet and not look.wanted.study:
+        places = [home / name for name in ("stages", "evals", "critics", "views", "cache/report")]
+        files += [*home.glob(".*"), *(path for place in places for path in place.rglob("*"))]
+    for path in files:
+        if (why := _why_left(path, home)) and (path.name == AWAY or _settled(path)):
+            yield Removable("leftovers", path, why)
 
 
 def _why_left(path: Path, above: Path) -> str:
@@ -186,14 +186,6 @@ def _why_left(path: Path, above: Path) -> str:
 
 def _settled(path: Path) -> bool:
     return all(time.time() - each.stat().st_mtime > SETTLED_SECONDS for each in (path, *path.rglob("*")))
-
-
-def _lock_of(path: Path, home: Path) -> Path | None:
-    """Return what whoever works with a file outside of trials holds, beside the lock of its study."""
-    kind, *names = path.relative_to(home).parts
-    if kind == "stages":
-        return path.with_name(f"{path.stem[1:]}.lock")
-    return home / kind / names[0] / "lock" if kind in {"evals", "critics"} else None
 
 
 def _unused(look: Scan) -> Iterator[Removable]:

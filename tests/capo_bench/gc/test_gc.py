@@ -129,8 +129,8 @@ def test_half_written_leftovers_go_and_checkpoints_stay(home: Home) -> None:
         for inner in (path, *path.rglob("*")):
             os.utime(inner, (OLD, OLD))  # no lock tells whose it is, but it is old
     assert found(home) == {str(path.relative_to(home.path)): "leftovers" for path in (*half, *settled)}
-    with elsewhere(home.path / "stages" / "cold_start" / "abc.lock"), elsewhere(home.path / "evals" / "a" / "lock"):
-        assert len(found(home)) == 6
+    with elsewhere(home.path / "evals" / "a" / "lock"):  # an evaluation may have a model made
+        assert len(found(home)) == 4
     gc(home, "--yes")
     assert not [path for path in (*half, *settled) if path.exists()]
     assert (folder.checkpoints / "checkpoint-5" / "whole").exists()
