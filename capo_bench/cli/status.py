@@ -158,7 +158,7 @@ def _describe_holder(study: StudyStatus) -> str:
     if holder is None or not holder.host:
         return ""
     seen = "" if holder.checked else "; its lock cannot be checked from here; it reported less than a minute ago"
-    return f"run by process {holder.pid} on {holder.host} since {holder.since}{seen}"
+    return f"run by {holder}{seen}"
 
 
 def _name_trial(trial: TrialStatus) -> str:

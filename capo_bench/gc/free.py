@@ -45,8 +45,7 @@ def _lock_of(study: StudyFolder) -> AbstractContextManager[None]:
     """Return the lock of a study, to be held; refuses one that runs on another machine, whose lock is not seen here."""
     holder = holder_of(study)
     if holder is not None and not holder.checked:
-        who = f"process {holder.pid} on {holder.host} since {holder.since}"
-        raise StudyLockedError(f"{study.path}: this study is being run by {who}; wait for it to end")
+        raise StudyLockedError(f"{study.path}: this study is being run by {holder}; wait for it to end")
     return study_lock(study.lock)
 
 

@@ -5,7 +5,6 @@ It only reads files, so any process can use it while the study runs.
 
 from __future__ import annotations
 
-import json
 import platform
 import time
 from collections import Counter
@@ -18,27 +17,13 @@ from typing import Any, Literal
 from capo_bench.run.board import read_live
 from capo_bench.store.home import Home, StudyFolder
 from capo_bench.store.ledger import Ledger, TrialEntry, fold
-from capo_bench.store.lock import locked
+from capo_bench.store.lock import Holder, read_holder
 
 State = Literal["done", "running", "failed", "stopped", "pending"]
 STATES: tuple[State, ...] = ("done", "running", "failed", "stopped", "pending")
 
 NEWS_SECONDS = 60.0
 """A run on another machine, whose lock may be invisible here, counts as alive if its live file is not older."""
-
-
-@dataclass(frozen=True)
-class Holder:
-    """The process that runs a study: its id, its machine, and its start time (UTC).
-
-    `checked` is True if the process was seen to hold the lock; for a process on another machine only the age of its
-    live file is known.
-    """
-
-    pid: int
-    host: str
-    since: str
-    checked: bool
 
 
 @dataclass(frozen=True)
@@ -161,15 +146,11 @@ def _find_state(home: Home, trial: str, entry: TrialEntry | None, running: bool)
 
 def holder_of(folder: StudyFolder) -> Holder | None:
     """Return the process that holds the study's lock, if there is one."""
-    lock = folder.path / "lock"
-    held = locked(lock)
-    try:
-        record = json.loads(lock.read_bytes())
-        holder = Holder(int(record["pid"]), str(record["host"]), str(record["since"]), held)
-    except (OSError, ValueError, KeyError, TypeError):
-        return Holder(0, "", "", True) if held else None
+    holder = read_holder(folder.lock)
+    if holder is None or holder.checked:
+        return holder
     # A lock on a shared disk may be invisible here, but a run deletes its live file at its end.
-    return holder if held or (holder.host != platform.node() and _is_fresh(folder.now)) else None
+    return holder if holder.host != platform.node() and _is_fresh(folder.now) else None
 
 
 def _is_fresh(path: Path) -> bool:

@@ -9,6 +9,7 @@ import platform
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +17,23 @@ from capo_bench.store.errors import RunError, StudyLockedError
 
 _PATIENCE_SECONDS = 0.5
 """`status` holds the lock for an instant to see whether it is free; a run that meets it tries again."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """The process that holds a lock: its id, its machine, and since when (UTC).
+
+    `checked` is True if the process was seen to hold it; a lock of a process on another machine may be invisible here.
+    """
+
+    pid: int
+    host: str
+    since: str
+    checked: bool
+
+    def __str__(self) -> str:
+        """Return it in words."""
+        return f"process {self.pid} on {self.host} since {self.since}"
 
 
 @contextmanager
@@ -68,6 +86,19 @@ def wait_for_lock(path: Path, stop: Callable[[], bool], waiting: Callable[[], No
         os.close(handle)
 
 
+def read_holder(path: Path) -> Holder | None:
+    """Return the process that a lock file names, also if it does not hold the lock; None if nobody does.
+
+    The pid is 0 if somebody holds the lock and the file does not say who.
+    """
+    held = locked(path)
+    try:
+        record = json.loads(path.read_bytes())
+        return Holder(int(record["pid"]), str(record["host"]), str(record["since"]), held)
+    except (OSError, ValueError, KeyError, TypeError):
+        return Holder(0, "", "", True) if held else None
+
+
 def locked(path: Path) -> bool:
     """Whether a live process holds the lock file `path`."""
     try:
@@ -104,10 +135,7 @@ def _still_there(path: Path, handle: int) -> bool:
 
 
 def _refusal(path: Path, what: str) -> str:
-    try:
-        holder = json.loads(path.read_bytes())
-        who = f"process {holder['pid']} on {holder['host']} since {holder['since']}"
-        way_out = f"wait for it, or stop it with: kill -INT {holder['pid']}"
-    except (OSError, ValueError, KeyError, TypeError):
-        who, way_out = "another process", "wait for it to end"
-    return f"{path.parent}: this {what} is being run by {who}; {way_out}"
+    holder = read_holder(path)
+    pid = 0 if holder is None else holder.pid
+    way_out = f"wait for it, or stop it with: kill -INT {pid}" if pid else "wait for it to end"
+    return f"{path.parent}: this {what} is being run by {holder if pid else 'another process'}; {way_out}"

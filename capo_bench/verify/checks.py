@@ -64,15 +64,16 @@ class Check:
 
     def equal(self, where: str, recorded: object, derived: object, *, close: bool = False) -> bool:
         """Compare a value with the derived one; `close`: numbers may differ by `CLOSE`."""
-        self.compared += 1
         same = _same(recorded, derived) or (close and _near(recorded, derived))
-        if not same:
-            self.differs(where, recorded, derived, counted=True)
+        if same:
+            self.compared += 1
+        else:
+            self.differs(where, recorded, derived)
         return same
 
-    def differs(self, where: str, recorded: object, derived: object, *, counted: bool = False) -> None:
+    def differs(self, where: str, recorded: object, derived: object) -> None:
         """Note a difference."""
-        self.compared += not counted
+        self.compared += 1
         self.mismatches.append(Mismatch(_shown(where), _shown(recorded), _shown(derived)))
 
     def leave(self, reason: str, count: int = 1) -> None:
