@@ -13,6 +13,7 @@ part of an answer; a completion that ends inside that block has no answer.
 
 from __future__ import annotations
 
+import html
 import re
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -51,7 +52,18 @@ _FORMULA = re.compile(
 )
 _END = re.compile(r"(?P<end>[.?](?=[\s*_]|$)|\n|</answer>)")
 _TOKEN = re.compile(f"{_FORMULA.pattern}|{_END.pattern}", re.DOTALL)
-_HEDGE = re.compile(r"(?:(?:not|never|n't)(?:\s+be)?|\b(?:than|least|most|over|under))\s*[$*]*\Z", re.IGNORECASE)
+_HEDGE = re.compile(
+    r"(?:(?:not|never|n't)(?:\s+be)?|\b(?:than|least|most|over|under|whether (?:it|this|that) is|rules? out|ruled out"
+    r"|rejects?|excludes?))\s*(?:[$*]|\\[(\[])*\s*\Z",
+    re.IGNORECASE,
+)
+_UNTRUE = re.compile(
+    r"[\s$*)]*(?:\b(?:is|was|are)(?: not|n't)|\b(?:cannot|can't|(?:does|did|do)(?: not|n't))\b"
+    r"|is (?:\w+ )?(?:wrong|incorrect|impossible|excluded|rejected|extraneous|ruled out)\b)",
+    re.IGNORECASE,
+)
+"""How a sentence goes on that says that the number it begins with is no answer."""
+_THOUGHT = re.compile(r"<(?P<close>/?)(?:think(?:ing)?|thought|reasoning)>|\[(?P<end>/?)THINK\]", re.IGNORECASE)
 _DENIED = re.compile(
     r"\b(?:(?:no (?:\w+ )?(?:answers?|solutions?)|(?:do(?:es)?|did)(?: not|n't) exist|undefined|not defined"
     r"|(?:cannot|can(?: not|'t)) (?:be (?:determined|found|given|known)|(?:give|find|determine) (?:an|the) answer))\b"
@@ -67,7 +79,11 @@ _REFUTED = re.compile(
 _SENTENCE = re.compile(r"[.!?](?=\s)|\n")
 _ASKED = re.compile(r"[$*)]*\?")
 _LEADS = re.compile(r"\b(?:is|are|equals)\s*:?\s*\Z")
-_MATH_MARKS = re.compile(r"(?<!\\)\$|\\[()\[\]]")
+_MATH_MARKS = re.compile(r"(?<!\\)\$|(?<!\\)\\[()\[\]]")
+_STRUCK = re.compile(
+    r"(?<!\S)~~(?=\S)[^~]+(?<=\S)~~(?!\S)|<(s|del|strike)>.*?</\1>|\\(?:[bx]?cancel|sout|st)\s*\{[^{}]*\}", re.DOTALL
+)
+_ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#x[0-9A-Fa-f]{1,6}|[A-Za-z]{2,8});")
 _THIN_SPACE = re.compile(r"(?<=[0-9])\\,(?=[0-9]{3}(?![0-9]))")
 
 
@@ -79,9 +95,10 @@ def boxed(text: str) -> str | None:
 
 def find_boxed_run(text: str) -> str | None:
     r"""Return what stands in the last ``\boxed{…}`` and in the boxes before it that only "and" or a comma parts."""
-    boxes = sorted(_find_boxes(text))
+    closed = sorted(_find_boxes(text))
+    boxes = [box for box in closed if not _HEDGE.search(text, max(0, box[0] - 20), box[0])]
     if not boxes:
-        return None
+        return "" if closed else None
     run = [boxes[-1]]
     for box in reversed(boxes[:-1]):
         if box[2] >= run[0][0] or not _BETWEEN.fullmatch(text, box[2] + 1, run[0][0]):
@@ -144,7 +161,7 @@ def find_last_number(text: str) -> str | None:
     last = formula if formula and (number is None or number.start() < formula.end()) else number
     if last is None or _ASKED.match(text, last.end()) or _HEDGE.search(text, max(0, last.start() - 20), last.start()):
         return None
-    if _denies(text[max(0, last.start() - _BEFORE) : last.start()]):
+    if _UNTRUE.match(text, last.end()) or _denies(text[max(0, last.start() - _BEFORE) : last.start()]):
         return None
     return _find_content(last) if last is formula else last[0]
 
@@ -174,10 +191,16 @@ _RULES: dict[AnswerStyle, tuple[Callable[[str], str | None], ...]] = {
 def read_tail(completion: str) -> str:
     """Return the end of the text after the last thinking block; an empty text if the completion ends inside one.
 
-    A prompt may open the block, so that the completion only closes it.
+    A prompt may open the block, so that the completion only closes it. ``<thinking>`` and the like open one where a
+    completion begins; later they may be a word in brackets.
     """
-    answer = completion.rpartition("</think>")[2]
-    return "" if "<think>" in answer else answer[-READ_CHARACTERS:]
+    last = _find_last(_THOUGHT, completion)
+    if last is None:
+        return completion[-READ_CHARACTERS:]
+    if last["close"] or last["end"]:
+        return completion[last.end() :][-READ_CHARACTERS:]
+    begins = last[0].casefold() == "<think>" or not completion[: last.start()].strip()
+    return "" if begins else completion[-READ_CHARACTERS:]
 
 
 def extract(completion: str, style: AnswerStyle = DEFAULT_STYLE) -> str | None:
@@ -192,5 +215,6 @@ def extract(completion: str, style: AnswerStyle = DEFAULT_STYLE) -> str | None:
 
 def clean(answer: str) -> str:
     r"""Write an answer the one way that is compared: no math marks, one kind of ``%`` and of space, no full stop."""
-    text = _MATH_MARKS.sub("", re.sub(r"\.\.\.|…", r"\\ldots ", answer)).replace(r"\%", "%").replace("~", " ")
+    plain = _ENTITY.sub(lambda entity: html.unescape(entity[0]), _STRUCK.sub("", answer))
+    text = _MATH_MARKS.sub("", re.sub(r"\.\.\.|…", r"\\ldots ", plain)).replace(r"\%", "%").replace("~", " ")
     return _THIN_SPACE.sub("", " ".join(text.split())).rstrip(".,;: \\")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from evals.verify import answers, rules, units
+from evals.verify import answers, choices, rules, units
 from evals.verify.forms import MATHEMATICAL, Form
-from evals.verify.numbers import compare_numerals, compare_times, equal_numbers, read_number
+from evals.verify.numbers import compare_numerals, compare_times, equal_numbers, read_multiple_of_pi, read_number
 from evals.verify.structure import read
 from evals.verify.text import make_key, read_words, walk_outside
 from evals.verify.walk import Value, equal
@@ -23,7 +23,17 @@ _PREDICATE = re.compile(r",| (?:is|was|has|will|does|did|can)(?![a-z])")
 _COMMAND = re.compile(r"\\(?!text)[A-Za-z]+|\\text")
 _BINDING = re.compile(r"\\(?:sum|prod|i{0,2}int|lim|log)(?![a-z])")
 _GROUPED = re.compile(r"(?<![0-9,])[1-9][0-9]{0,2}(?:,[0-9]{3})+(?![0-9,])")
+_MIXED = re.compile(r"(-?[0-9]+)\s*(?:\\text\{\s*and\s*\}|and)\s*([0-9]+/[0-9]+|\\frac\{[0-9]+\}\{[0-9]+\})")
 _LETTERS = re.compile(r"[a-z][a-z' -]{2,}|no|\(?[a-z]\)?")
+
+
+_MARKS: tuple[Callable[[str], bool], ...] = (
+    lambda text: "dots" in text,
+    lambda text: "\\approx" in text,
+    lambda text: text.startswith("0:"),
+    lambda text: "'" in text and read_number(text.rstrip("'")) is None,
+)
+"""Signs that a parser passes over although they change what is said: they stand on both sides or on none."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +79,8 @@ def compare(answer: str, gold: Reference, form: Form) -> bool | Question:
         return True
     simple = strip_words(answer)
     value, unit = units.split(simple)
+    if (turned := _compare_angles((value, unit), gold)) is not None:
+        return turned
     if unit and gold.unit and units.units_clash(unit, gold.unit):
         amount = units.convert(value, unit, gold.unit)
         return amount is not None and equal(amount, gold.value, compare_leaf) is True
@@ -82,6 +94,16 @@ def compare(answer: str, gold: Reference, form: Form) -> bool | Question:
         if same is None and best is False:
             best = Question(value, gold.value, answer)
     return best
+
+
+def _compare_angles(answer: tuple[str, str | None], gold: Reference) -> bool | None:
+    r"""Compare degrees with multiples of ``\pi``; None unless one side is the one and the other side the other."""
+    sides = answer, (gold.value, gold.unit)
+    if {"degree"} != {unit for _, unit in sides if unit not in (None, "radian")} or not isinstance(gold.value, str):
+        return None
+    (degrees, _), (radians, _) = sorted(sides, key=lambda side: side[1] != "degree")
+    turns, degree = read_multiple_of_pi(radians.rpartition("=")[2]), read_number(degrees.rpartition("=")[2])
+    return None if turns is None else degree is not None and turns * 180 == degree.value
 
 
 def count_equal(answers: Iterable[str]) -> list[int]:
@@ -108,7 +130,8 @@ def compare_leaf(answer: str, gold: str) -> bool | None:
             return same
     # A parser would multiply letters: words that are no name in the reference must not become its value.
     strange = _free_letters(answer) - _free_letters(gold) - {"e", "i"}
-    return False if _equates(answer) != _equates(gold) or (strange and not _BINDING.search(answer)) else None
+    unlike = _equates(answer) != _equates(gold) or any(mark(answer) != mark(gold) for mark in _MARKS)
+    return False if unlike or (strange and not _BINDING.search(answer)) else None
 
 
 def _free_letters(text: str) -> set[str]:
@@ -127,9 +150,10 @@ def _equal_words(answer: str, gold: str) -> bool | None:
         return None
     if ours.strip("()") == theirs.strip("()"):
         return True
-    if len(theirs) <= len("(a)"):
+    if theirs == "no" or re.fullmatch(r"\(?[a-z]\)?", theirs):
         letters = re.findall(r"\(([a-z])\)", ours)
-        return (ours.startswith("(") and letters == [theirs.strip("()")]) or ours.startswith(f"{theirs},")
+        named = (choices.find_letter(answer, ()) or "").casefold()
+        return len(letters) < 2 and (named == theirs.strip("()") or ours.startswith(f"{theirs},"))
     rest = ours.removeprefix(theirs)
     if rest != ours and _PREDICATE.match(rest) and not changes_value(_PREDICATE.sub("", rest)):
         return " and " not in rest
@@ -139,6 +163,8 @@ def _equal_words(answer: str, gold: str) -> bool | None:
 def _read_values(answer: str, unit: str | None, gold: Reference, form: Form) -> list[Value]:
     """Read an answer; of several values also with ``1,350`` as one of them; cents also as dollars."""
     value = read(answer, several=form.several)
+    if not form.several and (mixed := _MIXED.fullmatch(answer)):
+        return [value, f"{mixed[1]} {mixed[2]}"]
     if unit == "cent" and gold.unit is None and isinstance(value, str) and read_number(value):
         return [value, units.convert(value, "cent", "dollar")]
     if (

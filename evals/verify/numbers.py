@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
+from evals.verify.numerals import SPELLED
 from evals.verify.text import close_up, read_words, tidy
-from evals.verify.words import SPELLED
 
 _WHOLE = r"(?:[1-9][0-9]{0,2}(?:[, ][0-9]{3})+|[0-9]{1,60})"
 _DECIMAL = rf"(?:{_WHOLE}(?:\.[0-9]{{0,60}})?|\.[0-9]{{1,60}})"
 _TEN = r"(?:[eE](?P<e>[+-]?[0-9]{1,3})|(?:\\times|\\cdot|x|\*)10\^(?:\{(?P<ten>[+-]?[0-9]{1,3})\}|(?P<digit>[0-9])))"
-_SLASH = r"[/:](?P<under>[0-9]{1,40})"
+_SLASH = r"(?P<over_sign>[/:])(?P<under>[0-9]{1,40})"
 _FRAC = r"\\frac\{(?P<over>-?[0-9]{1,40})\}\{(?P<below>-?[0-9]{1,40})\}"
 _MIXED = r"(?P<integer>[0-9]{1,40}) (?P<above>[0-9]{1,40})/(?P<beneath>[0-9]{1,40})"
 _REPEATING = (
@@ -27,9 +27,19 @@ _NUMBER = re.compile(
 _BASE = r"[0-9]{1,2}|" + "|".join(SPELLED)
 _NUMERAL = re.compile(
     rf"\(?(?P<digits>[0-9A-F]*[0-9][0-9A-F.]*|[A-F]{{2,}})\)?"
-    rf"(?:_\{{?(?:\\text\{{)?(?P<base>{_BASE})\}}*|(?:\\text\{{)?\(?(?:in )?base[ -]?\}}?(?P<named>{_BASE})\)?\}}?)?"
+    rf"(?:_\{{?(?:\\text\{{)?(?P<base>{_BASE})\}}*|\(?(?:\\text\{{)?\(?(?:in )?base[ -]?\}}?(?P<named>{_BASE})\)?\}}?)?"
 )
 _TIME = re.compile(r"([0-9]{1,2})(?::([0-5][0-9])(?::([0-5][0-9]))?)?(?: ?([ap])\.? ?m)?")
+_DAYTIMES = tuple(
+    (re.compile(pattern), new)
+    for pattern, new in (
+        (r" ?o'clock", ""),
+        (r"(?:12(?::00)? ?)?noon", "12:00 pm"),
+        (r"(?:12(?::00)? ?)?midnight", "12:00 am"),
+        (r",? in the morning", " am"),
+        (r",? in the (?:afternoon|evening)", " pm"),
+    )
+)
 _PLACES = 6
 _SIGNIFICANT = 4
 
@@ -60,8 +70,19 @@ def read_number(text: str) -> Number | None:
         value = _read_parts(part)
     except ZeroDivisionError:
         return None
+    if part["over_sign"] == ":" and not value:
+        return None  # 0 to 1 is a range
     rounded = "." in part["mantissa"] and value.denominator != 1 and not part["under"]
     return Number(-value if part["sign"] == "-" else value, rounded, bool(part["percent"]))
+
+
+def read_multiple_of_pi(text: str) -> Fraction | None:
+    r"""Return the rational number that ``\pi`` is multiplied with; None if the text is no multiple of it."""
+    tidied = close_up(tidy(text))
+    if tidied.count(r"\pi") != 1 or re.search(r"(?:/|\}\{)[^{}]*\\pi|\\pi\s*\^", tidied):
+        return None
+    number = read_number(re.sub(r"\\pi\s*", "1", re.sub(r"(?<=[0-9}])\s*(?:\\cdot\s*)?\\pi\s*", "", tidied)))
+    return None if number is None else number.value
 
 
 def _read_parts(part: dict[str, str]) -> Fraction:
@@ -117,9 +138,19 @@ def compare_numerals(answer: str, reference: str) -> bool | None:
     return ours["digits"].lstrip("0") == theirs["digits"].lstrip("0") and (base is None or values[0] == values[1])
 
 
+def read_based(text: str) -> int | None:
+    """Return the value of a numeral that names its base; None if it is none."""
+    numeral = _NUMERAL.fullmatch(close_up(text))
+    base = numeral and (numeral["base"] or numeral["named"])
+    try:
+        return int(numeral["digits"], int(SPELLED.get(base, base))) if numeral and base else None
+    except ValueError:  # a digit that the base does not have
+        return None
+
+
 def compare_times(answer: str, reference: str) -> bool | None:
     """Compare times of day; None if one of them is none. Morning or afternoon may be left unsaid."""
-    ours, theirs = (_TIME.fullmatch(read_words(each)) for each in (answer, reference))
+    ours, theirs = (_read_time(each) for each in (answer, reference))
     if ours is None or theirs is None or not all(each[2] or each[4] for each in (ours, theirs)):
         return None
     minutes = [
@@ -129,6 +160,13 @@ def compare_times(answer: str, reference: str) -> bool | None:
     unsaid = any(not each[4] and int(each[1]) <= 12 for each in (ours, theirs)) and (ours[4] or theirs[4])
     halves = 720 if unsaid else 1440
     return minutes[0] % halves == minutes[1] % halves and int(ours[3] or 0) == int(theirs[3] or 0)
+
+
+def _read_time(text: str) -> re.Match[str] | None:
+    words = read_words(text)
+    for pattern, new in _DAYTIMES:
+        words = pattern.sub(new, words)
+    return _TIME.fullmatch(words)
 
 
 def _is_close(ours: Fraction, theirs: Fraction, rounded: bool) -> bool:

@@ -6,9 +6,10 @@ An answer whose brackets and signs show no parts stays text, for a parser to rea
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 from evals.verify import units
-from evals.verify.numbers import read_number
+from evals.verify.numbers import read_based, read_number
 from evals.verify.text import is_enclosed, make_key, walk_outside
 from evals.verify.walk import Value
 from evals.verify.words import changes_value, read_named_set, strip_words
@@ -37,6 +38,14 @@ _UPWARDS = {"<": "(", "\\le": "["}
 _DOWNWARDS = {">": "(", "\\ge": "["}
 _MIRRORED = {"<": ">", ">": "<", "\\le": "\\ge", "\\ge": "\\le", "\\ne": "\\ne"}
 _CLOSING = {"(": ")", "[": "]"}
+_REAL = r"\\mathbb\s*\{?\s*R\s*\}?"
+_IS_REAL = re.compile(rf"{_NAME.pattern}\\in\s*{_REAL}")
+_WITHOUT = re.compile(
+    rf"(?:{_NAME.pattern}\\in\s*)?{_REAL}\s*(?:\\setminus|-|/)\s*(\S.*)|{_NAME.pattern}\\notin\s*(\S.*)"
+)
+_FLIPPED = {"(": "[", "[": "(", ")": "]", "]": ")"}
+_POINT = re.compile(r"[A-Z]\s*(?=\([^()]*,[^()]*\)$)")
+_SYMMETRIC = re.compile(r"\\(?:parallel|perp)(?![A-Za-z])")
 _SUCH_THAT = re.compile(rf"\\\{{({_NAME.pattern})(?:\\in\s*\\mathbb\s*\{{?\s*R\s*\}}?\s*)?(?:\||:|\\mid)(.*)\\\}}")
 _FRENCH = re.compile(r"(?:^|(?<=\\cup)|(?<=\\in)|(?<==))\s*\]([^\[\],]+,[^\[\],]+)([\[\]])")
 _FRENCH_END = re.compile(r"\[([^\[\],]+,[^\[\],]+)\[(?=\s*(?:$|\\cup))")
@@ -55,8 +64,9 @@ def _read_value(text: str, *, several: bool = False, inside: bool = False) -> Va
     if (marked := _MARKED.fullmatch(text)) and any(sign in "0123456789" for sign in marked[1]):
         text = marked[1].strip()
     text = read_named_set(text)
-    if condition := _read_condition(text):
-        return condition
+    text = _POINT.sub("", text, count=1) if not inside else text
+    if special := _read_condition(text) or _read_complement(text) or _read_symmetric(text):
+        return special
     name, _, amount = text.rpartition("=")
     grouped = read_number(units.split(amount.strip())[0]) and (not name or _NAME.fullmatch(name))
     parts = [text] if grouped and not several else _split(text)
@@ -87,7 +97,8 @@ def _read_list(tag: str, text: str, parts: list[str]) -> Value:
 
 def _split(text: str) -> list[str]:
     """Cut at the commas, semicolons and words "and", "or" that stand in no bracket."""
-    masked = _WORDS.sub(lambda word: ",".ljust(len(word[0])), text)
+    outside = {index for index, _ in walk_outside(text)}
+    masked = _WORDS.sub(lambda word: ",".ljust(len(word[0])) if word.start() in outside else word[0], text)
     return [part for part in _cut(masked, [index for index, sign in walk_outside(masked) if sign in ",;"]) if part]
 
 
@@ -107,12 +118,21 @@ def _find_signs(pattern: re.Pattern[str], text: str) -> tuple[list[str], list[st
 
 def _read_condition(text: str) -> Value | None:
     r"""``x > 2``, ``2 < x \le 5``, ``x < 1 \text{ or } x > 4``: a variable and the interval or union it lies in."""
-    bounds = [_read_bounds(part) for part in _split(text)]
+    conditions = [part for part in _split(text) if not _IS_REAL.fullmatch(part)]
+    bounds = [_read_bounds(part) for part in conditions]
     named = [bound for bound in bounds if bound is not None]
-    if not named or len(named) < len(bounds) or len({name for name, _ in named}) > 1:
+    if not named or len({name for name, _ in named}) > 1:
+        return None
+    name = named[0][0]
+    joined = any("or" in word.groups() or word["sign"] for word in _WORDS.finditer(text))
+    if excluded := _read_excluded(conditions):
+        return ("=", text, (name, excluded))
+    points = [
+        _read_point(part, name) for part, bound in zip(conditions, bounds, strict=True) if bound is None and joined
+    ]
+    if None in points or len(named) + len(points) < len(bounds):
         return None
     intervals = [interval for _, each in named for interval in each]
-    joined = any("or" in word.groups() or word["sign"] for word in _WORDS.finditer(text))
     if len(intervals) == 2 and len(named) == 2 and not joined:
         lows, highs = ([each[end] for each in intervals if "infty" not in each[end][1]] for end in (0, 1))
         if len(lows) != 1 or len(highs) != 1:
@@ -120,9 +140,68 @@ def _read_condition(text: str) -> Value | None:
         intervals = [(lows[0], highs[0])]
     elif len(intervals) > 1 and not joined and len(named) > 1:
         return None
-    values = [_make_interval(low, high) for low, high in intervals]
+    values = [*(_make_interval(low, high) for low, high in intervals), *points]
+    return ("=", text, (name, _unite(values)))
+
+
+def _read_point(text: str, name: str) -> Value | None:
+    """Read ``x = 2`` beside inequalities of ``x``, as the set of that value."""
+    left, sign, right = text.partition("=")
+    value = right.strip()
+    return ("set", rf"\{{{value}\}}", (_read_value(value),)) if sign and value and make_key(left) == name else None
+
+
+def _read_excluded(conditions: list[str]) -> Value | None:
+    r"""``x \ne 1, x \ne 2`` and ``x \ne 1, 2``: all numbers but these."""
+    values = []
+    for part in conditions:
+        name, sign, value = part.partition("\\ne")
+        if sign and not _NAME.fullmatch(name):
+            return None
+        values.append(value.strip() if sign else part)
+    first = conditions[0].partition("\\ne")
+    return _leave_out(values) if first[1] and len(values) >= _LEAST_PARTS else None
+
+
+def _leave_out(values: list[str]) -> Value | None:
+    """Return the union of all numbers but some; None if their order is unknown."""
+    numbers = [read_number(value) for value in values]
+    if len(values) > 1:
+        known = [(number.value, value) for number, value in zip(numbers, values, strict=True) if number]
+        if len(known) < len(values):
+            return None
+        values = [value for _, value in sorted(known)]
+    ends = [r"-\infty", *values, r"\infty"]
+    return _unite([_make_interval(("(", low), ("(", high)) for low, high in pairwise(ends)])
+
+
+def _unite(values: list[Value]) -> Value:
     union = ("union", r" \cup ".join(value[1] for value in values), tuple(values))
-    return ("=", text, (named[0][0], values[0] if len(values) == 1 else union))
+    return values[0] if len(values) == 1 else union
+
+
+def _read_complement(text: str) -> Value | None:
+    r"""``\mathbb{R} \setminus \{1, 2\}``, ``x \notin [0, 3]``: all real numbers but these."""
+    without = _WITHOUT.fullmatch(text)
+    if without is None:
+        return None
+    left_out = _read_bracketed((without[1] or without[2]).strip())
+    if left_out is None or isinstance(left_out, str):
+        return None
+    if left_out[0] == "set":
+        return _leave_out([part if isinstance(part, str) else part[1] for part in left_out[2]])
+    if left_out[0] not in ("()", "[]", "(]", "[)") or len(left_out[2]) != _LEAST_PARTS:
+        return None
+    low, high = (part if isinstance(part, str) else part[1] for part in left_out[2])
+    below = _make_interval(("(", r"-\infty"), (_FLIPPED[left_out[0][0]], low))
+    above = _make_interval((_FLIPPED["(" if left_out[0][1] == ")" else "["], high), ("(", r"\infty"))
+    return _unite([value for end, value in ((low, below), (high, above)) if "infty" not in end])
+
+
+def _read_symmetric(text: str) -> Value | None:
+    r"""``AB \parallel CD`` says what ``CD \parallel AB`` says."""
+    signs, sides = _find_signs(_SYMMETRIC, text)
+    return (signs[0], text, tuple(sides)) if len(signs) == 1 and all(sides) else None
 
 
 _End = tuple[str, str]  # opening bracket, as of an interval, and bound
@@ -171,8 +250,12 @@ def _read_assigned(text: str) -> Value | None:
     sides = sides if sign else _find_signs(_EQUALS, text)[1]
     if len(sides) < _LEAST_PARTS or not all(sides) or _find_signs(_RELATION, text)[0] or changes_value(text):
         return None
-    if not _NAME.fullmatch(sides[0]) and _NAME.fullmatch(sides[-1]):
+    if (not _NAME.fullmatch(sides[0]) and _NAME.fullmatch(sides[-1])) or (
+        not _is_quantity(sides[0]) and read_number(sides[0]) and _is_quantity(sides[-1])
+    ):
         sides = sides[::-1]
+    if value := _read_conversion(sides):
+        return value
     if _NAME.fullmatch(sides[0]):
         values = [side for side in sides[1:] if not _NAME.fullmatch(side)] or sides[-1:]
         renamed = [_rename(make_key(sides[0]), side) for side in values]
@@ -183,11 +266,19 @@ def _read_assigned(text: str) -> Value | None:
     return ("quantity", text, (make_key(sides[0]), *(_read_value(side) for side in values)))
 
 
+def _read_conversion(sides: list[str]) -> Value | None:
+    """Read ``1011_2 = 11``: each side is the answer, if some name their base and all say the same number."""
+    values = [read_based(side) for side in sides]
+    plain = [int(side) if re.fullmatch(r"[0-9]{1,60}", side) else None for side in sides]
+    same = {value if value is not None else number for value, number in zip(values, plain, strict=True)}
+    return ("either", " = ".join(sides), tuple(sides)) if any(values) and len(same) == 1 and None not in same else None
+
+
 def _read_approximated(text: str) -> Value | None:
     r"""``\\sqrt{2} \\approx 1.41``: either side is the answer, if they can be the same number."""
     exact, sign, decimal = text.rpartition("\\approx")
     exact = _find_signs(_EQUALS, exact)[1][-1]
-    if not sign or not exact or _NAME.fullmatch(exact) or _is_quantity(exact):
+    if not sign or not exact or _NAME.fullmatch(exact) or _has_letters(exact):
         return None
     value, rounded = read_number(exact), read_number(decimal)
     near = value is None or (rounded is not None and abs(value.value - rounded.value) * 100 <= abs(value.value))
@@ -205,7 +296,7 @@ def _has_letters(text: str) -> bool:
 def _is_quantity(side: str) -> bool:
     """Return whether one side of an equation names a quantity: ``AB^2``, ``P(10)``, ``m + n``, but not ``10x``."""
     left = re.sub(r"[_^]\s*(?:\{[^{}]*\}|\\?\w)|\([^()]*\)|\[[^][]*\]", "", side)
-    return bool(re.search(r"[A-Za-z\[]", side)) and not re.search(r"[0-9]", left)
+    return bool(re.search(r"[A-Za-z\[]", side)) and not re.search(r"[0-9]|^\s*-", left)
 
 
 def _rename(name: str, value: str) -> tuple[str, str]:

@@ -3,65 +3,166 @@ r"""Units: text after a number (before it, for money) that is not part of its va
 from __future__ import annotations
 
 import re
+from collections import Counter
+from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from itertools import pairwise
 
 from evals.verify import text as texts
 from evals.verify.numbers import read_number
 from evals.verify.words import changes_value
 
-_NAMES: dict[str, dict[str, tuple[float, str]]] = {
+_NAMES: dict[str, dict[str, tuple[str, str]]] = {
     "length": {
-        "mm": (1, "mm millimeter millimeters millimetre millimetres"), "m": (1000, "m meter meters metre metres"),
-        "cm": (10, "cm centimeter centimeters centimetre centimetres"), "inch": (25.4, "in inch inches"),
-        "km": (10**6, "km kilometer kilometers kilometre kilometres"), "foot": (304.8, "ft foot feet"),
-        "yard": (914.4, "yard yards yd"), "mile": (1609344, "mi mile miles"),
+        "mm": ("0.001", "mm millimeter millimeters millimetre millimetres"), "m": ("1", "m meter meters metre metres"),
+        "cm": ("0.01", "cm centimeter centimeters centimetre centimetres"), "inch": ("0.0254", "in inch inches"),
+        "km": ("1000", "km kilometer kilometers kilometre kilometres"), "foot": ("0.3048", "ft foot feet"),
+        "yard": ("0.9144", "yard yards yd"), "mile": ("1609.344", "mi mile miles"),
     },
     "time": {
-        "second": (1, "s sec secs second seconds"), "minute": (60, "min mins minute minutes"),
-        "hour": (3600, "h hr hrs hour hours"), "day": (86400, "day days"), "week": (604800, "week weeks"),
+        "second": ("1", "s sec secs second seconds"), "minute": ("60", "min mins minute minutes"),
+        "hour": ("3600", "h hr hrs hour hours"), "day": ("86400", "day days"), "week": ("604800", "week weeks"),
     },
-    "calendar": {"month": (1, "month months"), "year": (12, "year years yr yrs")},
-    "weight": {
-        "g": (1, "g gram grams"), "kg": (1000, "kg kilogram kilograms"), "mg": (0.001, "mg milligram milligrams"),
-        "pound": (453.59237, "lb lbs pound pounds £"), "ounce": (28.349523125, "oz ounce ounces"),
+    "calendar": {"month": ("1", "month months"), "year": ("12", "year years yr yrs")},
+    "mass": {
+        "g": ("0.001", "g gram grams"), "kg": ("1", "kg kgs kilogram kilograms"),
+        "mg": ("0.000001", "mg milligram milligrams"), "pound": ("0.45359237", "lb lbs pound pounds £"),
+        "ounce": ("0.028349523125", "oz ounce ounces"),
     },
-    "volume": {"liter": (1000, "l liter liters litre litres"), "ml": (1, "ml milliliter milliliters")},
-    "money": {"dollar": (100, "USD \\$ $ dollar dollars usd"), "cent": (1, "cent cents")},
-    "euro": {"euro": (1, "€ euro euros eur")},
-    "angle": {"degree": (60, "^\\circ deg degree degrees"), "arcminute": (1, "' arcminute arcminutes")},
-    "radian": {"radian": (1, "rad radian radians")},
-    "temperature": {"celsius": (1, "^\\circc celsius")},
-    "fahrenheit": {"fahrenheit": (1, "^\\circf fahrenheit")},
-    "share": {"percent": (1, "%")},
-    "speed": {"km/hour": (1, "km/h kmh kph"), "mile/hour": (1.609344, "mph")},
-    "m/second": {"m/second": (1, "m/s")},
-    "unit": {"unit": (1, "unit units")},
+    "money": {"dollar": ("1", "usd \\$ $ dollar dollars"), "cent": ("0.01", "cent cents")},
+    "euro": {"euro": ("1", "€ euro euros eur")},
+    "rupee": {"rupee": ("1", "₹ rs rs. rupee rupees inr")},
+    "yen": {"yen": ("1", "¥ yen jpy")},
+    "angle": {"degree": ("60", "^\\circ deg degree degrees"), "arcminute": ("1", "' arcminute arcminutes")},
+    "radian": {"radian": ("1", "rad radian radians")},
+    "celsius": {"celsius": ("1", "^\\circc celsius")},
+    "fahrenheit": {"fahrenheit": ("1", "^\\circf fahrenheit")},
+    "share": {"percent": ("1", "%")},
+    "unit": {"unit": ("1", "unit units")},
+    "current": {"ampere": ("1", "ampere amperes amp amps")},
+    "kelvin": {"kelvin": ("1", "kelvin kelvins")},
+    "amount": {"mole": ("1", "mole moles mol")},
+    "electronvolt": {"electronvolt": ("1", "electronvolt electronvolts")},
+    "calorie": {"calorie": ("1", "cal calorie calories")},
 }  # fmt: skip
-_KNOWN = {alias: name for names in _NAMES.values() for name, (_, aliases) in names.items() for alias in aliases.split()}
-_SIZES = {name: (kind, size) for kind, names in _NAMES.items() for name, (size, _) in names.items()}
-_POWERS = {"square": "2", "sq": "2", "cubic": "3"}
-_MONEY = re.compile(r"^(-?)\s*(?:\\text\s*\{\s*)?(\\\$|\$|€|£|USD)\s*\}?\s*(?=[0-9.])")
+"""Units by what they measure: the size of each in the first or SI unit of its kind, and how it is written."""
+_DERIVED = {
+    "liter": ("0.001 m^3", "l liter liters litre litres"), "ml": ("0.000001 m^3", "ml milliliter milliliters"),
+    "km/hour": ("1 km/hour", "kmh kph"), "mile/hour": ("1 mile/hour", "mph"),
+    "newton": ("1 m kg/second^2", "newton newtons"), "joule": ("1 m^2 kg/second^2", "joule joules"),
+    "watt": ("1 m^2 kg/second^3", "watt watts"), "pascal": ("1 kg/m second^2", "pascal pascals"),
+    "volt": ("1 m^2 kg/second^3 ampere", "volt volts"), "ohm": ("1 m^2 kg/second^3 ampere^2", "ohm ohms"),
+    "coulomb": ("1 second ampere", "coulomb coulombs"), "farad": ("1 second^4 ampere^2/m^2 kg", "farad farads"),
+    "tesla": ("1 kg/second^2 ampere", "tesla teslas"), "hertz": ("1 /second", "hertz"),
+}  # fmt: skip
+"""Units made of others: how large and of which."""
+_SYMBOLS = {
+    "m": "m", "s": "second", "g": "g", "A": "ampere", "K": "kelvin", "mol": "mole", "eV": "electronvolt", "N": "newton",
+    "J": "joule", "W": "watt", "Pa": "pascal", "V": "volt", "\\Omega": "ohm", "C": "coulomb", "F": "farad",
+    "T": "tesla", "Hz": "hertz", "L": "liter", "cal": "calorie",
+}  # fmt: skip
+"""Symbols before which a prefix may stand; small and capital letters differ."""
+_PREFIXES = {
+    "p": "1e-12", "n": "1e-9", "\\mu": "1e-6", "m": "1e-3", "c": "0.01", "d": "0.1", "": "1", "k": "1e3", "M": "1e6",
+    "G": "1e9", "T": "1e12",
+    "pico": "1e-12", "nano": "1e-9", "micro": "1e-6", "milli": "1e-3", "kilo": "1e3", "mega": "1e6", "giga": "1e9",
+}  # fmt: skip
+_KNOWN = {
+    alias: name
+    for names in (*_NAMES.values(), _DERIVED)
+    for name, (_, aliases) in names.items()
+    for alias in aliases.split()
+}
+_SIMPLE = {name: (kind, Fraction(size)) for kind, names in _NAMES.items() for name, (size, _) in names.items()}
+_MONEY = re.compile(r"^(-?)\s*(?:\\text\s*\{\s*)?(\\\$|\$|€|£|₹|¥|USD|Rs\.?)\s*\}?\s*(-?)\s*(?=[0-9.])")
 _POWER = r"\^\s*\{?\s*-?[0-9]\s*\}?"
 _PLACE = rf"\{{\s*\\text\s*\{{[^{{}}]*\}}\s*(?:{_POWER})?\s*\}}"
-_TOKEN = rf"(?:\\text\s*\{{[^{{}}]*\}}|\\frac\s*{_PLACE}\s*{_PLACE}|[kM]?\\Omega(?![a-z])|\\mu(?![a-z]))"
+_TOKEN = (
+    rf"(?:\\text\s*\{{(?:[^{{}}]|\{{[^{{}}]*\}})*\}}|\\frac\s*{_PLACE}\s*{_PLACE}|[kM]?\\Omega(?![a-z])|\\mu(?![a-z]))"
+)
 _MARKED = re.compile(rf"\s*(?:\^\\circ\s*)?(?:{_TOKEN}(?:\s*(?:{_TOKEN}|{_POWER}|/|\\cdot))*|(?<=\^\\circ)\s*)\s*$")
 _BARE = re.compile(rf"(?<=[0-9)}}])(\s*)\\?\s*([A-Za-z][A-Za-z./' -]{{0,60}}?)\s*({_POWER})?\s*$")
 _SIGN = re.compile(r"(?P<kept>%|(?<=[0-9])\s*(?:'{1,2}|\^\{?\\prime\}?))$|(?<=\S)\s*\^\\circ$")
 _LETTERS = re.compile(r"(?<!\\)(?<![\\A-Za-z])[A-Za-z]+")
 _SHORT = ("of", "in", "on", "at", "per", "for", "each", "to", "a", "an", "by")
+_RESPELLED = tuple(
+    (re.compile(pattern), new)
+    for pattern, new in (
+        (r"\b(?:square|sq\.?) (\w+)", r"\1^2"),
+        (r"\bcubic (\w+)", r"\1^3"),
+        (r"(?<=\w) squared\b", "^2"),
+        (r"(?<=\w) cubed\b", "^3"),
+        (r"\bdegrees? (?=[CFcf])", ""),
+        (r" per ", "/"),
+        (r"\\cdot ?|\*", " "),
+        (r"\\mu ?", r"\\mu"),
+        (r"(?<=[kM]) (?=\\Omega)", ""),
+        (r"\\circ (?=[CFcf]\b)", r"\\circ"),
+        (r"^(?:of )?an? ", ""),
+    )
+)
+_FACTOR = re.compile(r"\^\\circ\w?|[^/ ^()0-9-][^/ ^()0-9-]*")
 _PART = re.compile(r"\s*(?:,|and)?\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]+|\^\\circ|')\.?")
 
 
+@dataclass(frozen=True)
+class _Measure:
+    """What a unit measures: a size in SI units, and the power of each kind."""
+
+    size: Fraction
+    kinds: frozenset[tuple[str, int]]
+
+
 def name_unit(unit: str) -> str:
-    r"""Return one name for a unit however it is written: ``\text{ inches}^2`` and ``square inches`` are ``inch2``."""
-    spelled = re.sub(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", texts.read_words(texts.tidy(unit)))
+    r"""Return one name for a unit however it is written: ``\text{ inches}^2`` and ``square inches`` are ``inch^2``."""
+    spelled = re.sub(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", texts.unwrap(texts.tidy(unit)))
     bare = re.sub(r"\s*([/^])\s*", r"\1", re.sub(r"[{}$]", "", spelled)).strip(" .")
-    power = "".join(re.findall(r"\^([23])$", bare))
-    words = re.sub(r"\^[23]$", "", bare).replace("^\\circ ", "^\\circ").replace(" per ", "/").split()
-    power = next((_POWERS[word] for word in words if word in _POWERS), power)
-    named = "/".join(_KNOWN.get(part, part) for part in " ".join(w for w in words if w not in _POWERS).split("/"))
-    return (_KNOWN.get(named, named) + power).strip()
+    for pattern, new in _RESPELLED:
+        bare = pattern.sub(new, bare)
+    return _FACTOR.sub(_name_factor, bare).strip()
+
+
+def _name_factor(factor: re.Match[str]) -> str:
+    word = factor[0]
+    return _KNOWN.get(word.casefold()) or (word if _measure_symbol(word) else word.casefold())
+
+
+@lru_cache(maxsize=4096)
+def _measure(unit: str) -> _Measure | None:
+    """Return what a unit measures by its name; None if one of its factors is in no table."""
+    size, kinds = Fraction(1), Counter[str]()
+    for place, side in enumerate(unit.split("/")):
+        for factor in side.strip("() ").split():
+            name, _, power = factor.partition("^")
+            base = _measure_name(name)
+            if base is None or not re.fullmatch(r"|-?[0-9]", power):
+                return None
+            exponent = int(power or 1) * (-1 if place else 1)
+            size *= base.size**exponent
+            kinds.update({kind: times * exponent for kind, times in base.kinds})
+    return _Measure(size, frozenset((kind, times) for kind, times in kinds.items() if times)) if kinds else None
+
+
+def _measure_name(name: str) -> _Measure | None:
+    if name in _SIMPLE:
+        kind, size = _SIMPLE[name]
+        return _Measure(size, frozenset([(kind, 1)]))
+    if name not in _DERIVED:
+        return _measure_symbol(name)
+    amount, _, factors = _DERIVED[name][0].partition(" ")
+    measure = _measure(factors)
+    return measure and _Measure(measure.size * Fraction(amount), measure.kinds)
+
+
+def _measure_symbol(symbol: str) -> _Measure | None:
+    r"""Return what a symbol or name with a prefix measures: ``kJ``, ``\mum``, ``kilojoules``."""
+    for prefix, size in _PREFIXES.items():
+        rest = symbol.removeprefix(prefix)
+        name = _SYMBOLS.get(rest) if len(prefix) < len("nano") else _KNOWN.get(rest)
+        if symbol.startswith(prefix) and name and (measure := _measure_name(name)):
+            return _Measure(measure.size * Fraction(size), measure.kinds)
+    return None
 
 
 def split(answer: str) -> tuple[str, str | None]:
@@ -69,7 +170,7 @@ def split(answer: str) -> tuple[str, str | None]:
     if total := _add_up(answer):
         return total
     if money := _MONEY.match(answer):
-        return (money[1] + split(answer[money.end() :])[0]).strip(), _KNOWN[money[2]]
+        return (money[1] + money[3] + split(answer[money.end() :])[0]).strip(), _KNOWN[money[2].casefold()]
     if sign := _SIGN.search(answer):
         kept = answer if sign["kept"] else answer[: sign.start()].strip()
         return kept, "percent" if sign[0] == "%" else "arcminute" if sign["kept"] else "degree"
@@ -79,8 +180,10 @@ def split(answer: str) -> tuple[str, str | None]:
 def _split_named(answer: str) -> tuple[str, str] | None:
     """Cut off a unit or what was counted, in words that do not change the value."""
     marked = _MARKED.search(answer)
-    if marked and marked[0].strip() and _has_value(answer[: marked.start()]) and not changes_value(marked[0]):
-        return answer[: marked.start()].rstrip(" ~\\"), name_unit(marked[0])
+    if marked and marked[0].strip() and _has_value(answer[: marked.start()]):
+        unit = name_unit(marked[0])
+        if not changes_value(unit):
+            return answer[: marked.start()].rstrip(" ~\\"), unit
     bare = _BARE.search(answer)
     if bare is None or _LETTERS.search(answer[: bare.start()]) or changes_value(bare[2]):
         return None
@@ -91,22 +194,25 @@ def _split_named(answer: str) -> tuple[str, str] | None:
 
 
 def is_listed(unit: str) -> bool:
-    """Return whether a canonical unit is in the table of units."""
-    return unit.rstrip("23") in _SIZES
+    """Return whether a canonical unit, or the one it is a power of, is in the tables of names."""
+    name = unit.partition("^")[0]
+    return name in _SIMPLE or name in _DERIVED
 
 
 def units_clash(ours: str | None, theirs: str | None) -> bool:
-    """Return whether both sides name a unit from the table, and different ones."""
-    return ours is not None and theirs is not None and ours != theirs and is_listed(ours) and is_listed(theirs)
+    """Return whether both sides name a unit of known size, and these differ."""
+    if ours is None or theirs is None:
+        return False
+    known = _measure(ours), _measure(theirs)
+    return None not in known and known[0] != known[1]
 
 
 def convert(value: str, ours: str, theirs: str) -> str | None:
-    """Return an amount of one listed unit in another; None if it is no number or the units measure different things."""
-    amount, (kind, size), (other, unit) = read_number(value), _SIZES[ours.rstrip("23")], _SIZES[theirs.rstrip("23")]
-    power = ours[len(ours.rstrip("23")) :]
-    if amount is None or kind != other or power != theirs[len(theirs.rstrip("23")) :]:
+    """Return an amount of one known unit in another; None if it is no number or the units measure different things."""
+    amount, unit, other = read_number(value.removesuffix("'")), _measure(ours), _measure(theirs)
+    if amount is None or unit is None or other is None or unit.kinds != other.kinds:
         return None
-    return str(amount.value * (Fraction(str(size)) / Fraction(str(unit))) ** int(power or 1))
+    return str(amount.value * unit.size / other.size)
 
 
 def _add_up(answer: str) -> tuple[str, str] | None:
@@ -116,9 +222,9 @@ def _add_up(answer: str) -> tuple[str, str] | None:
     end = 0
     while part := _PART.match(words, end):
         parts, end = [*parts, (part[1], _KNOWN.get(part[2], ""))], part.end()
-    if len(parts) < 2 or words[end:].strip() or not all(unit in _SIZES for _, unit in parts):
+    if len(parts) < 2 or words[end:].strip() or not all(unit in _SIMPLE for _, unit in parts):
         return None
-    sizes = [_SIZES[unit][1] for _, unit in parts]
+    sizes = [_SIMPLE[unit][1] for _, unit in parts]
     if any(after >= before for before, after in pairwise(sizes)):
         return None
     amounts = [convert(amount, unit, parts[0][1]) for amount, unit in parts]

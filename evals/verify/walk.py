@@ -20,7 +20,9 @@ Leaf: TypeAlias = Callable[[str, str], "bool | None"]
 """Compares the texts of an answer and of a reference; None: it cannot tell."""
 
 _PLAIN = re.compile(r"-?(?:[0-9.]+|\\frac\{[0-9]+\}\{[0-9]+\})")
-_UNORDERED = ("set", "list", "union")
+_UNORDERED = ("set", "list", "union", "\\parallel", "\\perp")
+_SEVERAL = re.compile(r"[,;]|\\(?:[{}]|pm|mp|cup|cap|setminus|begin|mid)(?![A-Za-z])")
+_INTERVALS = ("()", "[]", "(]", "[)")
 _OF_X = re.compile(r"[A-Za-z]\(x\)")
 _LINEAR = re.compile(r"([0-9]+)[kmnt]([+-][0-9]+)?|([+-]?[0-9]+)\+([0-9]+)[kmnt]")
 
@@ -37,7 +39,7 @@ def equal(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
     if tags == {"list", "()"}:
         return _compare_named_values(answer, reference, leaf)
     if "" in tags:
-        return False if _is_number_and_parts(answer, reference) else leaf(text(answer), text(reference))
+        return False if ":" in tags or _is_one_and_several(answer, reference) else leaf(text(answer), text(reference))
     return _compare_parts(_flatten(answer, tags), _flatten(reference, tags), leaf)
 
 
@@ -45,7 +47,9 @@ def _compare_parts(answer: Value, reference: Value, leaf: Leaf) -> bool | None:
     """Compare the parts. An open end is not a closed one; a pair, a set and a bare list are three different things."""
     ours, theirs = _read_tag(answer), _read_tag(reference)
     same_length, tags = len(answer[2]) == len(reference[2]), {ours, theirs}
-    other_kind = ours != theirs and tags != {"set", "list"}
+    # Intervals that an answer lists are a union; what a reference lists could be pairs.
+    united = (ours, theirs) == ("list", "union") and all(_read_tag(part) in _INTERVALS for part in answer[2])
+    other_kind = ours != theirs and tags != {"set", "list"} and not united
     if (other_kind and tags & {"union", "matrix"}) or (tags == {"union"} and not same_length):
         return leaf(text(answer), text(reference))
     if other_kind or not same_length:
@@ -60,10 +64,12 @@ def text(value: Value) -> str:
     return str(value if isinstance(value, str) else value[1])
 
 
-def _is_number_and_parts(answer: Value, reference: Value) -> bool:
-    """Return whether one side is a number and the other has several parts: then no parser is needed."""
+def _is_one_and_several(answer: Value, reference: Value) -> bool:
+    """Return whether one side is one value and the other has several parts: then no parser is needed."""
     parts, other = (reference, answer) if isinstance(answer, str) else (answer, reference)
-    return not isinstance(parts, str) and len(parts[2]) > 1 and bool(_PLAIN.fullmatch(other))
+    if isinstance(parts, str) or len(parts[2]) < 2:
+        return False
+    return bool(_PLAIN.fullmatch(other) or (parts[0] in ("list", "set") and not _SEVERAL.search(other)))
 
 
 def _read_tag(value: Value) -> str:

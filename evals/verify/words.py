@@ -6,59 +6,82 @@ import re
 from fractions import Fraction
 from functools import lru_cache
 
+from evals.verify.numerals import ONES, PARTS, SCALES, SPELLED, TENS, read_numeral
 from evals.verify.text import read_words, tidy
 
+_COUNTS = "|".join([*list(ONES)[2:], *TENS, "zero", "(?:and|times|plus) one"])
+_VERB = r"(?:is|are|was|equals?|be|comes? (?:out )?to)"
 _LEADING = re.compile(
     r"(?:\s*(?:so|thus|hence|therefore|then|we|get|have|obtain|find|the|final|answer|ans|value|result|is|are|equals?|to|be|"
-    r"was|it|there|that|this|total|sum|of|number|exactly|precisely|just|only|simply|clearly|obviously|indeed|about|around|"
-    r"approximately|roughly|must|will|would|should)(?![A-Za-z]))*\s*",
+    r"was|it|there|that|this|total|sum|number|(?<!sum )(?<!number )of|exactly|precisely|just|only|simply|clearly|"
+    r"obviously|indeed|about|around|approximately|roughly|must|will|would|should|point|pair|vector|ordered)(?![A-Za-z]))*\s*",
     re.IGNORECASE,
 )
-_CHANGING = re.compile(
-    r"(?<![a-z\\])(?:not|no|never|none|neither|nor|cannot|can't|least|most|than|over|under|above|below|between|within|beyond|"
-    r"up|exceeds|greater|smaller|larger|bigger|fewer|less|more|or|either|if|unless|except|without|almost|nearly|half|quarter|"
-    r"double|triple|twice|(?:hundred|thousand|million|billion|trillion|dozen)s?|[a-z]+n't|fails?|false|wrong|impossible|undefined|undetermined|too|"
-    r"any|is|are|was|were|will|would|could|might|may|should|has|have|squared|cubed|root|halves|(?:thi|fou)r(?:d|th)s|"
-    r"quarters|(?:fif|six|seven|eigh|nin|ten|hundred|thousand)ths|[ap]\.?\s?m|mod|base|approaches)(?![a-z'])"
+_CHANGES = (
+    r"not|no|never|none|neither|nor|cannot|can't|[a-z]+n't|except|without|exclud(?:e[ds]?|ing)",
+    r"least|most|than|over|under|above|below|between|within|beyond|up|exceeds|greater|smaller|larger|bigger|fewer|less|more",
+    r"or|either|if|unless|any|almost|nearly|too|approaches",
+    r"fails?|false|wrong|impossible|undefined|undetermined|rejected|extraneous|invalid|discarded|omitted|contradict[a-z]*",
+    r"is|are|was|were|will|would|could|might|may|should|has|have",
+    r"plus|minus|divided|factorial|choose|squared|cubed|root|mod|base|double|triple|twice",
+    r"half|quarter|halves|quarters|(?:thi|fou)r(?:d|th)s|(?:fif|six|seven|eigh|nin|ten|hundred|thousand)ths",
+    rf"(?:hundred|thousand|million|billion|trillion|dozen)s?|(?:{_COUNTS})s?(?!-)",
+    r"[ap]\.?\s?m|mornings?|afternoons?|evenings?|midnight|noon",
 )
-_SCALES = {
-    "hundred": 100, "thousand": 1000, "k": 1000, "million": 10**6, "billion": 10**9, "trillion": 10**12, "dozen": 12,
-}  # fmt: skip
-_ONES = {
-    "zero": 0, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9,
-    "ten": 10, "eleven": 11, "twelve": 12, "thirteen": 13, "fourteen": 14, "fifteen": 15, "sixteen": 16,
-    "seventeen": 17, "eighteen": 18, "nineteen": 19,
-}  # fmt: skip
-_TENS = {
-    "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90,
-}  # fmt: skip
-SPELLED = _ONES | _TENS
-"""Value of each word for a number below a hundred that is one word."""
+"""Words that make another answer of a value: denials, bounds, doubts, verbs, operations, numbers, times of day."""
+_CHANGING = re.compile(rf"(?<![a-z\\])(?:{'|'.join(_CHANGES)})(?![a-z'])")
 _SETS = {
-    r"\emptyset": "no solution|no solutions|no real solution|no real solutions|the empty set|empty set",
-    r"(-\infty,\infty)": r"\mathbb{r}|\mathbb r|all real numbers|all reals|the set of all real numbers|any real number",
+    r"\emptyset": "no solution|no solutions|no real solution|no real solutions|empty set|none",
+    r"(-\infty,\infty)": r"\mathbb{r}|\mathbb r|all real numbers|all reals|any real number|real numbers|reals",
     r"(0,\infty)": "all positive real numbers|all positive reals",
     r"[0,\infty)": "all nonnegative real numbers|all non-negative real numbers",
     r"(-\infty,0)": "all negative real numbers|all negative reals",
 }
 _SET_NAMES = {phrase: written for written, phrases in _SETS.items() for phrase in phrases.split("|")}
+_ARTICLES = re.compile(r"(?:there (?:is|are) |the |set of )*")
+_ALL_BUT = re.compile(
+    r"\s*(?:\\text\{\s*)?(?:the set of )?all (?:real numbers|reals)(?: [a-z])?,? "
+    r"(?P<how>except|but|other than|excluding|"
+    r"(?:greater|less|more|fewer) than(?P<equal> or equal to)?)(?: for)?\s*\}?\s*(?P<bound>.+)",
+    re.IGNORECASE | re.DOTALL,
+)
 _LEAD = re.compile(
     r"(?:\\text\{\s*([^{}]*?)[\s:,]*\}|([A-Za-z']{2,})(?=[\s:,])"
     r"|(?:[=:,]|\\(?:approx|equiv|to|implies|therefore|leadsto|(?:L|l)?(?:ong)?[rR]ightarrow)(?![A-Za-z])))[\s:]*"
 )
 _REMARK = re.compile(
     r"(?<=\S)[\s,;(]*(?:\\text\{)?[\s,;(]*(?:(?<![A-Za-z\\])(?:because|since|as|which|so|thus|hence|therefore)"
-    r"|(?<=[,;(] )not|(?<=,)not)(?![A-Za-z]).*",
+    r"|rather than|instead of|(?<=[,;(] )(?:not|each|with|at)|(?<=[,;(])(?:not|each|with))(?![A-Za-z]).*",
     re.DOTALL,
 )
 _SCALED = re.compile(
-    rf"([0-9][0-9,]*(?:\.[0-9]+)?)\s*(?:\\text\{{\s*({'|'.join(_SCALES)})(?![A-Za-z])"
-    rf"|({'|'.join(scale for scale in _SCALES if scale != 'k')})(?![A-Za-z]))"
+    rf"([0-9][0-9,]*(?:\.[0-9]+)?)\s*(?:\\text\{{\s*({'|'.join(SCALES)})(?![A-Za-z])(?!\s*\}}?\s*\\Omega)"
+    rf"|({'|'.join(scale for scale in SCALES if scale != 'k')})(?![A-Za-z]))"
 )
-_WORDS = re.compile(
-    rf"\A(\\text\{{)?\s*(?:({'|'.join(_TENS)})(?:[- ]({'|'.join(list(_ONES)[1:10])}))?|({'|'.join(_ONES)}))"
-    r"(?![A-Za-z])\s*(\})?",
+_NUMERAL_WORD = "|".join(
+    [*SPELLED, *(scale for scale in SCALES if scale != "k"), "halves", *(f"{part}s?" for part in PARTS)]
+)
+_NUMERAL = re.compile(
+    rf"\A(\\text\{{)?\s*((?:(?:minus|negative)\s+)?(?:an?\s+)?(?:{_NUMERAL_WORD})"
+    rf"(?:(?:\s*-\s*|\s+)(?:and\s+)?(?:an?\s+)?(?:{_NUMERAL_WORD})(?![A-Za-z]))*)(?![A-Za-z])\s*(\}})?",
     re.IGNORECASE,
+)
+_AND_PART = re.compile(
+    rf"\A([0-9]{{1,9}})\s*(\\text\{{)?\s*and\s+((?:an?|one)[\s-]+(?:{'|'.join(PARTS)}))(?![A-Za-z])\s*(\}})?",
+    re.IGNORECASE,
+)
+_CLOSING = re.compile(
+    r"\s*(?:\\text\{)?\s*(?:is|was) (?:the|our|my) (?:final |correct )?(?:answer|result|solution|total)\s*\}?\Z"
+)
+_OPENING = re.compile(
+    rf"\A\\text\{{\s*(?:(?:so|thus|hence|therefore|the|final|answer|result|it|this|that|he|she|we|they)\s+)*"
+    rf"(?:{_VERB}\s*:?|only|exactly|just|precisely)\s+(?=[A-Za-z])",
+    re.IGNORECASE,
+)
+_BUT = re.compile(r"\A(?:\\text\{)?\s*not\b[^,;]*?\bbut\s*\}?\s*(?=[0-9\\$-])", re.IGNORECASE)
+_ASIDE = re.compile(r"(?<=[0-9}])\s*\(\s*(?:\\text\{)?\s*([A-Za-z][A-Za-z ]{2,})\}?\s*\)\Z")
+_DENIAL = re.compile(
+    r"\b(?:no (?:real )?(?:solution|answer)s?|undefined|impossible|contradict\w+|(?:does|do) not exist)\b"
 )
 _QUOTES = "*_`'\""
 
@@ -70,32 +93,59 @@ def strip_words(answer: str) -> str:
     ``\text{The answer is } 18`` is ``18``, ``= 42`` is ``42``, ``18, since 9 + 9 = 18`` is ``18``,
     ``5 \text{ million}`` is ``5000000``, ``\text{seven apples}`` is ``7 \text{apples}``.
     """
-    text = _REMARK.sub("", tidy(answer))
+    text = _ASIDE.sub(r"\\text{ \1}", tidy(answer))
+    if (remark := _REMARK.search(text)) and not _DENIAL.search(remark[0]):
+        text = text[: remark.start()]
+    text = _OPENING.sub(r"\\text{", _BUT.sub("", _CLOSING.sub("", text)))
     while text[:1] in _QUOTES and text[-1:] in _QUOTES and len(text) > 2:
         text = text[1:-1].strip()
     while (lead := _LEAD.match(text)) and lead.end() < len(text) and _LEADING.fullmatch(lead[1] or lead[2] or ""):
         text = text[lead.end() :]
-    return _SCALED.sub(_write_scaled, _WORDS.sub(_write_digits, text)).rstrip(".,;: ")
+    text = _AND_PART.sub(_write_mixed, text)
+    return _SCALED.sub(_write_scaled, _NUMERAL.sub(_write_digits, text)).rstrip(".,;: ")
 
 
 def read_named_set(text: str) -> str:
-    """Return a set in signs if words name it (``all real numbers``); return any other text as it is."""
-    return _SET_NAMES.get(read_words(text), text)
+    """Return a set in signs if words name it (``all real numbers except 1``); return any other text as it is."""
+    if named := _ALL_BUT.fullmatch(text):
+        bound = named["bound"].strip("{} ")
+        if named["how"].casefold().startswith(("greater", "more")):
+            return rf"{'[' if named['equal'] else '('}{bound},\infty)"
+        if named["how"].casefold().startswith(("less", "fewer")):
+            return rf"(-\infty,{bound}{']' if named['equal'] else ')'}"
+        return rf"\mathbb{{R}}\setminus\{{{re.sub(r'x *(=|.ne) *', '', bound)}\}}"
+    words = read_words(text)
+    return _SET_NAMES.get(words) or _SET_NAMES.get(_ARTICLES.sub("", words, count=1), text)
 
 
 def changes_value(words: str) -> bool:
-    """Return whether words around a value change it. A lone "more" or "less" only says what was counted."""
-    text = read_words(words)
-    return text not in ("more", "less", "fewer") and bool(_CHANGING.search(text))
+    """Return whether words around a value change it. "More" or "less" before a noun only say what was counted."""
+    return bool(_CHANGING.search(re.sub(r"^(?:more|less|fewer)(?![a-z])", "", read_words(words))))
 
 
 def _write_scaled(amount: re.Match[str]) -> str:
-    value = Fraction(amount[1].replace(",", "")) * _SCALES[amount[2] or amount[3]]
-    written = str(value) if value.denominator == 1 else rf"\frac{{{value.numerator}}}{{{value.denominator}}}"
-    return written + (r"\text{" if amount[2] else "")
+    value = Fraction(amount[1].replace(",", "")) * SCALES[amount[2] or amount[3]]
+    return _write_number(value) + (r"\text{" if amount[2] else "")
 
 
 def _write_digits(numeral: re.Match[str]) -> str:
     r"""Write a number in words as digits: ``\text{twenty-five apples}`` is ``25\text{ apples}``."""
-    total = sum(SPELLED[word.casefold()] for word in numeral.group(2, 3, 4) if word)
-    return str(total) + (r"\text{ " if numeral[1] and not numeral[5] else " ")
+    words = re.sub(r"\s*-\s*", "-", numeral[2])
+    cuts = [*(gap.start() for gap in re.finditer(r"[\s-]+", words)), len(words)]
+    for cut in reversed(cuts):
+        value, rest = read_numeral(words[:cut]), words[cut:].strip(" -")
+        if value is not None and (not rest or rest.casefold().startswith("and ")):
+            joined = rest and f" {rest}"
+            return _write_number(value) + (rf"\text{{{joined} " if numeral[1] and not numeral[3] else f"{joined} ")
+    return numeral[0]
+
+
+def _write_mixed(amount: re.Match[str]) -> str:
+    value = int(amount[1]) + (read_numeral(amount[3]) or 0)
+    return _write_number(Fraction(value)) + (r"\text{ " if amount[2] and not amount[4] else "")
+
+
+def _write_number(value: Fraction) -> str:
+    if value.denominator == 1:
+        return str(value)
+    return rf"{'-' if value < 0 else ''}\frac{{{abs(value.numerator)}}}{{{value.denominator}}}"

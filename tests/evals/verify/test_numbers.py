@@ -42,7 +42,7 @@ def test_a_number_is_read_however_it_is_written(text: str, value: Fraction) -> N
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x", "1 2", "1,23", "0,123", "1/0", r"\frac{1}{0}", "2^3", "nan", "inf", "1e9999", "٣", "9" * 61, "5m"]
+    "text", ["", "x", "1 2", "1,23", "0,123", "1/0", r"\frac{1}{0}", "2^3", "nan", "inf", "1e9999", "9" * 61, "5m"]
 )
 def test_what_is_no_number_is_left_to_a_parser(text: str) -> None:
     assert read_number(text) is None

@@ -13,9 +13,9 @@ from evals.verify.units import name_unit, split, units_clash
         (r"12 \text{ cm}", "12", "cm"),
         (r"12\,\mathrm{cm}", "12", "cm"),
         ("12 cm", "12", "cm"),
-        (r"864 \mbox{ inches}^2", "864", "inch2"),
-        (r"864 \text{ square inches}", "864", "inch2"),
-        (r"864 \text{ in}^{2}", "864", "inch2"),
+        (r"864 \mbox{ inches}^2", "864", "inch^2"),
+        (r"864 \text{ square inches}", "864", "inch^2"),
+        (r"864 \text{ in}^{2}", "864", "inch^2"),
         (r"\frac{600}{7} \text{km/h}", r"\frac{600}{7}", "km/hour"),
         ("60 miles per hour", "60", "mile/hour"),
         ("60 mph", "60", "mile/hour"),
@@ -48,7 +48,7 @@ def test_a_unit_is_cut_off(answer: str, value: str, unit: str | None) -> None:
 
 @pytest.mark.parametrize(
     ("written", "name"),
-    [("^{\\circ}", "degree"), ("$cm^2$", "cm2"), ("minutes", "minute"), ("%", "percent"), ("km", "km")],
+    [("^{\\circ}", "degree"), ("$cm^2$", "cm^2"), ("minutes", "minute"), ("%", "percent"), ("km", "km")],
 )
 def test_the_units_of_the_benchmarks_have_one_name(written: str, name: str) -> None:
     assert name_unit(written) == name
@@ -56,7 +56,7 @@ def test_the_units_of_the_benchmarks_have_one_name(written: str, name: str) -> N
 
 @pytest.mark.parametrize(
     ("ours", "theirs", "expected"),
-    [("cm", "m", True), ("cm", "cm2", True), ("cm", "cm", False), (None, "cm", False), ("apples", "cm", False)],
+    [("cm", "m", True), ("cm", "cm^2", True), ("cm", "cm", False), (None, "cm", False), ("apples", "cm", False)],
 )
 def test_two_known_units_clash(ours: str | None, theirs: str | None, expected: bool) -> None:
     assert units_clash(ours, theirs) is expected

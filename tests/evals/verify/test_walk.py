@@ -51,7 +51,8 @@ def value(tag: str, *parts: Value) -> Value:
         (value("=", "x", "a"), value("=", "x", "a"), True),
         (value("=", "x", "a"), value("=", "y", "a"), False),
         (value("list", "1", "2"), "3", False),  # no parser need look
-        (value("list", "1", "2"), "?", None),
+        (value("list", "1", "2"), "?", False),
+        (value("list", "1", "2"), "?, ?", None),
         (value("union", "a", "b"), value("union", "b", "a"), True),
         (value("matrix", value("row", "a"), value("row", "b")), value("matrix", value("row", "a", "b")), False),
         (value("matrix", value("row", "a"), value("row", "b")), value("()", "a", "b"), True),
