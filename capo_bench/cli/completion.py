@@ -1,4 +1,4 @@
-"""Complete studies, profiles and trials in the shell, if completion is enabled (docs/running.md)."""
+"""Complete studies, profiles and trials in the shell, if completion is enabled (docs/terminal.md)."""
 
 from __future__ import annotations
 
