@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 from pathlib import Path
@@ -17,6 +18,9 @@ settings.load_profile("capo-bench")
 # What runs in the background of a shell ignores SIGINT, and so would every process that a test starts and interrupts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# With Python's own threshold, the search for cycles among the objects of large packages takes a fifteenth of the suite.
+gc.set_threshold(50_000)
 
 _DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data"
 
