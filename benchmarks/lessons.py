@@ -26,10 +26,10 @@ import trainers.lessons
 from capo_bench.run.threads import EMBEDDED_THREADS, set_threads
 from trainers import Emit
 from trainers.backbones import BACKBONES
-from trainers.cold_start import _demonstrations, train_cold_start
+from trainers.cold_start import _draw_demonstrations, train_cold_start
 from trainers.config import ColdStartConfig
 from trainers.critics.base import EmbeddedCriticConfig
-from trainers.critics.embedded import _lessons, train_critic
+from trainers.critics.embedded import _draw_lessons, train_critic
 from trainers.lessons import BETAS, MuonWithAdamW, next_token_loss
 from trainers.sft import by_length, tokenize
 from trainers.teaching import UNLABELLED, SupervisedConfig
@@ -49,8 +49,8 @@ class Model:
 
 
 MODELS = {
-    "start": Model(ColdStartConfig, partial(train_cold_start, BACKBONES.load("tiny")), _demonstrations),
-    "critic": Model(EmbeddedCriticConfig, train_critic, _lessons),
+    "start": Model(ColdStartConfig, partial(train_cold_start, BACKBONES.load("tiny")), _draw_demonstrations),
+    "critic": Model(EmbeddedCriticConfig, train_critic, _draw_lessons),
 }
 
 

@@ -32,7 +32,7 @@ from trainers.cold_start import train_cold_start
 from trainers.config import ColdStartConfig, TrialConfig
 from trainers.critics.base import EmbeddedCriticConfig
 from trainers.critics.embedded import train_critic
-from trainers.policy import _problems, settings
+from trainers.policy import _load_problems, settings
 from trainers.run import TrainRun
 
 TARGETS = {"exact": 1.05, "embedded": 1.6}
@@ -71,7 +71,7 @@ def plain(run: TrainRun) -> list[Taken]:
         model=AutoModelForCausalLM.from_pretrained(run.start),
         reward_funcs=[equal],
         args=settings(run, backbone),
-        train_dataset=_problems(run, COINS, backbone, tokenizer),
+        train_dataset=_load_problems(run, COINS, backbone, tokenizer),
         processing_class=tokenizer,
         callbacks=[clock],
     )

@@ -34,7 +34,7 @@ def mark(folder: Path, updates: int, step: int) -> None:
     """Mark a checkpoint, whose files all processes have written, as the one to resume from, and delete the others."""
     checkpoint = folder / f"checkpoint-{updates:d}"
     sync(checkpoint)
-    point = {"checkpoint": checkpoint.name, "step": step, "files": _sums(checkpoint)}
+    point = {"checkpoint": checkpoint.name, "step": step, "files": _compute_sums(checkpoint)}
     write_atomic(folder / MARK, json.dumps(point, indent=2, sort_keys=True) + "\n")
     _sync(folder)
     _drop_others(folder, checkpoint)
@@ -54,7 +54,7 @@ def newest(folder: Path) -> Checkpoint | None:
     except (ValueError, KeyError, TypeError) as error:
         log.warning("%s cannot be read (%r): training starts from nothing", folder / MARK, error)
         return None
-    there = _sums(checkpoint.path)
+    there = _compute_sums(checkpoint.path)
     wrong = sorted(name for name, value in sums.items() if there.get(name) != value)
     if wrong or not sums:
         reason = f"{', '.join(wrong)} not as it was written" if wrong else "it has no files"
@@ -70,7 +70,7 @@ def sync(folder: Path) -> None:
         _sync(path)
 
 
-def _sums(checkpoint: Path) -> dict[str, str]:
+def _compute_sums(checkpoint: Path) -> dict[str, str]:
     files = [path for path in checkpoint.rglob("*") if path.is_file()]
     return {path.relative_to(checkpoint).as_posix(): file_sum(path) for path in files}
 

@@ -49,8 +49,8 @@ def train_cold_start(backbone: BackboneConfig, config: ColdStart, out: Path, rec
 
 def train_drawn(backbone: BackboneConfig, config: ColdStartConfig, out: Path, record: Emit) -> dict[str, int]:
     """Train an embedded backbone on demonstrations that the harness draws; see `train_cold_start`."""
-    pairs = list(_demonstrations(config))
-    model, tokenizer = _embedded(backbone, pairs, config.number)
+    pairs = list(_draw_demonstrations(config))
+    model, tokenizer = _build_embedded(backbone, pairs, config.number)
     train_sft(model, tokenizer, pairs, config, out, record)
     save(model, tokenizer, out)
     return {"demonstrations": len(pairs)}
@@ -62,13 +62,13 @@ def train_named(backbone: BackboneConfig, config: SftConfig, out: Path, record: 
     chosen = draw_items(demonstrations_of(config.demonstrations).all, wanted, f"sft/{config.number}")
     if backbone.source == "embedded":
         texts = [(str(example.prompt), example.completion) for example in chosen]
-        model, tokenizer = _embedded(backbone, texts, config.number)
+        model, tokenizer = _build_embedded(backbone, texts, config.number)
     else:
         model, tokenizer = _load(backbone)
     pairs = pairs_within(
         [write_pair(example, backbone.template, tokenizer) for example in chosen], tokenizer, config.max_tokens
     )
-    learner = _with_adapters(model, backbone)
+    learner = _add_adapters(model, backbone)
     train_sft(learner, tokenizer, pairs, config, out, record, backbone)
     name_base(learner, str(backbone.model), backbone.revision)  # adapters are saved separately, as they were trained
     save(learner, tokenizer, out)
@@ -76,7 +76,7 @@ def train_named(backbone: BackboneConfig, config: SftConfig, out: Path, record: 
     return {**counts, "parameters": sum(w.numel() for n, w in learner.named_parameters() if "lora_" not in n)}
 
 
-def _embedded(
+def _build_embedded(
     backbone: BackboneConfig, pairs: Sequence[Pair], seed: int
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     tokenizer = build_tokenizer(prompt + solution for prompt, solution in pairs[:4096])
@@ -96,7 +96,7 @@ def _load(backbone: BackboneConfig) -> tuple[PreTrainedModel, PreTrainedTokenize
     return AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, trust_remote_code=False), tokenizer
 
 
-def _with_adapters(model: PreTrainedModel, backbone: BackboneConfig) -> Any:
+def _add_adapters(model: PreTrainedModel, backbone: BackboneConfig) -> Any:
     settings = adapters(backbone)
     if settings is None:
         return model
@@ -105,7 +105,7 @@ def _with_adapters(model: PreTrainedModel, backbone: BackboneConfig) -> Any:
     return get_peft_model(model, settings)
 
 
-def _demonstrations(config: ColdStartConfig) -> Iterator[Pair]:
+def _draw_demonstrations(config: ColdStartConfig) -> Iterator[Pair]:
     rng, count = random.Random(f"cold start/{config.number}"), config.steps * config.problems_per_step
     if config.task != "coins":
         task: Any = BENCHMARKS.get(config.task)

@@ -76,13 +76,13 @@ class ColdStartConfig(SupervisedConfig):
         return self
 
 
-def _drawn_or_named(value: object) -> str:
+def _tag_cold_start(value: object) -> str:
     named = "demonstrations" in value if isinstance(value, dict) else isinstance(value, SftConfig)
     return "named" if named else "drawn"
 
 
 ColdStart = Annotated[
-    Annotated[ColdStartConfig, Tag("drawn")] | Annotated[SftConfig, Tag("named")], Discriminator(_drawn_or_named)
+    Annotated[ColdStartConfig, Tag("drawn")] | Annotated[SftConfig, Tag("named")], Discriminator(_tag_cold_start)
 ]
 """Supervised training before reinforcement learning: on drawn demonstrations of coins, or on named demonstrations."""
 

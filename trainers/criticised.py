@@ -101,7 +101,7 @@ class CriticisedTrainer(PolicyTrainer):
         if abstained > limit * asked:
             raise CriticFailingError(
                 f"{abstained} of {asked} critiques of this step abstained ({why}), more than credit.max_abstained "
-                f"{limit}; mend the critic, or raise the limit{_example(self._critiques)}",
+                f"{limit}; mend the critic, or raise the limit{_show_examples(self._critiques)}",
                 unreachable=2 * sum(n for reason, n in reasons.items() if reason in UNREACHABLE) > reasons.total(),
             )
 
@@ -110,7 +110,7 @@ class CriticisedTrainer(PolicyTrainer):
         return self.critic_thread.ask(solutions, credit.critiques, greedy=VOTES.get(credit.vote).asks_one)
 
 
-def _example(critiques: list[list[Critique]]) -> str:
+def _show_examples(critiques: list[list[Critique]]) -> str:
     """Return an example text for each reason of abstention: the error of a failed call, or the end of a reply."""
     texts = {critique.abstained: critique.text for row in critiques for critique in row if critique.text}
     shown = [(reason, text) for reason, text in texts.items() if reason]

@@ -39,19 +39,19 @@ def credit_groups(trainer: RecordingTrainer, evidence: Evidence) -> Credited:
     """Compute the credit of a verified batch."""
     config = trainer.config
     layout = layout_of(trainer.alignment.tokens)
-    whole = replace(_gather(Batch(layout, trainer.outcomes, 1, evidence)), group_size=config.train.group_size)
+    whole = replace(_gather_batches(Batch(layout, trainer.outcomes, 1, evidence)), group_size=config.train.group_size)
     earned = credit_function(config.method)(whole, config.terms)
     first = trainer.accelerator.process_index * len(layout.steps)
     start = int(whole.layout.steps[:first].sum())
     mine = slice(start, start + len(layout.tokens))
     return Credited(
         layout,
-        Earned(earned.advantages[mine], _part(earned.rewards, mine), _part(earned.charges, mine)),
+        Earned(earned.advantages[mine], _select_part(earned.rewards, mine), _select_part(earned.charges, mine)),
         process_signal_only(whole, earned.advantages),
     )
 
 
-def _gather(own: Batch) -> Batch:
+def _gather_batches(own: Batch) -> Batch:
     """Return the rollouts of all processes, in the order of the processes."""
     parts: list[Batch] = gather_object([own])
     layout = Layout(
@@ -62,5 +62,5 @@ def _gather(own: Batch) -> Batch:
     return Batch(layout, np.concatenate([part.outcomes for part in parts]), 1, Evidence(**evidence))
 
 
-def _part(values: FloatArray | None, rows: slice) -> FloatArray | None:
+def _select_part(values: FloatArray | None, rows: slice) -> FloatArray | None:
     return None if values is None else values[rows]

@@ -37,8 +37,8 @@ class GenormTrainer(CriticisedTrainer):
         metrics = vote_metrics(flags, shares)
         self.report(
             {
-                "judged": _mean(judged[voted]),
-                "judged_as_verified": _mean((judged[both] >= 0.5) == (self.outcomes[both] == 1)),
+                "judged": _compute_mean(judged[voted]),
+                "judged_as_verified": _compute_mean((judged[both] >= 0.5) == (self.outcomes[both] == 1)),
                 "vote_agreement": metrics["vote_agreement"],
                 "abstained": float(sum(map(len, critiques)) - flags.answered.sum()),
                 "uncritiqued": metrics["uncritiqued"],
@@ -47,7 +47,7 @@ class GenormTrainer(CriticisedTrainer):
         return judged
 
 
-def _mean(values: FloatArray) -> float:
+def _compute_mean(values: FloatArray) -> float:
     return float(values.mean()) if values.size else float("nan")
 
 

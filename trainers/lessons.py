@@ -97,18 +97,18 @@ def teach(  # noqa: PLR0913, PLR0917 - model, data, settings and outputs
     steps = math.ceil(len(rows) / config.problems_per_step)
     trainer = _Teacher(
         model=model,
-        args=_arguments(config, steps, parts, out, backbone),
+        args=_make_arguments(config, steps, parts, out, backbone),
         train_dataset=cast("Any", rows),
         data_collator=DataCollatorForTokenClassification(tokenizer),
         callbacks=[Recorder(record, steps)],
-        optimizers=(_optimizer(model, config), None),
+        optimizers=(_make_optimizer(model, config), None),
     )
     trainer.lesson_loss = loss
     trainer.remove_callback(PrinterCallback)
     trainer.train()
 
 
-def _optimizer(model: PreTrainedModel, config: TeachingConfig) -> Optimizer:
+def _make_optimizer(model: PreTrainedModel, config: TeachingConfig) -> Optimizer:
     """Return Muon with AdamW for the embedded models, AdamW alone for demonstrations that a study names.
 
     A model that was trained with AdamW gains nothing from Muon (arXiv 2502.16982).
@@ -119,7 +119,7 @@ def _optimizer(model: PreTrainedModel, config: TeachingConfig) -> Optimizer:
     return AdamW(learnt, lr=config.learning_rate, weight_decay=0.0)
 
 
-def _arguments(
+def _make_arguments(
     config: TeachingConfig, steps: int, parts: int, out: Path, backbone: BackboneConfig | None
 ) -> TrainingArguments:
     held = backbone or BackboneConfig(source="embedded")

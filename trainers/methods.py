@@ -66,24 +66,24 @@ def credit_function(method: str) -> CreditFunction:
     return function
 
 
-def _plain(name: str, source: str, *ignores: str) -> Method:
+def _make_plain(name: str, source: str, *ignores: str) -> Method:
     """Return a method with TRL's own advantages; its module has the method's name."""
     return Method(name, source, frozenset({"train"}), frozenset(ignores), f"trainers.{name}:train")
 
 
-def _voted(name: str, source: str, *ignores: str) -> Method:
+def _make_voted(name: str, source: str, *ignores: str) -> Method:
     """Return a method whose credit uses CAPO's votes; the module of the credit has the method's name."""
     uses, credit = frozenset({"train", "credit", "critic"}), f"trainers.credit.{name}:{name}"
     return Method(name, source, uses, frozenset(ignores), "trainers.capo:train", credit)
 
 
-def _unjudged(name: str, source: str) -> Method:
+def _make_unjudged(name: str, source: str) -> Method:
     """Return a method whose credit uses no critic; the module of the credit has the method's name."""
     credit = f"trainers.credit.{name}:{name}"
     return Method(name, source, frozenset({"train"}), train="trainers.critic_free:train", credit=credit)
 
 
-def _valued(name: str, source: str, function: str, *ignores: str, train: str = "train") -> Method:
+def _make_valued(name: str, source: str, function: str, *ignores: str, train: str = "train") -> Method:
     """Return a method whose credit uses values that are estimated over continuations."""
     uses, credit = frozenset({"train", "values"}), f"trainers.credit.{function}"
     return Method(name, source, uses, frozenset(ignores), f"trainers.valued:{train}", credit)
@@ -91,23 +91,23 @@ def _valued(name: str, source: str, function: str, *ignores: str, train: str = "
 
 BASE = Method("base", source="the backbone as it is, untouched", ignores=frozenset({"cold_start"}))
 SFT = Method("sft", source="paper, baselines: supervised fine-tuning, the cold start of the others, as it is")
-GRPO_RULE = _plain(
+GRPO_RULE = _make_plain(
     "grpo_rule", "paper, baselines: GRPO (arXiv 2402.03300) with the rule verifier's outcome as the only reward"
 )
-DR_GRPO = _plain("dr_grpo", "arXiv 2503.20783: GRPO without division by length and spread")
-DAPO = _plain(
+DR_GRPO = _make_plain("dr_grpo", "arXiv 2503.20783: GRPO without division by length and spread")
+DAPO = _make_plain(
     "dapo", "arXiv 2503.14476, without dynamic sampling: token-level loss, higher clip, soft overlong punishment"
 )
-RLOO = _plain("rloo", "arXiv 2402.14740: REINFORCE, the others of the group as baseline", "train.ratio")
+RLOO = _make_plain("rloo", "arXiv 2402.14740: REINFORCE, the others of the group as baseline", "train.ratio")
 GRPO_GENORM = Method(
     "grpo_genorm",
     source="paper, baselines: GRPO with an LLM's voted judgment of the whole answer as the only reward",
     uses=frozenset({"train", "credit", "critic"}),
     train="trainers.grpo_genorm:train",
 )
-CAPO = _voted("capo", "arXiv 2508.02298")
-FIRST_ERROR = _voted("first_error", "CAPO's critiques and votes, charged from the first wrong step on")
-SPREAD = _voted(
+CAPO = _make_voted("capo", "arXiv 2508.02298")
+FIRST_ERROR = _make_voted("first_error", "CAPO's critiques and votes, charged from the first wrong step on")
+SPREAD = _make_voted(
     "spread", "a control: CAPO's critiques and votes, their charge spread evenly over the tokens of the rollout"
 )
 OUTCOME_ONLY = Method(
@@ -135,49 +135,51 @@ PRM_MIN = Method(
     credit="trainers.credit.prm_min:prm_min",
 )
 
-VPPO = _voted(
+VPPO = _make_voted(
     "vppo",
     "arXiv 2601.18984: of a wrong answer the steps before its first error earn, the others pay",
     "credit.normalization",
 )
-PAPO = _voted(
+PAPO = _make_voted(
     "papo",
     "arXiv 2603.26535: outcome normalised over all answers, process over right ones only",
     "credit.normalization",
 )
-PRPO = _voted(
+PRPO = _make_voted(
     "prpo",
     "arXiv 2601.07182: process advantages of steps, shifted to the outcome's",
     "credit.normalization",
 )
-PROGRS = _voted(
+PROGRS = _make_voted(
     "progrs",
     "arXiv 2604.02341: GRPO with a process bonus that is centred among wrong answers",
     "credit.normalization",
 )
-DRACO = _voted(
+DRACO = _make_voted(
     "draco",
     "arXiv 2609.04094: GRPO's advantage of a rollout, moved among its steps by a judgment of them",
     "credit.normalization",
     "credit.w_whole",
 )
-LAMBDA_GRPO = _unjudged(
+LAMBDA_GRPO = _make_unjudged(
     "lambda_grpo", "arXiv 2509.21154: GRPO, a step divided by how many rollouts of its group share it; asks no critic"
 )
-RTMC = _unjudged("rtmc", "arXiv 2604.11037: Monte Carlo over the states that a group's rollouts share; asks no critic")
-VINEPPO = _valued(
+RTMC = _make_unjudged(
+    "rtmc", "arXiv 2604.11037: Monte Carlo over the states that a group's rollouts share; asks no critic"
+)
+VINEPPO = _make_valued(
     "vineppo",
     "arXiv 2410.01679: Monte Carlo values of every step; asks no critic, samples continuations",
     "monte_carlo:monte_carlo",
     *("values.segment", "values.oracle_samples"),
 )
-SPO = _valued(
+SPO = _make_valued(
     "spo",
     "arXiv 2505.23564: Monte Carlo values of segments; asks no critic, samples continuations",
     "segments:segments",
     "values.oracle_samples",
 )
-ORACLE = _valued(
+ORACLE = _make_valued(
     "oracle",
     "an upper bound: the true advantages of steps, counted over many continuations",
     "monte_carlo:monte_carlo",

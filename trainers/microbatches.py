@@ -68,7 +68,7 @@ class SortedTrainer(GRPOTrainer):
             columns = slice(first, attention_mask.size(1) - logits_to_keep + width)
             ids, mask = input_ids[rows, columns], attention_mask[rows, columns]
             logps, entropies, loss = score(model, ids, mask, width, **kwargs)
-            parts.append((_widened(logps, logits_to_keep), _widened(entropies, logits_to_keep), loss))
+            parts.append((_pad_values(logps, logits_to_keep), _pad_values(entropies, logits_to_keep), loss))
         all_logps, all_entropies, losses = zip(*parts, strict=True)
         back = order.argsort()
         return (
@@ -126,6 +126,6 @@ def in_place(batches: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _widened(values: torch.Tensor | None, width: int) -> torch.Tensor | None:
+def _pad_values(values: torch.Tensor | None, width: int) -> torch.Tensor | None:
     """Return values of tokens, shape (B, T), padded with zeros to the width of all micro-batches."""
     return None if values is None else pad(values, (0, width - values.size(1)))

@@ -301,12 +301,12 @@ def train_policy(
             model=model,
             args=args,
             peft_config=None if place.adapter else adapters(backbone),
-            train_dataset=_problems(run, benchmark, backbone, tokenizer),
+            train_dataset=_load_problems(run, benchmark, backbone, tokenizer),
             tokenizer=tokenizer,
             rollouts=run.rollouts,
             **extra,
         )
-        saver = _saver(run, trainer)
+        saver = _make_saver(run, trainer)
         record, add = partial(record_step, run), partial(_sum, trainer)
         trainer.add_callback(Recorder(record, config.train.steps, meter, add, updates))
         trainer.add_callback(saver)
@@ -345,7 +345,7 @@ def _sum(trainer: PolicyTrainer, value: float) -> float:
     return float(total)
 
 
-def _saver(run: TrainRun, trainer: PolicyTrainer) -> Saver:
+def _make_saver(run: TrainRun, trainer: PolicyTrainer) -> Saver:
     accelerator = trainer.accelerator
 
     def agree(wish: bool) -> bool:
@@ -362,7 +362,7 @@ def _saver(run: TrainRun, trainer: PolicyTrainer) -> Saver:
     return Saver(total, run.checkpoint_seconds, run.stop, agree, saved, train.budget)
 
 
-def _problems(
+def _load_problems(
     run: TrainRun, benchmark: Benchmark, backbone: BackboneConfig, tokenizer: PreTrainedTokenizerBase
 ) -> Dataset:
     """Return a problem for every group of the run, with a template (`prompt`) and in its original form (`text`)."""

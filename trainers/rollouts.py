@@ -96,7 +96,7 @@ class StoredStep:
 def write_step(folder: Path, step: int, process: int, rollouts: Sequence[Rollout]) -> None:
     """Write the rollouts that one process sampled for a step; replaces a file of the same step and process."""
     # Escaped to ASCII, so that a lone surrogate in a critic's text can be written and read back.
-    lines = [json.dumps(_to_json(step, rollout), sort_keys=True, allow_nan=False) for rollout in rollouts]
+    lines = [json.dumps(_write_json(step, rollout), sort_keys=True, allow_nan=False) for rollout in rollouts]
     packed = gzip.compress("".join(f"{line}\n" for line in lines).encode("ascii"), _LEVEL, mtime=0)
     write_atomic(folder / f"{step:05d}.{process}.jsonl.gz", packed)
 
@@ -148,12 +148,12 @@ def drop_after(folder: Path, step: int) -> None:
 
 def _read(path: Path) -> tuple[Rollout, ...]:
     try:
-        return tuple(_from_json(json.loads(line)) for line in _lines(path))
+        return tuple(_read_json(json.loads(line)) for line in _read_lines(path))
     except (OSError, EOFError, zlib.error, ValueError, KeyError, TypeError) as error:
         raise DamagedRolloutsError(f"{path}: cannot be read as stored rollouts ({error})") from error
 
 
-def _lines(path: Path) -> list[str]:
+def _read_lines(path: Path) -> list[str]:
     check_file(path)
     packed = path.read_bytes()
     if not packed:  # gzip would read an empty file as no lines
@@ -161,7 +161,7 @@ def _lines(path: Path) -> list[str]:
     return gzip.decompress(packed).decode("ascii").splitlines()
 
 
-def _to_json(step: int, rollout: Rollout) -> dict[str, Any]:
+def _write_json(step: int, rollout: Rollout) -> dict[str, Any]:
     return {
         "step": step,
         "group": rollout.group,
@@ -174,21 +174,21 @@ def _to_json(step: int, rollout: Rollout) -> dict[str, Any]:
         "outcome": rollout.outcome,
         "truth": None if rollout.truth is None else sorted(rollout.truth),
         "aim": rollout.aim,
-        "critiques": [_critique_to_json(critique) for critique in rollout.critiques],
+        "critiques": [_write_critique(critique) for critique in rollout.critiques],
         **({"pieces": rollout.pieces} if rollout.pieces else {}),
         **({"cut": True} if rollout.cut else {}),
         **({"scored": asdict(rollout.scored)} if rollout.scored else {}),
     }
 
 
-def _critique_to_json(critique: Critique) -> dict[str, Any]:
+def _write_critique(critique: Critique) -> dict[str, Any]:
     verdict = {"abstained": critique.abstained} if critique.wrong is None else {"wrong": sorted(critique.wrong)}
     usage = {name: value for name, value in asdict(critique.usage).items() if value}
     reused = {"reused": True} if critique.reused else {}
     return {**verdict, **reused, "text": critique.text, "usage": usage}
 
 
-def _from_json(row: Mapping[str, Any]) -> Rollout:
+def _read_json(row: Mapping[str, Any]) -> Rollout:
     return Rollout(
         group=row["group"],
         problem=row["problem"],
@@ -199,20 +199,20 @@ def _from_json(row: Mapping[str, Any]) -> Rollout:
         outcome=row["outcome"],
         truth=None if row["truth"] is None else frozenset(row["truth"]),
         aim=row["aim"],
-        critiques=tuple(_critique_from_json(critique) for critique in row["critiques"]),
+        critiques=tuple(_read_critique(critique) for critique in row["critiques"]),
         pieces=tuple(row.get("pieces", ())),
-        scored=_scored_from_json(row["scored"]) if "scored" in row else None,
+        scored=_read_scored(row["scored"]) if "scored" in row else None,
         prompt_tokens=row["prompt_tokens"],
         cut=row.get("cut", False),
     )
 
 
-def _scored_from_json(row: Mapping[str, Any]) -> ScoredSolution:
+def _read_scored(row: Mapping[str, Any]) -> ScoredSolution:
     scores = None if row["scores"] is None else tuple(row["scores"])
     return ScoredSolution(scores, row["unscored"], row["tokens"])
 
 
-def _critique_from_json(row: Mapping[str, Any]) -> Critique:
+def _read_critique(row: Mapping[str, Any]) -> Critique:
     wrong = frozenset(row["wrong"]) if "wrong" in row else None
     usage = Usage(**row["usage"])
     return Critique(wrong, row.get("abstained"), row["text"], usage, reused=row.get("reused", False))

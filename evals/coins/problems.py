@@ -97,14 +97,14 @@ def draw_chain(rng: random.Random, operations: tuple[int, int]) -> Chain:
     total = start = rng.randint(1, 9)
     chosen: list[Operation] = []
     for _ in range(rng.randint(*operations)):
-        sign, operand = rng.choice(_possible(total))
+        sign, operand = rng.choice(_list_possible(total))
         total = apply(total, sign, operand)
         chosen.append((sign, operand))
     return Chain(rng.choice(NAMES), start, tuple(chosen))
 
 
 @lru_cache(maxsize=LIMIT + 1)
-def _possible(total: int) -> list[Operation]:
+def _list_possible(total: int) -> list[Operation]:
     moves = [(sign, n) for sign in "+-" for n in range(1, 7)] + [("*", 2), ("*", 3)] * 2
     return [(sign, n) for sign, n in moves if 0 <= apply(total, sign, n) <= LIMIT and (sign != "*" or total > 0)]
 
@@ -142,13 +142,13 @@ def draw(split: str, count: int, seed: int, operations: tuple[int, int] | None =
     problems: list[Problem] = []
     while len(problems) < count:
         chain = draw_chain(rng, operations or kind.operations)
-        if _pool(chain) == kind.pool and kind.unseen in {None, not UNSEEN.isdisjoint(chain.operations)}:
+        if _find_pool(chain) == kind.pool and kind.unseen in {None, not UNSEEN.isdisjoint(chain.operations)}:
             text = render(chain, rng, rng.choice(kind.distractors))
             problems.append(Problem(f"{drawn}/{len(problems)}", text, str(chain.totals()[-1])))
     return problems
 
 
-def _pool(chain: Chain) -> Pool:
+def _find_pool(chain: Chain) -> Pool:
     """Return the pool of a chain: one eighth of all chains is for tests, one quarter for judges."""
     digest = hashlib.sha256(repr((chain.start, chain.operations)).encode()).digest()
     return "test" if digest[0] < 32 else "judge" if digest[0] < 96 else "policy"

@@ -54,18 +54,18 @@ def draw_fork(rng: random.Random) -> Fork:
     """Draw a start and four to six choices, about half with two operations; totals are positive and in range."""
     while True:
         chain = draw_chain(rng, (4, 6))
-        choices = tuple((operation, *_other(rng, operation)) for operation in chain.operations)
+        choices = tuple((operation, *_draw_other(rng, operation)) for operation in chain.operations)
         fork = Fork(chain.name, chain.start, choices)
-        if fork.totals()[-1] <= LIMIT and _lowest(fork) > 0:
+        if fork.totals()[-1] <= LIMIT and _find_lowest(fork) > 0:
             return fork
 
 
-def _other(rng: random.Random, operation: Operation) -> tuple[Operation, ...]:
+def _draw_other(rng: random.Random, operation: Operation) -> tuple[Operation, ...]:
     other = (rng.choice("+-"), rng.randint(1, 3))
     return (other,) if rng.random() < 1 / 2 and other != operation else ()
 
 
-def _lowest(fork: Fork) -> int:
+def _find_lowest(fork: Fork) -> int:
     total = lowest = fork.start
     for choice in fork.choices:
         total = min(apply(total, *operation) for operation in choice)

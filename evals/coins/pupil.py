@@ -90,7 +90,7 @@ class Pupil:
         wrong = self.by_rule(total, sign, operand)
         if wrong is not None and stays_in_range(wrong, rest) and rng.random() < self.belief:
             return wrong
-        return _slip(right, rest, rng) if rng.random() < self.slip else right
+        return _draw_slip(right, rest, rng) if rng.random() < self.slip else right
 
     def by_rule(self, total: int, sign: str, operand: int) -> int | None:
         """Return the result of the first misconception that applies to a step; None if none applies."""
@@ -111,17 +111,17 @@ def draw_pupil(misconceptions: Sequence[Misconception], slip: float, rng: random
 def touched_share(misconceptions: tuple[Misconception, ...], split: str) -> float:
     """Return the share of a split's steps for which a misconception gives a wrong result."""
     pupil = Pupil(misconceptions)
-    steps = [step for problem in draw(split, _CHECKED, 0) for step in _steps(problem.prompt)]
+    steps = [step for problem in draw(split, _CHECKED, 0) for step in _list_steps(problem.prompt)]
     return sum(pupil.by_rule(*step) is not None for step in steps) / len(steps)
 
 
-def _steps(prompt: str) -> list[tuple[int, str, int]]:
+def _list_steps(prompt: str) -> list[tuple[int, str, int]]:
     chain = read(prompt)
     totals = [chain.start, *chain.totals()]
     return [(total, sign, operand) for total, (sign, operand) in zip(totals, chain.operations, strict=False)]
 
 
-def _slip(right: int, rest: Sequence[Operation], rng: random.Random) -> int:
+def _draw_slip(right: int, rest: Sequence[Operation], rng: random.Random) -> int:
     near = slips(right, rest)
     return rng.choice(near) if near else right
 

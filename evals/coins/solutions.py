@@ -88,8 +88,8 @@ def check(chain: Chain, steps: Sequence[str]) -> StepCheck:
     """
     truth = [chain.start, *chain.totals()]
     wrong, follow = set[int](), set[int]()
-    statements = list(_statements(steps))
-    readings = _readings(chain, [statement.text for statement in statements])
+    statements = list(_split_statements(steps))
+    readings = _judge_all(chain, [statement.text for statement in statements])
     for statement, (judged, before) in zip(statements, readings, strict=True):
         wrong.update(statement.steps[word] for word in judged.wrong)
         if judged.wrong:
@@ -99,7 +99,7 @@ def check(chain: Chain, steps: Sequence[str]) -> StepCheck:
     return StepCheck(frozenset(wrong), frozenset(follow - wrong))
 
 
-def _statements(steps: Sequence[str]) -> Iterator[_Statement]:
+def _split_statements(steps: Sequence[str]) -> Iterator[_Statement]:
     """Yield the statements of steps: texts between blank lines, joined if a sum or answer continues in the next."""
     begun: _Statement | None = None
     for index, step in enumerate(steps):
@@ -125,8 +125,8 @@ def review(chain: Chain, steps: Sequence[str]) -> list[tuple[str, bool]]:
     wrong step it is the next operation on the last claimed total, or the answer if all operations are done.
     """
     return [
-        (_due(chain, before) if judged.wrong else step.strip(), bool(judged.wrong))
-        for step, (judged, before) in zip(steps, _readings(chain, steps), strict=True)
+        (_write_due(chain, before) if judged.wrong else step.strip(), bool(judged.wrong))
+        for step, (judged, before) in zip(steps, _judge_all(chain, steps), strict=True)
     ]
 
 
@@ -144,7 +144,7 @@ def attempt(chain: Chain, rng: random.Random, pupil: Pupil, stray: float) -> lis
     while index < len(chain.operations):
         (sign, operand), before = chain.operations[index], total
         if rng.random() < stray:
-            sign, operand, before, index = _strayed(chain, index, total, rng)
+            sign, operand, before, index = _draw_strayed(chain, index, total, rng)
         total = pupil.work_out(before, sign, operand, chain.operations[index + 1 :], rng)
         lines.append(f"{before} {sign} {operand} = {total}")
         index += 1
@@ -152,7 +152,7 @@ def attempt(chain: Chain, rng: random.Random, pupil: Pupil, stray: float) -> lis
     return [*lines, f"\\boxed{{{answer}}}"]
 
 
-def _strayed(chain: Chain, index: int, total: int, rng: random.Random) -> tuple[str, int, int, int]:
+def _draw_strayed(chain: Chain, index: int, total: int, rng: random.Random) -> tuple[str, int, int, int]:
     """Return sign, operand and start total of a step that is not the next one, and the index of its operation."""
     way = rng.choice(("sign", "operand", "before", "skip", "repeat"))
     if way == "skip":
@@ -167,14 +167,14 @@ def _strayed(chain: Chain, index: int, total: int, rng: random.Random) -> tuple[
     return sign, operand, rng.randint(0, LIMIT) if way == "before" else total, index
 
 
-def _due(chain: Chain, reading: _Reading) -> str:
+def _write_due(chain: Chain, reading: _Reading) -> str:
     if reading.most == len(chain.operations):
         return f"\\boxed{{{reading.total}}}"
     sign, operand = chain.operations[reading.most]
     return f"{reading.total} {sign} {operand} = {apply(reading.total, sign, operand)}"
 
 
-def _readings(chain: Chain, statements: Sequence[str]) -> Iterator[tuple[_Judgement, _Reading]]:
+def _judge_all(chain: Chain, statements: Sequence[str]) -> Iterator[tuple[_Judgement, _Reading]]:
     """Yield the judgement of each statement, and the state before it."""
     reading = _Reading(chain.start)
     for statement in statements:

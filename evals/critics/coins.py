@@ -38,14 +38,14 @@ class CoinsSolutions:
         together = len(splits) * COUNT if selection.limit is None else selection.limit
         counts = [together // len(splits) + (place < together % len(splits)) for place in range(len(splits))]
         solutions = [
-            _labelled(problem, split, number, selection.seed)
+            _label(problem, split, number, selection.seed)
             for split, count in zip(splits, counts, strict=True)
             for number, problem in enumerate(BENCHMARK.problems(split, count, selection.seed))
         ]
         return Loaded(solutions, source=f"drawn with seed {selection.seed}, by {len(PUPILS)} pupils in turn")
 
 
-def _labelled(problem: Problem, split: str, number: int, seed: int) -> LabelledSolution:
+def _label(problem: Problem, split: str, number: int, seed: int) -> LabelledSolution:
     rng = random.Random(f"labelled coins/{split}/{seed}/{number}")
     steps = demonstrate(read(problem.prompt), rng, PUPILS[number % len(PUPILS)]).split(SEPARATOR)
     labels = exact_labels(BENCHMARK.check_steps(problem, steps), len(steps), problem.id)

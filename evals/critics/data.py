@@ -142,7 +142,7 @@ def drawn(solutions: Sequence[LabelledSolution], limit: int | None, seed: int) -
     kept = {
         solution.id
         for rows, count in zip(subsets.values(), counts, strict=True)
-        for solution in _stratified(rows, count, rng)
+        for solution in _draw_stratified(rows, count, rng)
     }
     return [solution for solution in solutions if solution.id in kept]
 
@@ -155,7 +155,7 @@ def shares(sizes: Sequence[int], limit: int) -> list[int]:
     return taken
 
 
-def _stratified(rows: Sequence[LabelledSolution], count: int, rng: random.Random) -> list[LabelledSolution]:
+def _draw_stratified(rows: Sequence[LabelledSolution], count: int, rng: random.Random) -> list[LabelledSolution]:
     wrong = [row for row in rows if row.labels.wrong]
     right = [row for row in rows if not row.labels.wrong]
     rng.shuffle(wrong)

@@ -58,22 +58,22 @@ def first_error_scores(
     for name, rows in flags.items():
         pairs = list(zip(rows, labels[name], strict=True))
         outcomes = [(bool(label.wrong), identified(flag, label)) for flag, label in pairs]
-        draws[name] = _drawn(outcomes)
-        scores[name] = _scores(outcomes, sum(flag is None for flag in rows), draws[name])
+        draws[name] = _draw_shares(outcomes)
+        scores[name] = _compute_scores(outcomes, sum(flag is None for flag in rows), draws[name])
     if len(scores) > 1:
-        scores["mean"] = _mean(list(scores.values()), np.stack(list(draws.values())))
+        scores["mean"] = _average_scores(list(scores.values()), np.stack(list(draws.values())))
     return scores
 
 
-def _scores(outcomes: Sequence[Outcome], unanswered: int, drawn: FloatArray) -> FirstErrorScores:
+def _compute_scores(outcomes: Sequence[Outcome], unanswered: int, drawn: FloatArray) -> FirstErrorScores:
     wrong, clean = ([hit for has, hit in outcomes if has is kind] for kind in (True, False))
     shares = np.array([np.mean(part) if part else np.nan for part in (wrong, clean)])
-    values = [*shares, *_harmonic(shares[None])]
-    estimates = [_estimate(value, column) for value, column in zip(values, drawn.T, strict=True)]
+    values = [*shares, *_compute_harmonic(shares[None])]
+    estimates = [_make_estimate(value, column) for value, column in zip(values, drawn.T, strict=True)]
     return FirstErrorScores(len(wrong), len(clean), unanswered, *estimates)
 
 
-def _drawn(outcomes: Sequence[Outcome]) -> FloatArray:
+def _draw_shares(outcomes: Sequence[Outcome]) -> FloatArray:
     """Return bootstrap draws of the two shares and their harmonic mean, shape (DRAWS, 3).
 
     Erroneous and clean solutions are drawn separately, each with their own number, because their shares are
@@ -86,23 +86,23 @@ def _drawn(outcomes: Sequence[Outcome]) -> FloatArray:
         share = np.mean(part) if part else np.nan
         columns.append(rng.binomial(len(part), share, DRAWS) / len(part) if len(part) > 1 else np.full(DRAWS, np.nan))
     shares = np.stack(columns, axis=1)
-    return np.concatenate([shares, _harmonic(shares)[:, None]], axis=1)
+    return np.concatenate([shares, _compute_harmonic(shares)[:, None]], axis=1)
 
 
-def _harmonic(shares: FloatArray) -> FloatArray:
+def _compute_harmonic(shares: FloatArray) -> FloatArray:
     both = shares.sum(axis=1)
     return np.asarray(2 * shares.prod(axis=1) / np.where(both == 0, 1, both), dtype=np.float64)
 
 
-def _mean(scores: Sequence[FirstErrorScores], drawn: FloatArray) -> FirstErrorScores:
+def _average_scores(scores: Sequence[FirstErrorScores], drawn: FloatArray) -> FirstErrorScores:
     """Return the mean over subsets of each of the three numbers."""
     rows = [[row.on_erroneous.value, row.on_clean.value, row.f1.value] for row in scores]
     values = np.array(rows, dtype=np.float64).mean(axis=0)
     columns = drawn.mean(axis=0).T
-    estimates = [_estimate(value, column) for value, column in zip(values, columns, strict=True)]
+    estimates = [_make_estimate(value, column) for value, column in zip(values, columns, strict=True)]
     counts = [sum(getattr(row, name) for row in scores) for name in ("erroneous", "clean", "unanswered")]
     return FirstErrorScores(*counts, *estimates)
 
 
-def _estimate(value: float, drawn: FloatArray) -> ShareEstimate:
+def _make_estimate(value: float, drawn: FloatArray) -> ShareEstimate:
     return ShareEstimate(None) if np.isnan(value) else ShareEstimate(float(value), *interval(drawn[~np.isnan(drawn)]))

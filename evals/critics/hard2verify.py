@@ -38,7 +38,7 @@ class _Hard2VerifyRow(RowModel):
         key = row.get("canary") if isinstance(row, dict) else None
         if not isinstance(key, str):
             return row
-        return {name: _opened(name, value, key) if name in _CLOSED else value for name, value in row.items()}
+        return {name: _decrypt(name, value, key) if name in _CLOSED else value for name, value in row.items()}
 
     @model_validator(mode="after")
     def _labels_of_its_steps(self) -> _Hard2VerifyRow:
@@ -58,7 +58,7 @@ class _Hard2VerifyRow(RowModel):
         return self.human_labels.index(0) if 0 in self.human_labels else -1
 
 
-def _opened(name: str, value: Any, key: str) -> Any:
+def _decrypt(name: str, value: Any, key: str) -> Any:
     """Return the decrypted value; a value that is not encrypted is returned unchanged."""
     if not isinstance(value, str):
         return value
@@ -80,10 +80,10 @@ class Hard2Verify(PublishedSteps):
 
     def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
         """Return the solutions of the rows."""
-        return [_labelled(row) for _, row in models(rows, _Hard2VerifyRow, flaws)]
+        return [_label(row) for _, row in models(rows, _Hard2VerifyRow, flaws)]
 
 
-def _labelled(row: _Hard2VerifyRow) -> LabelledSolution:
+def _label(row: _Hard2VerifyRow) -> LabelledSolution:
     steps, first = len(row.model_response_by_step), row.first_error
     right = {step for step, label in enumerate(row.human_labels) if label}
     wrong = frozenset({first} - {-1})

@@ -68,7 +68,9 @@ def step_scores(flags: Sequence[BoolArray], labels: Sequence[StepLabels]) -> Ste
     Raises:
         ValueError: Flags and labels differ in the number of solutions or steps.
     """
-    counts = np.array([_counts(*pair) for pair in zip(flags, labels, strict=True)], dtype=np.float64).reshape(-1, 4)
+    counts = np.array([_count_outcomes(*pair) for pair in zip(flags, labels, strict=True)], dtype=np.float64).reshape(
+        -1, 4
+    )
     return scores_of(by_group(counts, [label.group or f"#{row}" for row, label in enumerate(labels)]))
 
 
@@ -86,11 +88,11 @@ def scores_of(grouped: FloatArray) -> StepScores:
         "f1": (np.array([2.0, 0, 0, 0]), np.array([2.0, 1, 1, 0])),
         "false_alarm": (np.array([0.0, 1, 0, 0]), np.array([0.0, 1, 0, 1])),
     }
-    shares = {name: _ratio(total, drawn, part, whole) for name, (part, whole) in ratios.items()}
+    shares = {name: _estimate_ratio(total, drawn, part, whole) for name, (part, whole) in ratios.items()}
     return StepScores(hit + alarm + miss + calm, hit + miss, hit + alarm, **shares)
 
 
-def _counts(flags: BoolArray, labels: StepLabels) -> tuple[int, int, int, int]:
+def _count_outcomes(flags: BoolArray, labels: StepLabels) -> tuple[int, int, int, int]:
     """Return the numbers of true positives, false positives, false negatives and true negatives."""
     if flags.shape != (labels.steps,):
         raise ValueError(f"flags of shape {flags.shape} for a solution of {labels.steps} steps; give one flag a step")
@@ -125,7 +127,7 @@ def times_drawn(rows: int) -> FloatArray:
     return np.random.default_rng(0).multinomial(rows, np.full(rows, 1 / rows), size=DRAWS).astype(np.float64)
 
 
-def _ratio(total: FloatArray, drawn: FloatArray, part: FloatArray, whole: FloatArray) -> ShareEstimate:
+def _estimate_ratio(total: FloatArray, drawn: FloatArray, part: FloatArray, whole: FloatArray) -> ShareEstimate:
     if not total @ whole:
         return ShareEstimate(None)
     below = drawn @ whole
@@ -159,7 +161,7 @@ def nominal_alpha(counts: npt.NDArray[np.int64]) -> float | None:
         1 for full agreement, 0 for agreement by chance, below 0 for less. None if nothing can be compared: no unit has
         two ratings, or all ratings have the same value.
     """
-    alphas = _alphas(_terms(counts).sum(axis=0)[None])
+    alphas = _compute_alphas(_compute_terms(counts).sum(axis=0)[None])
     return float(alphas[0]) if alphas.size else None
 
 
@@ -170,11 +172,11 @@ def alpha_estimate(counts: npt.NDArray[np.int64], groups: Sequence[str]) -> Shar
         counts: As for `nominal_alpha`, shape (units, values).
         groups: Group of each unit, usually the problem: units of a group are correlated.
     """
-    terms = by_group(_terms(counts), groups)
-    return ShareEstimate(nominal_alpha(counts), *interval(_alphas(resampled(terms))))
+    terms = by_group(_compute_terms(counts), groups)
+    return ShareEstimate(nominal_alpha(counts), *interval(_compute_alphas(resampled(terms))))
 
 
-def _terms(counts: npt.NDArray[np.int64]) -> FloatArray:
+def _compute_terms(counts: npt.NDArray[np.int64]) -> FloatArray:
     """Return each unit's inner sum and its ratings by value, shape (units, 1 + values); 0 for units with one rating."""
     kept = np.where(counts.sum(axis=1, keepdims=True) >= 2, counts, 0).astype(np.float64)
     raters = kept.sum(axis=1)
@@ -182,7 +184,7 @@ def _terms(counts: npt.NDArray[np.int64]) -> FloatArray:
     return np.column_stack([unlike, kept])
 
 
-def _alphas(sums: FloatArray) -> FloatArray:
+def _compute_alphas(sums: FloatArray) -> FloatArray:
     """Return alpha of each row of summed terms, without the rows where it is undefined."""
     ratings = sums[:, 1:].sum(axis=1)
     expected = ratings**2 - (sums[:, 1:] ** 2).sum(axis=1)
@@ -206,13 +208,15 @@ def area_estimate(doubts: FloatArray, wrong: BoolArray, groups: Sequence[str]) -
     """
     places = np.unique(doubts, return_inverse=True)[1]
     names, rows = np.unique(np.array(groups, dtype=np.str_), return_inverse=True)
-    draws = [_area(places, wrong, times[rows]) for times in times_drawn(len(names))]
-    value = _area(places, wrong, np.ones(len(places)))
+    draws = [_compute_area(places, wrong, times[rows]) for times in times_drawn(len(names))]
+    value = _compute_area(places, wrong, np.ones(len(places)))
     areas = np.array([draw for draw in draws if draw is not None], dtype=np.float64)
     return ShareEstimate(None) if value is None else ShareEstimate(value, *interval(areas))
 
 
-def _area(places: np.ndarray[tuple[int], np.dtype[np.intp]], wrong: BoolArray, weights: FloatArray) -> float | None:
+def _compute_area(
+    places: np.ndarray[tuple[int], np.dtype[np.intp]], wrong: BoolArray, weights: FloatArray
+) -> float | None:
     """Return the area for steps, given the rank of each step's doubt, whether it is wrong, and its weight."""
     most = int(places.max(initial=-1)) + 1
     bad, good = (np.bincount(places, weights * kind, most) for kind in (wrong, ~wrong))

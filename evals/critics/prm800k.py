@@ -49,10 +49,10 @@ class RatedSteps(PublishedSteps):
 
     def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
         """Return the solutions of the rated steps."""
-        return _solutions(rated_steps(rows, flaws), subset, selection.neutral == "right")
+        return _build_solutions(rated_steps(rows, flaws), subset, selection.neutral == "right")
 
 
-def _solutions(steps: Sequence[Rated], split: str, neutral_is_right: bool) -> Iterator[LabelledSolution]:
+def _build_solutions(steps: Sequence[Rated], split: str, neutral_is_right: bool) -> Iterator[LabelledSolution]:
     trees: dict[str, _Tree] = {}
     for step in steps:
         trees.setdefault(step.problem, _Tree()).add(step)
@@ -60,12 +60,12 @@ def _solutions(steps: Sequence[Rated], split: str, neutral_is_right: bool) -> It
         problem = Problem(f"prm800k/{split}/{number}", prompt, tree.answer)
         counted: set[Way] = set()
         for leaf, way in enumerate(tree.leaves()):
-            labels = _labels(way, tree, counted, neutral_is_right, problem.id)
+            labels = _label_way(way, tree, counted, neutral_is_right, problem.id)
             if labels.labelled:
                 yield LabelledSolution(f"{problem.id}/{leaf}", split, problem, way, labels)
 
 
-def _labels(way: Way, tree: _Tree, counted: set[Way], neutral_is_right: bool, group: str) -> StepLabels:
+def _label_way(way: Way, tree: _Tree, counted: set[Way], neutral_is_right: bool, group: str) -> StepLabels:
     """Return the labels of a path's steps that no earlier path contains; a step with different ratings has no label."""
     ways = [way[: length + 1] for length in range(len(way))]
     ratings = {

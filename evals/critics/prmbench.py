@@ -39,11 +39,11 @@ class PRMBench(PublishedSteps):
         rows = [row for row in rows if row.classification in kinds]
         usable = [row for row in rows if all(1 <= step <= len(row.modified_process) for step in row.error_steps)]
         left_out = {OUTSIDE: len(rows) - len(usable)} if len(usable) < len(rows) else {}
-        solutions = drawn([_labelled(row) for row in usable], selection.limit, selection.seed)
+        solutions = drawn([_label(row) for row in usable], selection.limit, selection.seed)
         return Loaded(solutions, left_out, str(selection.source or self.hub))
 
 
-def _labelled(row: _PrmBenchRow) -> LabelledSolution:
+def _label(row: _PrmBenchRow) -> LabelledSolution:
     steps, wrong = len(row.modified_process), frozenset(step - 1 for step in row.error_steps)
     # The same problem occurs with several kinds of error, and these solutions share most of their steps.
     labels = StepLabels(steps, wrong, frozenset(range(steps)), group=row.idx)

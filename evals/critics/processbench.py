@@ -44,10 +44,10 @@ class ProcessBench(PublishedSteps):
 
     def label(self, rows: Sequence[Row], subset: str, selection: Selection, flaws: Flaws) -> Iterable[LabelledSolution]:
         """Return the solutions of the rows."""
-        return [_labelled(row, subset) for _, row in models(rows, _ProcessBenchRow, flaws)]
+        return [_label(row, subset) for _, row in models(rows, _ProcessBenchRow, flaws)]
 
 
-def _labelled(row: _ProcessBenchRow, subset: str) -> LabelledSolution:
+def _label(row: _ProcessBenchRow, subset: str) -> LabelledSolution:
     steps = len(row.steps)
     wrong = frozenset({row.label} - {-1})
     # Several models solved the same problem, so these solutions share its difficulty.

@@ -49,9 +49,9 @@ def task_files() -> dict[str, Path]:
     Raises:
         ValueError: Two folders contain a task of the same name, or an installed package's folder cannot be found.
     """
-    files = _files(FOLDER)
+    files = _list_files(FOLDER)
     for point in entry_points(group=GROUP):
-        for name, path in _files(_folder(point)).items():
+        for name, path in _list_files(_find_folder(point)).items():
             if name in files:
                 raise ValueError(f"two folders hold the task {name!r}: {files[name]} and {path}; rename one of them")
             files[name] = path
@@ -96,11 +96,11 @@ def limit_of(names: Sequence[str]) -> int | None:
     return min(limits) if limits and len(limits) == len(names) else None
 
 
-def _files(folder: Path) -> dict[str, Path]:
+def _list_files(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("[!_]*.yaml"))}
 
 
-def _folder(point: EntryPoint) -> Path:
+def _find_folder(point: EntryPoint) -> Path:
     spec = find_spec(point.value)
     places = list(spec.submodule_search_locations or ()) if spec else []
     if not places:

@@ -48,7 +48,7 @@ def canonical(raw: Raw | Iterable[Mapping[str, Any]], model: type[M], make: Call
     if flaws:
         raise DataErrors(flaws)
     ahead = f"{raw.benchmark}/" if raw.benchmark else ""
-    return _dataset([replace(problem, id=ahead + problem.id) for _, problem in problems])
+    return _make_dataset([replace(problem, id=ahead + problem.id) for _, problem in problems])
 
 
 def form(doc: Mapping[str, Any]) -> Form:
@@ -66,7 +66,7 @@ def content_hash(value: object) -> str:
     return short_hash(json.dumps(value, sort_keys=True, ensure_ascii=False))
 
 
-def _dataset(problems: list[Problem]) -> Dataset:
+def _make_dataset(problems: list[Problem]) -> Dataset:
     from datasets import Dataset, Features, List, Value
 
     text, flag = Value("string"), Value("bool")

@@ -79,7 +79,7 @@ class _Gpqa(RowModel):
 
 def arc_challenge(raw: Raw) -> Dataset:
     """Return the problems of ARC-Challenge: three to five options, labelled A to E or 1 to 4."""
-    return canonical(raw, _Arc, _arc)
+    return canonical(raw, _Arc, _convert_arc)
 
 
 def mmlu_pro(raw: Raw) -> Dataset:
@@ -89,29 +89,29 @@ def mmlu_pro(raw: Raw) -> Dataset:
     negative end of the bond written last": the letter says N-H, which is right (nitrogen draws the electrons and is
     written first), the index P-Cl.
     """
-    return canonical(raw, _MmluPro, _mmlu_pro)
+    return canonical(raw, _MmluPro, _convert_mmlu_pro)
 
 
 def gpqa_diamond(raw: Raw) -> Dataset:
     """Return the problems of GPQA, which gives the right answer separately: a fixed hash orders the options."""
-    return canonical(raw, _Gpqa, _gpqa)
+    return canonical(raw, _Gpqa, _convert_gpqa)
 
 
-def _arc(row: _Arc) -> Problem:
-    return _problem(row.id, row.question, row.choices.text, row.choices.label.index(row.right))
+def _convert_arc(row: _Arc) -> Problem:
+    return _make_problem(row.id, row.question, row.choices.text, row.choices.label.index(row.right))
 
 
-def _mmlu_pro(row: _MmluPro) -> Problem:
-    return _problem(str(row.question_id), row.question, row.options, LETTERS.index(row.answer))
+def _convert_mmlu_pro(row: _MmluPro) -> Problem:
+    return _make_problem(str(row.question_id), row.question, row.options, LETTERS.index(row.answer))
 
 
-def _gpqa(row: _Gpqa) -> Problem:
+def _convert_gpqa(row: _Gpqa) -> Problem:
     question = row.question.strip()
     right = row.right.strip()
     options = [right, *(wrong.strip() for wrong in (row.wrong_1, row.wrong_2, row.wrong_3))]
     order = sorted(range(4), key=lambda place: sha256(f"{question}\n{options[place]}".encode()).digest())
-    return _problem(short_hash(question), question, [options[place] for place in order], order.index(0))
+    return _make_problem(short_hash(question), question, [options[place] for place in order], order.index(0))
 
 
-def _problem(name: str, question: str, options: list[str], right: int) -> Problem:
+def _make_problem(name: str, question: str, options: list[str], right: int) -> Problem:
     return Problem(name, question, LETTERS[right], Form("choice", options=tuple(options)))

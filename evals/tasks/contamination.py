@@ -33,17 +33,17 @@ def find_overlaps(training: Iterable[str], problems: Mapping[str, str]) -> dict[
     """
     owners: dict[str, list[str]] = {}
     for name, text in problems.items():
-        for part in _parts(text, alone=False):
+        for part in _split_parts(text, alone=False):
             owners.setdefault(part, []).append(name)
     overlaps: dict[str, int] = {}
     for number, text in enumerate(training):
-        for part in _parts(text, alone=True):
+        for part in _split_parts(text, alone=True):
             for name in owners.get(part, ()):
                 overlaps.setdefault(name, number)
     return overlaps
 
 
-def _parts(text: str, *, alone: bool) -> Iterator[str]:
+def _split_parts(text: str, *, alone: bool) -> Iterator[str]:
     """Yield every run of `LENGTH` words of a text; also the whole text if it is shorter, or if `alone` is True."""
     words = _WORD.findall(text.lower())
     if alone or len(words) < LENGTH:

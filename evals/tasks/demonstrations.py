@@ -45,15 +45,15 @@ class DemonstrationSet(DataSet[Demonstration]):
 
     def texts(self) -> list[str]:
         """Return the texts that a model reads and those that it learns to write, separately."""
-        return [text for demonstration in self.all for text in (_prompt_text(demonstration), demonstration.completion)]
+        return [text for demonstration in self.all for text in (_join_prompt(demonstration), demonstration.completion)]
 
 
 def named_demonstrations(source: DemonstrationRows) -> DemonstrationSet:
     """Return the demonstrations of a study's rows; a file is read once, and again if it has changed."""
-    return _named(source, stamp(source))
+    return _load_named(source, stamp(source))
 
 
-def _prompt_text(demonstration: Demonstration) -> str:
+def _join_prompt(demonstration: Demonstration) -> str:
     prompt = demonstration.prompt
     return prompt if isinstance(prompt, str) else "\n".join(text for _, text in prompt)
 
@@ -70,7 +70,7 @@ class _Message(RowModel):
         return role
 
 
-def _learnt(turns: list[_Message]) -> list[_Message]:
+def _check_last(turns: list[_Message]) -> list[_Message]:
     """Validate that the last turn can be learned."""
     if turns[-1].role != "assistant" or not turns[-1].content.strip():
         raise ValueError(
@@ -83,7 +83,7 @@ def _learnt(turns: list[_Message]) -> list[_Message]:
 class _Conversation(RowModel):
     messages: list[_Message] = Field(min_length=2)
 
-    _last_is_learnt = field_validator("messages")(_learnt)
+    _last_is_learnt = field_validator("messages")(_check_last)
 
 
 class _Pair(RowModel):
@@ -101,58 +101,58 @@ class _Pair(RowModel):
     @classmethod
     def _has_text(cls, completion: str | list[_Message]) -> str | list[_Message]:
         if completion and isinstance(completion, list):
-            return _learnt(completion)
+            return _check_last(completion)
         if isinstance(completion, list) or not completion.strip():
             raise ValueError(f"completion is {shown(completion)}: nothing to learn; write what the model should write")
         return completion
 
 
 @cache
-def _named(source: DemonstrationRows, written: object) -> DemonstrationSet:
-    return DemonstrationSet(named_rows(source), _layout(source), source)
+def _load_named(source: DemonstrationRows, written: object) -> DemonstrationSet:
+    return DemonstrationSet(named_rows(source), _make_layout(source), source)
 
 
-def _layout(source: DemonstrationRows) -> tuple[type[RowModel], Callable[[Any], Demonstration | None]]:
+def _make_layout(source: DemonstrationRows) -> tuple[type[RowModel], Callable[[Any], Demonstration | None]]:
     """Return the row model and the conversion for the columns that contain the demonstrations."""
     if source.messages:
         messages = (list[_Message], Field(min_length=2, validation_alias=source.messages))
-        return create_model("NamedConversation", __base__=_Conversation, messages=messages), _conversation
+        return create_model("NamedConversation", __base__=_Conversation, messages=messages), _convert_conversation
     columns: dict[str, Any] = {
         name: (str | list[_Message], Field(validation_alias=getattr(source, name))) for name in ("prompt", "completion")
     }
-    return create_model("NamedPair", __base__=_Pair, **columns), _pair
+    return create_model("NamedPair", __base__=_Pair, **columns), _convert_pair
 
 
-def _conversation(row: _Conversation) -> Demonstration:
-    return Demonstration(_turns(row.messages[:-1]), row.messages[-1].content)
+def _convert_conversation(row: _Conversation) -> Demonstration:
+    return Demonstration(_convert_turns(row.messages[:-1]), row.messages[-1].content)
 
 
-def _pair(row: _Pair) -> Demonstration:
-    prompt = row.prompt if isinstance(row.prompt, str) else _turns(row.prompt)
+def _convert_pair(row: _Pair) -> Demonstration:
+    prompt = row.prompt if isinstance(row.prompt, str) else _convert_turns(row.prompt)
     return Demonstration(prompt, row.completion if isinstance(row.completion, str) else row.completion[-1].content)
 
 
-def _turns(turns: list[_Message]) -> tuple[Turn, ...]:
+def _convert_turns(turns: list[_Message]) -> tuple[Turn, ...]:
     return tuple((turn.role, turn.content) for turn in turns)
 
 
 _CALCULATOR = re.compile(r"<<[^<>]*>>")
 
 
-def _grade_school(row: Any) -> Demonstration:
+def _convert_grade_school(row: Any) -> Demonstration:
     """Return GSM8K's solution in the requested format: one paragraph per step, with the boxed answer in the last."""
     steps = _CALCULATOR.sub("", row.answer).rpartition("####")[0].strip().split("\n")
     return Demonstration(row.question, "\n\n".join([*map(str.strip, steps), f"The answer is \\boxed{{{row.gold}}}."]))
 
 
-def _maths(row: Any) -> Demonstration | None:
+def _convert_maths(row: Any) -> Demonstration | None:
     return Demonstration(row.problem, row.solution.strip()) if (row.solution or "").strip() else None
 
 
-def _numina(row: Any) -> Demonstration | None:
-    return _maths(row) if row.wanted else None
+def _convert_numina(row: Any) -> Demonstration | None:
+    return _convert_maths(row) if row.wanted else None
 
 
-GSM8K_SOLUTIONS = DemonstrationSet(GSM8K.rows, (GRADE_SCHOOL[0], _grade_school))
-MATH_SOLUTIONS = DemonstrationSet(MATH.rows, (PROBLEM[0], _maths))
-NUMINA_SOLUTIONS = DemonstrationSet(NUMINA.rows, (NUMINA_MATH[0], _numina))
+GSM8K_SOLUTIONS = DemonstrationSet(GSM8K.rows, (GRADE_SCHOOL[0], _convert_grade_school))
+MATH_SOLUTIONS = DemonstrationSet(MATH.rows, (PROBLEM[0], _convert_maths))
+NUMINA_SOLUTIONS = DemonstrationSet(NUMINA.rows, (NUMINA_MATH[0], _convert_numina))

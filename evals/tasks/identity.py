@@ -73,7 +73,7 @@ def task_identity(name: str, data_dir: Path | None) -> dict[str, Any]:
     identity = {
         "settings": _hash(json.dumps(settings, sort_keys=True, default=lambda _: "function").encode()),
         "code": {
-            key: _function_hash(value.name, beside)
+            key: _hash_function(value.name, beside)
             for key, value in settings.items()
             if isinstance(value, _Function) and key != "process_results"  # only lm-eval's scoring uses it
         },
@@ -99,7 +99,7 @@ def task_answers(name: str) -> str:
 
 def task_settings(name: str) -> dict[str, Any]:
     """Return the settings of a task's YAML, including those of the files that it includes."""
-    return _settings(task_file(name))
+    return _read_settings(task_file(name))
 
 
 def task_functions(name: str) -> dict[str, str]:
@@ -107,20 +107,20 @@ def task_functions(name: str) -> dict[str, str]:
     return {key: value.name for key, value in task_settings(name).items() if isinstance(value, _Function)}
 
 
-def _function_hash(name: str, folder: Path) -> str:
+def _hash_function(name: str, folder: Path) -> str:
     module, _, function = name.rpartition(".")
     # lm-eval first looks next to the YAML.
     beside = (folder / f"{module.replace('.', '/')}.py").is_file()
     return (Definitions(Modules(folder)) if beside else installed()).closure(f"{module}:{function}").hash
 
 
-def _settings(path: Path) -> dict[str, Any]:
+def _read_settings(path: Path) -> dict[str, Any]:
     """Return the settings of a YAML merged with those of included files, as lm-eval merges them."""
     own: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), _Loader)  # noqa: S506 - a safe loader with one tag more
     included = own.pop("include", [])
     merged: dict[str, Any] = {}
     for name in [included] if isinstance(included, str) else included:
-        merged |= _settings(path.parent / name)
+        merged |= _read_settings(path.parent / name)
     return merged | own
 
 

@@ -146,31 +146,31 @@ class _DrawnRow(RowModel):
     answer: str
 
 
-def _problem(row: _Problem) -> Problem:
+def _convert_problem(row: _Problem) -> Problem:
     return Problem(short_hash(row.problem) if row.id is None else str(row.id), row.problem, row.gold)
 
 
-def _grade_school(row: _GradeSchool) -> Problem:
+def _convert_grade_school(row: _GradeSchool) -> Problem:
     return Problem(short_hash(row.question), row.question, row.gold)
 
 
-def _dapo(row: _Dapo) -> Problem:
+def _convert_dapo(row: _Dapo) -> Problem:
     text = str(row.problem)
     return Problem(short_hash(text), text, row.reward_model.ground_truth.strip())
 
 
-def _numina(row: _Numina) -> Problem | None:
+def _convert_numina(row: _Numina) -> Problem | None:
     text = (row.problem or "").strip()
     return Problem(short_hash(text), text, (row.answer or "").strip()) if row.wanted else None
 
 
-PROBLEM = _Problem, _problem
+PROBLEM = _Problem, _convert_problem
 """Rows with a problem, and an answer or a solution with a boxed answer: row model, and conversion to a problem."""
-GRADE_SCHOOL = _GradeSchool, _grade_school
+GRADE_SCHOOL = _GradeSchool, _convert_grade_school
 """Rows of GSM8K, whose answers end in ``#### 1,234``; a row has no id, so the hash of its question is used."""
-DAPO_MATH = _Dapo, _dapo
+DAPO_MATH = _Dapo, _convert_dapo
 """Rows of DAPO-Math-17k: the problem is inside an instruction that requests another format of the answer."""
-NUMINA_MATH = _Numina, _numina
+NUMINA_MATH = _Numina, _convert_numina
 """Rows of NuminaMath-1.5, without proofs, multiple choice and rows that its authors call incomplete or wrong."""
 
 
@@ -189,7 +189,7 @@ def olympiadbench(raw: Raw) -> Dataset:
 
     The tolerance of one percentage (column ``error``) is ignored: an answer is either equal or not.
     """
-    return canonical(raw, _Olympiad, _olympiad)
+    return canonical(raw, _Olympiad, _convert_olympiad)
 
 
 def drawn(raw: Raw) -> Dataset:
@@ -197,7 +197,7 @@ def drawn(raw: Raw) -> Dataset:
     return canonical(raw, _DrawnRow, lambda row: Problem(row.id, row.problem, row.answer))
 
 
-def _olympiad(row: _Olympiad) -> Problem | None:
+def _convert_olympiad(row: _Olympiad) -> Problem | None:
     if not row.wanted:
         return None
     # Dollar signs only delimit LaTeX, sometimes separately for each value of a list.

@@ -16,12 +16,12 @@ def instructed(doc: Mapping[str, Any]) -> str:
 
 def listed(doc: Mapping[str, Any]) -> str:
     """Return a question with its options, and a request for a letter."""
-    return "\n".join([doc["problem"], "", *_options(doc), "", "Which option is right? Answer with its letter."])
+    return "\n".join([doc["problem"], "", *_list_options(doc), "", "Which option is right? Answer with its letter."])
 
 
 def lettered(doc: Mapping[str, Any]) -> str:
     """Return the context whose continuations are the letters of the options."""
-    return "\n".join([f"Question: {doc['problem']}", *_options(doc), "Answer:"])
+    return "\n".join([f"Question: {doc['problem']}", *_list_options(doc), "Answer:"])
 
 
 def letters(doc: Mapping[str, Any]) -> list[str]:
@@ -34,5 +34,5 @@ def right_option(doc: Mapping[str, Any]) -> int:
     return letters(doc).index(doc["answer"])
 
 
-def _options(doc: Mapping[str, Any]) -> list[str]:
+def _list_options(doc: Mapping[str, Any]) -> list[str]:
     return [f"{letter}. {option}" for letter, option in zip(letters(doc), doc["options"], strict=True)]

@@ -80,16 +80,14 @@ class DemonstrationRows(RowSource):
     messages: Column | None = None
 
 
-def _named_or_rows(value: Any) -> str:
+def _tag_rows(value: Any) -> str:
     return "name" if isinstance(value, str) else "rows"
 
 
-BenchmarkName = Annotated[
-    Annotated[str, Tag("name")] | Annotated[ProblemRows, Tag("rows")], Discriminator(_named_or_rows)
-]
+BenchmarkName = Annotated[Annotated[str, Tag("name")] | Annotated[ProblemRows, Tag("rows")], Discriminator(_tag_rows)]
 """The problems of training: a registered benchmark, or rows that the study defines."""
 DemonstrationsName = Annotated[
-    Annotated[str, Tag("name")] | Annotated[DemonstrationRows, Tag("rows")], Discriminator(_named_or_rows)
+    Annotated[str, Tag("name")] | Annotated[DemonstrationRows, Tag("rows")], Discriminator(_tag_rows)
 ]
 """The demonstrations of supervised training: a published data set, or rows that the study defines."""
 TaskName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=40)]

@@ -64,7 +64,7 @@ def read_rows(path: Path, flaws: Flaws) -> Iterator[Row]:
         flaws.append(f"{path}: {path.suffix!r} is no kind of file that is read; name one of {', '.join(_READERS)}")
         return
     try:
-        yield from _objects(reader(path, flaws), flaws)
+        yield from _check_objects(reader(path, flaws), flaws)
     except FileNotFoundError:
         flaws.append(f"{path}: there is no such file; correct its name")
     except (OSError, ValueError, RecursionError) as error:  # from JSON and Arrow
@@ -133,7 +133,7 @@ def shown(value: object) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
-def _json(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
+def _read_json(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
     if path.stat().st_size > LARGEST_ARRAY:
         flaws.append(f"{path}: is larger than 1 GiB and one JSON array; write JSONL, one object a line")
         return
@@ -144,8 +144,8 @@ def _json(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
     yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
 
 
-def _jsonl(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
-    for number, line in _lines(path, flaws):
+def _read_jsonl(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
+    for number, line in _read_lines(path, flaws):
         if not line.strip():
             continue
         try:
@@ -156,7 +156,7 @@ def _jsonl(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
             yield f"{path}:{number}", row
 
 
-def _parquet(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
+def _read_parquet(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
     import pyarrow.parquet  # type: ignore[import-untyped]
 
     batches = pyarrow.parquet.ParquetFile(path).iter_batches(batch_size=1024)
@@ -164,8 +164,8 @@ def _parquet(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
     yield from ((f"{path}, row {number}", row) for number, row in enumerate(rows, 1))
 
 
-def _csv(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
-    reader = csv.DictReader(text for _, text in _lines(path, flaws))
+def _read_csv(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
+    reader = csv.DictReader(text for _, text in _read_lines(path, flaws))
     try:
         for row in reader:
             place = f"{path}:{reader.line_num}"
@@ -177,7 +177,7 @@ def _csv(path: Path, flaws: Flaws) -> Iterator[tuple[str, Any]]:
         flaws.append(f"{path}:{reader.reader.line_num}: is not CSV ({error}); mend the line, or write JSONL")
 
 
-def _lines(path: Path, flaws: Flaws) -> Iterator[tuple[int, str]]:
+def _read_lines(path: Path, flaws: Flaws) -> Iterator[tuple[int, str]]:
     """Yield the lines of a text file with their numbers, from 1; lines that are too long are skipped unread."""
     with path.open("rb") as file:
         for number in itertools.count(1):
@@ -204,10 +204,10 @@ def _skip_line(file: BinaryIO, line: bytes) -> None:
 
 _UNION = ("str", "int", "float")
 _SUBJECT = re.compile(r"^\w+ (?=should)")
-_READERS = {".json": _json, ".jsonl": _jsonl, ".parquet": _parquet, ".csv": _csv}
+_READERS = {".json": _read_json, ".jsonl": _read_jsonl, ".parquet": _read_parquet, ".csv": _read_csv}
 
 
-def _objects(rows: Iterable[tuple[str, Any]], flaws: Flaws) -> Iterator[Row]:
+def _check_objects(rows: Iterable[tuple[str, Any]], flaws: Flaws) -> Iterator[Row]:
     for place, value in rows:
         if isinstance(value, dict):
             yield Row(place, value)

@@ -27,7 +27,7 @@ def verified(doc: Mapping[str, Any], results: Sequence[Sequence[str]]) -> dict[s
         unscored: Share of responses for which the verifier abstained.
     """
     (responses,) = results
-    verdicts = _verifier().verify([(text, doc["answer"]) for text in responses], [form(doc)] * len(responses))
+    verdicts = _get_verifier().verify([(text, doc["answer"]) for text in responses], [form(doc)] * len(responses))
     judged = [bool(verdict.correct) for verdict in verdicts if verdict.correct is not None]
     return {
         **({"accuracy": fmean(judged)} if judged else {}),
@@ -37,7 +37,7 @@ def verified(doc: Mapping[str, Any], results: Sequence[Sequence[str]]) -> dict[s
 
 
 @cache
-def _verifier() -> Verifier:
+def _get_verifier() -> Verifier:
     """Return the only verifier of the process; its workers end with the process."""
     verifier = Verifier()
     atexit.register(verifier.close)

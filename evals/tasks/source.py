@@ -40,7 +40,7 @@ def rows(*, folder: str, hub: Mapping[str, str], data_dir: str | Path | None = N
     """
     flaws: Flaws = []
     if data_dir is not None:
-        return {SPLIT: _local(Path(data_dir), folder, flaws)}
+        return {SPLIT: _read_local(Path(data_dir), folder, flaws)}
     path, split, revision = hub["path"], hub["split"], hub.get("revision")
     loaded = list(hub_rows(path, split, flaws, config=hub.get("name"), revision=revision))
     config = f", {hub['name']}" if "name" in hub else ""
@@ -74,7 +74,7 @@ def named(*, rows: Mapping[str, Any], own_task: str, **_: Any) -> dict[str, Raw]
     return {SPLIT: Raw(read, own_task, place)}
 
 
-def _local(data_dir: Path, folder: str, flaws: Flaws) -> Raw:
+def _read_local(data_dir: Path, folder: str, flaws: Flaws) -> Raw:
     inner = data_dir / folder
     files = data_files(inner, folder, SPLIT, alone=True) if inner.is_dir() else []
     if not files:

@@ -118,25 +118,25 @@ def draw(items: Sequence[Any], count: int, seed: str) -> list[Any]:
 
 def named_problems(source: ProblemRows) -> TrainingSet:
     """Return the problems of a study's rows; a file is read once, and again if it has changed."""
-    return _named_problems(source, stamp(source))
+    return _load_named(source, stamp(source))
 
 
 @cache
-def _named_problems(source: ProblemRows, written: object) -> TrainingSet:
-    return TrainingSet(named_rows(source), _layout(source), source)
+def _load_named(source: ProblemRows, written: object) -> TrainingSet:
+    return TrainingSet(named_rows(source), _make_layout(source), source)
 
 
-def _layout(source: ProblemRows) -> Layout:
+def _make_layout(source: ProblemRows) -> Layout:
     """Return the row model and the conversion for the columns that contain the problems."""
     columns: dict[str, Any] = {}
     if source.problem:
         columns["problem"] = (str, Field(min_length=1, validation_alias=source.problem))
     if source.answer:
         columns["answer"] = (str | int | float | None, Field(validation_alias=source.answer))
-    return create_model("NamedProblem", __base__=PROBLEM[0], **columns), _by_content
+    return create_model("NamedProblem", __base__=PROBLEM[0], **columns), _convert_row
 
 
-def _by_content(row: Any) -> Problem:
+def _convert_row(row: Any) -> Problem:
     """Return a problem with the hash of its text as id, because ids in a user's files may not be unique."""
     problem = PROBLEM[1](row)
     return replace(problem, id=short_hash(problem.prompt))

@@ -39,7 +39,7 @@ def completion_stats(rewards: FloatArray, weights: FloatArray) -> FloatArray:
     counted = np.where(np.isnan(rewards), 0.0, weights)
     values = np.where(counted > 0, rewards, 0.0)
     weight = counted.sum(axis=1)
-    mean = (counted * values).sum(axis=1) / _divisor(weight)
+    mean = (counted * values).sum(axis=1) / _replace_zeros(weight)
     return np.stack([weight, mean, (counted * np.square(values - mean[:, None])).sum(axis=1)], axis=1)
 
 
@@ -56,7 +56,7 @@ def group_moments(stats: FloatArray, group_size: int) -> tuple[FloatArray, Float
     if len(stats) % group_size:
         raise ValueError(f"{len(stats)} rollouts do not make groups of {group_size}; give whole groups")
     weight, mean, deviations = np.moveaxis(stats.reshape(-1, group_size, *stats.shape[1:]), -1, 0)
-    total = _divisor(weight.sum(axis=1))
+    total = _replace_zeros(weight.sum(axis=1))
     group_mean = (weight * mean).sum(axis=1) / total
     spread = deviations + weight * np.square(mean - group_mean[:, None])
     std = np.sqrt(spread.sum(axis=1) / total)
@@ -87,5 +87,5 @@ def group_table_moments(table: FloatArray, group_size: int) -> tuple[FloatArray,
     return mean[:, None], std[:, None]
 
 
-def _divisor(weight: FloatArray) -> FloatArray:
+def _replace_zeros(weight: FloatArray) -> FloatArray:
     return np.where(weight > 0, weight, 1.0)

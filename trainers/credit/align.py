@@ -98,8 +98,8 @@ def token_spans(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> tuple
         The text that ``tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)`` returns,
         and the tokens' `starts` and `ends` in characters, shape (T,) each. Tokens that share a character overlap.
     """
-    pieces = _byte_pieces(tokenizer)
-    return _spans_by_prefix(ids, tokenizer) if pieces is None else _spans_by_bytes(ids, pieces)
+    pieces = _get_byte_pieces(tokenizer)
+    return _find_spans_by_prefix(ids, tokenizer) if pieces is None else _find_spans_by_bytes(ids, pieces)
 
 
 @dataclass(frozen=True)
@@ -116,10 +116,10 @@ class _BytePieces:
         return np.where((row < 0) | (row > unknown), unknown, row)
 
 
-def _spans_by_bytes(ids: Sequence[int], table: _BytePieces) -> tuple[str, IntArray, IntArray]:
+def _find_spans_by_bytes(ids: Sequence[int], table: _BytePieces) -> tuple[str, IntArray, IntArray]:
     rows = table.rows(ids)
     data = b"".join([table.pieces[row] for row in rows.tolist()])
-    text, opens = _characters(data)
+    text, opens = _decode_characters(data)
     lengths = table.lengths[rows]
     byte_ends = np.cumsum(lengths)
     # The number of characters that begin before each byte, and before the end of the text.
@@ -129,7 +129,7 @@ def _spans_by_bytes(ids: Sequence[int], table: _BytePieces) -> tuple[str, IntArr
     return text, starts, before[byte_ends]
 
 
-def _characters(data: bytes) -> tuple[str, BoolArray]:
+def _decode_characters(data: bytes) -> tuple[str, BoolArray]:
     """Decode UTF-8 and mark the bytes that begin a character; each invalid run becomes one replacement character."""
     opens = (np.frombuffer(data, dtype=np.uint8) & 0xC0) != 0x80
     done = 0
@@ -144,7 +144,7 @@ def _characters(data: bytes) -> tuple[str, BoolArray]:
             return data.decode(errors="replace"), opens
 
 
-def _spans_by_prefix(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> tuple[str, IntArray, IntArray]:
+def _find_spans_by_prefix(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> tuple[str, IntArray, IntArray]:
     prefixes = [_decode(tokenizer, ids[:count]) for count in range(len(ids) + 1)]
     lengths = np.array([len(prefix) for prefix in prefixes], dtype=np.int64)
     # An incomplete character can decode to more replacement characters than the complete one, so a prefix can be longer
@@ -160,7 +160,7 @@ def _decode(tokenizer: PreTrainedTokenizerBase, ids: Sequence[int]) -> str:
 _TABLES: WeakKeyDictionary[PreTrainedTokenizerBase, _BytePieces | None] = WeakKeyDictionary()
 
 
-def _byte_pieces(tokenizer: PreTrainedTokenizerBase) -> _BytePieces | None:
+def _get_byte_pieces(tokenizer: PreTrainedTokenizerBase) -> _BytePieces | None:
     """Return the tokenizer's byte table, which is created at first use; None if the tokenizer is not byte-level."""
     if tokenizer not in _TABLES:
         backend = getattr(tokenizer, "backend_tokenizer", None)
@@ -176,11 +176,11 @@ def _make_pieces(backend: Any) -> _BytePieces:
     skipped = {token.content for token in special}
     for token, row in vocabulary.items():
         if token not in skipped:
-            pieces[row] = _token_bytes(token)
+            pieces[row] = _encode_token(token)
     return _BytePieces(pieces, np.array([len(piece) for piece in pieces], dtype=np.int64))
 
 
-def _token_bytes(token: str) -> bytes:
+def _encode_token(token: str) -> bytes:
     """Return the bytes of a byte-level token; encode a token with other characters (an added token) as plain text."""
     try:
         return token.translate(_TO_BYTE).encode("latin-1")
@@ -188,7 +188,7 @@ def _token_bytes(token: str) -> bytes:
         return token.encode()
 
 
-def _byte_alphabet(printable: Iterable[range]) -> dict[int, int]:
+def _make_byte_alphabet(printable: Iterable[range]) -> dict[int, int]:
     """Return GPT-2's table: from the code point that represents a byte to the byte.
 
     Printable Latin-1 characters represent themselves. The other bytes are represented, in order, by the code points
@@ -200,4 +200,4 @@ def _byte_alphabet(printable: Iterable[range]) -> dict[int, int]:
     return {**dict.fromkeys(others, 0xFFFF), **{256 + place: byte for place, byte in enumerate(others)}}
 
 
-_TO_BYTE = _byte_alphabet((range(0x21, 0x7F), range(0xA1, 0xAD), range(0xAE, 0x100)))
+_TO_BYTE = _make_byte_alphabet((range(0x21, 0x7F), range(0xA1, 0xAD), range(0xAE, 0x100)))

@@ -107,34 +107,34 @@ def parse(
     if truncated:
         return "truncated"
     boxed = REPLIES.get(reply) if aim == "steps" else None
-    lines = _own_lines(text.replace(boxed.example if boxed else EXAMPLES[aim], ""))
+    lines = _select_own_lines(text.replace(boxed.example if boxed else EXAMPLES[aim], ""))
     if isinstance(lines, str):
         return lines
     if boxed:
         read = boxed.read(lines, steps)
         return "refusal" if read == "no_list" and any(map(_REFUSAL.search, lines)) else read
-    verdict = _last_verdict(lines, aim)
+    verdict = _find_last_verdict(lines, aim)
     if verdict is None:
         return "refusal" if any(map(_REFUSAL.search, lines)) else "no_list"
-    return _answer(verdict) if aim == "answer" else _steps(verdict, steps)
+    return _read_answer(verdict) if aim == "answer" else _read_steps(verdict, steps)
 
 
-def _own_lines(text: str) -> list[str] | Abstention:
+def _select_own_lines(text: str) -> list[str] | Abstention:
     """Return the critic's own lines after its thinking, in lower case."""
     plain = (text if text.isascii() else text.translate(_PLAIN)).lower()
     lines = plain.splitlines()
     if ">" in plain:
-        lines = _after_thinking("\n".join(line for line in lines if not _QUOTED.match(line))).splitlines()
+        lines = _drop_thinking("\n".join(line for line in lines if not _QUOTED.match(line))).splitlines()
     return lines if any(map(str.strip, lines)) else "empty"
 
 
-def _after_thinking(text: str) -> str:
+def _drop_thinking(text: str) -> str:
     """Return the text after the last end of thinking; if the thinking does not end, return its opening tag only."""
     *_, closed, rest = ("/", *_THINKING.split(text))
     return rest if closed else "<think>"
 
 
-def _last_verdict(lines: list[str], aim: Aim) -> _Verdict | None:
+def _find_last_verdict(lines: list[str], aim: Aim) -> _Verdict | None:
     for number in range(len(lines) - 1, -1, -1):
         line = lines[number]
         if _HINT[aim] not in line:
@@ -149,35 +149,35 @@ def _last_verdict(lines: list[str], aim: Aim) -> _Verdict | None:
     return None
 
 
-def _steps(verdict: _Verdict, steps: int) -> frozenset[int] | Abstention:
-    listed = _listed(verdict)
-    return "no_list" if listed is None else _indices(listed, steps)
+def _read_steps(verdict: _Verdict, steps: int) -> frozenset[int] | Abstention:
+    listed = _read_list(verdict)
+    return "no_list" if listed is None else _read_indices(listed, steps)
 
 
-def _listed(verdict: _Verdict) -> str | None:
+def _read_list(verdict: _Verdict) -> str | None:
     """Return the content of the list, blank for an empty list; None if there is no valid list."""
     rest = verdict.rest.lstrip(" \t*`_\"'~$\n")
     closing = _CLOSING.get(rest[:1])
     if closing is not None:
         inside, closed, after = rest[1:].partition(closing)
-        return inside if closed and _ends(after, verdict.key) and not _MORE.search(after) else None
+        return inside if closed and _is_end(after, verdict.key) and not _MORE.search(after) else None
     if _MORE.search(rest):
         return None
     line = rest.partition("\n")[0]
     word = _WORD.match(line)
     if word is not None and word[0] in _NONE:
-        return "" if _ends(line[word.end() :], verdict.key) else None
+        return "" if _is_end(line[word.end() :], verdict.key) else None
     inside, remark, after = verdict.rest.partition("\n")[0].partition("(")
     bare = inside.rstrip(" \t.;!*`_\"'~$|})")
-    return bare if bare[-1:].isdigit() and _ends(remark + after, key=False) else None
+    return bare if bare[-1:].isdigit() and _is_end(remark + after, key=False) else None
 
 
-def _ends(after: str, key: bool) -> bool:
+def _is_end(after: str, key: bool) -> bool:
     line = after.partition("\n")[0]
     return (_KEY_END if key else _END).fullmatch(line) is not None
 
 
-def _indices(listed: str, steps: int) -> frozenset[int] | Abstention:
+def _read_indices(listed: str, steps: int) -> frozenset[int] | Abstention:
     if not listed.strip() or listed.strip() in _NONE:
         return frozenset()
     if _INDICES.fullmatch(listed) is None:
@@ -188,9 +188,9 @@ def _indices(listed: str, steps: int) -> frozenset[int] | Abstention:
     return frozenset([int(number) - 1 for number in numbers])
 
 
-def _answer(verdict: _Verdict) -> frozenset[int] | Abstention:
+def _read_answer(verdict: _Verdict) -> frozenset[int] | Abstention:
     line = verdict.rest.lstrip(" \t*`_\"'~$\n").partition("\n")[0]
     word = _WORD.match(line)
-    if word is None or word[0] not in _ANSWERS or not _ends(line[word.end() :].lstrip("\"'"), verdict.key):
+    if word is None or word[0] not in _ANSWERS or not _is_end(line[word.end() :].lstrip("\"'"), verdict.key):
         return "no_list"
     return _ANSWERS[word[0]]

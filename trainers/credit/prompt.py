@@ -106,8 +106,8 @@ def quoted(text: str) -> str:
     and bidirectional characters, halves of surrogate pairs) become U+FFFD.
     """
     lines = text.strip().splitlines() or [""]
-    return "".join(f"{QUOTE}{_harmless(line)}\n" for line in lines)
+    return "".join(f"{QUOTE}{_disarm(line)}\n" for line in lines)
 
 
-def _harmless(line: str) -> str:
+def _disarm(line: str) -> str:
     return _TEMPLATE_TOKEN.sub(r"\g<0> ", _UNPRINTABLE.sub("\ufffd", line))

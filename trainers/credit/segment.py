@@ -63,11 +63,11 @@ def blank_lines(text: str) -> list[Span]:
 
     Blank lines within a closed block of code or a closed displayed formula do not end a step.
     """
-    return spans_of(text, _paragraph_ends(text))
+    return spans_of(text, _find_paragraph_ends(text))
 
 
-def _paragraph_ends(text: str) -> list[int]:
-    blocks = list(_blocks(text))
+def _find_paragraph_ends(text: str) -> list[int]:
+    blocks = list(_find_blocks(text))
     starts = [start for start, _ in blocks]
     ends = []
     for blank in _BLANK_LINES.finditer(text):
@@ -77,25 +77,25 @@ def _paragraph_ends(text: str) -> list[int]:
     return ends
 
 
-def _blocks(text: str) -> Iterator[Span]:
+def _find_blocks(text: str) -> Iterator[Span]:
     r"""Yield the spans of closed fences, ``$$…$$``, ``\[…\]`` and ``\begin…\end``. Linear in the text."""
     marks = list(_BLOCK_MARKS.finditer(text))
     closing: dict[str, list[int]] = {}
     for mark in marks:
         if mark["side"] != "begin" and mark["bracket"] != "[":
-            closing.setdefault(_block_kind(mark), []).append(mark.start())
+            closing.setdefault(_read_block_kind(mark), []).append(mark.start())
     free_from = 0
     for mark in marks:
         if mark["side"] == "end" or mark["bracket"] == "]" or mark.start() < free_from:
             continue
-        ends = closing.get(_block_kind(mark), [])
+        ends = closing.get(_read_block_kind(mark), [])
         place = bisect_right(ends, mark.start())
         if place < len(ends):
             free_from = ends[place] + 1
             yield mark.start(), ends[place]
 
 
-def _block_kind(mark: re.Match[str]) -> str:
+def _read_block_kind(mark: re.Match[str]) -> str:
     return mark["fence"] or mark["dollars"] or (mark["bracket"] and "[]") or mark["name"]
 
 
@@ -112,10 +112,10 @@ def sentences(text: str) -> list[Span]:
     ("1.", "Step 2.") or an abbreviation ("e.g.", "i.e.", "etc."). In doubt the text is not cut: two sentences in one
     step are still judged.
     """
-    return spans_of(text, sorted({*_paragraph_ends(text), *_sentence_ends(text)}))
+    return spans_of(text, sorted({*_find_paragraph_ends(text), *_find_sentence_ends(text)}))
 
 
-def _sentence_ends(text: str) -> Iterator[int]:
+def _find_sentence_ends(text: str) -> Iterator[int]:
     formulas = [match.span() for match in _FORMULAS.finditer(text)]
     starts = [start for start, _ in formulas]
     for stop in _STOPS.finditer(text):

@@ -207,8 +207,8 @@ def vote_metrics(flags: Flags, shares: FloatArray) -> dict[str, float]:
     """
     agreements = vote_agreement(flags)
     return {
-        "flagged_step_rate": _mean(shares[~np.isnan(shares)]),
-        "vote_agreement": _mean(agreements[~np.isnan(agreements)]),
+        "flagged_step_rate": _compute_mean(shares[~np.isnan(shares)]),
+        "vote_agreement": _compute_mean(agreements[~np.isnan(agreements)]),
         "uncritiqued": float((~flags.answered.any(axis=0)).sum()),
     }
 
@@ -221,8 +221,8 @@ def charged_metrics(layout: Layout, charges: FloatArray) -> dict[str, float]:
         charges: Charge of the tokens of each step, shape (N,); NaN for a rollout for which no critique answered.
     """
     charged = ~np.isnan(charges)
-    return {"penalised_tokens": _mean(np.repeat(charges[charged], layout.tokens[charged]))}
+    return {"penalised_tokens": _compute_mean(np.repeat(charges[charged], layout.tokens[charged]))}
 
 
-def _mean(values: FloatArray) -> float:
+def _compute_mean(values: FloatArray) -> float:
     return float(values.mean()) if values.size else float("nan")

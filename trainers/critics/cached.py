@@ -60,7 +60,7 @@ class CachedCritic:
 
     def __init__(self, inner: Critic, identity: Mapping[str, Any], store: CritiqueStore | None) -> None:
         self._inner, self._store = inner, store
-        self._identity = _digest(dict(identity)).hex()
+        self._identity = _compute_digest(dict(identity)).hex()
         self._asked: dict[Place, asyncio.Future[Critique]] = {}
         self.eager = inner.eager
 
@@ -93,7 +93,9 @@ class CachedCritic:
     def key(self, solution: Solution, greedy: bool) -> bytes:
         """Return the hash of all that determines the critiques of a solution, except their index (32 bytes)."""
         problem = solution.problem
-        return _digest([self._identity, greedy, solution.aim, problem.prompt, problem.answer, list(solution.steps)])
+        return _compute_digest(
+            [self._identity, greedy, solution.aim, problem.prompt, problem.answer, list(solution.steps)]
+        )
 
     async def _round(self, owed: Sequence[Place], solutions: Mapping[bytes, Solution], greedy: bool) -> Answered:
         """Request the critiques that no other caller requests, and wait for those that other callers request.
@@ -115,7 +117,7 @@ class CachedCritic:
         try:
             answers = await self._read(own)
             self._settle(answers)
-            groups = _groups([place for place in own if place not in answers])
+            groups = _group_places([place for place in own if place not in answers])
             asks = [self._ask(numbers, keys, solutions, greedy) for numbers, keys in groups.items()]
             for answered in await asyncio.gather(*asks, return_exceptions=True):
                 if isinstance(answered, BaseException):
@@ -159,25 +161,25 @@ class CachedCritic:
             await asyncio.to_thread(self._store.write, lasting)
 
 
-def _groups(places: Iterable[Place]) -> dict[range, list[bytes]]:
+def _group_places(places: Iterable[Place]) -> dict[range, list[bytes]]:
     """Return the solutions to request for each run of successive indices; every place is in exactly one run."""
     numbers: dict[bytes, list[int]] = {}
     for key, number in places:
         numbers.setdefault(key, []).append(number)
     groups: dict[range, list[bytes]] = {}
     for key, owed in numbers.items():
-        for run in _runs(sorted(owed)):
+        for run in _split_runs(sorted(owed)):
             groups.setdefault(run, []).append(key)
     return groups
 
 
-def _runs(numbers: Sequence[int]) -> list[range]:
+def _split_runs(numbers: Sequence[int]) -> list[range]:
     """Split ascending numbers into runs without gaps."""
     starts = [number for number in numbers if number - 1 not in numbers]
     ends = [number + 1 for number in numbers if number + 1 not in numbers]
     return [range(start, end) for start, end in zip(starts, ends, strict=True)]
 
 
-def _digest(value: object) -> bytes:
+def _compute_digest(value: object) -> bytes:
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).digest()

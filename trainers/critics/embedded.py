@@ -43,10 +43,8 @@ Lesson = tuple[str, str]
 
 def train_critic(config: EmbeddedCriticConfig, out: Path, record: Emit) -> None:
     """Build the embedded critic, train it, and write model and tokenizer to `out`."""
-    lessons = list(_lessons(config))
-    tokenizer = build_tokenizer(
-        (_without_instructions(prompt) + critique for prompt, critique in lessons[:4096]), _PIECES
-    )
+    lessons = list(_draw_lessons(config))
+    tokenizer = build_tokenizer((_drop_instructions(prompt) + critique for prompt, critique in lessons[:4096]), _PIECES)
     # The instructions never vary, so each of them is one token for this model: the model reads what varies.
     tokenizer.add_tokens([instructions(aim, reference) for aim, reference in _ASKED])
     tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
@@ -55,7 +53,7 @@ def train_critic(config: EmbeddedCriticConfig, out: Path, record: Emit) -> None:
     save(model, tokenizer, out)
 
 
-def _lessons(config: EmbeddedCriticConfig) -> Iterator[Lesson]:
+def _draw_lessons(config: EmbeddedCriticConfig) -> Iterator[Lesson]:
     rng = random.Random(f"critic/{config.number}")
     problems = draw("reviews", config.steps * config.problems_per_step, config.number, config.operations)
     for problem in problems:
@@ -63,10 +61,10 @@ def _lessons(config: EmbeddedCriticConfig) -> Iterator[Lesson]:
         pupil = draw_pupil(config.misconceptions, config.slip, rng)
         steps = attempt(read(problem.prompt), rng, pupil, config.stray)
         prompt = critique_prompt(problem.prompt, steps, aim=aim, reference=problem.answer if shown else None)
-        yield prompt, _critique(problem, steps, aim)
+        yield prompt, _write_critique(problem, steps, aim)
 
 
-def _critique(problem: Problem, steps: Sequence[str], aim: Aim) -> str:
+def _write_critique(problem: Problem, steps: Sequence[str], aim: Aim) -> str:
     reviewed = review(read(problem.prompt), steps)
     lines = [
         f"[{n}] {due}, says {_read_result(step)}: {'wrong' if wrong else 'right'} {n}\n"
@@ -85,5 +83,5 @@ def _read_result(step: str) -> str:
     return numbers[-1] if numbers else "nothing"
 
 
-def _without_instructions(prompt: str) -> str:
+def _drop_instructions(prompt: str) -> str:
     return prompt[prompt.index("Problem:\n") :]

@@ -131,7 +131,7 @@ def kept(path: Path) -> Kept | None:
         return None
     with closing(_connect(path)) as connection:
         size = sum(file.stat().st_size for file in path.parent.glob(f"{path.name}*"))
-        return Kept(_number(connection, "SELECT count(*) FROM critiques"), size, _limit(connection))
+        return Kept(_read_number(connection, "SELECT count(*) FROM critiques"), size, _read_limit(connection))
 
 
 def set_limit(path: Path, limit: int) -> None:
@@ -191,12 +191,12 @@ def _select(connection: sqlite3.Connection, solutions: Sequence[bytes], numbers:
 
 
 def _touch(connection: sqlite3.Connection, used: Sequence[tuple[int, int]]) -> None:
-    with _transaction(connection):
+    with _run_transaction(connection):
         connection.executemany("UPDATE critiques SET used = ? WHERE id = ?", used)
 
 
 def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int, int, bytes]]) -> None:
-    with _transaction(connection):
+    with _run_transaction(connection):
         connection.executemany(
             # The place may hold a damaged record, or the record of a process that requested it at the same time.
             "INSERT OR REPLACE INTO critiques (solution, number, used, record) VALUES (?, ?, ?, ?)",
@@ -207,10 +207,10 @@ def _insert(connection: sqlite3.Connection, rows: Sequence[tuple[bytes, int, int
 
 def _evict(connection: sqlite3.Connection) -> None:
     """Delete the least recently used critiques, in small transactions, so that other processes can write in between."""
-    limit = _limit(connection)
-    if _live_bytes(connection) <= limit:
+    limit = _read_limit(connection)
+    if _count_live_bytes(connection) <= limit:
         return
-    while (excess := _live_bytes(connection) - EVICTED_TO * limit) > 0:
+    while (excess := _count_live_bytes(connection) - EVICTED_TO * limit) > 0:
         if not _delete_oldest(connection, excess):
             break
     # Free pages would be reused in time, but after the limit was lowered they must be released now. `execute` would run
@@ -220,7 +220,7 @@ def _evict(connection: sqlite3.Connection) -> None:
 
 def _delete_oldest(connection: sqlite3.Connection, excess: float) -> bool:
     """Delete up to `EVICTED_AT_ONCE` critiques of about `excess` bytes; return False if there are none."""
-    with _transaction(connection):
+    with _run_transaction(connection):
         oldest = connection.execute(
             "SELECT id, length(record) FROM critiques ORDER BY used, id LIMIT ?", (EVICTED_AT_ONCE,)
         ).fetchall()
@@ -230,21 +230,21 @@ def _delete_oldest(connection: sqlite3.Connection, excess: float) -> bool:
     return bool(goes)
 
 
-def _live_bytes(connection: sqlite3.Connection) -> int:
-    pages = _number(connection, "PRAGMA page_count") - _number(connection, "PRAGMA freelist_count")
-    return pages * _number(connection, "PRAGMA page_size")
+def _count_live_bytes(connection: sqlite3.Connection) -> int:
+    pages = _read_number(connection, "PRAGMA page_count") - _read_number(connection, "PRAGMA freelist_count")
+    return pages * _read_number(connection, "PRAGMA page_size")
 
 
-def _limit(connection: sqlite3.Connection) -> int:
-    return _number(connection, "SELECT value FROM settings WHERE name = 'limit'")
+def _read_limit(connection: sqlite3.Connection) -> int:
+    return _read_number(connection, "SELECT value FROM settings WHERE name = 'limit'")
 
 
-def _number(connection: sqlite3.Connection, query: str) -> int:
+def _read_number(connection: sqlite3.Connection, query: str) -> int:
     return int(connection.execute(query).fetchone()[0])
 
 
 @contextmanager
-def _transaction(connection: sqlite3.Connection) -> Iterator[None]:
+def _run_transaction(connection: sqlite3.Connection) -> Iterator[None]:
     connection.execute("BEGIN IMMEDIATE")
     try:
         yield
@@ -273,12 +273,12 @@ def _prepare(connection: sqlite3.Connection) -> None:
     _log_ahead(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(f"PRAGMA journal_size_limit = {WAL_BYTES}")
-    if _number(connection, "PRAGMA user_version") == 0:
-        with _transaction(connection):
-            if _number(connection, "PRAGMA user_version") == 0:  # no other process created it first
+    if _read_number(connection, "PRAGMA user_version") == 0:
+        with _run_transaction(connection):
+            if _read_number(connection, "PRAGMA user_version") == 0:  # no other process created it first
                 for statement in _SCHEMA:
                     connection.execute(statement)
-    version = _number(connection, "PRAGMA user_version")
+    version = _read_number(connection, "PRAGMA user_version")
     if version != VERSION:
         raise sqlite3.DatabaseError(f"it is of version {version}, this program reads version {VERSION}")
 

@@ -111,7 +111,7 @@ class Scorer:
         except Exception:
             log.exception("the process reward model failed on %d solutions; they are not scored", len(readings))
             return [ScoredSolution(None, "error")] * len(readings)
-        return [_scored(row[each.ends], len(each.ids)) for row, each in zip(right, readings, strict=True)]
+        return [_make_scored(row[each.ends], len(each.ids)) for row, each in zip(right, readings, strict=True)]
 
     @torch.inference_mode()
     def _right(self, readings: Sequence[Reading]) -> FloatArray:
@@ -125,7 +125,7 @@ class Scorer:
         return np.asarray(logits.double().softmax(dim=-1)[..., RIGHT].cpu().numpy(), dtype=np.float64)
 
 
-def _scored(scores: FloatArray, tokens: int) -> ScoredSolution:
+def _make_scored(scores: FloatArray, tokens: int) -> ScoredSolution:
     if not np.isfinite(scores).all():
         return ScoredSolution(None, "not_finite", tokens)
     return ScoredSolution(tuple(scores.tolist()), tokens=tokens)

@@ -132,7 +132,7 @@ EDITS: dict[str, tuple[Edit, frozenset[str]]] = {
         NONE,
     ),
     # Names, places, layout.
-    "a private rename": (replaced(VOTES, "_mean(", "_average("), NONE),
+    "a private rename": (replaced(VOTES, "_compute_mean(", "_average("), NONE),
     "a renamed import": (
         both(
             replaced("trainers/sft.py", "Template, encode,", "Template, encode as written,"),

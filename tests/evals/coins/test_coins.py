@@ -43,8 +43,8 @@ def test_the_fingerprint_is_the_same_in_every_process():
 def test_the_fingerprint_changes_with_the_data(monkeypatch):
     before = COINS.fingerprint()
     monkeypatch.setattr(module, "LIMIT", 19)
-    module._possible.cache_clear()
+    module._list_possible.cache_clear()
     try:
         assert Coins().fingerprint() != before
     finally:
-        module._possible.cache_clear()
+        module._list_possible.cache_clear()

@@ -33,7 +33,7 @@ def test_what_nobody_could_judge_is_left_out(monkeypatch):
         def verify(self, pairs, forms):
             return [Verdict(None, "timeout", "9^{9^9}", 3.0) for _ in pairs]
 
-    monkeypatch.setattr(scoring, "_verifier", Tired)
+    monkeypatch.setattr(scoring, "_get_verifier", Tired)
     assert verified(DOC, [["\\boxed{9^{9^9}}"] * 2]) == {"no_answer": 0.0, "unscored": 1.0}
 
 

@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from evals.coins.problems import draw, read
 from evals.coins.solutions import SEPARATOR, check, demonstrate
 from trainers.backbones import BackboneConfig
-from trainers.cold_start import _demonstrations, train_cold_start
+from trainers.cold_start import _draw_demonstrations, train_cold_start
 from trainers.config import ColdStartConfig
 
 BACKBONE = BackboneConfig(source="embedded", width=32, layers=1)
@@ -74,7 +74,7 @@ def test_another_seed_gives_another_model(trained, tmp_path):
 
 
 def test_lessons_are_problems_of_the_lengths_asked_for():
-    lessons = list(_demonstrations(LESSON))
+    lessons = list(_draw_demonstrations(LESSON))
     problems = draw("lessons", 12 * 8, LESSON.seed, LESSON.operations)
     assert [prompt for prompt, _ in lessons] == [problem.prompt for problem in problems]
     lengths = {len(read(prompt).operations) for prompt, _ in lessons}
@@ -84,7 +84,9 @@ def test_lessons_are_problems_of_the_lengths_asked_for():
 
 def test_lessons_go_wrong_as_asked():
     def slips(config):
-        return sum(len(check(read(prompt), text.split(SEPARATOR)).wrong) for prompt, text in _demonstrations(config))
+        return sum(
+            len(check(read(prompt), text.split(SEPARATOR)).wrong) for prompt, text in _draw_demonstrations(config)
+        )
 
     assert slips(LESSON) > 0
     assert slips(LESSON.model_copy(update={"slip": 0.0})) > 0  # by misconceptions

@@ -14,13 +14,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from evals.coins.problems import SPLITS, draw, read
 from evals.coins.pupil import MISCONCEPTIONS, Misconception, Pupil
 from evals.coins.solutions import attempt, check
-from trainers.cold_start import _demonstrations
+from trainers.cold_start import _draw_demonstrations
 from trainers.config import ColdStartConfig
 from trainers.credit.critique import Aim
 from trainers.credit.parse import parse
 from trainers.credit.prompt import critique_prompt, instructions
 from trainers.critics.base import EmbeddedCriticConfig
-from trainers.critics.embedded import _critique, _lessons, train_critic
+from trainers.critics.embedded import _draw_lessons, _write_critique, train_critic
 
 _REVIEWED = re.compile(r"\] (\d+) ([+\-*]) (\d+) = \d+, says (\d+): (right|wrong)")
 SHORT = EmbeddedCriticConfig(steps=4, problems_per_step=8)
@@ -30,7 +30,9 @@ SHORT = EmbeddedCriticConfig(steps=4, problems_per_step=8)
 def test_a_taught_review_reads_as_the_checkers_verdict(seed: int, slip: float, stray: float) -> None:
     (problem,) = draw("train", 1, seed, (2, 7))
     steps = attempt(read(problem.prompt), random.Random(seed), Pupil(MISCONCEPTIONS, slip, slip), stray)
-    assert parse(_critique(problem, steps, "steps"), "steps", len(steps)) == check(read(problem.prompt), steps).wrong
+    assert (
+        parse(_write_critique(problem, steps, "steps"), "steps", len(steps)) == check(read(problem.prompt), steps).wrong
+    )
 
 
 @given(st.integers(0, 2**32))
@@ -38,7 +40,7 @@ def test_a_taught_judgment_reads_as_whether_the_answer_is_the_reference(seed: in
     (problem,) = draw("train", 1, seed, (2, 7))
     steps = attempt(read(problem.prompt), random.Random(seed), Pupil(slip=0.2), 0.2)
     wrong = steps[-1] != f"\\boxed{{{problem.answer}}}"
-    assert parse(_critique(problem, steps, "answer"), "answer", len(steps)) == ({0} if wrong else set())
+    assert parse(_write_critique(problem, steps, "answer"), "answer", len(steps)) == ({0} if wrong else set())
 
 
 def test_a_review_works_out_each_step_from_the_claims_before_it() -> None:
@@ -47,7 +49,7 @@ def test_a_review_works_out_each_step_from_the_claims_before_it() -> None:
     (sign, operand), total = chain.operations[0], chain.totals()[0]
     first = f"{chain.start} {sign} {operand} = {total}"
     steps = [f"{chain.start} {sign} {operand} = {total + 1}", *("?", "?"), f"\\boxed{{{total + 1}}}"]
-    lines = _critique(problem, steps, "steps").splitlines()
+    lines = _write_critique(problem, steps, "steps").splitlines()
     assert lines[0] == f"[1] {first}, says {total + 1}: wrong 1"
     second_sign, second = chain.operations[1]
     assert lines[1].startswith(f"[2] {total + 1} {second_sign} {second} = ")
@@ -58,7 +60,7 @@ def test_a_review_works_out_each_step_from_the_claims_before_it() -> None:
 def test_lessons_ask_everything_that_a_critic_is_asked() -> None:
     asked: Counter[tuple[Aim, bool]] = Counter()
     aims: list[Aim] = ["steps", "answer"]
-    for prompt, _ in _lessons(EmbeddedCriticConfig(steps=10, problems_per_step=64)):
+    for prompt, _ in _draw_lessons(EmbeddedCriticConfig(steps=10, problems_per_step=64)):
         asked.update(
             (aim, shown)
             for aim in aims
@@ -71,7 +73,7 @@ def test_lessons_ask_everything_that_a_critic_is_asked() -> None:
 
 @pytest.fixture(scope="module")
 def lessons() -> list[tuple[str, str]]:
-    return list(_lessons(EmbeddedCriticConfig(steps=20, problems_per_step=64)))
+    return list(_draw_lessons(EmbeddedCriticConfig(steps=20, problems_per_step=64)))
 
 
 def test_every_wrong_rule_is_seen_followed_and_seen_resisted(lessons: list[tuple[str, str]]) -> None:
@@ -98,8 +100,10 @@ def test_lessons_have_all_lengths_and_sentences_about_others(lessons: list[tuple
 @pytest.mark.parametrize("seed", [0, 7])
 def test_no_chain_that_the_critic_learns_from_is_one_of_the_cold_starts(seed: int) -> None:
     count = {"steps": 20, "problems_per_step": 64, "seed": seed}
-    taught = {_chain(prompt[prompt.index("Problem:\n") + 9 :]) for prompt, _ in _lessons(EmbeddedCriticConfig(**count))}
-    started = {_chain(prompt) for prompt, _ in _demonstrations(ColdStartConfig(**count))}
+    taught = {
+        _chain(prompt[prompt.index("Problem:\n") + 9 :]) for prompt, _ in _draw_lessons(EmbeddedCriticConfig(**count))
+    }
+    started = {_chain(prompt) for prompt, _ in _draw_demonstrations(ColdStartConfig(**count))}
     assert len(taught) > 1000
     assert len(started) > 1000
     assert not taught & started
@@ -122,7 +126,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_model_and_tokenizer_come_back_through_the_auto_classes(taught: str) -> None:
     tokenizer = AutoTokenizer.from_pretrained(taught)
     assert AutoModelForCausalLM.from_pretrained(taught).get_input_embeddings().num_embeddings == len(tokenizer)
-    for prompt, said in _lessons(SHORT):
+    for prompt, said in _draw_lessons(SHORT):
         ids = tokenizer(prompt + said)["input_ids"]
         assert tokenizer.decode(ids) == prompt + said
         assert len(ids) < 256
