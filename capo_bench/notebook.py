@@ -1,25 +1,38 @@
-"""Results of a study for notebooks: tidy frames, the answer, comparisons and figures. Files are read on demand."""
+"""Results of a study for notebooks: tidy frames, the answer, comparisons and figures. Files are read on demand.
+
+Frames have one observation per row, after the columns `trial`, `variant` and `seed`. Shares are from 0 to 1; unknown
+values are NaN or None. Steps of training, places in them and steps of a rollout count from 1.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from capo_bench.analysis import frames
 from capo_bench.analysis.answer import Answer, answer
-from capo_bench.analysis.collect import Results, collect
+from capo_bench.analysis.collect import Results, Run, collect
+from capo_bench.analysis.looks import difference
+from capo_bench.analysis.measures import quantity, task_of
+from capo_bench.analysis.stats import holm, lay_out
 from capo_bench.analysis.summary import Summary, summarise
 from capo_bench.run.studies import StudyChoice, plan_as_run
 from capo_bench.store.home import Home
+from capo_bench.store.records import read_records
+from evals.registry import did_you_mean
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from capo_bench.analysis.rollouts import CreditedRollout
     from capo_bench.pages.svg import Figure
     from capo_bench.study.plan import Plan
+
+Row = dict[str, Any]
+
+_KEYS = ("trial", "variant", "seed")
 
 
 def load(
@@ -78,48 +91,100 @@ class StudyResults:
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """Planned trials: method, settings of the variant, whether the trial is done."""
-        return frames.trials(self.results)
+        """A row for each planned trial: whether it is done, its method, and what its variant sets."""
+        plan, missing = self.results.plan, {trial.id for trial in self.results.missing}
+        variants = {variant.name: variant for variant in plan.variants}
+        rows = [
+            {
+                **dict(zip(_KEYS, (trial.id, trial.variant, trial.seed), strict=True)),
+                "done": trial.id not in missing,
+                "method": trial.config.method,
+                **variants[trial.variant].overrides,
+            }
+            for trial in plan.trials
+        ]
+        return _frame(rows, (*_KEYS, "done", "method"))
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
-        """Final metrics, one per row."""
-        return frames.metrics(self.results)
+        """A row for each metric of each finished trial: `metric` as ``task/quantity``, both apart, and `value`."""
+        import pandas as pd
 
-    @cached_property
-    def scores(self) -> pd.DataFrame:
-        """Scores of individual problems on the metrics of the study's question."""
-        return frames.scores(self.results)
+        rows = [
+            (run.trial.id, run.trial.variant, run.trial.seed, name, task_of(name), quantity(name), value)
+            for run in self.results.all_runs()
+            for name, value in run.shares.items()
+        ]  # plain tuples: there are many
+        return pd.DataFrame(rows, columns=[*_KEYS, "metric", "task", "quantity", "value"])
 
     @cached_property
     def costs(self) -> pd.DataFrame:
-        """Costs of trials, one per column."""
-        return frames.costs(self.results)
+        """A row for each finished trial and a column for each cost: seconds, tokens, critiques, FLOPs."""
+        return self._of_runs(lambda run: [dict(run.cost)], ())
+
+    @cached_property
+    def scores(self) -> pd.DataFrame:
+        """The score of each problem on each metric that the study asks about, linearised (`analysis.scores`)."""
+
+        def rows(run: Run) -> Iterator[Row]:
+            for metric, of_problems in run.scores.items():
+                for problem, score in of_problems.items():
+                    yield {"metric": metric, "problem": problem, "score": score}
+
+        return self._of_runs(rows, ("metric", "problem", "score"))
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """Records of optimizer steps, one value per column."""
-        return frames.curves(self.results)
+        """A row for each optimizer step of each finished trial and a column for each number that it recorded."""
+        return self._of_runs(lambda run: read_records(run.folder.steps) if run.folder.steps.exists() else (), ("step",))
 
     @cached_property
     def samples(self) -> pd.DataFrame:
-        """Answers of the evaluations."""
-        return frames.samples(self.results)
+        """A row for each answer of each evaluation: task, problem, decoding, completion, whether it is right."""
+
+        def rows(run: Run) -> Iterator[Row]:
+            for path in sorted(run.folder.evaluation.glob("*/samples.jsonl")):
+                yield from ({"task": path.parent.name, **record} for record in read_records(path))
+
+        return self._of_runs(rows, ("task", "problem", "decoding", "sample", "completion", "correct"))
 
     @cached_property
     def rollouts(self) -> pd.DataFrame:
-        """Stored rollouts of training."""
-        return frames.rollouts(self.results)
+        """A row for each stored rollout: its problem, text and outcome, and what was voted on its steps."""
+        columns = ("group", "problem", "answer", "text", "tokens", "outcome", "voters", "flagged", "split", "advantage")
+        return self._of_rollouts(lambda rollout: [_rollout(rollout)], columns)
 
     @cached_property
     def steps(self) -> pd.DataFrame:
-        """Steps of stored rollouts, with votes, rewards and advantages."""
-        return frames.steps(self.results)
+        """A row for each step of each stored rollout: its text, its votes or score, its reward and advantage."""
+        columns = ("number", "text", "tokens", "wrong", "votes", "voters", "charged", "reward", "advantage")
+        return self._of_rollouts(_steps, columns)
 
     @cached_property
     def critiques(self) -> pd.DataFrame:
-        """Critiques of stored rollouts."""
-        return frames.critiques(self.results)
+        """A row for each critique: which steps it flags, why it abstained, its words and tokens."""
+        columns = ("number", "flags", "abstained", "text", "prompt_tokens", "output_tokens", "reused")
+        return self._of_rollouts(_critiques, columns)
+
+    def _of_rollouts(self, rows: Callable[[CreditedRollout], Iterable[Row]], columns: tuple[str, ...]) -> pd.DataFrame:
+        """Return the rows of all stored rollouts, each with the rollout's optimizer step and place in front."""
+        from capo_bench.analysis.rollouts import read_credited
+
+        def of(run: Run) -> Iterator[Row]:
+            for step in read_credited(run.trial, run.folder):
+                for credited in step.rollouts:
+                    yield from ({"step": credited.step, "place": credited.place, **row} for row in rows(credited))
+
+        return self._of_runs(of, ("step", "place", *columns))
+
+    def _of_runs(self, rows: Callable[[Run], Iterable[Mapping[str, Any]]], columns: tuple[str, ...]) -> pd.DataFrame:
+        """Return the rows of all finished trials, each with the trial's keys in front."""
+        led = [
+            {"trial": run.trial.id, "variant": run.trial.variant, "seed": run.trial.seed, **row}
+            for run in self.results.all_runs()
+            for row in rows(run)
+        ]
+        return _frame(led, (*_KEYS, *columns))
 
     def compare(self, *variants: str, baseline: str | None = None, metric: str | None = None) -> pd.DataFrame:
         """Compare variants with a baseline by paired differences over shared seeds and problems.
@@ -136,7 +201,31 @@ class StudyResults:
         Raises:
             ValueError: A variant or the metric is not in the study; lists the valid names.
         """
-        return frames.comparison(self.results, variants, baseline, metric or self.results.primary)
+        metric = metric or self.results.primary
+        _check_names("variant", [*variants, *([baseline] if baseline else [])], list(self.results.runs))
+        _check_names("metric", [metric], self.results.metrics)
+        laid = {name: lay_out(scored) for name in self.results.runs if (scored := self.results.scores(name, metric))}
+        against = {name: baseline or self.results.plan.baseline_of(name) for name in variants or laid}
+        starts = {self.results.plan.start_of(name) for name in laid}
+        pairs = {
+            name: (laid[name], laid[base])
+            for name, base in against.items()
+            if base in laid and name in laid and name != base and (variants or name not in starts)
+        }
+        changes = {name: difference(*both, self.results.plan.looks) for name, both in pairs.items()}
+        adjusted = holm([change.p for change in changes.values()])
+        rows = [
+            {
+                "variant": name,
+                "baseline": against[name],
+                "metric": metric,
+                "difference": change.mean,
+                **{part: getattr(change, part) for part in ("low", "high", "p", "seeds", "problems")},
+                "holm_p": p,
+            }
+            for (name, change), p in zip(changes.items(), adjusted, strict=True)
+        ]
+        return _frame(rows, ("variant", "baseline", "metric", "difference", "low", "high", "p", "holm_p"))
 
     def figure(self, name: str = "differences") -> Figure:
         """Return a figure of the report by name; a notebook displays it directly.
@@ -150,3 +239,63 @@ class StudyResults:
         if name not in drawn:
             raise ValueError(f"no figure {name!r}; figures of this study: {', '.join(drawn) or 'none'}")
         return drawn[name]
+
+
+def _rollout(credited: CreditedRollout) -> Row:
+    rollout = credited.rollout
+    return {
+        "group": rollout.group + 1,
+        "problem": rollout.problem,
+        "answer": rollout.answer,
+        "text": rollout.text,
+        "tokens": sum(rollout.tokens),
+        "outcome": rollout.outcome,
+        "voters": credited.voters,
+        "flagged": None if credited.blamed is None else sum(credited.blamed),
+        "split": credited.split,
+        "advantage": credited.mean_advantage,
+    }
+
+
+def _steps(credited: CreditedRollout) -> Iterator[Row]:
+    rollout = credited.rollout
+    for place, (text, tokens) in enumerate(zip(rollout.steps, rollout.tokens, strict=True)):
+        yield {
+            "number": place + 1,
+            "text": text,
+            "tokens": tokens,
+            "wrong": None if rollout.truth is None else place in rollout.truth,
+            "votes": credited.votes[place] if credited.votes else None,
+            "voters": credited.voters,
+            "charged": None if credited.blamed is None else credited.blamed[place],
+            "reward": credited.rewards[place],
+            "advantage": credited.advantages[place],
+        }
+
+
+def _critiques(credited: CreditedRollout) -> Iterator[Row]:
+    for number, critique in enumerate(credited.critiques, 1):
+        yield {
+            "number": number,
+            "flags": None if critique.wrong is None else [step + 1 for step in sorted(critique.wrong)],
+            "abstained": critique.abstained,
+            "text": critique.text,
+            "prompt_tokens": critique.usage.prompt_tokens,
+            "output_tokens": critique.usage.output_tokens,
+            "reused": critique.reused,
+        }
+
+
+def _frame(rows: list[Row], columns: tuple[str, ...]) -> pd.DataFrame:
+    """Return a frame that has these columns first, also without any row."""
+    import pandas as pd
+
+    frame = pd.DataFrame(rows)
+    rest = [name for name in frame.columns if name not in columns]
+    return frame.reindex(columns=[*columns, *rest])
+
+
+def _check_names(kind: str, names: Sequence[str], choices: Sequence[str]) -> None:
+    for name in names:
+        if name not in choices:
+            raise ValueError(f"no {kind} {name!r}{did_you_mean(name, list(choices))}; known: {', '.join(choices)}")

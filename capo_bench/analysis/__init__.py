@@ -1,1 +1,1 @@
-"""From the files of finished trials to numbers: tidy frames, the answer, its statistics. Draws nothing."""
+"""From the files of finished trials to numbers: the answer, its statistics. Draws nothing."""

@@ -59,8 +59,8 @@ def answer(summary: Summary) -> Answer:
     """Put a study's result into words."""
     if not summary.finished:
         return Answer(f"No answer yet: none of the {summary.planned} trials of this study has finished.")
-    if summary.looks and not summary.looks_complete:
-        first = f"the first look, at {summary.looks[0]} seeds of every variant"
+    if summary.plan.looks and not summary.looks_complete:
+        first = f"the first look, at {summary.plan.looks[0]} seeds of every variant"
         return Answer(f"No answer yet: {first}, is not complete.", cautions=_cautions(summary))
     headline, details, comparisons = _compare(summary)
     judged = summary.sharpening.items()
@@ -75,7 +75,7 @@ def answered(plan: Plan, home: Home) -> tuple[str, dict[str, float]]:
         return "", {}
     values: dict[str, float] = {}
     for row in summary.rows:
-        for metric in summary.metrics:
+        for metric in summary.plan.metrics:
             cell = row.cells.get(metric)
             if cell is None or not cell.value.has_interval:
                 continue
@@ -144,7 +144,7 @@ def _headline(summary: Summary, ranked: Sequence[tuple[VariantRow, Cell]]) -> st
     assert cell.versus is not None
     base, gap = compared_with(summary, best), change(metric, cell.versus, cell.holm)
     if _beats(metric, cell):
-        at = f", decided at look {_look(summary, best)} of {len(summary.looks)}" if summary.looks else ""
+        at = f", decided at look {_look(summary, best)} of {len(summary.plan.looks)}" if summary.plan.looks else ""
         return f"{best.variant} beats {base} on {metric} by {gap}{at}."
     if _one_seed(cell):
         more = f"{FEW_SEEDS} seeds would tell: `{_command(summary, f'seeds={FEW_SEEDS}')}`"
@@ -159,22 +159,22 @@ def _headline(summary: Summary, ranked: Sequence[tuple[VariantRow, Cell]]) -> st
 
 def _look(summary: Summary, row: VariantRow) -> int:
     """Return which look was the latest at a variant, from 1 on."""
-    return sum(count <= len(row.seeds) for count in summary.looks)
+    return sum(count <= len(row.seeds) for count in summary.plan.looks)
 
 
 def _looks(summary: Summary, compared: Sequence[tuple[VariantRow, Cell]]) -> str:
     """Say at which look each variant was decided, and what becomes of the others; empty where seeds are fixed."""
-    if not summary.looks:
+    if not summary.plan.looks:
         return ""
-    taken, planned = summary.looks_complete, len(summary.looks)
+    taken, planned = summary.looks_complete, len(summary.plan.looks)
     decided = [(row.variant, _look(summary, row)) for row, cell in compared if cell.beyond_noise]
     undecided = ", ".join(row.variant for row, cell in compared if not cell.beyond_noise)
-    parts = [
-        f"look {look} ({summary.looks[look - 1]} seeds) decided {', '.join(name for name, at in decided if at == look)}"
-        for look in sorted({at for _, at in decided})
-    ]
+    parts = []
+    for look in sorted({at for _, at in decided}):
+        names = ", ".join(name for name, at in decided if at == look)
+        parts.append(f"look {look} ({summary.plan.looks[look - 1]} seeds) decided {names}")
     if undecided and taken < planned:
-        parts.append(f"not decided yet, and to get {summary.looks[taken]} seeds: {undecided}")
+        parts.append(f"not decided yet, and to get {summary.plan.looks[taken]} seeds: {undecided}")
     elif undecided:
         parts.append(f"not decided by the last: {undecided}")
     return f"Looks taken: {taken} of {planned}; {'; '.join(parts)}."
@@ -183,7 +183,7 @@ def _looks(summary: Summary, compared: Sequence[tuple[VariantRow, Cell]]) -> str
 def _way_to_see(summary: Summary, cell: Cell) -> str:
     """Return what a study that could not have seen what it looks for would need; empty where it could."""
     metric, power = summary.primary, cell.power
-    if power is None or summary.looks_complete < len(summary.looks):
+    if power is None or summary.looks_complete < len(summary.plan.looks):
         return ""
     share = measure(metric).share
     if power.detectable <= TARGET if share else power.seeds > MOST_SEEDS:
@@ -194,7 +194,7 @@ def _way_to_see(summary: Summary, cell: Cell) -> str:
     goal = aim if share else "the observed difference"
     if seeds <= MOST_SEEDS:
         # Seeds that are added after the last look would be looks that no level knows of.
-        how = "if planned from the first" if summary.looks else f"`{_command(summary, f'seeds={seeds:.0f}')}`"
+        how = "if planned from the first" if summary.plan.looks else f"`{_command(summary, f'seeds={seeds:.0f}')}`"
         way = f"{seeds:,.0f} seeds would show {goal}: {how}"
     elif math.isfinite(problems):
         more = f"evaluation.problems={problems:.0f}"
@@ -205,8 +205,8 @@ def _way_to_see(summary: Summary, cell: Cell) -> str:
 
 
 def _command(summary: Summary, setting: str) -> str:
-    profile = "" if summary.profile == "quick" else f" --profile {summary.profile}"
-    return f"capo-bench run {summary.name}{profile} --set {setting}"
+    profile = "" if summary.plan.profile == "quick" else f" --profile {summary.plan.profile}"
+    return f"capo-bench run {summary.plan.study}{profile} --set {setting}"
 
 
 def _tied(metric: str, cell: Cell) -> bool:
@@ -243,7 +243,7 @@ def _nobody(summary: Summary, compared: Sequence[tuple[VariantRow, Cell]]) -> st
 
 def compared_with(summary: Summary, row: VariantRow) -> str:
     """Return the name of the variant that a variant is compared with."""
-    return row.baseline or summary.baseline
+    return row.baseline or summary.plan.baseline
 
 
 def _rank(metric: str, cell: Cell) -> tuple[bool, float]:
@@ -298,12 +298,12 @@ def _needed(power: Power) -> str:
 
 
 def _nothing_to_compare(summary: Summary) -> str:
-    row = summary.row(summary.baseline)
+    row = summary.row(summary.plan.baseline)
     if row is None or not row.seeds:
-        return f"No comparison yet: the baseline {summary.baseline} has no finished trial."
+        return f"No comparison yet: the baseline {summary.plan.baseline} has no finished trial."
     if summary.primary not in row.cells:
-        return f"No comparison: no finished trial of {summary.baseline} measured {summary.primary}."
-    return f"No comparison yet: no other variant shares a finished seed with the baseline {summary.baseline}."
+        return f"No comparison: no finished trial of {summary.plan.baseline} measured {summary.primary}."
+    return f"No comparison yet: no other variant shares a finished seed with the baseline {summary.plan.baseline}."
 
 
 def _cautions(summary: Summary) -> tuple[str, ...]:

@@ -97,7 +97,7 @@ def _ablation(summary: Summary, results: Results) -> str:
 
 def _benchmarks(summary: Summary, results: Results) -> str:
     sizes = {task_of(metric): cell.value.problems for row in summary.rows for metric, cell in row.cells.items()}
-    tasks = dict.fromkeys(map(task_of, summary.metrics))
+    tasks = dict.fromkeys(map(task_of, summary.plan.metrics))
     return ", ".join(f"{task} ({sizes.get(task, 0):,} problems)" for task in tasks)
 
 

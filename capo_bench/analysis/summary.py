@@ -107,34 +107,24 @@ class Summary:
     """A study in numbers.
 
     Attributes:
-        start: Untrained variant that gains are counted from, if the study names one.
         missing: Planned trials that are not done, as (variant, seed, trial id).
-        within: Settings that are the same in all that is compared; then each variant has a baseline of its own.
         sharpening: Variant to whether its gain over its start is only sharpening; empty without a start.
         temperature: That of the sampled answers of the primary metric's task.
-        looks: Seeds at each planned look; empty where the seeds were fixed.
     """
 
-    name: str
-    question: str
-    profile: str
-    baseline: str
-    start: str | None
-    metrics: tuple[str, ...]
+    plan: Plan
     rows: tuple[VariantRow, ...]
     missing: tuple[tuple[str, int, str], ...]
-    within: tuple[str, ...] = ()
     sharpening: Mapping[str, Sharpening] = field(default_factory=dict)
     temperature: float = 1.0
-    looks: tuple[int, ...] = ()
     looks_complete: int = 0
 
     @property
     def reference(self) -> str:
         """What a variant is compared with, in words."""
-        if not self.within:
-            return self.baseline
-        return f"the baseline of its {', '.join(key.rpartition('.')[2] for key in self.within)}"
+        if not self.plan.within:
+            return self.plan.baseline
+        return f"the baseline of its {', '.join(key.rpartition('.')[2] for key in self.plan.within)}"
 
     @property
     def roles(self) -> dict[str, str]:
@@ -145,12 +135,12 @@ class Summary:
     @property
     def look_levels(self) -> list[float]:
         """Return the level of each look of one variant alone."""
-        return [level_of_look(self.looks, look, NOISE) for look, _ in enumerate(self.looks, 1)]
+        return [level_of_look(self.plan.looks, look, NOISE) for look, _ in enumerate(self.plan.looks, 1)]
 
     @property
     def primary(self) -> str:
         """The metric that the answer is about."""
-        return self.metrics[0]
+        return self.plan.metrics[0]
 
     @property
     def finished(self) -> int:
@@ -192,18 +182,11 @@ def summarise(results: Results) -> Summary:
         for variant, cell in _cells(plan, metric, laid[metric]).items():
             cells[variant][metric] = cell
     return Summary(
-        name=plan.study,
-        question=plan.question,
-        profile=plan.profile,
-        baseline=plan.baseline,
-        start=plan.start,
-        metrics=plan.metrics,
+        plan=plan,
         rows=tuple(_row(results, variant, cells[variant]) for variant in results.runs),
         missing=tuple((trial.variant, trial.seed, trial.id) for trial in results.missing),
-        within=plan.within,
         sharpening=_sharpening(plan, laid),
         temperature=_temperature(plan),
-        looks=plan.looks,
         looks_complete=results.looks_complete,
     )
 

@@ -121,6 +121,7 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool,
     from rich.console import Console
 
     from capo_bench.critic.ask import TooManyAbstainedError
+    from capo_bench.pages.evaluation import evaluation_page
     from capo_bench.run.progress import say
     from evals.harness.identity import EvaluationError
 
@@ -136,7 +137,8 @@ def _evaluate(options: Options, home: Home, export: Path | None, *, track: bool,
         if as_json:
             print_json(read_json(evaluated.files.results))
         else:
-            show(evaluated)
+            print_page(evaluation_page(evaluated))
+            click.echo(f"report: {evaluated.files.page}")
     except (EvaluationError, TooManyAbstainedError) as error:
         click.echo(str(error), err=True)
         return 1
@@ -184,11 +186,3 @@ def _export(evaluated: Evaluated, folder: Path) -> None:
     folders = [evaluated.files.task(result.task) for result in evaluated.results]
     path = export(folders, folder, model=evaluated.record["model"], git_hash=commit)
     click.echo(f"lm-eval's JSON: {path}", err=True)
-
-
-def show(evaluated: Evaluated) -> None:
-    """Print the tables of an evaluation and where its files are."""
-    from capo_bench.pages.evaluation import evaluation_page
-
-    print_page(evaluation_page(evaluated))
-    click.echo(f"report: {evaluated.files.page}")

@@ -87,8 +87,8 @@ def report_json(built: Report, files: list[Path]) -> dict[str, object]:
     answer = built.answer
     return {
         "version": 1,
-        "study": built.summary.name,
-        "profile": built.summary.profile,
+        "study": built.summary.plan.study,
+        "profile": built.summary.plan.profile,
         "answer": answer.headline,
         "comparisons": answer.comparisons,
         "cautions": answer.cautions,

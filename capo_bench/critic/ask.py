@@ -6,7 +6,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from capo_bench.critic.prm import reason
 from trainers.credit.critique import Critique
@@ -72,6 +73,11 @@ class CritiqueTerms:
     critiques: int = 8
     greedy: bool = True
     max_abstained: float = 0.5
+
+
+def critique_record(critique: Critique) -> dict[str, Any]:
+    """Return a critique as plain data; steps count from 0."""
+    return {**asdict(critique), "wrong": None if critique.wrong is None else sorted(critique.wrong)}
 
 
 class Round:

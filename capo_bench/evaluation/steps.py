@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from capo_bench.critic.ask import AskProgress, CritiqueTerms, Round
+from capo_bench.critic.ask import AskProgress, CritiqueTerms, Round, critique_record
 from capo_bench.critic.embedded import check_checkers, open_kept, prepared
 from capo_bench.critic.measure import NoChecker
 from capo_bench.critic.quality import Ballot, call_wrong
@@ -133,13 +133,5 @@ def _drop_verdicts(sample: Sample) -> Sample:
 def _format_lines(work: _JudgedTask, critiques: Sequence[Sequence[Critique]]) -> Iterator[str]:
     for place, row in zip(work.places, critiques, strict=True):
         sample = work.samples[place]
-        shown = [
-            {
-                "wrong": None if each.wrong is None else sorted(each.wrong),
-                "abstained": each.abstained,
-                "text": each.text,
-            }
-            for each in row
-        ]
         which = {key: sample[key] for key in ("problem", "decoding", "sample")}
-        yield json.dumps({**which, "critiques": shown}) + "\n"
+        yield json.dumps({**which, "critiques": list(map(critique_record, row))}) + "\n"

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from capo_bench.critic.ask import critique_record
 from capo_bench.critic.measure import CriticMeasurement, identity
 from capo_bench.critic.summary import CriticSummary
 from capo_bench.pages import svg
@@ -22,7 +23,6 @@ from evals.checksums import SUMS, files_below, seal
 from evals.critics.first_error import FirstErrorScores
 from evals.critics.metrics import ShareEstimate
 from evals.files import write_atomic
-from trainers.credit.critique import Critique
 
 STEPS = (
     "Only labelled steps count, and only solutions that at least one of the k critiques answered; a critique without a "
@@ -250,12 +250,7 @@ def _lines(measured: CriticMeasurement) -> Iterator[str]:
             "steps": solution.steps,
             "labelled": sorted(solution.labels.labelled),
             "wrong": sorted(solution.labels.wrong),
-            "critiques": [_critique(critique) for critique in sampled],
-            "greedy": [_critique(critique) for critique in greedy],
+            "critiques": list(map(critique_record, sampled)),
+            "greedy": list(map(critique_record, greedy)),
         }
         yield json.dumps(line, ensure_ascii=False) + "\n"
-
-
-def _critique(critique: Critique) -> dict[str, Any]:
-    wrong = None if critique.wrong is None else sorted(critique.wrong)
-    return {**asdict(critique), "wrong": wrong}

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from capo_bench.analysis.compare import Comparison
 from capo_bench.pages import svg
 from capo_bench.pages.page import Page, Section, write_page
 from capo_bench.pages.svg import Axis, Figure, Look, Point, draw
-from capo_bench.pages.text import NOTHING, Table, clipped, comma_separated, in_yaml
+from capo_bench.pages.text import NOTHING, Table, clipped, csv_of, in_yaml
 from capo_bench.store.evaluations import Evaluated
 from capo_bench.store.home import read_json
 from evals.estimates import Estimate
@@ -149,16 +149,17 @@ def abstained(result: Result) -> str:
 
 def metrics_csv(results: Iterable[Result]) -> str:
     """Return every number of every task: one line a task and metric, shares from 0 to 1."""
-    headings = ["task", "metric", "value", "stderr", "low", "high", "n", "samples", "policy_tokens", "seconds"]
-    lines = [
+    return csv_of(
         [
-            *(result.task, name, share.value, share.stderr, share.low, share.high, share.n),
-            *(result.identity["samples"], result.cost["policy_tokens"], round(seconds(result), 3)),
+            {
+                **{"task": result.task, "metric": name, **asdict(estimate)},
+                **{"samples": result.identity["samples"], "policy_tokens": result.cost["policy_tokens"]},
+                "seconds": round(seconds(result), 3),
+            }
+            for result in results
+            for name, estimate in result.metrics.items()
         ]
-        for result in results
-        for name, share in result.metrics.items()
-    ]
-    return comma_separated(headings, lines)
+    )
 
 
 def _value(result: Result, metric: str) -> float:

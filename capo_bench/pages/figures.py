@@ -231,7 +231,7 @@ def _quality(name: str, row: Mapping[str, Any]) -> Point:
 
 def look_of(summary: Summary) -> dict[str, Look]:
     """Return how every variant looks."""
-    return svg.looks([row.variant for row in summary.rows], summary.baseline, summary.start)
+    return svg.looks([row.variant for row in summary.rows], summary.plan.baseline, summary.plan.start)
 
 
 def pick_variants(summary: Summary, names: list[str], most: int) -> list[str]:

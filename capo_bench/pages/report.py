@@ -88,8 +88,8 @@ def build_report(plan: Plan, home: Home) -> Report:
         heard = critics(results, home.digests / f"{plan.study}.critics.json")
     if not summary.finished:
         raise NothingToReportError(
-            f"nothing to report: none of the {summary.planned} trials of study {summary.name!r} "
-            f"(profile {summary.profile!r}) has finished under {home.path}; run `capo-bench run` on it first, "
+            f"nothing to report: none of the {summary.planned} trials of study {summary.plan.study!r} "
+            f"(profile {summary.plan.profile!r}) has finished under {home.path}; run `capo-bench run` on it first, "
             "or name another results folder with --home"
         )
     answered, origin = answer(summary), provenance(results.all_runs())
@@ -107,16 +107,16 @@ def write_report(report: Report, folder: Path) -> list[Path]:
 
 def _report_page(report: Report) -> Page:
     summary, answer = report.summary, report.answer
-    start = f" · start {summary.start}" if summary.start else ""
+    start = f" · start {summary.plan.start}" if summary.plan.start else ""
     about = (
-        f"Profile {summary.profile} · {summary.finished} of {summary.planned} trials finished · baseline "
+        f"Profile {summary.plan.profile} · {summary.finished} of {summary.planned} trials finished · baseline "
         f"{summary.reference}{start} · decided on {summary.primary}. Filled marks are beyond noise; cost is "
         "training's, over the baseline's."
     )
     named = pick_variants(summary, [row.variant for row, _ in summary.cells(summary.primary)], FIRST_ROWS)
     return Page(
-        title=summary.name,
-        question=summary.question,
+        title=summary.plan.study,
+        question=summary.plan.question,
         about=about,
         answer=answer.headline,
         figure=differences(summary, FIRST_ROWS - 1),
@@ -132,7 +132,7 @@ def _sections(report: Report) -> list[Section]:
     def named(*names: str) -> list[Figure]:
         return [drawn[name] for name in names if name in drawn]
 
-    metrics = [metric_table(summary, metric) for metric in summary.metrics]
+    metrics = [metric_table(summary, metric) for metric in summary.plan.metrics]
     missing = [f"{variant}, seed {seed} ({trial})" for variant, seed, trial in summary.missing]
     return [
         Section("Read with care", answer.cautions),
@@ -161,8 +161,8 @@ def _sections(report: Report) -> list[Section]:
         Section(
             "Rollouts",
             [
-                f"`capo-bench view {summary.name}` writes rollouts.html: all rollouts of training that were kept, with "
-                "their critiques and the credit of each token."
+                f"`capo-bench view {summary.plan.study}` writes rollouts.html: all rollouts of training that were "
+                "kept, with their critiques and the credit of each token."
             ],
         ),
         Section("Missing trials", missing),
@@ -179,8 +179,8 @@ def _sections(report: Report) -> list[Section]:
 
 def _how_to_read(report: Report) -> list[str]:
     summary, looks = report.summary, []
-    if summary.looks:
-        counts = ", ".join(map(str, summary.looks))
+    if summary.plan.looks:
+        counts = ", ".join(map(str, summary.plan.looks))
         levels = ", ".join(f"{level:.2g}" for level in summary.look_levels)
         looks = [
             f"Results are looked at with {counts} seeds, and variants that are decided get no more. Differences have "

@@ -12,8 +12,7 @@ from capo_bench.analysis.collect import Run
 from capo_bench.analysis.measures import label, measure, number, task_of
 from capo_bench.analysis.stats import MeanEstimate
 from capo_bench.analysis.summary import COSTS, Cell, Summary, VariantRow
-from capo_bench.pages.text import NOTHING, Table, with_rows
-from capo_bench.pages.text import comma_separated as as_csv
+from capo_bench.pages.text import NOTHING, Table, csv_of, with_rows
 from capo_bench.study.identity import SHARED_TITLES
 
 APART = 0.2
@@ -43,11 +42,11 @@ def metric_table(summary: Summary, metric: str) -> Table:
     apart = measure(metric).share and any(_apart(cell) for _, cell in summary.cells(metric))
     for row, cell in summary.cells(metric):
         texts = [named(summary, row), size_cell(cell.value), interval_cell(metric, cell.value), *_versus(metric, cell)]
-        if summary.start:
+        if summary.plan.start:
             texts.append(difference_cell(metric, cell.gain, cell.value))
         rows.append((*texts, *[_median(metric, cell)] * apart))
-    if summary.start:
-        headings.append(f"change from {summary.start if not summary.within else 'its start'}")
+    if summary.plan.start:
+        headings.append(f"change from {summary.plan.start if not summary.plan.within else 'its start'}")
     headings += ["median of seeds (lowest to highest)"] * apart
     better = {"higher": ", higher is better", "lower": ", lower is better", "neither": ""}[measure(metric).better]
     return Table(f"{metric}: {label(metric)}{better}", tuple(headings), tuple(rows))
@@ -93,24 +92,35 @@ def cost_table(summary: Summary) -> Table:
 
 def comma_separated(summary: Summary) -> str:
     """Return every number of the study, one line a variant and metric, in stored units and full precision."""
-    parts = ["mean", "low", "high", "seeds", "problems"]
-    headings = [
-        *("variant", "metric", *parts, *(f"versus_baseline_{part}" for part in parts)),
-        *("p", "holm_p", "detectable", "seeds_needed", "problems_needed"),
-        *(f"gain_over_start_{part}" for part in parts),
-        *COSTS,
-    ]
-    lines = [
+    return csv_of(
         [
-            *(row.variant, metric, *_parts(cell.value), *_parts(cell.versus)),
-            *(_plain(cell.versus.p if cell.versus else math.nan), _plain(cell.holm), *_needs(cell), *_parts(cell.gain)),
-            *(_plain(row.cost[name]) for name in COSTS),
+            {
+                "variant": row.variant,
+                "metric": metric,
+                **_parts("", cell.value),
+                **_parts("versus_baseline_", cell.versus),
+                "p": _known(cell.versus.p if cell.versus else math.nan),
+                "holm_p": _known(cell.holm),
+                "detectable": cell.power and cell.power.detectable,
+                "seeds_needed": cell.power and cell.power.seeds,  # infinite where no number would do
+                "problems_needed": cell.power and cell.power.problems,
+                **_parts("gain_over_start_", cell.gain),
+                **{name: _known(row.cost[name]) for name in COSTS},
+            }
+            for row in summary.rows
+            for metric, cell in row.cells.items()
+            if cell.value.has_interval
         ]
-        for row in summary.rows
-        for metric, cell in row.cells.items()
-        if cell.value.has_interval
-    ]
-    return as_csv(headings, lines)
+    )
+
+
+def _parts(prefix: str, value: MeanEstimate | None) -> dict[str, float | None]:
+    names = ("mean", "low", "high", "seeds", "problems")
+    return {f"{prefix}{name}": None if value is None else _known(getattr(value, name)) for name in names}
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def named(summary: Summary, row: VariantRow) -> str:
@@ -177,22 +187,6 @@ def _costs(row: VariantRow) -> list[str]:
         count["steps"],
         f"{row.cost['train_flops']:.2e}{_times(row, 'train_flops')}" if row.cost["train_flops"] else NOTHING,
     ]
-
-
-def _parts(value: MeanEstimate | None) -> list[str]:
-    if value is None:
-        return [""] * 5
-    return [_plain(value.mean), _plain(value.low), _plain(value.high), str(value.seeds), str(value.problems)]
-
-
-def _needs(cell: Cell) -> list[str]:
-    """Return the power; "inf" where no number would do."""
-    power = cell.power
-    return [repr(power.detectable), repr(power.seeds), repr(power.problems)] if power else [""] * 3
-
-
-def _plain(value: float) -> str:
-    return repr(float(value)) if math.isfinite(value) else ""
 
 
 _SPENT = {"train_flops": "cost (FLOPs)", "train_cpu_seconds": "cost (time)"}

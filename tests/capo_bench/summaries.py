@@ -8,6 +8,7 @@ from typing import Any
 
 from capo_bench.analysis.stats import MeanEstimate
 from capo_bench.analysis.summary import COSTS, Cell, Summary, VariantRow
+from capo_bench.study.plan import Plan
 
 ACCURACY = "coins_test/accuracy"
 
@@ -32,9 +33,11 @@ def row(variant: str, cells: dict[str, Cell], *, seeds: int = 3, work: float = 6
 
 def summary(*rows: VariantRow, metrics: tuple[str, ...] = (ACCURACY,), **changes: Any) -> Summary:
     """Return a study whose baseline is called grpo_rule."""
-    values = {"question": "Better?", "profile": "quick", "baseline": "grpo_rule", "start": None, "missing": ()}
     own = tuple(replace(one, start=one.start or changes.get("start")) for one in rows)
-    return Summary(metrics=metrics, rows=own, **{"name": "s", **values, **changes})
+    values = {"question": "Better?", "file": "s.yaml", "profile": "quick", "baseline": "grpo_rule", "start": None}
+    planned = {name: changes.pop(name) for name in (*values, "within", "looks") if name in changes}
+    plan = Plan("s", metrics=metrics, variants=(), trials=(), **{**values, **planned})
+    return Summary(plan, own, **{"missing": (), **changes})
 
 
 BASE = row("grpo_rule", {ACCURACY: cell(0.55)})

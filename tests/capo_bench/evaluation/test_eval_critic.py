@@ -69,7 +69,9 @@ def test_a_language_model_judges_where_no_checker_does(answering, benchmark_data
     assert rows_of(again, "math500")[2] == rows_of(done, "math500")[2]
     lines = (folder_of(done) / "tasks" / "math500" / "critiques.jsonl").read_text().splitlines()
     assert len(lines) == 15  # of each of 5 problems a greedy answer and 2 sampled ones
-    assert json.loads(lines[0])["critiques"][0] == {"wrong": [0], "abstained": None, "text": "Wrong steps: [1]"}
+    critique = json.loads(lines[0])["critiques"][0]
+    assert (critique["wrong"], critique["abstained"], critique["text"]) == ([0], None, "Wrong steps: [1]")
+    assert critique["reused"], "it was kept from the first time"
 
 
 def test_what_no_critique_answered_is_neither_right_nor_wrong(answering, tmp_path):

@@ -14,7 +14,7 @@ from capo_bench.store.home import read_json
 from capo_bench.study.load import study_text
 from trainers.rollouts import read_rollouts
 
-NOTEBOOK = Path(__file__).parents[3] / "docs" / "notebook.ipynb"
+NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
 KEYS = ["trial", "variant", "seed"]
 
 
