@@ -56,7 +56,7 @@ def _is_hidden(character: str, category: str) -> bool:
 def for_markdown(text: str) -> str:
     """Return text as one line that Markdown displays literally."""
     flat = re.sub(r"\s+", " ", for_page(text))
-    return re.sub(r"([\\`*_\[\]<>|#~&])", r"\\\1", flat)
+    return re.sub(r"([\\`*_\[\]<>|#~&$])", r"\\\1", flat)
 
 
 def for_latex(text: str) -> str:
@@ -70,7 +70,8 @@ def for_csv(value: object) -> object:
     if not isinstance(value, str):
         return value
     shown = for_page(value)
-    return f"'{shown}" if _FORMULA.match(shown.lstrip(" ")) and not _NUMBER.fullmatch(shown.strip()) else shown
+    plain = unicodedata.normalize("NFKC", shown).lstrip()  # spreadsheets read ＝ as they read =
+    return f"'{shown}" if _FORMULA.match(plain) and not _NUMBER.fullmatch(shown.strip()) else shown
 
 
 def write_csv(rows: Iterable[Sequence[object]]) -> str:

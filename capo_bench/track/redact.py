@@ -25,7 +25,7 @@ def redact(text: str, environ: Mapping[str, str] = os.environ) -> str:
     """Return `text` with each secret, escaped or not, replaced by ``***NAME***`` of the variable that holds it."""
     # Longest first, because a secret may contain another.
     for name, value in sorted(_list_secrets(environ), key=lambda secret: -len(secret[1])):
-        if len(value) < _SHORTEST or _NUMBER.fullmatch(value):
+        if len(value) < _SHORTEST or (_NUMBER.fullmatch(value) and name not in KEY_VARIABLES):
             continue
         text = f"***{name}***".join(match_escaped(value).split(text))
     return _URL_PASSWORD.sub("***", text)

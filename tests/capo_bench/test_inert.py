@@ -21,7 +21,20 @@ STEERING = (
     "\r",
     "\x7f",
 )
-FORMULAS = ("=cmd|' /C calc'!A0", "+1+1", "-2+3+cmd", "@SUM(A1)", "\t=1", "\r=1", " =1", "|x", "%0A")
+FORMULAS = (
+    "=cmd|' /C calc'!A0",
+    "+1+1",
+    "-2+3+cmd",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    " =1",
+    "|x",
+    "%0A",
+    "＝1+1",
+    "＠SUM(A1)",
+    "\u00a0=1",
+)
 MARKUP = (
     "<script>alert(1)</script>",
     "[x](javascript:1)",
@@ -62,7 +75,7 @@ def test_numbers_and_plain_names_stay(text: str) -> None:
 @pytest.mark.parametrize("text", MARKUP)
 def test_markup_is_escaped(text: str) -> None:
     shown = for_markdown(text)
-    for sign in "`*_[]<>|#&":
+    for sign in "`*_[]<>|#&$":
         assert shown.count(sign) == shown.count(f"\\{sign}")
     printed = for_latex(text)
     assert "\\input" not in printed

@@ -14,6 +14,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
+from operator import itemgetter
 
 from evals.registry import Registry
 
@@ -22,7 +23,7 @@ Segmenter = Callable[[str], list[Span]]
 
 _BLANK_LINES = re.compile(r"\n\s*\n")
 _BLOCK_MARKS = re.compile(
-    r"^[ \t]*(?P<fence>```|~~~)|(?<!\\)(?P<dollars>\$\$)|(?<!\\)\\(?P<bracket>[\[\]])"
+    r"^[ \t]*(?P<fence>`{3,}|~{3,})(?P<info>[^\n]*)|(?<!\\)(?P<dollars>\$\$)|(?<!\\)\\(?P<bracket>[\[\]])"
     r"|\\(?P<side>begin|end)\{(?P<name>[a-z]{1,20}\*?)\}",
     re.MULTILINE,
 )
@@ -68,35 +69,45 @@ def blank_lines(text: str) -> list[Span]:
 
 def _find_paragraph_ends(text: str) -> list[int]:
     blocks = list(_find_blocks(text))
-    starts = [start for start, _ in blocks]
-    ends = []
-    for blank in _BLANK_LINES.finditer(text):
-        place = bisect_right(starts, blank.start()) - 1
-        if place < 0 or blank.start() >= blocks[place][1]:
-            ends.append(blank.end())
-    return ends
+    return [blank.end() for blank in _BLANK_LINES.finditer(text) if not _holds(blocks, blank.start())]
+
+
+def _holds(blocks: Sequence[Span], start: int, end: int | None = None) -> bool:
+    """Return whether one of some ascending spans holds what begins at `start` and ends before `end`."""
+    place = bisect_right(blocks, start, key=itemgetter(0)) - 1
+    return place >= 0 and (start if end is None else end) < blocks[place][1]
 
 
 def _find_blocks(text: str) -> Iterator[Span]:
-    r"""Yield the spans of closed fences, ``$$…$$``, ``\[…\]`` and ``\begin…\end``. Linear in the text."""
+    r"""Yield the spans of closed fences, ``$$…$$``, ``\[…\]`` and ``\begin…\end``.
+
+    What follows a fence on its line opens a block of code and closes none; a longer fence closes a shorter one.
+    """
     marks = list(_BLOCK_MARKS.finditer(text))
-    closing: dict[str, list[int]] = {}
+    closing: dict[str, dict[int, list[int]]] = {}  # what closes a block, and how long its fence is: where it stands
     for mark in marks:
-        if mark["side"] != "begin" and mark["bracket"] != "[":
-            closing.setdefault(_read_block_kind(mark), []).append(mark.start())
+        if mark["side"] != "begin" and mark["bracket"] != "[" and not (mark["info"] or "").strip():
+            kind, size = _read_block_kind(mark)
+            closing.setdefault(kind, {}).setdefault(size, []).append(mark.start())
     free_from = 0
     for mark in marks:
         if mark["side"] == "end" or mark["bracket"] == "]" or mark.start() < free_from:
             continue
-        ends = closing.get(_read_block_kind(mark), [])
-        place = bisect_right(ends, mark.start())
-        if place < len(ends):
-            free_from = ends[place] + 1
-            yield mark.start(), ends[place]
+        kind, size = _read_block_kind(mark)
+        ends = [
+            places[place]
+            for length, places in closing.get(kind, {}).items()
+            if length >= size and (place := bisect_right(places, mark.start())) < len(places)
+        ]
+        if ends:
+            free_from = min(ends) + 1
+            yield mark.start(), min(ends)
 
 
-def _read_block_kind(mark: re.Match[str]) -> str:
-    return mark["fence"] or mark["dollars"] or (mark["bracket"] and "[]") or mark["name"]
+def _read_block_kind(mark: re.Match[str]) -> tuple[str, int]:
+    """Return what closes a block, and how long its fence is."""
+    fence = mark["fence"] or ""
+    return fence[:1] or mark["dollars"] or (mark["bracket"] and "[]") or mark["name"], len(fence)
 
 
 def lines(text: str) -> list[Span]:
@@ -108,29 +119,30 @@ def sentences(text: str) -> list[Span]:
     r"""Cut after every sentence and at blank lines; a sentence never continues after a blank line.
 
     A sentence ends with a full stop, a question mark or an exclamation mark before whitespace. It does not end within a
-    formula (``$…$``, ``\(…\)``, ``\[…\]``, ``\begin…\end``), at an ellipsis, a factorial, the mark of a list item
-    ("1.", "Step 2.") or an abbreviation ("e.g.", "i.e.", "etc."). In doubt the text is not cut: two sentences in one
-    step are still judged.
+    formula (``$…$``, ``\(…\)``, ``\[…\]``, ``\begin…\end``) or a closed block of code, at an ellipsis, a factorial,
+    the mark of a list item ("1.", "Step 2.") or an abbreviation ("e.g.", "i.e.", "etc."). In doubt the text is not cut:
+    two sentences in one step are still judged.
     """
     return spans_of(text, sorted({*_find_paragraph_ends(text), *_find_sentence_ends(text)}))
 
 
 def _find_sentence_ends(text: str) -> Iterator[int]:
-    formulas = [match.span() for match in _FORMULAS.finditer(text)]
-    starts = [start for start, _ in formulas]
+    formulas, blocks = [match.span() for match in _FORMULAS.finditer(text)], list(_find_blocks(text))
     for stop in _STOPS.finditer(text):
-        place = bisect_right(starts, stop.start()) - 1
-        in_formula = place >= 0 and stop.end("closed") < formulas[place][1]
-        if not in_formula and not _BEFORE_NO_END.search(text[max(stop.start() - _LOOK_BACK, 0) : stop.start()]):
+        inside = any(_holds(spans, stop.start(), stop.end("closed")) for spans in (formulas, blocks))
+        if not inside and not _BEFORE_NO_END.search(text[max(stop.start() - _LOOK_BACK, 0) : stop.start()]):
             yield stop.end()
 
 
 def step_marks(text: str) -> list[Span]:
     """Cut before every line that starts with the mark of a step: "Step 3:", "**Step 3**", "### Step 3", "3." or "3)".
 
-    The text before the first mark is a step of its own. A text without marks is one step.
+    The text before the first mark is a step of its own. A text without marks is one step. A mark in a closed block of
+    code or displayed formula is part of it.
     """
-    return spans_of(text, (match.start() for match in _STEP_MARKS.finditer(text)))
+    blocks = list(_find_blocks(text))
+    marks = (match.start() for match in _STEP_MARKS.finditer(text))
+    return spans_of(text, (mark for mark in marks if not _holds(blocks, mark)))
 
 
 def windows(size: int, text: str) -> list[Span]:

@@ -54,3 +54,8 @@ ESCAPES = [str, lambda text: json.dumps(text)[1:-1], escape_twice, quote, quote_
 def test_no_escaping_hides_a_secret(secret, escape):
     assume(not re.fullmatch(r"[\d.,+-]+", secret))
     assert redact(f"it is {escape(secret)}.", {"A_KEY": secret}) == "it is ***A_KEY***."
+
+
+def test_the_key_that_settings_name_goes_even_if_it_is_a_number(monkeypatch):
+    monkeypatch.setattr("capo_bench.track.redact.KEY_VARIABLES", {"MY_CRED"})
+    assert redact("key 123456789", {"MY_CRED": "123456789", "MAX_TOKENS": "100000"}) == "key ***MY_CRED***"

@@ -59,6 +59,12 @@ def parts(segmenter, text):
         ("one\ntwo", ["one\ntwo"]),
         ("```\na\n\nb\n```\n\ntwo", ["```\na\n\nb\n```\n\n", "two"]),
         ("~~~py\na\n\n```\n\nb\n~~~\n\ntwo", ["~~~py\na\n\n```\n\nb\n~~~\n\n", "two"]),
+        ("````\n```\na\n\n```\n\nb\n````\n\ntwo", ["````\n```\na\n\n```\n\nb\n````\n\n", "two"]),
+        (
+            "```md\na\n\n```py\n\nb\n```\n\ntwo",
+            ["```md\na\n\n```py\n\nb\n```\n\n", "two"],
+        ),  # a second opening closes none
+        ("```\na\n\n~~~~\n\nb", ["```\na\n\n", "~~~~\n\n", "b"]),
         ("so\n$$\na\n\nb\n$$\n\ntwo", ["so\n$$\na\n\nb\n$$\n\n", "two"]),
         ("so \\[ a\n\nb \\]\n\ntwo", ["so \\[ a\n\nb \\]\n\n", "two"]),
         (
@@ -121,6 +127,7 @@ def test_lines_cuts_after_every_line_that_says_something():
         ("It costs $5. Then $3 more.", ["It costs $5. ", "Then $3 more."]),  # money is no formula
         ("## A heading\n\nOne. Two.", ["## A heading\n\n", "One. ", "Two."]),
         ("3 + 4 = 7\n\n7 - 2 = 5", ["3 + 4 = 7\n\n", "7 - 2 = 5"]),
+        ("Run:\n```\na. b? c\n```\nDone. So.", ["Run:\n```\na. b? c\n```\nDone. ", "So."]),
         ("and so on", ["and so on"]),
     ],
 )
@@ -138,6 +145,8 @@ def test_sentences_cut_after_each_and_in_no_number_abbreviation_list_or_formula(
         ("1. a\n\nb\n2. c\n  3) d", ["1. a\n\nb\n", "2. c\n", "  3) d"]),
         ("First look.\n\n1. a\n2. b", ["First look.\n\n", "1. a\n", "2. b"]),
         ("\n\n1. a\n2. b", ["\n\n1. a\n", "2. b"]),
+        ("1. a\n```\n1. x\n2. y\n```\n2. b", ["1. a\n```\n1. x\n2. y\n```\n", "2. b"]),
+        ("1. a\n\\[\n2. x\n\\]\n2. b", ["1. a\n\\[\n2. x\n\\]\n", "2. b"]),
         ("**1.** a\n## 2. b", ["**1.** a\n", "## 2. b"]),
         ("a\nStep 2 says so\n3.14 is it\n3 + 4 = 7", ["a\nStep 2 says so\n3.14 is it\n3 + 4 = 7"]),
         ("It was Step 1: a", ["It was Step 1: a"]),
