@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,8 @@ from capo_bench.analysis.fidelity import (
     learning,
     steps_frame,
 )
-from capo_bench.pages.fidelity import fidelity_figures, fidelity_tables, learning_lines
+from capo_bench.credit.write import write_fidelity
+from capo_bench.pages.fidelity import fidelity_figures, fidelity_page, fidelity_tables, learning_lines
 from capo_bench.revote.batch import store_of
 from capo_bench.study.plan import Trial
 from trainers.config import TrialConfig
@@ -193,3 +195,16 @@ def test_learning_needs_four_variants_and_says_so() -> None:
     assert len(found["rows"]) == 5
     value, low, high = found["correlation"]
     assert low <= value + 1e-9 <= high + 1e-6
+
+
+def test_files_of_equal_numbers_are_equal_and_the_page_holds_them(tmp_path: Path) -> None:
+    rows, told = fidelity([measured()], 0.2), {"learning": learning([measured()], {"capo": 0.5}), "notes": ["A note."]}
+    summary = {"version": 1, "bound": 0.2, "rows": rows, **told}
+    page = fidelity_page(summary, "voting", "m")
+    for folder in (tmp_path / "one", tmp_path / "two"):
+        folder.mkdir()
+        assert all(path.exists() for path in write_fidelity(summary, [measured()], page, folder))
+    one, two = ({path.name: path.read_bytes() for path in folder.rglob("*.*")} for folder in tmp_path.iterdir())
+    assert one == two
+    assert {"credit.csv", "credit.json", "steps.csv.gz", "credit.html", "credit.md", "credit_sign.svg"} <= set(one)
+    assert page.sections[-1].lines[-1] == "A note."
