@@ -23,7 +23,6 @@ TASK = "benchmarks.executors:run_trial"
 KINDS = {
     "local": {},
     "ray, one results folder": {"executor": "ray"},
-    "ray, a store between": {"executor": "ray", "artifacts": "file://{}/store"},
 }
 
 
@@ -44,7 +43,6 @@ def plan_of(trials: int) -> Plan:
 def seconds(trials: int, settings: dict[str, str]) -> float:
     """Return how long a run of so many trials takes on two workers."""
     with tempfile.TemporaryDirectory() as folder:
-        settings = {name: value.format(folder) for name, value in settings.items()}
         options = RunOptions(workers=2, track=False, task=TASK, **settings)  # type: ignore[arg-type]
         began = time.perf_counter()
         result = run_study(plan_of(trials), Home(Path(folder) / "runs"), options, Console(file=io.StringIO()))
