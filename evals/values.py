@@ -81,12 +81,18 @@ class Chance:
 
 
 class KeptChances:
-    """Estimates, stored on disk if there is a folder: one line per state, in a file named by a hash of all settings."""
+    """Estimates, stored on disk if there is a folder: one line per state, in a file named by a hash of all settings.
+
+    Attributes:
+        chances: Estimate of each state, by its key.
+        tokens: Tokens that the policy read and wrote for the estimates that were added here.
+    """
 
     def __init__(self, folder: Path | None, decided: Mapping[str, object]) -> None:
         digest = hashlib.sha256(json.dumps(decided, sort_keys=True, default=str).encode()).hexdigest()[:24]
         self._path = None if folder is None else folder / f"{digest}.jsonl"
         self.chances: dict[str, Chance] = {}
+        self.tokens = 0
         if self._path is not None and self._path.exists():
             for line in self._path.read_text(encoding="utf-8").splitlines():
                 self._read(line)
@@ -98,9 +104,10 @@ class KeptChances:
         except (ValueError, TypeError):
             return  # a kill damaged the line; its state is estimated again
 
-    def add(self, chances: Mapping[str, Chance]) -> None:
-        """Store estimates by the keys of their states."""
+    def add(self, chances: Mapping[str, Chance], tokens: int) -> None:
+        """Store estimates by the keys of their states, and count the tokens that they took."""
         self.chances |= chances
+        self.tokens += tokens
         if self._path is None or not chances:
             return
         self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -146,8 +153,8 @@ def count_chances(  # noqa: PLR0913, PLR0917 - model, verifier, states, settings
     done = 0
     for batch in _make_batches(waiting):
         tell(done, len(waiting))
-        chances = _count(model, verifier, batch, counting)
-        kept.add({state.key: chance for state, chance in zip(batch, chances, strict=True)})
+        chances, tokens = _count(model, verifier, batch, counting)
+        kept.add({state.key: chance for state, chance in zip(batch, chances, strict=True)}, tokens)
         done += len(batch)
     tell(len(waiting), len(waiting))
     return [kept.chances[state.key] for state in states]
@@ -160,7 +167,10 @@ def _make_batches(states: Sequence[SolutionState]) -> Iterator[list[SolutionStat
             yield part
 
 
-def _count(model: Model, verifier: Verifier, states: Sequence[SolutionState], counting: Counting) -> list[Chance]:
+def _count(
+    model: Model, verifier: Verifier, states: Sequence[SolutionState], counting: Counting
+) -> tuple[list[Chance], int]:
+    """Return the estimate of each state, and the tokens that were read and written for all of them."""
     prompts = [model.prompt(state.prompt) + state.written for state in states]
     sampling = Sampling(counting.temperature, 1.0, states[0].room)
     rows = asyncio.run(model.complete(prompts, counting.samples, sampling, seed=counting.seed))
@@ -171,7 +181,8 @@ def _count(model: Model, verifier: Verifier, states: Sequence[SolutionState], co
     verdicts = verifier.verify(asked, style=counting.answers)
     correct = {pair: verdict.correct for pair, verdict in zip(asked, verdicts, strict=True)}
     judged = [[correct[pair] for pair in row if correct[pair] is not None] for row in pairs]
-    return [Chance(sum(map(bool, row)), len(row)) for row in judged]
+    tokens = sum(each.usage.prompt_tokens + each.usage.output_tokens for row in rows for each in row)
+    return [Chance(sum(map(bool, row)), len(row)) for row in judged], tokens
 
 
 def _make_pair(state: SolutionState, completion: Completion) -> tuple[str, str]:

@@ -4,10 +4,10 @@ With N parameters, a token costs about 2·N floating-point operations forward an
 which matters for texts that are much longer than the model is wide. Let T be the tokens that are sampled and trained on
 in U updates, and P the prompt tokens of the rollouts. Sampling computes S of these prompt tokens (each rollout's
 prompt, or each group's prompt once if its rollouts share it). Let T_c be the tokens that a critic of N_c parameters
-reads and writes. Then
+reads and writes, and V the tokens that the policy reads and writes to continue rollouts for Monte Carlo values. Then
 
-    total tokens = U·(T + P) + T_c · N_c / N                 in tokens of the policy
-    train FLOPs  = 2·N·(T + S) + F·N·(T + P) + 2·N_c·T_c      sampled; passed forward and backward; criticised
+    total tokens = U·(T + P) + V + T_c · N_c / N                     in tokens of the policy
+    train FLOPs  = 2·N·(T + S + V) + F·N·(T + P) + 2·N_c·T_c          sampled; passed forward and backward; criticised
 
 with F = 6 for one update, and F = 6·U + 2 for more: the first of several updates needs the probabilities under the
 policy that sampled, which takes an additional forward pass.
@@ -34,8 +34,8 @@ WEIGHED = frozenset({"total_tokens", "train_flops"})
 """Limits for which the size of the critic must be known."""
 
 
-COUNTED = ("policy_tokens", "policy_prompt_tokens", "policy_prefill_tokens", "critic_tokens")
-"""Keys of a step's record for T, P, S and T_c."""
+COUNTED = ("policy_tokens", "policy_prompt_tokens", "policy_prefill_tokens", "value_tokens", "critic_tokens")
+"""Keys of a step's record for T, P, S, V and T_c."""
 
 
 class BudgetConfig(Strict):
@@ -43,8 +43,8 @@ class BudgetConfig(Strict):
 
     Attributes:
         policy_tokens: Sampled tokens.
-        total_tokens: Sampled tokens, their prompt tokens, and the critic's tokens weighted by its parameters relative
-            to the policy's.
+        total_tokens: Sampled tokens, their prompt tokens, tokens of continuations, and the critic's tokens weighted by
+            its parameters relative to the policy's.
         train_flops: Floating-point operations of sampling, updating and criticising.
         seconds: Wall time of the training steps on this machine.
     """
@@ -110,7 +110,7 @@ class Meter:
 
         The result includes the sizes of the models, so that the other values can be computed again from the record.
         """
-        sampled, prompts, prefilled, read = (float(step.get(name, 0.0)) for name in COUNTED)
+        sampled, prompts, prefilled, continued, read = (float(step.get(name, 0.0)) for name in COUNTED)
         if self.critic is None and read:
             return {}
         critic, learnt = self.critic or 0, sampled + prompts
@@ -118,6 +118,7 @@ class Meter:
         return {
             "policy_parameters": float(self.policy),
             "critic_parameters": float(critic),
-            "total_tokens": self.updates * learnt + read * critic / self.policy,
-            "train_flops": self.policy * (2 * (sampled + prefilled) + passes * learnt) + 2.0 * critic * read,
+            "total_tokens": self.updates * learnt + continued + read * critic / self.policy,
+            "train_flops": self.policy * (2 * (sampled + prefilled + continued) + passes * learnt)
+            + 2.0 * critic * read,
         }

@@ -20,7 +20,7 @@ from trainers.run import TrainRun
 COUNTS = frozenset({
     "policy_tokens", "policy_prompt_tokens", "policy_prefill_tokens", "critic_tokens", "critic_prompt_tokens",
     "critic_cached_tokens", "critic_output_tokens", "critic_money", "critiques", "critiques_reused", "abstained",
-    "uncritiqued", "unverified",
+    "uncritiqued", "unverified", "value_tokens",
 })  # fmt: skip
 """Metrics that are counts: they are summed over processes, all others are averaged."""
 

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from evals.models.spec import ModelSpec
 from evals.models.transformers import TransformersModel
-from evals.values import Counting, count_chances, states_before
+from evals.values import Counting, KeptChances, count_chances, states_before
 from trainers.credit.arrays import FloatArray
 from trainers.credit.batch import Evidence
 from trainers.credit.monte_carlo import step_values
@@ -18,7 +18,7 @@ from trainers.run import TrainRun
 class ValuedTrainer(PolicyTrainer):
     """GRPO with Monte Carlo values; continuations are sampled in this process, also if vLLM samples the rollouts.
 
-    The tokens of continuations are not part of `policy_tokens`; `seconds_critique` is their time.
+    The tokens of continuations are `value_tokens`, not part of `policy_tokens`; `seconds_critique` is their time.
     """
 
     oracle: ClassVar[bool] = False
@@ -26,12 +26,13 @@ class ValuedTrainer(PolicyTrainer):
     def find_evidence(self) -> Evidence:
         """Return the values of the states after and before each step."""
         began = time.perf_counter()
-        values, before = self._values()
+        kept = KeptChances(None, {})
+        values, before = self._values(kept)
         seconds = time.perf_counter() - began
-        self.report({"seconds_critique": seconds, "critic_wait": seconds})
+        self.report({"seconds_critique": seconds, "critic_wait": seconds, "value_tokens": float(kept.tokens)})
         return Evidence(values=values, before=before)
 
-    def _values(self) -> tuple[FloatArray, FloatArray]:
+    def _values(self, kept: KeptChances) -> tuple[FloatArray, FloatArray]:
         settings, train = self.config.values, self.config.train
         samples = settings.oracle_samples if self.oracle else settings.samples
         policy = self.accelerator.unwrap_model(self.model)
@@ -44,7 +45,7 @@ class ValuedTrainer(PolicyTrainer):
         ]
         counting = Counting(samples, train.temperature, self.step_number, train.answers)
         flat = [state for row in states for state in row]
-        chances = iter(count_chances(model, self.verifier, flat, counting))
+        chances = iter(count_chances(model, self.verifier, flat, counting, kept))
         policy.train(training)
         rows = [[next(chances).value for _ in row] for row in states]
         return step_values(rows, self.outcomes)

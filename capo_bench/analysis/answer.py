@@ -117,9 +117,13 @@ def price(row: VariantRow, baseline: str) -> str:
         for name, label in (("train_cpu_seconds", "process time"), ("policy_tokens", "policy tokens"))
         if name in row.relative
     ]
-    tokens = row.cost.get("critic_tokens", 0.0)
-    critic = f"{tokens:,.0f} critic tokens a trial" if tokens else "no critic tokens"
-    return f"{' and '.join(parts)} of {baseline}, and {critic}" if parts else critic
+    judged = [
+        f"{tokens:,.0f} {label} a trial"
+        for name, label in (("critic_tokens", "critic tokens"), ("value_tokens", "tokens of continuations"))
+        if (tokens := row.cost.get(name, 0.0))
+    ]
+    judgment = " and ".join(judged) or "no critic tokens"
+    return f"{' and '.join(parts)} of {baseline}, and {judgment}" if parts else judgment
 
 
 def _compare(summary: Summary) -> tuple[str, tuple[str, ...], tuple[str, ...]]:

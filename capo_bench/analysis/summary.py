@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 COSTS = (
     *("train_cpu_seconds", "policy_tokens", "critic_tokens", "critiques", "abstained", "wall_seconds"),
     "evaluate_cpu_seconds",
-    *("policy_prompt_tokens", "policy_prefill_tokens"),
+    *("policy_prompt_tokens", "policy_prefill_tokens", "value_tokens"),
     *("critic_prompt_tokens", "critic_cached_tokens", "critic_output_tokens", "critiques_reused"),
     *("critique_seconds", "critic_wait_seconds", "critic_money", "steps", "total_tokens", "train_flops"),
 )

@@ -151,7 +151,8 @@ def _describe_time(taken: PlanEstimate) -> Iterator[str]:
 
 def _describe_gpus(gpu: GpuCosts) -> Iterator[str]:
     """Yield lines on the time of trials on GPUs, with the assumptions."""
-    machine, parts = gpu.machine, ", ".join(f"{kind} {format_minutes(seconds)}" for kind, seconds in gpu.parts.items())
+    machine = gpu.machine
+    parts = ", ".join(f"{kind} {format_minutes(seconds)}" for kind, seconds in gpu.parts.items() if seconds)
     yield (
         f"time left: about {format_minutes(gpu.wall_seconds)} on {gpu.gpus} GPU{'s' * (gpu.gpus > 1)} "
         f"({parts}, all trials one after another)"

@@ -118,6 +118,7 @@ def _describe_cost(left: FinishedTrial) -> str:
     named = {
         "train_seconds": "seconds of training",
         "policy_tokens": "tokens that the policy wrote",
+        "value_tokens": "tokens of continuations that the policy read and wrote for Monte Carlo values",
         "critic_tokens": "tokens that the critic read and wrote",
         "train_flops": "floating-point operations",
     }

@@ -81,10 +81,13 @@ def cost_table(summary: Summary) -> Table:
     task = task_of(summary.primary)
     headings = ["variant", "seeds", "process seconds (× baseline)", "policy tokens", "critic tokens (a policy token)"]
     headings += ["critiques (abstained)", "training steps", "FLOPs (× baseline)", "steps", "tokens"]
+    continued = any(row.cost.get("value_tokens") for row in summary.rows)
+    headings += ["continuation tokens (a policy token)"] if continued else []
     rows = []
     for row in summary.rows:
         if row.seeds:
             lengths = [_cell(row, f"{task}/steps"), _cell(row, f"{task}/tokens")]
+            lengths += [_tokens(row, "value_tokens")] if continued else []
             rows.append((named(summary, row), f"{len(row.seeds)} of {row.planned}", *_costs(row), *lengths))
     title = f"Cost of training (mean over seeds), and steps and tokens of a response ({task})"
     return Table(title, tuple(headings), tuple(rows))
@@ -174,15 +177,20 @@ def _times(row: VariantRow, name: str) -> str:
     return f" ({row.relative[name]:.2f})" if name in row.relative else ""
 
 
+def _tokens(row: VariantRow, name: str) -> str:
+    """Return a number of tokens, and in brackets how many there are for each policy token."""
+    policy, tokens = row.cost["policy_tokens"], row.cost[name]
+    each = f" ({tokens / policy:.2f})" if policy and tokens else ""
+    return f"{tokens:,.0f}{each}"
+
+
 def _costs(row: VariantRow) -> list[str]:
     count = {name: f"{row.cost[name]:,.0f}" for name in COSTS[1:]}
     worked = f"{row.cost['train_cpu_seconds']:,.1f}{_times(row, 'train_cpu_seconds')}"
-    policy, critic = row.cost["policy_tokens"], row.cost["critic_tokens"]
-    each = f" ({critic / policy:.2f})" if policy and critic else ""
     return [
         worked,
         count["policy_tokens"],
-        f"{count['critic_tokens']}{each}",
+        _tokens(row, "critic_tokens"),
         f"{count['critiques']} ({count['abstained']})",
         count["steps"],
         f"{row.cost['train_flops']:.2e}{_times(row, 'train_flops')}" if row.cost["train_flops"] else NOTHING,

@@ -46,7 +46,8 @@ Stages that run task by task also report the task.
 """
 
 COUNTS = (
-    *("policy_tokens", "policy_prompt_tokens", "policy_prefill_tokens", "critic_tokens", "critic_prompt_tokens"),
+    *("policy_tokens", "policy_prompt_tokens", "policy_prefill_tokens", "value_tokens"),
+    *("critic_tokens", "critic_prompt_tokens"),
     *("critic_cached_tokens", "critic_output_tokens", "critiques", "critiques_reused", "abstained"),
 )
 

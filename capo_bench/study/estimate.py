@@ -26,6 +26,7 @@ from capo_bench.study.gpu_time import (
     PendingTrial,
     gpu_costs,
     judge_size,
+    samples_per_state,
     step_tokens,
     trial_time,
 )
@@ -59,6 +60,7 @@ TOKENS_PER_ROLLOUT = 40.0
 TOKENS_PER_PROMPT = 35.0
 PARAMETERS = 3.7e5
 TOKENS_PER_CRITIQUE = 98.0
+TOKENS_PER_CONTINUATION = 20.0
 
 
 @dataclass(frozen=True)
@@ -232,6 +234,7 @@ def _estimate_spending(config: TrialConfig, unit: str, machine: Machine) -> floa
         "policy_tokens": sampled,
         "policy_prompt_tokens": _count_rollouts(config) * TOKENS_PER_PROMPT,
         "policy_prefill_tokens": _count_rollouts(config) * TOKENS_PER_PROMPT,
+        "value_tokens": _count_continuations(config) * TOKENS_PER_CONTINUATION,
         "critic_tokens": embedded * critic_calls(config, 1) * TOKENS_PER_CRITIQUE,
     }
     return Meter(round(PARAMETERS), round(PARAMETERS), updates=config.train.updates_per_batch).read(tokens)[unit]
@@ -250,6 +253,7 @@ def _estimate_spending_on_gpus(config: TrialConfig, unit: str, machine: Machine)
         "policy_tokens": tokens.sampled,
         "policy_prompt_tokens": tokens.prompts,
         "policy_prefill_tokens": tokens.prefilled,
+        "value_tokens": tokens.continued_read + tokens.continued_written,
         "critic_tokens": tokens.read + tokens.written,
     }
     meter = Meter(planned.parameters, round(judge), updates=config.train.updates_per_batch)
@@ -303,13 +307,16 @@ def _estimate_critic(config: TrialConfig, steps: int) -> float | None:
     if "prm" in METHODS.get(config.method).uses:
         return critic_calls(config, steps) * SECONDS_PER_SCORED if config.prm.taught else None
     if "values" in METHODS.get(config.method).uses:
-        oracle = METHODS.get(config.method).heeds("values.oracle_samples")
-        samples = config.values.oracle_samples if oracle else config.values.samples
-        return steps * _count_rollouts(config) * STATES_PER_ROLLOUT * samples * SECONDS_PER_CONTINUATION
+        return steps * _count_continuations(config) * SECONDS_PER_CONTINUATION
     if config.critic.embedded_critic is not None:
         return critic_calls(config, steps) * SECONDS_PER_CRITIQUE
     # Critics whose critiques are not stored are checkers; their time is included in the time of a rollout.
     return None if critic_calls(config) and config.critic.kept else 0.0
+
+
+def _count_continuations(config: TrialConfig) -> float:
+    """Return the estimated number of continuations that one step samples for Monte Carlo values."""
+    return _count_rollouts(config) * STATES_PER_ROLLOUT * samples_per_state(config)
 
 
 def _read_costs(plan: Plan, home: Home | None) -> dict[str, Mapping[str, Any]]:

@@ -2,13 +2,14 @@
 
 Nothing here is measured. The estimate is the number of floating-point operations, divided by the share of a GPU's peak
 that each kind of work is assumed to reach. With N parameters of the policy, N_c of the critic, R rollouts per step with
-t tokens each, p tokens per prompt, k critiques with c tokens each,
+t tokens each, p tokens per prompt, k critiques with c tokens each, s steps per rollout, m continuations per state,
 
     sampling     2·N·(R·t) written, 2·N·(prompts·p) read: rollouts of a problem share its prompt under vLLM
     updates      6·N·R·(t + p) each; 2·N more with gradient checkpointing; 2·N more per batch if its tokens are
                  scored first, which is the case for tokens from vLLM and for tokens that are updated on repeatedly
     critic       2·N_c·R·(p + t + instructions) read once per rollout, 2·N_c·R·k·c written
     evaluation   2·N·answers·t written, 2·N·answers·p read
+    continuations, for Monte Carlo values: 2·N·R·s·m·t/2 written, 2·N·R·s·(p + t/2) read; no state is shared
 
 The parts are added up; overlap is not subtracted. A study can state its own figures in the section `machine`, and times
 of finished trials replace the computed ones (`estimate`).
@@ -54,6 +55,7 @@ class Machine(Strict):
         write: Share of the peak that sampling reaches with many texts in parallel; memory bandwidth limits it.
         prompt_tokens: Tokens of a typical prompt.
         rollout_tokens: Tokens of a typical rollout; None: half of `train.max_completion_tokens`.
+        rollout_steps: Steps of a typical rollout; Monte Carlo values continue the state before each of them.
         critique_tokens: Tokens of a typical critique; None: half of the critic's `max_tokens`.
         gpu_hour: Price of a GPU per hour, in any currency; None: money is not computed.
     """
@@ -66,6 +68,7 @@ class Machine(Strict):
     write: Share = 0.1
     prompt_tokens: Positive = 200
     rollout_tokens: Positive | None = None
+    rollout_steps: Positive = 8
     critique_tokens: Positive | None = None
     gpu_hour: Amount | None = None
 
@@ -88,6 +91,8 @@ class Tokens:
         prefilled: Tokens of prompts that sampling reads.
         read: Tokens that the critic or process reward model reads.
         written: Tokens that the critic writes.
+        continued_read: Tokens of partial solutions that the policy reads to continue them for Monte Carlo values.
+        continued_written: Tokens of these continuations.
     """
 
     sampled: float
@@ -95,6 +100,8 @@ class Tokens:
     prefilled: float
     read: float
     written: float
+    continued_read: float
+    continued_written: float
 
 
 @dataclass(frozen=True)
@@ -105,11 +112,12 @@ class GpuTime:
     updates: float
     critic: float
     evaluation: float
+    continuations: float = 0.0
 
     @property
     def total(self) -> float:
         """Total seconds if the parts run one after another."""
-        return self.sampling + self.updates + self.critic + self.evaluation
+        return self.sampling + self.updates + self.critic + self.evaluation + self.continuations
 
 
 @dataclass(frozen=True)
@@ -143,13 +151,26 @@ def step_tokens(config: TrialConfig, machine: Machine) -> Tokens:
     rollouts = train.prompts_per_step * train.group_size
     length = machine.rollout_tokens or train.max_completion_tokens / 2
     prompts = rollouts * machine.prompt_tokens
+    samples = samples_per_state(config)
+    states = rollouts * machine.rollout_steps if samples else 0
     return Tokens(
         sampled=rollouts * length,
         prompts=prompts,
         prefilled=prompts / train.group_size if BACKBONES.load(config.backbone).vllm else prompts,
         read=rollouts * (machine.prompt_tokens + length + INSTRUCTIONS) if judged else 0.0,
         written=rollouts * _count_written(config, machine) if judged else 0.0,
+        # On average a state is in the middle of a solution.
+        continued_read=states * (machine.prompt_tokens + length / 2),
+        continued_written=states * samples * length / 2,
     )
+
+
+def samples_per_state(config: TrialConfig) -> int:
+    """Return the number of continuations per state; 0 for a method without Monte Carlo values."""
+    method = METHODS.get(config.method)
+    if "values" not in method.uses:
+        return 0
+    return config.values.oracle_samples if method.heeds("values.oracle_samples") else config.values.samples
 
 
 def trial_time(config: TrialConfig, machine: Machine, steps: int) -> GpuTime | None:
@@ -170,6 +191,8 @@ def trial_time(config: TrialConfig, machine: Machine, steps: int) -> GpuTime | N
         updates=steps * updates / (machine.tflops * 1e12 * machine.update * backbone.processes),
         critic=steps * machine.seconds(judge, tokens.read, tokens.written, judging),
         evaluation=_estimate_evaluation(config, machine, size),
+        continuations=steps
+        * machine.seconds(size, tokens.continued_read, tokens.continued_written, backbone.processes),
     )
 
 

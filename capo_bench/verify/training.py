@@ -96,7 +96,8 @@ def _step(checks: Checks, trial: Trial, folder: TrialFolder, step: StoredStep, r
         check.leave("FLOPs and weighed tokens, for nobody gave the critic's size (critic.parameters)")
     else:
         sizes = round(record["policy_parameters"]), round(record["critic_parameters"])
-        numbers |= Meter(*sizes, updates=config.train.updates_per_batch).read({**credit, **numbers})
+        meter = Meter(*sizes, updates=config.train.updates_per_batch)
+        numbers |= meter.read({**_continued(record, trial), **credit, **numbers})
     silent = _silent(record, step, config)
     if silent is not None:
         numbers[_SILENT] = silent
@@ -109,6 +110,12 @@ def _step(checks: Checks, trial: Trial, folder: TrialFolder, step: StoredStep, r
 def _weighs_nothing(record: Mapping[str, Any], trial: Trial) -> bool:
     """Whether a record has no sizes because that of the trial's critic, which was asked, is not known."""
     return "policy_parameters" not in record and _asks_critic(trial.config) and _critic_size(trial) is None
+
+
+def _continued(record: Mapping[str, Any], trial: Trial) -> dict[str, float]:
+    """Return the recorded tokens of continuations, which were not kept and cannot be counted again."""
+    uses_values = "values" in METHODS.get(trial.config.method).uses
+    return {"value_tokens": record.get("value_tokens", 0.0)} if uses_values else {}
 
 
 def _asks_critic(config: TrialConfig) -> bool:

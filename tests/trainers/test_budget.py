@@ -49,6 +49,8 @@ def test_total_tokens_and_operations_by_hand() -> None:
     each = step | {"policy_prefill_tokens": 40.0}  # each rollout's prompt is read
     assert spent_by(10, 0, each) == (140.0, 8 * 10 * 140.0)
     assert spent_by(10, 0, {"policy_tokens": 100.0}) == (100.0, 8_000.0)
+    # 30 tokens of continuations are sampled and not trained on.
+    assert spent_by(10, 20, step | {"value_tokens": 30.0}) == (270.0, 2_800.0 + 8_400.0 + 2_000.0)
     # Two updates, and a pass forward for the probabilities under the policy that sampled: (6 · 2 + 2)·10·140.
     twice = Meter(10, 20, updates=2).read(step)
     assert (twice["total_tokens"], twice["train_flops"]) == (380.0, 2_200.0 + 19_600.0 + 2_000.0)

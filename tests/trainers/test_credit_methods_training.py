@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from capo_bench.revote.batch import earned_in_training, store_of
+from trainers.budget import Meter
 from trainers.config import TrialConfig
 from trainers.methods import METHODS
 from trainers.policy import PolicyTrainer
@@ -60,7 +61,11 @@ def test_values_are_those_of_the_policy_and_add_up(
 ) -> None:
     seen: list[Any] = []
     count = ValuedTrainer._values
-    monkeypatch.setattr(ValuedTrainer, "_values", lambda self: seen.append((count(self), self.outcomes)) or seen[-1][0])
+    monkeypatch.setattr(
+        ValuedTrainer,
+        "_values",
+        lambda self, kept: seen.append((count(self, kept), self.outcomes)) or seen[-1][0],
+    )
     _, step = trained(make_run, method, **SAMPLED)
     ((values, before), outcomes) = seen[0]
     layout = store_of(step.rollouts).layout
@@ -73,6 +78,24 @@ def test_values_are_those_of_the_policy_and_add_up(
     if method != "spo":
         np.testing.assert_allclose(given.double().numpy()[:, : layout.mask.shape[1]],
                                    layout.by_token(values - before), atol=1e-6)  # fmt: skip
+
+
+def test_tokens_of_continuations_are_part_of_what_training_costs(make_run: Any) -> None:
+    spent = []
+    for samples in (3, 6):
+        run, records = make_run(
+            name=str(samples), method="vineppo", train=ONE_STEP, values={"samples": samples, "oracle_samples": 6}
+        )
+        assert resolve_name(METHODS.get("vineppo").train)(run)
+        (record,) = records
+        rest = {name: value for name, value in record.items() if name != "value_tokens"}
+        size = round(record["policy_parameters"])
+        without = Meter(size).read(rest)
+        assert record["train_flops"] == without["train_flops"] + 2 * size * record["value_tokens"]
+        assert record["total_tokens"] == without["total_tokens"] + record["value_tokens"]
+        spent.append(record["value_tokens"])
+    # A state is read once for all of its continuations, of which there are twice as many.
+    assert 1 < spent[1] / spent[0] < 2
 
 
 def test_one_seed_gives_one_training(make_run: Any) -> None:

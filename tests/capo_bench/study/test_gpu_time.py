@@ -53,6 +53,19 @@ def test_tokens_of_a_step_by_hand() -> None:
     assert usual.written == 8 * 2 * 50
 
 
+def test_continuations_for_monte_carlo_values_by_hand() -> None:
+    config = trial(method="vineppo", values={"samples": 9})
+    tokens = step_tokens(config, ROUND)
+    # 8 rollouts of 8 steps: the states before them are half a rollout long on average, and so is what follows.
+    assert (tokens.continued_read, tokens.continued_written) == (64 * (10 + 15), 64 * 9 * 15)
+    time, plain = trial_time(config, ROUND, steps=5), trial_time(trial(method="grpo_rule"), ROUND, steps=5)
+    assert time is not None
+    assert plain is not None
+    assert time.continuations == pytest.approx(5 * 2 * N * (1600 / 1.0 + 8640 / 0.1) / 1e12)
+    assert time.total == pytest.approx(plain.total + time.continuations)
+    assert step_tokens(trial(method="oracle"), ROUND).continued_written == 64 * 200 * 15
+
+
 def test_seconds_of_a_trial_by_hand() -> None:
     time = trial_time(trial(), ROUND, steps=5)
     assert time is not None
