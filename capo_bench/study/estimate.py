@@ -61,7 +61,7 @@ TOKENS_PER_PROMPT = 35.0
 PARAMETERS = 3.7e5
 TOKENS_PER_CRITIQUE = 98.0
 TOKENS_PER_CONTINUATION = 16.0
-"""Read and written, in the first 8 steps of `vineppo` and `spo` in the study credit: 253,000 tokens, 9 for each state."""
+"""Read and written, in the first 8 steps of `vineppo` in the study credit: 253,000 tokens, 9 continuations a state."""
 
 
 @dataclass(frozen=True)
