@@ -264,6 +264,14 @@ class TrialConfig(Strict):
         )
 
     @property
+    def samples_per_state(self) -> int:
+        """Continuations per state; 0 for a method without Monte Carlo values."""
+        method = METHODS.get(self.method)
+        if "values" not in method.uses:
+            return 0
+        return self.values.oracle_samples if method.heeds("values.oracle_samples") else self.values.samples
+
+    @property
     def supervised(self) -> ColdStartConfig | SftConfig | None:
         """Settings of the supervised training before the trial; None if there is none."""
         return self.cold_start if METHODS.get(self.method).heeds("cold_start") else None

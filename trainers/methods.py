@@ -83,10 +83,10 @@ def _make_unjudged(name: str, source: str) -> Method:
     return Method(name, source, frozenset({"train"}), train="trainers.critic_free:train", credit=credit)
 
 
-def _make_valued(name: str, source: str, function: str, *ignores: str, train: str = "train") -> Method:
+def _make_valued(name: str, source: str, function: str, *ignores: str) -> Method:
     """Return a method whose credit uses values that are estimated over continuations."""
     uses, credit = frozenset({"train", "values"}), f"trainers.credit.{function}"
-    return Method(name, source, uses, frozenset(ignores), f"trainers.valued:{train}", credit)
+    return Method(name, source, uses, frozenset(ignores), "trainers.valued:train", credit)
 
 
 BASE = Method("base", source="the backbone as it is, untouched", ignores=frozenset({"cold_start"}))
@@ -184,7 +184,6 @@ ORACLE = _make_valued(
     "an upper bound: the true advantages of steps, counted over many continuations",
     "monte_carlo:monte_carlo",
     *("values.segment", "values.samples"),
-    train="train_oracle",
 )
 
 NAMES = (

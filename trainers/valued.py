@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from typing import ClassVar
 
 from evals.models.spec import ModelSpec
 from evals.models.transformers import TransformersModel
@@ -21,8 +20,6 @@ class ValuedTrainer(PolicyTrainer):
     The tokens of continuations are `value_tokens`, not part of `policy_tokens`; `seconds_critique` is their time.
     """
 
-    oracle: ClassVar[bool] = False
-
     def find_evidence(self) -> Evidence:
         """Return the values of the states after and before each step."""
         began = time.perf_counter()
@@ -33,8 +30,8 @@ class ValuedTrainer(PolicyTrainer):
         return Evidence(values=values, before=before)
 
     def _values(self, kept: KeptChances) -> tuple[FloatArray, FloatArray]:
-        settings, train = self.config.values, self.config.train
-        samples = settings.oracle_samples if self.oracle else settings.samples
+        train = self.config.train
+        samples = self.config.samples_per_state
         policy = self.accelerator.unwrap_model(self.model)
         training = policy.training
         model = TransformersModel(policy, self.tokenizer, ModelSpec(model="policy", dtype="auto"), {})
@@ -51,17 +48,6 @@ class ValuedTrainer(PolicyTrainer):
         return step_values(rows, self.outcomes)
 
 
-class OracleTrainer(ValuedTrainer):
-    """Like `ValuedTrainer`, with values that are close to the true ones."""
-
-    oracle = True
-
-
 def train(run: TrainRun) -> bool:
     """Train; see `train_policy`."""
     return train_policy(run, ValuedTrainer, run.config.evaluation.segmenter)
-
-
-def train_oracle(run: TrainRun) -> bool:
-    """Train with values that are close to the true ones; see `train_policy`."""
-    return train_policy(run, OracleTrainer, run.config.evaluation.segmenter)

@@ -105,12 +105,12 @@ def summarise(measured: CriticMeasurement) -> CriticSummary:
 
 def judged_steps(critiques: Sequence[Sequence[Critique]], labels: Sequence[StepLabels]) -> JudgedSteps:
     """Lay out labelled solutions with their critiques; a step without a label has no truth."""
-    known = [np.full(label.steps, np.nan) for label in labels]
-    for truth, label in zip(known, labels, strict=True):
+    truths = [np.full(label.steps, np.nan) for label in labels]
+    for truth, label in zip(truths, labels, strict=True):
         truth[sorted(label.labelled)] = 0.0
         truth[sorted(label.wrong)] = 1.0
     problems = tuple(label.group or f"#{row}" for row, label in enumerate(labels))
-    return JudgedSteps(problems, np.concatenate(known), flags_of(critiques, [label.steps for label in labels]))
+    return JudgedSteps(problems, np.concatenate(truths), flags_of(critiques, [label.steps for label in labels]))
 
 
 def vote_calibration(judged: JudgedSteps, k: int) -> Calibration:

@@ -26,7 +26,6 @@ from capo_bench.study.gpu_time import (
     PendingTrial,
     gpu_costs,
     judge_size,
-    samples_per_state,
     step_tokens,
     trial_time,
 )
@@ -317,7 +316,7 @@ def _estimate_critic(config: TrialConfig, steps: int) -> float | None:
 
 def _count_continuations(config: TrialConfig) -> float:
     """Return the estimated number of continuations that one step samples for Monte Carlo values."""
-    return _count_rollouts(config) * STATES_PER_ROLLOUT * samples_per_state(config)
+    return _count_rollouts(config) * STATES_PER_ROLLOUT * config.samples_per_state
 
 
 def _read_costs(plan: Plan, home: Home | None) -> dict[str, Mapping[str, Any]]:

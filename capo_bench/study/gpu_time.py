@@ -151,7 +151,7 @@ def step_tokens(config: TrialConfig, machine: Machine) -> Tokens:
     rollouts = train.prompts_per_step * train.group_size
     length = machine.rollout_tokens or train.max_completion_tokens / 2
     prompts = rollouts * machine.prompt_tokens
-    samples = samples_per_state(config)
+    samples = config.samples_per_state
     states = rollouts * machine.rollout_steps if samples else 0
     return Tokens(
         sampled=rollouts * length,
@@ -163,14 +163,6 @@ def step_tokens(config: TrialConfig, machine: Machine) -> Tokens:
         continued_read=states * (machine.prompt_tokens + length / 2),
         continued_written=states * samples * length / 2,
     )
-
-
-def samples_per_state(config: TrialConfig) -> int:
-    """Return the number of continuations per state; 0 for a method without Monte Carlo values."""
-    method = METHODS.get(config.method)
-    if "values" not in method.uses:
-        return 0
-    return config.values.oracle_samples if method.heeds("values.oracle_samples") else config.values.samples
 
 
 def trial_time(config: TrialConfig, machine: Machine, steps: int) -> GpuTime | None:

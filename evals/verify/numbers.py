@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from evals.verify.numerals import SPELLED
-from evals.verify.text import close_up, read_words, tidy
+from evals.verify.text import close_up, compile_rewrites, read_words, rewrite, tidy
 
 _WHOLE = r"(?:[1-9][0-9]{0,2}(?:[, ][0-9]{3})+|[0-9]{1,60})"
 _DECIMAL = rf"(?:{_WHOLE}(?:\.[0-9]{{0,60}})?|\.[0-9]{{1,60}})"
@@ -30,15 +30,12 @@ _NUMERAL = re.compile(
     rf"(?:_\{{?(?:\\text\{{)?(?P<base>{_BASE})\}}*|\(?(?:\\text\{{)?\(?(?:in )?base[ -]?\}}?(?P<named>{_BASE})\)?\}}?)?"
 )
 _TIME = re.compile(r"([0-9]{1,2})(?::([0-5][0-9])(?::([0-5][0-9]))?)?(?: ?([ap])\.? ?m)?")
-_DAYTIMES = tuple(
-    (re.compile(pattern), new)
-    for pattern, new in (
-        (r" ?o'clock", ""),
-        (r"(?:12(?::00)? ?)?noon", "12:00 pm"),
-        (r"(?:12(?::00)? ?)?midnight", "12:00 am"),
-        (r",? in the morning", " am"),
-        (r",? in the (?:afternoon|evening)", " pm"),
-    )
+_DAYTIMES = compile_rewrites(
+    (r" ?o'clock", ""),
+    (r"(?:12(?::00)? ?)?noon", "12:00 pm"),
+    (r"(?:12(?::00)? ?)?midnight", "12:00 am"),
+    (r",? in the morning", " am"),
+    (r",? in the (?:afternoon|evening)", " pm"),
 )
 _PLACES = 6
 _SIGNIFICANT = 4
@@ -163,10 +160,7 @@ def compare_times(answer: str, reference: str) -> bool | None:
 
 
 def _read_time(text: str) -> re.Match[str] | None:
-    words = read_words(text)
-    for pattern, new in _DAYTIMES:
-        words = pattern.sub(new, words)
-    return _TIME.fullmatch(words)
+    return _TIME.fullmatch(rewrite(read_words(text), _DAYTIMES))
 
 
 def _is_close(ours: Fraction, theirs: Fraction, rounded: bool) -> bool:

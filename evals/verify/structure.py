@@ -167,10 +167,10 @@ def _leave_out(values: list[str]) -> Value | None:
     """Return the union of all numbers but some; None if their order is unknown."""
     numbers = [read_number(value) for value in values]
     if len(values) > 1:
-        known = [(number.value, value) for number, value in zip(numbers, values, strict=True) if number]
-        if len(known) < len(values):
+        ordered = sorted((number.value, value) for number, value in zip(numbers, values, strict=True) if number)
+        if len(ordered) < len(values):
             return None
-        values = [value for _, value in sorted(known)]
+        values = [value for _, value in ordered]
     ends = [r"-\infty", *values, r"\infty"]
     return _unite([_make_interval(("(", low), ("(", high)) for low, high in pairwise(ends)])
 

@@ -86,21 +86,18 @@ _BARE = re.compile(rf"(?<=[0-9)}}])(\s*)\\?\s*([A-Za-z][A-Za-z./' -]{{0,60}}?)\s
 _SIGN = re.compile(r"(?P<kept>%|(?<=[0-9])\s*(?:'{1,2}|\^\{?\\prime\}?))$|(?<=\S)\s*\^\\circ$")
 _LETTERS = re.compile(r"(?<!\\)(?<![\\A-Za-z])[A-Za-z]+")
 _SHORT = ("of", "in", "on", "at", "per", "for", "each", "to", "a", "an", "by")
-_RESPELLED = tuple(
-    (re.compile(pattern), new)
-    for pattern, new in (
-        (r"\b(?:square|sq\.?) (\w+)", r"\1^2"),
-        (r"\bcubic (\w+)", r"\1^3"),
-        (r"(?<=\w) squared\b", "^2"),
-        (r"(?<=\w) cubed\b", "^3"),
-        (r"\bdegrees? (?=[CFcf])", ""),
-        (r" per ", "/"),
-        (r"\\cdot ?|\*", " "),
-        (r"\\mu ?", r"\\mu"),
-        (r"(?<=[kM]) (?=\\Omega)", ""),
-        (r"\\circ (?=[CFcf]\b)", r"\\circ"),
-        (r"^(?:of )?an? ", ""),
-    )
+_RESPELLED = texts.compile_rewrites(
+    (r"\b(?:square|sq\.?) (\w+)", r"\1^2"),
+    (r"\bcubic (\w+)", r"\1^3"),
+    (r"(?<=\w) squared\b", "^2"),
+    (r"(?<=\w) cubed\b", "^3"),
+    (r"\bdegrees? (?=[CFcf])", ""),
+    (r" per ", "/"),
+    (r"\\cdot ?|\*", " "),
+    (r"\\mu ?", r"\\mu"),
+    (r"(?<=[kM]) (?=\\Omega)", ""),
+    (r"\\circ (?=[CFcf]\b)", r"\\circ"),
+    (r"^(?:of )?an? ", ""),
 )
 _FACTOR = re.compile(r"\^\\circ\w?|[^/ ^()0-9-][^/ ^()0-9-]*")
 _PART = re.compile(r"\s*(?:,|and)?\s*([0-9]+(?:\.[0-9]+)?)\s*([a-z]+|\^\\circ|')\.?")
@@ -118,9 +115,7 @@ def name_unit(unit: str) -> str:
     r"""Return one name for a unit however it is written: ``\text{ inches}^2`` and ``square inches`` are ``inch^2``."""
     spelled = re.sub(r"\\frac\s*\{([^{}]*)\}\s*\{([^{}]*)\}", r"\1/\2", texts.unwrap(texts.tidy(unit)))
     bare = re.sub(r"\s*([/^])\s*", r"\1", re.sub(r"[{}$]", "", spelled)).strip(" .")
-    for pattern, new in _RESPELLED:
-        bare = pattern.sub(new, bare)
-    return _FACTOR.sub(_name_factor, bare).strip()
+    return _FACTOR.sub(_name_factor, texts.rewrite(bare, _RESPELLED)).strip()
 
 
 def _name_factor(factor: re.Match[str]) -> str:
@@ -203,8 +198,8 @@ def units_clash(ours: str | None, theirs: str | None) -> bool:
     """Return whether both sides name a unit of known size, and these differ."""
     if ours is None or theirs is None:
         return False
-    known = _measure(ours), _measure(theirs)
-    return None not in known and known[0] != known[1]
+    measures = _measure(ours), _measure(theirs)
+    return None not in measures and measures[0] != measures[1]
 
 
 def convert(value: str, ours: str, theirs: str) -> str | None:
