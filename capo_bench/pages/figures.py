@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -34,11 +34,11 @@ def figures(summary: Summary, results: Results, votes: Sequence[Mapping[str, Any
     return [figure for figure in drawn if figure is not None]
 
 
-def differences(summary: Summary, most: int = MOST_ROWS) -> Figure | None:
-    """Draw the paired differences to the baseline with their intervals."""
+def differences(summary: Summary, names: Collection[str] | None = None) -> Figure | None:
+    """Draw the paired differences to the baseline with their intervals, of these variants or of all that fit."""
     metric = summary.primary
     every = [row.variant for row, cell in summary.cells(metric) if cell.versus is not None]
-    kept = pick_variants(summary, every, most)
+    kept = pick_variants(summary, every, MOST_ROWS) if names is None else names
     cells = [(row, cell, cell.versus) for row, cell in summary.cells(metric) if cell.versus and row.variant in kept]
     if not cells:
         return None
@@ -235,13 +235,18 @@ def look_of(summary: Summary) -> dict[str, Look]:
 
 
 def pick_variants(summary: Summary, names: list[str], most: int) -> list[str]:
-    """Return the baseline, the start and the best of the others by the primary metric, in the plan's order."""
+    """Return at most `most` variants, in the plan's order.
 
-    def rank(name: str) -> tuple[bool, float]:
+    The baseline and the start come first, then the variants whose difference is beyond noise, then the best of the
+    others by the primary metric.
+    """
+
+    def rank(name: str) -> tuple[bool, bool, float]:
         row = summary.row(name)
         cell: Cell | None = row.cells.get(summary.primary) if row else None
         mean = cell.value.mean if cell else -math.inf
-        return name in summary.roles, mean if is_better(summary.primary, 1.0) is not False else -mean
+        better = mean if is_better(summary.primary, 1.0) is not False else -mean
+        return name in summary.roles, cell is not None and cell.beyond_noise, better
 
     kept = set(sorted(names, key=rank, reverse=True)[:most])
     return [name for name in names if name in kept]

@@ -119,7 +119,7 @@ def _report_page(report: Report) -> Page:
         question=summary.plan.question,
         about=about,
         answer=answer.headline,
-        figure=differences(summary, FIRST_ROWS - 1),
+        figure=differences(summary, named),
         table=first_table(summary, named),
         sections=_sections(report),
     )

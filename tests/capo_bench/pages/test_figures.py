@@ -122,6 +122,18 @@ def test_the_baseline_and_the_start_are_among_the_few_that_are_picked():
     assert pick_variants(study, names, 3) == ["grpo_rule", "start", "v4"]
 
 
+def test_a_variant_that_is_worse_beyond_noise_is_among_the_few_that_are_picked():
+    others = [row(f"v{at}", {ACCURACY: cell(0.3 + at / 100, at / 100 - 0.2, holm=0.5)}) for at in range(5)]
+    worse = row("worse", {ACCURACY: cell(0.1, -0.45, holm=0.001)})
+    study = summary(BASE, worse, *others)
+    names = [each.variant for each in study.rows]
+    picked = pick_variants(study, names, 3)
+    assert picked == ["grpo_rule", "worse", "v4"]
+    figure = differences(study, picked)
+    assert figure.alt.startswith("worse: ")
+    assert figure.caption.endswith(" Not drawn (4): v0, v1, v2, v3.")
+
+
 def grown(seeds: int, each: float, *axes: str) -> Curve:
     """Return a curve of four steps that each spend `each` on every axis."""
     outcome = np.tile([0.2, 0.3, 0.4, 0.5], (seeds, 1))

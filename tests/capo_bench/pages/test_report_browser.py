@@ -48,6 +48,14 @@ def test_sentence_figure_and_table_are_above_the_fold(opened, width, height, sch
     assert letters >= 10, "pixels"
 
 
+def test_a_phone_shows_what_the_first_figure_leaves_out_below_the_table(opened):
+    page = opened(390, 844).page
+    caption = page.locator(".first figcaption")
+    assert caption.is_visible()
+    table = page.locator(".first table").bounding_box()
+    assert caption.bounding_box()["y"] >= table["y"] + table["height"]
+
+
 def test_no_column_of_the_first_table_is_cut_on_a_phone(opened):
     page = opened(390, 844).page
     wide = {
