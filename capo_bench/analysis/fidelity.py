@@ -230,7 +230,9 @@ def _sums(clusters: IntArray, groups: int) -> Callable[[Any], FloatArray]:
 
 
 def _interval(measure: Callable[[FloatArray], float], times: FloatArray) -> Interval:
-    """Return the value, and the middle 95 % of it over resamples."""
+    """Return the value, and the middle 95 % of it over resamples; nothing of one group, which has no interval."""
+    if times.shape[1] < 2:
+        return None, None, None
     values = np.array([float(measure(weights)) for weights in times])
     drawn = values[1:][~np.isnan(values[1:])]
     if not drawn.size or np.isnan(values[0]):

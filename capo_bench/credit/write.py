@@ -8,6 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.analysis.fidelity import ValuedStep, fidelity, learning, steps_frame
+from capo_bench.credit.measure import FEW
 from capo_bench.pages.page import Page, write_page
 from capo_bench.pages.text import csv_of
 from capo_bench.store.home import Home, read_json, write_json
@@ -25,7 +26,7 @@ def summarise_fidelity(
     notes = [
         f"Largest standard error of a true advantage: {error:.3f}, of {measured[0].samples} continuations a state.",
         "Rollouts of the last step were sampled one update before the trained policy, which goes on here.",
-        "vineppo and spo are measured with 9 continuations a state that the true advantages do not share.",
+        f"vineppo and spo are measured with {FEW} continuations a state that the true advantages do not share.",
         *(f"Left out: {line}." for line in left_out),
     ]
     reached = _reached(measured, plan, home)

@@ -46,13 +46,17 @@ def fidelity_tables(rows: Sequence[Row], bound: float) -> list[Table]:
     tables = []
     for (policy, critic), own in parts.items():
         who = f"critic {critic}" if critic else "no critic"
-        counts = f"{own[0]['steps']} steps of {own[0]['groups']} groups, {own[0]['matter']} matter (|A| > {bound:g})"
+        counts = f"{own[0]['steps']} steps of {_groups(own[0]['groups'])}, {own[0]['matter']} matter (|A| > {bound:g})"
         title = f"Credit against true advantages, {POLICIES[policy]}, {who}: {counts}"
         cells = tuple(
             (_credit(row), *(_cell(name, row) for name in MEASURES), two_digits(row["cosine_group"])) for row in own
         )
         tables.append(Table(title, headings, cells))
     return tables
+
+
+def _groups(count: int) -> str:
+    return f"{count} groups" if count != 1 else "1 group, of which no interval can be given"
 
 
 def learning_lines(learning: Mapping[str, Any], metric: str) -> list[str]:

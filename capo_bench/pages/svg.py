@@ -197,7 +197,8 @@ class _Scale:
             return cls(axis.ticks[0][0], axis.ticks[-1][0], start, end, axis.ticks, axis.log)
         step = _step((high - low) or abs(high) or 1.0, max(2, int(abs(end - start) / 70)))
         first, last = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-        last = max(last, first + 1)
+        if first >= last:  # all values are equal: the axis goes one step up, or down where it ends there
+            first, last = (first - 1, first) if step * (first + 1) > axis.high else (first, first + 1)
         ticks = tuple((step * n, _number(step * n)) for n in range(first, last + 1))
         return cls(ticks[0][0], ticks[-1][0], start, end, ticks)
 

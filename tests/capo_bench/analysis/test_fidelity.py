@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,17 @@ def test_a_row_has_each_measure_with_its_interval() -> None:
     rows = fidelity([measured()], 0.2)
     assert {"sign", "sign_low", "rank_high", "cosine_group", "method", "k"} <= rows[0].keys()
     assert all(row["rank_low"] <= row["rank"] <= row["rank_high"] for row in rows if row["rank"] is not None)
+
+
+def test_one_group_has_no_interval_and_so_no_number() -> None:
+    trial = of_trial()
+    train = trial.config.train.model_copy(update={"group_size": len(ROWS)})
+    alone = measured(trial=replace(trial, config=trial.config.model_copy(update={"train": train})))
+    rows = fidelity([alone], 0.2)
+    assert {row["groups"] for row in rows} == {1}
+    assert all(row[name] is None for row in rows for name in ("sign", "rank", "explained", "wasted", "cosine"))
+    assert "of 1 group, of which no interval can be given" in fidelity_tables(rows, 0.2)[0].title
+    assert fidelity_figures(rows) == []
 
 
 def test_tables_and_figures_show_each_measure() -> None:

@@ -100,6 +100,14 @@ def test_a_long_label_of_a_scale_is_drawn_whole(width, words):
     assert max(float(text.get("y")) for text in texts) < float(root.get("height"))
 
 
+@pytest.mark.parametrize(("value", "ticks"), [(100.0, ("50", "100")), (0.0, ("0", "0.5"))])
+def test_a_share_that_is_equal_everywhere_stays_within_its_axis(value, ticks):
+    series = Series("critic", [Point(value, value)], svg.looks(["critic"])["critic"])
+    shown = texts(svg.panels([Panel([series], Axis("recall", 0, 100), Axis("precision", 0, 100))])(680))
+    assert set(ticks) <= set(shown)
+    assert "150" not in shown
+
+
 def test_many_variants_are_told_apart_without_colour():
     look = svg.looks(["base", *(f"v{i}" for i in range(10))], "base")
     assert len({(one.shape, one.dash) for one in look.values()}) == len(look)
