@@ -19,10 +19,6 @@ WEIGHTS = (".safetensors", ".json", ".jinja", ".txt", ".model")
 """Suffixes of exported model files; files that are read by unpickling are excluded."""
 
 
-class ExportError(RunError):
-    """A trial cannot be exported; the message gives the reason and the way out."""
-
-
 @dataclass(frozen=True)
 class Exported:
     """The two exported folders; None if the trial has no model or no samples."""
@@ -37,11 +33,11 @@ def export_trial(folder: TrialFolder, out: Path) -> Exported:
     Files of an earlier export are replaced.
 
     Raises:
-        ExportError: The trial has not finished, or its files are damaged.
+        RunError: The trial has not finished, or its files are damaged.
         OSError: The folder cannot be written.
     """
     if not folder.done:
-        raise ExportError(f"trial {folder.path.name} has not finished; run its study first")
+        raise RunError(f"trial {folder.path.name} has not finished; run its study first")
     try:
         left = read_left(folder)
         parts = dict(_list_parts(folder))
@@ -54,7 +50,7 @@ def export_trial(folder: TrialFolder, out: Path) -> Exported:
         rows = {name: _write_lines(data / f"{name}.jsonl", lines) for name, lines in parts.items()}
         write_atomic(data / "README.md", dataset_card(left, {name: f"{name}.jsonl" for name in parts}, rows))
     except (ValueError, KeyError, TypeError, EOFError, gzip.BadGzipFile) as error:
-        raise ExportError(f"{folder.path}: cannot be exported: {error}") from error
+        raise RunError(f"{folder.path}: cannot be exported: {error}") from error
     return Exported(model, data)
 
 
@@ -64,7 +60,7 @@ def push(exported: Exported, repository: str, *, private: bool) -> list[str]:
     The token is taken from the environment (HF_TOKEN), as is the address of the hub (HF_ENDPOINT).
 
     Raises:
-        ExportError: The hub refuses the upload or cannot be reached.
+        RunError: The hub refuses the upload or cannot be reached.
     """
     from httpx import HTTPError
     from huggingface_hub import HfApi
@@ -80,7 +76,7 @@ def push(exported: Exported, repository: str, *, private: bool) -> list[str]:
             api.upload_folder(repo_id=name, repo_type=kind, folder_path=folder, commit_message="capo-bench export")
         except (HTTPError, OSError, ValueError) as error:
             first = (str(error).strip().splitlines() or [""])[0]
-            raise ExportError(
+            raise RunError(
                 f"{name}: the hub did not take it ({type(error).__name__}: {first}); set HF_TOKEN to a key that may "
                 f"write there, or upload {folder} by hand"
             ) from error

@@ -127,9 +127,8 @@ class Board:
     """State of one run.
 
     Attributes:
-        pending: Number of trials to run.
+        to_do: Variant of each trial that has not started yet, by id; at first those of all trials to run.
         had: Number of trials that were done before the run.
-        to_do: Variant of each trial that has not started yet; may be empty.
         lengths: Seconds of finished trials, by variant, including those of earlier runs.
         guesses: Estimated seconds of a trial, by variant, used until a trial of the variant has finished; may be empty.
         running: The running trials, by id.
@@ -137,10 +136,9 @@ class Board:
         serving: Start time of each critic server that trials wait for, by model.
     """
 
-    pending: int
+    to_do: dict[str, str]
     had: int = 0
     clock: Callable[[], float] = time.monotonic
-    to_do: dict[str, str] = field(default_factory=dict)
     lengths: dict[str, list[float]] = field(default_factory=dict)
     guesses: dict[str, float] = field(default_factory=dict)
     done: int = 0
@@ -154,6 +152,10 @@ class Board:
     _started: float | None = None
     _lanes: int = 1
     _countdown: Countdown = field(default_factory=Countdown)
+
+    def __post_init__(self) -> None:
+        """Count the trials of the plan."""
+        self.planned = self.had + len(self.to_do)
 
     def on(self, event: Record) -> None:
         """Update the board with an event of the runner."""
@@ -220,29 +222,20 @@ class Board:
     def seconds_left(self) -> float | None:
         """Return the estimated seconds until the run ends; None without a basis for an estimate.
 
-        The expected seconds of all pending trials are divided by the number of jobs that run in parallel. Without
-        expected durations, the estimate uses the steps of this run so far; before the first trial, the steps of the
-        shared models.
+        The expected seconds of all pending trials and shared models are divided by the number of jobs that run in
+        parallel. A variant without an expected duration takes as long as the others, or as this run's steps suggest.
         """
-        makings = [left for made in self.making.values() if (left := made.left(self.clock())) is not None]
-        if self._started is None and not makings:
+        now = self.clock()
+        models = [left for made in self.making.values() if (left := made.left(now)) is not None]
+        if self._started is None and not models:
             return None
-        trials = self._estimate_pending()
-        if trials is not None:
-            return max(sum(trials + makings) / self._lanes, *trials, *makings, 0.0)
-        if self._started is None:
-            return max(makings)
-        left = self._estimate_by_steps(self.clock() - self._started)
-        return None if left is None else max([left, *makings])
-
-    def _estimate_pending(self) -> list[float] | None:
-        """Return the expected seconds of each pending trial; None without expected durations."""
         expected = self._estimate_durations()
-        if not expected or len(self.to_do) != self.pending - self.done - self.failed - len(self.running):
-            return None
-        usual = fmean(expected.values())
-        running = [trial.left(expected.get(trial.variant, usual), self.clock()) for trial in self.running.values()]
-        return running + [expected.get(variant, usual) for variant in self.to_do.values()]
+        usual = fmean(expected.values()) if expected else self._estimate_by_steps(now)
+        if usual is None:
+            return max(models, default=None)
+        running = [trial.left(expected.get(trial.variant, usual), now) for trial in self.running.values()]
+        left = [*running, *models, *(expected.get(variant, usual) for variant in self.to_do.values())]
+        return max(sum(left) / self._lanes, *left, 0.0)
 
     def _estimate_durations(self) -> dict[str, float]:
         """Return the expected seconds of a trial, by variant: the mean of finished trials, else the scaled guess.
@@ -255,15 +248,14 @@ class Board:
         scale = fmean(scales) if scales else 1.0
         return {**{variant: seconds * scale for variant, seconds in self.guesses.items()}, **means}
 
-    def _estimate_by_steps(self, worked: float) -> float | None:
-        """Return the estimated seconds of the pending trials, `worked` seconds after the first trial started."""
+    def _estimate_by_steps(self, now: float) -> float | None:
+        """Return the estimated seconds of a trial from the steps of this run so far; None before the first."""
         gained = self.done + self.failed + sum(trial.gained for trial in self.running.values())
-        left = self.pending - self.done - self.failed - sum(trial.share for trial in self.running.values())
-        return worked / gained * max(0.0, left) if gained > 0 else None
+        return None if self._started is None or not gained else (now - self._started) * self._lanes / gained
 
     def headline(self) -> str:
         """Return the counts and the time left as one line of text."""
-        parts = [f"{self.had + self.done}/{self.had + self.pending} trials done"]
+        parts = [f"{self.had + self.done}/{self.planned} trials done"]
         parts += [f"{self.failed} failed"] * bool(self.failed)
         parts += [f"{self.retried} retried"] * bool(self.retried)
         parts += [f"{model}, step {made.step}/{made.of}" for model, made in self.making.items()]

@@ -113,9 +113,7 @@ def _describe_position(trial: Running) -> str:
 
 def _build_table(board: Board, name: str) -> RenderableType:
     share = sum(trial.share for trial in board.running.values())
-    bar = ProgressBar(
-        total=board.had + board.pending, completed=board.had + board.done + board.failed + share, width=30
-    )
+    bar = ProgressBar(total=board.planned, completed=board.had + board.done + board.failed + share, width=30)
     grid = Table.grid(padding=(0, 1))
     head = Table.grid(padding=(0, 1))
     head.add_row(Text(name, style="bold"), bar, Text(board.headline()))

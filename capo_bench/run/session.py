@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -19,15 +18,12 @@ from capo_bench.run.runner import Runner, RunOptions, pending_trials
 from capo_bench.store.home import Home
 from capo_bench.store.ledger import Ledger, fold
 from capo_bench.store.lock import study_lock
-from capo_bench.store.provenance import version_of
 from capo_bench.study.estimate import trial_seconds
 from capo_bench.study.last_plan import NOTHING_ASKED, RunRequest, keep_plan
 
 if TYPE_CHECKING:
     from capo_bench.study.plan import Plan
     from capo_bench.track.tracker import Tracker
-
-_PACKAGES = ("capo-bench", "torch", "transformers", "trl")
 
 
 @dataclass(frozen=True)
@@ -104,9 +100,8 @@ def _run(  # noqa: PLR0913, PLR0917 - as `run_study`
         say(console, line, "yellow")
     guesses = {variant.name: trial_seconds(variant.config, plan.machine) for variant in plan.variants}
     board = Board(
-        pending=len(pending),
-        had=len(_list_ids(plan)) - len(pending),
         to_do={trial.id: trial.variant for trial in pending},
+        had=len(_list_ids(plan)) - len(pending),
         lengths=lengths_of(fold(ledger.read())),
         guesses={name: seconds for name, seconds in guesses.items() if seconds is not None},
     )
@@ -120,8 +115,7 @@ def _run(  # noqa: PLR0913, PLR0917 - as `run_study`
             # Fields that `gc`, `bundle` and `verify` need later, in addition to the trials.
             kept = {"question": plan.question, "metrics": list(plan.metrics), "sets": list(asked.sets)}
             kept["baseline"] = plan.baseline
-            versions = {"python": platform.python_version(), **{name: version_of(name) for name in _PACKAGES}}
-            runner.record("study_started", profile=plan.profile, plan=_list_ids(plan), **kept, versions=versions)
+            runner.record("study_started", profile=plan.profile, plan=_list_ids(plan), **kept)
             runner.run(pending, interrupts)
         result = replace(_make_result(plan, home, board.failed, interrupts.exit_code), limit=runner.limit)
         report = None if result.interrupted else write_report()

@@ -36,33 +36,6 @@ TILE = (4096, 32768)
 
 
 @dataclass(frozen=True)
-class StepPlan:
-    """Division of a step's rollouts; `micro_batch` is the number of rollouts that a process updates on at a time."""
-
-    prompts: int
-    generations: int
-    processes: int
-    micro_batch: int
-
-    @property
-    def batch(self) -> int:
-        """Rollouts per step."""
-        return self.prompts * self.generations
-
-    @property
-    def accumulated(self) -> int:
-        """Micro-batches whose gradients each process accumulates."""
-        return self.batch // (self.processes * self.micro_batch)
-
-    def __str__(self) -> str:
-        """Return the division as one line of text."""
-        return (
-            f"{self.prompts} prompts × {self.generations} generations = {self.batch:,} rollouts a step = "
-            f"{_format_count(self.processes, 'process')} × {self.accumulated:,} micro-batches of {self.micro_batch}"
-        )
-
-
-@dataclass(frozen=True)
 class Memory:
     """Bytes on each GPU, by purpose.
 
@@ -112,12 +85,20 @@ class Memory:
         return f"about {self.peak / GIB:.0f} of {self.gpu / GIB:.0f} GiB a GPU ({verdict}): {', '.join(parts)}"
 
 
-def step_plan(backbone: BackboneConfig, train: TrainConfig) -> StepPlan:
-    """Return the division of a step's rollouts."""
-    rollouts = train.prompts_per_step * train.group_size
-    whole = max(rollouts // backbone.processes, 1)
-    micro_batch = train.micro_batch or backbone.micro_batch or whole
-    return StepPlan(train.prompts_per_step, train.group_size, backbone.processes, micro_batch)
+def updated_at_once(backbone: BackboneConfig, train: TrainConfig) -> int:
+    """Return the micro-batch: the rollouts that a process updates on at a time."""
+    whole = max(train.prompts_per_step * train.group_size // backbone.processes, 1)
+    return train.micro_batch or backbone.micro_batch or whole
+
+
+def describe_step(backbone: BackboneConfig, train: TrainConfig) -> str:
+    """Return the division of a step's rollouts among processes and micro-batches as one line of text."""
+    rollouts, micro_batch = train.prompts_per_step * train.group_size, updated_at_once(backbone, train)
+    return (
+        f"{train.prompts_per_step} prompts × {train.group_size} generations = {rollouts:,} rollouts a step = "
+        f"{_format_count(backbone.processes, 'process')} × {rollouts // (backbone.processes * micro_batch):,} "
+        f"micro-batches of {micro_batch}"
+    )
 
 
 def memory(backbone: BackboneConfig, train: TrainConfig, beside: Iterable[Beside] = ()) -> Memory | None:
@@ -127,7 +108,7 @@ def memory(backbone: BackboneConfig, train: TrainConfig, beside: Iterable[Beside
         return None
     weights, gradients, optimizer = _count_shares(backbone)
     trained = adapter_parameters(backbone)
-    rollouts = step_plan(backbone, train).micro_batch
+    rollouts = updated_at_once(backbone, train)
     tokens = rollouts * (planned.prompt_tokens + train.max_completion_tokens)
     layer = layer_numbers(planned)
     kept = planned.layers * planned.hidden + layer if backbone.gradient_checkpointing else planned.layers * layer
@@ -185,7 +166,7 @@ def machine_lines(config: TrialConfig) -> list[str]:
     if METHODS.get(config.method).train is None:
         return []
     backbone = BACKBONES.load(config.backbone)
-    where = f"backbone {config.backbone}: {_describe_machine(backbone)}; {step_plan(backbone, config.train)}"
+    where = f"backbone {config.backbone}: {_describe_machine(backbone)}; {describe_step(backbone, config.train)}"
     needs, server = trial_memory(config), server_command(backbone)
     return [
         where,

@@ -19,10 +19,6 @@ from capo_bench.track.store import Store, server_command, server_environment
 _START_SECONDS = 60.0
 
 
-class ServerError(RunError):
-    """The server cannot be started; the message gives the reason and the way out."""
-
-
 def serve(store: Store, port: int, ready: Callable[[str], None]) -> int:
     """Serve a store at 127.0.0.1 until Ctrl-C or SIGTERM; `ready` is called with the address when the server answers.
 
@@ -30,12 +26,12 @@ def serve(store: Store, port: int, ready: Callable[[str], None]) -> int:
         0 after Ctrl-C or SIGTERM, else the server's exit code.
 
     Raises:
-        ServerError: The port is in use, or the store does not exist yet.
+        RunError: The port is in use, or the store does not exist yet.
     """
     if store.database is not None and not store.database.exists():
-        raise ServerError(f"{store.database}: nothing is tracked here yet; run a study first, or set --home")
+        raise RunError(f"{store.database}: nothing is tracked here yet; run a study first, or set --home")
     if _is_answering(port):
-        raise ServerError(f"port {port} is taken on 127.0.0.1; choose another with --port")
+        raise RunError(f"port {port} is taken on 127.0.0.1; choose another with --port")
     with Interrupts() as interrupts:
         # In a separate session: this process gets Ctrl-C, and all processes of the server are ended together.
         server = subprocess.Popen(  # noqa: S603 - our own interpreter
@@ -61,7 +57,7 @@ def _watch(server: subprocess.Popen[bytes], interrupts: Interrupts, port: int, r
         if not answered and (answered := _is_answering(port)):
             ready(f"http://127.0.0.1:{port}")
         if not answered and time.monotonic() > give_up:
-            raise ServerError(f"MLflow's server did not answer on port {port} within {_START_SECONDS:.0f} s")
+            raise RunError(f"MLflow's server did not answer on port {port} within {_START_SECONDS:.0f} s")
         time.sleep(0.2)
     return 0
 

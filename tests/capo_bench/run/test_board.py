@@ -19,6 +19,10 @@ def clock():
     return Clock()
 
 
+def waiting(count):
+    return dict.fromkeys("abcd"[:count], "vote=union")
+
+
 def started(trial, variant="vote=union", seed=0):
     return {"event": "trial_started", "trial": trial, "variant": variant, "seed": seed, "log": "log"}
 
@@ -28,7 +32,7 @@ def step(trial, at, of, **metrics):
 
 
 def test_there_is_no_estimate_before_anything_has_moved(clock):
-    board = Board(pending=4, clock=clock)
+    board = Board(waiting(4), clock=clock)
     assert board.seconds_left() is None
     board.on(started("a"))
     assert board.seconds_left() is None
@@ -37,7 +41,7 @@ def test_there_is_no_estimate_before_anything_has_moved(clock):
 
 def test_the_estimate_goes_by_steps_of_running_trials_and_whole_trials(clock):
     """One trial done and one half done in 30 s: 20 s a trial; two and a half are left."""
-    board = Board(pending=4, had=2, clock=clock)
+    board = Board(waiting(4), had=2, clock=clock)
     board.on(started("a"))
     board.on(started("b"))
     board.on(step("a", 1, 2))
@@ -51,7 +55,7 @@ def test_the_estimate_goes_by_steps_of_running_trials_and_whole_trials(clock):
 
 def test_steps_that_a_resumed_trial_had_already_do_not_make_the_estimate_rosy(clock):
     """It went from 80 to 81 of 100 in 3 s: 19 steps are left, 57 s."""
-    board = Board(pending=1, clock=clock)
+    board = Board(waiting(1), clock=clock)
     board.on(started("a"))
     board.on(step("a", 81, 100))
     clock.now += 3
@@ -59,7 +63,7 @@ def test_steps_that_a_resumed_trial_had_already_do_not_make_the_estimate_rosy(cl
 
 
 def test_the_board_follows_a_trial(clock):
-    board = Board(pending=2, clock=clock)
+    board = Board(waiting(2), clock=clock)
     board.on({"event": "preparing", "model": "cold start", "step": 30, "of": 500})
     assert board.headline() == "0/2 trials done · cold start, step 30/500"
     board.on({"event": "prepared", "model": "cold start"})
@@ -83,7 +87,7 @@ def test_durations_in_words(seconds, words):
 def test_the_estimate_goes_by_what_trials_of_the_variant_took_before(clock):
     """Two at a time. Long ones take 100 s, short ones 10: 50 + 10 s of those that run, 100 + 10 + 100 s of the rest."""
     board = Board(
-        pending=5, clock=clock, to_do={"a": "long", "b": "short", "c": "long", "d": "short", "e": "long"},
+        clock=clock, to_do={"a": "long", "b": "short", "c": "long", "d": "short", "e": "long"},
         lengths={"long": [90.0, 110.0], "short": [10.0]},
     )  # fmt: skip
     assert board.seconds_left() is None
@@ -95,14 +99,14 @@ def test_the_estimate_goes_by_what_trials_of_the_variant_took_before(clock):
 
 
 def test_the_estimate_is_never_less_than_the_longest_trial_takes(clock):
-    board = Board(pending=2, clock=clock, to_do={"a": "long", "b": "short"}, lengths={"long": [100.0], "short": [2.0]})
+    board = Board(clock=clock, to_do={"a": "long", "b": "short"}, lengths={"long": [100.0], "short": [2.0]})
     board.on(started("a", "long"))
     board.on(started("b", "short"))
     assert board.seconds_left() == pytest.approx(100)
 
 
 def test_a_variant_that_none_has_finished_of_takes_what_the_others_take(clock):
-    board = Board(pending=2, clock=clock, to_do={"a": "new", "b": "new"}, lengths={"x": [10.0], "y": [30.0]})
+    board = Board(clock=clock, to_do={"a": "new", "b": "new"}, lengths={"x": [10.0], "y": [30.0]})
     board.on(started("a", "new"))
     assert board.seconds_left() == pytest.approx(40)
 
@@ -113,7 +117,7 @@ def test_before_a_trial_has_ended_guesses_stand_for_it_and_then_are_scaled_by_it
     The first trial, guessed at 10 s, takes 20: the others are taken to need 20, 60 and 60.
     """
     board = Board(
-        pending=4, clock=clock, to_do={"a": "short", "b": "long", "c": "short", "d": "long"},
+        clock=clock, to_do={"a": "short", "b": "long", "c": "short", "d": "long"},
         guesses={"short": 10.0, "long": 30.0},
     )  # fmt: skip
     board.on({"event": "workers", "count": 2})
@@ -130,7 +134,7 @@ def test_before_a_trial_has_ended_guesses_stand_for_it_and_then_are_scaled_by_it
 
 
 def test_after_its_last_step_a_trial_has_left_what_is_left_of_its_usual_time(clock):
-    board = Board(pending=1, clock=clock, to_do={"a": "v"}, lengths={"v": [60.0]})
+    board = Board(clock=clock, to_do={"a": "v"}, lengths={"v": [60.0]})
     board.on(started("a", "v"))
     for at in range(1, 11):
         board.on(step("a", at, 10))
@@ -141,7 +145,7 @@ def test_after_its_last_step_a_trial_has_left_what_is_left_of_its_usual_time(clo
 
 
 def test_a_trial_that_is_done_counts_for_the_estimate_unless_it_was_resumed_or_tried_again(clock):
-    board = Board(pending=3, clock=clock, to_do={"a": "v", "b": "v", "c": "v"})
+    board = Board(clock=clock, to_do={"a": "v", "b": "v", "c": "v"})
     for trial, first in (("a", 1), ("b", 6)):
         board.on(started(trial, "v"))
         board.on(step(trial, first, 10))
@@ -155,7 +159,7 @@ def test_a_trial_that_is_done_counts_for_the_estimate_unless_it_was_resumed_or_t
 
 def test_a_trial_that_is_tried_again_stays_on_the_board_and_its_steps_count_once(clock):
     """6 of 10 steps, lost; the next try begins at 4 of 10: half an hour for 5 of 10 steps leaves half an hour."""
-    board = Board(pending=1, clock=clock)
+    board = Board(waiting(1), clock=clock)
     board.on(started("a"))
     for at in range(1, 7):
         board.on(step("a", at, 10))
@@ -173,7 +177,7 @@ def test_a_trial_that_is_tried_again_stays_on_the_board_and_its_steps_count_once
 
 
 def test_a_trial_with_a_budget_is_as_far_as_what_it_has_spent(clock):
-    board = Board(pending=1, clock=clock)
+    board = Board(waiting(1), clock=clock)
     board.on(started("a"))
     clock.now += 10
     board.on(step("a", 1, 2000, budget_share=0.05))
@@ -184,7 +188,7 @@ def test_a_trial_with_a_budget_is_as_far_as_what_it_has_spent(clock):
 
 
 def test_a_resumed_trial_with_a_budget_does_not_gain_what_it_had(clock):
-    board = Board(pending=1, clock=clock)
+    board = Board(waiting(1), clock=clock)
     board.on(started("a"))
     clock.now += 10
     board.on(step("a", 10, 2000, budget_share=0.5))  # nine steps were done before
@@ -193,7 +197,7 @@ def test_a_resumed_trial_with_a_budget_does_not_gain_what_it_had(clock):
 
 
 def test_while_no_trial_runs_the_estimate_is_that_of_the_models_that_they_wait_for(clock):
-    board = Board(pending=2, clock=clock)
+    board = Board(waiting(2), clock=clock)
     board.on({"event": "preparing", "model": "cold start", "step": 10, "of": 100})
     clock.now += 5
     board.on({"event": "preparing", "model": "cold start", "step": 20, "of": 100})
@@ -207,7 +211,7 @@ def test_while_no_trial_runs_the_estimate_is_that_of_the_models_that_they_wait_f
 
 
 def test_trials_that_run_beside_a_model_in_the_making_end_no_sooner_than_it(clock):
-    board = Board(pending=2, clock=clock, to_do={"a": "v", "b": "v"}, lengths={"v": [10.0]})
+    board = Board(clock=clock, to_do={"a": "v", "b": "v"}, lengths={"v": [10.0]})
     board.on({"event": "preparing", "model": "embedded critic", "step": 10, "of": 100})
     board.on(started("a", "v"))
     assert board.seconds_left() == pytest.approx(10)  # two lanes: the other one makes the critic
@@ -217,14 +221,14 @@ def test_trials_that_run_beside_a_model_in_the_making_end_no_sooner_than_it(cloc
 
 
 def test_trials_that_fail_before_they_start_are_not_waited_for(clock):
-    board = Board(pending=2, clock=clock, to_do={"a": "v", "b": "v"}, lengths={"v": [10.0]})
+    board = Board(clock=clock, to_do={"a": "v", "b": "v"}, lengths={"v": [10.0]})
     board.on({"event": "trial_failed", "trial": "b", "variant": "v", "seed": 0, "error": "cold start failed"})
     board.on(started("a", "v"))
     assert board.seconds_left() == pytest.approx(10)
 
 
 def test_who_looks_from_outside_is_told_of_tokens_stages_and_steps(clock):
-    board = Board(pending=1, clock=clock)
+    board = Board(waiting(1), clock=clock)
     board.on(started("a", seed=4))
     board.on({"event": "stage", "trial": "a", "stage": "generate", "task": "coins_test"})
     board.on(step("a", 2, 8, outcome=0.5, policy_tokens=100, critic_tokens=30))

@@ -20,7 +20,7 @@ def clock():
 
 
 def test_the_file_is_replaced_once_a_second_and_gone_at_the_end(tmp_path, clock):
-    path, board = tmp_path / "now.json", Board(pending=1, clock=clock)
+    path, board = tmp_path / "now.json", Board({"a": "v"}, clock=clock)
     assert read_live(path) == {}
     with LiveState(path, board, clock) as now:
         board.on(STARTED)
@@ -41,7 +41,7 @@ def test_the_file_is_replaced_once_a_second_and_gone_at_the_end(tmp_path, clock)
 
 
 def test_a_run_that_crashed_leaves_what_it_was_at(tmp_path, clock):
-    path, board = tmp_path / "now.json", Board(pending=1, clock=clock)
+    path, board = tmp_path / "now.json", Board({"a": "v"}, clock=clock)
     board.on(STARTED)
     LiveState(path, board, clock).on(STARTED)
     assert list(read_live(path)["trials"]) == ["a"]
@@ -55,12 +55,12 @@ def test_a_file_that_tells_nothing_is_as_good_as_none(tmp_path, content):
 
 def test_a_place_that_cannot_be_written_does_not_end_the_run(tmp_path, clock):
     (tmp_path / "file").write_text("no folder")
-    with LiveState(tmp_path / "file" / "now.json", Board(pending=1, clock=clock), clock) as now:
+    with LiveState(tmp_path / "file" / "now.json", Board({"a": "v"}, clock=clock), clock) as now:
         now.on({"event": "tick"})
 
 
 def test_what_it_says_is_plain_json_whatever_a_step_says(tmp_path, clock):
-    board = Board(pending=1, clock=clock)
+    board = Board({"a": "v"}, clock=clock)
     board.on(STARTED)
     board.on({"event": "step", "trial": "a", "step": 1, "of": 2, "metrics": {"outcome": float("nan")}})
     json.dumps(board.as_json(), allow_nan=False)

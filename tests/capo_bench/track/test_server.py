@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from postgres import free_port
 
+from capo_bench.store.errors import RunError
 from capo_bench.store.home import Home
-from capo_bench.track.server import ServerError, serve
+from capo_bench.track.server import serve
 from capo_bench.track.store import Store, server_command, store_of
 
 ROOT = Path(__file__).parents[3]
@@ -45,7 +46,7 @@ def test_the_store_is_the_users_if_there_is_one(home, monkeypatch):
 
 def test_a_home_without_a_store_is_told_with_the_way_out(home, monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    with pytest.raises(ServerError, match=r"mlflow.db: nothing is tracked here yet; run a study first"):
+    with pytest.raises(RunError, match=r"mlflow.db: nothing is tracked here yet; run a study first"):
         serve(store_of(home), 5001, ready=print)
 
 
@@ -54,7 +55,7 @@ def test_a_port_that_is_taken_is_told_before_anything_starts(store):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(ServerError, match=f"port {port} is taken"):
+        with pytest.raises(RunError, match=f"port {port} is taken"):
             serve(store, port, ready=print)
 
 
