@@ -47,7 +47,7 @@ class Cluster:
         self._holders: list[Any] = []
         self._held = 0
         # On the runner's node: it lives as long as the runner can give orders.
-        actor = ray.remote(Control).options(num_cpus=0, max_concurrency=10_000, scheduling_strategy=_pin_to(self._here))
+        actor = ray.remote(Control).options(num_cpus=0, scheduling_strategy=_pin_to(self._here))
         self._control: Any = actor.remote()
         self._terms = NodeTerms(self._cores, log, self._control)
 
