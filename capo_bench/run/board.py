@@ -234,8 +234,8 @@ class Board:
         if usual is None:
             return max(models, default=None)
         running = [trial.left(expected.get(trial.variant, usual), now) for trial in self.running.values()]
-        left = [*running, *models, *(expected.get(variant, usual) for variant in self.to_do.values())]
-        return max(sum(left) / self._lanes, *left, 0.0)
+        jobs = [*running, *models, *(expected.get(variant, usual) for variant in self.to_do.values())]
+        return max(sum(jobs) / self._lanes, *jobs, 0.0)
 
     def _estimate_durations(self) -> dict[str, float]:
         """Return the expected seconds of a trial, by variant: the mean of finished trials, else the scaled guess.

@@ -80,8 +80,7 @@ class Executor(ABC):
     It is a context manager; when the context ends, no process and no open port remains.
     """
 
-    def __init__(self, interrupts: Interrupts) -> None:
-        self._interrupts = interrupts
+    def __init__(self) -> None:
         self._pending: list[tuple[float, Job]] = []
         self.stopping = False
 

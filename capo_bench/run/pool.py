@@ -115,14 +115,20 @@ class LocalExecutor(Executor):
         count: Number of workers.
         threads: Processor threads of each worker.
         log: File for output that workers print outside of jobs.
-        interrupts: Signals that stop the workers.
+        interrupts: Signals that stop the workers; None: only `stop` and `kill` do.
         gpus: GPUs, each assigned to one worker at a time; None: workers are not assigned GPUs.
     """
 
     def __init__(
-        self, count: int, threads: int, log: Path, interrupts: Interrupts, gpus: Sequence[str] | None = None
+        self,
+        count: int,
+        threads: int,
+        log: Path,
+        interrupts: Interrupts | None = None,
+        gpus: Sequence[str] | None = None,
     ) -> None:
-        super().__init__(interrupts)
+        super().__init__()
+        self._interrupts = interrupts
         self._gpus, self._shared = list(gpus or ()), gpus is not None
         self.count, self.threads, self.log = count, threads, log
         self._workers: list[Worker] = []
@@ -194,17 +200,19 @@ class LocalExecutor(Executor):
         owner: dict[Any, Worker] = {}
         for worker in self._workers:
             owner[worker.connection] = owner[worker.ended] = worker
-        ready = wait([*owner, self._interrupts.fileno()], timeout=TICK_SECONDS)
-        if self._interrupts.fileno() in ready:
-            self._handle_signal()
-            yield None, {"kind": "stopping"}
+        signals = [] if self._interrupts is None else [self._interrupts]
+        ready = wait([*owner, *signals], timeout=TICK_SECONDS)
+        for interrupts in signals:
+            if interrupts in ready:
+                self._handle_signal(interrupts)
+                yield None, {"kind": "stopping"}
         for worker in {owner[source]: None for source in ready if source in owner}:
             yield from self._hear(worker)
 
-    def _handle_signal(self) -> None:
-        self._interrupts.clear()
+    def _handle_signal(self, interrupts: Interrupts) -> None:
+        interrupts.clear()
         self.stop()
-        if self._interrupts.urgent:
+        if interrupts.urgent:
             for worker in self._list_busy():
                 _end_group(worker)
 

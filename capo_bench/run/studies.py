@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,12 +41,13 @@ def plan_as_run(chosen: StudyChoice, home: Home) -> Plan:
         RunError: The plan of the last run cannot be read.
     """
     from capo_bench.study.last_plan import last_plan
+    from capo_bench.study.select import select
 
     name = _find_name(chosen.word, home)
     plan = None if chosen.sets or name is None else last_plan(home, name, chosen.profile)
     if plan is None or _has_changed(chosen.word, plan, home):
         return plan_of_file(chosen, home)
-    return _select(plan, chosen.only)
+    return select(plan, chosen.only)
 
 
 def plan_of_file(chosen: StudyChoice, home: Home) -> Plan:
@@ -116,15 +117,3 @@ def _has_changed(word: str, plan: Plan, home: Home) -> bool:
     from capo_bench.study.last_plan import last_asked
 
     return Path(word).is_file() and Path(word).read_text(encoding="utf-8") != last_asked(home, plan).text
-
-
-def _select(plan: Plan, only: Sequence[str]) -> Plan:
-    from capo_bench.study.errors import StudyErrors
-    from capo_bench.study.select import parse_only
-
-    seeds = sorted({trial.seed for trial in plan.trials})
-    pick, errors = parse_only(only, [variant.name for variant in plan.variants], seeds)
-    if errors:
-        raise StudyErrors(errors)
-    looks = () if pick.seeds else plan.looks
-    return replace(plan, trials=tuple(trial for trial in plan.trials if pick.takes(trial)), looks=looks)

@@ -25,7 +25,7 @@ from capo_bench.study.keys import suggestion
 from capo_bench.study.parse import parse_study
 from capo_bench.study.plan import Plan, Trial, Variant
 from capo_bench.study.resolve import Base, resolve
-from capo_bench.study.select import parse_only, parse_seeds, parse_sets, swept_anyway, swept_by_sets
+from capo_bench.study.select import parse_seeds, parse_sets, select, swept_anyway, swept_by_sets
 from capo_bench.study.spec import DEFAULT_PROFILE, Study, Sweep
 from capo_bench.study.yamlfile import Document, TreePath, parse_document, read_document
 from evals.registry import nearest
@@ -127,11 +127,9 @@ class StudyFile:
         errors += more
         if not errors:
             errors += [*duplicates(groups, by_name), *bad_counterparts(sweep, sources, variants, by_name)]
-        pick, more = parse_only(only, [draft.name for draft in planned], sweep.seed_numbers)
-        errors += more
         if errors:
             raise StudyErrors(errors)
-        return Plan(
+        plan = Plan(
             study=self.study.name,
             question=" ".join(self.study.question.split()),
             file=self.document.file,
@@ -140,12 +138,12 @@ class StudyFile:
             start=sweep.start,
             metrics=tuple(sweep.metrics),
             variants=tuple(variants),
-            trials=tuple(trial for trial in trials if pick.takes(trial)),
+            trials=tuple(trials),
             within=tuple(sweep.within),
-            # Seeds that the user selects are fixed.
-            looks=() if pick.seeds else sweep.looks,
+            looks=sweep.looks,
             machine=sweep.machine,
         )
+        return select(plan, only)
 
     def _apply_profile(self, name: str) -> tuple[Sweep, Sources, list[KeySetting]]:
         profile = self.study.profiles.get(name)

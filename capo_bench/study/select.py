@@ -5,12 +5,12 @@ from __future__ import annotations
 import fnmatch
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from capo_bench.study.errors import Place, StudyError, StudyErrors
 from capo_bench.study.expand import Draft, KeySetting, Source, short_names, value_shown
 from capo_bench.study.keys import dotted_keys, suggestion
-from capo_bench.study.plan import Trial
+from capo_bench.study.plan import Plan
 from capo_bench.study.resolve import Base, apply
 from capo_bench.study.spec import Sweep
 from capo_bench.study.yamlfile import Document, parse_document
@@ -121,21 +121,15 @@ def swept_anyway(settings: Sequence[KeySetting], sweep: Sweep) -> list[StudyErro
     return errors
 
 
-@dataclass(frozen=True)
-class Pick:
-    """Selection of trials; None means no restriction."""
+def select(plan: Plan, only: Sequence[str]) -> Plan:
+    """Return a plan with the trials that ``--only`` options select: variant globs and ``seed=1``.
 
-    variants: frozenset[str] | None
-    seeds: frozenset[int] | None
+    A trial is selected if its variant matches any of the globs and its seed is any of the seeds.
 
-    def takes(self, trial: Trial) -> bool:
-        """Return whether a trial is selected."""
-        by_name = self.variants is None or trial.variant in self.variants
-        return by_name and (self.seeds is None or trial.seed in self.seeds)
-
-
-def parse_only(only: Sequence[str], names: Sequence[str], seeds: Sequence[int]) -> tuple[Pick, list[StudyError]]:
-    """Return the selection of ``--only`` options (variant globs and ``seed=1``), and an error for each mismatch."""
+    Raises:
+        StudyErrors: An option matches nothing.
+    """
+    names, seeds = [variant.name for variant in plan.variants], sorted({trial.seed for trial in plan.trials})
     variants, numbers, errors = set[str](), set[int](), list[StudyError]()
     for pattern in only:
         if pattern.startswith("seed="):
@@ -148,7 +142,15 @@ def parse_only(only: Sequence[str], names: Sequence[str], seeds: Sequence[int]) 
             variants |= matches
             if not matches:
                 errors.append(_report_no_match(pattern, "variant", names))
-    return Pick(frozenset(variants) or None, frozenset(numbers) or None), errors
+    if errors:
+        raise StudyErrors(errors)
+    chosen = (
+        trial
+        for trial in plan.trials
+        if (not variants or trial.variant in variants) and (not numbers or trial.seed in numbers)
+    )
+    # Seeds that the user selects are fixed.
+    return replace(plan, trials=tuple(chosen), looks=() if numbers else plan.looks)
 
 
 def _report_no_match(pattern: str, kind: str, names: Sequence[object]) -> StudyError:

@@ -56,7 +56,8 @@ class RayExecutor(Executor):
     """
 
     def __init__(self, count: int | None, threads: int, log: Path, interrupts: Interrupts, address: str | None) -> None:
-        super().__init__(interrupts)
+        super().__init__()
+        self._interrupts = interrupts
         self._count, self._threads, self._log = count, threads, log.absolute()
         self._address = address
         self._running: list[_Running] = []

@@ -1,32 +1,27 @@
 """Run a job on a node of the cluster, in a separate worker process.
 
-The Ray task is a relay. The job runs in a process of `capo_bench.run.worker`, as on a single machine: it has its own
-process group, which a kill ends completely, and its thread counts are set before any import. Relay and process run one
-job after another, so modules are imported only once.
+The Ray task is a relay to a `LocalExecutor` of one worker, so a job runs as on a single machine: in its own process
+group, which a kill ends completely, and with thread counts that are set before any import. Relay and worker run one job
+after another, so modules are imported only once.
 """
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
-from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
 from capo_bench.run import wire
 from capo_bench.run.cluster.control import Orders
 from capo_bench.run.executor import Job
-from capo_bench.run.pool import Worker
+from capo_bench.run.pool import LocalExecutor
 from capo_bench.store.errors import RunError
 
-POLL_SECONDS = 0.1
-
-_kept: dict[tuple[object, ...], Worker] = {}
-"""The worker process of this relay, by the settings that it was started with."""
+_kept: dict[tuple[object, ...], LocalExecutor] = {}
+"""The executor of this relay, by the settings that its worker was started with."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ def run_on_node(job: Job, key: str, terms: NodeTerms) -> Iterator[list[wire.Mess
     yield [{"kind": "start", "node": str(ray.get_runtime_context().get_node_id())}]
     try:
         _check_shared(job.home, terms.log.parent)
-        yield from _relay(job, _get_worker(terms.threads, terms.log), Orders(terms.control, key))
+        yield from _relay(job, _get_executor(terms.threads, terms.log), Orders(terms.control, key))
     except (RunError, OSError) as error:  # no process can be started, or the results folder is missing
         yield [{"kind": "end", "status": "failed", "error": str(error), "cause": "other"}]
 
@@ -72,61 +67,38 @@ def _check_shared(home: Path, study: Path) -> None:
         )
 
 
-def _relay(job: Job, worker: Worker, orders: Orders) -> Iterator[list[wire.Message]]:
-    try:
-        worker.start(job)
-        while worker.job:
-            wait([worker.connection, worker.ended], timeout=POLL_SECONDS)
-            batch = _hear(worker, orders)
-            if batch:
-                yield batch
-            _obey(orders, worker)
-    finally:
-        # Also runs when the task is cancelled. A failure can leave the process unusable, so the next job gets a new
-        # one.
-        if worker.job or worker.verdict:
-            _retire(worker)
-
-
-def _hear(worker: Worker, orders: Orders) -> list[wire.Message]:
+def _relay(job: Job, executor: LocalExecutor, orders: Orders) -> Iterator[list[wire.Message]]:
     batch: list[wire.Message] = []
+    ended = False
+    executor.submit(job)
     try:
-        while worker.job and (message := worker.hear()) is not None:
-            batch.append(message)
-            if message["kind"] == "end":
-                worker.job = None
-                worker.verdict = message if message["status"] == "failed" else None
-    except EOFError:
-        worker.job = None
-        worker.verdict = {"kind": "end", "status": "stopped" if orders.last else "failed"}
-        batch.append({**worker.verdict, "error": _retire(worker), "cause": "lost"})
-    return batch
+        for heard, message in executor.events():
+            if heard is not None and message["kind"] != "start":
+                batch.append(message)
+                ended = message["kind"] == "end"
+            elif batch:
+                yield batch
+                batch = []
+            order = orders.news()
+            if order == "stop":
+                executor.stop()
+            elif order == "kill":
+                executor.kill(job, "it was killed", "lost")
+    finally:
+        # Also runs when the task is cancelled. An executor that was stopped starts no more jobs.
+        if not ended or executor.stopping:
+            _drop_executor()
 
 
-def _obey(orders: Orders, worker: Worker) -> None:
-    order = orders.news()
-    if not order or not worker.job:
-        return
-    if order == "stop" and worker.job.do == "trial":
-        worker.ask_to_stop()
-    else:
-        with suppress(ProcessLookupError):
-            os.killpg(worker.pid, signal.SIGKILL)
-
-
-def _get_worker(threads: int, log: Path) -> Worker:
+def _get_executor(threads: int, log: Path) -> LocalExecutor:
     # Ray assigns accelerators through this variable, and a running process has already read it.
     settings = (threads, log, os.environ.get("CUDA_VISIBLE_DEVICES"))
     if settings not in _kept:
-        for worker in list(_kept.values()):
-            _retire(worker)
-        _kept[settings] = Worker(threads, log)
+        _drop_executor()
+        _kept[settings] = LocalExecutor(1, threads, log)
     return _kept[settings]
 
 
-def _retire(worker: Worker) -> str:
-    for settings, kept in list(_kept.items()):
-        if kept is worker:
-            del _kept[settings]
-            return worker.kill()
-    return ""
+def _drop_executor() -> None:
+    while _kept:
+        _kept.popitem()[1].__exit__()
