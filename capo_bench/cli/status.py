@@ -170,17 +170,12 @@ def _describe_error(trial: TrialStatus) -> str:
 
 
 def _describe_progress(trial: TrialStatus) -> str:
-    from capo_bench.run.board import duration
+    from capo_bench.run.board import describe_position, duration
 
-    now = trial.now
-    if not now:
+    if not trial.now:
         return ""
-    words = [f"{now.get('stage', '')} {now.get('task', '')}".strip()]
-    words += [f"try {now['attempt']}"] if now.get("attempt", 1) > 1 else []
-    words += [f"step {now['step']}/{now['of']}"] if now.get("of") else []
-    words += [] if now.get("outcome") is None else [f"outcome {now['outcome']:.2f}"]
-    words += [duration(now["seconds"])] * (trial.state == "running")
-    return f"{':' if trial.state == 'running' else ' at'} {', '.join(words)}"
+    position = describe_position(trial.now)
+    return f": {position}, {duration(trial.now['seconds'])}" if trial.state == "running" else f" at {position}"
 
 
 def _build_json(studies: list[StudyStatus]) -> dict[str, Any]:

@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from capo_bench.study.beside import BYTES, Beside, models_beside, served_weights
+from capo_bench.study.data import list_used_rows
 from capo_bench.study.plan import Plan
 from capo_bench.study.served import ServedCritic, served_critic, served_critics
 from evals.tasks.identity import task_settings
-from evals.tasks.named import benchmark_of, demonstrations_of
-from evals.tasks.row_sets import RowSet
-from evals.tasks.training_sets import TrainingSet, named_problems
 from trainers.backbones import BACKBONES, BackboneConfig, VllmRollouts
 from trainers.config import TrialConfig
 from trainers.critics.endpoint import EndpointParams
 from trainers.methods import METHODS
-from trainers.teaching import SftConfig
 
 State = Literal["ok", "warning", "missing", "unknown"]
 """State of a need. ``unknown``: it could not be checked. Only ``missing`` prevents a study from running."""
@@ -111,26 +108,13 @@ def judges_of(config: TrialConfig) -> list[Beside]:
 def _list_datasets(configs: Iterable[TrialConfig]) -> list[HubItem]:
     datasets = []
     for config in configs:
-        away = [rows for rows in _list_row_sets(config) if not rows.local]
+        away = [rows.rows for _, rows in list_used_rows(config) if not rows.rows.local]
         datasets += [HubItem("dataset", str(rows.hub), rows.revision) for rows in away]
         if config.evaluation.data_dir is None:
             for task in config.evaluation.tasks:
                 if hub := (task_settings(task).get("dataset_kwargs") or {}).get("hub"):
                     datasets.append(HubItem("dataset", hub["path"], hub.get("revision")))
     return datasets
-
-
-def _list_row_sets(config: TrialConfig) -> list[RowSet]:
-    """Return the row sets that a trial trains on, and those of its own evaluation."""
-    problems = [named_problems(rows) for rows in config.evaluation.rows.values()]
-    if METHODS.get(config.method).train is not None and isinstance(
-        benchmark := benchmark_of(config.benchmark), TrainingSet
-    ):
-        problems.append(benchmark)
-    rows = [problem_set.rows for problem_set in problems]
-    if isinstance(config.supervised, SftConfig):
-        rows.append(demonstrations_of(config.supervised.demonstrations).rows)
-    return rows
 
 
 def _list_extras(configs: Iterable[TrialConfig], backbones: dict[str, BackboneConfig]) -> dict[str, str]:

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -69,6 +69,11 @@ class Running:
     def gained(self) -> float:
         """Share of training that was done in this run."""
         return max(0.0, self.share - self.had)
+
+    def as_json(self, now: float) -> dict[str, Any]:
+        """Return what the trial is at as plain values, for displays and readers outside this process."""
+        named = ("variant", "seed", "attempt", "stage", "task", "step", "of", "outcome")
+        return {**{name: getattr(self, name) for name in named}, "seconds": round(now - self.since, 3)}
 
     def left(self, length: float, now: float) -> float:
         """Return the seconds until the trial ends, given that such a trial takes `length` seconds."""
@@ -272,17 +277,6 @@ class Board:
             {"model": model, "step": made.step, "of": made.of, "seconds_left": made.left(now)}
             for model, made in self.making.items()
         ]
-        trials = {
-            trial: {
-                **{
-                    name: getattr(running, name)
-                    for name in ("variant", "seed", "attempt", "stage", "task", "step", "of")
-                },
-                "outcome": running.outcome,
-                "seconds": round(now - running.since, 3),
-            }
-            for trial, running in self.running.items()
-        }
         return {
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "seconds": 0.0 if self._started is None else round(now - self._started, 3),
@@ -291,7 +285,7 @@ class Board:
             "policy_tokens": self.policy_tokens,
             "critic_tokens": self.critic_tokens,
             "preparing": making,
-            "trials": trials,
+            "trials": {trial: running.as_json(now) for trial, running in self.running.items()},
         }
 
 
@@ -302,6 +296,16 @@ def lengths_of(state: StudyState) -> dict[str, list[float]]:
         if entry.state == "done" and entry.seconds:
             lengths.setdefault(entry.variant, []).append(entry.seconds)
     return lengths
+
+
+def describe_position(trial: Mapping[str, Any]) -> str:
+    """Describe what a running trial is at, from the values of `Running.as_json`: ``train, try 2, step 3/40``."""
+    words = [" ".join(filter(None, [trial["stage"], trial.get("task")]))]
+    words += [f"try {trial['attempt']}"] if trial.get("attempt", 1) > 1 else []
+    if trial.get("of") and trial["stage"] in ("starting", "train", AGAIN):
+        words.append(f"step {trial['step']}/{trial['of']}")
+    words += [] if trial.get("outcome") is None else [f"outcome {trial['outcome']:.2f}"]
+    return ", ".join(words)
 
 
 def duration(seconds: float) -> str:

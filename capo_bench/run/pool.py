@@ -200,12 +200,11 @@ class LocalExecutor(Executor):
         owner: dict[Any, Worker] = {}
         for worker in self._workers:
             owner[worker.connection] = owner[worker.ended] = worker
-        signals = [] if self._interrupts is None else [self._interrupts]
-        ready = wait([*owner, *signals], timeout=TICK_SECONDS)
-        for interrupts in signals:
-            if interrupts in ready:
-                self._handle_signal(interrupts)
-                yield None, {"kind": "stopping"}
+        signalled = None if self._interrupts is None else self._interrupts.fileno()
+        ready = wait([*owner, *([] if signalled is None else [signalled])], timeout=TICK_SECONDS)
+        if self._interrupts is not None and signalled in ready:
+            self._handle_signal(self._interrupts)
+            yield None, {"kind": "stopping"}
         for worker in {owner[source]: None for source in ready if source in owner}:
             yield from self._hear(worker)
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from capo_bench.inert import for_terminal
 from capo_bench.process.interrupt import silence_closed_streams
-from capo_bench.run.board import AGAIN, Board, Running, duration
+from capo_bench.run.board import Board, Running, describe_position, duration
 from capo_bench.run.runner import Observer
 from capo_bench.store.ledger import Record
 
@@ -75,7 +75,8 @@ class _Plain:
     def _print_line(self) -> None:
         self._last = time.monotonic()
         trials = [
-            f"{trial.variant} seed {trial.seed}: {_describe_position(trial)}" for trial in self._board.running.values()
+            f"{trial.variant} seed {trial.seed}: {_describe(trial, self._board)}"
+            for trial in self._board.running.values()
         ]
         say(self._console, "; ".join([self._board.headline(), *trials]))
 
@@ -100,15 +101,8 @@ def _name(event: Record) -> str:
     return f"{event['variant']} seed {event['seed']}"
 
 
-def _describe_position(trial: Running) -> str:
-    words = [" ".join(filter(None, [trial.stage, trial.task]))]
-    if trial.attempt > 1:
-        words.append(f"try {trial.attempt}")
-    if trial.of and trial.stage in ("starting", "train", AGAIN):
-        words.append(f"step {trial.step}/{trial.of}")
-    if trial.outcome is not None:
-        words.append(f"outcome {trial.outcome:.2f}")
-    return ", ".join(words)
+def _describe(trial: Running, board: Board) -> str:
+    return describe_position(trial.as_json(board.clock()))
 
 
 def _build_table(board: Board, name: str) -> RenderableType:
@@ -119,7 +113,7 @@ def _build_table(board: Board, name: str) -> RenderableType:
     head.add_row(Text(name, style="bold"), bar, Text(board.headline()))
     for trial in board.running.values():
         who = Text(f"  {for_terminal(trial.variant)}")
-        grid.add_row(who, Text(f"seed {trial.seed}"), Text(for_terminal(_describe_position(trial)), style="dim"))
+        grid.add_row(who, Text(f"seed {trial.seed}"), Text(for_terminal(_describe(trial, board)), style="dim"))
     whole = Table.grid()
     whole.add_row(head)
     whole.add_row(grid)

@@ -7,18 +7,14 @@ from dataclasses import asdict, dataclass
 from functools import cache
 from typing import Any
 
+from capo_bench.study.data import Rows, list_used_rows
 from capo_bench.study.plan import Plan
 from evals.config import EvaluationConfig
 from evals.tasks.contamination import LENGTH, find_overlaps, read_problems
-from evals.tasks.demonstrations import DemonstrationSet
-from evals.tasks.named import benchmark_of, demonstrations_of
 from evals.tasks.row_sets import stamp
 from evals.tasks.row_settings import TestRows
 from evals.tasks.rows import DataErrors
-from evals.tasks.training_sets import TrainingSet
 from trainers.config import TrialConfig
-from trainers.methods import METHODS
-from trainers.teaching import SftConfig
 
 EXAMPLES = 5
 """Number of overlapping problems that are listed as examples."""
@@ -93,16 +89,13 @@ def _format_line(rows: str, compared: Iterable[Overlap]) -> str:
     return f"contamination by {rows}, {trained:,} row{'s' * (trained != 1)}: {'; '.join(parts)}"
 
 
-def _list_training_rows(config: TrialConfig) -> Iterator[tuple[str, TrainingSet | DemonstrationSet]]:
-    benchmark = benchmark_of(config.benchmark)
-    if METHODS.get(config.method).train is not None and isinstance(benchmark, TrainingSet):
-        yield f"benchmark {benchmark.name}", benchmark
-    if isinstance(config.supervised, SftConfig):
-        shown = demonstrations_of(config.supervised.demonstrations)
-        yield f"demonstrations {shown.rows.name}", shown
+def _list_training_rows(config: TrialConfig) -> Iterator[tuple[str, Rows]]:
+    for path, rows in list_used_rows(config):
+        if path[0] != "evaluation":
+            yield f"{path[-1]} {rows.rows.name}", rows
 
 
-def _compare(rows: str, trained: TrainingSet | DemonstrationSet, evaluation: EvaluationConfig) -> tuple[Overlap, ...]:
+def _compare(rows: str, trained: Rows, evaluation: EvaluationConfig) -> tuple[Overlap, ...]:
     own = tuple(evaluation.rows.items())
     return _compare_cached(
         rows, trained, evaluation.tasks, evaluation.data_dir, own, tuple(stamp(problems) for _, problems in own)
@@ -112,7 +105,7 @@ def _compare(rows: str, trained: TrainingSet | DemonstrationSet, evaluation: Eva
 @cache
 def _compare_cached(  # noqa: PLR0913, PLR0917 - all inputs of the result, for the cache
     rows: str,
-    trained: TrainingSet | DemonstrationSet,
+    trained: Rows,
     tasks: tuple[str, ...],
     data_dir: str | None,
     own: tuple[tuple[str, TestRows], ...],
@@ -132,7 +125,7 @@ def _count_overlap(rows: str, trained: int, texts: list[str], task: str, problem
     return Overlap(rows, trained, task, len(problems), len(shared), tuple(sorted(shared)[:EXAMPLES]))
 
 
-def _read_texts(trained: TrainingSet | DemonstrationSet) -> list[str] | str:
+def _read_texts(trained: Rows) -> list[str] | str:
     """Return the training texts, or the reason why they cannot be read here."""
     if not trained.rows.at_hand:
         return "the training rows are not on this machine yet"

@@ -23,7 +23,7 @@ Rows = TrainingSet | DemonstrationSet
 def bad_rows(variants: Sequence[Variant], drafts: Mapping[str, Draft], base: Base) -> Iterator[StudyError]:
     """Yield the errors in row files that a study names, with the line in the study and the line in the file."""
     for variant in variants:
-        for path, rows in _list_rows(variant.config):
+        for path, rows in list_rows(variant.config):
             if rows.source is None or rows.source.file is None:
                 continue  # on a hub; `check_rows` loads it
             try:
@@ -42,7 +42,7 @@ def check_rows(configs: Sequence[TrialConfig]) -> None:
     """
     flaws: dict[str, None] = {}
     for config in configs:
-        for _, rows in _list_rows(config):
+        for _, rows in list_rows(config):
             try:
                 rows.all  # noqa: B018 - reads and checks them
             except DataErrors as errors:
@@ -51,8 +51,8 @@ def check_rows(configs: Sequence[TrialConfig]) -> None:
         raise DataErrors(list(flaws))
 
 
-def _list_rows(config: TrialConfig) -> Iterator[tuple[tuple[str, ...], Rows]]:
-    """Yield the rows that a trial uses, with the path of the setting that names them."""
+def list_rows(config: TrialConfig) -> Iterator[tuple[tuple[str, ...], Rows]]:
+    """Yield the rows that a trial's settings name, with the path of the setting that names them."""
     benchmark = benchmark_of(config.benchmark)
     if isinstance(benchmark, TrainingSet):
         yield ("benchmark",), benchmark
@@ -61,6 +61,12 @@ def _list_rows(config: TrialConfig) -> Iterator[tuple[tuple[str, ...], Rows]]:
     for name in config.evaluation.tasks:
         if name in config.evaluation.rows:
             yield ("evaluation", "rows", name), named_problems(config.evaluation.rows[name])
+
+
+def list_used_rows(config: TrialConfig) -> Iterator[tuple[tuple[str, ...], Rows]]:
+    """Yield the rows that a trial uses: `list_rows` without the benchmark of a method that does not train."""
+    trains = METHODS.get(config.method).train is not None
+    return (each for each in list_rows(config) if trains or each[0] != ("benchmark",))
 
 
 def _split_flaws(flaws: Sequence[str]) -> Iterator[tuple[str, str]]:
