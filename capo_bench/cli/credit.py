@@ -38,7 +38,6 @@ Examples:
 @click.option(
     "--bound", type=click.FloatRange(0, 1), default=0.1, show_default=True, help="A step matters if its |A| is larger."
 )
-@click.option("--gradients/--no-gradients", default=True, help="Compare the directions of updates (small models).")
 @add_home_option
 @add_json_option
 def credit(  # noqa: PLR0913, PLR0917 - one argument an option
@@ -47,7 +46,6 @@ def credit(  # noqa: PLR0913, PLR0917 - one argument an option
     samples: int,
     rollouts: int,
     bound: float,
-    gradients: bool,
     home: Home,
     as_json: bool,
 ) -> None:
@@ -68,7 +66,7 @@ def credit(  # noqa: PLR0913, PLR0917 - one argument an option
     first = list(dict.fromkeys(each.seed for each in plan.trials))[:seeds]
     trials = [each for each in plan.trials if each.seed in first]
     with bar("counting") as tell:
-        measured, left_out = measure_trials(trials, home, FidelityRequest(samples, rollouts, gradients), tell)
+        measured, left_out = measure_trials(trials, home, FidelityRequest(samples, rollouts), tell)
     summary = summarise_fidelity(measured, plan, home, bound, left_out)
     page = fidelity_page(summary, plan.study, plan.metrics[0] if plan.metrics else "the metric")
     paths = write_fidelity(summary, measured, page, folder)

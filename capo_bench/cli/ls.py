@@ -60,9 +60,9 @@ def _format_line(of: dict[str, Any]) -> str:
 
 def _format_cost(gpus: list[int], seconds: float | None) -> str:
     """Return the GPUs that train a policy, if any, and the time of the profile."""
-    from capo_bench.cli.plan import format_minutes
+    from capo_bench.run.board import duration
 
-    time = "time not known" if seconds is None else f"about {format_minutes(seconds)}"
+    time = "time not known" if seconds is None else f"about {duration(seconds)}"
     if not gpus[-1]:
         return time
     few = f"{gpus[0]}-" if gpus[0] < gpus[-1] else ""

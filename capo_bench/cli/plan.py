@@ -137,6 +137,7 @@ def _describe_costs(taken: PlanEstimate, home: Path) -> list[str]:
 
 
 def _describe_time(taken: PlanEstimate) -> Iterator[str]:
+    from capo_bench.run.board import duration
     from capo_bench.run.devices import available_cores
 
     guessed = taken.trials - taken.done - taken.unknown
@@ -144,17 +145,19 @@ def _describe_time(taken: PlanEstimate) -> Iterator[str]:
         basis = f"{taken.measured} of {guessed} trials from finished ones, the others from a model of two CPU cores"
         workers = min(available_cores(), guessed)
         yield (
-            f"time left: about {format_minutes(taken.wall_seconds(workers))} with {workers} "
-            f"worker{'s' * (workers > 1)}, {format_minutes(taken.seconds)} of work ({basis})"
+            f"time left: about {duration(taken.wall_seconds(workers))} with {workers} "
+            f"worker{'s' * (workers > 1)}, {duration(taken.seconds)} of work ({basis})"
         )
 
 
 def _describe_gpus(gpu: GpuCosts) -> Iterator[str]:
     """Yield lines on the time of trials on GPUs, with the assumptions."""
+    from capo_bench.run.board import duration
+
     machine = gpu.machine
-    parts = ", ".join(f"{kind} {format_minutes(seconds)}" for kind, seconds in gpu.parts.items() if seconds)
+    parts = ", ".join(f"{kind} {duration(seconds)}" for kind, seconds in gpu.parts.items() if seconds)
     yield (
-        f"time left: about {format_minutes(gpu.wall_seconds)} on {gpu.gpus} GPU{'s' * (gpu.gpus > 1)} "
+        f"time left: about {duration(gpu.wall_seconds)} on {gpu.gpus} GPU{'s' * (gpu.gpus > 1)} "
         f"({parts}, all trials one after another)"
     )
     yield (
@@ -181,10 +184,3 @@ def _describe_budgets(taken: PlanEstimate) -> list[str]:
         steps = "not known" if bounded.steps is None else f"about {bounded.steps:,}"
         variants.setdefault(budget, []).append(f"{bounded.variant} {steps}")
     return [f"{budget} ({', '.join(steps)})" for budget, steps in variants.items()]
-
-
-def format_minutes(seconds: float) -> str:
-    """Return a duration as text: in minutes, from 1.5 hours in hours, from three days in days."""
-    if seconds >= 3 * 86400:
-        return f"{seconds / 86400:.0f} days"
-    return f"{seconds / 3600:.1f} h" if seconds >= 5400 else f"{max(seconds / 60, 0.1):.1f} min"

@@ -215,6 +215,7 @@ def _print_critiques(home: Home) -> None:
         return  # before the imports, which take longer than all the rest
     from sqlite3 import Error
 
+    from capo_bench.run.limits import size
     from trainers.critics.store import FILE, kept
 
     path = home.critiques / FILE
@@ -224,9 +225,5 @@ def _print_critiques(home: Home) -> None:
         print_text(f"critique cache: cannot be read ({error}); runs do without it; to start a new one, delete {path}")
         return
     if held:
-        size = f"{_format_mib(held.size)} of at most {_format_mib(held.limit)}"
-        print_text(f"critique cache: {held.critiques:,} critiques, {size} (run --critique-cache-size sets the limit)")
-
-
-def _format_mib(size: int) -> str:
-    return f"{size / 2**20:,.1f} MiB"
+        sizes = f"{size(held.size)} of at most {size(held.limit)}"
+        print_text(f"critique cache: {held.critiques:,} critiques, {sizes} (run --critique-cache-size sets the limit)")

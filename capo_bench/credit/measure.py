@@ -52,12 +52,10 @@ class FidelityRequest:
 
     Attributes:
         rollouts: Most rollouts of an optimizer step; whole groups, at least one.
-        gradients: Whether the directions of updates are compared.
     """
 
     samples: int = 200
     rollouts: int = 64
-    gradients: bool = True
 
 
 def measure_trials(
@@ -171,7 +169,7 @@ class _Part:
             few_values=rows[1][0],
             few_before=rows[1][1],
             samples=self.wanted.samples,
-            gram=self._gram(opened, rollouts) if self.wanted.gradients else None,
+            gram=self._gram(opened, rollouts),
         )
 
     def _rollouts(self) -> Sequence[Rollout]:

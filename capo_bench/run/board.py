@@ -309,11 +309,13 @@ def describe_position(trial: Mapping[str, Any]) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as text: ``42 s``, ``3 min``, ``2 h 05 min``."""
+    """Return a duration as text: ``42 s``, ``3 min``, ``2 h 05 min``, and from three days on ``4 days``."""
     minutes = round(seconds / 60)
     if seconds < 90:
         return f"{round(seconds)} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02} min" if minutes < 3 * 24 * 60 else f"{seconds / 86400:.0f} days"
 
 
 EVERY_SECONDS = 1.0

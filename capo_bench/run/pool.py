@@ -66,11 +66,6 @@ class Worker:
         self.job: Job | None = None
         self.verdict: wire.Message | None = None  # end of the job if it failed or was killed on purpose
 
-    @property
-    def pid(self) -> int:
-        """Process id, which is also the id of the process group of all processes that the worker starts."""
-        return self._process.pid
-
     def start(self, job: Job) -> None:
         """Send a job to the worker."""
         self.job = job
@@ -97,10 +92,14 @@ class Worker:
             raise EOFError
         return None
 
-    def kill(self) -> str:
-        """End the process and all processes that it started; return how it died, for an error message."""
-        with suppress(ProcessLookupError):  # before `wait`: until then the system does not reuse the process id
+    def end(self) -> None:
+        """End the process and all processes that it started; `hear` notices it."""
+        with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
+
+    def kill(self) -> str:
+        """End the process, close what is connected to it, and return how it died, for an error message."""
+        self.end()  # before `wait`: until then the system does not reuse the process id
         code = self._process.wait()
         self.connection.close()
         os.close(self.ended)
@@ -158,7 +157,7 @@ class LocalExecutor(Executor):
         for worker in self._list_busy():
             if worker.job is job:
                 worker.verdict = {"status": "failed", "error": error, "cause": cause}
-                _end_group(worker)
+                worker.end()
 
     def _take_next(self) -> Job | None:
         if len(self._list_busy()) >= self.count:
@@ -175,7 +174,7 @@ class LocalExecutor(Executor):
             if worker.job and worker.job.do == "trial":
                 worker.ask_to_stop()
             else:
-                _end_group(worker)
+                worker.end()
 
     def _list_busy(self) -> list[Worker]:
         return [worker for worker in self._workers if worker.job]
@@ -213,7 +212,7 @@ class LocalExecutor(Executor):
         self.stop()
         if interrupts.urgent:
             for worker in self._list_busy():
-                _end_group(worker)
+                worker.end()
 
     def _hear(self, worker: Worker) -> Iterator[tuple[Job, wire.Message]]:
         try:
@@ -237,11 +236,6 @@ class LocalExecutor(Executor):
         self._workers.remove(worker)
         self._gpus += worker.gpus
         return worker.kill()
-
-
-def _end_group(worker: Worker) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(worker.pid, signal.SIGKILL)
 
 
 def _build_environment(threads: int, gpus: Sequence[str] | None) -> dict[str, str]:

@@ -52,9 +52,9 @@ def test_no_line_is_wider_than_80_columns_and_costs_stand_below_each_other(text:
 def test_the_costs_of_the_profiles_of_a_study_in_lines(text: str) -> None:
     voting = text[text.index("voting: ") : text.index("weights: ")].splitlines()[-4:]
     assert [" ".join(line.split()) for line in voting] == [
-        "--profile quick 24 trials 119,808 critiques about 9.7 min",
-        "--profile full 36 trials 179,712 critiques about 31.9 min",
-        "--profile gpu 15 trials 460,800 critiques 1 GPU, about 15.4 h",
+        "--profile quick 24 trials 119,808 critiques about 10 min",
+        "--profile full 36 trials 179,712 critiques about 32 min",
+        "--profile gpu 15 trials 460,800 critiques 1 GPU, about 15 h 21 min",
         "--profile paper 15 trials 7,372,800 critiques 1 GPU, about 23 days",
     ]
 
@@ -89,13 +89,13 @@ def test_where_gpus_are_needed_their_number_stands_beside_the_time(
 @pytest.mark.parametrize(
     ("gpus", "seconds", "told"),
     [
-        ([0], 90.0, "about 1.5 min"),
-        ([0], 7200.0, "about 2.0 h"),
-        ([1], 71 * 3600.0, "1 GPU, about 71.0 h"),
+        ([0], 90.0, "about 2 min"),
+        ([0], 7200.0, "about 2 h 00 min"),
+        ([1], 71 * 3600.0, "1 GPU, about 71 h 00 min"),
         ([1], 72 * 3600.0, "1 GPU, about 3 days"),
         ([0], None, "time not known"),
         ([2], None, "2 GPUs, time not known"),
-        ([0, 1], 7200.0, "0-1 GPU, about 2.0 h"),
+        ([0, 1], 7200.0, "0-1 GPU, about 2 h 00 min"),
         ([1, 8], None, "1-8 GPUs, time not known"),
     ],
 )

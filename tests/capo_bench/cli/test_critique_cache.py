@@ -56,8 +56,8 @@ def test_what_is_no_size(text):
 def test_status_tells_size_and_limit(filled):
     shown = invoke("status", "--home", filled.path)
     assert shown.exit_code == 0
-    assert "critique cache: 3 critiques, 0." in shown.output
-    assert "MiB of at most 2,048.0 MiB" in shown.output
+    assert "critique cache: 3 critiques, " in shown.output
+    assert " KiB of at most 2.0 GiB" in shown.output
 
 
 def test_status_tells_nothing_of_a_cache_that_is_not_there(home):

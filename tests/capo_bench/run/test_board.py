@@ -78,7 +78,8 @@ def test_the_board_follows_a_trial(clock):
 
 
 @pytest.mark.parametrize(
-    ("seconds", "words"), [(0.2, "0 s"), (89, "89 s"), (90, "2 min"), (3540, "59 min"), (7500, "2 h 05 min")]
+    ("seconds", "words"),
+    [(0.2, "0 s"), (89, "89 s"), (90, "2 min"), (3540, "59 min"), (7500, "2 h 05 min"), (4e5, "5 days")],
 )
 def test_durations_in_words(seconds, words):
     assert duration(seconds) == words
