@@ -13,7 +13,7 @@ from evals.verify.answers import DEFAULT_STYLE, AnswerStyle
 from evals.verify.forms import Form
 from evals.verify.verifier import Status, Verdict, Verifier
 
-_RULES = 6  # raise it with every change of extraction or of the rules that can change a verdict
+_RULES = 7  # raise it with every change of extraction or of the rules that can change a verdict
 
 VERIFIER_VERSION = "+".join(
     [str(_RULES), *(f"{name}-{version(name)}" for name in ("math-verify", "latex2sympy2-extended", "sympy"))]

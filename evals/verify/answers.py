@@ -33,10 +33,12 @@ _BEFORE = 300
 
 _BRACES = re.compile(r"(?P<box>\\(?:boxed|fbox)\s*\{)|\\.|(?P<open>\{)|(?P<close>\})", re.DOTALL)
 _BETWEEN = re.compile(
-    r"(?=.*?(?:,|;|and|or))(?:[\s$,;]|\\[()\[\],;]|\\q?quad|\\text\{\s*(?:and|or)\s*\}|and|or)*", re.DOTALL
+    r"(?=.*?(?:,|;|and|or))(?:[\s$,;]|[a-z](?:_[0-9])?\s*=|\\[()\[\],;]|\\q?quad|\\text\{\s*(?:and|or)\s*\}|and|or)*",
+    re.DOTALL,
 )
 _ANCHOR = re.compile(
-    r"\banswers?[\s*_]*(?:to (?:the|this|your) (?:problem|question)[\s*_]*)?"
+    r"\b(?:answers?|(?:correct|right|best) (?:option|choice)(?= is:?\s+[*$]*(?:\\text\w*\{)?\(?[A-J]\b))[\s*_]*"
+    r"(?:to (?:the|this|your) (?:problem|question)[\s*_]*)?"
     r"(?:is|was|would be|must be|should be|are(?=\s*[$\\(\[0-9-]))\b[\s*_:]*"
     r"|\bans(?:wer)?[\s*_]*[:=][\s*_:]*|^[\s#*_]*(?:the )?(?:final )?answer[\s*_]*\n|<answer>",
     re.IGNORECASE | re.MULTILINE,
@@ -58,16 +60,19 @@ _HEDGE = re.compile(
     re.IGNORECASE,
 )
 _UNTRUE = re.compile(
-    r"[\s$*)]*(?:\b(?:is|was|are)(?: not|n't)|\b(?:cannot|can't|(?:does|did|do)(?: not|n't))\b"
-    r"|is (?:\w+ )?(?:wrong|incorrect|impossible|excluded|rejected|extraneous|ruled out)\b)",
+    r"[\s$*)]*(?:\b(?:is|was|are)(?: not|n't)|\b(?:cannot|can't|(?:does|did|do)(?: not|n't)|fails?)\b)"
+    r"|[^.!?\n]*\b(?:(?:is|was|are) (?:\w+ )?"
+    r"(?:wrong|incorrect|impossible|excluded|rejected|extraneous|ruled out|undefined|not defined)"
+    r"|(?:does|do)(?: not|n't) exist)\b|\s*(?:[+=×·÷<-]|\\(?:cdot|times|div)(?![a-z]))\s*\Z",
     re.IGNORECASE,
 )
-"""How a sentence goes on that says that the number it begins with is no answer."""
+"""How a text goes on that says that a number before it is no answer, or breaks off in a calculation."""
 _THOUGHT = re.compile(r"<(?P<close>/?)(?:think(?:ing)?|thought|reasoning)>|\[(?P<end>/?)THINK\]", re.IGNORECASE)
 _DENIED = re.compile(
     r"\b(?:(?:no (?:\w+ )?(?:answers?|solutions?)|(?:do(?:es)?|did)(?: not|n't) exist|undefined|not defined"
     r"|(?:cannot|can(?: not|'t)) (?:be (?:determined|found|given|known)|(?:give|find|determine) (?:an|the) answer))\b"
     r".*?(?:\b(?:because|since|as|due to)\b|[:;])"
+    r"|(?:impossible|not possible|unable) to\b(?!.*\b(?:is|and|but)\b)"
     r"|(?:wrong|incorrect|false) answer\b|(?:not (?:true|the case)|false) that\b)",
     re.IGNORECASE,
 )
@@ -76,6 +81,9 @@ _CONCLUDED = re.compile(r"\b(?:so|therefore|thus|hence|then|but|leaves|leaving|g
 _REFUTED = re.compile(
     r"\b(?:(?:not (?:true|the case)|false) that (?:the|an)|wrong|incorrect|false|no)\s*\Z", re.IGNORECASE
 )
+_ANSWERED = re.compile(r"\\boxed\s*\{|####")
+_NEXT_QUESTION = re.compile(r"^[ *#]*(?:Question|Q|Problem|Human|User)(?: ?[0-9]+)?[ *]*:", re.MULTILINE)
+"""How a model that was not taught to end goes on: with a question of its own, after the answer to ours."""
 _SENTENCE = re.compile(r"[.!?](?=\s)|\n")
 _ASKED = re.compile(r"[$*)]*\?")
 _LEADS = re.compile(r"\b(?:is|are|equals)\s*:?\s*\Z")
@@ -120,7 +128,7 @@ def _find_boxes(text: str) -> Iterator[tuple[int, int, int]]:
 def find_stated(text: str) -> str | None:
     """Return the sentence after the last "answer is", "answer:" or heading "Answer", neither a question nor refuted."""
     for anchor in reversed(list(_ANCHOR.finditer(text))):
-        sentence, end = _read_sentence(text[anchor.end() :].lstrip(" \t\n*_:#"))
+        sentence, end = _read_sentence(text[anchor.end() :].lstrip(" \t\n*_:#`"))
         if end != "?" and not _REFUTED.search(text, max(0, anchor.start() - 40), anchor.start()):
             return sentence
     return None
@@ -192,15 +200,19 @@ def read_tail(completion: str) -> str:
     """Return the end of the text after the last thinking block; an empty text if the completion ends inside one.
 
     A prompt may open the block, so that the completion only closes it. ``<thinking>`` and the like open one where a
-    completion begins; later they may be a word in brackets.
+    completion begins; later they may be a word in brackets. The text ends where a new question follows an answer.
     """
     last = _find_last(_THOUGHT, completion)
-    if last is None:
-        return completion[-READ_CHARACTERS:]
-    if last["close"] or last["end"]:
-        return completion[last.end() :][-READ_CHARACTERS:]
-    begins = last[0].casefold() == "<think>" or not completion[: last.start()].strip()
-    return "" if begins else completion[-READ_CHARACTERS:]
+    text = completion
+    if last is not None:
+        if last["close"] or last["end"]:
+            text = completion[last.end() :]
+        elif last[0].casefold() == "<think>" or not completion[: last.start()].strip():
+            return ""
+    text = text[-READ_CHARACTERS:]
+    answered = _ANSWERED.search(text)
+    following = answered and _NEXT_QUESTION.search(text, answered.end())
+    return text[: following.start()] if following else text
 
 
 def extract(completion: str, style: AnswerStyle = DEFAULT_STYLE) -> str | None:

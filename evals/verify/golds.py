@@ -18,7 +18,7 @@ from evals.verify.words import changes_value, strip_words
 
 _WORD = re.compile(r"\s*\\text\s*\{[^{}\\^_]*\}.*", re.DOTALL)
 _SPELT = re.compile(r"[A-Za-z][a-z' -]{2,}")
-_ARTICLE = re.compile(r"^(?:an?|the|on|in|at) (?=[a-z])")
+_ARTICLE = re.compile(r"^(?:an?|the|on|in|at) (?=[a-z]{2})")
 _PREDICATE = re.compile(r",| (?:is|was|has|will|does|did|can)(?![a-z])")
 _COMMAND = re.compile(r"\\(?!text)[A-Za-z]+|\\text")
 _BINDING = re.compile(r"\\(?:sum|prod|i{0,2}int|lim|log)(?![a-z])")

@@ -47,6 +47,10 @@ _FUNCTIONS = "arcsin|arccos|arctan|sin|cos|tan|cot|sec|csc|ln|log|exp"
 _GROUP = r"\{(?:[^{}]|\{[^{}]*\})*\}"
 _ARGUMENT = r"(?:\\(?!sqrt|[dtc]?frac|text|left|right)[A-Za-z]+|[A-Za-z0-9])"
 _REWRITES = compile_rewrites(
+    # A calculation in lines ends in its value.
+    (r"\\begin\{(aligned|align\*?|split|gathered)\}.*\\\\\s*&\s*(=(?:(?!\\\\)[^&])*?)\s*\\end\{\1\}", r"\2"),
+    (r"\^\s*\{\s*\}|\\tag\*?\s*\{[^{}]*\}|\\bbox\s*\[[^\]]*\]", " "),
+    (r"(?<=[A-Za-z)])\s*\\text\{\s*(?:is|equals)\s*\}\s*(?=[0-9\\-])", "="),
     (r"<sup>([^<>]*)</sup>", r"^{\1}"),
     (r"</?(?:b|i|u|p|em|strong|span|mark|code|answer|sub|br|font|div|small|big|center)(?:\s[^<>]*)?/?>", " "),
     (r"\\text\{\s*(\\text\{[^{}]*\})\s*\}", r"\1"),
