@@ -12,13 +12,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from capo_bench.notebook import load
 
-    from capo_bench.notebook import StudyResults
+__all__ = ["load"]
 
 
-def load(study: str | Path, profile: str = "quick", **options: Any) -> StudyResults:
-    """Return a study's results, for notebooks and scripts; see `capo_bench.notebook.load`."""
-    from capo_bench import notebook
+def __getattr__(name: str) -> Any:
+    """Import `load` when it is first used, so that the command line starts without pandas.
 
-    return notebook.load(study, profile, **options)
+    Raises:
+        AttributeError: There is no such name.
+    """
+    if name == "load":
+        from capo_bench.notebook import load
+
+        return load
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -10,8 +10,10 @@ from fakehome import FakeHome, Truth, read_lines
 
 import capo_bench as cb
 from capo_bench.analysis.summary import summarise
-from capo_bench.store.home import read_json
-from capo_bench.study.load import study_text
+from capo_bench.store.home import Home, read_json
+from capo_bench.store.ledger import Ledger
+from capo_bench.study.last_plan import RunRequest, keep_plan
+from capo_bench.study.load import load_plan, study_text
 from trainers.rollouts import read_rollouts
 
 NOTEBOOK = Path(__file__).parents[2] / "docs" / "notebook.ipynb"
@@ -35,6 +37,15 @@ def test_nothing_is_read_before_it_is_asked_for(full: FakeHome, tmp_path: Path):
     assert repr(study) == "<study fake, profile quick: 0 of 12 trials done>"
     assert study.metrics.empty
     assert list(study.rollouts.columns[:5]) == [*KEYS, "step", "place"]
+
+
+def test_the_profile_is_by_default_that_of_the_last_run(tmp_path: Path):
+    home = Home(tmp_path)
+    plan = load_plan("voting", "full")
+    keep_plan(plan, home, RunRequest(study_text("voting")))
+    Ledger(home.study("voting").ledger).append("study_started", profile="full", plan=[each.id for each in plan.trials])
+    assert repr(cb.load("voting", home=tmp_path)).startswith("<study voting, profile full: 0 of")
+    assert repr(cb.load("voting", "quick", home=tmp_path)).startswith("<study voting, profile quick: 0 of")
 
 
 def test_trials_tell_what_their_variant_sets(study, full: FakeHome):
