@@ -25,7 +25,7 @@ from capo_bench.study.keys import suggestion
 from capo_bench.study.parse import parse_study
 from capo_bench.study.plan import Plan, Trial, Variant
 from capo_bench.study.resolve import Base, resolve
-from capo_bench.study.select import parse_seeds, parse_sets, select, swept_anyway, swept_by_sets
+from capo_bench.study.select import match_only, parse_seeds, parse_sets, select, swept_anyway, swept_by_sets
 from capo_bench.study.spec import DEFAULT_PROFILE, Study, Sweep
 from capo_bench.study.yamlfile import Document, TreePath, parse_document, read_document
 from evals.registry import nearest
@@ -127,6 +127,8 @@ class StudyFile:
         errors += more
         if not errors:
             errors += [*duplicates(groups, by_name), *bad_counterparts(sweep, sources, variants, by_name)]
+        *_, more = match_only(only, [draft.name for draft in planned], sweep.seed_numbers)
+        errors += more
         if errors:
             raise StudyErrors(errors)
         plan = Plan(

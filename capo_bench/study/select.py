@@ -121,15 +121,16 @@ def swept_anyway(settings: Sequence[KeySetting], sweep: Sweep) -> list[StudyErro
     return errors
 
 
-def select(plan: Plan, only: Sequence[str]) -> Plan:
-    """Return a plan with the trials that ``--only`` options select: variant globs and ``seed=1``.
+def match_only(
+    only: Sequence[str], names: Sequence[str], seeds: Sequence[int]
+) -> tuple[set[str], set[int], list[StudyError]]:
+    """Return the variants and the seeds that ``--only`` options name, and an error for each option without a match.
 
-    A trial is selected if its variant matches any of the globs and its seed is any of the seeds.
-
-    Raises:
-        StudyErrors: An option matches nothing.
+    Args:
+        only: Globs on variants, and ``seed=1``.
+        names: All variants.
+        seeds: All seeds.
     """
-    names, seeds = [variant.name for variant in plan.variants], sorted({trial.seed for trial in plan.trials})
     variants, numbers, errors = set[str](), set[int](), list[StudyError]()
     for pattern in only:
         if pattern.startswith("seed="):
@@ -142,6 +143,19 @@ def select(plan: Plan, only: Sequence[str]) -> Plan:
             variants |= matches
             if not matches:
                 errors.append(_report_no_match(pattern, "variant", names))
+    return variants, numbers, errors
+
+
+def select(plan: Plan, only: Sequence[str]) -> Plan:
+    """Return a plan with the trials that ``--only`` options select.
+
+    A trial is selected if its variant matches any of the globs and its seed is any of the seeds.
+
+    Raises:
+        StudyErrors: An option matches nothing.
+    """
+    seeds = sorted({trial.seed for trial in plan.trials})
+    variants, numbers, errors = match_only(only, [variant.name for variant in plan.variants], seeds)
     if errors:
         raise StudyErrors(errors)
     chosen = (
