@@ -242,7 +242,8 @@ def _nobody(summary: Summary, compared: Sequence[tuple[VariantRow, Cell]]) -> st
     if not apart:
         return f"No difference beyond noise: no variant beats {summary.reference} on {metric}"
     how = "different" if is_better(metric, 1.0) is None else "worse"
-    return f"Beyond noise no variant beats {summary.reference} on {metric}, and {how}: {', '.join(apart)}"
+    verb = "is" if len(apart) == 1 else "are"
+    return f"Beyond noise, no variant beats {summary.reference} on {metric}, and {', '.join(apart)} {verb} {how}"
 
 
 def compared_with(summary: Summary, row: VariantRow) -> str:

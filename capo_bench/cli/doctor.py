@@ -30,7 +30,7 @@ _SIGNS = {"ok": "ok", "warning": "warning", "missing": "MISSING", "unknown": "un
 @click.option("--workers", type=click.IntRange(min=1), help="Number of trials at a time.")
 @add_json_option
 def doctor(chosen: StudyChoice, home: Home, workers: int | None, as_json: bool) -> None:
-    """Check this machine against STUDY: GPUs, memory, disk, packages, hub, critic, clock.
+    """Check this machine against STUDY: GPUs, memory, disk, packages, hub, ports, critic, clock.
 
     Names what is missing and how to get it. Downloads, runs and stores nothing. Exit code 1: something is missing.
     """

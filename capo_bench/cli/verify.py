@@ -61,7 +61,7 @@ def verify(chosen: StudyChoice, home: Home, as_json: bool) -> None:
     if as_json:
         print_json(_build_json(result))
     else:
-        _show(result)
+        _show(result, whole=not chosen.only)
     sys.exit(1 if not result.passed else 3 if result.unverified else 0)
 
 
@@ -82,7 +82,7 @@ def _build_json(result: Verified) -> dict[str, object]:
     }
 
 
-def _show(result: Verified) -> None:
+def _show(result: Verified, *, whole: bool) -> None:
     from capo_bench.verify.checks import TITLES
 
     rows = []
@@ -106,6 +106,8 @@ def _show(result: Verified) -> None:
             "only the report differs from what its trials say. If another version of capo-bench wrote it, "
             f"`capo-bench report {result.study}` writes it again; otherwise it was edited"
         )
+    if whole and result.checks["report"].mismatches:
+        print_text("if `run` or `report` was last given --only, give `verify` the same --only")
     print_text(_describe_verdict(result))
 
 

@@ -1,9 +1,10 @@
-"""Check the disks for free space for trials and downloads."""
+"""Check the disks for free space for trials and downloads, and the clock of the results folder's disk."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from capo_bench.study.memory import adapter_parameters
 
 TRIAL_BYTES = 16 * 2**20
 """Generous estimate of the bytes that a trial of an embedded backbone writes."""
+SKEW_SECONDS = 2.0
 
 Downloads = dict[HubItem, int | None]
 """Bytes of each download from the hub; None if unknown."""
@@ -90,3 +92,20 @@ def _check_room(what: str, folder: Path, wanted: int, of: str, coming: Downloads
 
 def _find_existing(folder: Path) -> Path:
     return next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+
+
+def file_clock(home: Path) -> Finding:
+    """Check whether the clock of the results folder's disk equals this machine's: locks and status use both."""
+    import tempfile
+
+    nearest = _find_existing(home)
+    try:
+        with tempfile.NamedTemporaryFile(dir=nearest, prefix=".capo-bench-doctor-") as probe:
+            off = Path(probe.name).stat().st_mtime - time.time()
+    except OSError as error:
+        return Finding("clock of the disk", "unknown", f"{nearest}: {error.strerror}")
+    if abs(off) <= SKEW_SECONDS:
+        return Finding("clock of the disk", "ok", f"within {SKEW_SECONDS:g} s of this machine's")
+    return Finding(
+        "clock of the disk", "warning", f"{off:+.0f} s from this machine's", "set both by the same time server (NTP)"
+    )

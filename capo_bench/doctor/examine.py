@@ -26,7 +26,9 @@ def examine(plan: Plan, home: Path, *, min_free: int, workers: int | None = None
             *machine.gpus(needs),
             machine.host_memory(needs, workers),
             *disk.disks(needs, home, min_free),
+            disk.file_clock(home),
             *packages(needs),
+            network.loopback(),
             *check_conventions(needs),
         ]
         findings += [check.result() for check in waiting]

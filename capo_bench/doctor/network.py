@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -119,3 +120,14 @@ def rollout_server(server: VllmRollouts) -> Finding:
     if reply.status_code == 200:
         return Finding(what, "ok", "answers")
     return Finding(what, "missing", f"answers {reply.status_code}", "another program has the port; change vllm.port")
+
+
+def loopback() -> Finding:
+    """Check whether processes of this machine can connect over 127.0.0.1, as the processes of a trial do."""
+    try:
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            port = listening.getsockname()[1]
+            with socket.create_connection(("127.0.0.1", port), timeout=TIMEOUT):
+                return Finding("ports", "ok", "processes can talk over 127.0.0.1")
+    except OSError as error:
+        return Finding("ports", "missing", f"127.0.0.1 is closed: {error.strerror}", "allow connections to it")

@@ -300,9 +300,9 @@ def lengths_of(state: StudyState) -> dict[str, list[float]]:
 
 def describe_position(trial: Mapping[str, Any]) -> str:
     """Describe what a running trial is at, from the values of `Running.as_json`: ``train, try 2, step 3/40``."""
-    words = [" ".join(filter(None, [trial["stage"], trial.get("task")]))]
+    words = [" ".join(filter(None, [trial.get("stage"), trial.get("task")]))]
     words += [f"try {trial['attempt']}"] if trial.get("attempt", 1) > 1 else []
-    if trial.get("of") and trial["stage"] in ("starting", "train", AGAIN):
+    if trial.get("of") and trial.get("stage") in ("starting", "train", AGAIN):
         words.append(f"step {trial['step']}/{trial['of']}")
     words += [] if trial.get("outcome") is None else [f"outcome {trial['outcome']:.2f}"]
     return ", ".join(words)

@@ -103,15 +103,17 @@ def study_status(home: Home, study: str, profile: str | None = None, ids: tuple[
     named = profile or state.profile
     if holder is None:
         return StudyStatus(study, named, None, trials, failure=failure)
-    seconds, left, lasted = now.get("seconds"), now.get("seconds_left"), _count_seconds_since(state.started)
+    seconds, left, lasted = _to_number(now.get("seconds")), now.get("seconds_left"), _count_seconds_since(state.started)
     return StudyStatus(
         name=study,
         profile=named,
         holder=holder,
         trials=trials,
-        seconds_left=None if left is None else round(max(0.0, left - _count_seconds_since(now.get("time"))), 1),
+        seconds_left=None
+        if left is None
+        else round(max(0.0, _to_number(left) - _count_seconds_since(now.get("time"))), 1),
         an_hour=round(state.ended / lasted * 3600, 2) if lasted and state.ended else None,
-        tokens={who: now[f"{who}_tokens"] / seconds for who in ("policy", "critic")} if seconds else {},
+        tokens={who: _to_number(now.get(f"{who}_tokens")) / seconds for who in ("policy", "critic")} if seconds else {},
         preparing=now.get("preparing", ()),
         failure=failure,
     )
@@ -161,10 +163,23 @@ def _is_fresh(path: Path) -> bool:
 def _read_live_trials(now: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
     """Return the live fields of a run's trials, with `seconds` updated to the current time."""
     since = _count_seconds_since(now.get("time"))
-    trials = now.get("trials", {})
-    return {trial: {**fields, "seconds": round(fields["seconds"] + since, 1)} for trial, fields in trials.items()}
+    trials = now.get("trials")
+    if not isinstance(trials, dict):
+        return {}
+    return {
+        trial: {**fields, "seconds": round(_to_number(fields.get("seconds")) + since, 1)}
+        for trial, fields in trials.items()
+        if isinstance(fields, dict)
+    }
 
 
-def _count_seconds_since(moment: str | None) -> float:
+def _count_seconds_since(moment: object) -> float:
     """Return the seconds since a UTC time; 0 if the time is missing."""
-    return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()) if moment else 0.0
+    try:
+        return max(0.0, (datetime.now(UTC) - datetime.fromisoformat(str(moment))).total_seconds())
+    except (ValueError, TypeError):
+        return 0.0
+
+
+def _to_number(value: object) -> float:
+    return float(value) if isinstance(value, int | float) else 0.0

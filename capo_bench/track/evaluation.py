@@ -1,17 +1,20 @@
 """Track an evaluation as an evaluation run of the MLflow experiment ``evaluations``, identified by its id.
 
 Its tasks are logged data sets, its samples are tables, and the first answers of each task are traces with verdicts. A
-failure is reported and has no other effect.
+thread writes it, and the process waits at most `CLOSE_SECONDS` for the thread. A failure is reported and has no other
+effect.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from capo_bench.track.redact import redact
-from capo_bench.track.store import Store, describe_failure, open_client, store_of
+from capo_bench.track.store import Store, describe_failure, open_client, quiet, store_of
+from capo_bench.track.tracker import CLOSE_SECONDS
 
 if TYPE_CHECKING:
     from capo_bench.store.evaluations import Evaluated
@@ -23,12 +26,24 @@ TRACED = 20
 """Number of answers of each task that are traced; the results folder contains all answers."""
 
 
-def track(evaluated: Evaluated, home: Home, warn: Callable[[str], None]) -> None:
-    """Write an evaluation to the tracking store of `home`; `warn` receives the reason of a failure."""
-    store = store_of(home)
-    try:
-        _write(evaluated, store)
-    except Exception as error:
+def track(evaluated: Evaluated, home: Home, warn: Callable[[str], None], seconds: float = CLOSE_SECONDS) -> None:
+    """Write an evaluation to the tracking store of `home` within `seconds`; `warn` receives the reason of a failure."""
+    store, failures = store_of(home), list[Exception]()
+    quiet()
+
+    def attempt() -> None:
+        try:
+            _write(evaluated, store)
+        except Exception as error:
+            failures.append(error)
+
+    # A daemon thread, because a store that hangs must not keep the process alive.
+    thread = threading.Thread(target=attempt, name="tracking", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    if thread.is_alive():
+        failures.append(TimeoutError(f"no answer within {seconds:.0f} s"))
+    for error in failures:
         warn(f"tracking failed, the evaluation is whole without it ({describe_failure(store, error)})")
 
 

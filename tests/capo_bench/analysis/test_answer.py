@@ -130,8 +130,9 @@ def test_who_is_behind_beyond_noise_is_named_where_nobody_is_ahead():
     behind = row("behind", {ACCURACY: cell(0.44, -0.06, holm=0.01)})
     within = row("within", {ACCURACY: cell(0.45, -0.05, holm=0.60)})
     found = answer(summary(BASE, behind, within))
-    told = "Beyond noise no variant beats grpo_rule on coins_test/accuracy, and worse: behind; nearest is within, −5.0 "
-    assert found.headline.startswith(told)
+    assert found.headline.startswith(
+        "Beyond noise, no variant beats grpo_rule on coins_test/accuracy, and behind is worse; nearest is within, −5.0 "
+    )
     assert found.comparisons[0].startswith("behind is worse than grpo_rule")
 
 
@@ -139,7 +140,7 @@ def test_the_nearest_may_be_behind_beyond_noise_and_then_seeds_are_not_wanting()
     behind = row("behind", {ACCURACY: replace(cell(0.44, -0.06, holm=0.01), power=Power(0.05, 5, 300))})
     found = answer(summary(BASE, behind)).headline
     assert found.startswith(
-        "Beyond noise no variant beats grpo_rule on coins_test/accuracy, and worse: behind; nearest"
+        "Beyond noise, no variant beats grpo_rule on coins_test/accuracy, and behind is worse; nearest"
     )
     assert "No difference" not in found
     assert "Too few seeds" not in found

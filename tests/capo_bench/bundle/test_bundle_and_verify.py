@@ -133,6 +133,16 @@ def test_of_a_report_alone_that_differs_the_way_out_is_named(study: Path, tmp_pa
     assert "`capo-bench report tiny` writes it again" in out
 
 
+def test_a_report_of_a_part_of_a_study_is_verified_with_the_same_part(study: Path, tmp_path: Path) -> None:
+    capo_bench(tmp_path, "bundle", str(study / "tiny.tar.gz"), "--into", "there")
+    part = ("--only", "grpo_rule")
+    capo_bench(tmp_path, "report", "tiny", "--home", "there", *part)
+    way_out = "if `run` or `report` was last given --only, give `verify` the same --only"
+    assert way_out in " ".join(capo_bench(tmp_path, "verify", "tiny", "--home", "there", expect=1).split())
+    weightless = capo_bench(tmp_path, "verify", "tiny", "--home", "there", *part, expect=3)
+    assert "DIFFERS" not in weightless
+
+
 def test_a_file_that_was_changed_alone_is_unlike_the_manifest(study: Path, tmp_path: Path) -> None:
     files = read(study / "tiny.tar.gz")
     name = named(files, "/provenance.json")

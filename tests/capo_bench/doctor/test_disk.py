@@ -130,3 +130,10 @@ def test_a_cache_on_another_disk_has_its_own(tmp_path, monkeypatch):
     assert (models.what, models.state) == ("disk of the hub's cache", "ok")
     free(monkeypatch, POLICY_SIZE + PRM_SIZE - 1)
     assert [one.state for one in disk.disks(needs(), tmp_path, 0)] == ["missing", "missing"]
+
+
+def test_the_clock_of_the_disk_is_ours(tmp_path, monkeypatch):
+    assert disk.file_clock(tmp_path).state == "ok"
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    assert disk.file_clock(tmp_path).state == "warning"

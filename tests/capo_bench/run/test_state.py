@@ -132,6 +132,15 @@ def test_a_lock_that_says_nothing_still_counts(home, lock, content):
     assert (status.running, status.holder.host) == (True, "")
 
 
+@pytest.mark.parametrize("said", [{"trials": 3}, {"trials": {"a": 4}}, {"time": "noon", "seconds_left": "soon"}, {}])
+def test_news_in_a_form_that_is_not_known_is_done_without(home, lock, said):
+    begun(home, "a")
+    write_json(home.study("demo").now, said)
+    with study_lock(lock):
+        status = study_status(home, "demo")
+    assert (status.trials[0].state, dict(status.trials[0].now)) == ("running", {})
+
+
 def test_a_real_run_tells_of_its_trials_and_takes_its_news_away(home, runner_process, until):
     process = runner_process("slow")
     now = until(lambda: next((t.now for t in study_status(home, "demo").trials if t.now.get("of")), None))

@@ -66,7 +66,7 @@ def test_a_store_that_fails_is_told_and_changes_nothing(monkeypatch, tmp_path):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://u:secret@127.0.0.1:9")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     told = []
-    track(evaluated(tmp_path), Home(tmp_path), told.append)
+    track(evaluated(tmp_path), Home(tmp_path), told.append, seconds=20)
     assert len(told) == 1
     assert told[0].startswith("tracking failed, the evaluation is whole without it (http://***@127.0.0.1:9: ")
     assert json.loads(evaluated(tmp_path).files.results.read_text()) == {}
