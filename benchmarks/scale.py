@@ -41,7 +41,8 @@ from trainers.credit.critique import Critique
 from trainers.rollouts import Rollout, write_step
 
 SCAN_TARGET, REPORT_TARGET, LOAD_TARGET, OPEN_TARGET = 1.0, 5.0, 2.0, 2.0
-TASKS, PROBLEMS, STEPS, ROLLOUTS, POOL = ("coins_test", "coins_longer", "coins_distractors"), 256, 40, 96, 8
+TASKS, PROBLEMS, STEPS, POOL = ("coins_test", "coins_longer", "coins_distractors"), 256, 40, 8
+GROUP, GROUPS = 16, 6
 CRITIQUES = (2, 4, 6, 8, 10)
 
 
@@ -247,7 +248,7 @@ def _rollouts(folder: Path, critiques: int) -> dict[str, bytes]:
     """Return the files of a training's stored rollouts."""
     rng = random.Random(critiques)
     for step in range(1, STEPS + 1):
-        write_step(folder, step, 0, [_rollout(step, row, critiques, rng) for row in range(ROLLOUTS)])
+        write_step(folder, step, 0, [_rollout(step, row, critiques, rng) for row in range(GROUP * GROUPS)])
     files = {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
     for path in folder.iterdir():
         path.unlink()
@@ -262,7 +263,7 @@ def _rollout(step: int, row: int, critiques: int, rng: random.Random) -> Rollout
         return Critique(frozenset(place for place, flag in enumerate(flags) if flag), text="", usage=Usage(120, 60, 30))
 
     return Rollout(
-        group=row // 8, problem=f"coins/train/{step}/{row // 8}", prompt="Ann has 3 coins.", answer="7",
+        group=row // GROUP, problem=f"coins/train/{step}/{row // GROUP}", prompt="Ann has 3 coins.", answer="7",
         steps=tuple(f"{place} + 1 = {place + 1 + slipped}" for place, slipped in enumerate(wrong)), tokens=(8,) * 6,
         outcome=float(not any(wrong)), truth=frozenset(place for place, slipped in enumerate(wrong) if slipped),
         critiques=tuple(critique() for _ in range(critiques)),

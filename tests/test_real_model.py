@@ -30,7 +30,7 @@ from safetensors.torch import load_file
 from capo_bench.store.home import Home, TrialFolder
 
 WHOLE = bool(os.environ.get("CAPO_BENCH_WHOLE_MODEL"))
-ROWS, TOKENS = (4, 160) if WHOLE else (2, 16)
+ROWS, TOKENS = (4, 96) if WHOLE else (2, 16)
 TASKS = ("gsm8k", "mmlu_pro", "arc_challenge_ll")
 FILES = {
     "gsm8k/train.jsonl": 64,

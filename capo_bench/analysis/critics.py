@@ -137,9 +137,9 @@ def _files(folder: Path) -> list[os.DirEntry[str]]:
 
 def _listen(runs: Sequence[Run], names: Mapping[str, str], drawn: Collection[str]) -> Row:
     """Return what `Critics` has, as plain JSON values."""
-    asked = dict[str, list[Run]]()
+    asked, on_answers = dict[str, list[Run]](), _find_methods_on_answers(runs)
     for run in runs:
-        asked.setdefault(names[run.trial.id] + ON_ANSWERS * _judged_answers(run), []).append(run)
+        asked.setdefault(names[run.trial.id] + ON_ANSWERS * (run.trial.config.method in on_answers), []).append(run)
     heard = {name: _Heard() for name in asked}
     for name, own in asked.items():
         for run in own:
@@ -157,8 +157,14 @@ def _listen(runs: Sequence[Run], names: Mapping[str, str], drawn: Collection[str
     }
 
 
-def _judged_answers(run: Run) -> bool:
-    """Whether the critic of a trial was asked about answers and not about steps, by its first stored rollout."""
+def _find_methods_on_answers(runs: Sequence[Run]) -> set[str]:
+    """Return the methods that ask their critic about answers and not about steps, by one trial of each."""
+    one_each = {run.trial.config.method: run for run in reversed(runs)}
+    return {method for method, run in one_each.items() if _judges_answers(run)}
+
+
+def _judges_answers(run: Run) -> bool:
+    """Whether the critic of a trial was asked about answers, by its first stored rollout."""
     for number, files in stored_steps(run.folder.rollouts).items():
         with suppress(DamagedRolloutsError):
             return read_step(number, files).rollouts[0].aim == "answer"

@@ -5,6 +5,7 @@ Every trial is to be the one that it says it is: its id, its settings, its seed,
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -67,6 +68,10 @@ def _check_study(  # noqa: PLR0913, PLR0917 - a plan, and what it was made of
         return
     check.fields(f"{where}:", *({**each.as_json(), "file": "", "trials": []} for each in (plan, again)))
     trials, wanted = ({(trial.variant, trial.seed): trial for trial in each.trials} for each in (plan, again))
+    seeds = Counter(variant for variant, _ in trials)
+    if plan.looks and set(seeds.values()) <= set(plan.looks):
+        # A run that was killed between two looks has not stored the next one's plan; the report lists what is missing.
+        wanted = {key: trial for key, trial in wanted.items() if key[1] < seeds[key[0]]}
     check.equal(f"{where}: variants and seeds", sorted(trials), sorted(wanted))
     for key in trials.keys() & wanted.keys():
         check.equal(f"{where}: settings of {key}", trials[key].config, wanted[key].config)

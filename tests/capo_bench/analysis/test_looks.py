@@ -15,6 +15,10 @@ from capo_bench.analysis.looks import difference, interval_at_look, trials_due
 from capo_bench.analysis.spending import level_of_look, sequential_p, spend_squared
 from capo_bench.analysis.stats import NOISE, holm, lay_out, mean_interval
 from capo_bench.pages.report import build_report
+from capo_bench.store.ledger import Ledger
+from capo_bench.study.last_plan import RunRequest, keep_plan
+from capo_bench.verify.checks import Check
+from capo_bench.verify.identities import check_plan
 
 LOOKED = STUDY.replace("seeds: [0, 1, 2]", "seeds: {from: 3, to: 8, looks: [3, 5, 8]}")
 
@@ -120,6 +124,26 @@ def test_what_lies_beyond_the_latest_complete_look_is_not_looked_at(looked: Fake
     after = collect(looked.plan(), looked.home)
     assert sorted(after.runs["majority"]) == [0, 1, 2]
     assert build_report(looked.plan(), looked.home).answer.headline == before.headline
+
+
+def test_a_run_that_was_killed_between_two_looks_is_verified_and_a_plan_of_other_seeds_is_not(looked: FakeHome):
+    plan = looked.plan()
+
+    def verified(seeds: int) -> list[str]:
+        stored = plan.with_seeds(dict.fromkeys(looked.truths, seeds))
+        keep_plan(stored, looked.home, RunRequest(looked.study))
+        planned = {"metrics": list(plan.metrics), "baseline": plan.baseline, "question": plan.question}
+        ids = [trial.id for trial in stored.trials]
+        ledger = Ledger(looked.home.study(plan.study).ledger)
+        ledger.append("study_started", profile=plan.profile, plan=ids, versions={}, **planned)
+        check = Check()
+        check_plan(check, stored, looked.home, None, ())
+        return [mismatch.where for mismatch in check.mismatches]
+
+    looked.finish(seeds=(0, 1, 2))
+    assert verified(3) == []
+    assert verified(5) == []
+    assert len(verified(4)) == 1, "no look has four seeds"
 
 
 def test_the_answer_says_which_look_decided_and_what_goes_on(looked: FakeHome):
